@@ -130,17 +130,6 @@ def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
     return Images(images=images, labels=labels, source=source, classes=10)
 
 
-def fake(folder: Path, name: Name = "cifar10", n: int = 20, seed: int = 0) -> None:
-    """Write a data set in the true format: ``n`` images of noise a file, classes in turn."""
-    rng, layout = np.random.default_rng(seed), LAYOUTS[name]
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in (f for files in layout.files.values() for f in files):
-        records = rng.integers(0, 256, (n, layout.labels + PIXELS), np.uint8)
-        records[:, : layout.labels] = (np.arange(n) % layout.classes)[:, None]
-        records[:, : layout.labels - 1] %= COARSE
-        records.tofile(folder / file)
-
-
 def _records(path: Path, name: Name) -> UInt8[np.ndarray, "N _"]:
     layout = LAYOUTS[name]
     size = layout.labels + PIXELS

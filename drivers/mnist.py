@@ -144,17 +144,6 @@ def official(
     return load(folder, part)
 
 
-def fake(folder: Path, n: int = 20, seed: int = 0) -> None:
-    """Write a data set in the true format: ``n`` images of noise a part, classes in turn."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    for image_file, label_file in FILES.values():
-        images = rng.integers(0, 256, (n, 28, 28), np.uint8)
-        labels = (np.arange(n) % CLASSES).astype(np.uint8)
-        idx.write(folder / f"{image_file}.gz", images)
-        idx.write(folder / f"{label_file}.gz", labels)
-
-
 def _embedded_part(part: Part) -> Digits:
     digits = embedded()
     first, which = (

@@ -7,7 +7,7 @@ A kind of chip is a class that has the methods of :class:`ChipProgram`, and a li
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lava_export import reference
 from lava_export.checks import require_run
@@ -39,6 +39,7 @@ GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process
 Stimulus = Mapping[str, Events]
 
 
+@runtime_checkable  # tests check types
 class ChipProgram(Protocol):
     """A Graph in the integers of a chip: how it is checked, run, compared and written."""
 

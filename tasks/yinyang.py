@@ -33,7 +33,7 @@ from tasks.runs.task import Pair, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class YinYangConfig:
     """One experiment on the Yin-Yang points.
 
     ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
@@ -58,19 +58,19 @@ class Config:
     least_slope: float = LEAST
 
 
-def full() -> Config:
+def full() -> YinYangConfig:
     """The published sizes: 5,000 points through 4(+1)-120-3 neurons."""
-    return Config()
+    return YinYangConfig()
 
 
-def tiny() -> Config:
+def tiny() -> YinYangConfig:
     """The same on ticks twice as long, smaller: trains in seconds."""
     return replace(
         full(), ticks=50, dt=1e-3, coded=30, hidden=30, train=500, test=200, batch=50, epochs=4
     )
 
 
-def build(config: Config) -> nn.Module:
+def build(config: YinYangConfig) -> nn.Module:
     """Return a fresh network. Input T B 5, output T B 3."""
     dt = Seconds(config.dt)
     # After an input spike V peaks at several times its weight: a few spikes then make one.
@@ -92,19 +92,19 @@ def _part(split: Split, seed: int) -> Points:
     return yinyang.generate(split, seed)
 
 
-def points(config: Config, split: Split) -> Points:
+def points(config: YinYangConfig, split: Split) -> Points:
     """Return a split, cut to what the configuration asks for."""
     part = _part(split, config.seed_of_data)
     most = {"train": config.train, "val": config.test, "test": config.test}[split] or None
     return replace(part, points=part.points[:most], labels=part.labels[:most])
 
 
-def steps(config: Config) -> int:
+def steps(config: YinYangConfig) -> int:
     """Return the number of batches in an epoch of training; a last part batch is left out."""
     return len(points(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
+def batches(config: YinYangConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (spikes T B 5, labels B); training is shuffled by epoch."""
     part = points(config, split)
     if split != "train":
@@ -116,7 +116,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
         yield _batch(part, some, config)
 
 
-def _batch(part: Points, which: np.ndarray, config: Config) -> Pair:
+def _batch(part: Points, which: np.ndarray, config: YinYangConfig) -> Pair:
     start = torch.ones(len(which), 1, dtype=torch.float64)
     x = torch.cat([torch.from_numpy(part.points[which]), start], 1)
     spikes = F.pad(
@@ -125,7 +125,7 @@ def _batch(part: Points, which: np.ndarray, config: Config) -> Pair:
     return spikes, torch.from_numpy(part.labels[which])
 
 
-def make_dummy_batch(config: Config) -> Pair:
+def make_dummy_batch(config: YinYangConfig) -> Pair:
     """Return a batch of training in which nothing spikes."""
     labels = torch.zeros(config.batch, dtype=torch.int64)
     return torch.zeros(config.ticks, config.batch, 5), labels
@@ -137,7 +137,7 @@ def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
 
 
 def loss(
-    _: Config, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
+    _: YinYangConfig, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of the scores."""
     return F.cross_entropy(scores(y), labels)

@@ -11,11 +11,10 @@ this split are higher than on a random one: compare only what was split alike.
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from drivers.event_camera import Clip, Clips, from_files, moving_bars
-from drivers.event_camera.files import read_aedat2, whole, write_aedat2
+from drivers.event_camera.files import read_aedat2, whole
 from drivers.event_camera.moving_bars import Part
 from drivers.folders import Entry, by_class, in_neuro_data
 
@@ -76,20 +75,6 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     if folder is None:
         return moving_bars.generate(part, SIDE, len(CLASSES))
     return load(folder, part)
-
-
-def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
-    """Write a data set in the true format: ``n`` moving bars a class and part."""
-    for part in moving_bars.PER_CLASS:
-        first = 0 if part == "test" else TEST
-        bars = moving_bars.generate(part, SIDE, len(CLASSES), seed)
-        for number in range(n * len(CLASSES)):
-            clip, name = bars[number], CLASSES[number % 10]
-            path = folder / name / f"cifar10_{name}_{first + number // 10}.aedat"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            last = SIDE - 1
-            raw = replace(clip, x=last - clip.y, y=last - clip.x, polarity=1 - clip.polarity)
-            write_aedat2(path, raw)
 
 
 def _number(path: Path) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drivers.event_camera import Clip, Clips, moving_bars
-from drivers.event_camera.files import cut, read_aedat3, write_aedat3
+from drivers.event_camera.files import cut, read_aedat3
 from drivers.event_camera.moving_bars import Part
 from drivers.folders import found_in, in_neuro_data, read_text
 
@@ -31,7 +31,6 @@ TRIALS: Mapping[Part, str] = {"train": "trials_to_train.txt", "test": "trials_to
 TITLE = "class,startTime_usec,endTime_usec"
 ARCHIVE = "DvsGesture"
 CURE = "unpack DvsGesture.tar.gz there"
-PAUSE = 50_000  # us, between the gestures of a faked recording
 
 
 class Gesture(NamedTuple):
@@ -89,20 +88,6 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     return load(folder, part)
 
 
-def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
-    """Write a data set in the true format: ``n`` recordings a part of eleven moving bars."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, listed in TRIALS.items():
-        bars = moving_bars.generate(part, SIDE, len(CLASSES), seed)
-        names = [f"user{k:02}_{part}" for k in range(n)]
-        for k, name in enumerate(names):
-            clips = [bars[k * len(CLASSES) + c] for c in range(len(CLASSES))]
-            rows, joined = _joined(clips)
-            write_aedat3(folder / f"{name}.aedat", joined)
-            (folder / f"{name}_labels.csv").write_text("\n".join([TITLE, *rows]) + "\n")
-        (folder / listed).write_text("".join(f"{name}.aedat\n" for name in names))
-
-
 def _clip(gestures: list[Gesture], number: int) -> Clip:
     gesture = gestures[number]
     path, source = gesture.recording, f"{gesture.recording}, gesture {gesture.line - 1}"
@@ -145,22 +130,3 @@ def _gestures(recording: Path, table: Path) -> list[Gesture]:
 
 def _table(recording: Path) -> Path:
     return recording.with_name(f"{recording.stem}_labels.csv")
-
-
-def _joined(clips: list[Clip]) -> tuple[list[str], Clip]:
-    """Return the rows of the table, and one clip of all, one after the other."""
-    rows, times, at = [], [], 0
-    for clip in clips:
-        at += PAUSE
-        times.append(clip.time - clip.start + at)
-        length = clip.stop - clip.start
-        rows.append(f"{clip.label + 1},{at},{at + length}")
-        at += length
-    x, y, polarity = (
-        np.concatenate([getattr(c, name) for c in clips]) for name in ("x", "y", "polarity")
-    )
-    joined = Clip(
-        x=x, y=y, polarity=polarity, time=np.concatenate(times), start=0, stop=at,
-        width=SIDE, height=SIDE, label=0, source="joined",
-    )  # fmt: skip
-    return rows, joined

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drivers.event_camera import Clip, Clips, from_files, moving_bars
-from drivers.event_camera.files import read_records, whole, write_records
+from drivers.event_camera.files import read_records, whole
 from drivers.event_camera.moving_bars import Part
 from drivers.folders import by_class, in_neuro_data
 
@@ -52,13 +52,3 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     if folder is None:
         return moving_bars.generate(part, SIDE, len(CLASSES))
     return load(folder, part)
-
-
-def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
-    """Write a data set in the true format: ``n`` moving bars a class and part."""
-    for part in moving_bars.PER_CLASS:
-        bars = moving_bars.generate(part, SIDE, len(CLASSES), seed)
-        for number in range(n * len(CLASSES)):
-            path = folder / FOLDERS[part] / CLASSES[number % 10] / f"{number + 1:05}.bin"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_records(path, bars[number])

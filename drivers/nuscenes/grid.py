@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class GroundGrid:
     """Square cells of the ground around the car.
 
     x, y: first and last edge [m] in the ego frame, forward and to the left. step: edge of a

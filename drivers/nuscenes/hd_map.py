@@ -14,7 +14,7 @@ from shapely.geometry import LineString, Polygon, box
 
 from drivers.nuscenes.expansion import Expansion, expansion_file, list_nodes, read_expansion
 from drivers.nuscenes.geometry import leave_frame
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.road_map import Lane, RoadMap
 from neuro.text import escape
 
@@ -65,7 +65,7 @@ def load_road_map(root: Path, location: str) -> RoadMap:
 
 def rasterise(
     road_map: RoadMap,
-    grid: Grid,
+    grid: GroundGrid,
     pose: Float[np.ndarray, "3"],
     layers: Sequence[str] = ("drivable", "lane_dividers"),
 ) -> dict[str, Bool[np.ndarray, "X Y"]]:
@@ -95,7 +95,7 @@ def rasterise(
 
 
 def cover_areas(
-    polygons: Sequence[Polygon], grid: Grid, pose: Float[np.ndarray, "3"]
+    polygons: Sequence[Polygon], grid: GroundGrid, pose: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "X Y"]:
     """Return the cells around an ego at a flat ``pose`` whose middle is in some polygon.
 
@@ -116,7 +116,7 @@ def cover_areas(
 
 
 def _fill(
-    polygons: Sequence[Polygon], grid: Grid, pose: Float[np.ndarray, "3"]
+    polygons: Sequence[Polygon], grid: GroundGrid, pose: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "X Y"]:
     mask = np.zeros(grid.shape[::-1], np.uint8)
     for polygon in _cut(polygons, grid, pose):
@@ -132,7 +132,7 @@ def _fill(
 
 
 def _draw(
-    lines: Sequence[LineString], grid: Grid, pose: Float[np.ndarray, "3"]
+    lines: Sequence[LineString], grid: GroundGrid, pose: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "X Y"]:
     mask: UInt8[np.ndarray, "Y X"] = np.zeros(grid.shape[::-1], np.uint8)
     for line in _cut(lines, grid, pose):
@@ -142,7 +142,7 @@ def _draw(
     return np.ascontiguousarray(mask.T).astype(bool)
 
 
-def _cut(shapes: Sequence[Any], grid: Grid, pose: Float[np.ndarray, "3"]) -> list[Any]:
+def _cut(shapes: Sequence[Any], grid: GroundGrid, pose: Float[np.ndarray, "3"]) -> list[Any]:
     """Return what of some shapes lies on the grid, in cells of it.
 
     The steps are the devkit's, one by one, so that corners round to the same cells.

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 
 HIDDEN = 1  # visibility of a box of which 0-40 % are seen
 SIGMA = 3.0  # cells, of the heat map around the middle of a vehicle
@@ -45,7 +45,10 @@ class InstanceTargets:
 
 
 def draw_labels(
-    frames: Sequence[Sequence[Box]], seen: int, present: Float[np.ndarray, "3"], grid: Grid
+    frames: Sequence[Sequence[Box]],
+    seen: int,
+    present: Float[np.ndarray, "3"],
+    grid: GroundGrid,
 ) -> Labels:
     """Return the labels of some ``frames`` of boxes of the global frame.
 
@@ -97,7 +100,7 @@ def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTarge
 
 
 def _cover(
-    box: Box, present: Float[np.ndarray, "3"], grid: Grid
+    box: Box, present: Float[np.ndarray, "3"], grid: GroundGrid
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
     """Return the cells of the grid that a box covers, as an index of a mask.
 

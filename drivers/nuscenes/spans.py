@@ -32,7 +32,7 @@ SKIP = "mend it, or leave it out (neuro train --skip-bad)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Span:
+class WindowSpan:
     """A window: T = S+F keyframes of one scene, by the tokens of their samples.
 
     time: [us]. poses: flat pose of the ego at each, in the global frame. speed: [m/s].
@@ -63,7 +63,7 @@ def require_calibrations(tables: Tables) -> None:
 
 def find_spans(
     tables: Tables, scene: str, length: int, image: ImageSize, *, decode: bool
-) -> tuple[list[Span], list[Problem]]:
+) -> tuple[list[WindowSpan], list[Problem]]:
     """Return the windows of a scene whose keyframes are all sound, and what is wrong in others.
 
     decode: read every file, instead of looking whether it is there.
@@ -98,7 +98,7 @@ def find_spans(
             part = slice(k, k + length)
             names = tuple(tokens[i] for i in known[part])
             spans.append(
-                Span(
+                WindowSpan(
                     scene=scene, location=location, tokens=names, time=time[part],
                     poses=poses[part], speed=speed[part], yaw_rate=yaw_rate[part],
                 )

@@ -22,7 +22,7 @@ from drivers.nuscenes.geometry import (
     lift,
     move_points,
 )
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.hd_map import cover_areas, load_road_map, rasterise
 from drivers.nuscenes.images import (
     measure_depth,
@@ -36,7 +36,7 @@ from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.schema import LIDAR
-from drivers.nuscenes.spans import CHANNELS, Span, find_spans, require_calibrations
+from drivers.nuscenes.spans import CHANNELS, WindowSpan, find_spans, require_calibrations
 from drivers.nuscenes.tables import Keyframe, Tables, list_split, open_tables
 from drivers.nuscenes.window import ImageSize, Window, name_command
 
@@ -53,7 +53,7 @@ class WindowSettings:
         ValueError: a number below 1, or an image that is no whole number of strides.
     """
 
-    grid: Grid
+    grid: GroundGrid
     image: ImageSize
     past: int = 3
     future: int = 6
@@ -92,7 +92,7 @@ class Windows:
     tables: Tables
     settings: WindowSettings
     maps: Mapping[str, RoadMap]
-    spans: tuple[Span, ...]
+    spans: tuple[WindowSpan, ...]
     skipped: tuple[Skipped, ...]
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ def find_windows(
     """Find the windows of a split of a data set that is open; as :func:`open_windows`."""
     require_calibrations(tables)
     maps: dict[str, RoadMap | NuScenesError] = {}
-    spans: list[Span] = []
+    spans: list[WindowSpan] = []
     skipped: list[Skipped] = []
     length = settings.past + settings.future
     for scene in list_split(tables, split):
@@ -197,7 +197,7 @@ def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
 
 
 def _read_window(
-    tables: Tables, road_map: RoadMap, span: Span, settings: WindowSettings
+    tables: Tables, road_map: RoadMap, span: WindowSpan, settings: WindowSettings
 ) -> Window:
     past, grid = settings.past, settings.grid
     present = span.poses[past - 1]

@@ -10,7 +10,7 @@ from drivers.text.stream import (
     stream_tokens,
 )
 from drivers.text.tokenizer import Bytes, HuggingFace, Tokenizer
-from drivers.text.world import World, load_world
+from drivers.text.world import WorldTokenizer, load_world
 
 __all__ = [
     "Bytes",
@@ -20,7 +20,7 @@ __all__ = [
     "Read",
     "Text",
     "Tokenizer",
-    "World",
+    "WorldTokenizer",
     "count_tokens",
     "find_part",
     "load",

@@ -21,7 +21,7 @@ MAX_NODES = 2**23  # 256 times as many fit in the 32 bits of an edge's key
 CURE = "fetch rwkv_vocab_v20230424.txt again"
 
 
-class World:
+class WorldTokenizer:
     """A vocabulary of byte strings, matched greedily; it has all 256 single bytes.
 
     >>> plain = {bytes([b]): b + 1 for b in range(256)}
@@ -90,7 +90,7 @@ class World:
         return lambda token: self.decode([token])
 
 
-def load_world(path: str | Path) -> World:
+def load_world(path: str | Path) -> WorldTokenizer:
     """Return the tokenizer of a vocabulary file.
 
     Raises:
@@ -111,7 +111,7 @@ def load_world(path: str | Path) -> World:
             raise ValueError(f"{path} line {number}: {token!r} stands there twice; {CURE}")
         tokens[token] = own
     try:
-        return World(tokens)
+        return WorldTokenizer(tokens)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

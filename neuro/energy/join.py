@@ -84,6 +84,8 @@ def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
                 first_core=layer.first_core + cores,
                 given=tuple(core + cores for core in layer.given),
             )
+            if layer.cores  # Inputs take none and enter at core 0
+            else layer
             for name, layer in placement.layers.items()
         }
         destinations[network] = {

@@ -45,20 +45,6 @@ def run_delta_recurrence(
     return torch.stack(out), s
 
 
-def step_delta(
-    q: Float[Tensor, "B H K"],
-    k: Float[Tensor, "B H K"],
-    v: Float[Tensor, "B H V"],
-    beta: Float[Tensor, "B H"],
-    g: Float[Tensor, "B H"] | None,
-    state: Float[Tensor, "B H K V"],
-) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state) of one token."""
-    row = None if g is None else g[None]
-    y, state = run_delta(q[None], k[None], v[None], beta[None], row, state)
-    return y[0], state
-
-
 def run_delta(
     q: Float[Tensor, "T B H K"],
     k: Float[Tensor, "T B H K"],

@@ -49,19 +49,6 @@ def run_gla_recurrence(
     return torch.stack(out), s
 
 
-def step_gla(
-    q: Float[Tensor, "B H K"],
-    k: Float[Tensor, "B H K"],
-    v: Float[Tensor, "B H V"],
-    g: Float[Tensor, "B H #K"],
-    state: Float[Tensor, "B H K V"],
-    bonus: Float[Tensor, "H K"] | None = None,
-) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state) of one token."""
-    y, state = run_gla(q[None], k[None], v[None], g[None], state, bonus)
-    return y[0], state
-
-
 def run_gla(
     q: Float[Tensor, "T B H K"],
     k: Float[Tensor, "T B H K"],

@@ -33,15 +33,6 @@ def run_scan_recurrence(
     return torch.stack(out), h
 
 
-def step_scan(
-    f: Float[Tensor, "B *N"], i: Float[Tensor, "B *N"], h: Float[Tensor, "B *N"]
-) -> Float[Tensor, "B *N"]:
-    """Return h after one token."""
-    require_shape("scan", "f", f, tuple(i.shape))
-    require_shape("scan", "h", h, tuple(i.shape))
-    return torch.addcmul(i, f, h)
-
-
 def run_scan(
     f: Float[Tensor, "T B *N"],
     i: Float[Tensor, "T B *N"],

@@ -40,17 +40,6 @@ def run_softmax_recurrence(
     return torch.stack(out), after
 
 
-def step_softmax(
-    q: Float[Tensor, "B H K"],
-    k: Float[Tensor, "B H K"],
-    v: Float[Tensor, "B H V"],
-    state: KeysValues | None,
-) -> tuple[Float[Tensor, "B H V"], KeysValues]:
-    """Return (y, all keys and values) of one token."""
-    y, after = run_softmax(q[None], k[None], v[None], state)
-    return y[0], after
-
-
 def run_softmax(
     q: Float[Tensor, "T B H K"],
     k: Float[Tensor, "T B H K"],

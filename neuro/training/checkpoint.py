@@ -40,7 +40,7 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-class State(TypedDict):
+class TrainingState(TypedDict):
     """What ``training/state`` holds: see :class:`neuro.training.loop.Progress` and its users.
 
     steps: batches in an epoch. processes: of the training that wrote it. losses: since the
@@ -193,7 +193,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     state, best = _take(tensors, STATE), _take(tensors, BEST_COPY)
     try:
         found: _Meta = convert(meta, _Meta)
-        told: Any = convert(unflatten(found.state, state), State, "state")
+        told: Any = convert(unflatten(found.state, state), TrainingState, "state")
         best_meta: Any = found.best
         if not 0 <= told["step"] < told["steps"] or told["epoch"] < 0:
             raise SchemaError(f"state: no step {told['step']} of {told['steps']}")

@@ -166,10 +166,6 @@ class Plan:
         if wrong:
             raise ValueError("Plan: " + "; ".join(wrong))
 
-    def lr_at(self, at: float) -> float:
-        """Return the default schedule's learning rate at a share ``at`` of the training."""
-        return scale_lr(self.lr, self.warm, at)
-
     def count_updates(self, steps: int) -> int:
         """Return the updates in an epoch of ``steps`` batches."""
         return -(-steps // self.accumulate)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from tasks.bench.harness import Build, Measured, measure
+from tasks.bench.harness import Build, Measurement, measure
 from tasks.bench.rows import Row, list_versions, name_processor
 
 PACKAGES = {
@@ -81,7 +81,7 @@ def describe_machine(peer: str) -> dict[str, Any]:
     }
 
 
-def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) -> Row:
+def _row(case: Case, pair: Pair, found: Mapping[str, Measurement], repeats: int) -> Row:
     timed = pair.by == "time"
     value = partial(_seconds, case.clock, case.per) if timed else _megabytes
     values = {name: value(found[name]) for name in (pair.ours, *pair.theirs)}
@@ -114,21 +114,21 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) ->
     )
 
 
-def _seconds(clock: str, per: float, measured: Measured) -> float | None:
+def _seconds(clock: str, per: float, measured: Measurement) -> float | None:
     return measured.best(clock) / per if measured.runs else None
 
 
-def _megabytes(measured: Measured) -> float | None:
+def _megabytes(measured: Measurement) -> float | None:
     return None if measured.grown is None else measured.grown / 1e6
 
 
-def _activity(case: Case, ours: Measured) -> dict[str, Any]:
+def _activity(case: Case, ours: Measurement) -> dict[str, Any]:
     if not case.cell_seconds or not ours.runs:
         return {}
     return {"activity": {"value": ours.runs[0].counted / case.cell_seconds, "unit": "Hz"}}
 
 
-def _about(case: Case, measured: Measured) -> dict[str, Any]:
+def _about(case: Case, measured: Measurement) -> dict[str, Any]:
     """Return what is known of one side beside its time."""
     if not measured.runs:
         return {}
@@ -150,7 +150,7 @@ def _about(case: Case, measured: Measured) -> dict[str, Any]:
     }
 
 
-def _work(case: Case, found: Mapping[str, Measured], ours: str) -> dict[str, float]:
+def _work(case: Case, found: Mapping[str, Measurement], ours: str) -> dict[str, float]:
     """Return synaptic events a second, and which share that is of the additions alone."""
     if not found[ours].runs or not found[ours].runs[0].events:
         return {}
@@ -161,5 +161,5 @@ def _work(case: Case, found: Mapping[str, Measured], ours: str) -> dict[str, flo
     return work
 
 
-def _speed(measured: Measured, clock: str) -> float:
+def _speed(measured: Measurement, clock: str) -> float:
     return measured.runs[0].events / measured.best(clock)

@@ -21,7 +21,7 @@ LIMIT = 600.0  # s that one build or run may take
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")  # prefixes of variables that libraries read
 
 
-class Timing(NamedTuple):
+class RunTiming(NamedTuple):
     """One run: CPU and wall time [s], what it counted, and synaptic events where known.
 
     grown: peak of the memory it needs on top of what was there before [bytes]; None: not known.
@@ -34,7 +34,7 @@ class Timing(NamedTuple):
     grown: int | None = None
 
 
-Run = Callable[[], Timing]
+Run = Callable[[], RunTiming]
 Build = Callable[[int], Run]  # of a number of threads; it is pickled
 
 
@@ -45,13 +45,13 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measurement:
     """All runs of a subject. built: wall time of its build [s]. peak: of its memory [bytes].
 
     problem: why there are no runs, or "".
     """
 
-    runs: Sequence[Timing] = ()
+    runs: Sequence[RunTiming] = ()
     built: float = 0.0
     peak: int = 0
     problem: str = ""
@@ -76,7 +76,7 @@ def measure(
     repeats: int,
     threads: int = 1,
     environments: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
-) -> dict[str, Measured]:
+) -> dict[str, Measurement]:
     """Build all subjects at once, then run them in turns, ``repeats`` times each.
 
     environments: variables that the process of a subject sees on top of ours.
@@ -111,7 +111,7 @@ class _Child:
         )
         self._questions: IO[bytes] = self._process.stdin  # type: ignore[assignment]
         self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]
-        self._runs: list[Timing] = []
+        self._runs: list[RunTiming] = []
         self._built, self._peak, self._problem = 0.0, 0, ""
 
     def build(self, build: Build, threads: int) -> None:
@@ -130,9 +130,9 @@ class _Child:
                 timing, self._peak = answer
                 self._runs.append(timing)
 
-    def measured(self) -> Measured:
+    def measured(self) -> Measurement:
         runs = () if self._problem else tuple(self._runs)
-        return Measured(runs=runs, built=self._built, peak=self._peak, problem=self._problem)
+        return Measurement(runs=runs, built=self._built, peak=self._peak, problem=self._problem)
 
     def close(self) -> None:
         with suppress(BrokenPipeError):

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run, RunTiming
 from tasks.bench.memory import measure_growth
 
 LEAST = 0.2  # s that a timed run lasts: what is shorter is repeated until then
@@ -20,10 +20,10 @@ class Stopwatch:
     def __init__(self) -> None:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
-    def timing(self, counted: int, events: int = 0) -> Timing:
+    def timing(self, counted: int, events: int = 0) -> RunTiming:
         """Return what a run took that ends now."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
-        return Timing(cpu, wall, counted, events)
+        return RunTiming(cpu, wall, counted, events)
 
 
 def repeat(once: Callable[[], tuple[int, int]], before: int | None = None) -> Run:
@@ -38,11 +38,11 @@ def repeat(once: Callable[[], tuple[int, int]], before: int | None = None) -> Ru
     once()
     number = math.ceil(LEAST / watch.timing(0).wall)
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         watch = Stopwatch()
         for _ in range(number):
             counted, events = once()
         cpu, wall, *_ = watch.timing(0)
-        return Timing(cpu / number, wall / number, counted, events, memory)
+        return RunTiming(cpu / number, wall / number, counted, events, memory)
 
     return run

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import Window
-from tasks.driving.config import Config
-from tasks.driving.sampler import COMMANDS, Ego
+from tasks.driving.config import DrivingConfig
+from tasks.driving.sampler import COMMANDS, EgoState
 
 MOVING = ("vehicle", "pedestrian")
 MAPS = (*MOVING, "drivable", "lane")
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     to_ego: Float[Tensor, "B S N 4 4"]
     to_present: Float[Tensor, "B S 4 4"]
     maps: Bool[Tensor, "B S K X Y"]
-    ego: Ego
+    ego: EgoState
 
 
 class Truth(NamedTuple):
@@ -53,7 +53,7 @@ class Truth(NamedTuple):
     shown: Bool[Tensor, " B"]
 
 
-class Batch(NamedTuple):
+class DrivingBatch(NamedTuple):
     """Both; every tensor's first axis is B."""
 
     seen: Seen
@@ -68,7 +68,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Seen:
             for name in ("images", "intrinsic", "to_ego", "to_present")
         },
         maps=_stack([_see_maps(w, MAPS if maps else ()) for w in windows]),
-        ego=Ego(
+        ego=EgoState(
             speed=_stack([w.speed[-1] for w in windows]),
             yaw_rate=_stack([w.yaw_rate[-1] for w in windows]),
             command=torch.tensor([COMMANDS.index(w.command) for w in windows]),
@@ -85,7 +85,7 @@ def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
     return np.stack(masks, 1) if masks else np.zeros((frames, 0, *size), np.bool_)
 
 
-def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
+def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
     """Return a batch of windows; maps: whether the true ones are seen."""
     present = windows[0].images.shape[0] - 1
     moving = (*MOVING, "instance")
@@ -93,10 +93,10 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
     truth = {n: _stack([getattr(w, n)[present:] for w in windows]) for n in moving}
     truth |= {n: _stack([getattr(w, n) for w in windows]) for n in still}
     shown = torch.ones(len(windows), dtype=torch.bool)
-    return Batch(make_seen(windows, maps), Truth(**truth, shown=shown))
+    return DrivingBatch(make_seen(windows, maps), Truth(**truth, shown=shown))
 
 
-def make_blank(config: Config, device: str | None = None) -> Seen:
+def make_blank(config: DrivingConfig, device: str | None = None) -> Seen:
     """Return a window of black images, standing still.
 
     device: None is the default one of torch.
@@ -112,7 +112,7 @@ def make_blank(config: Config, device: str | None = None) -> Seen:
         to_ego=eye.expand(1, frames, cameras, 4, 4),
         to_present=eye.expand(1, frames, 4, 4),
         maps=torch.zeros(1, frames, maps, *config.grid.shape, dtype=torch.bool, device=device),
-        ego=Ego(
+        ego=EgoState(
             speed=torch.zeros(1, device=device),
             yaw_rate=torch.zeros(1, device=device),
             command=torch.ones(1, dtype=torch.int64, device=device),
@@ -120,7 +120,7 @@ def make_blank(config: Config, device: str | None = None) -> Seen:
     )
 
 
-def make_dummy_batch(config: Config) -> Batch:
+def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
     """Return a batch of black images and of no truth, shaped as :func:`make_batch` does."""
     size, frames = config.batch, 1 + config.future
     seen: Seen = tree_map(lambda x: x.repeat_interleave(size, 0), make_blank(config))
@@ -138,15 +138,15 @@ def make_dummy_batch(config: Config) -> Batch:
         path=torch.zeros(size, config.future, 3),
         shown=torch.ones(size, dtype=torch.bool),
     )
-    return Batch(seen, truth)
+    return DrivingBatch(seen, truth)
 
 
-def keep_frames(batch: Batch, past: int) -> Batch:
+def keep_frames(batch: DrivingBatch, past: int) -> DrivingBatch:
     """Return a batch that sees the last ``past`` of its S frames, the present one included."""
     seen, truth = batch
     framed = ("images", "intrinsic", "to_ego", "to_present", "maps")
     kept = {name: getattr(seen, name)[:, -past:] for name in framed}
-    return Batch(seen._replace(**kept), truth._replace(depth=truth.depth[:, -past:]))
+    return DrivingBatch(seen._replace(**kept), truth._replace(depth=truth.depth[:, -past:]))
 
 
 def _stack(arrays: Sequence[np.ndarray | np.generic]) -> Tensor:

@@ -32,7 +32,7 @@ from neuro.nn import Net, Stack
 from neuro.nn.trace import Tracer
 from neuro.units import Seconds, Ticks
 from tasks.driving.batch import Seen
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
@@ -201,7 +201,7 @@ def _look_ahead(model: Driver, seen: Seen) -> Float[Tensor, "1 B C h w"]:
     return front[None]
 
 
-def make_parts(config: Config, module: nn.Module) -> dict[str, FurtherNetwork]:
+def make_parts(config: DrivingConfig, module: nn.Module) -> dict[str, FurtherNetwork]:
     """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
     model = require_driver(module)
     images = len(CAMERAS) * config.past
@@ -232,7 +232,7 @@ def make_parts(config: Config, module: nn.Module) -> dict[str, FurtherNetwork]:
     return out
 
 
-def _make_encoder_part(config: Config, model: Driver, images: int) -> FurtherNetwork:
+def _make_encoder_part(config: DrivingConfig, model: Driver, images: int) -> FurtherNetwork:
     encoder, c = model.encoder, config.encoder
     height, width = config.image.height // c.stem, config.image.width // c.stem
     shape = (c.channels[0], height, width)
@@ -250,7 +250,7 @@ def _make_encoder_part(config: Config, model: Driver, images: int) -> FurtherNet
     )
 
 
-def _make_pathways_part(config: Config, model: Driver) -> FurtherNetwork:
+def _make_pathways_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     prediction = model.prediction
     graph = prediction.pathways.graph()
     if "latent" in graph.inputs:
@@ -271,7 +271,7 @@ def _make_pathways_part(config: Config, model: Driver) -> FurtherNetwork:
     return FurtherNetwork(module=Net(graph), stimuli=_without_gradient(give), ann_passes=frames)
 
 
-def _make_gru_part(config: Config, model: Driver) -> FurtherNetwork:
+def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     refinement = model.planner.refinement
     graph = take_bits(refinement.gru.graph(), "x")  # type: ignore[operator]
     ticks = count_ticks_of_a_frame(graph)
@@ -299,7 +299,7 @@ def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Te
     return {name: spread_frames(x, ticks).cpu() for name, x in inputs.items()}
 
 
-def _read(config: Config, model: Driver, split: Split) -> Iterator[Seen]:
+def _read(config: DrivingConfig, model: Driver, split: Split) -> Iterator[Seen]:
     """Yield the first windows of a split, on the device of the model."""
     device, done = next(model.parameters()).device, 0
     for batch in read_batches(config, split, 0):

@@ -23,18 +23,25 @@ from drivers.nuscenes.geometry import enter_frame, lift
 from drivers.nuscenes.images import shrink_image
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.window import Command, ImageSize
-from drivers.nuscenes.world.drive import STEPS, Course, drive, navigate, plan_by_rules, start
-from drivers.nuscenes.world.instant import STEP, Instant
+from drivers.nuscenes.world.drive import (
+    STEPS,
+    PlannedDrive,
+    drive,
+    navigate,
+    plan_by_rules,
+    start,
+)
+from drivers.nuscenes.world.instant import STEP, WorldInstant
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.render import Scenery, make_scenery, render_cameras
 from drivers.nuscenes.world.rig import make_rig
-from drivers.nuscenes.world.state import State
+from drivers.nuscenes.world.state import WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
 from neuro.arguments import describe
 from tasks.driving.batch import Seen
 from tasks.driving.planners import Planner
-from tasks.driving.sampler import COMMANDS, Ego
+from tasks.driving.sampler import COMMANDS, EgoState
 from tasks.driving.score import (
     Drive,
     Score,
@@ -92,7 +99,7 @@ class Eyes:
     rig: Sequence[Camera]
     size: ImageSize
 
-    def take(self, instant: Instant) -> UInt8[np.ndarray, "N 3 H W"]:
+    def take(self, instant: WorldInstant) -> UInt8[np.ndarray, "N 3 H W"]:
         """Return what all cameras see."""
         seen = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
         return np.stack([self._develop(camera.channel, image) for camera, image in seen])
@@ -116,14 +123,14 @@ class Eyes:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+class FilmedPlan:
     """A plan as it is made, for who films a course. images: None where nothing was rendered.
 
     path: (x, y, yaw) in the present ego frame. by_rules: in the first second.
     """
 
-    course: Course
-    instant: Instant
+    course: PlannedDrive
+    instant: WorldInstant
     eyes: Eyes | None
     images: UInt8[np.ndarray, "N 3 H W"] | None
     path: Float64[np.ndarray, "F 3"]
@@ -162,7 +169,7 @@ def run_course(
     seed: int,
     distance: float = 150.0,
     limit: float = LIMIT,
-    watch: Callable[[Plan], None] | None = None,
+    watch: Callable[[FilmedPlan], None] | None = None,
 ) -> Outcome:
     """Return how a planner does on the course of a seed, so long [m], in that time [s].
 
@@ -185,17 +192,17 @@ def run_course(
 
 def _drive_on(
     trial: Trial,
-    course: Course,
+    course: PlannedDrive,
     seed: int,
     limit: float,
-    watch: Callable[[Plan], None] | None = None,
-) -> Iterator[State]:
+    watch: Callable[[FilmedPlan], None] | None = None,
+) -> Iterator[WorldState]:
     """Yield one state after the other, until the time is over."""
     world, state = course.world, course.state
     eyes = None
     if trial.size is not None:
         eyes = open_eyes(course, seed, trial.size)
-    seen: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+    seen: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
         image = None if eyes is None else eyes.blank() if trial.blanked else eyes.take(instant)
@@ -209,7 +216,7 @@ def _drive_on(
             with torch.no_grad():
                 path = _require_path(trial.planner(view), seed, frame / 2)
         if watch is not None:
-            plan = Plan(
+            plan = FilmedPlan(
                 course=course,
                 instant=instant,
                 eyes=eyes,
@@ -242,7 +249,7 @@ def _require_path(made: Any, seed: int, time: float) -> Float64[np.ndarray, "F 3
     )
 
 
-def open_eyes(course: Course, seed: int, size: ImageSize) -> Eyes:
+def open_eyes(course: PlannedDrive, seed: int, size: ImageSize) -> Eyes:
     """Return the cameras of the car on a course; seed: of the scenery."""
     width = round(size.width / size.scale)  # of images that become those of the size
     height = round((size.height + size.crop) / size.scale)
@@ -251,7 +258,7 @@ def open_eyes(course: Course, seed: int, size: ImageSize) -> Eyes:
 
 
 def make_view(
-    frames: Sequence[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]],
+    frames: Sequence[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]],
     eyes: Eyes | None,
     command: Command,
 ) -> Seen:
@@ -276,7 +283,7 @@ def make_view(
         to_ego=to_ego,
         to_present=torch.from_numpy(to_present).float()[None],
         maps=torch.zeros(1, len(frames), 0, 0, 0, dtype=torch.bool),
-        ego=Ego(
+        ego=EgoState(
             speed=torch.tensor([ego.speed]),
             yaw_rate=torch.tensor([ego.yaw_rate]),
             command=torch.tensor([COMMANDS.index(command)]),
@@ -289,7 +296,10 @@ def _repeat(values: Float64[np.ndarray, "N K K"], frames: int) -> torch.Tensor:
 
 
 def find_end(
-    course: Course, state: State, instants: Sequence[Instant], tolerance: float = TOLERANCE
+    course: PlannedDrive,
+    state: WorldState,
+    instants: Sequence[WorldInstant],
+    tolerance: float = TOLERANCE,
 ) -> str:
     """Return why a course is over by its last frame, "" where it is not.
 
@@ -304,7 +314,12 @@ def find_end(
 
 
 def judge(
-    course: Course, states: Sequence[State], instants: Sequence[Instant], *, seed: int, end: str
+    course: PlannedDrive,
+    states: Sequence[WorldState],
+    instants: Sequence[WorldInstant],
+    *,
+    seed: int,
+    end: str,
 ) -> Outcome:
     """Return how it went, by all states from the start and the instants that they are."""
     whole = make_drive(course, instants)
@@ -324,7 +339,7 @@ def judge(
     )
 
 
-def make_drive(course: Course, instants: Sequence[Instant]) -> Drive:
+def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
     """Return what was driven, to be scored."""
     return Drive(
         ego=[i.ego for i in instants],
@@ -335,7 +350,7 @@ def make_drive(course: Course, instants: Sequence[Instant]) -> Drive:
     )
 
 
-def _drive_by_rules(course: Course, state: State, steps: int) -> Drive:
+def _drive_by_rules(course: PlannedDrive, state: WorldState, steps: int) -> Drive:
     """Return where the rules begin and where they end after so many steps."""
     begin = show(course.world, state)
     for _ in range(steps):

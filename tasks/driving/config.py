@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
 from neuro.units import Ticks
 
@@ -51,7 +51,7 @@ class Cells:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder:
+class EncoderConfig:
     """Of images, by a factor of 8 (and 16) smaller.
 
     ticks: T, for which an image is repeated. channels: of the levels, each half the size of the
@@ -99,7 +99,7 @@ class Depth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoder:
+class DecoderConfig:
     """Of the bird's-eye map, over frames.
 
     channels: of the levels; blocks: in each. carries: whether membranes go on from frame to
@@ -112,7 +112,7 @@ class Decoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class PredictionConfig:
     """Of future frames.
 
     hidden: channels of both pathways. kernel: of their convolutions. stride: cells along an
@@ -132,7 +132,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planner:
+class PlannerConfig:
     """Of the path.
 
     candidates: M. sampler: "anchored" at the measured speed, or SAD's "clothoid" from speeds
@@ -181,7 +181,7 @@ class Planner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class ClassWeights:
     """What a cell of a class weighs in its loss, a cell without it 1; published by default."""
 
     vehicle: float = 2.0
@@ -251,7 +251,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class DrivingConfig:
     """One experiment.
 
     past, future: S and F of a window. sees: what states are made of, "cameras"; or the true
@@ -266,12 +266,12 @@ class Config:
     """
 
     image: ImageSize
-    encoder: Encoder
+    encoder: EncoderConfig
     depth: Depth
-    decoder: Decoder
-    prediction: Prediction
-    planner: Planner
-    grid: Grid
+    decoder: DecoderConfig
+    prediction: PredictionConfig
+    planner: PlannerConfig
+    grid: GroundGrid
     channels: int
     heads: int
     phases: tuple[Phase, ...]
@@ -283,7 +283,7 @@ class Config:
     future: int = 6
     discount: float = 0.5
     cells: Cells = field(default_factory=Cells)
-    weights: Weights = field(default_factory=Weights)
+    weights: ClassWeights = field(default_factory=ClassWeights)
     source: Source = field(default_factory=Source)
     clip: float = 5.0
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -406,7 +406,7 @@ STRIDE = 8  # pixels of an image in a feature, along each axis
 MOTION = 6  # translation and rotation of the ego since the frame before
 
 
-def find_phase(config: Config, at: float) -> tuple[Phase, float]:
+def find_phase(config: DrivingConfig, at: float) -> tuple[Phase, float]:
     """Return the phase at a share of the training, and the share of it that is done."""
     # Shares are quotients of whole numbers of steps: a boundary is met up to rounding.
     epoch, begin = at * config.epochs + 1e-9, 0

@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.sampler import find_moves
 
 # [m] the car, and its middle before its rear axle, as of drivers.nuscenes.world.instant, which
@@ -91,7 +91,7 @@ def place_box(
 def look_up(
     maps: Float[Tensor, "B _ X Y"],
     points: Float[Tensor, "B M F P 2"],
-    grid: Grid,
+    grid: GroundGrid,
     beyond: float = 0.0,
 ) -> Float[Tensor, "B M F P"]:
     """Return the values of maps, one a frame or one for all, at the cells of points.
@@ -111,7 +111,7 @@ def look_up(
 
 
 def interpolate(
-    maps: Float[Tensor, "B _ X Y"], points: Float[Tensor, "B M F P 2"], grid: Grid
+    maps: Float[Tensor, "B _ X Y"], points: Float[Tensor, "B M F P 2"], grid: GroundGrid
 ) -> Float[Tensor, "B M F P"]:
     """Return the values of maps, one a frame or one for all, between the middles of cells.
 
@@ -182,7 +182,7 @@ def compute_parts(
     path: Float[Tensor, "B M F 3"],
     around: Surroundings,
     speed: Float[Tensor, " B"],
-    grid: Grid,
+    grid: GroundGrid,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
     """Return the parts of the cost of paths, by name; those PER_FRAME are B M F, others B M."""
     motion = derive_motion(path, speed)
@@ -233,7 +233,7 @@ class Cost(nn.Module):
     In evaluation, ``rule`` weighs more, by the planner's caution.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         self.grid = config.grid
         start = (config.planner.start * torch.tensor(list(FACTORS.values()))).log()

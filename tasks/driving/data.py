@@ -21,8 +21,8 @@ from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from neuro.training.distributed import list_own_samples
 from neuro.training.shuffle import shuffle_batches
-from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import STRIDE, Config, Source, find_phase
+from tasks.driving.batch import DrivingBatch, make_batch
+from tasks.driving.config import STRIDE, DrivingConfig, Source, find_phase
 from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
 from tasks.driving.mirror import mirror_windows
 from tasks.driving.read_ahead import read_ahead
@@ -80,18 +80,18 @@ def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ..
     return names[:cut] if split == "train" else names[cut:]
 
 
-def open_split(config: Config, split: Split) -> "Windows":
+def open_split(config: DrivingConfig, split: Split) -> "Windows":
     """Return the windows of a split, lazily read."""
     # All that windows depend on, and nothing else: other configurations share them.
     return find_split(config.source, make_settings(config), split)
 
 
-def open_truth(config: Config, split: Split) -> "Windows":
+def open_truth(config: DrivingConfig, split: Split) -> "Windows":
     """Return the windows of a split without images: they have no cameras, and are read soon."""
     return find_split(config.source, replace(make_settings(config), looks=False), split)
 
 
-def make_settings(config: Config) -> "WindowSettings":
+def make_settings(config: DrivingConfig) -> "WindowSettings":
     """Return what a window of a configuration holds."""
     with require_devkit():
         from drivers.nuscenes.windows import WindowSettings
@@ -127,7 +127,7 @@ def _open_tables(root: Path, version: str) -> "Tables":
     return open_tables(root, version)
 
 
-def skip_bad(config: Config) -> Config:
+def skip_bad(config: DrivingConfig) -> DrivingConfig:
     """Return the configuration that leaves bad windows out, and counts them."""
     return replace(config, source=replace(config.source, skip_bad=True))
 
@@ -141,7 +141,7 @@ class Lost(NamedTuple):
     why: tuple[str, ...]
 
 
-def list_lost(config: Config) -> list[Lost]:
+def list_lost(config: DrivingConfig) -> list[Lost]:
     """Return what was left out of all splits as damaged."""
     splits: tuple[Split, ...] = ("train", "val", "test")
     return [
@@ -151,19 +151,19 @@ def list_lost(config: Config) -> list[Lost]:
     ]
 
 
-def count_windows(config: Config, split: Split) -> int:
+def count_windows(config: DrivingConfig, split: Split) -> int:
     """Return the windows of a split that are used."""
     most = {"train": config.source.train, "val": 0, "test": config.source.test}[split]
     found = len(open_split(config, split))
     return min(found, most) if most else found
 
 
-def count_steps(config: Config) -> int:
+def count_steps(config: DrivingConfig) -> int:
     """Return the batches of an epoch of training; a last part batch is left out."""
     return count_windows(config, "train") // config.batch
 
 
-def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[DrivingBatch]:
     """Yield the batches of a split; in training their order depends on the epoch, and which
     windows are mirrored, displaced, or replaced by those of disturbed drives.
 
@@ -172,7 +172,9 @@ def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
     return read_batches_from(config, split, epoch, 0)
 
 
-def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> Iterator[Batch]:
+def read_batches_from(
+    config: DrivingConfig, split: Split, epoch: int, step: int
+) -> Iterator[DrivingBatch]:
     """Yield the batches from a step on."""
     open_split(config, split)  # once, for all readers
     if split == "train":
@@ -184,19 +186,21 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     return read_ahead(share, config.source.readers)
 
 
-def read_blind(config: Config, epoch: int) -> Iterator[Batch]:
+def read_blind(config: DrivingConfig, epoch: int) -> Iterator[DrivingBatch]:
     """Yield the batches of an epoch of training without images: of as many windows, on the same
     drives and as much displaced."""
     yield from _read_training(config, range(config.batch), epoch, 0, 1, looks=False)
 
 
 def _read_from(
-    read: Callable[[int, int], Iterator[Batch]], step: int, first: int, every: int
-) -> Iterator[Batch]:
+    read: Callable[[int, int], Iterator[DrivingBatch]], step: int, first: int, every: int
+) -> Iterator[DrivingBatch]:
     return read(step + first, every)
 
 
-def _read_others(config: Config, split: Split, first: int, every: int) -> Iterator[Batch]:
+def _read_others(
+    config: DrivingConfig, split: Split, first: int, every: int
+) -> Iterator[DrivingBatch]:
     """Yield each ``every``-th batch of a split from the ``first``."""
     windows, n = open_split(config, split), count_windows(config, split)
     orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
@@ -205,13 +209,13 @@ def _read_others(config: Config, split: Split, first: int, every: int) -> Iterat
 
 
 def _read_training(
-    config: Config,
+    config: DrivingConfig,
     own: Sequence[int],
     epoch: int,
     first: int,
     every: int,
     looks: bool = True,
-) -> Iterator[Batch]:
+) -> Iterator[DrivingBatch]:
     """Yield the rows ``own`` of each ``every``-th batch of training, as above."""
     windows = (open_split if looks else open_truth)(config, "train")
     phase, _ = find_phase(config, epoch / config.epochs)

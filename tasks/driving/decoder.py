@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from neuro.nn import Residual, Stack
 from tasks.driving.cells import convolve, make_block, make_cells
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 
 
-def make_decoder_body(config: Config) -> Stack:
+def make_decoder_body(config: DrivingConfig) -> Stack:
     """Return what maps spikes of states to spikes for the heads, T B C X Y both."""
     cells, c, outer = config.cells, config.decoder, config.state_channels
     inner: Residual | None = None
@@ -51,7 +51,7 @@ def _make_shortcut(channels: int) -> Stack:
 class Decoder(nn.Module):
     """Turns states into spikes, and decodes these. Only ``body`` is for a chip."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         self.carries = config.decoder.carries
         self.see = Stack(

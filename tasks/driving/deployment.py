@@ -18,17 +18,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
 from tasks.driving.batch import Seen, make_blank
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
-from tasks.driving.model import Driver, Outputs, require_driver
+from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
 
 CLASSES = ("vehicle", "lane", "drivable")  # that are decoded, of the present frame
 COMPARED = 8  # windows that all executors run
 
 
-def chip_part(config: Config, model: nn.Module) -> Stack:
+def chip_part(config: DrivingConfig, model: nn.Module) -> Stack:
     """Return the decoder.
 
     Raises:
@@ -40,7 +40,7 @@ def chip_part(config: Config, model: nn.Module) -> Stack:
     return require_driver(model).decoder.body
 
 
-def explain_only_torch(config: Config) -> str:
+def explain_only_torch(config: DrivingConfig) -> str:
     """Return why no Graph can hold the decoder; "" where one can."""
     if config.sees == "maps":
         return (
@@ -57,7 +57,7 @@ def explain_only_torch(config: Config) -> str:
     return ""
 
 
-def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
     driver, done = require_driver(model), 0
     device = next(model.parameters()).device
@@ -74,7 +74,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
             return
 
 
-def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
+def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
     """Return masks of CLASSES, B 3 X Y, from the decoder's spikes."""
     driver = require_driver(model)
     (spikes,) = outputs.values()
@@ -84,7 +84,7 @@ def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> T
     return torch.stack([maps[name][:, 0] > 0 for name in CLASSES], 1).cpu()
 
 
-def measure(config: Config, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001
+def measure(config: DrivingConfig, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001
     """Return the IoU of each class."""
     pairs = zip(answers.unbind(1), targets.unbind(1), strict=True)
     found: list[Overlap] = [count_overlap(a.numpy(), t.numpy()) for a, t in pairs]
@@ -107,7 +107,7 @@ HOST: Mapping[str, tuple[str, ...]] = {
 OPTIONAL = {"uncertainty": "uncertainty", "motion of cells": "motion"}  # of the prediction
 
 
-def host(config: Config, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
     """Return the multiply-accumulates of a window that the host does, by part.
 
     Beside modules these are lifting, the products of features and depth. Soft-max, sampling,
@@ -130,7 +130,7 @@ def host(config: Config, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
     return out | {"lift": macs["lift"]}
 
 
-def count_macs(config: Config) -> dict[str, int]:
+def count_macs(config: DrivingConfig) -> dict[str, int]:
     """Return the multiply-accumulates of a window by part, zeros counted too.
 
     A stem is computed once an image, however often it is repeated. Of lifting: the products of
@@ -141,13 +141,13 @@ def count_macs(config: Config) -> dict[str, int]:
     return run_counted(model, make_blank(config, "meta"))[1]
 
 
-def run_counted(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int]]:
+def run_counted(model: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, int]]:
     """Return the outputs for some windows, and the multiply-accumulates by part."""
     outputs, macs, _ = _count(model, seen)
     return outputs, macs
 
 
-def _count(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int], dict[str, int]]:
+def _count(model: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
     """Return outputs, and multiply-accumulates by part and by the path of every module."""
     config = model.config
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

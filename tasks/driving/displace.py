@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drivers.nuscenes.window import FRAME, name_command
-from tasks.driving.batch import Batch
-from tasks.driving.sampler import BRAKING, COMMANDS, THRUST, Ego, find_moves, find_reach
+from tasks.driving.batch import DrivingBatch
+from tasks.driving.sampler import BRAKING, COMMANDS, THRUST, EgoState, find_moves, find_reach
 
 SIDE, TURN = 1.5, 0.15  # [m], [rad] at most
 FASTER = 3.0  # [m/s] at most
@@ -48,8 +48,8 @@ def draw_speeds(
 
 
 def displace_starts(
-    batch: Batch, start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
-) -> Batch:
+    batch: DrivingBatch, start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
+) -> DrivingBatch:
     """Return a batch whose windows are seen from these poses, and whose paths come back.
 
     start: with x = 0; the command is that of the path from there. speed: at the start [m/s];
@@ -62,13 +62,13 @@ def displace_starts(
     path = come_back(change_speed(truth.path, speed), start, speed)
     path = torch.where(moved[:, None, None], path, truth.path)
     said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
-    ego = Ego(
+    ego = EgoState(
         speed=speed,
         yaw_rate=torch.where(faster, seen.ego.curvature * speed, seen.ego.yaw_rate),
         command=torch.where(turned, said.to(seen.ego.command), seen.ego.command),
     )
     to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
-    return Batch(
+    return DrivingBatch(
         seen._replace(to_present=to_present, ego=ego),
         truth._replace(path=path, shown=truth.shown & ~turned),
     )

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.drive import drive, navigate, plan_by_rules, start
-from drivers.nuscenes.world.instant import Instant
+from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.poses import show
-from tasks.driving.batch import Batch, Seen
+from tasks.driving.batch import DrivingBatch, Seen
 from tasks.driving.closed_loop import find_end, make_view, open_eyes
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.displace import go_along
-from tasks.driving.sampler import Ego, find_moves, find_reach, shift_aside
+from tasks.driving.sampler import EgoState, find_moves, find_reach, shift_aside
 
 NUMBER = 5  # in front of the seeds of these drives, which no course and no data set has
 LIMIT = 30.0  # [s] of a drive
@@ -57,7 +57,9 @@ def disturb_path(
     return np.asarray(moved[0, 0].numpy())
 
 
-def drive_disturbed(config: Config, seed: Sequence[int], looks: bool = True) -> list[Driven]:
+def drive_disturbed(
+    config: DrivingConfig, seed: Sequence[int], looks: bool = True
+) -> list[Driven]:
     """Return the windows of the drive of a seed, one a frame from when there is a past.
 
     looks: whether images are rendered; without, windows have no cameras (N is 0).
@@ -68,7 +70,7 @@ def drive_disturbed(config: Config, seed: Sequence[int], looks: bool = True) -> 
     eyes = open_eyes(course, scenery, config.image) if looks else None
     world, state = course.world, course.state
     found: list[Driven] = []
-    frames: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+    frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     left, side, pace = 0, 0.0, 1.0
     before = show(world, state)
     for _ in range(round(LIMIT / FRAME)):
@@ -94,7 +96,7 @@ def drive_disturbed(config: Config, seed: Sequence[int], looks: bool = True) -> 
 
 
 def stream_windows(
-    config: Config, epoch: int, row: int, count: int, looks: bool = True
+    config: DrivingConfig, epoch: int, row: int, count: int, looks: bool = True
 ) -> Iterator[Driven]:
     """Yield ``count`` windows for a row of the batches of an epoch of training, mixed.
 
@@ -114,8 +116,8 @@ def stream_windows(
 
 
 def replace_windows(
-    batch: Batch, chosen: Bool[Tensor, " B"], streams: Sequence[Iterator[Driven]]
-) -> Batch:
+    batch: DrivingBatch, chosen: Bool[Tensor, " B"], streams: Sequence[Iterator[Driven]]
+) -> DrivingBatch:
     """Return a batch in which the next of a row's stream stands in the place of a chosen one.
 
     Of its truth there is the path alone; maps and depth stay those of what was there.
@@ -132,11 +134,11 @@ def replace_windows(
 
     seen, truth = batch
     names = ("images", "intrinsic", "to_ego", "to_present")
-    ego = Ego(*(put(x, [w.seen.ego[k] for w in new]) for k, x in enumerate(seen.ego)))
+    ego = EgoState(*(put(x, [w.seen.ego[k] for w in new]) for k, x in enumerate(seen.ego)))
     frames = {
         name: put(getattr(seen, name), [getattr(w.seen, name) for w in new]) for name in names
     }
     path = put(truth.path, [w.path for w in new])
-    return Batch(
+    return DrivingBatch(
         seen._replace(**frames, ego=ego), truth._replace(path=path, shown=truth.shown | chosen)
     )

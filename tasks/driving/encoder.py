@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from neuro.nn import Residual, Stack
 from tasks.driving.cells import convolve, make_block, make_cells
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 
 
 class Features(NamedTuple):
@@ -29,7 +29,7 @@ class Features(NamedTuple):
     depth: Float[Tensor, "K D h w"]
 
 
-def make_encoder_block(config: Config, channels: int) -> Stack:
+def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
     """Return the encoder's block: three convolutions, the last two around a wider middle."""
     cells, middle = config.cells, config.encoder.expansion * channels
     return Stack(
@@ -38,14 +38,14 @@ def make_encoder_block(config: Config, channels: int) -> Stack:
     )
 
 
-def make_stem(config: Config) -> Stack:
+def make_stem(config: DrivingConfig) -> Stack:
     """Return what makes currents of images; it has no neuron before it."""
     c = config.encoder
     conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
     return Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
 
 
-def make_trunk(config: Config) -> Stack:
+def make_trunk(config: DrivingConfig) -> Stack:
     """Return the trunk behind the stem but for the last block, to currents T K C h w."""
     c = config.encoder
     layers: dict[str, nn.Module] = {}
@@ -62,7 +62,7 @@ def make_trunk(config: Config) -> Stack:
 class Pyramid(nn.Module):
     """Spatial pyramid of spikes (ASPP): branches of several dilations, and one of the mean."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c, cells = config.encoder, config.cells
         self.branches = nn.ModuleList(
@@ -100,7 +100,7 @@ def _without_cells(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
 class Head(nn.Module):
     """From the spikes of both branches to ``made`` channels."""
 
-    def __init__(self, config: Config, made: int) -> None:
+    def __init__(self, config: DrivingConfig, made: int) -> None:
         super().__init__()
         near, far = config.encoder.channels[-1], config.encoder.far
         self.pyramid = Pyramid(config)
@@ -125,7 +125,7 @@ class Head(nn.Module):
 class Encoder(nn.Module):
     """Trunk and branches are Stacks, whose first neurons sit behind the stem."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c = config.encoder
         self.ticks = c.ticks

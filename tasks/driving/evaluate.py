@@ -15,11 +15,11 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
-from tasks.driving.batch import Batch, Truth
-from tasks.driving.config import Config
+from tasks.driving.batch import DrivingBatch, Truth
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import Lost, list_lost, open_split, read_batches
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import (
@@ -34,7 +34,7 @@ from tasks.driving.metrics import (
     measure_paths,
     summarise_paths,
 )
-from tasks.driving.model import Outputs
+from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
@@ -68,7 +68,7 @@ METRICS = (
 )
 
 
-class Counts(NamedTuple):
+class MetricCounts(NamedTuple):
     """What was counted, by name of the metric, a list of parts each."""
 
     overlaps: defaultdict[str, list[Overlap]]
@@ -79,8 +79,8 @@ CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
 
 
 def count_class(
-    grid: Grid,
-    counts: Counts,
+    grid: GroundGrid,
+    counts: MetricCounts,
     name: str,
     made: Bool[np.ndarray, "*B X Y"],
     true: Bool[np.ndarray, "*B X Y"],
@@ -92,7 +92,7 @@ def count_class(
 
 
 def count_maps(
-    config: Config, maps: Mapping[str, Tensor], truth: Truth, counts: Counts
+    config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
     """Add what is counted of the maps of one batch."""
     made = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
@@ -129,7 +129,7 @@ def _decode(maps: Mapping[str, Tensor], frames: int) -> list[np.ndarray] | None:
     return [decode_instances(InstanceMaps(*one)) for one in zip(*arrays, strict=True)]
 
 
-def summarise_counts(counts: Counts) -> dict[str, float]:
+def summarise_counts(counts: MetricCounts) -> dict[str, float]:
     """Return the metrics that counts give, by name."""
     values: dict[str, float] = {}
     for name, parts in counts.overlaps.items():
@@ -141,7 +141,7 @@ def summarise_counts(counts: Counts) -> dict[str, float]:
     return values
 
 
-def measure_plan(config: Config, path: Tensor, truth: Truth) -> PathErrors:
+def measure_plan(config: DrivingConfig, path: Tensor, truth: Truth) -> PathErrors:
     """Return the errors of paths."""
     moving = truth.vehicle[:, 1:], truth.pedestrian[:, 1:]
     return measure_paths(path, truth.path, *moving, config.grid)
@@ -149,15 +149,15 @@ def measure_plan(config: Config, path: Tensor, truth: Truth) -> PathErrors:
 
 @torch.no_grad()
 def measure_model(
-    config: Config, model: nn.Module, batches: Iterable[Batch]
+    config: DrivingConfig, model: nn.Module, batches: Iterable[DrivingBatch]
 ) -> tuple[dict[str, float], int]:
     """Return (values by name, those of baselines too; windows). The model is in evaluation."""
-    counts = Counts(defaultdict(list), defaultdict(list))
+    counts = MetricCounts(defaultdict(list), defaultdict(list))
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
     device, n = next(model.parameters()).device, 0
     for batch in batches:
         seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
-        outputs: Outputs = model(seen)
+        outputs: DrivingOutputs = model(seen)
         count_maps(config, outputs.maps, truth, counts)
         if outputs.plan is not None:
             paths[""].append(measure_plan(config, outputs.plan.path, truth))
@@ -185,14 +185,14 @@ def score(values: Mapping[str, float]) -> float:
     return float(np.mean(np.nan_to_num(parts)))
 
 
-def validate(config: Config, model: nn.Module) -> float:
+def validate(config: DrivingConfig, model: nn.Module) -> float:
     """Return the score on the validation split."""
     return measure_model(config, model, read_batches(config, "val", 0))[0]["score"]
 
 
 def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
     """Return the figures of the test split."""
-    config: Config = run.config
+    config: DrivingConfig = run.config
     values, n = measure_model(config, model, read_batches(config, split, 0))
     names = {m.name for m in METRICS}
     lost = list_lost(config) if config.source.skip_bad else []
@@ -218,7 +218,7 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     from tasks.driving.film import SEED, write_film
     from tasks.driving.pictures import write_scene
 
-    config: Config = run.config
+    config: DrivingConfig = run.config
     shown = write_scene(run.folder, config, model, open_split(config, split), DRAWN)
     out = [
         Picture(

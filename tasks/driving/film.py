@@ -21,12 +21,12 @@ from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame, enter_frame
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.hd_map import cover_areas, rasterise
 from neuro.io.store import write_bytes
 from tasks.driving.batch import Seen
-from tasks.driving.closed_loop import Outcome, Plan, Trial, run_course
-from tasks.driving.config import Config
+from tasks.driving.closed_loop import FilmedPlan, Outcome, Trial, run_course
+from tasks.driving.config import DrivingConfig
 from tasks.driving.pictures import (
     DIVIDER,
     DPI,
@@ -63,14 +63,14 @@ LEGEND = (
 )
 
 
-def place_boxes(plan: Plan) -> list[Box]:
+def place_boxes(plan: FilmedPlan) -> list[Box]:
     """Return all others in the ego frame."""
     ego = plan.instant.ego
     frame = np.array([ego.x, ego.y, ego.yaw])
     return [box_into_frame(box, frame) for box in plan.instant.boxes]
 
 
-def place_route(plan: Plan) -> Float[np.ndarray, "P 2"]:
+def place_route(plan: FilmedPlan) -> Float[np.ndarray, "P 2"]:
     """Return the line of the course in the ego frame."""
     ego = plan.instant.ego
     line = np.asarray(plan.course.line.coords)[:, :2]
@@ -89,7 +89,7 @@ def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
 
 
 @mpl.rc_context(_STYLE)
-def draw_plan(plan: Plan, grid: Grid, title: str) -> bytes:
+def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     """Return a PNG of a plan as it is made: three cameras, and the ground around.
 
     Raises:
@@ -154,15 +154,15 @@ class Driving:
 
 
 def film_course(
-    trial: Trial, grid: Grid, seed: int = SEED, limit: float = LONGEST
+    trial: Trial, grid: GroundGrid, seed: int = SEED, limit: float = LONGEST
 ) -> tuple[bytes, Outcome]:
     """Return a GIF of a course, a picture a plan, and how it went.
 
     trial: with the size of its images. grid: of the ground that is drawn.
     """
-    plans: list[Plan] = []
+    plans: list[FilmedPlan] = []
     outcome = run_course(trial, seed, limit=limit, watch=plans.append)
-    fine = Grid(x=grid.x, y=grid.y, step=STEP)
+    fine = GroundGrid(x=grid.x, y=grid.y, step=STEP)
     pictures = []
     for plan in plans:
         who = "by the rules" if plan.by_rules else "by the planner"
@@ -176,7 +176,7 @@ def film_course(
 
 
 def write_film(
-    folder: Path, config: Config, model: nn.Module, limit: float = LONGEST
+    folder: Path, config: DrivingConfig, model: nn.Module, limit: float = LONGEST
 ) -> Outcome:
     """Write drive.gif, a film of how a model drives the course of :data:`SEED`."""
     trial = Trial(planner=make_planner(model), size=config.image, past=config.past)

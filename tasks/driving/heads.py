@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
-from tasks.driving.config import CHANNELS, Config
-from tasks.driving.sampler import COMMANDS, Ego
+from tasks.driving.config import CHANNELS, DrivingConfig
+from tasks.driving.sampler import COMMANDS, EgoState
 
 PRESENT = ("lane", "drivable")  # maps of the present frame alone
 TOLD = 7 + len(COMMANDS)  # channels of what the head of the cost volume is told
@@ -26,7 +26,7 @@ AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s] that are told as 1
 class Heads(nn.Module):
     """All heads, by name."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         given, middle = config.state_channels, config.heads
         self.grid = config.grid
@@ -43,7 +43,7 @@ class Heads(nn.Module):
         self,
         x: Float[Tensor, "T B C X Y"],
         names: tuple[str, ...],
-        ego: Ego | None = None,
+        ego: EgoState | None = None,
     ) -> dict[str, Float[Tensor, "T2 B K X Y"]]:
         """Return the maps of some heads; the first frame of x is the present one.
 
@@ -66,7 +66,7 @@ class Heads(nn.Module):
         return out
 
 
-def tell_ego(ego: Ego, grid: Grid, frames: int) -> Float[Tensor, "T B K X Y"]:
+def tell_ego(ego: EgoState, grid: GroundGrid, frames: int) -> Float[Tensor, "T B K X Y"]:
     """Return what the head of the cost volume is told of each cell, in each frame.
 
     Its place along X and Y, from -1 to 1; how far it lies before the place reached at the

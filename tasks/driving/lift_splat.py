@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.config import STRIDE, Depth
 
 HEIGHTS = (-10.0, 10.0)  # [m] over the ground, of points that count
@@ -56,7 +56,7 @@ def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
     return torch.stack(rows, -1).reshape(*k.shape)
 
 
-def find_cells(points: Float[Tensor, "... 3"], grid: Grid) -> Int64[Tensor, "..."]:
+def find_cells(points: Float[Tensor, "... 3"], grid: GroundGrid) -> Int64[Tensor, "..."]:
     """Return the index of each point's cell in C order; X Y where it lies in none."""
     nx, ny = grid.shape
     x = ((points[..., 0] - grid.x[0]) / grid.step).floor()
@@ -70,7 +70,7 @@ def pool_features(
     features: Float[Tensor, "B S N C h w"],
     depth: Float[Tensor, "B S N D h w"],
     cells: Int64[Tensor, "B S N D h w"],
-    grid: Grid,
+    grid: GroundGrid,
 ) -> Float[Tensor, "B S C X Y"]:
     """Return the sums of features in cells, weighted by the probability of their depth.
 

@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tasks.driving.batch import Truth
-from tasks.driving.config import Config, Depth
+from tasks.driving.config import Depth, DrivingConfig
 from tasks.driving.cost import Costs
-from tasks.driving.model import Outputs
+from tasks.driving.model import DrivingOutputs
 from tasks.driving.targets import make_instance_targets
 
 DISCOUNT = 0.95  # of each frame further in the future
@@ -140,7 +140,7 @@ def weigh_losses(
 
 
 def compute_losses(
-    config: Config, outputs: Outputs, truth: Truth, tasks: Collection[str]
+    config: DrivingConfig, outputs: DrivingOutputs, truth: Truth, tasks: Collection[str]
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the loss of each of the ``tasks``."""
     maps, plan = outputs.maps, outputs.plan

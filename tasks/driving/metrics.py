@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 
@@ -123,7 +123,7 @@ def _match_segments(made: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int,
     return found
 
 
-def find_still(truth: Int[np.ndarray, "T X Y"], grid: Grid) -> frozenset[int]:
+def find_still(truth: Int[np.ndarray, "T X Y"], grid: GroundGrid) -> frozenset[int]:
     """Return the instances whose middle moves less than 1 m from their first to last frame.
 
     Of one that is there for a single frame nothing is known: it counts as still.
@@ -160,7 +160,7 @@ def measure_paths(
     truth: Float[Tensor, "B F 3"],
     vehicle: Bool[Tensor, "B F X Y"],
     pedestrian: Bool[Tensor, "B F X Y"],
-    grid: Grid,
+    grid: GroundGrid,
 ) -> PathErrors:
     """Return how far paths are from the truth [m], and where they collide."""
 
@@ -172,7 +172,7 @@ def measure_paths(
 
 
 def find_hits(
-    path: Float[Tensor, "B F 3"], occupied: Bool[Tensor, "B F X Y"], grid: Grid
+    path: Float[Tensor, "B F 3"], occupied: Bool[Tensor, "B F X Y"], grid: GroundGrid
 ) -> Bool[Tensor, "B F"]:
     """Return where the car's box touches an occupied cell: they share a point.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import Batch, Seen, Truth
+from tasks.driving.batch import DrivingBatch, Seen, Truth
 from tasks.driving.sampler import COMMANDS
 
 
@@ -25,19 +25,19 @@ TRADED = [CAMERAS.index(_exchange(name)) for name in CAMERAS]  # who sees the ot
 MASKS = ("vehicle", "pedestrian", "instance", "drivable", "lane")
 
 
-def mirror_windows(batch: Batch, chosen: Bool[Tensor, " B"]) -> Batch:
+def mirror_windows(batch: DrivingBatch, chosen: Bool[Tensor, " B"]) -> DrivingBatch:
     """Return a batch in which the chosen windows are mirrored; its grid must be symmetric."""
 
     def choose(plain: Tensor, other: Tensor) -> Tensor:
         return torch.where(chosen.view(-1, *[1] * (plain.dim() - 1)), other, plain)
 
-    made: Batch = tree_map(choose, batch, mirror(batch))
+    made: DrivingBatch = tree_map(choose, batch, mirror(batch))
     return made
 
 
-def mirror(batch: Batch) -> Batch:
+def mirror(batch: DrivingBatch) -> DrivingBatch:
     """Return a batch of which all windows are mirrored."""
-    return Batch(_mirror_seen(batch.seen), _mirror_truth(batch.truth))
+    return DrivingBatch(_mirror_seen(batch.seen), _mirror_truth(batch.truth))
 
 
 def _mirror_seen(seen: Seen) -> Seen:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from drivers.nuscenes.rig import CAMERAS
 from tasks.driving.batch import MAPS, MOVING, Seen, Truth
 from tasks.driving.braking import brake_along, doubt
-from tasks.driving.config import CHANNELS, Config, StageName
+from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.decoder import Decoder
 from tasks.driving.encoder import Encoder
@@ -35,7 +35,7 @@ from tasks.driving.lift_splat import (
 )
 from tasks.driving.prediction import Prediction
 from tasks.driving.refine import Refinement
-from tasks.driving.sampler import Ego, Sampler
+from tasks.driving.sampler import EgoState, Sampler
 
 FRONT = CAMERAS.index("CAM_FRONT")
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
@@ -72,7 +72,7 @@ class Planned(NamedTuple):
     truth: Costs | None
 
 
-class Outputs(NamedTuple):
+class DrivingOutputs(NamedTuple):
     """What the model says.
 
     maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. motion: of the present frame's
@@ -92,7 +92,7 @@ class Driver(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         self.config = config
         if config.sees == "cameras":
@@ -114,7 +114,7 @@ class Driver(nn.Module):
         futures: int | None = None,
         truth: Truth | None = None,
         frozen: tuple[str, ...] = (),
-    ) -> Outputs:
+    ) -> DrivingOutputs:
         """Return what is to be said in a stage.
 
         Args:
@@ -145,7 +145,7 @@ class Driver(nn.Module):
                 around = find_surroundings(maps, known, persistence)
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
-        return Outputs(perceived.depth, maps, motion, plan, dict(self.balance))
+        return DrivingOutputs(perceived.depth, maps, motion, plan, dict(self.balance))
 
     def perceive(self, seen: Seen) -> Perceived:
         """Return bird's-eye states of past and present frames, in the present ego frame."""
@@ -172,7 +172,7 @@ class Driver(nn.Module):
         self,
         spikes: Float[Tensor, "T B C X Y"],
         names: tuple[str, ...],
-        ego: Ego | None = None,
+        ego: EgoState | None = None,
     ) -> dict[str, Tensor]:
         """Return maps by name, windows first; those of one channel lose its axis.
 
@@ -211,7 +211,7 @@ def require_driver(model: nn.Module) -> Driver:
 class Planner(nn.Module):
     """Candidates, their cost, and the refinement of what is taken of them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         self.takes, self.sharpness = config.planner.takes, config.planner.sharpness
         self.refines, self.braking = config.planner.refines, config.planner.braking
@@ -221,7 +221,7 @@ class Planner(nn.Module):
 
     def forward(
         self,
-        ego: Ego,
+        ego: EgoState,
         around: Surroundings,
         front: Float[Tensor, "B C h w"],
         truth: Float[Tensor, "B F 3"] | None = None,

@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.box import Box
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.store import write_bytes
 from tasks.driving.batch import Seen, Truth, make_batch
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
-from tasks.driving.model import Outputs
+from tasks.driving.model import DrivingOutputs
 from tasks.driving.sampler import COMMANDS
 
 GROUND, ROAD, DIVIDER = "#f4f5f6", "#d3d8de", "#e69f00"
@@ -171,7 +171,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
     return as_seen_from_above(out)
 
 
-def draw_ground(ax: Axes, grid: Grid, image: Float[np.ndarray, "X Y 3"]) -> None:
+def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -> None:
     """Draw an image of cells and the car, in metres: y to the left, x up."""
     extent = (grid.y[1], grid.y[0], grid.x[0], grid.x[1])
     ax.imshow(image, extent=extent, interpolation="nearest", aspect="equal")
@@ -236,7 +236,7 @@ CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
 
 @mpl.rc_context(_STYLE)
 def draw_window(
-    config: Config, view: View, truth: Truth, outputs: Outputs, title: str
+    config: DrivingConfig, view: View, truth: Truth, outputs: DrivingOutputs, title: str
 ) -> bytes:
     """Return a PNG: six cameras with boxes and plan; maps true and predicted; candidates.
 
@@ -301,7 +301,7 @@ def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return found | {k: maps[k][0].detach().cpu().numpy() > 0 for k in moving}
 
 
-def make_view(seen: Seen, outputs: Outputs, boxes: Sequence[Box]) -> View:
+def make_view(seen: Seen, outputs: DrivingOutputs, boxes: Sequence[Box]) -> View:
     """Return what is drawn of the present frame of the first window."""
     plan = outputs.plan
     return View(
@@ -316,7 +316,7 @@ def make_view(seen: Seen, outputs: Outputs, boxes: Sequence[Box]) -> View:
 
 @torch.no_grad()
 def draw_windows(
-    config: Config, model: nn.Module, windows: Any, numbers: Sequence[int]
+    config: DrivingConfig, model: nn.Module, windows: Any, numbers: Sequence[int]
 ) -> Iterator[bytes]:
     """Yield a PNG of each of some windows of :func:`tasks.driving.data.open_split`."""
     device = next(model.parameters()).device
@@ -324,7 +324,7 @@ def draw_windows(
         window = windows[number]
         batch = make_batch([window], config.sees == "maps")
         seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
-        outputs: Outputs = model(seen)
+        outputs: DrivingOutputs = model(seen)
         view = make_view(seen, outputs, windows.read_boxes(number))
         speed, command = float(seen.ego.speed[0]), COMMANDS[int(seen.ego.command[0])]
         title = f"{window.scene}, {speed:.1f} m/s, command: {command}"
@@ -363,7 +363,9 @@ def _reduce_colours(image: Image.Image) -> Image.Image:
     return image.quantize(palette=colours, dither=Image.Dither.NONE)
 
 
-def write_scene(folder: Path, config: Config, model: nn.Module, windows: Any, most: int) -> int:
+def write_scene(
+    folder: Path, config: DrivingConfig, model: nn.Module, windows: Any, most: int
+) -> int:
     """Write scene.png and scene.gif of the first scene of a split; return the windows drawn.
 
     scene.png: the window in the middle. most: windows in the GIF, from the first on.

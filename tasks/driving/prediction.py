@@ -32,14 +32,14 @@ from neuro.nn.layers import DT
 from neuro.training.distributed import draw_shard
 from neuro.units import Ticks
 from tasks.driving.cells import convolve, draw_weights, make_block, make_cells, make_neuron
-from tasks.driving.config import MOTION, Config
+from tasks.driving.config import MOTION, DrivingConfig
 
 NEXT = Ticks(1)
 CURRENT = 0.5  # of first weights: with 1, a few other spikes soon make all of them others
 SPREAD = -2.0  # logarithm of the first spread of what is drawn
 
 
-def make_pathways(config: Config) -> Net:
+def make_pathways(config: DrivingConfig) -> Net:
     """Return the loop of both pathways. Inputs: "frames" T B C X Y and "latent" T B Z 1 1.
 
     Outputs: the activity of all its nodes; the fused map are nodes "a" and "b" together.
@@ -124,7 +124,7 @@ class Uncertainty(nn.Module):
     evaluation the mean is taken. As in SAD nothing but the task's own loss trains them.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         half, latent = config.state_channels // 2, config.prediction.latent
         layers: dict[str, nn.Module] = {}
@@ -191,7 +191,7 @@ def move_cells(
 class Prediction(nn.Module):
     """States of past and present to states of past, present and future."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c, state = config.prediction, config.state_channels
         self.config = config

@@ -2,28 +2,28 @@
 
 from dataclasses import replace
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
 from neuro.units import Ticks
 from tasks.driving.config import (
     MAPPERS,
-    Config,
-    Decoder,
+    ClassWeights,
+    DecoderConfig,
     Depth,
-    Encoder,
+    DrivingConfig,
+    EncoderConfig,
     Phase,
-    Planner,
-    Prediction,
+    PlannerConfig,
+    PredictionConfig,
     Source,
-    Weights,
 )
 
 
-def paper() -> Config:
+def paper() -> DrivingConfig:
     """The paper's size, for real nuScenes on GPUs."""
-    return Config(
+    return DrivingConfig(
         image=ImageSize(height=224, width=480, scale=0.3, crop=46),
-        encoder=Encoder(
+        encoder=EncoderConfig(
             ticks=Ticks(4),
             channels=(48, 96, 192),
             stem=2,
@@ -35,10 +35,10 @@ def paper() -> Config:
             dropout=0.5,
         ),
         depth=Depth(first=2.0, last=50.0, step=1.0),
-        decoder=Decoder(channels=(64, 128, 256), blocks=2),
-        prediction=Prediction(hidden=70, kernel=3, latent=32, refine=(70, 384, 384)),
-        planner=Planner(candidates=1800, hidden=256),
-        grid=Grid(x=(-50.0, 50.0), y=(-50.0, 50.0), step=0.5),
+        decoder=DecoderConfig(channels=(64, 128, 256), blocks=2),
+        prediction=PredictionConfig(hidden=70, kernel=3, latent=32, refine=(70, 384, 384)),
+        planner=PlannerConfig(candidates=1800, hidden=256),
+        grid=GroundGrid(x=(-50.0, 50.0), y=(-50.0, 50.0), step=0.5),
         channels=64,
         heads=70,
         phases=(
@@ -55,11 +55,11 @@ def paper() -> Config:
     )
 
 
-def tiny() -> Config:
+def tiny() -> DrivingConfig:
     """The generated world, six small cameras: 21 minutes on two cores, from nothing."""
-    return Config(
+    return DrivingConfig(
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
-        encoder=Encoder(
+        encoder=EncoderConfig(
             ticks=Ticks(2),
             channels=(24, 48),
             stem=4,
@@ -71,11 +71,11 @@ def tiny() -> Config:
             dropout=0.0,
         ),
         depth=Depth(first=2.0, last=34.0, step=2.0),
-        decoder=Decoder(channels=(32, 64), blocks=1),
-        prediction=Prediction(
+        decoder=DecoderConfig(channels=(32, 64), blocks=1),
+        prediction=PredictionConfig(
             hidden=32, kernel=5, latent=8, refine=(16,), stride=2, moves=True
         ),
-        planner=Planner(
+        planner=PlannerConfig(
             candidates=300,
             hidden=64,
             loss="softmax",
@@ -89,7 +89,7 @@ def tiny() -> Config:
             braking=3.0,
             persistence=True,
         ),
-        grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
+        grid=GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,
         heads=16,
         phases=(
@@ -123,13 +123,15 @@ def tiny() -> Config:
         batch=4,
         source=Source(scenes=150, share=1, held=8, readers=1),
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
-        weights=Weights(vehicle=4.0, pedestrian=10.0, lane=1.75, drivable=1.5),
+        weights=ClassWeights(vehicle=4.0, pedestrian=10.0, lane=1.75, drivable=1.5),
         hardest=1.0,
         depth_loss=True,
     )
 
 
-def use_nuscenes(config: Config, version: str = "v1.0-trainval", held: int = 4) -> Config:
+def use_nuscenes(
+    config: DrivingConfig, version: str = "v1.0-trainval", held: int = 4
+) -> DrivingConfig:
     """Return the configuration for the real nuScenes, where nothing can be driven.
 
     held: scenes of the training part that are kept to pick weights.
@@ -143,7 +145,7 @@ def use_nuscenes(config: Config, version: str = "v1.0-trainval", held: int = 4) 
     )
 
 
-def without_spikes(config: Config) -> Config:
+def without_spikes(config: DrivingConfig) -> DrivingConfig:
     """Return the ANN twin: ReLU for neurons, and each image seen once."""
     return replace(
         config,
@@ -152,30 +154,30 @@ def without_spikes(config: Config) -> Config:
     )
 
 
-def tiny_ann() -> Config:
+def tiny_ann() -> DrivingConfig:
     """The same network without spikes."""
     return without_spikes(tiny())
 
 
-def tiny_reset() -> Config:
+def tiny_reset() -> DrivingConfig:
     """Every frame decoded from rest: what does spiking time add?"""
     config = tiny()
     return replace(config, decoder=replace(config.decoder, carries=False))
 
 
-def tiny_multiply() -> Config:
+def tiny_multiply() -> DrivingConfig:
     """Pathways multiplied, as in SAD's released code."""
     config = tiny()
     return replace(config, prediction=replace(config.prediction, fusion="multiply"))
 
 
-def tiny_gate() -> Config:
+def tiny_gate() -> DrivingConfig:
     """Pathways weighed by gates."""
     config = tiny()
     return replace(config, prediction=replace(config.prediction, fusion="gate"))
 
 
-def see_maps(config: Config) -> Config:
+def see_maps(config: DrivingConfig) -> DrivingConfig:
     """Return prediction by itself, of the future of the true maps."""
     return replace(
         config,
@@ -185,21 +187,21 @@ def see_maps(config: Config) -> Config:
     )
 
 
-def maps() -> Config:
+def maps() -> DrivingConfig:
     """Prediction by itself: the future of the true maps."""
     return see_maps(tiny())
 
 
-def maps_reset() -> Config:
+def maps_reset() -> DrivingConfig:
     """Of true maps, every frame decoded from rest."""
     return see_maps(tiny_reset())
 
 
-def maps_multiply() -> Config:
+def maps_multiply() -> DrivingConfig:
     """Of true maps, pathways multiplied."""
     return see_maps(tiny_multiply())
 
 
-def maps_gate() -> Config:
+def maps_gate() -> DrivingConfig:
     """Of true maps, pathways weighed by gates."""
     return see_maps(tiny_gate())

@@ -26,8 +26,8 @@ from neuro.nn import Net, Stack
 from neuro.nn.layers import DT
 from neuro.units import Seconds, Ticks
 from tasks.driving.cells import SURROGATES, convolve, draw_weights, make_cells
-from tasks.driving.config import Cells, Config
-from tasks.driving.sampler import COMMANDS, Ego, find_moves
+from tasks.driving.config import Cells, DrivingConfig
+from tasks.driving.sampler import COMMANDS, EgoState, find_moves
 
 NEXT = Ticks(1)
 INPUTS = 6 + len(COMMANDS)  # place and move of a frame, speed, yaw rate; the command
@@ -90,7 +90,7 @@ def _link(size: int, weight: float) -> Conv2d:
 class Refinement(nn.Module):
     """Corrects a path."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         hidden, (height, width) = config.planner.hidden, config.feature_size
         self.spiking = config.cells.kind == "lif"
@@ -116,7 +116,7 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.end.bias)
 
     def forward(
-        self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: Ego
+        self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: EgoState
     ) -> Float[Tensor, "B F 3"]:
         """Return the path, driven faster or slower and steered to a side."""
         states = self.run_gru(make_inputs(path, ego), self.start(front[None])[0])
@@ -136,7 +136,7 @@ class Refinement(nn.Module):
         return state[..., 0, 0]
 
 
-def make_inputs(path: Float[Tensor, "B F 3"], ego: Ego) -> Float[Tensor, "F B I"]:
+def make_inputs(path: Float[Tensor, "B F 3"], ego: EgoState) -> Float[Tensor, "F B I"]:
     """Return what the GRU is told of each frame."""
     frames = path.shape[1]
     xy = path[..., :2]

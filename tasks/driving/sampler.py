@@ -30,7 +30,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from drivers.nuscenes.window import FRAME
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 
 COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
@@ -45,7 +45,7 @@ PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
 SLOW = 1.0  # [m/s] below which a yaw rate tells no curvature
 
 
-class Ego(NamedTuple):
+class EgoState(NamedTuple):
     """What the car knows of itself: speed [m/s], yaw rate [rad/s], number of the command."""
 
     speed: Float[Tensor, " B"]
@@ -63,14 +63,14 @@ class Sampler(nn.Module):
 
     draws: Tensor
 
-    def __init__(self, config: Config, seed: int = 0) -> None:
+    def __init__(self, config: DrivingConfig, seed: int = 0) -> None:
         super().__init__()
         self.kind = config.planner.sampler
         self.frames = config.future
         draws = spread_points(config.planner.candidates, 4, seed)
         self.register_buffer("draws", torch.tensor(draws, dtype=torch.float32), False)
 
-    def forward(self, ego: Ego) -> Float[Tensor, "B M F 3"]:
+    def forward(self, ego: EgoState) -> Float[Tensor, "B M F 3"]:
         """Return candidates (x, y, yaw) in the ego frame [m, rad]."""
         if self.kind == "anchored":
             return sample_anchored(ego, self.draws, self.frames)
@@ -116,7 +116,7 @@ def _make_times(frames: int, like: Tensor) -> Float[Tensor, " K"]:
 
 
 def sample_anchored(
-    ego: Ego, draws: Float[Tensor, "M 4"], frames: int
+    ego: EgoState, draws: Float[Tensor, "M 4"], frames: int
 ) -> Float[Tensor, "B M F 3"]:
     """Return candidates that start at the measured speed and curvature.
 
@@ -182,7 +182,7 @@ def shift_aside(
 
 
 def sample_clothoids(
-    ego: Ego, draws: Float[Tensor, "M 4"], frames: int
+    ego: EgoState, draws: Float[Tensor, "M 4"], frames: int
 ) -> Float[Tensor, "B M F 3"]:
     """Return the candidates of SAD and ST-P3, but for the curvature.
 

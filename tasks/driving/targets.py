@@ -19,7 +19,7 @@ from torch import Tensor
 SIGMA = 3.0  # [cells], SAD's
 
 
-class InstanceTargets(NamedTuple):
+class FrameTargets(NamedTuple):
     """Maps by frame; the two axes of offset and flow are along X and Y [cells]."""
 
     centre: Float[Tensor, "B T X Y"]
@@ -27,12 +27,12 @@ class InstanceTargets(NamedTuple):
     flow: Float[Tensor, "B T 2 X Y"]
 
 
-def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> InstanceTargets:
+def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> FrameTargets:
     """Return the targets of masks of instances: 0 is none, a number is one vehicle always."""
     if instance.is_meta:  # has no numbers, on which no shape depends
         centre = torch.empty_like(instance, dtype=torch.float32)
         pairs = [torch.stack([centre, centre], 2) for _ in range(2)]
-        return InstanceTargets(centre, *pairs)
+        return FrameTargets(centre, *pairs)
     numbers, place = _number_densely(instance)
     middle, there = _find_middles(place, len(numbers) + 1)
     cells = _list_cells(instance)
@@ -42,7 +42,7 @@ def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> InstanceTargets:
     step = middle[:, 1:] - middle[:, :-1]
     last = step.new_full((len(instance), 1, *step.shape[2:]), torch.nan)
     moved = torch.cat([step, last], 1)
-    return InstanceTargets(
+    return FrameTargets(
         centre, _paint(place, middle) - _inside(place, cells), _paint(place, moved)
     )
 

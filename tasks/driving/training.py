@@ -7,20 +7,20 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from neuro.training import Plan
 from neuro.training.plan import Stage, scale_lr
-from tasks.driving.batch import Batch, keep_frames
-from tasks.driving.config import CHANNELS, Config, Phase, find_phase
+from tasks.driving.batch import DrivingBatch, keep_frames
+from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import HEADS, TASKS, Driver
 
 WARM = 0.1  # share of a phase in which its learning rate rises
 
 
-def build(config: Config) -> Driver:
+def build(config: DrivingConfig) -> Driver:
     """Return a fresh network. :class:`tasks.driving.batch.Seen` to Outputs."""
     return Driver(config)
 
 
-def plan(config: Config) -> Plan:
+def plan(config: DrivingConfig) -> Plan:
     """Return how it is trained: each phase has its own rise and fall of the learning rate."""
     optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return Plan(
@@ -39,7 +39,7 @@ def plan(config: Config) -> Plan:
     )
 
 
-def make_schedule(config: Config, optimizer: Optimizer, updates: int) -> LRScheduler:
+def make_schedule(config: DrivingConfig, optimizer: Optimizer, updates: int) -> LRScheduler:
     """Return the learning rates of all updates of the training."""
     peak = max(p.lr for p in config.phases)
 
@@ -50,7 +50,7 @@ def make_schedule(config: Config, optimizer: Optimizer, updates: int) -> LRSched
     return LambdaLR(optimizer, factor)
 
 
-def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
+def list_tasks(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
     """Return the tasks whose losses count in a phase."""
     trains_depth = config.depth_loss and "encoder" not in phase.frozen
     heads = HEADS[phase.name]
@@ -61,7 +61,7 @@ def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
     return (*tasks, *(("choice", "path") if phase.name == "planning" else ()))
 
 
-def list_frozen(config: Config, phase: Phase) -> tuple[str, ...]:
+def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
     """Return patterns of the parameters that stay as they are: those that get no gradient."""
     parts = [f"{part}.*" for part in phase.frozen]
     if not phase.futures and "prediction" not in phase.frozen:
@@ -73,7 +73,9 @@ def list_frozen(config: Config, phase: Phase) -> tuple[str, ...]:
     return (*parts, *heads, *tasks)
 
 
-def compute_loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
+def compute_loss(
+    config: DrivingConfig, model: nn.Module, batch: DrivingBatch, at: float
+) -> Tensor:
     """Return the loss of a batch; at: share of the training done, which says the phase."""
     phase, _ = find_phase(config, at)
     seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)

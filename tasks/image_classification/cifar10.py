@@ -31,7 +31,7 @@ IMAGE = (3, cifar.SIDE, cifar.SIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ImageConfig):
+class Cifar10Config(ImageConfig):
     """One experiment on colour images.
 
     source: "cifar10", which $NEURO_DATA must have; or "generated" gratings in its place.
@@ -43,9 +43,9 @@ class Config(ImageConfig):
     shift: int = 4
 
 
-def fast() -> Config:
+def fast() -> Cifar10Config:
     """A network that two cores train in half an hour."""
-    return Config(
+    return Cifar10Config(
         ticks=4,
         blocks=(32, 0, 64, 0, 128, 0),
         compared=500,
@@ -56,7 +56,7 @@ def fast() -> Config:
     )
 
 
-def tiny() -> Config:
+def tiny() -> Cifar10Config:
     """The same, smaller, on generated gratings: trains in seconds."""
     return replace(
         fast(),
@@ -72,7 +72,7 @@ def tiny() -> Config:
     )
 
 
-def paper() -> Config:
+def paper() -> Cifar10Config:
     """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
     return replace(
         fast(),
@@ -91,7 +91,7 @@ def paper() -> Config:
     )
 
 
-def build(config: Config) -> Stack:
+def build(config: Cifar10Config) -> Stack:
     """Return a fresh network. Input T B 3 32 32, output T B 10 (10 voters a class: 100)."""
     return image_net.build(config, IMAGE, len(CLASSES))
 
@@ -104,17 +104,17 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
     return Labelled(images=d.images[order], labels=d.labels[order], source=d.source)
 
 
-def images(config: Config, split: Split) -> Labelled:
+def images(config: Cifar10Config, split: Split) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on."""
     return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
 
 
-def steps(config: Config) -> int:
+def steps(config: Cifar10Config) -> int:
     """Return the number of batches in an epoch of training; a last part batch is left out."""
     return len(images(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
+def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (stimulus T B 3 32 32, labels B); training is shuffled and augmented by epoch."""
 
     def changed(some: np.ndarray, rng: np.random.Generator) -> np.ndarray:

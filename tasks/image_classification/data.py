@@ -23,7 +23,7 @@ SEED_CHANGES = (
 
 
 @runtime_checkable
-class Sizes(Protocol):
+class SplitSizes(Protocol):
     """What :func:`take_split` asks of a configuration: held, train, test and batch of them."""
 
     @property
@@ -86,7 +86,7 @@ def plan(config: ImageConfig) -> Plan:
 
 
 def take_split(
-    part: Callable[[str], Labelled], config: Sizes, split: Split, smaller: str
+    part: Callable[[str], Labelled], config: SplitSizes, split: Split, smaller: str
 ) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on.
 

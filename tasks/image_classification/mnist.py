@@ -30,7 +30,7 @@ IMAGE = (1, mnist.SIDE, mnist.SIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ImageConfig):
+class MnistConfig(ImageConfig):
     """One experiment on digits.
 
     source: "embedded" digits; or "mnist", "fashion": the full set in $NEURO_DATA.
@@ -44,12 +44,12 @@ class Config(ImageConfig):
     warp: float = 0.0
 
 
-def demo() -> Config:
+def demo() -> MnistConfig:
     """What neuro demo trains: 3,500 embedded digits, half a minute on a CPU."""
-    return Config(blocks=(12, 0, 24, 0), first=5, padded=False, norm=False)
+    return MnistConfig(blocks=(12, 0, 24, 0), first=5, padded=False, norm=False)
 
 
-def tiny() -> Config:
+def tiny() -> MnistConfig:
     """The same, smaller: trains in seconds."""
     return replace(
         demo(),
@@ -63,19 +63,19 @@ def tiny() -> Config:
     )
 
 
-def full() -> Config:
+def full() -> MnistConfig:
     """The demo's network on all of MNIST, which $NEURO_DATA must have."""
     return replace(demo(), source="mnist", held=5000, batch=100)
 
 
-def fashion() -> Config:
+def fashion() -> MnistConfig:
     """The same on Fashion-MNIST, which $NEURO_DATA must have."""
     return replace(full(), source="fashion")
 
 
-def fast() -> Config:
+def fast() -> MnistConfig:
     """A network for all of MNIST that two cores train in ten minutes."""
-    return Config(
+    return MnistConfig(
         source="mnist",
         ticks=4,
         blocks=(24, 0, 48, 0),
@@ -91,19 +91,19 @@ def fast() -> Config:
     )
 
 
-def fast_fixed() -> Config:
+def fast_fixed() -> MnistConfig:
     """The same with fixed thresholds: what learning them brings."""
     return replace(fast(), threshold="fixed")
 
 
-def fast_adaptive() -> Config:
+def fast_adaptive() -> MnistConfig:
     """The same with thresholds that also rise at every spike (Bellec et al. 2018)."""
     return replace(fast(), beta=0.1)
 
 
-def paper() -> Config:
+def paper() -> MnistConfig:
     """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
-    return Config(
+    return MnistConfig(
         source="mnist",
         code="direct",
         blocks=(128, 0, 128, 0),
@@ -120,7 +120,7 @@ def paper() -> Config:
     )
 
 
-def build(config: Config) -> Stack:
+def build(config: MnistConfig) -> Stack:
     """Return a fresh network. Input T B 1 28 28, output T B 10 (10 voters a class: 100)."""
     return image_net.build(config, IMAGE, mnist.CLASSES)
 
@@ -134,17 +134,17 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
     return Labelled(images=d.images[:, None], labels=d.labels, source=d.source)
 
 
-def digits(config: Config, split: Split) -> Labelled:
+def digits(config: MnistConfig, split: Split) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on."""
     return take_split(partial(_part, config.source), config, split, "mnist:tiny")
 
 
-def steps(config: Config) -> int:
+def steps(config: MnistConfig) -> int:
     """Return the number of batches in an epoch of training; a last part batch is left out."""
     return len(digits(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
+def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (stimulus T B 1 28 28, labels B); training is shuffled and augmented by epoch."""
 
     def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

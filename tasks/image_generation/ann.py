@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuro.training.distributed import draw_shard
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.layers import KERNEL
 from tasks.image_generation.losses import gaussian_kl
@@ -44,7 +44,7 @@ def transposed(latent: int, channels: tuple[int, ...], colours: int) -> nn.Seque
 class GaussianVAE(nn.Module):
     """An ordinary VAE of the same layers."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: GenerationConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = convolutions(config.colours, config.channels)

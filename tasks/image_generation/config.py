@@ -10,7 +10,7 @@ Model = Literal["attention", "drawn", "membrane", "ann"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class GenerationConfig:
     """One experiment on images.
 
     source: "embedded" digits; or the full set of that name in $NEURO_DATA.
@@ -73,22 +73,22 @@ class Config:
         return int(2 ** (len(self.channels) + 1))
 
 
-def full() -> Config:
+def full() -> GenerationConfig:
     """The paper's size on MNIST, which $NEURO_DATA must have: days on a CPU."""
-    return Config(source="mnist", held=5000)
+    return GenerationConfig(source="mnist", held=5000)
 
 
-def fashion() -> Config:
+def fashion() -> GenerationConfig:
     """The same on Fashion-MNIST."""
     return replace(full(), source="fashion")
 
 
-def cifar10() -> Config:
+def cifar10() -> GenerationConfig:
     """The same on CIFAR-10, mirrored at random in training."""
     return replace(full(), source="cifar10")
 
 
-def night() -> Config:
+def night() -> GenerationConfig:
     """All of MNIST by a network of half the width and time: some hours on one core."""
     return replace(
         full(),
@@ -102,7 +102,7 @@ def night() -> Config:
     )
 
 
-def tiny() -> Config:
+def tiny() -> GenerationConfig:
     """The embedded digits by a narrower network: a minute and a half on one core."""
     return replace(
         night(),
@@ -116,21 +116,21 @@ def tiny() -> Config:
     )
 
 
-def tiny_drawn() -> Config:
+def tiny_drawn() -> GenerationConfig:
     """The same with the attention that the paper draws."""
     return replace(tiny(), model="drawn")
 
 
-def tiny_membrane() -> Config:
+def tiny_membrane() -> GenerationConfig:
     """The same with the decoder of FSVAE, which TAID improves on."""
     return replace(tiny(), model="membrane")
 
 
-def tiny_ann() -> Config:
+def tiny_ann() -> GenerationConfig:
     """The same layers without spikes or ticks."""
     return ann(tiny())
 
 
-def ann(config: Config) -> Config:
+def ann(config: GenerationConfig) -> GenerationConfig:
     """Return the twin without spikes: the published weight of its KL is 1 / 240 on MNIST."""
     return replace(config, model="ann", ticks=Ticks(1), distance="kl", weight=1 / 240)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 
 Currents = Float[Tensor, "T B C H W"]
 Image = Float[Tensor, "B C H W"]
@@ -64,7 +64,7 @@ class DrawnAttention(nn.Module):
         return torch.tanh((self.weights(currents)[..., None, None, None] * currents).sum(0))
 
 
-def make_decoding(config: Config) -> nn.Module:
+def make_decoding(config: GenerationConfig) -> nn.Module:
     """Return what makes images of the currents that the decoder of this model puts out."""
     if config.model == "membrane":
         return Membrane()

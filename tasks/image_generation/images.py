@@ -16,7 +16,7 @@ from torch import Tensor
 from drivers import cifar, mnist
 from neuro.training.shuffle import shuffle_batches
 from tasks.image_classification.data import Labelled, take_split
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.runs.task import Pair, Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
@@ -34,7 +34,7 @@ def _part(source: str, which: Literal["train", "test"]) -> Labelled:
     return Labelled(images=found.images[:, None], labels=found.labels, source=found.source)
 
 
-def part(config: Config, split: Split) -> Labelled:
+def part(config: GenerationConfig, split: Split) -> Labelled:
     """Return a split, as it is stored."""
     source = partial(_part, config.source)
     return take_split(source, config, split, "image_generation:tiny")
@@ -50,12 +50,12 @@ def scale_images(
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
 
-def steps(config: Config) -> int:
+def steps(config: GenerationConfig) -> int:
     """Return the number of batches in an epoch of training; a last part batch is left out."""
     return len(part(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
+def batches(config: GenerationConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (images T B C H W, the same at every tick; labels B).
 
     Training is shuffled by epoch; colour images are mirrored at random there.
@@ -75,13 +75,13 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
         yield x, labels
 
 
-def make_dummy_batch(config: Config) -> Pair:
+def make_dummy_batch(config: GenerationConfig) -> Pair:
     """Return a batch of training of grey images."""
     size, side = config.batch, config.side
     x = torch.zeros(config.ticks, size, config.colours, side, side)
     return x, torch.zeros(size, dtype=torch.int64)
 
 
-def _batch(found: Labelled, which: np.ndarray, config: Config) -> Pair:
+def _batch(found: Labelled, which: np.ndarray, config: GenerationConfig) -> Pair:
     x = scale_images(found.images[which], config.side)
     return x.expand(config.ticks, *x.shape), torch.from_numpy(found.labels[which])

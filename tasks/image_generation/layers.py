@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import DT, Spiking, Stack
 from neuro.units import Seconds
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 
 THRESHOLD = 0.2
 KERNEL: dict[str, Any] = {"kernel_size": 3, "padding": 1, "stride": 2}
@@ -40,7 +40,7 @@ def make_neurons() -> Spiking:
     return Spiking(LIF(tau=tau, threshold=THRESHOLD, reset="hard", surrogate=window))
 
 
-def make_encoder(config: Config) -> Stack:
+def make_encoder(config: GenerationConfig) -> Stack:
     """Return images T B C H W -> spikes T B Z."""
     layers: dict[str, nn.Module] = {}
     for k, (given, made) in enumerate(pairwise((config.colours, *config.channels)), 1):
@@ -51,7 +51,7 @@ def make_encoder(config: Config) -> Stack:
     return Stack(**layers, **_dense("out", 4 * config.channels[-1], config.latent))
 
 
-def make_bernoulli(inputs: int, config: Config) -> Stack:
+def make_bernoulli(inputs: int, config: GenerationConfig) -> Stack:
     """Return inputs T B * -> ``copies`` draws of each bit of the latent, T B (Z copies)."""
     sizes = (inputs, 2 * config.latent, 4 * config.latent, config.copies * config.latent)
     layers: dict[str, nn.Module] = {}
@@ -60,7 +60,7 @@ def make_bernoulli(inputs: int, config: Config) -> Stack:
     return Stack(**layers)
 
 
-def make_decoder(config: Config) -> Stack:
+def make_decoder(config: GenerationConfig) -> Stack:
     """Return spikes T B Z -> what the last convolution brings each pixel, T B C H W.
 
     It ends in leaky integrators, read out by :mod:`tasks.image_generation.decoding`: of decay

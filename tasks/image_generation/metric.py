@@ -22,7 +22,7 @@ from tasks.image_generation.autoencoder import (
     load_published,
     train_own,
 )
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.frechet import Gaussian, compute_distance, fit_gaussian
 from tasks.image_generation.images import part, scale_images
 
@@ -30,7 +30,7 @@ SIDE = 32  # pixels that the autoencoder sees
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
+class ReferenceImages:
     """What images are compared with.
 
     autoencoder: whose it is; figures of the two are in different units. reference: the codes of
@@ -54,12 +54,12 @@ class Metric:
         )
 
 
-def metric(config: Config) -> Metric:
+def metric(config: GenerationConfig) -> ReferenceImages:
     """Return the published metric of this data set, where it is at hand, else our own."""
     found = load_published() if config.source in ("embedded", "mnist") else None
     if found is not None:
         model, reference = found
-        return Metric(
+        return ReferenceImages(
             autoencoder="published", model=model, reference=reference, fakes=5120, batch=256
         )
     train, test = (part(config, split).images for split in ("train", "test"))
@@ -67,7 +67,9 @@ def metric(config: Config) -> Metric:
     n = len(test) // batch * batch
     model = train_own(_real(train))
     reference = fit_gaussian(compute_codes(model, _real(test[:n]), batch))
-    return Metric(autoencoder="own", model=model, reference=reference, fakes=n, batch=batch)
+    return ReferenceImages(
+        autoencoder="own", model=model, reference=reference, fakes=n, batch=batch
+    )
 
 
 def _real(images: np.ndarray) -> Float[Tensor, "N C 32 32"]:

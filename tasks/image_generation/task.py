@@ -24,7 +24,7 @@ from neuro.seeds import seeded
 from neuro.training import Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
     WHOLE,
     batches,
@@ -62,30 +62,30 @@ METRICS = (
 )
 
 
-def build(config: Config) -> nn.Module:
+def build(config: GenerationConfig) -> nn.Module:
     """Return a fresh network. Images T B C H W to :class:`Reconstruction`."""
     return GaussianVAE(config) if config.model == "ann" else SpikingVAE(config)
 
 
-def plan(config: Config) -> Plan:
+def plan(config: GenerationConfig) -> Plan:
     """Return how it is trained: as published, but for the cosine and the clipping."""
     return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
-def loss(config: Config, model: nn.Module, batch: Pair, at: float) -> Tensor:
+def loss(config: GenerationConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
     """Return the squared error of the reconstruction plus the distance of the prior."""
     x, _ = batch
     made: Reconstruction = model(x, at)
     return F.mse_loss(made.image, x[0]) + config.weight * made.distance
 
 
-def validate(config: Config, model: nn.Module) -> float:
+def validate(config: GenerationConfig, model: nn.Module) -> float:
     """Return the loss on the validation split."""
     error, apart = _held_out(config, model, "val")
     return error + config.weight * apart
 
 
-def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, float]:
+def _held_out(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[float, float]:
     """Return (squared error, distance of the prior) on a split, always by the same draws."""
     device = next(model.parameters()).device
     total, n = torch.zeros(2, dtype=torch.float64), 0
@@ -161,7 +161,7 @@ def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture
     )
 
 
-def chip_part(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
+def chip_part(config: GenerationConfig, model: nn.Module) -> nn.Module:  # noqa: ARG001
     """Return the decoder: spikes T B Z -> currents of pixels T B C H W.
 
     Its neurons have a surrogate that a file can name: it matters in training alone.
@@ -177,7 +177,7 @@ def chip_part(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
     return decoder
 
 
-def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield latents of ``compared`` images of a split, T B Z, always the same; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
@@ -192,7 +192,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
             return
 
 
-def host(config: Config, model: nn.Module) -> dict[str, int]:
+def host(config: GenerationConfig, model: nn.Module) -> dict[str, int]:
     """Return the multiply-accumulates of a new image that no chip does.
 
     prior: it draws the latents; a connection of it is one a weight and tick, as in an ANN.
@@ -217,7 +217,7 @@ def _spiking(model: nn.Module) -> SpikingVAE:
     return model
 
 
-def explain_only_torch(config: Config) -> str:
+def explain_only_torch(config: GenerationConfig) -> str:
     """Return why no Graph can hold the decoder; "" where one can."""
     return NO_SPIKES if config.model == "ann" else ""
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuro.training.distributed import draw_shard
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.decoding import make_decoding
 from tasks.image_generation.latents import (
     average_copies,
@@ -45,7 +45,7 @@ class Reconstruction(NamedTuple):
 class SpikingVAE(nn.Module):
     """Encoder, posterior, prior and decoder are Stacks; decoding is a host's work."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: GenerationConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config)

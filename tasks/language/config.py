@@ -5,15 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tasks.language.mixers import MIXERS
+
 Linear = Literal["float", "ternary", "spiking"]
 Block = Literal["gated", "rwkv"]
 Recipe = Literal["plain", "matmulfree", "rwkv"]
-MIXERS = (
-    *("mlgru", "hgrn", "hgrn2", "retnet", "gla", "deltanet", "gdn"),
-    *("rwkv5", "rwkv6", "softmax"),
-)
 STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
-GROWING = ("softmax",)  # whose state grows with the text
 
 
 def parse_stack(stack: str) -> tuple[str, ...]:
@@ -38,7 +35,7 @@ def parse_stack(stack: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class LanguageConfig:
     """One language model and its training.
 
     stack: its layers, see :func:`parse_stack`. width: D. hidden: of the gated linear unit
@@ -136,70 +133,70 @@ class Config:
     @property
     def carries(self) -> bool:
         """Whether the state of a batch goes on to the next: where it does not grow."""
-        return not set(self.layers) & set(GROWING)
+        return not any(MIXERS[name].grows for name in self.layers)
 
 
-def tiny() -> Config:
+def tiny() -> LanguageConfig:
     """Plain MLGRU, 0.9 million parameters, on the sources of Python's library."""
-    return Config()
+    return LanguageConfig()
 
 
-def tiny_mlgru() -> Config:
+def tiny_mlgru() -> LanguageConfig:
     """The same as tiny, by its name in comparisons."""
     return tiny()
 
 
-def tiny_transformer() -> Config:
+def tiny_transformer() -> LanguageConfig:
     """Softmax attention in the same stack."""
     return replace(tiny(), stack="softmax*4", lr=2e-3)
 
 
-def tiny_rwkv6() -> Config:
+def tiny_rwkv6() -> LanguageConfig:
     """The time mixing of RWKV-6 in the same stack."""
     return replace(tiny(), stack="rwkv6*4", hidden=160)
 
 
-def tiny_eagle() -> Config:
+def tiny_eagle() -> LanguageConfig:
     """RWKV-5 with its own channel mixing, of the same size, by its own recipe."""
     return replace(_tiny_rwkv(), stack="rwkv5*4", hidden=400)
 
 
-def tiny_finch() -> Config:
+def tiny_finch() -> LanguageConfig:
     """RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
     return replace(_tiny_rwkv(), stack="rwkv6*4", hidden=176)
 
 
-def _tiny_rwkv() -> Config:
+def _tiny_rwkv() -> LanguageConfig:
     return replace(tiny(), stack="rwkv6*4", block="rwkv", recipe="rwkv", lr=3e-3, decay=1e-3)
 
 
-def tiny_matmulfree() -> Config:
+def tiny_matmulfree() -> LanguageConfig:
     """The MatMul-free model: ternary weights, inputs of 8 bits."""
     return replace(tiny(), linear="ternary", lr=2e-3)
 
 
-def tiny_spiking() -> Config:
+def tiny_spiking() -> LanguageConfig:
     """The spiking MatMul-free model: ternary weights, up to 4 spikes an input."""
     return replace(tiny(), linear="spiking")
 
 
-def matmulfree_370m() -> Config:
+def matmulfree_370m() -> LanguageConfig:
     """The published 24 layers of width 1,024 (Zhu et al. 2024, arXiv 2406.02528)."""
     return _published(24, 1024, 2816, 4e-3)
 
 
-def matmulfree_1b() -> Config:
+def matmulfree_1b() -> LanguageConfig:
     """The published 24 layers of width 2,048: 1.3 billion parameters."""
     return replace(_published(24, 2048, 5632, 2.5e-3), steps=STEPS_OF_100_BILLION)
 
 
-def matmulfree_3b() -> Config:
+def matmulfree_3b() -> LanguageConfig:
     """The published 32 layers of width 2,560: 2.7 billion parameters."""
     return replace(_published(32, 2560, 6912, 1.5e-3), steps=STEPS_OF_100_BILLION)
 
 
-def _published(layers: int, width: int, hidden: int, lr: float) -> Config:
-    return Config(
+def _published(layers: int, width: int, hidden: int, lr: float) -> LanguageConfig:
+    return LanguageConfig(
         stack=f"mlgru*{layers}",
         width=width,
         hidden=hidden,

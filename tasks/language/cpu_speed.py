@@ -16,7 +16,7 @@ from torch import nn
 
 from neuro.nn.ternary import pack_model
 from tasks.bench.rows import name_processor
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.packed import make_empty, measure_size
 from tasks.runs.task import Table
 
@@ -51,7 +51,7 @@ def measure_speed(model: nn.Module, tokens: int = TOKENS) -> Speed:
     return Speed(cpu, wall)
 
 
-def make_random(config: Config, seed: int = 0) -> nn.Module:
+def make_random(config: LanguageConfig, seed: int = 0) -> nn.Module:
     """Return a packed model with random ternary weights; all that is not ternary is 1.
 
     The largest matrix is drawn, and the others are cut out of it, each in memory of its own.
@@ -71,7 +71,7 @@ def make_random(config: Config, seed: int = 0) -> nn.Module:
 
 
 def tabulate_speed(
-    model: nn.Module, big: Config, chip: tuple[str, str], published: float
+    model: nn.Module, big: LanguageConfig, chip: tuple[str, str], published: float
 ) -> Table:
     """Return what the processor reaches beside the chip: of a run, and at published sizes.
 

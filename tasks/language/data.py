@@ -27,14 +27,14 @@ from drivers.text import (
     stream_tokens,
     take_first,
 )
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.runs.find import digest
 from tasks.runs.task import Pair
 
 NOTHING = -1  # the target where a lane has ended
 
 
-def pin_files(config: Config) -> Config:
+def pin_files(config: LanguageConfig) -> LanguageConfig:
     """Return a configuration that holds whole paths, and digests of text and tokenizer.
 
     Raises:
@@ -55,7 +55,7 @@ def pin_files(config: Config) -> Config:
     return pinned
 
 
-def skip_bad(config: Config) -> Config:
+def skip_bad(config: LanguageConfig) -> LanguageConfig:
     """Return a configuration by which files are left out that are empty or no text."""
     return replace(config, skip_bad=True)
 
@@ -93,7 +93,7 @@ def make_tokenizer(tokenizer: str, end: str = "", sha: str = "") -> Tokenizer:
     return load_world(Path(tokenizer))
 
 
-def find_tokenizer(config: Config) -> Tokenizer:
+def find_tokenizer(config: LanguageConfig) -> Tokenizer:
     """Return the tokenizer of a configuration.
 
     Raises:
@@ -114,7 +114,7 @@ def _find_text(text: str, skip: bool) -> Text:
 
 
 @cache
-def find_part(config: Config, part: Part) -> Text:
+def find_part(config: LanguageConfig, part: Part) -> Text:
     """Return a part of the text.
 
     Raises:
@@ -130,7 +130,7 @@ def find_part(config: Config, part: Part) -> Text:
     return select_part(text, part)
 
 
-def batches(config: Config, part: Part, epoch: int) -> Iterator[Pair]:
+def batches(config: LanguageConfig, part: Part, epoch: int) -> Iterator[Pair]:
     """Yield (tokens T B, the next tokens T B). The first token is the end of a text.
 
     Training: ``steps / validations`` batches an epoch, which go on where the epoch before
@@ -155,13 +155,13 @@ def batches(config: Config, part: Part, epoch: int) -> Iterator[Pair]:
         yield torch.from_numpy(x), torch.from_numpy(y)
 
 
-def make_dummy_batch(config: Config) -> Pair:
+def make_dummy_batch(config: LanguageConfig) -> Pair:
     """Return a batch of training whose tokens are all the first one."""
     x = torch.zeros(config.tokens, config.lanes, dtype=torch.int64)
     return x, x.clone()
 
 
-def batches_from(config: Config, epoch: int, step: int) -> Iterator[Pair]:
+def batches_from(config: LanguageConfig, epoch: int, step: int) -> Iterator[Pair]:
     """Yield the batches of training from a step of an epoch on.
 
     Epoch and step are the position in the text: a lane of bytes is entered there, that of
@@ -177,7 +177,7 @@ def batches_from(config: Config, epoch: int, step: int) -> Iterator[Pair]:
 
 
 def _stream_lane(
-    config: Config, lane: Text, passed: int
+    config: LanguageConfig, lane: Text, passed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (tokens, next tokens) without end, behind so many passed ones."""
     tokenizer, last = find_tokenizer(config), None
@@ -198,12 +198,12 @@ def _stream_lane(
 
 
 @cache
-def _split(config: Config, part: Part) -> tuple[Text, ...]:
+def _split(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
     return split_evenly(find_part(config, part), config.lanes)
 
 
 @cache
-def measured_lanes(config: Config, part: Part) -> tuple[Text, ...]:
+def measured_lanes(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
     """Return the lanes of a held-out part, of each as much as is measured: the beginning.
 
     So what is measured comes from as many places of the part, and no file decides it.
@@ -221,7 +221,7 @@ def measured_lanes(config: Config, part: Part) -> tuple[Text, ...]:
     return lanes
 
 
-def count_bytes(config: Config, part: Part) -> int:
+def count_bytes(config: LanguageConfig, part: Part) -> int:
     """Return the bytes of a part that is measured.
 
     The end of a file counts one, if the tokenizer has a token for it.
@@ -232,7 +232,7 @@ def count_bytes(config: Config, part: Part) -> int:
     return sum(lane.length for lane in lanes) - (0 if told else ends)
 
 
-def count_target_bytes(config: Config, tokens: Int64[Tensor, " N"]) -> int | None:
+def count_target_bytes(config: LanguageConfig, tokens: Int64[Tensor, " N"]) -> int | None:
     """Return the bytes that tokens stand for; the end of a file counts one.
 
     None: the tokenizer does not tell, for a token of Hugging Face may be part of a character.
@@ -242,8 +242,3 @@ def count_target_bytes(config: Config, tokens: Int64[Tensor, " N"]) -> int | Non
         return None
     found = tokens.numpy()
     return len(tokenizer.decode(found)) + int((found == tokenizer.end).sum())
-
-
-def count_targets(y: Tensor) -> int:
-    """Return how many targets are tokens."""
-    return int((y != NOTHING).sum())

@@ -26,7 +26,7 @@ from tasks.bench.memory import measure_resident
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row
 from tasks.bench.stopwatch import repeat
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.model import LanguageModel
 
 OURS, TRAINED, LOOP = "neuro, packed", "neuro, not packed", "torch, step loop"
@@ -40,7 +40,7 @@ Step = Callable[[Tensor, Any], tuple[Tensor, Any]]  # (tokens T B, state) to (lo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class DecodeSize:
     """A model, and how many tokens it writes behind so many others."""
 
     layers: int = 6
@@ -50,9 +50,9 @@ class Size:
     prompt: int = 64
     tokens: int = 4
 
-    def config(self, mixer: str = "mlgru") -> Config:
+    def config(self, mixer: str = "mlgru") -> LanguageConfig:
         """Return the ternary model, or one with softmax attention and float32 weights."""
-        return Config(
+        return LanguageConfig(
             stack=f"{mixer}*{self.layers}",
             width=self.width,
             hidden=self.hidden,
@@ -61,30 +61,30 @@ class Size:
         )
 
 
-SIZE, SMALL = Size(), Size(layers=2, width=64, hidden=96, vocabulary=256, prompt=3)
+SIZE, SMALL = DecodeSize(), DecodeSize(layers=2, width=64, hidden=96, vocabulary=256, prompt=3)
 
 
-def packed(size: Size, threads: int) -> Run:
+def packed(size: DecodeSize, threads: int) -> Run:
     """Return our packed model."""
     return _write(size, threads, lambda: pack_model(_make(size.config())))
 
 
-def trained(size: Size, threads: int) -> Run:
+def trained(size: DecodeSize, threads: int) -> Run:
     """Return the model as it is trained: it rounds its weights each time."""
     return _write(size, threads, lambda: _make(size.config()))
 
 
-def loop(size: Size, threads: int) -> Run:
+def loop(size: DecodeSize, threads: int) -> Run:
     """Return a loop over layers in torch."""
     return _write(size, threads, lambda: StepLoop(_make(size.config())).run)
 
 
-def attention(size: Size, threads: int) -> Run:
+def attention(size: DecodeSize, threads: int) -> Run:
     """Return a transformer of equal size, whose state is its cache of keys and values."""
     return _write(size, threads, lambda: _make(size.config("softmax")))
 
 
-def _make(config: Config) -> LanguageModel:
+def _make(config: LanguageConfig) -> LanguageModel:
     with seeded(0):
         return LanguageModel(config).eval()
 
@@ -136,7 +136,7 @@ class StepLoop:
         return self.model.head(self.model.norm(x)), after
 
 
-def _write(size: Size, threads: int, build: Callable[[], Step]) -> Run:
+def _write(size: DecodeSize, threads: int, build: Callable[[], Step]) -> Run:
     """Return a run that writes the likeliest tokens, always from the end of the same prompt.
 
     Its memory is that of the model, too, but not that of compiled code.
@@ -172,7 +172,7 @@ def write(model: Step, start: tuple[Tensor, Any], tokens: int) -> list[int]:
     return out
 
 
-def list_maps(size: Size) -> list[tuple[int, int]]:
+def list_maps(size: DecodeSize) -> list[tuple[int, int]]:
     """Return (inputs, outputs) of the ternary maps of a token, in their order."""
     with torch.device("meta"):
         model = LanguageModel(size.config())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.nn.net import Net
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches, count_target_bytes
 from tasks.language.graph import EMBEDDED, make_graph, require_spiking
 from tasks.runs.task import Metric, Split, Stimulus
@@ -42,7 +42,7 @@ class Targets(NamedTuple):
     logits: Float[Tensor, "B T V"]
 
 
-def chip_part(config: Config, model: nn.Module) -> Net:
+def chip_part(config: LanguageConfig, model: nn.Module) -> Net:
     """Return the token step, from the embedding to the logits.
 
     Raises:
@@ -51,7 +51,7 @@ def chip_part(config: Config, model: nn.Module) -> Net:
     return Net(make_graph(require_spiking(config, model)))
 
 
-def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield the first tokens of each lane, embedded (T B D), and what is expected of them.
 
     One batch, whose streams begin at rest: those after it would need the state before them.
@@ -65,14 +65,14 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
     yield Stimulus({EMBEDDED: embedded.cpu()}, expected)
 
 
-def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG001
+def decode(config: LanguageConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG001
     """Return the logits, B T V."""
     (logits,) = outputs.values()
     return logits.swapaxes(0, 1)
 
 
 def measure(
-    config: Config, answers: Float[Tensor, "B T V"], targets: Targets
+    config: LanguageConfig, answers: Float[Tensor, "B T V"], targets: Targets
 ) -> dict[str, float]:
     """Return EXECUTED metrics of these streams, of tokens before the end of each.
 

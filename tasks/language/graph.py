@@ -32,15 +32,15 @@ from neuro.mixers import MLGRU, layer_floors
 from neuro.neurons import LI, GatedLI
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from neuro.units import Seconds
-from tasks.language.config import Config
-from tasks.language.model import Block, LanguageModel
+from tasks.language.config import LanguageConfig
+from tasks.language.model import LanguageModel, MixerBlock
 
 TICK = Seconds(1e-3)  # a token; any length would do
 NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0
 EMBEDDED, LOGITS = "embedded", "logits"
 
 
-def require_spiking(config: Config, model: nn.Module) -> LanguageModel:
+def require_spiking(config: LanguageConfig, model: nn.Module) -> LanguageModel:
     """Return the model; raise a RunError unless a Graph can hold it."""
     if why := explain_only_torch(config):
         raise RunError(why)
@@ -49,7 +49,7 @@ def require_spiking(config: Config, model: nn.Module) -> LanguageModel:
     return model
 
 
-def explain_only_torch(config: Config) -> str:
+def explain_only_torch(config: LanguageConfig) -> str:
     """Return why no Graph can hold a model, and what to take instead; "" where one can."""
     if config.linear != "spiking":
         return _stays(f"its maps are {config.linear}, and only spikes run on events and chips")
@@ -133,7 +133,7 @@ class _Walk:
 
 
 def _add_block(walk: _Walk, name: str, block: Any, x: str, floor: Tensor | None) -> str:
-    if not isinstance(block, Block) or not isinstance(block.mixer, MLGRU):
+    if not isinstance(block, MixerBlock) or not isinstance(block.mixer, MLGRU):
         raise TypeError(f"{name}: a Graph holds blocks of MLGRU, got {block}")
     mixer, own = block.mixer, walk.norm(f"{name}_mixer_norm", x, block.mixer_norm)
     forget, candidate, gate = (

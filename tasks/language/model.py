@@ -13,59 +13,36 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.mixers import (
-    GLA,
-    HGRN,
-    HGRN2,
-    MLGRU,
-    RWKV5,
-    RWKV6,
-    DeltaNet,
-    GatedDeltaNet,
-    Mixer,
-    RetNet,
-    SoftmaxAttention,
-    layer_floors,
-)
+from neuro.mixers import Mixer, layer_floors
 from neuro.mixers.mixer import ANEW
 from neuro.nn.ternary import BitLinear, SpikeCount
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
+from tasks.language.mixers import MIXERS
 
 SPREAD = 0.02  # standard deviation of the first embedding, read-out and gated linear units
-HEADED: dict[str, Any] = {
-    "hgrn2": HGRN2,
-    "retnet": RetNet,
-    "gla": GLA,
-    "deltanet": DeltaNet,
-    "gdn": GatedDeltaNet,
-    "softmax": SoftmaxAttention,
-}
-VECTOR: dict[str, Any] = {"mlgru": MLGRU, "hgrn": HGRN}
-RWKV: dict[str, Any] = {"rwkv5": RWKV5, "rwkv6": RWKV6}
-FLOORED = (MLGRU, HGRN, HGRN2)
 
 
 class LanguageModel(nn.Module):
     """Tokens to the logits of the next token; state in, state out."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.vocabulary = config.vocabulary
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         layers = len(config.layers)
-        self.blocks = nn.ModuleList(Block(config, k) for k in range(layers))
+        self.blocks = nn.ModuleList(MixerBlock(config, k) for k in range(layers))
         self.norm = nn.RMSNorm(config.width, eps=config.eps)
         self.head = make_linear(config, config.width, config.vocabulary)
         # One row a layer, of which those are used whose mixers have a floor.
-        floored = any(isinstance(b.mixer, FLOORED) for b in self._blocks)
+        floored = any(MIXERS[name].has_floor for name in config.layers)
         rows = torch.zeros(layers, config.width) if floored else None
         self.floors = None if rows is None else nn.Parameter(rows)
         for weight in (self.embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=SPREAD)
 
     @property
-    def _blocks(self) -> list["Block"]:
-        return [b for b in self.blocks if isinstance(b, Block)]
+    def _blocks(self) -> list["MixerBlock"]:
+        return [b for b in self.blocks if isinstance(b, MixerBlock)]
 
     def forward(
         self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
@@ -96,14 +73,15 @@ class LanguageModel(nn.Module):
         return logits, tuple(after)
 
 
-class Block(nn.Module):
+class MixerBlock(nn.Module):
     """A mixer and a gated linear unit, each behind a norm and beside a residual."""
 
-    def __init__(self, config: Config, layer: int) -> None:
+    def __init__(self, config: LanguageConfig, layer: int) -> None:
         super().__init__()
         width, hidden, layers = config.width, config.hidden, len(config.layers)
         self.mixer_norm = nn.RMSNorm(width, eps=config.eps)
         self.mixer = make_mixer(config, layer)
+        self.has_floor = MIXERS[config.layers[layer]].has_floor
         self.unit_norm = nn.RMSNorm(width, eps=config.eps)
         self.up = make_linear(config, width, 2 * hidden)
         self.down = make_linear(config, hidden, width)
@@ -114,14 +92,14 @@ class Block(nn.Module):
         self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
     ) -> tuple[Float[Tensor, "T B D"], Any]:
         """Return (x, state of the mixer)."""
-        given = {"floor": floor} if isinstance(self.mixer, FLOORED) else {}
-        mixed, state = self.mixer(self.mixer_norm(x), state, **given)
+        row = {"floor": floor} if self.has_floor else {}
+        mixed, state = self.mixer(self.mixer_norm(x), state, **row)
         x = x + mixed
         gate, value = self.up(self.unit_norm(x)).chunk(2, -1)
         return x + self.down(F.silu(gate) * value), state
 
 
-def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
+def make_linear(config: LanguageConfig, given: int, made: int) -> nn.Linear | BitLinear:
     """Return a linear map of the configuration's kind."""
     if config.linear == "float":
         return nn.Linear(given, made, bias=False)
@@ -130,7 +108,7 @@ def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
     return BitLinear(given, made, quantise, eps=config.eps)
 
 
-def make_mixer(config: Config, layer: int) -> Mixer:
+def make_mixer(config: LanguageConfig, layer: int) -> Mixer:
     """Return the mixer of a layer.
 
     Raises:
@@ -140,20 +118,13 @@ def make_mixer(config: Config, layer: int) -> Mixer:
     def linear(given: int, made: int) -> nn.Module:
         return make_linear(config, given, made)
 
-    name, made = config.layers[layer], None
-    if name in VECTOR:
-        eps = {"eps": config.eps} if name == "mlgru" else {}
-        made = VECTOR[name](config.width, linear=linear, **eps)
-    elif name in HEADED:
-        limit = {"limit": config.limit or None} if name == "softmax" else {}
-        made = HEADED[name](config.width, heads=config.heads, linear=linear, **limit)
-    else:
-        if config.width % config.heads:
-            raise ValueError(
-                f"{name}: width {config.width} is no multiple of {config.heads} heads; choose "
-                "another number of heads"
-            )
-        size, layers = config.width // config.heads, len(config.layers)
-        made = RWKV[name](config.width, size, layer, layers, linear=linear)
-    out: Mixer = made
-    return out
+    mixer = MIXERS[config.layers[layer]]
+    values = {
+        "heads": config.heads,
+        "eps": config.eps,
+        "limit": config.limit or None,
+        "layer": layer,
+        "layers": len(config.layers),
+    }
+    own = {name: values[name] for name in mixer.arguments}
+    return mixer.make(config.width, linear=linear, **own)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuro.io.schema import convert
 from neuro.io.store import StoreError, load_tensors, save_tensors
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.model import LanguageModel
 
 KIND = "packed"
@@ -19,7 +19,7 @@ NOT_FINITE = "hold values that are not finite (NaN or infinity)"
 UNUSED = 0b01010101  # the code 3, which stands for no weight, has both bits of a pair
 
 
-class Size(NamedTuple):
+class PackedSize(NamedTuple):
     """How large a packed model is.
 
     weights: ternary ones. packed: bytes of their codes and scales. rest: bytes of all that
@@ -36,15 +36,15 @@ class Size(NamedTuple):
         return 8 * self.packed / self.weights
 
 
-def measure_size(model: nn.Module) -> Size:
+def measure_size(model: nn.Module) -> PackedSize:
     """Return how large a packed model is, in memory as in a file."""
     layers = [m for m in model.modules() if isinstance(m, PackedLinear)]
     packed = sum(m.packed.nbytes + m.scale.nbytes for m in layers)
     whole = sum(t.nbytes for t in model.state_dict().values())
-    return Size(sum(len(m.packed) * m.inputs for m in layers), packed, whole - packed)
+    return PackedSize(sum(len(m.packed) * m.inputs for m in layers), packed, whole - packed)
 
 
-def save_packed(path: str | Path, model: nn.Module, config: Config) -> None:
+def save_packed(path: str | Path, model: nn.Module, config: LanguageConfig) -> None:
     """Write a packed model of a configuration.
 
     Raises:
@@ -55,7 +55,7 @@ def save_packed(path: str | Path, model: nn.Module, config: Config) -> None:
     save_tensors(path, KIND, model.state_dict(), {"config": asdict(config)})
 
 
-def load_packed(path: str | Path) -> tuple[nn.Module, Config]:
+def load_packed(path: str | Path) -> tuple[nn.Module, LanguageConfig]:
     """Return a packed model that was written, and its configuration.
 
     No more than the file holds is ever in memory.
@@ -65,7 +65,7 @@ def load_packed(path: str | Path) -> tuple[nn.Module, Config]:
     """
     tensors, meta = load_tensors(path, KIND)
     try:
-        config: Config = convert(meta["config"], Config)
+        config: LanguageConfig = convert(meta["config"], LanguageConfig)
         if meta != {"config": asdict(config)}:
             raise ValueError("its header holds more than a configuration")
         model = make_empty(config)
@@ -79,7 +79,7 @@ def load_packed(path: str | Path) -> tuple[nn.Module, Config]:
     return model, config
 
 
-def make_empty(config: Config) -> nn.Module:
+def make_empty(config: LanguageConfig) -> nn.Module:
     """Return a packed model without values."""
 
     def pack(layer: BitLinear) -> PackedLinear:

@@ -25,7 +25,7 @@ from lava_export.graded.rules import store
 from neuro.energy import Chip, Interval, find_chip
 from neuro.energy.constants import sum_intervals
 from neuro.energy.mapping import count_demand
-from tasks.language.config import Config, matmulfree_370m
+from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.cpu_speed import tabulate_speed
 from tasks.runs.task import Table
 
@@ -38,7 +38,7 @@ PUBLISHED = {"millijoules": 70.8, "tokens": 59.4}  # 370M on several Loihi 2, ar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synapses:
+class TernarySynapses:
     """A ternary map, or a part of one.
 
     step: of the token, in which its counts are sent. sources, targets: N and M. sending: share
@@ -61,7 +61,7 @@ class TokenStep:
     those that wait for each other.
     """
 
-    synapses: tuple[Synapses, ...]
+    synapses: tuple[TernarySynapses, ...]
     updates: tuple[int, ...]
     normed: tuple[int, ...]
     norms: tuple[int, ...]
@@ -91,7 +91,7 @@ class TokenPrice:
         return 1 - self.core.nominal / self.generation.nominal
 
 
-def describe_token(config: Config) -> TokenStep:
+def describe_token(config: LanguageConfig) -> TokenStep:
     """Return what a token of a configuration asks; activity as stated above."""
     d, h, v = config.width, config.hidden, config.vocabulary
     synapses, updates, normed, norms = [], [], [], []
@@ -107,7 +107,7 @@ def describe_token(config: Config) -> TokenStep:
             ("down", 3, h, d),
         )
         synapses += [
-            Synapses(name=f"block{k}_{name}", step=4 * k + at, sources=n, targets=m)
+            TernarySynapses(name=f"block{k}_{name}", step=4 * k + at, sources=n, targets=m)
             for name, at, n, m in parts
         ]
         # Each: what receives, what gates, norms and counts (see tasks.language.graph).
@@ -115,7 +115,9 @@ def describe_token(config: Config) -> TokenStep:
         normed += [4 * d, 2 * d, 2 * d, h]
         norms += [2, 2, 2, 1]
         entering = 2 * d
-    synapses.append(Synapses(name="logits", step=4 * len(config.layers), sources=d, targets=v))
+    synapses.append(
+        TernarySynapses(name="logits", step=4 * len(config.layers), sources=d, targets=v)
+    )
     updates += [entering + 3 * d, v]
     return TokenStep(
         synapses=tuple(synapses),
@@ -186,7 +188,7 @@ def price_token(token: TokenStep, chip: Chip, mapping: CorePlan) -> TokenPrice:
     )
 
 
-def _price_core(s: Synapses, chip: Chip, mapping: CorePlan) -> Interval:
+def _price_core(s: TernarySynapses, chip: Chip, mapping: CorePlan) -> Interval:
     """Return the joules of the synaptic events and messages of a part."""
     sent = s.sources * s.sending
     every = sent * s.targets
@@ -224,7 +226,7 @@ def send_all(token: TokenStep) -> TokenStep:
     return replace(token, synapses=tuple(replace(s, sending=1.0) for s in token.synapses))
 
 
-def measure_token(config: Config, found: Mapping[str, Any]) -> TokenStep:
+def measure_token(config: LanguageConfig, found: Mapping[str, Any]) -> TokenStep:
     """Return what a token of a run asks, with the activity of its ``energy.json``."""
     token, layers = describe_token(config), found[CHIP]["layers"]
     tokens, parts = found[CHIP]["ticks"], []
@@ -242,7 +244,7 @@ def measure_token(config: Config, found: Mapping[str, Any]) -> TokenStep:
 
 
 def tabulate_prices(
-    config: Config, model: nn.Module, found: Mapping[str, Any]
+    config: LanguageConfig, model: nn.Module, found: Mapping[str, Any]
 ) -> Sequence[Table]:
     """Return joules and speed a token, of a run and of the published 370M beside its chips.
 

@@ -23,7 +23,7 @@ POWER = 0.01  # a of the distances of MQAR
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class RecallSizes:
     """How long and how hard the tasks are.
 
     tokens: T. keys, values: how many there are. pairs: of MQAR. needles: of the haystack.
@@ -92,7 +92,7 @@ class Sequences(NamedTuple):
     y: Int64[np.ndarray, "T B"]
 
 
-def draw_mqar(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequences:
+def draw_mqar(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
     """Return multi-query associative recall (Arora et al. 2023, Zoology, arXiv 2312.04927).
 
     key value key value ... and then each key once more, in a place of its own: the answer is
@@ -114,7 +114,7 @@ def draw_mqar(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequences
     return Sequences(x, y)
 
 
-def draw_needles(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequences:
+def draw_needles(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
     """Return needles in a haystack, several of them, all asked for at the end.
 
     "NEEDLE key value" stands at random places between noise, which is keys and values at
@@ -132,7 +132,7 @@ def draw_needles(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequen
     return Sequences(x, y)
 
 
-def draw_tracking(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequences:
+def draw_tracking(rng: np.random.Generator, sizes: RecallSizes, samples: int) -> Sequences:
     """Return variables that are set to values, or to what another one holds.
 
     "SET a 7", "SET b a", "SET c b": a chain hands a value on, over ``hops`` hops. Statements of
@@ -158,7 +158,7 @@ def draw_tracking(rng: np.random.Generator, sizes: Sizes, samples: int) -> Seque
     return Sequences(x, y)
 
 
-Draw = Callable[[np.random.Generator, Sizes, int], Sequences]
+Draw = Callable[[np.random.Generator, RecallSizes, int], Sequences]
 TASKS: Mapping[str, Draw] = {
     "MQAR": draw_mqar,
     "needles": draw_needles,
@@ -166,7 +166,7 @@ TASKS: Mapping[str, Draw] = {
 }
 
 
-def count_choices(sizes: Sizes) -> dict[str, int]:
+def count_choices(sizes: RecallSizes) -> dict[str, int]:
     """Return how many values a sample tells, by task: one in so many guesses is right."""
     return {"MQAR": sizes.pairs, "needles": sizes.needles, "tracking": sizes.chains}
 
@@ -179,7 +179,7 @@ def _make_empty(length: int, samples: int) -> Sequences:
 
 
 def _draw_names(
-    rng: np.random.Generator, sizes: Sizes, keys: int, values: int, samples: int
+    rng: np.random.Generator, sizes: RecallSizes, keys: int, values: int, samples: int
 ) -> tuple[Int64[np.ndarray, "n B"], Int64[np.ndarray, "m B"]]:
     """Return so many different keys and so many different values of each sample."""
 

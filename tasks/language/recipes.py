@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from neuro.training import Group, Plan
 from neuro.training.plan import scale_lr
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 
 RWKV_GROUPS = (
     Group(parameters=("*time_decay",), lr=2.0, decay=False),
@@ -27,7 +27,7 @@ RWKV_GROUPS = (
 RWKV_ADAM = partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-18)
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: LanguageConfig) -> Plan:
     """Return how a model is trained: an epoch ends with each validation.
 
     Raises:

@@ -32,7 +32,7 @@ DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, Saf
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class RWKVSizes:
     """Sizes of a model. hidden: channels within a channel mixing, published as 3.5 width.
 
     mix_rank, decay_rank: of the maps of low rank of version 6.
@@ -51,7 +51,7 @@ class Sizes:
         if self.version not in (5, 6):
             raise ValueError(f"Sizes.version must be 5 or 6, got {self.version}")
         sizes = {k: v for k, v in vars(self).items() if k != "version"}
-        require_positive("Sizes", **sizes)
+        require_positive("RWKVSizes", **sizes)
 
 
 class BlockState(NamedTuple):
@@ -67,7 +67,7 @@ State = tuple[BlockState, ...]
 class ChannelMix(nn.Module):
     """y = sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), x_k and x_r shifted as in time mixing."""
 
-    def __init__(self, sizes: Sizes, layer: int) -> None:
+    def __init__(self, sizes: RWKVSizes, layer: int) -> None:
         super().__init__()
         self.eagle = sizes.version == 5
         ramp, rest = torch.arange(sizes.width) / sizes.width, 1 - layer / sizes.layers
@@ -91,10 +91,10 @@ class ChannelMix(nn.Module):
         return y, x[-1]
 
 
-class Block(nn.Module):
+class RWKVBlock(nn.Module):
     """Time mixing and channel mixing, each behind a layer norm; block 0 has one before them."""
 
-    def __init__(self, sizes: Sizes, layer: int) -> None:
+    def __init__(self, sizes: RWKVSizes, layer: int) -> None:
         super().__init__()
         d, head = sizes.width, sizes.head_width
         if layer == 0:
@@ -128,11 +128,11 @@ class Block(nn.Module):
 class RWKV(nn.Module):
     """A language model: logits, state = model(tokens, state)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: RWKVSizes) -> None:
         super().__init__()
         self.sizes = sizes
         self.emb = nn.Embedding(sizes.vocabulary, sizes.width)
-        self.blocks = nn.ModuleList(Block(sizes, layer) for layer in range(sizes.layers))
+        self.blocks = nn.ModuleList(RWKVBlock(sizes, layer) for layer in range(sizes.layers))
         self.ln_out = nn.LayerNorm(sizes.width)
         self.head = nn.Linear(sizes.width, sizes.vocabulary, bias=False)
 
@@ -264,7 +264,7 @@ def _require_dense(tensors: Mapping[Any, Any]) -> None:
         )
 
 
-def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
     """Return the sizes that the tensors of a checkpoint have.
 
     Raises:
@@ -297,7 +297,7 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
             f"a checkpoint of RWKV has its blocks from 0 on without gaps; this has block "
             f"{max(layers)} and no block {gap}: take a whole file, as it is published"
         )
-    return Sizes(
+    return RWKVSizes(
         version=6 if finch else 5,
         vocabulary=words,
         width=width,

@@ -11,7 +11,7 @@ from neuro.io.run_folder import Run
 from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, VectorState
 from neuro.mixers.mixer import divide
 from tasks.language import config as configs
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import (
     NOTHING,
     batches,
@@ -27,7 +27,7 @@ from tasks.language.graph import explain_only_torch
 from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
-from tasks.language.rwkv import RWKV, BlockState, Sizes, initialise
+from tasks.language.rwkv import RWKV, BlockState, RWKVSizes, initialise
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -42,12 +42,12 @@ from tasks.runs.task import (
 BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
 
 
-def build(config: Config) -> nn.Module:
+def build(config: LanguageConfig) -> nn.Module:
     """Return a fresh model."""
     if config.block == "gated":
         return LanguageModel(config)
     model = RWKV(
-        Sizes(
+        RWKVSizes(
             version=int(config.layers[0].removeprefix("rwkv")),
             vocabulary=config.vocabulary,
             width=config.width,
@@ -61,7 +61,7 @@ def build(config: Config) -> nn.Module:
 
 
 def loss(
-    config: Config,
+    config: LanguageConfig,
     model: nn.Module,
     batch: Pair,
     at: float,  # noqa: ARG001
@@ -78,7 +78,7 @@ def loss(
 
 
 @torch.no_grad()
-def measure_bits(config: Config, model: nn.Module, split: Split) -> float:
+def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> float:
     """Return bits per byte of a held-out part, of what :func:`count_bytes` counts there.
 
     Recurrent models read each lane as one stream, others windows of ``tokens`` tokens.
@@ -102,7 +102,7 @@ def measure_bits(config: Config, model: nn.Module, split: Split) -> float:
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return bits per byte of the test part."""
-    config: Config = run.config
+    config: LanguageConfig = run.config
     lanes = measured_lanes(config, "test")
     return Findings(
         values={BITS.name: measure_bits(config, model, "test")},

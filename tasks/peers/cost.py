@@ -15,12 +15,12 @@ from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Sparse
 from tasks.bench.comparison import Case, Pair, describe_machine
-from tasks.bench.harness import Measured, Run, Timing, measure
+from tasks.bench.harness import Measurement, Run, RunTiming, measure
 from tasks.bench.rows import Row
 from tasks.bench.stopwatch import Stopwatch
 from tasks.peers.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
 from tasks.peers.networks import start
-from tasks.peers.problem import CELLS, Problem, beside_silent
+from tasks.peers.problem import CELLS, BenchProblem, beside_silent
 from tasks.peers.subjects_neuro import Make, exact
 
 BYTES = 12.0  # a synapse may take
@@ -73,7 +73,7 @@ def _more_cells(size: tuple[int, float]) -> Case:
     )
 
 
-def among_silent(make: Make, times: int) -> Problem:
+def among_silent(make: Make, times: int) -> BenchProblem:
     """Return a problem among so many times as many cells, the others silent."""
     return beside_silent(make(), times)
 
@@ -117,7 +117,7 @@ def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
     }
     graph = replace(problem.graph, nodes=nodes)
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         watch = Stopwatch()
         (component,) = compile_exactly(graph, 1).components
         arrays = component.table
@@ -127,7 +127,7 @@ def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
     return run
 
 
-def _bytes(case: str, measured: Measured) -> Row:
+def _bytes(case: str, measured: Measurement) -> Row:
     size = measured.runs[0].counted / measured.runs[0].events if measured.runs else None
     return Row(
         case=case,
@@ -142,7 +142,7 @@ def _bytes(case: str, measured: Measured) -> Row:
     )
 
 
-def _events_of(measured: Measured) -> int | None:
+def _events_of(measured: Measurement) -> int | None:
     return measured.runs[0].events if measured.runs else None
 
 
@@ -174,7 +174,7 @@ def first_use(name: str, _: int) -> Run:
     exactly = isinstance(clock, Exact)
     state = start(problem.graph, problem.membranes) if exactly else None
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         watch = Stopwatch()
         record, _ = simulate(problem.graph, problem.inputs, clock, state=state)
         return watch.timing(record.counts[CELLS].spikes)

@@ -13,9 +13,9 @@ from neuro.units import Seconds
 from tasks.bench.comparison import BOUND, Case, Pair
 from tasks.bench.harness import Run
 from tasks.peers import networks, subjects_brian, subjects_nest, subjects_neuro, subjects_torch
-from tasks.peers.problem import Problem, kicked, recurrent
+from tasks.peers.problem import BenchProblem, kicked, recurrent
 from tasks.peers.subjects_neuro import Make
-from tasks.peers.subjects_torch import Stimulus
+from tasks.peers.subjects_torch import TorchStimulus
 
 KICK = 15.0  # mV: from rest at 10 well over the threshold of 20
 RTF = "s / simulated s"
@@ -30,7 +30,7 @@ SIMULATORS: Mapping[str, Callable[[Make, int], Run]] = {
     CYTHON: subjects_brian.cython,
     CPP: subjects_brian.cpp,
 }
-CLASSIFIERS: Mapping[str, Callable[[Stimulus, int], Run]] = {
+CLASSIFIERS: Mapping[str, Callable[[TorchStimulus, int], Run]] = {
     GRID: subjects_torch.grid,
     EXACT: subjects_torch.exact,
     "torch GEMM": subjects_torch.gemm,
@@ -42,26 +42,26 @@ CLASSIFIERS: Mapping[str, Callable[[Stimulus, int], Run]] = {
     "snnTorch": subjects_torch.snntorch,
 }
 FULL, SMALL = (4000, 1.0), (400, 0.1)  # cells and simulated seconds
-SMALL_STIMULUS = Stimulus(layers=(50, 20, 10), ticks=20)
+SMALL_STIMULUS = TorchStimulus(layers=(50, 20, 10), ticks=20)
 TORCH = tuple(name for name in CLASSIFIERS if name.startswith("torch"))
 
 
-def of_cuba(n: int, seconds: float) -> Problem:
+def of_cuba(n: int, seconds: float) -> BenchProblem:
     """Return CUBA; a smaller one is more densely connected, so that it stays active."""
     return recurrent(networks.cuba(1, n, min(0.2, 80 / n)), Seconds(seconds))
 
 
-def of_brette4(n: int, seconds: float) -> Problem:
+def of_brette4(n: int, seconds: float) -> BenchProblem:
     """Return Brette's benchmark 4."""
     return recurrent(networks.brette4(1, n), Seconds(seconds))
 
 
-def of_delta(n: int, seconds: float, p: float = 0.02, v_inf: float = 21.0) -> Problem:
+def of_delta(n: int, seconds: float, p: float = 0.02, v_inf: float = 21.0) -> BenchProblem:
     """Return voltage jumps, driven from inside."""
     return recurrent(networks.delta(1, n, p, v_inf), Seconds(seconds))
 
 
-def of_kicked(n: int, seconds: float, kicks: float) -> Problem:
+def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
     """Return voltage jumps in a network that is silent but for ``kicks`` a cell and second."""
     quiet = networks.delta(1, n, v_inf=10.0)
     return kicked(quiet, round(kicks * n * seconds), KICK, Seconds(seconds))
@@ -69,7 +69,7 @@ def of_kicked(n: int, seconds: float, kicks: float) -> Problem:
 
 def recurrent_case(
     name: str,
-    make: Callable[..., Problem],
+    make: Callable[..., BenchProblem],
     size: tuple[int, float],
     targets: Mapping[str, float | None],
 ) -> Case:
@@ -90,7 +90,7 @@ def recurrent_case(
     )
 
 
-def classifier_case(stimulus: Stimulus, pairs: tuple[Pair, ...]) -> Case:
+def classifier_case(stimulus: TorchStimulus, pairs: tuple[Pair, ...]) -> Case:
     """Return the classifier for one size of batch, in time a sample."""
     names = dict.fromkeys(name for pair in pairs for name in (pair.ours, *pair.theirs))
     return Case(
@@ -166,8 +166,8 @@ def classifier(quick: bool) -> list[Case]:
         *(Pair(GRID, (name,)) for name in (*TORCH, *libraries)),
     )
     return [
-        classifier_case(Stimulus(), (*one, Pair(EXACT, TORCH))),
-        classifier_case(Stimulus(batch=64), many),
+        classifier_case(TorchStimulus(), (*one, Pair(EXACT, TORCH))),
+        classifier_case(TorchStimulus(batch=64), many),
     ]
 
 
@@ -187,7 +187,7 @@ def threads(quick: bool) -> list[Case]:
         pairs=(*shared.pairs, Pair(EXACT, (alone,))),
     )
     pairs = (Pair(GRID, TORCH), Pair(GRID, ("SpikingJelly multi-step",)))
-    batch = classifier_case(Stimulus(batch=64), pairs)
+    batch = classifier_case(TorchStimulus(batch=64), pairs)
     batch = replace(batch, name=f"{batch.name}, {cores} threads")
     cases = (shared,) if quick else (shared, batch)
     return [replace(case, threads=cores, clock="wall") for case in cases]

@@ -23,7 +23,7 @@ from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
 from tasks.peers import engine, subjects_neuro, subjects_training
-from tasks.peers.problem import Problem
+from tasks.peers.problem import BenchProblem
 from tasks.peers.subjects_training import Work
 
 WITH, WITHOUT = "neuro", "neuro without it"
@@ -129,7 +129,7 @@ def without_in_layers(changes: tuple[Replaced, ...], work: Work, threads: int) -
     return subjects_training.neuro(work, threads)
 
 
-def without_families(make: Callable[[], Problem], threads: int) -> Run:
+def without_families(make: Callable[[], BenchProblem], threads: int) -> Run:
     """Return the exact clock with the general family of windows alone."""
     _replace((Replaced("neuro.events.exact.compile", "_choose_family", _general),))
     return subjects_neuro.exact(make, threads)

@@ -49,7 +49,7 @@ CORES: Mapping[str, tuple[Core, Core]] = {  # the fast form, and the recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class CoreSizes:
     """Arguments of a core: tokens, samples, heads and channels a head; and the core.
 
     Its width, heads times channels, is the length of a token.
@@ -75,7 +75,7 @@ class Text:
         return (torch.sigmoid(g), v) if self.core == "scan" else (q, k, v, *rest[self.core])
 
 
-def train(text: Text, run: Core, threads: int) -> Run:
+def train(text: CoreSizes, run: Core, threads: int) -> Run:
     """Return a step of training: forward, and gradients of all arguments."""
     torch.set_num_threads(threads)
     leaves = [x.requires_grad_() for x in text.arguments()]
@@ -88,7 +88,7 @@ def train(text: Text, run: Core, threads: int) -> Run:
     return repeat(once)
 
 
-def decode(text: Text, run: Core, threads: int) -> Run:
+def decode(text: CoreSizes, run: Core, threads: int) -> Run:
     """Return a generation of so many tokens, one after the other; its state is kept."""
     torch.set_num_threads(threads)
     rows = [torch.split(x, 1) for x in text.arguments()]
@@ -104,7 +104,7 @@ def decode(text: Text, run: Core, threads: int) -> Run:
 
 
 def _case(
-    name: str, text: Text, subjects: Mapping[str, Build], targets: Mapping[str, float]
+    name: str, text: CoreSizes, subjects: Mapping[str, Build], targets: Mapping[str, float]
 ) -> Case:
     """Return ours beside all others; targets: the least ratio, by peer."""
     return Case(
@@ -121,7 +121,7 @@ def recurrences(quick: bool) -> list[Case]:
     """Return a step of training beside the recurrence, recorded token by token."""
     tokens, cases = 32 if quick else 512, []
     for core in ("scan", "GLA", "delta rule"):
-        text = Text(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
+        text = CoreSizes(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
         runs = dict(zip((OURS, LOOP), CORES[core], strict=True))
         targets = {LOOP: CHUNKS}
         if core == "scan":
@@ -136,7 +136,7 @@ def attention(quick: bool) -> list[Case]:
     cases = []
     for tokens in (64,) if quick else (2048, 4096):
         for core in ("GLA", "delta rule"):
-            text = Text(core=core, tokens=tokens, batch=1)
+            text = CoreSizes(core=core, tokens=tokens, batch=1)
             peer = partial(train, replace(text, core="softmax"), run_softmax)
             subjects = {OURS: partial(train, text, CORES[core][0]), ATTENTION: peer}
             targets = {ATTENTION: BESIDE_ATTENTION}
@@ -149,7 +149,7 @@ def steps(quick: bool) -> list[Case]:
     cases = []
     for heads in HEADS:
         for core in ("GLA", "delta rule"):
-            text = Text(core=core, tokens=4 if quick else DECODED, batch=1, heads=heads)
+            text = CoreSizes(core=core, tokens=4 if quick else DECODED, batch=1, heads=heads)
             ours, loop = (partial(decode, text, run) for run in CORES[core])
             name = f"{core}, generation, width {heads * text.channels:,}"
             cases.append(_case(name, text, {OURS: ours, LOOP: loop}, {LOOP: STEP}))

@@ -28,7 +28,7 @@ DT = Seconds(0.1 * MS)
 TAU = Seconds(20 * MS)  # of the membranes of every network here
 
 
-class Network(NamedTuple):
+class PeerNetwork(NamedTuple):
     """A Graph and where its membranes start [mV], by population."""
 
     graph: Graph
@@ -55,7 +55,7 @@ REGIMES = {
 }
 
 
-def cuba(seed: int, n: int = 4000, p: float = 0.02) -> Network:
+def cuba(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
     """Return benchmark 2 of Brette et al. 2007, in the form of Brian's CUBA example.
 
     LIF with two exponential currents (5 ms excitatory, 10 ms inhibitory; 1.62 and -9 mV), rest
@@ -86,10 +86,10 @@ def cuba(seed: int, n: int = 4000, p: float = 0.02) -> Network:
         Edge("ge", "cells"),
         Edge("gi", "cells"),
     )
-    return Network(Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(0, 10, n)})
+    return PeerNetwork(Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(0, 10, n)})
 
 
-def delta(seed: int, n: int = 4000, p: float = 0.02, v_inf: float = 21.0) -> Network:
+def delta(seed: int, n: int = 4000, p: float = 0.02, v_inf: float = 21.0) -> PeerNetwork:
     """Return a network of voltage jumps under constant drive.
 
     Threshold 20, reset 0, jumps of 0.2 and -1 mV, refractory 2 ms, delay 1.5 ms. v_inf: where
@@ -103,10 +103,10 @@ def delta(seed: int, n: int = 4000, p: float = 0.02, v_inf: float = 21.0) -> Net
         delay=Seconds(1.5 * MS),
         dt=DT,
     )
-    return Network(graph, {"cells": rng.uniform(0, 20, n)})
+    return PeerNetwork(graph, {"cells": rng.uniform(0, 20, n)})
 
 
-def brette4(seed: int, n: int = 4000, p: float = 0.02) -> Network:
+def brette4(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
     """Return benchmark 4 of Brette et al. 2007: voltage jumps at exact spike times.
 
     Rest -49, threshold -50, reset -60 mV, jumps of 0.25 and -2.25 mV, refractory 5 ms, delay
@@ -121,10 +121,10 @@ def brette4(seed: int, n: int = 4000, p: float = 0.02) -> Network:
         delay=dt,
         dt=dt,
     )
-    return Network(graph, {"cells": rng.uniform(0, 10, n)})
+    return PeerNetwork(graph, {"cells": rng.uniform(0, 10, n)})
 
 
-def brunel(regime: Regime, seed: int, n: int = 12_500) -> Network:
+def brunel(regime: Regime, seed: int, n: int = 12_500) -> PeerNetwork:
     """Return the network of Brunel 2000 (model A) in one of its ``REGIMES``.
 
     Each cell receives from 1,000 excitatory and 250 inhibitory ones, also when n is smaller
@@ -149,7 +149,9 @@ def brunel(regime: Regime, seed: int, n: int = 12_500) -> Network:
         Edge("cells", "recurrent", ticks(Seconds(1.5 * MS), DT)),
         Edge("recurrent", "cells"),
     )
-    return Network(Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(-10, 10, n)})
+    return PeerNetwork(
+        Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(-10, 10, n)}
+    )
 
 
 def poisson(
@@ -177,7 +179,7 @@ def poisson(
         }
 
 
-def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) -> Network:
+def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) -> PeerNetwork:
     """Return a classifier's size and activity: two Dense layers of LIF, dt 1 ms.
 
     At 5 % input activity 3.4 % of the hidden neurons fire in a tick.
@@ -192,7 +194,7 @@ def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) ->
         "out": LIF(tau=TAU, threshold=3.0),
     }
     edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    return Network(Graph(nodes=nodes, edges=edges, dt=Seconds(1 * MS)), {})
+    return PeerNetwork(Graph(nodes=nodes, edges=edges, dt=Seconds(1 * MS)), {})
 
 
 def silence(graph: Graph, duration: Ticks) -> dict[str, Events]:

@@ -15,13 +15,13 @@ from neuro.graph.paths import find_bias
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events
 from neuro.units import Seconds, ticks
-from tasks.peers.networks import Network, silence
+from tasks.peers.networks import PeerNetwork, silence
 
 CELLS = "cells"  # the population of every network here
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
+class BenchProblem:
     """A network with cells of one kind. membranes: where they start [mV], by population."""
 
     graph: Graph
@@ -62,15 +62,15 @@ class Projection(NamedTuple):
     delay: float
 
 
-def recurrent(network: Network, duration: Seconds) -> Problem:
+def recurrent(network: PeerNetwork, duration: Seconds) -> BenchProblem:
     """Return a network that keeps itself active."""
     inputs = silence(network.graph, ticks(duration, network.graph.dt))
-    return Problem(
+    return BenchProblem(
         graph=network.graph, membranes=network.membranes, inputs=inputs, duration=duration
     )
 
 
-def kicked(network: Network, inputs: int, weight: float, duration: Seconds) -> Problem:
+def kicked(network: PeerNetwork, inputs: int, weight: float, duration: Seconds) -> BenchProblem:
     """Return a network into which ``inputs`` spikes come from outside, each into one cell.
 
     Ticks and cells are drawn from a fixed seed. weight: of each spike [mV].
@@ -96,7 +96,7 @@ def kicked(network: Network, inputs: int, weight: float, duration: Seconds) -> P
     )
 
 
-def beside_silent(problem: Problem, times: int) -> Problem:
+def beside_silent(problem: BenchProblem, times: int) -> BenchProblem:
     """Return the same cells, synapses and input among ``times`` as many cells.
 
     The others receive no spikes, and rest at half the threshold.
@@ -119,7 +119,7 @@ def beside_silent(problem: Problem, times: int) -> Problem:
     return replace(problem, graph=replace(graph, nodes=nodes), membranes=membranes)
 
 
-def iterate_projections(problem: Problem) -> Iterator[Projection]:
+def iterate_projections(problem: BenchProblem) -> Iterator[Projection]:
     """Yield the synapses into the cells, by connection."""
     graph = problem.graph
     for source in (*graph.inputs, CELLS):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run, RunTiming
 from tasks.bench.stopwatch import Stopwatch
-from tasks.peers.problem import CELLS, Problem, Projection, iterate_projections
+from tasks.peers.problem import CELLS, BenchProblem, Projection, iterate_projections
 from tasks.peers.subjects_neuro import Make
 
 FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
@@ -33,10 +33,10 @@ def cython(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
     network, monitor = _network(brian2, problem)
     network.store()
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         network.restore()
         watches: list[Stopwatch] = []
-        timings: list[Timing] = []
+        timings: list[RunTiming] = []
 
         def at_start_and_end(_elapsed: Any, done: float, _start: Any, _duration: Any) -> None:
             if done == 0:
@@ -73,16 +73,16 @@ def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
     )
     device.build(directory=folder.name, compile=True, run=False, with_output=False)
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         device.run(with_output=False)
         cpu = float((Path(folder.name) / CPU_TIME).read_text())
         device.array_cache.clear()  # else it answers for the run before
-        return Timing(cpu, device._last_run_time, int(monitor.num_spikes))
+        return RunTiming(cpu, device._last_run_time, int(monitor.num_spikes))
 
     return run
 
 
-def _network(brian2: Any, problem: Problem) -> tuple[Any, Any]:
+def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
     """Return the network, and the monitor of its cells."""
     mv, second = brian2.mV, brian2.second
     brian2.defaultclock.dt = problem.graph.dt * second
@@ -115,7 +115,7 @@ def _network(brian2: Any, problem: Problem) -> tuple[Any, Any]:
     return brian2.Network(*parts), monitor
 
 
-def _stimulus(brian2: Any, problem: Problem, name: str) -> Any:
+def _stimulus(brian2: Any, problem: BenchProblem, name: str) -> Any:
     events = problem.inputs[name]
     times = events.tick * problem.graph.dt * brian2.second
     return brian2.SpikeGeneratorGroup(events.shape[2], events.neuron, times)

@@ -3,7 +3,7 @@
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import plan
 from neuro.spikes import of_sample, to_times
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run, RunTiming
 from tasks.bench.stopwatch import Stopwatch
 from tasks.peers.problem import CELLS
 from tasks.peers.subjects_neuro import Make
@@ -27,7 +27,7 @@ def _run(make: Make, threads: int, *, precise: bool) -> Run:
     }
     network = plan(problem.graph, given, problem.membranes, precise=precise)
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         nest, recorders = nest_script.build(network, threads)
         watch = Stopwatch()
         nest.Simulate(network.ticks * network.dt)

@@ -13,9 +13,9 @@ from neuro.spikes import Times
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
 from tasks.peers.networks import start
-from tasks.peers.problem import CELLS, Problem, iterate_projections
+from tasks.peers.problem import CELLS, BenchProblem, iterate_projections
 
-Make = Callable[[], Problem]
+Make = Callable[[], BenchProblem]
 
 
 def exact(make: Make, threads: int) -> Run:
@@ -41,7 +41,7 @@ def synaptic_events(record: Record) -> int:
     return sum(c.synaptic_events_all for c in record.counts.values())
 
 
-def spikes_of(problem: Problem, clock: Clock = Exact()) -> Times:  # noqa: B008
+def spikes_of(problem: BenchProblem, clock: Clock = Exact()) -> Times:  # noqa: B008
     """Return the spikes of the cells, by time."""
     state = start(problem.graph, problem.membranes)
     only = Recording(spikes=(CELLS,), values=())
@@ -64,7 +64,7 @@ def bound(make: Make, _: int) -> Run:
     return repeat(once)
 
 
-def rows_of(problem: Problem) -> Sparse:
+def rows_of(problem: BenchProblem) -> Sparse:
     """Return all synapses from cells to cells as one connection."""
     found = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
     if len(found) == 1:

@@ -19,7 +19,7 @@ from neuro.graph import Dense
 from neuro.spikes import to_events
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
-from tasks.peers.networks import TAU, Network, feed_forward
+from tasks.peers.networks import TAU, PeerNetwork, feed_forward
 from tasks.peers.subjects_neuro import synaptic_events
 
 DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
@@ -29,7 +29,7 @@ Forward = Callable[[Tensor], Tensor]  # T B I to the spikes of outputs, T B K
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stimulus:
+class TorchStimulus:
     """How much a classifier gets. activity: share of inputs that spike in a tick."""
 
     batch: int = 1
@@ -45,17 +45,17 @@ class Stimulus:
         return (rng.random(shape) < self.activity).astype(np.float32)
 
 
-def grid(stimulus: Stimulus, threads: int) -> Run:
+def grid(stimulus: TorchStimulus, threads: int) -> Run:
     """Return our engine on the grid of the trained network, in float32."""
     return _ours(stimulus, Grid(dtype=np.float32), threads)
 
 
-def exact(stimulus: Stimulus, threads: int) -> Run:
+def exact(stimulus: TorchStimulus, threads: int) -> Run:
     """Return our engine in continuous time."""
     return _ours(stimulus, Exact(), threads)
 
 
-def _ours(stimulus: Stimulus, clock: Clock, threads: int) -> Run:
+def _ours(stimulus: TorchStimulus, clock: Clock, threads: int) -> Run:
     graph, inputs = _network(stimulus).graph, {"in": to_events(stimulus.raster)}
 
     def once() -> tuple[int, int]:
@@ -65,11 +65,11 @@ def _ours(stimulus: Stimulus, clock: Clock, threads: int) -> Run:
     return repeat(once)
 
 
-def _network(stimulus: Stimulus) -> Network:
+def _network(stimulus: TorchStimulus) -> PeerNetwork:
     return feed_forward(1, layers=stimulus.layers)
 
 
-def gemm(stimulus: Stimulus, threads: int) -> Run:
+def gemm(stimulus: TorchStimulus, threads: int) -> Run:
     """Return our own torch code: all ticks in one product, then the membranes tick by tick."""
     first, second = _weights(stimulus)
 
@@ -80,7 +80,7 @@ def gemm(stimulus: Stimulus, threads: int) -> Run:
     return _forward(stimulus, threads, lambda x: x, forward)
 
 
-def csr(stimulus: Stimulus, threads: int) -> Run:
+def csr(stimulus: TorchStimulus, threads: int) -> Run:
     """Return the same with a sparse product for the input."""
     first, second = _weights(stimulus)
 
@@ -91,7 +91,7 @@ def csr(stimulus: Stimulus, threads: int) -> Run:
     return _forward(stimulus, threads, lambda x: x.flatten(0, 1).to_sparse_csr(), forward)
 
 
-def bags(stimulus: Stimulus, threads: int) -> Run:
+def bags(stimulus: TorchStimulus, threads: int) -> Run:
     """Return the same with sums of the rows of weights whose inputs spike."""
     first, second = _weights(stimulus)
     rows = torch.from_numpy(stimulus.raster).flatten(0, 1).to_sparse_csr()
@@ -117,7 +117,7 @@ def _fire(x: Tensor, ticks: int) -> Tensor:
     return x
 
 
-def spikingjelly_step(stimulus: Stimulus, threads: int) -> Run:
+def spikingjelly_step(stimulus: TorchStimulus, threads: int) -> Run:
     """Return SpikingJelly, tick by tick."""
     net, reset = _spikingjelly(stimulus, "s")
 
@@ -128,7 +128,7 @@ def spikingjelly_step(stimulus: Stimulus, threads: int) -> Run:
     return _forward(stimulus, threads, lambda x: x, forward)
 
 
-def spikingjelly_multi(stimulus: Stimulus, threads: int) -> Run:
+def spikingjelly_multi(stimulus: TorchStimulus, threads: int) -> Run:
     """Return SpikingJelly, layer by layer over all ticks."""
     net, reset = _spikingjelly(stimulus, "m")
 
@@ -140,7 +140,9 @@ def spikingjelly_multi(stimulus: Stimulus, threads: int) -> Run:
     return _forward(stimulus, threads, lambda x: x, forward)
 
 
-def _spikingjelly(stimulus: Stimulus, mode: str) -> tuple[nn.Module, Callable[[Any], None]]:
+def _spikingjelly(
+    stimulus: TorchStimulus, mode: str
+) -> tuple[nn.Module, Callable[[Any], None]]:
     from spikingjelly.activation_based import functional, layer, neuron
 
     tau = 1 / (1 - DECAY)  # of its Euler step, for the same decay
@@ -153,7 +155,7 @@ def _spikingjelly(stimulus: Stimulus, mode: str) -> tuple[nn.Module, Callable[[A
     return nn.Sequential(*parts).eval(), functional.reset_net
 
 
-def norse(stimulus: Stimulus, threads: int) -> Run:
+def norse(stimulus: TorchStimulus, threads: int) -> Run:
     """Return Norse's LIF without current, tick by tick."""
     from norse.torch import LIFBoxCell, LIFBoxParameters
     from norse.torch.functional.reset import reset_subtract
@@ -169,7 +171,7 @@ def norse(stimulus: Stimulus, threads: int) -> Run:
     return _by_ticks(stimulus, threads, list(zip(weights, cells, strict=True)), lambda _: None)
 
 
-def snntorch(stimulus: Stimulus, threads: int) -> Run:
+def snntorch(stimulus: TorchStimulus, threads: int) -> Run:
     """Return snnTorch's Leaky, tick by tick."""
     import snntorch as snn
 
@@ -181,7 +183,7 @@ def snntorch(stimulus: Stimulus, threads: int) -> Run:
 
 
 def _by_ticks(
-    stimulus: Stimulus,
+    stimulus: TorchStimulus,
     threads: int,
     layers: list[tuple[Tensor, Any]],
     start: Callable[[Any], Any],
@@ -199,14 +201,14 @@ def _by_ticks(
     return _forward(stimulus, threads, lambda x: x, forward)
 
 
-def _weights(stimulus: Stimulus) -> list[Tensor]:
+def _weights(stimulus: TorchStimulus) -> list[Tensor]:
     """Return the weights of both layers, inputs first."""
     nodes = _network(stimulus).graph.nodes
     dense = [node for node in nodes.values() if isinstance(node, Dense)]
     return [torch.from_numpy(node.weight.T.astype(np.float32).copy()) for node in dense]
 
 
-def _forward(stimulus: Stimulus, threads: int, prepare: Forward, forward: Forward) -> Run:
+def _forward(stimulus: TorchStimulus, threads: int, prepare: Forward, forward: Forward) -> Run:
     torch.set_num_threads(threads)
     x = prepare(torch.from_numpy(stimulus.raster))
 

@@ -59,9 +59,9 @@ def require_text_run(run: Run) -> Any:
     Raises:
         RunError: the run is of another task.
     """
-    from tasks.language.config import Config
+    from tasks.language.config import LanguageConfig
 
-    if not isinstance(run.config, Config):
+    if not isinstance(run.config, LanguageConfig):
         raise RunError(
             f"{run.folder} is a run of {run.task}, which writes no text; give a run of language"
         )

@@ -30,7 +30,8 @@ from neuro.nn.layers import DT, list_steps
 from neuro.nn.trace import TraceError, trace
 from neuro.training import Plan
 from tasks.cli import main
-from tasks.language.rwkv import RWKV, Sizes, initialise
+from tasks.language.mixers import MIXERS, NamedMixer
+from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
@@ -220,13 +221,28 @@ def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
     assert "18,432 ternary weights in 2.01 bits each" in told
 
 
+def test_a_new_mixer_is_a_layer_of_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MIXERS, "average", NamedMixer(make=nn.Identity))  # is taken out again
+    page = run_page("mixer")
+    torch.testing.assert_close(torch.cat([page.first, page.rest]), page.logits)
+    mixer = page.Average(3).double()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    f, h, want = mixer.decay.sigmoid(), torch.zeros(2, 3), []
+    for token in x:
+        h = f * h + (1 - f) * mixer.value(token)
+        want.append(mixer.output(torch.sigmoid(mixer.gate(token)) * h))
+    torch.testing.assert_close(mixer(x)[0], torch.stack(want))
+    macs = sum(p.numel() for p in mixer.parameters() if p.dim() == 2) + 2 * 3
+    assert mixer.macs() == macs
+
+
 def test_a_published_checkpoint_of_rwkv_writes_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code = blocks("rwkv")[0]
     checkpoint, vocabulary = re.findall(r'load_\w+\("(.*)"\)', code)
-    sizes = Sizes(version=6, vocabulary=300, width=16, layers=2, hidden=24, head_width=8)
+    sizes = RWKVSizes(version=6, vocabulary=300, width=16, layers=2, hidden=24, head_width=8)
     model = RWKV(sizes)
     initialise(model)
     torch.save(model.state_dict(), checkpoint)

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_data_sets import write_cifar
 
-from drivers.cifar import LAYOUTS, Name, fake, generated, load, official
+from drivers.cifar import LAYOUTS, Name, generated, load, official
 
 NAMES: list[Name] = ["cifar10", "cifar100"]
 
@@ -25,7 +26,7 @@ def test_planes_and_labels_are_where_the_format_has_them(tmp_path: Path, name: N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_folder_of_the_archive_is_found(tmp_path: Path, name: Name) -> None:
-    fake(tmp_path / name / LAYOUTS[name].folder, name, n=5)
+    write_cifar(tmp_path / name / LAYOUTS[name].folder, name, n=5)
     found = official("test", name, {"NEURO_DATA": str(tmp_path)})
     assert found.labels.tolist() == [0, 1, 2, 3, 4]
     assert found.source.endswith("5 images")
@@ -34,14 +35,14 @@ def test_the_folder_of_the_archive_is_found(tmp_path: Path, name: Name) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"NEURO_DATA=\(not set\) holds none of it"):
         official("test", environ={})
-    fake(tmp_path / "cifar10")
+    write_cifar(tmp_path / "cifar10")
     (tmp_path / "cifar10" / "data_batch_3.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"no data_batch_3\.bin; found data_batch_1"):
         official("train", environ={"NEURO_DATA": str(tmp_path)})
 
 
 def test_a_truncated_file_is_named_with_its_offset(tmp_path: Path) -> None:
-    fake(tmp_path, n=3)
+    write_cifar(tmp_path, n=3)
     path = tmp_path / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"offset 6146 has 3063 bytes") as error:
@@ -53,7 +54,7 @@ def test_a_truncated_file_is_named_with_its_offset(tmp_path: Path) -> None:
 
 
 def test_a_label_that_is_no_class_is_named_with_its_offset(tmp_path: Path) -> None:
-    fake(tmp_path, n=3)
+    write_cifar(tmp_path, n=3)
     path = tmp_path / "test_batch.bin"
     data = bytearray(path.read_bytes())
     data[3073] = 10
@@ -63,7 +64,7 @@ def test_a_label_that_is_no_class_is_named_with_its_offset(tmp_path: Path) -> No
 
 
 def test_a_coarse_label_that_is_no_class_is_told_too(tmp_path: Path) -> None:
-    fake(tmp_path, "cifar100", n=25)
+    write_cifar(tmp_path, "cifar100", n=25)
     path = tmp_path / "test.bin"
     whole = path.read_bytes()
     for offset, label, told in ((9222, 20, r"0\.\.19"), (9223, 100, r"0\.\.99")):
@@ -85,7 +86,7 @@ def test_a_coarse_label_that_is_no_class_is_told_too(tmp_path: Path) -> None:
 def test_files_of_the_other_set_are_told_by_name_and_by_size(
     tmp_path: Path, name: Name, other: Name, file: str, expected: str
 ) -> None:
-    fake(tmp_path, name, n=4)
+    write_cifar(tmp_path, name, n=4)
     with pytest.raises(FileNotFoundError, match=f"these are files of {name}, not of {other}; "):
         load(tmp_path, "test", other)
     (tmp_path / file).rename(tmp_path / expected)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_data_sets import write_mnist
 
 from drivers import idx, mnist
 
@@ -20,7 +21,7 @@ OFFICIAL = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    mnist.fake(tmp_path / "mnist", n=12, seed=1)
+    write_mnist(tmp_path / "mnist", n=12, seed=1)
     return tmp_path / "mnist"
 
 
@@ -92,7 +93,7 @@ class TestFiles:
             mnist.load(folder)
 
     def test_a_set_without_images_is_refused(self, tmp_path: Path) -> None:
-        mnist.fake(tmp_path, n=0)
+        write_mnist(tmp_path, n=0)
         with pytest.raises(ValueError, match="holds no image"):
             mnist.load(tmp_path)
 
@@ -176,7 +177,7 @@ class TestDefault:
     def test_fashion_mnist_is_the_same_files_in_its_own_folder(
         self, name: str, tmp_path: Path
     ) -> None:
-        mnist.fake(tmp_path / name, n=3)
+        write_mnist(tmp_path / name, n=3)
         digits = mnist.default("train", "fashion", {"NEURO_DATA": str(tmp_path)})
         assert len(digits.images) == 3
 
@@ -194,7 +195,7 @@ class TestDefault:
 
 def test_a_fake_set_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        mnist.fake(tmp_path / name, n=2, seed=seed)
+        write_mnist(tmp_path / name, n=2, seed=seed)
     a, b, c = (mnist.load(tmp_path / name).images for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)

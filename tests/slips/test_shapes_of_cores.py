@@ -5,10 +5,6 @@ import torch
 from mixer_cases import CORES, Core, draw_from
 
 from neuro.mixers import HGRN, HGRN2, Mixer
-from neuro.mixers.delta import step_delta
-from neuro.mixers.gla import step_gla
-from neuro.mixers.scan import step_scan
-from neuro.mixers.softmax import KeysValues, step_softmax
 
 EVERY = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 
@@ -43,20 +39,12 @@ def test_an_axis_less_is_refused(core: Core) -> None:
             form(*given)
 
 
-def test_a_step_refuses_a_state_of_other_samples() -> None:
-    f, i, h = CORES["scan"].make(1, 1.0, draw_from(6))
-    for wrong in ((f[0], i[0], h[:1]), (f[0, :1], i[0], h), (f[0], i[0, :1], h)):
-        with pytest.raises(ValueError, match="has shape"):
-            step_scan(*wrong)
-    *rows, s = CORES["gla"].make(1, 1.0, draw_from(6))
-    with pytest.raises(ValueError, match="state has shape"):
-        step_gla(*(x[0] for x in rows), s[:1])
-    *rows, s = CORES["delta"].make(1, 1.0, draw_from(6))
-    with pytest.raises(ValueError, match="state has shape"):
-        step_delta(*(x[0] for x in rows), s[:1])
-    *rows, keys, values = CORES["softmax"].make(1, 1.0, draw_from(6))
-    with pytest.raises(ValueError, match="v of the state has shape"):
-        step_softmax(*(x[0] for x in rows), KeysValues(keys, values[:, :1]))
+@EVERY
+def test_a_state_of_other_samples_is_refused(core: Core) -> None:
+    *rows, state = core.make(1, 1.0, draw_from(6))
+    wrong = state[:, :1] if core is CORES["softmax"] else state[:1]
+    with pytest.raises(ValueError, match="has shape"):
+        core.fast(*rows, wrong)
 
 
 @pytest.mark.parametrize("mixer", [HGRN(32), HGRN2(32)])

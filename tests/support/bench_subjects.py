@@ -6,16 +6,16 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run, RunTiming
 
 
 def writes(name: str, log: Path, threads: int) -> Run:
     """Log every build and run; count the threads."""
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         with log.open("a") as file:
             file.write(f"{name} ")
-        return Timing(cpu=1.0, wall=2.0, counted=threads)
+        return RunTiming(cpu=1.0, wall=2.0, counted=threads)
 
     with log.open("a") as file:
         file.write(f"build-{name} ")
@@ -24,7 +24,7 @@ def writes(name: str, log: Path, threads: int) -> Run:
 
 def reads_environment(variable: str, _: int) -> Run:
     """Count what a variable said before anything was imported."""
-    return lambda: Timing(1.0, 1.0, counted=int(os.environ[variable]))
+    return lambda: RunTiming(1.0, 1.0, counted=int(os.environ[variable]))
 
 
 def cannot_build(_: int) -> Run:
@@ -35,7 +35,7 @@ def cannot_build(_: int) -> Run:
 def fails_to_run(_: int) -> Run:
     """Fail later."""
 
-    def run() -> Timing:
+    def run() -> RunTiming:
         raise ValueError("too hot")
 
     return run
@@ -43,7 +43,7 @@ def fails_to_run(_: int) -> Run:
 
 def fails_the_second_time(_: int) -> Run:
     """Run once, then fail."""
-    left = [Timing(1.0, 1.0, 1)]
+    left = [RunTiming(1.0, 1.0, 1)]
     return left.pop
 
 
@@ -66,14 +66,14 @@ def lacks_a_package(_: int) -> Run:
 def prints(_: int) -> Run:
     """Print as libraries in C do."""
     os.write(1, b"NOISE")
-    return lambda: Timing(1.0, 1.0, 1)
+    return lambda: RunTiming(1.0, 1.0, 1)
 
 
 def takes(seconds: float, spikes: int, _: int) -> Run:
     """Tell a time, of spikes that have ten synaptic events each."""
-    return lambda: Timing(seconds, 2 * seconds, spikes, 10 * spikes)
+    return lambda: RunTiming(seconds, 2 * seconds, spikes, 10 * spikes)
 
 
 def needs(seconds: float, grown: int | None, _: int) -> Run:
     """Tell a time, and what memory it needed."""
-    return lambda: Timing(seconds, seconds, 1, grown=grown)
+    return lambda: RunTiming(seconds, seconds, 1, grown=grown)

@@ -16,7 +16,7 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
 from tasks.driving.batch import make_batch
-from tasks.driving.config import MAPPERS, Config
+from tasks.driving.config import MAPPERS, DrivingConfig
 from tasks.driving.presets import without_spikes
 from tasks.driving.training import build
 from tasks.runs.task import Split
@@ -26,7 +26,7 @@ TWIN = without_spikes(SMALL)
 MANY = {"train": 4, "val": 2, "test": 4}
 
 
-def plan_off_the_way(**shares: float) -> Config:
+def plan_off_the_way(**shares: float) -> DrivingConfig:
     """Return the small network whose planner learns from predicted maps alone.
 
     shares: ``displaced`` or ``driven``, of the windows of its last phase.
@@ -42,7 +42,7 @@ def plan_off_the_way(**shares: float) -> Config:
 def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put small configurations in the place of tiny ones, and windows in that of data."""
 
-    def open_split(config: Config, split: Split) -> list[Window]:
+    def open_split(config: DrivingConfig, split: Split) -> list[Window]:
         windows = [make_window(config, 10 * len(split) + k) for k in range(MANY[split])]
         return [replace(w, scene=f"scene-{k // 2:04}") for k, w in enumerate(windows)]
 

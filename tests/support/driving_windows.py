@@ -4,16 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize, Window
-from tasks.driving.config import Config, Decoder, Depth, Planner, Prediction, Source
+from tasks.driving.config import (
+    DecoderConfig,
+    Depth,
+    DrivingConfig,
+    PlannerConfig,
+    PredictionConfig,
+    Source,
+)
 from tasks.driving.presets import tiny
 
 YAWS = np.radians([55, 0, -55, 110, 180, -110])
 AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks along x
 
 
-def small_config() -> Config:
+def small_config() -> DrivingConfig:
     """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels.
 
     Of the planner the published choices; its phase trains heads, too, of recorded windows. The
@@ -40,10 +47,10 @@ def small_config() -> Config:
         image=ImageSize(height=32, width=64, scale=1.0, crop=0),
         encoder=encoder,
         depth=Depth(first=2.0, last=26.0, step=4.0),
-        decoder=Decoder(channels=(6, 8), blocks=1),
-        prediction=Prediction(hidden=6, kernel=3, latent=2, refine=(6,), moves=True),
-        planner=Planner(candidates=12, hidden=8),
-        grid=Grid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
+        decoder=DecoderConfig(channels=(6, 8), blocks=1),
+        prediction=PredictionConfig(hidden=6, kernel=3, latent=2, refine=(6,), moves=True),
+        planner=PlannerConfig(candidates=12, hidden=8),
+        grid=GroundGrid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
         channels=6,
         heads=4,
         future=4,
@@ -62,7 +69,7 @@ def make_camera(yaw: float) -> np.ndarray:
     return pose
 
 
-def make_window(config: Config, seed: int = 0) -> Window:
+def make_window(config: DrivingConfig, seed: int = 0) -> Window:
     """Return a window of noise on straight roads; a car drives ahead, another one stands."""
     rng = np.random.default_rng(seed)
     s, f, (nx, ny) = config.past, config.future, config.grid.shape

@@ -10,7 +10,7 @@ from torch import nn
 from neuro.seeds import seeded
 from neuro.training import Batch, Course
 from neuro.units import Ticks
-from tasks.image_generation.config import Config, ann, tiny
+from tasks.image_generation.config import GenerationConfig, ann, tiny
 from tasks.image_generation.images import batches
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.task import build, loss
@@ -22,7 +22,7 @@ SMALL = replace(
 )
 
 
-def case(config: Config) -> Case:
+def case(config: GenerationConfig) -> Case:
     def wide(split: Split, epoch: int) -> Iterator[Batch]:
         for x, labels in batches(config, split, epoch):
             yield x.double(), labels

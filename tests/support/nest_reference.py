@@ -14,7 +14,7 @@ import numpy as np
 from neuro.graph import Sparse
 from neuro.spikes import Times
 from neuro.units import Seconds, ticks
-from tasks.peers.networks import Network, brette4, cuba, delta, silence, start
+from tasks.peers.networks import PeerNetwork, brette4, cuba, delta, silence, start
 
 PATH = Path(__file__).parents[1] / "data" / "nest.npz"
 SEED = 1
@@ -23,7 +23,7 @@ SEED = 1
 class Case(NamedTuple):
     """A network, how long it runs, and how close spikes must come [ms]."""
 
-    network: Network
+    network: PeerNetwork
     duration: Seconds
     within: float
 
@@ -60,7 +60,7 @@ def of_the_engine(case: Case) -> Times:
     return record.times["cells"]
 
 
-def checksum(network: Network) -> int:
+def checksum(network: PeerNetwork) -> int:
     """Return a number that is another when the seed draws other synapses or membranes."""
     crc = zlib.crc32(network.membranes["cells"].tobytes())
     for node in network.graph.nodes.values():

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 
 from tasks.bench.child import told
-from tasks.bench.harness import Build, Measured
+from tasks.bench.harness import Build, Measurement
 
 
-def measure_together(subjects: Mapping[str, Build]) -> dict[str, Measured]:
+def measure_together(subjects: Mapping[str, Build]) -> dict[str, Measurement]:
     """Return one run of each subject, as ``measure(subjects, 1)`` does, in one process."""
     path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
@@ -20,16 +20,16 @@ def measure_together(subjects: Mapping[str, Build]) -> dict[str, Measured]:
         env={**os.environ, "PYTHONPATH": path},
         check=True,
     )
-    found: dict[str, Measured] = pickle.loads(done.stdout)
+    found: dict[str, Measurement] = pickle.loads(done.stdout)
     return found
 
 
-def run_one(build: Build) -> Measured:
+def run_one(build: Build) -> Measurement:
     """Return one run on one thread, or why there is none."""
     try:
-        return Measured(runs=(build(1)(),))
+        return Measurement(runs=(build(1)(),))
     except Exception as error:
-        return Measured(problem=told(error))
+        return Measurement(problem=told(error))
 
 
 if __name__ == "__main__":

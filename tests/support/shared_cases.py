@@ -144,9 +144,9 @@ def driving() -> Case:
 def language() -> Case:
     """A ternary language model, with states that go on from batch to batch."""
     from tasks.language import TASK
-    from tasks.language.config import Config
+    from tasks.language.config import LanguageConfig
 
-    config = Config(stack="mlgru+rwkv6", width=16, hidden=24, heads=2, linear="ternary")
+    config = LanguageConfig(stack="mlgru+rwkv6", width=16, hidden=24, heads=2, linear="ternary")
     with seeded(0):
         net = TASK.training.build(config).double()
         text = torch.randint(256, (4, 9, 4))

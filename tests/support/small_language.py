@@ -8,7 +8,7 @@ from torch import Tensor
 from neuro.graph import Graph
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.graph import EMBEDDED, make_graph
 from tasks.language.model import LanguageModel
 
@@ -24,7 +24,7 @@ class Small(NamedTuple):
 
 def make_small(layers: int = 2, width: int = 16, tokens: int = 12, samples: int = 3) -> Small:
     """Return a model of a vocabulary of 11 with random weights and floors."""
-    config = Config(
+    config = LanguageConfig(
         stack=f"mlgru*{layers}", width=width, hidden=24, linear="spiking", vocabulary=11
     )
     with seeded(0), torch.no_grad():

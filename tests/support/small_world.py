@@ -9,8 +9,8 @@ from shapely.geometry import box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH, Ego
 from drivers.nuscenes.world.lane_table import tabulate_lanes
-from drivers.nuscenes.world.roads import Roads, Walk
-from drivers.nuscenes.world.state import ROUTE, Cast, State, World, make_world
+from drivers.nuscenes.world.roads import Footway, Roads
+from drivers.nuscenes.world.state import ROUTE, Cast, World, WorldState, make_world
 
 LENGTH, WIDTH, LIMIT = 200.0, 3.5, 10.0
 LEFT, RIGHT = 0, 1  # numbers of the lanes; the right one lies on the x axis
@@ -28,7 +28,7 @@ class Car:
 
 def make_small_world(
     cars: Sequence[Car], strolled: Sequence[float] = (), facing: int = 1
-) -> tuple[World, State]:
+) -> tuple[World, WorldState]:
     """Return a world with cars, the ego first, and people on a walk over both lanes at 100 m.
 
     The walk comes from the right: it starts 10 m from the road, which it enters after 10 m.
@@ -47,7 +47,7 @@ def make_small_world(
         for name, y in (("left", WIDTH), ("right", 0.0))
     }
     edge = -WIDTH / 2
-    walk = Walk(
+    walk = Footway(
         points=np.array([[100.0, edge - 10], [100.0, edge], [100.0, edge + 2 * WIDTH + 10]]),
         enter=10.0,
         leave=10.0 + 2 * WIDTH,
@@ -92,7 +92,7 @@ def make_small_world(
     )
     first = cars[0]
     y = WIDTH if first.lane == LEFT else 0.0
-    state = State(
+    state = WorldState(
         steps=0,
         seed=0,
         ego=Ego(x=first.along, y=y, yaw=0.0, speed=first.speed),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_data_sets import write_mnist
 
 import neuro
-from drivers.mnist import fake
 from neuro.energy import chip_file
 from tasks.cli import DATA_VERBS, VERBS, main
 from tasks.runs.find import name_train_command, open_folder
@@ -357,7 +357,7 @@ def test_the_full_set_is_never_replaced_by_the_embedded_digits(
     text = told(["train", "mnist:full", "--out", out], capsys)
     assert "mnist is not embedded in full" in text
     assert not (tmp_path / "run").exists()
-    fake(tmp_path / "mnist", 20)
+    write_mnist(tmp_path / "mnist", 20)
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
     assert "too few for 5000 held" in told(["train", "mnist:full", "--out", out], capsys)
 

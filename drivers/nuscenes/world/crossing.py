@@ -7,14 +7,16 @@ from jaxtyping import Bool, Float64
 
 from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import place_on_walks, place_people
-from drivers.nuscenes.world.state import State, World
+from drivers.nuscenes.world.state import World, WorldState
 
 BRAKING = 3.0  # [m/s^2] that people expect of drivers who see them
 REACTION = 0.6  # [s]
 ARM, WIDE = 1.2, 0.5  # [m]: people stop before a vehicle so near ahead
 
 
-def step_people(world: World, state: State, vehicles: Float64[np.ndarray, "V 7"]) -> State:
+def step_people(
+    world: World, state: WorldState, vehicles: Float64[np.ndarray, "V 7"]
+) -> WorldState:
     """Return the state in which people walked on for 0.1 s; at its end a walk turns back.
 
     vehicles: their rectangles.
@@ -55,7 +57,7 @@ def _stand_before(
 
 
 def _may_cross(
-    world: World, state: State, number: int, vehicles: Float64[np.ndarray, "V 7"]
+    world: World, state: WorldState, number: int, vehicles: Float64[np.ndarray, "V 7"]
 ) -> bool:
     """Whether lights allow it, nobody stands in the way, and all who come can still stop."""
     walk = world.roads.walks[number]

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.world.instant import Ego, Instant, Scene
+from drivers.nuscenes.grid import GroundGrid
+from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.simulate import A_FRAME, stack_boxes
 
-GRID = Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
+GRID = GroundGrid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
 HORIZON = 6  # frames of 0.5 s that are foreseen
 STATIC = 4  # frames after which a copy of the present is compared
 MOVING = 0.5  # [m/s]
@@ -36,7 +36,7 @@ class Difficulty:
     moving: float
 
 
-def measure_difficulty(scenes: Sequence[Scene]) -> Difficulty:
+def measure_difficulty(scenes: Sequence[WorldScene]) -> Difficulty:
     """Return how badly trivial forecasts do.
 
     Raises:
@@ -79,12 +79,12 @@ def _keep_velocity(ego: Ego, time: float) -> Ego:
     )
 
 
-def _touches(ego: Ego, instant: Instant) -> bool:
+def _touches(ego: Ego, instant: WorldInstant) -> bool:
     pairs = find_overlaps(stack_boxes([ego.box, *instant.boxes]))
     return bool((pairs == 0).any())
 
 
-def _draw(ego: Ego, instant: Instant) -> Bool[np.ndarray, "X Y"]:
+def _draw(ego: Ego, instant: WorldInstant) -> Bool[np.ndarray, "X Y"]:
     """Return which cells around a pose vehicles cover."""
     c, s = np.cos(ego.yaw), np.sin(ego.yaw)
     centres = GRID.centres()
@@ -99,7 +99,7 @@ def _draw(ego: Ego, instant: Instant) -> Bool[np.ndarray, "X Y"]:
     return mask
 
 
-def _speeds(instant: Instant) -> list[float]:
+def _speeds(instant: WorldInstant) -> list[float]:
     """Return the speeds of the road users around the ego."""
     ego = instant.ego
     return [

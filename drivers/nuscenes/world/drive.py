@@ -27,7 +27,7 @@ from drivers.nuscenes.world.right_of_way import list_fronts
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.sight import CHANGING, find_overlaps
 from drivers.nuscenes.world.simulate import WARM_UP
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
 from drivers.nuscenes.world.traffic import carry_ego, step_traffic
 
@@ -40,26 +40,26 @@ ARRIVED = 3.0  # [m] from the end of the route
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Course:
+class PlannedDrive:
     """A drive to do. state: at its start. route: tokens of the lanes on the way, and of those
     beside them. line: from the start to the goal, on the middle of lanes. seconds: that the
     rules take.
     """
 
     world: World
-    state: State
+    state: WorldState
     route: frozenset[str]
     line: LineString
     seconds: float
 
-    def has_arrived(self, state: State) -> bool:
+    def has_arrived(self, state: WorldState) -> bool:
         """Whether the ego is at the end of the line."""
         here = Point(state.ego.x, state.ego.y)
         left: float = self.line.length - self.line.project(here)
         return left < ARRIVED and self.line.distance(here) < 2 * ARRIVED
 
 
-def start(seed: int | Sequence[int], distance: float = 150.0) -> Course:
+def start(seed: int | Sequence[int], distance: float = 150.0) -> PlannedDrive:
     """Return a drive of so many metres through traffic, on roads of its own.
 
     The rules drive it without a collision, at 3 m/s or more on average.
@@ -78,7 +78,7 @@ def start(seed: int | Sequence[int], distance: float = 150.0) -> Course:
     raise RuntimeError(f"start: no drive of {distance} m of seed {seed} in {TRIES} tries")
 
 
-def _try_course(seed: Sequence[int], distance: float) -> Course | None:
+def _try_course(seed: Sequence[int], distance: float) -> PlannedDrive | None:
     """Return the drive of a seed, None if the rules do not get there."""
     roads = make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
@@ -86,7 +86,7 @@ def _try_course(seed: Sequence[int], distance: float) -> Course | None:
         state = step_traffic(world, state)
     lanes, line = trace_route(world.table, state, distance)
     beside = [n for lane in lanes for n in world.table.beside(lane)]
-    course = Course(
+    course = PlannedDrive(
         world=world,
         state=state,
         route=frozenset(world.table.tokens[n] for n in beside),
@@ -102,13 +102,13 @@ def _try_course(seed: Sequence[int], distance: float) -> Course | None:
     return None
 
 
-def _at_rest(state: State) -> State:
+def _at_rest(state: WorldState) -> WorldState:
     """Return the state with people whose rectangles do not reach ahead."""
     return replace(state, walking=np.zeros_like(state.walking))
 
 
 def trace_route(
-    table: LaneTable, state: State, distance: float
+    table: LaneTable, state: WorldState, distance: float
 ) -> tuple[list[int], Float64[np.ndarray, "P 2"]]:
     """Return the lanes of the ego's route over a distance [m], and the points on their middle.
 
@@ -128,7 +128,9 @@ def trace_route(
     return lanes, np.array(points)
 
 
-def drive(world: World, state: State, path: Float64[np.ndarray, "F 3"]) -> list[State]:
+def drive(
+    world: World, state: WorldState, path: Float64[np.ndarray, "F 3"]
+) -> list[WorldState]:
     """Return the next five states, 0.1 s apart, in which the ego follows a path.
 
     path: (x, y, yaw) in the present ego frame, 0.5 s apart, the first after 0.5 s.
@@ -137,7 +139,7 @@ def drive(world: World, state: State, path: Float64[np.ndarray, "F 3"]) -> list[
         ValueError: no points, or some that are not finite.
     """
     trajectory = make_trajectory(state.ego, path)
-    states: list[State] = []
+    states: list[WorldState] = []
     for step in range(STEPS):
         ego = follow_trajectory(state.ego, trajectory, step * STEP)
         state = step_traffic(world, state, ego)
@@ -145,7 +147,9 @@ def drive(world: World, state: State, path: Float64[np.ndarray, "F 3"]) -> list[
     return states
 
 
-def plan_by_rules(world: World, state: State, frames: int = 6) -> Float64[np.ndarray, "F 3"]:
+def plan_by_rules(
+    world: World, state: WorldState, frames: int = 6
+) -> Float64[np.ndarray, "F 3"]:
     """Return where a driver goes that knows the state: the path of the rules, in the ego frame.
 
     It foresees the others by the rules they follow, except what happens by chance. Who is
@@ -156,7 +160,7 @@ def plan_by_rules(world: World, state: State, frames: int = 6) -> Float64[np.nda
     return max(paths, key=lambda path: path[-1, 0])
 
 
-def _list_starts(world: World, state: State) -> list[State]:
+def _list_starts(world: World, state: WorldState) -> list[WorldState]:
     """Return the state with the ego on the lanes on which it may go on.
 
     Rules begin a change of lane anew in each plan, and would give it up half-way.
@@ -176,7 +180,7 @@ def _list_starts(world: World, state: State) -> list[State]:
     return [moved] if late else [state, moved]
 
 
-def _foresee(world: World, state: State, frames: int) -> Float64[np.ndarray, "F 3"]:
+def _foresee(world: World, state: WorldState, frames: int) -> Float64[np.ndarray, "F 3"]:
     """Return the path of the rules that begin with a state."""
     ego = state.ego
     state = replace(state, seed=state.seed + 1)  # other chances than those to come
@@ -191,7 +195,7 @@ def _foresee(world: World, state: State, frames: int) -> Float64[np.ndarray, "F 
     return np.array(poses)
 
 
-def _move_beside(world: World, before: State, state: State) -> State:
+def _move_beside(world: World, before: WorldState, state: WorldState) -> WorldState:
     """Return the state with an ego that has just changed lanes beside where it was, and on.
 
     The rules put it as far along in proportion, which a plan would take for a jump.
@@ -209,7 +213,7 @@ def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:
     return x, y, yaw
 
 
-def navigate(world: World, state: State) -> Command:
+def navigate(world: World, state: WorldState) -> Command:
     """Return what the navigation says: whether the way goes 2 m or more aside in 3 s.
 
     It knows the route, and which lanes are blocked within 45 m: it says early to change.
@@ -231,7 +235,7 @@ def navigate(world: World, state: State) -> Command:
     return "left" if aside > 0 else "right"
 
 
-def _advise_lane(world: World, state: State) -> int:
+def _advise_lane(world: World, state: WorldState) -> int:
     """Return the lane to drive on now: one that is free ahead, and leads on if it can."""
     table, (here, after) = world.table, state.route[EGO, :2].tolist()
     blocked = _list_blocked(world, state)
@@ -246,7 +250,7 @@ def _advise_lane(world: World, state: State) -> int:
     return goal[0] if goal else int(here)
 
 
-def _list_blocked(world: World, state: State) -> set[int]:
+def _list_blocked(world: World, state: WorldState) -> set[int]:
     """Return the lanes on which a parked vehicle stands a little ahead of the ego."""
     here, cast = int(state.route[EGO, 0]), world.cast
     lanes = world.table.beside(here)

@@ -11,7 +11,7 @@ from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.lane_change import choose_next
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
-from drivers.nuscenes.world.state import EGO, ROUTE, State, World
+from drivers.nuscenes.world.state import EGO, ROUTE, World, WorldState
 
 AHEAD = 3  # lanes of the route among which it is sought, with those beside them
 TURNED = 3.0  # [m] that a radian between the car and a lane counts
@@ -19,7 +19,7 @@ KEPT = 0.8  # [m] by which another lane must be nearer
 ASTRAY = 6.0  # [m]: who is farther from all of those is sought everywhere
 
 
-def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
+def find_ego(world: World, before: WorldState, state: WorldState, ego: Ego) -> WorldState:
     """Return the state with the ego at a pose, on the nearest lane of its route.
 
     before: the state of the last step, which says where the ego was. Lanes beside those of the
@@ -38,7 +38,7 @@ def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
     return put_ego(table, state, [lane, *after], ego)
 
 
-def put_ego(table: LaneTable, state: State, lanes: Sequence[int], ego: Ego) -> State:
+def put_ego(table: LaneTable, state: WorldState, lanes: Sequence[int], ego: Ego) -> WorldState:
     """Return the state with the ego at a pose, on the first of the lanes of its route.
 
     Where they are fewer than a route has, it goes straight on behind them.

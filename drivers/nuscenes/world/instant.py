@@ -55,7 +55,7 @@ class Ego:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Instant:
+class WorldInstant:
     """One instant. time: [s] since the start. boxes: all others, in the global frame.
 
     braking: instances whose brake lights shine. lights: what each traffic light shows.
@@ -69,9 +69,9 @@ class Instant:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scene:
+class WorldScene:
     """A drive: instants :data:`STEP` apart on one map; every fifth is a keyframe (2 Hz)."""
 
     road_map: RoadMap
-    instants: Sequence[Instant]
+    instants: Sequence[WorldInstant]
     description: str

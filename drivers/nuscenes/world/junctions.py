@@ -11,7 +11,7 @@ from shapely.geometry import LineString, MultiPoint, Polygon
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.world.lanes import Section, make_strip
-from drivers.nuscenes.world.network import STEP, Line, Network, resample, shift
+from drivers.nuscenes.world.network import STEP, Line, RoadNetwork, resample, shift
 
 CORNER = 8.0  # [m] from where two kerbs would meet to the end of an arm
 SEARCH = 15.0  # [m] from the node to the point that tells the direction of an arm
@@ -36,7 +36,7 @@ class Arm:
     outgoing: float
 
 
-def list_arms(network: Network, junction: int) -> list[Arm]:
+def list_arms(network: RoadNetwork, junction: int) -> list[Arm]:
     """Return the arms of a junction, counter-clockwise."""
     arms = []
     for number, road in enumerate(network.roads):

@@ -12,8 +12,8 @@ from jaxtyping import Float64, Int64
 from drivers.nuscenes.world.driver import follow
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.right_of_way import list_fronts
-from drivers.nuscenes.world.sight import CHANGING, View, look_ahead
-from drivers.nuscenes.world.state import EGO, ROUTE, State, World
+from drivers.nuscenes.world.sight import CHANGING, DriverView, look_ahead
+from drivers.nuscenes.world.state import EGO, ROUTE, World, WorldState
 
 GAIN = 0.4  # [m/s^2] that make a change worthwhile
 POLITE = 2.0  # [m/s^2] that others may have to brake
@@ -47,12 +47,12 @@ def choose_next(
 
 def change_lanes(
     world: World,
-    state: State,
-    view: View,
+    state: WorldState,
+    view: DriverView,
     rectangles: Float64[np.ndarray, "M 7"],
     rng: np.random.Generator,
     ego_obeys: bool,
-) -> State:
+) -> WorldState:
     """Return the state in which drivers who want to and can are on the lane beside theirs.
 
     They are on it from now on, but far to its side, where they were; in the next seconds they
@@ -109,7 +109,7 @@ def change_lanes(
 
 def move_over(
     world: World,
-    state: State,
+    state: WorldState,
     rectangles: Float64[np.ndarray, "M 7"],
     move: tuple[int, int],
     front: Float64[np.ndarray, " V"],

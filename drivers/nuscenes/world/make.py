@@ -12,7 +12,7 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 
 from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
-from drivers.nuscenes.world.instant import Scene
+from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import A_FRAME, simulate_scene
 from drivers.nuscenes.world.write import Version, write_nuscenes
@@ -92,7 +92,7 @@ def make_nuscenes(path: Path, made: Made = DEFAULT, workers: int = 1) -> Path:
     return path
 
 
-def _simulate_all(made: Made, workers: int) -> list[Scene]:
+def _simulate_all(made: Made, workers: int) -> list[WorldScene]:
     """Return the scenes; some of one split share a place."""
     of_val = [k % 5 == 4 for k in range(made.scenes)]
     places: dict[tuple[int, bool, int], list[int]] = {}
@@ -107,7 +107,7 @@ def _simulate_all(made: Made, workers: int) -> list[Scene]:
 
 def _simulate_place(
     place: Sequence[int], made: Made, numbers: Sequence[int]
-) -> dict[int, Scene]:
+) -> dict[int, WorldScene]:
     roads = make_roads(place)
     return {k: simulate_scene([made.seed, k], made.keyframes, roads) for k in numbers}
 

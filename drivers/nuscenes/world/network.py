@@ -48,14 +48,14 @@ class Road:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
+class RoadNetwork:
     """junctions: their positions. roads: between them."""
 
     junctions: Float64[np.ndarray, "J 2"]
     roads: Sequence[Road]
 
 
-def make_network(rng: np.random.Generator) -> Network:
+def make_network(rng: np.random.Generator) -> RoadNetwork:
     """Return a network around (0, 0)."""
     graph, at = _thin_out(rng), _place_nodes(rng)
     junctions = sorted(node for node, degree in graph.degree if degree > 2)
@@ -75,7 +75,7 @@ def make_network(rng: np.random.Generator) -> Network:
                 speed=float(rng.uniform(9.0, 14.0)),
             )
         )
-    return Network(junctions=np.stack([at[node] for node in junctions]), roads=roads)
+    return RoadNetwork(junctions=np.stack([at[node] for node in junctions]), roads=roads)
 
 
 def _thin_out(rng: np.random.Generator) -> nx.Graph:

@@ -9,7 +9,7 @@ from drivers.nuscenes.world.instant import EGO_HEIGHT, EGO_LENGTH, EGO_MIDDLE, E
 from drivers.nuscenes.world.lane_change import LONG, find_route
 from drivers.nuscenes.world.lane_table import NONE, LaneTable, tabulate_lanes
 from drivers.nuscenes.world.roads import Roads
-from drivers.nuscenes.world.state import Cast, State, World, make_world
+from drivers.nuscenes.world.state import Cast, World, WorldState, make_world
 
 # length, width, height [m], spread of each, and how often
 KINDS = {
@@ -68,7 +68,7 @@ class _Person:
     to_left: float
 
 
-def populate(roads: Roads, seed: int) -> tuple[World, State]:
+def populate(roads: Roads, seed: int) -> tuple[World, WorldState]:
     """Return a place with traffic in it, by chance; the ego is vehicle 0.
 
     Who drives starts at speed; nobody starts where others are.
@@ -104,7 +104,7 @@ def populate(roads: Roads, seed: int) -> tuple[World, State]:
     along = np.array([v.along for v in vehicles])
     x, y, yaw = (float(value) for value in table.pose(ego.route[0], ego.along))
     nothing = np.zeros(len(vehicles))
-    state = State(
+    state = WorldState(
         steps=0,
         seed=seed,
         ego=Ego(x=x, y=y, yaw=yaw, speed=ego.speed),

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.box import Box
-from drivers.nuscenes.world.instant import Instant
+from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.lane_table import LaneTable
-from drivers.nuscenes.world.state import APART, EGO, TAIL, State, World
+from drivers.nuscenes.world.state import APART, EGO, TAIL, World, WorldState
 
 FORESIGHT = 1.8  # [s] for which drivers foresee where people walk
 
@@ -28,7 +28,7 @@ def place_on_lanes(
     return np.stack([x - aside * np.sin(yaw), y + aside * np.cos(yaw), yaw], 1)
 
 
-def place_vehicles(world: World, state: State) -> Float64[np.ndarray, "V 3"]:
+def place_vehicles(world: World, state: WorldState) -> Float64[np.ndarray, "V 3"]:
     """Return (x, y, yaw) of the reference points of all vehicles; the ego is where it is."""
     poses = place_on_lanes(world.table, state.route[:, 0], state.along, state.aside)
     poses[:, 2] += np.arctan2(state.drift, np.maximum(state.speed, 1.0))
@@ -49,7 +49,7 @@ def place_on_walks(
     return np.column_stack([where, np.arctan2(step[:, 1], step[:, 0])])
 
 
-def place_people(world: World, state: State) -> Float64[np.ndarray, "W 3"]:
+def place_people(world: World, state: WorldState) -> Float64[np.ndarray, "W 3"]:
     """Return (x, y, heading) of people on their walks."""
     x, y, yaw = place_on_walks(world, world.cast.walk, state.strolled).T
     left = world.cast.to_left
@@ -57,7 +57,7 @@ def place_people(world: World, state: State) -> Float64[np.ndarray, "W 3"]:
     return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw), heading], 1)
 
 
-def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 7"]:
+def list_rectangles(world: World, state: WorldState) -> Float64[np.ndarray, "M 7"]:
     """Return the rectangles that drivers see: vehicles, things, then people.
 
     Those of walking people reach to where they will be: nobody is to drive into their way.
@@ -75,7 +75,7 @@ def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 7"]:
     return np.concatenate([np.stack(vehicles, 1), world.things, np.stack(people, 1)])
 
 
-def show(world: World, state: State) -> Instant:
+def show(world: World, state: WorldState) -> WorldInstant:
     """Return the instant that a state is: what can be seen of it."""
     cast = world.cast
     boxes = []
@@ -90,7 +90,7 @@ def show(world: World, state: State) -> Instant:
         speed = float(cast.pace[i]) * bool(state.walking[i])
         boxes.append(_make_box(who, tuple(pose), size, speed))
     slowing = (state.acceleration < -0.6) | ((state.speed < 0.1) & ~cast.parked)
-    return Instant(
+    return WorldInstant(
         time=state.time,
         ego=state.ego,
         boxes=[*boxes, *cast.things],

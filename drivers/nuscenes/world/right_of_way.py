@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from drivers.nuscenes.world.instant import STEP
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.state import EGO, World, WorldState
 
 GENTLE = 3.0  # [m/s^2], by which drivers still stop when a light turns yellow
 CREEP = 2.0  # [m/s]: what is slower blocks the lane behind a junction
@@ -20,7 +20,7 @@ def list_fronts(world: World) -> Float64[np.ndarray, " V"]:
     return fronts
 
 
-def admit(world: World, state: State, ego_obeys: bool) -> State:
+def admit(world: World, state: WorldState, ego_obeys: bool) -> WorldState:
     """Return the state with the drivers admitted who may enter the junction ahead now.
 
     An ego that does not obey the rules is not held up. It asks as all do, and others give way
@@ -58,7 +58,7 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
 
 
 def _list_holders(
-    world: World, state: State, admitted: Bool[np.ndarray, " V"]
+    world: World, state: WorldState, admitted: Bool[np.ndarray, " V"]
 ) -> dict[int, set[int]]:
     """Return who takes each way: is on it, about to enter it, or still leaving it."""
     table = world.table
@@ -74,7 +74,7 @@ def _list_holders(
     return holders
 
 
-def _list_rears(world: World, state: State) -> Float64[np.ndarray, " V"]:
+def _list_rears(world: World, state: WorldState) -> Float64[np.ndarray, " V"]:
     """Return where on its lane the rear of each vehicle is [m]."""
     rears: Float64[np.ndarray, " V"] = (
         state.along + world.cast.middle - world.cast.size[:, 0] / 2
@@ -82,7 +82,7 @@ def _list_rears(world: World, state: State) -> Float64[np.ndarray, " V"]:
     return rears
 
 
-def _is_free_behind(world: World, state: State, i: int) -> bool:
+def _is_free_behind(world: World, state: WorldState, i: int) -> bool:
     """Whether the lane behind the junction has room, so that nobody stops inside."""
     on = (state.route[:, 0] == state.route[i, 2]) & (state.speed < CREEP)
     room = world.cast.size[i, 0] + ROOM

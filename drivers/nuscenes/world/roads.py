@@ -37,7 +37,7 @@ STROLL = (12.0, 30.0)  # [m] along the road, before and after crossing it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Walk:
+class Footway:
     """A way that people walk to and fro: along a road, across it, along its other side.
 
     enter, leave: arc lengths at which it comes onto the road and leaves it [m]. lanes: whose
@@ -63,7 +63,7 @@ class Roads:
     right: Mapping[str, str]
     conflicts: Mapping[str, frozenset[str]]
     signals: Sequence[Signal]
-    walks: Sequence[Walk]
+    walks: Sequence[Footway]
     origin: tuple[float, float]
 
 
@@ -163,7 +163,7 @@ def _lay_road(
     )
 
 
-def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[Walk]:
+def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[Footway]:
     """Return a walk over each crossing of a road, and one where there is none."""
     length = measure(laid.body)
     right, left = laid.road.half_widths
@@ -188,7 +188,7 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[W
         lanes = tuple(lane.token for lane in watched[near] if lane.token in shown)
         at_junction = abs(near - here) * STEP < KERB + ZEBRA
         walks.append(
-            Walk(
+            Footway(
                 points=np.concatenate([before, after]),
                 enter=enter,
                 leave=enter + left + right,
@@ -260,33 +260,3 @@ def _draw_map(
 def _polygons(area: BaseGeometry) -> list[Polygon]:
     parts = area.geoms if isinstance(area, MultiPolygon) else [area]
     return [part for part in parts if part.area > 1.0]
-
-
-def join_maps(places: Sequence[Roads]) -> RoadMap:
-    """Return one map of places that lie side by side in one location.
-
-    Raises:
-        ValueError: no place, places of several locations, or two at the same origin.
-    """
-    if not places:
-        raise ValueError("join_maps: no places; give one or more")
-    if len({p.map.location for p in places}) > 1 or len({p.origin for p in places}) < len(
-        places
-    ):
-        raise ValueError(
-            "join_maps: places must be of one location and have different origins; got "
-            + ", ".join(f"{p.map.location} at {p.origin}" for p in places)
-        )
-    maps = [p.map for p in places]
-    return RoadMap(
-        location=maps[0].location,
-        size=(max(m.size[0] for m in maps), max(m.size[1] for m in maps)),
-        drivable=[a for m in maps for a in m.drivable],
-        lanes={token: lane for m in maps for token, lane in m.lanes.items()},
-        lane_dividers=[a for m in maps for a in m.lane_dividers],
-        road_dividers=[a for m in maps for a in m.road_dividers],
-        crossings=[a for m in maps for a in m.crossings],
-        walkways=[a for m in maps for a in m.walkways],
-        stop_lines=[a for m in maps for a in m.stop_lines],
-        intersections=[a for m in maps for a in m.intersections],
-    )

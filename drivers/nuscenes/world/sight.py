@@ -21,7 +21,7 @@ CHANGING = 0.6  # [m] from where it likes to drive: a vehicle changes lanes
 RANGE = 80.0  # [m] that drivers look ahead at most
 
 
-class View(NamedTuple):
+class DriverView(NamedTuple):
     """What each driver sees: metres from the front to what is in the way, infinite if nothing
     is; the speed of that along the way [m/s]; the speed that bends ahead allow [m/s].
     """
@@ -42,7 +42,7 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
     place: Float64[np.ndarray, "V 6"],
     own: Int64[np.ndarray, " V"],
     things: Float64[np.ndarray, "M 7"],
-) -> View:
+) -> DriverView:
     """Walk along the route of each vehicle until something stands in the way.
 
     place: distance along the first lane of the route, distance to its left, and the distance to
@@ -99,7 +99,7 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
                     leads[i] = max(0.0, things[j, 5] * cos(things[j, 2] - yaw))
             if gaps[i] < inf:
                 break
-    return View(gaps, leads, paces)
+    return DriverView(gaps, leads, paces)
 
 
 @kernel

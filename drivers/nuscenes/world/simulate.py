@@ -10,7 +10,7 @@ from shapely import unary_union
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import outline_box
-from drivers.nuscenes.world.instant import Instant, Scene
+from drivers.nuscenes.world.instant import WorldInstant, WorldScene
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.roads import Roads, make_roads
@@ -26,7 +26,7 @@ SHORTEST = 25.0  # [m] that the ego drives in 10 s
 
 def simulate_scene(
     seed: int | Sequence[int], keyframes: int = 20, roads: Roads | None = None
-) -> Scene:
+) -> WorldScene:
     """Return a scene that is sound: no boxes overlap, the ego stays on the road and gets on.
 
     seed: the same one gives the same scene. keyframes: 0.5 s apart. roads: the place; None:
@@ -46,13 +46,13 @@ def simulate_scene(
     raise RuntimeError(f"simulate_scene: no sound scene of seed {seed} in {TRIES} tries")
 
 
-def _simulate(seed: Sequence[int], count: int, roads: Roads | None) -> Scene | None:
+def _simulate(seed: Sequence[int], count: int, roads: Roads | None) -> WorldScene | None:
     """Return the scene of a seed, None as soon as it is not sound."""
     roads = roads or make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
     drivable = unary_union(roads.map.drivable).buffer(0.05)
     shapely.prepare(drivable)
-    instants: list[Instant] = []
+    instants: list[WorldInstant] = []
     for step in range(WARM_UP + count):
         if step >= WARM_UP:
             instant = replace(show(world, state), time=len(instants) / 10)
@@ -63,14 +63,14 @@ def _simulate(seed: Sequence[int], count: int, roads: Roads | None) -> Scene | N
     way = sum(i.ego.speed for i in instants) / 10
     if way < SHORTEST * count / 100:
         return None
-    return Scene(
+    return WorldScene(
         road_map=roads.map,
         instants=instants,
         description=f"{len(instants[0].boxes)} others, {way:.0f} m, seed {list(seed)}",
     )
 
 
-def is_sound(instant: Instant, drivable: shapely.Geometry) -> bool:
+def is_sound(instant: WorldInstant, drivable: shapely.Geometry) -> bool:
     """Return whether the ego is on the road and no two boxes near it overlap."""
     ego = instant.ego.box
     near = [b for b in instant.boxes if np.hypot(b.x - ego.x, b.y - ego.y) < NEAR]

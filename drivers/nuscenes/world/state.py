@@ -84,7 +84,7 @@ def make_world(roads: Roads, table: LaneTable, cast: Cast) -> World:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class State:
+class WorldState:
     """Everything that changes. V vehicles, the ego first; R lanes of a route; W people.
 
     steps: of 0.1 s since the start. seed: of all that happens by chance. along: of the

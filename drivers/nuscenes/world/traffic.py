@@ -12,8 +12,8 @@ from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_change import LONG, change_lanes, choose_next
 from drivers.nuscenes.world.poses import list_rectangles, place_on_lanes
 from drivers.nuscenes.world.right_of_way import admit, list_fronts
-from drivers.nuscenes.world.sight import View, look_ahead
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.sight import DriverView, look_ahead
+from drivers.nuscenes.world.state import EGO, World, WorldState
 
 SUDDEN = 0.04  # chance a second that a driver slows down for no reason that others know
 SWAY = 1.0  # [1/s], how fast drivers return to where in their lane they like to be
@@ -22,7 +22,7 @@ STEEP = 0.35  # metres aside a metre ahead, at most
 TIGHTEST = 0.15  # [1/m], of moving over
 
 
-def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
+def step_traffic(world: World, state: WorldState, ego: Ego | None = None) -> WorldState:
     """Return the state 0.1 s later.
 
     ego: where the ego is then; None: it follows the same rules as all others.
@@ -59,7 +59,7 @@ def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
     return carry_ego(world, state, after) if ego is None else find_ego(world, state, after, ego)
 
 
-def look(world: World, state: State, things: np.ndarray) -> View:
+def look(world: World, state: WorldState, things: np.ndarray) -> DriverView:
     """Return what each driver sees."""
     cast, table = world.cast, world.table
     place = [state.along, state.aside, cast.home, list_fronts(world)]
@@ -77,7 +77,7 @@ def look(world: World, state: State, things: np.ndarray) -> View:
     )
 
 
-def _stop_at_lines(world: World, state: State, wanted: np.ndarray) -> np.ndarray:
+def _stop_at_lines(world: World, state: WorldState, wanted: np.ndarray) -> np.ndarray:
     """Return the acceleration of those who are not admitted to the junction ahead."""
     table = world.table
     lane, after = state.route[:, 0], state.route[:, 1]
@@ -88,7 +88,7 @@ def _stop_at_lines(world: World, state: State, wanted: np.ndarray) -> np.ndarray
     return follow(state.speed, wanted, gap, np.zeros_like(gap))
 
 
-def _enter_lanes(world: World, state: State, rng: np.random.Generator) -> State:
+def _enter_lanes(world: World, state: WorldState, rng: np.random.Generator) -> WorldState:
     """Return the state with those who passed the end of their lane on the next one."""
     table = world.table
     route, along = state.route.copy(), state.along.copy()
@@ -101,7 +101,7 @@ def _enter_lanes(world: World, state: State, rng: np.random.Generator) -> State:
     return replace(state, route=route, along=along, admitted=admitted)
 
 
-def carry_ego(world: World, before: State, state: State) -> State:
+def carry_ego(world: World, before: WorldState, state: WorldState) -> WorldState:
     """Return the state with the ego where its driver took it."""
     x, y, yaw = place_on_lanes(
         world.table, state.route[:1, 0], state.along[:1], state.aside[:1]

@@ -23,7 +23,7 @@ from neuro.seeds import seeded
 from neuro.training.shuffle import shuffle_batches
 from neuro.training.threads import limit_threads
 from tasks.driving.batch import Seen, make_seen
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import count_windows, open_truth, read_blind
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.planners import (
@@ -60,7 +60,7 @@ class Contest:
     """
 
     runs: dict[str, tuple[Run, ...]]
-    config: Config
+    config: DrivingConfig
 
     @property
     def subject(self) -> str:
@@ -111,13 +111,13 @@ def open_contest(folders: Sequence[Path], quick: bool = False) -> Contest:
         groups[name] = (*groups.get(name, ()), run)
     if problems:
         raise RunError("\n".join(problems))
-    config: Config = runs[0].config
+    config: DrivingConfig = runs[0].config
     if quick:
         config = replace(config, source=replace(config.source, train=TRAIN, test=TEST))
     return Contest(runs=groups, config=config)
 
 
-def describe_windows(config: Config) -> dict[str, object]:
+def describe_windows(config: DrivingConfig) -> dict[str, object]:
     """Return all that decides on what windows hold."""
     names = ("source", "image", "grid", "past", "future")
     return {name: getattr(config, name) for name in names}
@@ -248,7 +248,7 @@ def load_planner(folder: Path, own: str) -> Trained:
     return Trained(require_driver(model))
 
 
-def read_recorded(config: Config) -> Truths:
+def read_recorded(config: DrivingConfig) -> Truths:
     """Return the training windows, without images."""
     windows, many = open_truth(config, "train"), count_windows(config, "train")
     found = []
@@ -259,7 +259,7 @@ def read_recorded(config: Config) -> Truths:
 
 
 @lru_cache(maxsize=1)  # for closed and open loop; the rules drive through it for minutes
-def read_disturbed(config: Config) -> Truths:
+def read_disturbed(config: DrivingConfig) -> Truths:
     """Return the windows of all epochs of the last phase, displaced and driven as there."""
     epochs = range(config.epochs - config.last.epochs, config.epochs)
     return join_truths(
@@ -273,7 +273,9 @@ def join_truths(some: Sequence[Truths]) -> Truths:
     return joined
 
 
-def train_ego_mlps(config: Config, truths: Truths, seeds: Sequence[int]) -> dict[int, EgoMlp]:
+def train_ego_mlps(
+    config: DrivingConfig, truths: Truths, seeds: Sequence[int]
+) -> dict[int, EgoMlp]:
     """Return ego-only perceptrons by seed, trained on windows without images.
 
     They take as many steps as EPOCHS of the training windows would.
@@ -283,7 +285,7 @@ def train_ego_mlps(config: Config, truths: Truths, seeds: Sequence[int]) -> dict
         return {seed: _train_ego_mlp(config, truths, epochs, seed) for seed in seeds}
 
 
-def _train_ego_mlp(config: Config, truths: Truths, epochs: int, seed: int) -> EgoMlp:
+def _train_ego_mlp(config: DrivingConfig, truths: Truths, epochs: int, seed: int) -> EgoMlp:
     many = len(truths[1])
 
     def batches() -> Iterator[Truths]:

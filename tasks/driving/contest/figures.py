@@ -21,7 +21,7 @@ PERCENT = "%"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Figure:
+class ContestFigure:
     """One figure.
 
     values: by planner, of each seed and unit (S U); shares where ``unit`` is "%".
@@ -49,7 +49,7 @@ class Figure:
 
 
 def make_rows(
-    part: str, figure: Figure, subject: str, about: Mapping[str, Any]
+    part: str, figure: ContestFigure, subject: str, about: Mapping[str, Any]
 ) -> Iterator[Row]:
     """Yield a row for each peer; about: further conditions.
 
@@ -105,7 +105,7 @@ def _tell_difference(found: Difference) -> dict[str, float | None]:
     return {k: None if v is None else _or_none(v) for k, v in asdict(found).items()}
 
 
-def _tell_paired(figure: Figure, paired: Paired, units: int) -> dict[str, Any]:
+def _tell_paired(figure: ContestFigure, paired: Paired, units: int) -> dict[str, Any]:
     """Return a comparison for JSON: of so many units, in how many each was better."""
     told = asdict(paired)
     wins = (told.pop("more"), told.pop("fewer"))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 
-from drivers.nuscenes.grid import Grid
-from tasks.driving.evaluate import SHORT, Counts
+from drivers.nuscenes.grid import GroundGrid
+from tasks.driving.evaluate import SHORT, MetricCounts
 from tasks.driving.metrics import (
     Overlap,
     Panoptic,
@@ -75,11 +75,11 @@ def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, 
 
 
 def count_forecast(
-    counts: Counts,
+    counts: MetricCounts,
     forecast: Forecast,
     instance: Int[np.ndarray, "T X Y"],
     vehicle: Bool[np.ndarray, "T X Y"],
-    grid: Grid,
+    grid: GroundGrid,
 ) -> None:
     """Add what is counted of the forecast of one window: IoU of the future, and PQ with the
     present, of all and of what moves.
@@ -99,12 +99,12 @@ def count_forecast(
         counts.segments["pq_moving"].append(count_segments(made, numbers, still))
 
 
-def make_counts() -> Counts:
+def make_counts() -> MetricCounts:
     """Return counts of nothing."""
-    return Counts(defaultdict(list), defaultdict(list))
+    return MetricCounts(defaultdict(list), defaultdict(list))
 
 
-def as_json(counts: Counts) -> dict[str, dict[str, list[Number]]]:
+def as_json(counts: MetricCounts) -> dict[str, dict[str, list[Number]]]:
     """Return the sums of counts."""
     return {
         kind: {name: list(add_counts(parts)) for name, parts in found.items()}
@@ -112,7 +112,7 @@ def as_json(counts: Counts) -> dict[str, dict[str, list[Number]]]:
     }
 
 
-def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> Counts:
+def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
     """Return counts of sums."""
     counts = make_counts()
     for name, parts in value["overlaps"].items():

@@ -21,8 +21,8 @@ from neuro.io.pytree import digest
 from neuro.io.schema import convert
 from neuro.training.threads import limit_threads
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.driving.batch import Batch, Seen, make_batch
-from tasks.driving.config import Config, Source
+from tasks.driving.batch import DrivingBatch, Seen, make_batch
+from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.contest.contest import Entrant, Trained, describe_windows
 from tasks.driving.contest.forecasts import (
     Forecast,
@@ -34,10 +34,10 @@ from tasks.driving.contest.forecasts import (
     warp_instances,
 )
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
-from tasks.driving.evaluate import CLASSES, Counts, count_class, measure_plan
+from tasks.driving.evaluate import CLASSES, MetricCounts, count_class, measure_plan
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import PathErrors
-from tasks.driving.model import Driver, Outputs
+from tasks.driving.model import Driver, DrivingOutputs
 from tasks.driving.planners import Blanked, Planner
 from tasks.runs.results import Number
 
@@ -73,7 +73,7 @@ class Observed:
 
 
 def observe_all(
-    entrants: Sequence[Entrant], config: Config, folder: Path
+    entrants: Sequence[Entrant], config: DrivingConfig, folder: Path
 ) -> dict[str, dict[int, Observed]]:
     """Return what planners made of the test windows, by name and seed; known ones are read.
 
@@ -115,7 +115,9 @@ def digest_tables(source: Source) -> str:
     return sha.hexdigest()[:16]
 
 
-def _observe(entrants: Sequence[Entrant], config: Config) -> Iterator[tuple[Entrant, Observed]]:
+def _observe(
+    entrants: Sequence[Entrant], config: DrivingConfig
+) -> Iterator[tuple[Entrant, Observed]]:
     """Yield what each made of all windows: those with cameras one by one, the others last."""
     for entrant in entrants:
         if entrant.size is not None:
@@ -125,7 +127,9 @@ def _observe(entrants: Sequence[Entrant], config: Config) -> Iterator[tuple[Entr
         yield from zip(plain, observe_plain(config, [e.make() for e in plain]), strict=True)
 
 
-def iterate_windows(config: Config, windows: Any) -> Iterator[tuple[list[Window], Batch]]:
+def iterate_windows(
+    config: DrivingConfig, windows: Any
+) -> Iterator[tuple[list[Window], DrivingBatch]]:
     """Yield the test windows in order, by batch."""
     many = count_windows(config, "test")
     for first in range(0, many, config.batch):
@@ -140,13 +144,17 @@ class _Observing:
         self.windows: list[Window] = []
         self.columns: dict[str, list[Any]] = {k: [] for k in ("path", *PathErrors._fields)}
 
-    def add(self, config: Config, batch: Batch, path: Float[Tensor, "B F 3"]) -> None:
+    def add(
+        self, config: DrivingConfig, batch: DrivingBatch, path: Float[Tensor, "B F 3"]
+    ) -> None:
         errors = measure_plan(config, path, batch.truth)
         self.columns["path"] += path.tolist()
         for name, values in errors._asdict().items():
             self.columns[name] += values.tolist()
 
-    def close(self, names: Sequence[tuple[str, str]], counts: Mapping[str, Counts]) -> Observed:
+    def close(
+        self, names: Sequence[tuple[str, str]], counts: Mapping[str, MetricCounts]
+    ) -> Observed:
         made = {
             "token": [token for token, _ in names],
             "scene": [scene for _, scene in names],
@@ -157,7 +165,7 @@ class _Observing:
         return found
 
 
-def observe_plain(config: Config, planners: Sequence[Any]) -> list[Observed]:
+def observe_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[Observed]:
     """Return what planners without cameras made of the windows."""
     found, names = [_Observing() for _ in planners], []
     for windows, batch in iterate_windows(config, open_truth(config, "test")):
@@ -168,7 +176,7 @@ def observe_plain(config: Config, planners: Sequence[Any]) -> list[Observed]:
     return [one.close(names, {}) for one in found]
 
 
-def observe_run(config: Config, planner: Any) -> Observed:
+def observe_run(config: DrivingConfig, planner: Any) -> Observed:
     """Return what a trained network made of the windows; black ones where it is blanked."""
     blanked = isinstance(planner, Blanked)
     driver = find_driver(planner)
@@ -198,7 +206,7 @@ def find_driver(planner: Planner) -> Driver:
 
 
 @torch.no_grad()
-def look(driver: Driver, seen: Seen) -> tuple[Outputs, dict[str, Tensor]]:
+def look(driver: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, Tensor]]:
     """Return what a network says, and its maps of instances in the frame before the present.
 
     Heads are trained from the present frame on: the frame before is read by the same weights.
@@ -206,7 +214,7 @@ def look(driver: Driver, seen: Seen) -> tuple[Outputs, dict[str, Tensor]]:
     spikes: list[Tensor] = []
     hook = driver.decoder.register_forward_hook(lambda *given: spikes.append(given[2]))
     try:
-        outputs: Outputs = driver(seen)
+        outputs: DrivingOutputs = driver(seen)
     finally:
         hook.remove()
     now = seen.images.shape[1] - 1
@@ -215,7 +223,7 @@ def look(driver: Driver, seen: Seen) -> tuple[Outputs, dict[str, Tensor]]:
 
 
 def count_classes(
-    config: Config, counts: Counts, maps: Mapping[str, Tensor], batch: Batch
+    config: DrivingConfig, counts: MetricCounts, maps: Mapping[str, Tensor], batch: DrivingBatch
 ) -> None:
     """Add how the maps of the present overlap with the truth, by class."""
     for name in CLASSES:
@@ -226,11 +234,11 @@ def count_classes(
 
 
 def _count_own(
-    config: Config,
-    counts: Mapping[str, Counts],
-    outputs: Outputs,
+    config: DrivingConfig,
+    counts: Mapping[str, MetricCounts],
+    outputs: DrivingOutputs,
     before: Mapping[str, Tensor],
-    batch: Batch,
+    batch: DrivingBatch,
     b: int,
 ) -> None:
     """Add the forecasts of one window that come of what a network perceived."""
@@ -272,7 +280,7 @@ def read_instances(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y
     return decode_instances(InstanceMaps(*(part.numpy() for part in parts)))
 
 
-def count_priors(config: Config) -> dict[str, Bool[np.ndarray, "..."]]:
+def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
     """Return the best masks that know nothing but training: by class, vehicles T X Y."""
     sums: dict[str, Any] = {}
     windows, many = open_truth(config, "train"), count_windows(config, "train")
@@ -290,7 +298,7 @@ def count_priors(config: Config) -> dict[str, Bool[np.ndarray, "..."]]:
     }
 
 
-def count_truth(config: Config) -> dict[str, Counts]:
+def count_truth(config: DrivingConfig) -> dict[str, MetricCounts]:
     """Return the counts of forecasts that need no learning, by name."""
     priors = count_priors(config)
     counts = {way: make_counts() for way in (EMPTY, PRIOR, TRUE_COPY, TRUE_WARP)}
@@ -301,8 +309,8 @@ def count_truth(config: Config) -> dict[str, Counts]:
 
 
 def _count_window(
-    config: Config,
-    counts: Mapping[str, Counts],
+    config: DrivingConfig,
+    counts: Mapping[str, MetricCounts],
     priors: Mapping[str, np.ndarray],
     window: Window,
 ) -> None:

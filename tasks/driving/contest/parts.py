@@ -23,7 +23,7 @@ from tasks.driving.contest.courses import (
     drive_all,
     list_figures,
 )
-from tasks.driving.contest.figures import PERCENT, Figure, make_rows
+from tasks.driving.contest.figures import PERCENT, ContestFigure, make_rows
 from tasks.driving.contest.forecasts import from_json
 from tasks.driving.contest.observe import (
     OWN,
@@ -78,7 +78,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
         "limit_seconds": courses.limit,
     }
     for name, values in list_figures(outcomes):
-        figure = Figure(
+        figure = ContestFigure(
             name=name,
             values={k: stack_seeds(v) for k, v in values.items()},
             better="lower" if name in LOWER else "higher",
@@ -89,7 +89,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
         {k: stack_seeds(v) for k, v in by_planner.items()}
         for by_planner in count_collisions(outcomes, courses.distance)
     )
-    rate = Figure(
+    rate = ContestFigure(
         name="collisions at fault a kilometre",
         values=hits,
         per=driven,
@@ -107,7 +107,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     about = _describe(contest)
     scenes, scores = score_all(entrants, observed, contest.config, options.out)
     for name, get in SCORES.items():
-        figure = Figure(
+        figure = ContestFigure(
             name=f"{name}, 4 s",
             values={
                 planner: stack_seeds([[get(s) for s in some] for some in by_seed.values()])
@@ -121,7 +121,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     whole = observed[contest.subject][contest.seeds[0]].scene
     for name in errors[contest.subject][0]:
         away = name.startswith("l2")
-        figure = Figure(
+        figure = ContestFigure(
             name=_name_error(name),
             values={k: stack_seeds([e[name] for e in some]) for k, some in errors.items()},
             unit="m" if away else PERCENT,
@@ -164,7 +164,7 @@ def compare_maps(options: BenchOptions) -> Iterator[Row]:
         }
         if contest.subject not in values:
             continue
-        figure = Figure(
+        figure = ContestFigure(
             name=told, values={k: stack_seeds([[x] for x in v]) for k, v in values.items()}
         )
         yield from make_rows(MAP, figure, contest.subject, about)
@@ -200,7 +200,7 @@ def _list_goals(
     goals = {MAPS[k]: ([one[k] for one in ours], least) for k, least in ASKED.items()}
     goals["future IoU of vehicles, gain over the own present, copied"] = (gains, GAIN)
     for name, (values, least) in goals.items():
-        figure = Figure(
+        figure = ContestFigure(
             name=name,
             values={
                 contest.subject: stack_seeds([[v] for v in values]),

@@ -22,14 +22,14 @@ from shapely.geometry import LineString, Point
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import enter_frame, turn, wrap_angle
 from drivers.nuscenes.road_map import Lane, RoadMap
-from drivers.nuscenes.spans import Span
+from drivers.nuscenes.spans import WindowSpan
 from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.windows import Windows
 from drivers.nuscenes.world.drive import STEPS
 from drivers.nuscenes.world.instant import EGO_MIDDLE, STEP, Ego
 from drivers.nuscenes.world.tracker import TIGHTEST, follow_trajectory, make_trajectory
 from tasks.driving.closed_loop import SEGMENT
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import find_split, make_settings
 from tasks.driving.score import Drive, Score, measure_progress, score_drive
 
@@ -43,7 +43,7 @@ LEAST = 0.5  # [m] of a step that has a direction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Recording:
+class RecordedDrive:
     """What was recorded from the present of a window on, to be driven in.
 
     path: of the recorded car at each of 8 keyframes, in the present ego frame. boxes: of all
@@ -65,13 +65,13 @@ class Recording:
         return measure_progress(_make_drive(self, self.path))
 
 
-def open_recordings(config: Config) -> Windows:
+def open_recordings(config: DrivingConfig) -> Windows:
     """Return the test windows that have 4 s of future: fewer than those of 3 s."""
     settings = replace(make_settings(config), future=FRAMES, looks=False)
     return find_split(config.source, settings, "test")
 
 
-def read_recording(windows: Windows, number: int) -> Recording:
+def read_recording(windows: Windows, number: int) -> RecordedDrive:
     """Return the recording of a window with 8 future frames."""
     span, past = windows.spans[number], windows.settings.past
     poses = span.poses[past - 1 :]
@@ -79,7 +79,7 @@ def read_recording(windows: Windows, number: int) -> Recording:
     x, y = poses[0, :2]
     near = [[b for b in boxes if hypot(b.x - x, b.y - y) < NEAR] for boxes in frames]
     road_map = cut_map(windows.maps[span.location], Point(x, y))
-    return Recording(
+    return RecordedDrive(
         token=span.tokens[past - 1],
         scene=span.scene,
         ego=find_ego(span, past),
@@ -93,7 +93,7 @@ def read_recording(windows: Windows, number: int) -> Recording:
     )
 
 
-def find_ego(span: Span, past: int) -> Ego:
+def find_ego(span: WindowSpan, past: int) -> Ego:
     """Return the car as it was in the present of a window."""
     now = past - 1
     speed = max(0.0, float(span.speed[now]))
@@ -215,12 +215,12 @@ def drive_path(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> list[Ego]:
     return egos
 
 
-def score_path(recording: Recording, path: Float[np.ndarray, "F 3"]) -> Score:
+def score_path(recording: RecordedDrive, path: Float[np.ndarray, "F 3"]) -> Score:
     """Return the scores of a path; the recorded one's progress is what could be reached."""
     return score_drive(_make_drive(recording, extend_path(path, FRAMES)), recording.reference)
 
 
-def _make_drive(recording: Recording, path: Float64[np.ndarray, "F 3"]) -> Drive:
+def _make_drive(recording: RecordedDrive, path: Float64[np.ndarray, "F 3"]) -> Drive:
     return Drive(
         ego=drive_path(recording.ego, path),
         boxes=recording.boxes,

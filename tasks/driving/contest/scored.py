@@ -8,11 +8,11 @@ import numpy as np
 
 from neuro.io.pytree import digest
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.contest.contest import Entrant, describe_windows
 from tasks.driving.contest.observe import Observed, digest_tables
 from tasks.driving.contest.recorded import (
-    Recording,
+    RecordedDrive,
     open_recordings,
     read_recording,
     score_path,
@@ -27,7 +27,7 @@ Scores = dict[str, dict[int, list[Score]]]  # by planner and its seed, in order 
 def score_all(
     entrants: Sequence[Entrant],
     observed: Mapping[str, Mapping[int, Observed]],
-    config: Config,
+    config: DrivingConfig,
     folder: Path,
 ) -> tuple[list[str], Scores]:
     """Return (scene of each window, scores) of the windows that have 4 s of future.
@@ -74,6 +74,6 @@ def score_all(
     return scenes, scores
 
 
-def _score(recording: Recording, own: Observed | None, place: Mapping[str, int]) -> Score:
+def _score(recording: RecordedDrive, own: Observed | None, place: Mapping[str, int]) -> Score:
     path = recording.path if own is None else np.array(own.path[place[recording.token]])
     return score_path(recording, path)

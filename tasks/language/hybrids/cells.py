@@ -9,20 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tasks.language.config import Config
-from tasks.language.recall import TASKS, Sizes
+from tasks.language.config import LanguageConfig
+from tasks.language.mixers import MIXERS
+from tasks.language.recall import TASKS, RecallSizes
 
 Part = Literal["recall", "text"]
 TEXT = "text"
 TRAINED: dict[Part, tuple[str, ...]] = {"recall": tuple(TASKS), "text": (TEXT,)}
-VARIANTS = {
-    "hgrn": "HGRN",
-    "retnet": "RetNet",
-    "gla": "GLA",
-    "hgrn2": "HGRN-2",
-    "deltanet": "DeltaNet",
-    "gdn": "GatedDeltaNet",
-}
+VARIANTS = {name: mixer.hybrid for name, mixer in MIXERS.items() if mixer.hybrid}
 SOFTMAX = "softmax"
 PURE = "pure"
 
@@ -32,10 +26,10 @@ class Scale:
     """How large everything is.
 
     layers: of a stack. softmax: how many of them are, in stacks with linear ones; each divides
-    layers. width, hidden, heads: see :class:`tasks.language.config.Config`. seeds: trainings of
-    a stack. sizes: of the recall tasks. steps, samples, lr: of a training on one of them.
-    tested: samples in its test. text_tokens, text_lanes, text_steps, text_lr: of a training on
-    text. held_out: bytes that are measured.
+    layers. width, hidden, heads: see :class:`tasks.language.config.LanguageConfig`. seeds:
+    trainings of a stack. sizes: of the recall tasks. steps, samples, lr: of a training on one
+    of them. tested: samples in its test. text_tokens, text_lanes, text_steps, text_lr: of a
+    training on text. held_out: bytes that are measured.
     """
 
     layers: int = 8
@@ -44,7 +38,7 @@ class Scale:
     hidden: int = 48
     heads: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: RecallSizes = field(default_factory=RecallSizes)
     steps: int = 1000
     samples: int = 32
     lr: float = 3e-3
@@ -64,7 +58,7 @@ QUICK = Scale(
     hidden=16,
     heads=2,
     seeds=(0,),
-    sizes=Sizes(tokens=20, keys=8, values=8, pairs=4, needles=2, chains=2, hops=1),
+    sizes=RecallSizes(tokens=20, keys=8, values=8, pairs=4, needles=2, chains=2, hops=1),
     steps=3,
     samples=6,
     tested=10,
@@ -76,7 +70,7 @@ QUICK = Scale(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class HybridCell:
     """One training: of a stack with so many softmax layers.
 
     task: of synthetic recall, or "text". variant: the mixer of the other layers; "softmax"
@@ -89,12 +83,12 @@ class Cell:
     seed: int
 
 
-def list_cells(part: Part, scale: Scale) -> list[Cell]:
+def list_cells(part: Part, scale: Scale) -> list[HybridCell]:
     """Return the cells of a part, all of a seed before the next, the reference first."""
     stacks = [(SOFTMAX, scale.layers)]
     stacks += [(variant, n) for n in scale.softmax for variant in VARIANTS]
     return [
-        Cell(task=task, variant=variant, softmax=n, seed=seed)
+        HybridCell(task=task, variant=variant, softmax=n, seed=seed)
         for seed in scale.seeds
         for task in TRAINED[part]
         for variant, n in stacks
@@ -130,7 +124,7 @@ def name_ratio(layers: int, softmax: int) -> str:
     return f"{(layers - softmax) // softmax}:1"
 
 
-class Windows(Config):
+class WindowConfig(LanguageConfig):
     """A configuration whose models begin anew with each batch, whatever their mixers.
 
     Softmax attention sees ``tokens`` tokens at most, so the others are given no more.
@@ -142,10 +136,10 @@ class Windows(Config):
         return False
 
 
-def make_config(cell: Cell, scale: Scale) -> Windows:
+def make_config(cell: HybridCell, scale: Scale) -> WindowConfig:
     """Return model and training of a cell."""
     text = cell.task == TEXT
-    return Windows(
+    return WindowConfig(
         stack=make_stack(cell.variant, scale.layers, cell.softmax),
         width=scale.width,
         hidden=scale.hidden,
@@ -160,7 +154,7 @@ def make_config(cell: Cell, scale: Scale) -> Windows:
     )
 
 
-def count_share(cells: Sequence[Cell], variant: str, layers: int) -> float:
+def count_share(cells: Sequence[HybridCell], variant: str, layers: int) -> float:
     """Return how many whole stacks the layers of one mixer in some cells make up."""
     own = [
         c.softmax if variant == SOFTMAX else (layers - c.softmax) * (c.variant == variant)

@@ -25,12 +25,12 @@ from neuro.training import Course, fit
 from neuro.training.threads import limit_threads
 from tasks.allocator import keep_freed_memory
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches as text_batches
 from tasks.language.hybrids.cells import (
     SOFTMAX,
     TEXT,
-    Cell,
+    HybridCell,
     Part,
     Scale,
     count_share,
@@ -65,7 +65,7 @@ class Convolved(nn.Module):
         return read
 
 
-def build(config: Config) -> LanguageModel:
+def build(config: LanguageConfig) -> LanguageModel:
     """Return a fresh model in which every mixer sees the last tokens.
 
     DeltaNet and Gated DeltaNet bring a convolution over 4 tokens. The others are given one:
@@ -85,7 +85,7 @@ def build(config: Config) -> LanguageModel:
     return model
 
 
-def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
+def train_cell(cell: HybridCell, scale: Scale) -> dict[str, float]:
     """Return what a cell reaches, by the name of its task, and the CPU time it took [s].
 
     That is the share of right answers, or bits per byte.
@@ -113,7 +113,7 @@ def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
     return {cell.task: found, SECONDS: time.process_time() - start}
 
 
-def draw_batches(cell: Cell, scale: Scale) -> Iterator[Pair]:
+def draw_batches(cell: HybridCell, scale: Scale) -> Iterator[Pair]:
     """Yield the batches of a training: of recall by its seed, of text the same for all."""
     config = make_config(cell, scale)
     if cell.task == TEXT:
@@ -125,7 +125,7 @@ def draw_batches(cell: Cell, scale: Scale) -> Iterator[Pair]:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, cell: Cell, scale: Scale, split: Split) -> float:
+def measure(model: nn.Module, cell: HybridCell, scale: Scale, split: Split) -> float:
     """Return the share of right answers of a model on a held-out split, or bits per byte."""
     if cell.task == TEXT:
         return measure_bits(make_config(cell, scale), model, split)
@@ -158,11 +158,11 @@ def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
     return _group(cells, [read_value(path, known[keys[c]], dict[str, float]) for c in cells])
 
 
-def _train_one(cell: Cell, scale: Scale) -> tuple[Cell, dict[str, float]]:
+def _train_one(cell: HybridCell, scale: Scale) -> tuple[HybridCell, dict[str, float]]:
     return cell, train_cell(cell, scale)
 
 
-def _group(cells: Sequence[Cell], values: Sequence[dict[str, float]]) -> Found:
+def _group(cells: Sequence[HybridCell], values: Sequence[dict[str, float]]) -> Found:
     out: Found = {}
     for cell, value in zip(cells, values, strict=True):
         own = out.setdefault((cell.variant, cell.softmax), {})
@@ -171,7 +171,7 @@ def _group(cells: Sequence[Cell], values: Sequence[dict[str, float]]) -> Found:
     return out
 
 
-def describe(cell: Cell, scale: Scale) -> dict[str, Any]:
+def describe(cell: HybridCell, scale: Scale) -> dict[str, Any]:
     """Return all that the figures of a cell depend on, beside the code.
 
     The embedded text are the sources of this Python.
@@ -180,13 +180,13 @@ def describe(cell: Cell, scale: Scale) -> dict[str, Any]:
     return {**asdict(cell), "scale": repr(scale), **versions}
 
 
-def list_missing(part: Part, scale: Scale, folder: Path) -> list[Cell]:
+def list_missing(part: Part, scale: Scale, folder: Path) -> list[HybridCell]:
     """Return the cells of a part that are still to be trained."""
     known = read_results(folder / FILE)
     return [c for c in list_cells(part, scale) if make_key(describe(c, scale)) not in known]
 
 
-def estimate_seconds(cells: Sequence[Cell], scale: Scale) -> float:
+def estimate_seconds(cells: Sequence[HybridCell], scale: Scale) -> float:
     """Return how much CPU time [s] trainings take, from that of one step of each mixer.
 
     Tests and what a training begins with are not in it.
@@ -196,13 +196,13 @@ def estimate_seconds(cells: Sequence[Cell], scale: Scale) -> float:
         own = [cell for cell in cells if (cell.task == TEXT) == (task == TEXT)]
         for variant in dict.fromkeys([SOFTMAX, *(cell.variant for cell in own)]):
             softmax = scale.layers if variant == SOFTMAX else 0
-            pure = Cell(task=task, variant=variant, softmax=softmax, seed=0)
+            pure = HybridCell(task=task, variant=variant, softmax=softmax, seed=0)
             steps = make_config(pure, scale).steps * count_share(own, variant, scale.layers)
             total += time_step(pure, scale) * steps if steps else 0.0
     return total
 
 
-def time_step(cell: Cell, scale: Scale) -> float:
+def time_step(cell: HybridCell, scale: Scale) -> float:
     """Return the CPU time [s] of a step of training, the second of two."""
     config = make_config(cell, scale)
     with limit_threads(1), seeded(0):

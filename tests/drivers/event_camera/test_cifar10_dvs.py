@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_data_sets import write_cifar10_dvs
 
 from drivers.event_camera import cifar10_dvs, moving_bars
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    cifar10_dvs.fake(tmp_path / "cifar10-dvs", n=2, seed=4)
+    write_cifar10_dvs(tmp_path / "cifar10-dvs", n=2, seed=4)
     return tmp_path / "cifar10-dvs"
 
 

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_data_sets import write_dvs_gesture
 
 from drivers.event_camera import dvs_gesture, moving_bars
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    dvs_gesture.fake(tmp_path / "dvs-gesture", n=2, seed=4)
+    write_dvs_gesture(tmp_path / "dvs-gesture", n=2, seed=4)
     return tmp_path / "dvs-gesture"
 
 
@@ -35,7 +36,7 @@ def test_recordings_are_cut_into_gestures(folder: Path, part: moving_bars.Part) 
 
 
 def test_the_folder_of_the_archive_is_found(tmp_path: Path) -> None:
-    dvs_gesture.fake(tmp_path / "DvsGesture")
+    write_dvs_gesture(tmp_path / "DvsGesture")
     assert len(dvs_gesture.load(tmp_path)) == 11
     assert len(dvs_gesture.default("train", {"NEURO_DATA": str(tmp_path)})) == 11
 

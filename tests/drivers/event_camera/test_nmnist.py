@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_data_sets import write_nmnist
 
 from drivers.event_camera import moving_bars, nmnist
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    nmnist.fake(tmp_path / "nmnist", n=2, seed=4)
+    write_nmnist(tmp_path / "nmnist", n=2, seed=4)
     return tmp_path / "nmnist"
 
 

@@ -10,12 +10,12 @@ from nuscenes_files import LOCATION, ROAD, MapRows, along, make_map, rectangle, 
 from shapely.affinity import scale
 from shapely.geometry import Point, Polygon, box
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.hd_map import cover_areas, load_road_map, rasterise
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.road_map import RoadMap
 
-GRID = Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=0.5)
+GRID = GroundGrid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=0.5)
 DEVKIT = {
     "drivable_area": "drivable", "ped_crossing": "crossings", "walkway": "walkways",
     "stop_line": "stop_lines", "lane_divider": "lane_dividers", "road_divider": "road_dividers",
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("maps")
 
 
-def ask_devkit(root: Path, layer: str, pose: np.ndarray, grid: Grid = GRID) -> np.ndarray:
+def ask_devkit(root: Path, layer: str, pose: np.ndarray, grid: GroundGrid = GRID) -> np.ndarray:
     """Return the devkit's mask with the axes of the grid; TypeError where it fails."""
     api = pytest.importorskip("nuscenes.map_expansion.map_api")
     (x0, x1), (y0, y1) = grid.x, grid.y
@@ -125,7 +125,7 @@ def test_areas_cover_the_cells_whose_middle_they_hold(
         Polygon(make_star(outer, at, 30.0), [make_star(inner, at, 5.0)]),
         Polygon(make_star(inner, ego, 20.0)),
     ]
-    grid = Grid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0)
+    grid = GroundGrid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0)
     found = cover_areas(polygons, grid, np.array([*ego, yaw]))
     c, s = np.cos(yaw), np.sin(yaw)
     for i in range(16):
@@ -140,7 +140,7 @@ def test_areas_cover_the_cells_whose_middle_they_hold(
 
 
 def test_edges_of_areas_are_on_average_where_they_are() -> None:
-    grid, pose = Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0), np.zeros(3)
+    grid, pose = GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0), np.zeros(3)
     for edge in np.arange(0.05, 1, 0.1):
         covered = cover_areas([box(-20, -4 + edge, 20, 3 + edge)], grid, pose)
         assert covered.sum(1).tolist() == [7] * 16  # as wide as it is, at whatever place
@@ -189,7 +189,7 @@ def test_a_hole_of_one_area_does_not_cut_into_another(tmp_path: Path) -> None:
 def test_a_grid_may_lie_ahead_of_the_car(road_map: RoadMap) -> None:
     pose = np.array([*along([[0.0, -2.1]])[0], ROAD + 0.3])
     whole = rasterise(road_map, GRID, pose)
-    ahead = rasterise(road_map, Grid(x=(4.0, 24.0), y=(-10.0, 12.0), step=0.5), pose)
+    ahead = rasterise(road_map, GroundGrid(x=(4.0, 24.0), y=(-10.0, 12.0), step=0.5), pose)
     for layer, mask in ahead.items():
         # At the edges the ground is cut elsewhere.
         assert (mask[2:-2, 2:-2] != whole[layer][58:94, 30:70]).mean() < 0.05

@@ -7,10 +7,10 @@ from shapely.geometry import Polygon, box as rectangle
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.labels import draw_labels, make_instance_targets
 
-GRID = Grid(x=(-10.0, 10.0), y=(-5.0, 5.0), step=0.5)
+GRID = GroundGrid(x=(-10.0, 10.0), y=(-5.0, 5.0), step=0.5)
 HERE = np.zeros(3)
 CAR = Box(
     instance="car", category="vehicle.car", x=4.25, y=0.25, z=0.8, yaw=0.0, width=1.5,

@@ -24,14 +24,14 @@ from PIL import Image
 
 from drivers.nuscenes.check.sensors import find_outside
 from drivers.nuscenes.geometry import enter_frame, leave_frame
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import ImageSize, Window, name_command
 from drivers.nuscenes.windows import Windows, WindowSettings, open_windows
 
 SETTINGS = WindowSettings(
-    grid=Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=0.5),
+    grid=GroundGrid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=0.5),
     image=ImageSize(height=64, width=160, scale=1.0, crop=26),
 )
 FOUR = replace(SETTINGS, past=2, future=2)  # two windows of a scene of five keyframes

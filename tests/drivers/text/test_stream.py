@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from drivers.text import (
     Bytes,
     Position,
-    World,
+    WorldTokenizer,
     count_tokens,
     load,
     stream as streams,
@@ -16,7 +16,9 @@ from drivers.text import (
 from drivers.text.files import Text
 
 PLAIN = {bytes([b]): b + 1 for b in range(256)}
-WORLD = World(PLAIN | {b"line": 257, b"line 1": 258, b"\n": 259, b"\nl": 260, b"e 11": 261})
+WORLD = WorldTokenizer(
+    PLAIN | {b"line": 257, b"line 1": 258, b"\n": 259, b"\nl": 260, b"e 11": 261}
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tokenizer", [Bytes(), WORLD])
 @pytest.mark.parametrize("count", [7, 98, 5000])
 def test_tokens_of_a_whole_text_are_its_bytes(
-    text: Text, tokenizer: Bytes | World, count: int
+    text: Text, tokenizer: Bytes | WorldTokenizer, count: int
 ) -> None:
     reads = list(stream_tokens(text, tokenizer, count))
     assert all(len(r.tokens) == count for r in reads[:-1])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from drivers.text import Bytes, HuggingFace, World, load, load_world, require_lossless
+from drivers.text import Bytes, HuggingFace, WorldTokenizer, load, load_world, require_lossless
 
 PLAIN = {bytes([b]): b + 1 for b in range(256)}
 few = st.text("abc", max_size=40).map(str.encode)
@@ -26,7 +26,7 @@ def match_greedily(data: bytes, tokens: dict[bytes, int]) -> list[int]:
 def test_world_takes_the_longest_token_at_each_place(data: bytes, words: set[bytes]) -> None:
     more = sorted(w for w in words if len(w) > 1)
     tokens = PLAIN | {w: 300 + 2 * k for k, w in enumerate(more)}
-    world = World(tokens)
+    world = WorldTokenizer(tokens)
     found = world.encode(data)
     assert found.tolist() == match_greedily(data, tokens)
     assert world.decode(found) == data
@@ -42,7 +42,7 @@ def test_bytes_are_their_own_tokens(data: bytes) -> None:
 
 def test_the_end_of_a_file_stands_for_no_byte() -> None:
     assert Bytes().decode([65, 0, 66]) == b"AB"
-    assert World(PLAIN).decode([66, 0, 67]) == b"AB"
+    assert WorldTokenizer(PLAIN).decode([66, 0, 67]) == b"AB"
 
 
 def test_tokens_of_another_vocabulary_are_refused() -> None:
@@ -51,7 +51,7 @@ def test_tokens_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match="the first -1"):
         Bytes().decode([-1])
     with pytest.raises(ValueError, match="no token 300"):
-        World(PLAIN | {b"ab": 301}).decode([300])
+        WorldTokenizer(PLAIN | {b"ab": 301}).decode([300])
 
 
 def write_vocabulary(path: Path, tokens: dict[bytes, int]) -> Path:
@@ -153,7 +153,7 @@ def test_tokens_one_by_one_are_the_text_of_all(tmp_path: Path, decoder: str) -> 
 
 
 def test_bytes_and_world_go_on_byte_by_byte() -> None:
-    for tokenizer in (Bytes(), World(PLAIN | {b"ab": 301})):
+    for tokenizer in (Bytes(), WorldTokenizer(PLAIN | {b"ab": 301})):
         data = b"abc\xff"
         step = tokenizer.follow([])
         assert b"".join(step(t) for t in tokenizer.encode(data).tolist()) == data

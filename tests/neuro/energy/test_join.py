@@ -119,6 +119,7 @@ def test_networks_lie_one_behind_the_other() -> None:
     assert (placement.cores, placement.chips) == (160, 2)
     assert placement.layers["lif"].first_core == 0
     assert placement.layers["encoder: lif"].first_core == 100
+    assert placement.layers["encoder: x"].first_core == 0
     assert placement.destinations["encoder: x"] == ("encoder: lif",)
     assert placement.problems == ()
     wide = energy(cores=101, core=1.0, static=8.0, seconds=2.0, ticks=4, synapses=300)

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from neuro.mixers import scan
-from neuro.mixers.delta import run_delta, run_delta_recurrence, step_delta
-from neuro.mixers.gla import run_gla, run_gla_recurrence, step_gla
-from neuro.mixers.scan import run_scan, run_scan_recurrence, step_scan
-from neuro.mixers.softmax import run_softmax, step_softmax
+from neuro.mixers.delta import run_delta, run_delta_recurrence
+from neuro.mixers.gla import run_gla, run_gla_recurrence
+from neuro.mixers.scan import run_scan, run_scan_recurrence
+from neuro.mixers.softmax import run_softmax
 
 EVERY = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 
@@ -210,19 +210,19 @@ def test_a_scan_on_two_threads_is_one_on_one(monkeypatch: pytest.MonkeyPatch) ->
 def test_steps_one_by_one_are_the_run() -> None:
     draw = draw_from(9)
     f, i, h = CORES["scan"].make(3, 1.0, draw)
-    torch.testing.assert_close(step_scan(f[0], i[0], h), run_scan(f, i, h)[0][0])
+    torch.testing.assert_close(run_scan(f[:1], i[:1], h)[1], run_scan(f, i, h)[0][0])
     q, k, v, g, u, s = CORES["gla with a bonus"].make(3, 1.0, draw)
     beta = torch.sigmoid(draw(3, 2, 3))
     whole, end = run_gla(q, k, v, g, s, u)
     rule, rule_end = run_delta(q, k, v, beta, g[..., 0], s)
     full, cache = run_softmax(q, k, v)
     again, past = s, None
-    for t in range(3):
-        y, again = step_gla(q[t], k[t], v[t], g[t], again, u)
+    for t in (slice(0, 1), slice(1, 2), slice(2, 3)):
+        y, again = run_gla(q[t], k[t], v[t], g[t], again, u)
         torch.testing.assert_close(y, whole[t], rtol=1e-12, atol=1e-12)
-        y, s = step_delta(q[t], k[t], v[t], beta[t], g[t, ..., 0], s)
+        y, s = run_delta(q[t], k[t], v[t], beta[t], g[t][..., 0], s)
         torch.testing.assert_close(y, rule[t], rtol=1e-12, atol=1e-12)
-        y, past = step_softmax(q[t], k[t], v[t], past)
+        y, past = run_softmax(q[t], k[t], v[t], past)
         torch.testing.assert_close(y, full[t], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(again, end, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(s, rule_end, rtol=1e-12, atol=1e-12)

@@ -35,6 +35,7 @@ from neuro.training import (
     load_weights,
 )
 from neuro.training.checkpoint import get_weights, load_checkpoint
+from neuro.training.plan import scale_lr
 
 
 def cpu() -> Fabric:
@@ -525,7 +526,9 @@ def test_curves_go_to_the_loggers_of_fabric(tmp_path: Path) -> None:
     assert list(steps) == ["1", "2", "3", "4", "5", "6"]
     plan = changed()
     assert [float(lr) for lr in steps.values()] == [
-        plan.lr_at((epoch + step / 3) / 2) for epoch in (0, 1) for step in range(3)
+        scale_lr(plan.lr, plan.warm, (epoch + step / 3) / 2)
+        for epoch in (0, 1)
+        for step in range(3)
     ]
     losses = {row["step"]: float(row["train_loss"]) for row in rows if row["train_loss"]}
     assert losses == {"3": end.history[0]["train_loss"], "6": end.history[1]["train_loss"]}

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR, ReduceLROnPlatea
 
 from neuro.training import Group, Plan, Progress, Stage, TrainError, fit
 from neuro.training.checkpoint import get_weights
+from neuro.training.plan import scale_lr
 
 NAMES = [name for name, _ in model().named_parameters()]
 
@@ -38,18 +39,22 @@ def rates(plan: Plan, steps: int = 3) -> list[float]:
 
 def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None:
     plan = Plan(epochs=1, lr=2.0, warm=0.2)
-    assert [plan.lr_at(at) for at in (0.0, 0.5, 1.0)] == [0.0, 1.0, 0.0]
-    assert plan.lr_at(0.1) == pytest.approx(0.5 * (1 + math.cos(0.1 * math.pi)))
-    assert Plan(epochs=1, lr=2.0).lr_at(0.0) == 2.0
+    assert [scale_lr(plan.lr, plan.warm, at) for at in (0.0, 0.5, 1.0)] == [0.0, 1.0, 0.0]
+    assert scale_lr(plan.lr, plan.warm, 0.1) == pytest.approx(
+        0.5 * (1 + math.cos(0.1 * math.pi))
+    )
+    assert scale_lr(2.0, 0.0, 0.0) == 2.0
 
 
 def test_the_default_schedule_has_that_rate_at_each_update() -> None:
     plan = Plan(epochs=2, lr=0.3, warm=0.3)
     shares = [(epoch + step / 3) / 2 for epoch in range(2) for step in range(3)]
-    assert rates(plan) == [plan.lr_at(at) for at in shares]
+    assert rates(plan) == [scale_lr(plan.lr, plan.warm, at) for at in shares]
     plan = Plan(epochs=2, lr=0.3, accumulate=2)
     assert rates(plan) == [
-        plan.lr_at((epoch + step / 3) / 2) for epoch in (0, 1) for step in (0, 2)
+        scale_lr(plan.lr, plan.warm, (epoch + step / 3) / 2)
+        for epoch in (0, 1)
+        for step in (0, 2)
     ]
 
 
@@ -77,8 +82,8 @@ def test_groups_have_their_own_rates_and_decay() -> None:
     schedule = plan.build_schedule(optimizer, 3)
     for at in (0.0, 1 / 6, 2 / 6):
         now = [group["lr"] for group in optimizer.param_groups]
-        assert now[0] == pytest.approx(3 * plan.lr_at(at))
-        assert now[1:] == pytest.approx([plan.lr_at(at)] * (len(now) - 1))
+        assert now[0] == pytest.approx(3 * scale_lr(plan.lr, plan.warm, at))
+        assert now[1:] == pytest.approx([scale_lr(plan.lr, plan.warm, at)] * (len(now) - 1))
         optimizer.step()
         schedule.step()
     every = Plan(epochs=1, lr=0.1, groups=(Group(parameters=("*",), lr=2.0),))

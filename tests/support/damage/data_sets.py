@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
+from fake_data_sets import write_cifar, write_mnist
 from nuscenes_files import LOCATION, write_data_set
 
 from damage.ways import (
@@ -52,7 +53,7 @@ def read_idx(path: Path) -> str:
 
 
 def make_mnist(folder: Path) -> Path:
-    mnist.fake(fresh(folder), 3)
+    write_mnist(fresh(folder), 3)
     return folder / "t10k-labels-idx1-ubyte.gz"
 
 
@@ -61,7 +62,7 @@ def read_mnist(path: Path) -> str:
 
 
 def make_cifar(folder: Path) -> Path:
-    cifar.fake(fresh(folder), "cifar10", 2)
+    write_cifar(fresh(folder), "cifar10", 2)
     return folder / "test_batch.bin"
 
 
@@ -95,11 +96,11 @@ def of_table(path: Path, rng: Rng) -> bool:
 
 
 def read_nuscenes(path: Path) -> str:
-    from drivers.nuscenes.windows import Grid, ImageSize, WindowSettings, open_windows
+    from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings, open_windows
 
     root = next(folder for folder in path.parents if (folder / "v1.0-mini").exists())
     settings = WindowSettings(
-        grid=Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
+        grid=GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
         past=1,
         future=2,

@@ -6,7 +6,7 @@ from pathlib import Path
 import bench_subjects
 import pytest
 
-from tasks.bench.harness import Measured, Timing, measure
+from tasks.bench.harness import Measurement, RunTiming, measure
 
 
 def test_subjects_are_built_once_and_then_run_in_turns(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_subjects_are_built_once_and_then_run_in_turns(tmp_path: Path) -> None:
     words = log.read_text().split()
     assert sorted(words[:3]) == ["build-a", "build-b", "build-c"]
     assert words[3:] == ["a", "b", "c", "a", "b", "c"]
-    assert found["b"].runs == (Timing(1.0, 2.0, 3),) * 2
+    assert found["b"].runs == (RunTiming(1.0, 2.0, 3),) * 2
     assert found["b"].built > 0
     assert found["b"].peak > 10**6
 
@@ -85,14 +85,14 @@ def test_a_child_sees_what_is_added_to_the_environment() -> None:
 
 
 def test_the_memory_of_a_subject_is_the_most_that_a_run_needed() -> None:
-    runs = tuple(Timing(1.0, 1.0, 1, grown=grown) for grown in (3, None, 5, 4))
-    assert Measured(runs=runs).grown == 5
-    assert Measured(runs=runs[1:2]).grown is None
+    runs = tuple(RunTiming(1.0, 1.0, 1, grown=grown) for grown in (3, None, 5, 4))
+    assert Measurement(runs=runs).grown == 5
+    assert Measurement(runs=runs[1:2]).grown is None
 
 
 def test_best_and_median_are_of_the_clock_asked_for() -> None:
-    runs = [Timing(cpu, wall, 1) for cpu, wall in ((3.0, 5.0), (1.0, 9.0), (2.0, 7.0))]
-    measured = Measured(runs=runs)
+    runs = [RunTiming(cpu, wall, 1) for cpu, wall in ((3.0, 5.0), (1.0, 9.0), (2.0, 7.0))]
+    measured = Measurement(runs=runs)
     assert (measured.best("cpu"), measured.median("cpu")) == (1.0, 2.0)
     assert (measured.best("wall"), measured.median("wall")) == (5.0, 7.0)
-    assert Measured(runs=runs[:2]).median("cpu") == 3.0
+    assert Measurement(runs=runs[:2]).median("cpu") == 3.0

@@ -17,7 +17,7 @@ from drivers.nuscenes.window import ImageSize
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
 from tasks.driving import data, evaluate
-from tasks.driving.config import Config, Source
+from tasks.driving.config import DrivingConfig, Source
 from tasks.runs.find import make_run, name_train_command, open_folder
 from tasks.runs.task import Split
 
@@ -35,7 +35,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> DrivingConfig:
     """Return a configuration whose splits are both scenes; windows have seven frames."""
 
     def find_data(source: Source) -> Path:  # noqa: ARG001
@@ -55,12 +55,12 @@ def config(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     )
 
 
-def test_bad_data_are_refused_with_what_leaves_them_out(config: Config) -> None:
+def test_bad_data_are_refused_with_what_leaves_them_out(config: DrivingConfig) -> None:
     with pytest.raises(NuScenesError, match=r"scene-0061.*leave .* out \(neuro train --skip"):
         data.open_split(config, "train")
 
 
-def test_what_is_left_out_is_counted_by_split_and_scene(config: Config) -> None:
+def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -> None:
     kept = data.skip_bad(config)
     assert kept == replace(config, source=replace(config.source, skip_bad=True))
     assert len(data.open_split(kept, "train")) == 1  # of two windows of scene-0553

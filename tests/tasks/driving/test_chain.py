@@ -12,7 +12,7 @@ from drivers.nuscenes.box import Box
 from neuro.events import Exact
 from neuro.graph import Graph, GraphError
 from tasks.driving import data, evaluate
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.deployment import HOST
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
@@ -42,7 +42,7 @@ class Few(list):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskRun]:
     """Return a run that every verb has been at; Lava and the film take too long here."""
 
-    def open_split(config: Config, split: Split) -> Few:
+    def open_split(config: DrivingConfig, split: Split) -> Few:
         many = {"train": 2, "val": 1, "test": 1}[split]
         return Few(make_window(config, 10 * len(split) + k) for k in range(many))
 

@@ -26,7 +26,7 @@ from tasks.driving.chip import (
     spread_frames,
     stretch,
 )
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.model import Driver
 from tasks.runs.samples import NO_ANSWERS, Samples
 from tasks.runs.task import Split
@@ -126,7 +126,7 @@ def test_a_stretched_graph_does_the_same_at_the_first_tick_of_each_frame() -> No
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_split(config: Config, split: Split) -> list:  # noqa: ARG001
+    def open_split(config: DrivingConfig, split: Split) -> list:  # noqa: ARG001
         return [make_window(config, k) for k in range(2)]
 
     monkeypatch.setattr(data, "open_split", open_split)

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
 from neuro.units import Ticks
-from tasks.driving.config import Cells, Depth, Encoder, Source
+from tasks.driving.config import Cells, Depth, EncoderConfig, Source
 from tasks.driving.presets import (
     paper,
     tiny,
@@ -55,7 +55,10 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
             {"image": ImageSize(height=60, width=160, scale=1.0, crop=30)},
             "multiples of 16 pixels",
         ),
-        ({"grid": Grid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)}, "multiples of 4, by which"),
+        (
+            {"grid": GroundGrid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)},
+            "multiples of 4, by which",
+        ),
         (
             {"phases": (replace(tiny().phases[-1], displaced=1.5),)},
             r"phase planning: displaced must be in \[0, 1\], got 1.5",
@@ -106,11 +109,11 @@ def test_an_encoder_makes_features_of_an_eighth() -> None:
     fields = {"ticks": Ticks(2), "expansion": 1, "far": 4, "aspp": 4}
     fields |= {"dilations": (2,), "dropout": 0.0}
     with pytest.raises(ValueError, match="2 levels make them 1 / 4; change stem or channels"):
-        Encoder(channels=(4, 8), stem=2, blocks=(1, 1), **fields)
+        EncoderConfig(channels=(4, 8), stem=2, blocks=(1, 1), **fields)
     with pytest.raises(
         ValueError, match=r"one block or more for each of 2 levels, got \(1, 0\)"
     ):
-        Encoder(channels=(4, 8), stem=4, blocks=(1, 0), **fields)
+        EncoderConfig(channels=(4, 8), stem=4, blocks=(1, 0), **fields)
 
 
 def test_neurons_need_a_decay_and_a_threshold() -> None:

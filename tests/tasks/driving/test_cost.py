@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH
 from tasks.driving.cost import (
     AHEAD,
@@ -24,7 +24,7 @@ from tasks.driving.cost import (
 )
 from tasks.driving.presets import tiny
 
-GRID = Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
+GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
 
 
 def straight(speed: float, y: float = 0.0, frames: int = 6) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from neuro.training import distributed
 from neuro.training.errors import TrainError
 from tasks.driving import data
-from tasks.driving.config import Config, Source
+from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from
 from tasks.driving.presets import tiny
 from tasks.runs.task import Split
@@ -40,7 +40,7 @@ def test_each_process_reads_its_own_windows_alone(monkeypatch: pytest.MonkeyPatc
             read.append(k)
             return super().__getitem__(k)
 
-    def open_split(config: Config, split: Split) -> Listed:
+    def open_split(config: DrivingConfig, split: Split) -> Listed:
         return Listed(make_window(config, 10 * len(split) + k) for k in range(8))
 
     monkeypatch.setattr(data, "open_split", open_split)

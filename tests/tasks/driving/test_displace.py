@@ -8,7 +8,7 @@ from driving_windows import make_window
 from hypothesis import given, settings, strategies as st
 from torch.utils._pytree import tree_leaves
 
-from tasks.driving.batch import Batch, make_batch
+from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.displace import (
     FASTER,
@@ -43,7 +43,7 @@ def into_recorded(path: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
     return torch.cat([moved[..., :2, 3], yaw[..., None]], -1)
 
 
-def batch() -> Batch:
+def batch() -> DrivingBatch:
     return make_batch([make_window(SMALL, seed) for seed in range(3)])
 
 

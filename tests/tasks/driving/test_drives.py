@@ -15,8 +15,8 @@ pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world.drive import plan_by_rules
 from tasks.driving import drives
-from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import Config
+from tasks.driving.batch import DrivingBatch, make_batch
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
     LOST,
@@ -145,7 +145,7 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
 ) -> None:
     seeds: list[Sequence[int]] = []
 
-    def drive(_: Config, seed: Sequence[int], looks: bool) -> list[int]:
+    def drive(_: DrivingConfig, seed: Sequence[int], looks: bool) -> list[int]:
         assert looks
         seeds.append(seed)
         return [3 * (len(seeds) - 1) + k for k in range(3)]
@@ -197,7 +197,9 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 ) -> None:
     put_small(monkeypatch)
 
-    def stream(_: Config, epoch: int, row: int, many: int, looks: bool) -> Iterator[Driven]:
+    def stream(
+        _: DrivingConfig, epoch: int, row: int, many: int, looks: bool
+    ) -> Iterator[Driven]:
         assert looks
         first = 1000 * epoch + 100 * row
         return map(make_driven, range(first, first + many))
@@ -206,7 +208,7 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
     driving = plan_off_the_way(driven=0.7)
     last = driving.epochs - 1
 
-    def list_numbers(batches: Iterator[Batch]) -> list[list[int]]:
+    def list_numbers(batches: Iterator[DrivingBatch]) -> list[list[int]]:
         """Return the numbers of the driven windows of each batch."""
         return [
             [round(float(p[0, 0])) for p in batch.truth.path if bool((p == p[0, 0]).all())]

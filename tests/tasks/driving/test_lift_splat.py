@@ -3,7 +3,7 @@ import pytest
 import torch
 from driving_windows import AXES, make_camera
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.config import Depth
 from tasks.driving.lift_splat import (
     compute_motion,
@@ -13,7 +13,7 @@ from tasks.driving.lift_splat import (
     pool_features,
 )
 
-GRID = Grid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
+GRID = GroundGrid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
 DEPTH = Depth(first=1.0, last=9.0, step=2.0)
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from driving_windows import make_window, small_config
 
 from tasks.driving.batch import make_batch
-from tasks.driving.config import Depth, Weights
+from tasks.driving.config import ClassWeights, Depth
 from tasks.driving.cost import Costs
 from tasks.driving.losses import (
     centre_loss,
@@ -22,7 +22,7 @@ from tasks.driving.losses import (
     segmentation_loss,
     weigh_losses,
 )
-from tasks.driving.model import Outputs
+from tasks.driving.model import DrivingOutputs
 
 
 def test_later_frames_count_less() -> None:
@@ -138,12 +138,12 @@ def test_tasks_are_weighed_by_their_uncertainty() -> None:
 
 
 def test_each_class_has_its_own_weight_mask_and_share_of_cells() -> None:
-    weights = Weights(vehicle=2.0, pedestrian=3.0, lane=5.0, drivable=7.0)
+    weights = ClassWeights(vehicle=2.0, pedestrian=3.0, lane=5.0, drivable=7.0)
     config = replace(small_config(), weights=weights, hardest=0.25)
     truth = make_batch([make_window(config)]).truth
     rng = torch.Generator().manual_seed(0)
     maps = {k: torch.randn(1, 1, 16, 16, generator=rng) for k in asdict(config.weights)}
-    outputs = Outputs(torch.zeros(1, 1, 1, 1, 1, 1), maps, None, None, {})
+    outputs = DrivingOutputs(torch.zeros(1, 1, 1, 1, 1, 1), maps, None, None, {})
     found = compute_losses(config, outputs, truth, tuple(maps))
     masks = {
         "vehicle": (truth.vehicle[:, :1], 2.0, 0.25),

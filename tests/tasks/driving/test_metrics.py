@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 from tasks.driving.metrics import (
     Overlap,
@@ -22,7 +22,7 @@ from tasks.driving.metrics import (
     summarise_paths,
 )
 
-GRID = Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
+GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
 MASKS = arrays.arrays(bool, (2, 4, 4))
 SEGMENTS = arrays.arrays(np.int64, (3, 5, 5), elements=st.integers(0, 3))
 
@@ -113,7 +113,7 @@ def test_still_is_what_moves_less_than_a_metre() -> None:
         truth[t, 8 + t : 11 + t, 6] = 2
     truth[0, 15:18, 15] = 3
     assert find_still(truth, GRID) == {1, 3}
-    coarse = Grid(x=(-4.0, 4.0), y=(-4.0, 4.0), step=0.4)
+    coarse = GroundGrid(x=(-4.0, 4.0), y=(-4.0, 4.0), step=0.4)
     assert find_still(truth, coarse) == {1, 2, 3}
 
 
@@ -171,7 +171,7 @@ def test_a_corner_of_a_cell_in_the_side_of_the_box_is_a_hit_however_little(
 )
 def test_hits_are_those_of_polygons(x: float, y: float, yaw: float, step: float) -> None:
     geometry = pytest.importorskip("shapely")
-    grid = Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=step)
+    grid = GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=step)
     u = np.array([1, 1, -1, -1]) * LENGTH / 2 + AHEAD
     v = np.array([1, -1, -1, 1]) * WIDTH / 2
     cos, sin = math.cos(yaw), math.sin(yaw)

@@ -10,10 +10,10 @@ from driving_windows import make_window
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import Config
+from tasks.driving.batch import DrivingBatch, make_batch
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.lift_splat import (
     compute_motion,
@@ -26,7 +26,7 @@ from tasks.driving.presets import tiny
 from tasks.driving.targets import make_instance_targets
 
 
-def turning(seed: int = 0) -> Batch:
+def turning(seed: int = 0) -> DrivingBatch:
     """Return windows of cameras and ways that are not symmetric."""
     rng = np.random.default_rng(seed)
     windows = []
@@ -76,7 +76,7 @@ def test_twice_mirrored_is_as_before() -> None:
         torch.testing.assert_close(twice, plain)
 
 
-def lift(batch: Batch) -> Tensor:
+def lift(batch: DrivingBatch) -> Tensor:
     seen = batch.seen
     pose = seen.intrinsic, seen.to_ego, seen.to_present
     return lift_points(*pose, SMALL.depth, SMALL.feature_size)
@@ -94,7 +94,7 @@ def test_what_is_pooled_on_the_ground_is_flipped() -> None:
     features = torch.randn(3, SMALL.past, 6, 2, h, w, generator=rng)
     depth = torch.randn(3, SMALL.past, 6, SMALL.depth.bins, h, w, generator=rng)
 
-    def pool(seen: Batch, features: Tensor, depth: Tensor) -> Tensor:
+    def pool(seen: DrivingBatch, features: Tensor, depth: Tensor) -> Tensor:
         cells = find_cells(lift(seen), SMALL.grid)
         return pool_features(features, depth, cells, SMALL.grid)
 
@@ -146,7 +146,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     put_small(monkeypatch)
 
 
-def mirror_phases(config: Config, share: float) -> Config:
+def mirror_phases(config: DrivingConfig, share: float) -> DrivingConfig:
     return replace(config, phases=tuple(replace(p, mirrored=share) for p in config.phases))
 
 
@@ -196,7 +196,7 @@ def test_phases_are_mirrored_each_by_its_own_share() -> None:
 
 def test_a_grid_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match=r"as far to the left as to the right, got y=\(-8"):
-        replace(tiny(), grid=Grid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
+        replace(tiny(), grid=GroundGrid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
     with pytest.raises(ValueError, match=r"mirrored must be in \[0, 1\], got 2"):
         mirror_phases(tiny(), 2.0)
 
@@ -206,7 +206,7 @@ def test_windows_without_images_are_mirrored_too() -> None:
     none = {
         name: getattr(batch.seen, name)[:, :, :0] for name in ("images", "intrinsic", "to_ego")
     }
-    blind = Batch(
+    blind = DrivingBatch(
         batch.seen._replace(**none), batch.truth._replace(depth=batch.truth.depth[:, :, :0])
     )
     other, seeing = mirror(blind), mirror(batch)

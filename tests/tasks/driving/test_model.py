@@ -7,29 +7,29 @@ from driving_windows import make_window, small_config
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from tasks.driving.batch import Batch, Seen, make_batch, make_blank, make_seen
+from tasks.driving.batch import DrivingBatch, Seen, make_batch, make_blank, make_seen
 from tasks.driving.config import CHANNELS
 from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import run_counted
 from tasks.driving.heads import TOLD, Heads, tell_ego
-from tasks.driving.model import HEADS, Driver, Outputs, Planner, find_surroundings
+from tasks.driving.model import HEADS, Driver, DrivingOutputs, Planner, find_surroundings
 from tasks.driving.presets import paper, tiny, without_spikes
-from tasks.driving.sampler import Ego
+from tasks.driving.sampler import EgoState
 
 SMALL = small_config()
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
+def batch() -> DrivingBatch:
     return make_batch([make_window(SMALL, seed) for seed in range(3)])
 
 
 @pytest.fixture(scope="module")
-def model(batch: Batch) -> Driver:
+def model(batch: DrivingBatch) -> Driver:
     """Return a network whose norms have seen the batch."""
     with seeded(0):
         model = Driver(SMALL)
@@ -44,13 +44,13 @@ def model(batch: Batch) -> Driver:
     return model.eval()
 
 
-def run(model: Driver, seen: Seen) -> Outputs:
+def run(model: Driver, seen: Seen) -> DrivingOutputs:
     with torch.no_grad():
         return model(seen)
 
 
 @pytest.fixture(scope="module")
-def found(model: Driver, batch: Batch) -> Outputs:
+def found(model: Driver, batch: DrivingBatch) -> DrivingOutputs:
     return run(model, batch.seen)
 
 
@@ -58,12 +58,12 @@ def take(seen: Seen, rows: list[int]) -> Seen:
     return tree_map_only(Tensor, lambda x: x[rows], seen)
 
 
-def windows_of(outputs: Outputs, rows: list[int]) -> list[Tensor]:
+def windows_of(outputs: DrivingOutputs, rows: list[int]) -> list[Tensor]:
     """Return all outputs of some windows."""
     return [x[rows] for x in tree_leaves(outputs._replace(balance={})) if isinstance(x, Tensor)]
 
 
-def test_everything_has_the_shape_that_it_should(found: Outputs) -> None:
+def test_everything_has_the_shape_that_it_should(found: DrivingOutputs) -> None:
     assert found.depth.shape == (3, 3, 6, 6, 4, 8)
     shapes = {name: tuple(y.shape) for name, y in found.maps.items()}
     still = dict.fromkeys(("lane", "drivable"), (3, 1, 16, 16))
@@ -77,7 +77,7 @@ def test_everything_has_the_shape_that_it_should(found: Outputs) -> None:
 
 
 def test_the_order_of_windows_changes_nothing(
-    model: Driver, batch: Batch, found: Outputs
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
     straight = windows_of(found, [2, 0, 1])
     turned = windows_of(run(model, take(batch.seen, [2, 0, 1])), [0, 1, 2])
@@ -85,7 +85,7 @@ def test_the_order_of_windows_changes_nothing(
 
 
 def test_the_neighbours_of_a_window_change_nothing(
-    model: Driver, batch: Batch, found: Outputs
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
     other = make_seen([make_window(SMALL, seed) for seed in (7, 8, 9)])
     mixed = tree_map(lambda a, b: torch.cat([a[:1], b[1:]]), batch.seen, other)
@@ -96,7 +96,7 @@ def test_the_neighbours_of_a_window_change_nothing(
 
 
 def test_nothing_is_kept_from_window_to_window(
-    model: Driver, batch: Batch, found: Outputs
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
     first = windows_of(found, [0, 1, 2])
     run(model, make_seen([make_window(SMALL, 5)]))
@@ -106,7 +106,7 @@ def test_nothing_is_kept_from_window_to_window(
 
 @pytest.mark.parametrize(("frame", "camera"), [(0, 1), (1, 4), (2, 5)])
 def test_every_frame_and_camera_matters(
-    frame: int, camera: int, model: Driver, batch: Batch, found: Outputs
+    frame: int, camera: int, model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:
     images = batch.seen.images.clone()
     images[:, frame, camera] = 255 - images[:, frame, camera]
@@ -115,7 +115,7 @@ def test_every_frame_and_camera_matters(
     assert not torch.equal(other.maps["vehicle"][:, 0], found.maps["vehicle"][:, 0])
 
 
-def test_training_and_evaluation_agree_once_norms_have_settled(batch: Batch) -> None:
+def test_training_and_evaluation_agree_once_norms_have_settled(batch: DrivingBatch) -> None:
     with seeded(0):
         model = Driver(SMALL)
     for norm in model.modules():
@@ -132,7 +132,7 @@ def test_training_and_evaluation_agree_once_norms_have_settled(batch: Batch) -> 
         assert (one - other).abs().mean() < 0.2 * one.std()
 
 
-def test_a_stage_says_what_it_trains_and_no_more(model: Driver, batch: Batch) -> None:
+def test_a_stage_says_what_it_trains_and_no_more(model: Driver, batch: DrivingBatch) -> None:
     with torch.no_grad():
         first = model(batch.seen, "perception", 0)
         second = model(batch.seen, "prediction", 2)
@@ -143,7 +143,7 @@ def test_a_stage_says_what_it_trains_and_no_more(model: Driver, batch: Batch) ->
     assert first.plan is second.plan is None
 
 
-def test_parts_that_are_frozen_keep_their_norms(batch: Batch) -> None:
+def test_parts_that_are_frozen_keep_their_norms(batch: DrivingBatch) -> None:
     with seeded(0):
         model = Driver(SMALL)
     before = {k: v.clone() for k, v in model.state_dict().items() if "running" in k}
@@ -158,7 +158,7 @@ def test_parts_that_are_frozen_keep_their_norms(batch: Batch) -> None:
 
 
 def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
-    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = find_surroundings(found.maps)
     assert torch.equal(own.drivable, found.maps["drivable"][:, 0].sigmoid())
@@ -185,7 +185,7 @@ def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
 
 
 def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
-    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predicted = find_surroundings(found.maps)
     kept = find_surroundings(found.maps, persistence=True)
@@ -213,7 +213,7 @@ def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
     assert not paper().planner.persistence  # as published
 
 
-def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:
+def test_the_plan_starts_from_the_cheapest_candidate(found: DrivingOutputs) -> None:
     plan = found.plan
     assert plan is not None
     cheapest = plan.costs.total.argmin(1)
@@ -221,7 +221,7 @@ def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:
 
 
 def test_or_from_the_mean_of_all_by_soft_max_of_their_costs(
-    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
+    model: Driver, batch: DrivingBatch, found: DrivingOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.planner, "takes", "mean")
     monkeypatch.setattr(model.planner, "sharpness", 0.5)
@@ -243,7 +243,7 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
     x = torch.zeros(1, 1, SMALL.state_channels, *SMALL.grid.shape)
     changed = x.clone()
     changed[..., 7, 8] = 1
-    ego = Ego(torch.tensor([4.0]), torch.zeros(1), torch.ones(1, dtype=torch.int64))
+    ego = EgoState(torch.tensor([4.0]), torch.zeros(1), torch.ones(1, dtype=torch.int64))
     with torch.no_grad():
         one, other = (head(k, ("cost",), ego)["cost"][0, 0, 0] for k in (x, changed))
         near = Heads(SMALL).eval()(x, ("cost",))["cost"][0, 0, 0]
@@ -260,9 +260,9 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
 
 
 def test_what_the_head_of_the_cost_volume_is_told() -> None:
-    grid = Grid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
+    grid = GroundGrid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
     speed, yaw_rate = torch.tensor([4.0, 0.0]), torch.tensor([0.25, -0.1])
-    told = tell_ego(Ego(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
+    told = tell_ego(EgoState(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
     assert told.shape == (7, 2, TOLD, 8, 8)
     x, y, ahead, far, time = told[:, :, :5].unbind(2)
     # The middles of cells: x = -3, -1, ... 11 m, y = -7 ... 7 m, of -4 ... 12 and -8 ... 8.
@@ -298,7 +298,7 @@ def test_the_twin_has_the_same_weights_and_no_spike() -> None:
     assert kinds == {"Rectifier"}
 
 
-def test_the_twin_runs(batch: Batch) -> None:
+def test_the_twin_runs(batch: DrivingBatch) -> None:
     with seeded(0):
         twin = Driver(without_spikes(SMALL)).eval()
     assert run(twin, batch.seen).maps["vehicle"].isfinite().all()
@@ -317,7 +317,9 @@ def test_the_decoder_and_the_encoder_trace_to_graphs_without_hosts(model: Driver
         assert graph.outputs == ("branch_spikes",)
 
 
-def test_the_decoder_carries_state_from_frame_to_frame(model: Driver, batch: Batch) -> None:
+def test_the_decoder_carries_state_from_frame_to_frame(
+    model: Driver, batch: DrivingBatch
+) -> None:
     with torch.no_grad():
         states = model.perceive(batch.seen).states
         other = torch.cat([states[:1] * 0, states[1:]])

@@ -17,7 +17,7 @@ from drivers.nuscenes.rig import CAMERAS
 from neuro.io.run_folder import Run
 from neuro.seeds import seeded
 from tasks.driving import evaluate, film, pictures
-from tasks.driving.config import Config, Source
+from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.model import Driver
 from tasks.driving.pictures import (
     DIVIDER,
@@ -185,13 +185,13 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
     ids=["planner", "recorded", "perception", "maps"],
 )
 def test_what_was_not_seen_or_planned_is_not_drawn(
-    trained: Config,
+    trained: DrivingConfig,
     panels: tuple[int, int],
     files: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def open_split(config: Config, split: Split) -> Few:  # noqa: ARG001
+    def open_split(config: DrivingConfig, split: Split) -> Few:  # noqa: ARG001
         window = make_window(config)
         if config.sees == "maps":  # as of a split that is read without images
             cameras = ("images", "intrinsic", "to_ego", "depth")

@@ -18,7 +18,7 @@ from tasks.driving.planners import (
     train_ego_mlp,
 )
 from tasks.driving.presets import tiny
-from tasks.driving.sampler import Ego
+from tasks.driving.sampler import EgoState
 
 CONFIG = tiny()
 
@@ -28,7 +28,7 @@ def see(speed: float, before: float = 0.0, yaw_rate: float = 0.0, command: int =
     seen = make_blank(CONFIG)
     pose = seen.to_present.clone()
     pose[0, -2, 0, 3] = -before
-    ego = Ego(torch.tensor([speed]), torch.tensor([yaw_rate]), torch.tensor([command]))
+    ego = EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), torch.tensor([command]))
     return seen._replace(to_present=pose, ego=ego)
 
 

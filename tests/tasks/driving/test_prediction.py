@@ -6,24 +6,24 @@ import torch
 from driving_windows import small_config
 from torch import nn
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from neuro.events import simulate
 from neuro.graph import Host
 from neuro.neurons import LIF
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
-from tasks.driving.config import Config, Fusion
+from tasks.driving.config import DrivingConfig, Fusion
 from tasks.driving.prediction import Prediction, Uncertainty, make_pathways, move_cells
 from tasks.driving.presets import without_spikes
 
 SMALL = small_config()
 
 
-def with_fusion(fusion: Fusion) -> Config:
+def with_fusion(fusion: Fusion) -> DrivingConfig:
     return replace(SMALL, prediction=replace(SMALL.prediction, fusion=fusion))
 
 
-def with_moves(moves: bool) -> Config:
+def with_moves(moves: bool) -> DrivingConfig:
     return replace(SMALL, prediction=replace(SMALL.prediction, moves=moves))
 
 
@@ -32,7 +32,7 @@ def make_states(seed: int = 0, windows: int = 2) -> torch.Tensor:
     return 2 * torch.randn(3, windows, SMALL.state_channels, 16, 16, generator=rng)
 
 
-def make_prediction(config: Config) -> Prediction:
+def make_prediction(config: DrivingConfig) -> Prediction:
     with seeded(0):
         return Prediction(config)
 
@@ -132,7 +132,7 @@ def test_the_event_engine_spikes_as_the_pathways_do() -> None:
     config = replace(
         SMALL,
         prediction=replace(SMALL.prediction, hidden=3, latent=0, stride=2),
-        grid=Grid(x=(0.0, 24.0), y=(-8.0, 8.0), step=2.0),
+        grid=GroundGrid(x=(0.0, 24.0), y=(-8.0, 8.0), step=2.0),
     )
     with seeded(0):
         net = make_pathways(config)

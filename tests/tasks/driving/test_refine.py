@@ -18,7 +18,7 @@ from tasks.driving.refine import (
     make_spiking_gru,
     steer_path,
 )
-from tasks.driving.sampler import Ego
+from tasks.driving.sampler import EgoState
 
 SMALL = small_config()
 
@@ -106,8 +106,8 @@ def test_the_event_engine_spikes_as_the_cell_does() -> None:
         np.testing.assert_array_equal(to_raster(record.spikes[name]), spikes, name)
 
 
-def ego(windows: int = 2) -> Ego:
-    return Ego(
+def ego(windows: int = 2) -> EgoState:
+    return EgoState(
         torch.linspace(4, 8, windows), torch.full((windows,), 0.1), torch.arange(windows) % 3
     )
 
@@ -152,7 +152,7 @@ def test_what_the_camera_sees_and_the_ego_knows_reaches_the_path() -> None:
 
 def test_the_gru_is_told_place_and_step_of_each_frame_and_the_command() -> None:
     path = torch.tensor([[[2.0, 0.0, 0.0], [6.0, 1.0, 0.0]]])
-    own = Ego(torch.tensor([5.0]), torch.tensor([0.25]), torch.tensor([2]))
+    own = EgoState(torch.tensor([5.0]), torch.tensor([0.25]), torch.tensor([2]))
     told = make_inputs(path, own)
     assert told.shape == (2, 1, INPUTS)
     expected = [6 / 20, 1 / 5, 4 / 5, 1.0, 5 / 10, 0.25 / 0.5, 0, 0, 1]

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from tasks.driving.presets import paper, tiny
 from tasks.driving.sampler import (
     COMMANDS,
-    Ego,
+    EgoState,
     Sampler,
     drive_along,
     find_reach,
@@ -17,9 +17,9 @@ from tasks.driving.sampler import (
 )
 
 
-def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> Ego:
+def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> EgoState:
     number = torch.tensor([COMMANDS.index(command)])
-    return Ego(torch.tensor([speed]), torch.tensor([yaw_rate]), number)
+    return EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), number)
 
 
 ANCHORED = Sampler(tiny())
@@ -213,7 +213,7 @@ def test_clothoids_take_the_third_of_the_command_three_times() -> None:
 def test_candidates_depend_on_their_own_window_alone() -> None:
     for sampler in (ANCHORED, CLOTHOIDS):
         one, other = ego(8.0, 0.1, "left"), ego(3.0, -0.1, "right")
-        both = Ego(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
+        both = EgoState(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
         assert torch.equal(sampler(both)[0], sampler(one)[0])
         assert torch.equal(sampler(both)[1], sampler(other)[0])
 

@@ -10,19 +10,19 @@ from driving_windows import make_window, small_config
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
 from tasks.driving.batch import Seen, keep_frames, make_batch, make_blank, make_dummy_batch
-from tasks.driving.config import Config, Source
+from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
-from tasks.driving.model import Driver, Outputs, Planned
+from tasks.driving.model import Driver, DrivingOutputs, Planned
 from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, tiny, without_spikes
-from tasks.driving.sampler import Ego
+from tasks.driving.sampler import EgoState
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build, compute_loss, list_tasks
 from tasks.runs.task import Split
@@ -34,7 +34,7 @@ SMALL = small_config()
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put windows of noise in the place of data sets."""
 
-    def open_split(config: Config, split: Split) -> list:
+    def open_split(config: DrivingConfig, split: Split) -> list:
         many = {"train": 5, "val": 3, "test": 3}[split]
         return [make_window(config, 10 * len(split) + k) for k in range(many)]
 
@@ -244,7 +244,7 @@ class Oracle(nn.Module):
         self.some = nn.Parameter(torch.zeros(1))
         self.batches = data.read_batches(SMALL, "val", 0)
 
-    def forward(self, seen: Seen) -> Outputs:  # noqa: ARG002
+    def forward(self, seen: Seen) -> DrivingOutputs:  # noqa: ARG002
         truth = next(self.batches).truth
         aims = make_instance_targets(truth.instance)
         maps = {
@@ -259,7 +259,7 @@ class Oracle(nn.Module):
         path, none = truth.path, torch.zeros(len(truth.path), 1)
         costs = Costs(none[..., None], none)
         plan = Planned(path[:, None], costs, path, path, None)
-        return Outputs(none.view(-1, 1, 1, 1, 1, 1), maps, None, plan, {})
+        return DrivingOutputs(none.view(-1, 1, 1, 1, 1, 1), maps, None, plan, {})
 
 
 def test_the_truth_scores_one() -> None:
@@ -274,8 +274,8 @@ def test_the_truth_scores_one() -> None:
 
 def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "NEAR", 2.0)
-    counts = evaluate.Counts(defaultdict(list), defaultdict(list))
-    grid = Grid(x=(-2.0, 4.0), y=(-3.0, 2.0), step=1.0)
+    counts = evaluate.MetricCounts(defaultdict(list), defaultdict(list))
+    grid = GroundGrid(x=(-2.0, 4.0), y=(-3.0, 2.0), step=1.0)
     made, true = np.ones((2, 6, 5), bool), np.zeros((2, 6, 5), bool)
     true[:, :4, 1:], true[1, 0, 1] = True, False
     evaluate.count_class(grid, counts, "lane", made, true)
@@ -290,7 +290,7 @@ def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch
 
 
 def test_constant_velocity_drives_straight_on() -> None:
-    ego = Ego(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
+    ego = EgoState(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
     seen = make_blank(SMALL)._replace(ego=ego)
     assert KeepVelocity(2)(seen).tolist() == [[[4, 0, 0], [8, 0, 0]]]
 

@@ -5,8 +5,8 @@ import torch
 from driving_windows import make_window, small_config
 
 from neuro.seeds import seeded
-from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import MAPPERS, Config, Phase, find_phase
+from tasks.driving.batch import DrivingBatch, make_batch
+from tasks.driving.config import MAPPERS, DrivingConfig, Phase, find_phase
 from tasks.driving.model import TASKS
 from tasks.driving.presets import paper, tiny
 from tasks.driving.training import (
@@ -22,7 +22,7 @@ SMALL = small_config()
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
+def batch() -> DrivingBatch:
     return make_batch([make_window(SMALL, seed) for seed in range(2)])
 
 
@@ -60,7 +60,7 @@ def test_the_weights_of_the_end_are_kept_not_those_nearest_to_recorded_paths() -
     ],
 )
 def test_each_phase_trains_all_that_is_not_frozen_and_nothing_else(
-    config: Config, batch: Batch
+    config: DrivingConfig, batch: DrivingBatch
 ) -> None:
     stages = plan(config).stages
     for k, phase in enumerate(config.phases):
@@ -124,7 +124,7 @@ def test_the_learning_rate_rises_and_falls_in_each_phase() -> None:
         assert own[-1] < 0.01 * peak
 
 
-def test_one_batch_can_be_learned_by_heart(batch: Batch) -> None:
+def test_one_batch_can_be_learned_by_heart(batch: DrivingBatch) -> None:
     with seeded(0):
         model = build(SMALL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -8,7 +8,7 @@ from neuro.neurons import LI
 from neuro.nn.layers import DT
 from neuro.seeds import seeded
 from neuro.units import Ticks
-from tasks.image_generation.config import Config, Model
+from tasks.image_generation.config import GenerationConfig, Model
 from tasks.image_generation.decoding import Attention, DrawnAttention, Membrane, make_decoding
 from tasks.image_generation.layers import make_decoder
 
@@ -21,7 +21,7 @@ def currents() -> Tensor:
 
 
 def integrator(model: Model) -> LI:
-    made = make_decoder(Config(model=model, channels=(4, 8), latent=3))
+    made = make_decoder(GenerationConfig(model=model, channels=(4, 8), latent=3))
     found = made.get_submodule("image").model
     assert isinstance(found, LI)
     return found
@@ -77,7 +77,7 @@ def test_drawn_attention_weighs_each_tick_alone() -> None:
 def test_each_model_has_its_own_decoding() -> None:
     kinds = {"membrane": Membrane, "attention": Attention, "drawn": DrawnAttention}
     for model, kind in kinds.items():
-        assert type(make_decoding(Config(model=model, ticks=Ticks(3)))) is kind  # type: ignore[arg-type]
+        assert type(make_decoding(GenerationConfig(model=model, ticks=Ticks(3)))) is kind  # type: ignore[arg-type]
 
 
 def test_the_membrane_keeps_four_fifths() -> None:

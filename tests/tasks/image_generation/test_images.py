@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_data_sets import write_cifar
 
-from drivers import cifar
 from tasks.image_generation.config import cifar10, tiny
 from tasks.image_generation.images import batches, part, scale_images, steps
 
@@ -56,7 +56,7 @@ def test_the_splits_of_tiny_share_no_digit() -> None:
 def test_colour_images_are_mirrored_in_training_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cifar.fake(tmp_path / "cifar10", n=30)
+    write_cifar(tmp_path / "cifar10", n=30)
     monkeypatch.setitem(os.environ, "NEURO_DATA", str(tmp_path))
     config = replace(cifar10(), held=20, batch=100)
     assert steps(config) == 1

@@ -8,7 +8,7 @@ from torch import Tensor
 from neuro.nn.layers import Stack
 from neuro.seeds import seeded
 from neuro.units import Ticks
-from tasks.image_generation.config import Config
+from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.latents import (
     average_copies,
     delay_by_tick,
@@ -22,7 +22,7 @@ from tasks.image_generation.latents import (
 from tasks.image_generation.layers import make_bernoulli, make_silence
 
 TICKS, B, BITS, COPIES = 9, 6, 5, 4
-CONFIG = Config(channels=(4, 8), latent=BITS, copies=COPIES, ticks=Ticks(TICKS))
+CONFIG = GenerationConfig(channels=(4, 8), latent=BITS, copies=COPIES, ticks=Ticks(TICKS))
 
 
 def stack(inputs: int, seed: int = 0) -> Stack:

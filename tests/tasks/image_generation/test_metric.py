@@ -20,7 +20,7 @@ from tasks.image_generation.autoencoder import (
     load_published,
     train_own,
 )
-from tasks.image_generation.config import Config, tiny
+from tasks.image_generation.config import GenerationConfig, tiny
 from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import metric
 from tasks.runs.task import Split
@@ -117,7 +117,7 @@ def test_our_own_autoencoder_learns_from_training_images_and_codes_test_images(
         coded.extend(images.unique().tolist())
         return np.eye(3)
 
-    def part(_: Config, split: Split) -> SimpleNamespace:
+    def part(_: GenerationConfig, split: Split) -> SimpleNamespace:
         return SimpleNamespace(images=np.full((20, 1, 4, 4), grey[split], np.uint8))
 
     monkeypatch.setattr(f"{module}.load_published", lambda: None)

@@ -15,7 +15,7 @@ from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.units import Ticks
 from tasks.image_generation import TASK, autoencoder
-from tasks.image_generation.config import Config, ann, tiny
+from tasks.image_generation.config import GenerationConfig, ann, tiny
 from tasks.image_generation.task import (
     build,
     chip_part,
@@ -49,7 +49,7 @@ SMALL = replace(
 )
 
 
-def trained(folder: Path, config: Config = SMALL, seed: int = 0) -> TaskRun:
+def trained(folder: Path, config: GenerationConfig = SMALL, seed: int = 0) -> TaskRun:
     run = replace(make_run("image_generation:tiny", folder, seed), config=config)
     training.train_run(run, Fabric(accelerator="cpu", devices=1))
     return run

@@ -16,7 +16,7 @@ from neuro.training import TrainError, load_weights
 from neuro.training.checkpoint import load_checkpoint, save_weights
 from tasks.cli import main
 from tasks.language import data
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import count_bytes, make_tokenizer
 from tasks.language.model import LanguageModel
 from tasks.language.task import build
@@ -231,7 +231,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(
 def test_weights_that_are_not_finite_are_refused_by_name(
     name: str, value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Config(stack="mlgru", width=8, hidden=8, linear="ternary")
+    config = LanguageConfig(stack="mlgru", width=8, hidden=8, linear="ternary")
     own = begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=config))
     weights = build(config).state_dict()
     weights[name].view(-1)[3] = value
@@ -267,7 +267,7 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
 )
 def test_each_field_that_is_wrong_is_named(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Config(**wrong)
+        LanguageConfig(**wrong)
 
 
 def test_a_value_that_is_no_number_is_named_by_field(
@@ -280,7 +280,7 @@ def test_a_value_that_is_no_number_is_named_by_field(
 
 
 def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
-    config = Config(stack="mlgru", width=8, hidden=8)
+    config = LanguageConfig(stack="mlgru", width=8, hidden=8)
     path = tmp_path / "best.safetensors"
     save_weights(path, build(replace(config, vocabulary=300)).state_dict(), {"run": ""})
     assert load_tensors(path, "weights")[0]["embedding.weight"].shape == (300, 8)
@@ -289,7 +289,7 @@ def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
 
 
 def test_states_of_other_samples_or_layers_are_refused() -> None:
-    config = Config(stack="mlgru+softmax", width=8, hidden=8, heads=2)
+    config = LanguageConfig(stack="mlgru+softmax", width=8, hidden=8, heads=2)
     model = LanguageModel(config)
     with torch.no_grad():
         _, state = model(torch.zeros(3, 2, dtype=torch.int64))
@@ -304,7 +304,7 @@ def test_states_of_other_samples_or_layers_are_refused() -> None:
 
 
 def test_a_transformer_reads_no_more_than_its_limit() -> None:
-    config = Config(stack="softmax", width=8, hidden=8, heads=2, tokens=8, limit=10)
+    config = LanguageConfig(stack="softmax", width=8, hidden=8, heads=2, tokens=8, limit=10)
     writer = Writer(build(config).eval(), config)
     with torch.no_grad():
         writer.model.head.weight.zero_()

@@ -8,10 +8,10 @@ import torch
 from unpack import unpack_ternary
 
 from neuro.nn.ternary import PackedLinear
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.cpu_speed import CODES, make_random, measure_speed
 
-SMALL = Config(stack="mlgru*2", width=20, hidden=24, linear="ternary", vocabulary=11)
+SMALL = LanguageConfig(stack="mlgru*2", width=20, hidden=24, linear="ternary", vocabulary=11)
 
 
 class Recited(torch.nn.Module):

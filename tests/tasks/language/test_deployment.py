@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from drivers.text import HuggingFace, World
+from drivers.text import HuggingFace, WorldTokenizer
 from tasks.language import data
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, count_target_bytes
 from tasks.language.deployment import Targets, measure, stimuli
 from tasks.language.task import build
@@ -27,7 +27,7 @@ def test_executors_are_measured_beside_the_trained_model_where_streams_have_toke
     trained, answers = prefer(0, 1, 0, 1, 0, 0), prefer(0, 1, 0, 0, 0, 1)
     answers[0, 0, 0] = 1.5
     answers[1, 2] = 9.0  # behind the end
-    found = measure(Config(), answers.double(), Targets(FOLLOWING, trained))
+    found = measure(LanguageConfig(), answers.double(), Targets(FOLLOWING, trained))
     right, wrong, surer = (math.log2(1 + math.exp(-x)) for x in (1.0, -1.0, 1.5))
     assert found == {
         # Right at first and second, wrong at third and fourth, right at fifth.
@@ -40,12 +40,12 @@ def test_executors_are_measured_beside_the_trained_model_where_streams_have_toke
 
 def test_bits_are_per_byte_of_tokens_that_have_several(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = {bytes([b]): b + 1 for b in range(256)}
-    monkeypatch.setattr(data, "find_tokenizer", lambda _: World(plain | {b"and": 257}))
+    monkeypatch.setattr(data, "find_tokenizer", lambda _: WorldTokenizer(plain | {b"and": 257}))
     # "and", "a", the end of a file, "and".
     tokens = torch.tensor([257, 98, 0, 257])
-    assert count_target_bytes(Config(), tokens) == 8
+    assert count_target_bytes(LanguageConfig(), tokens) == 8
     even = torch.zeros(1, 4, 258)
-    found = measure(Config(), even, Targets(tokens[None], even))
+    found = measure(LanguageConfig(), even, Targets(tokens[None], even))
     assert found["bits_per_byte_of_first_tokens"] == pytest.approx(4 * math.log2(258) / 8)
 
 
@@ -58,7 +58,7 @@ def test_tokens_of_characters_in_parts_do_not_tell_their_bytes(
 
     monkeypatch.setattr(data, "find_tokenizer", lambda _: Merged())
     answers = prefer(0, 1, 1, 1, 0, 0)
-    found = measure(Config(), answers, Targets(FOLLOWING, answers))
+    found = measure(LanguageConfig(), answers, Targets(FOLLOWING, answers))
     assert found["bits_per_token_of_first_tokens"] == pytest.approx(
         math.log2(1 + math.exp(-1.0))
     )
@@ -68,7 +68,7 @@ def test_tokens_of_characters_in_parts_do_not_tell_their_bytes(
 
 def test_stimuli_bring_the_logits_of_the_model_along(tmp_path: Path) -> None:
     (text := tmp_path / "a.txt").write_bytes(b"one and two is three\n" * 200)
-    config = Config(
+    config = LanguageConfig(
         stack="mlgru",
         width=8,
         hidden=8,

@@ -17,7 +17,7 @@ from neuro.nn.net import record_activity
 from neuro.nn.ternary import SpikeCount
 from neuro.spikes import Events
 from tasks.language.config import (
-    Config,
+    LanguageConfig,
     matmulfree_370m,
     tiny,
     tiny_matmulfree,
@@ -111,7 +111,7 @@ def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None
         (replace(tiny_spiking(), stack="mlgru+hgrn+gla"), "has MLGRU, and no gla, hgrn"),
     ],
 )
-def test_other_models_stay_on_torch_and_say_why(config: Config, why: str) -> None:
+def test_other_models_stay_on_torch_and_say_why(config: LanguageConfig, why: str) -> None:
     with pytest.raises(RunError, match=why) as told:
         chip_part(config, torch.nn.Identity())
     assert "take a run of language:tiny_spiking" in str(told.value)

@@ -12,8 +12,7 @@ from neuro.graph import RMSNorm
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
 from neuro.seeds import seeded
 from tasks.language.config import (
-    MIXERS,
-    Config,
+    LanguageConfig,
     matmulfree_1b,
     matmulfree_3b,
     matmulfree_370m,
@@ -28,19 +27,20 @@ from tasks.language.config import (
 )
 from tasks.language.generate import generate
 from tasks.language.graph import make_graph
+from tasks.language.mixers import MIXERS
 from tasks.language.model import LanguageModel
 from tasks.language.packed import make_empty
 from tasks.language.task import build
 
-SMALL = Config(stack="+".join(MIXERS), width=16, hidden=24, heads=2)
+SMALL = LanguageConfig(stack="+".join(MIXERS), width=16, hidden=24, heads=2)
 
 
-def make(config: Config) -> LanguageModel:
+def make(config: LanguageConfig) -> LanguageModel:
     with seeded(0):
         return LanguageModel(config).eval()
 
 
-def count(config: Config) -> int:
+def count(config: LanguageConfig) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in build(config).parameters())
 
@@ -53,7 +53,9 @@ def count(config: Config) -> int:
         (matmulfree_3b(), 2.7e9, 2_702_357_504, 100e9),
     ],
 )
-def test_published_sizes(config: Config, published: float, exact: int, tokens: float) -> None:
+def test_published_sizes(
+    config: LanguageConfig, published: float, exact: int, tokens: float
+) -> None:
     assert config.steps * config.tokens * config.lanes == pytest.approx(tokens, rel=0.01)
     d, h, layers = config.width, config.hidden, len(config.layers)
     norms = 4 * d + d + d + h + 2 * d  # gains of ternary maps, of MLGRU and of the block
@@ -82,7 +84,7 @@ def list_eps(model: torch.nn.Module) -> list[float]:
 
 @pytest.mark.parametrize("linear", ["ternary", "spiking"])
 def test_all_norms_have_the_published_eps_or_another(linear: str) -> None:
-    small = Config(stack="mlgru*2", width=16, hidden=24, linear=linear)
+    small = LanguageConfig(stack="mlgru*2", width=16, hidden=24, linear=linear)
     for config, eps in ((small, 1e-6), (replace(small, eps=1e-3), 1e-3)):
         trained = LanguageModel(config)
         for model in (trained, pack_model(trained), make_empty(config)):
@@ -98,8 +100,8 @@ def test_a_stack_is_read_from_a_line() -> None:
     for wrong in ("", "lstm", "mlgru*0", "mlgru*", "mlgru++softmax", "mlgru*-1"):
         with pytest.raises(ValueError, match="is no mixer, nor one with a number"):
             parse_stack(wrong)
-    assert not Config(stack="mlgru+softmax").carries
-    assert Config(stack="mlgru+gdn").carries
+    assert not LanguageConfig(stack="mlgru+softmax").carries
+    assert LanguageConfig(stack="mlgru+gdn").carries
 
 
 @pytest.mark.parametrize("linear", ["float", "ternary", "spiking"])
@@ -141,12 +143,14 @@ def test_tokens_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match="tokens from 3 to 256, and its vocabulary has 256"):
         make(SMALL)(torch.tensor([[3], [256]]))
     with pytest.raises(ValueError, match="width 130 is no multiple of 4 heads"):
-        make(Config(stack="rwkv6", width=130))
+        make(LanguageConfig(stack="rwkv6", width=130))
 
 
 @pytest.mark.parametrize("linear", ["float", "ternary", "spiking"])
 def test_generated_text_is_what_the_whole_text_predicts(linear: str) -> None:
-    model = make(Config(stack="mlgru+hgrn2", width=16, hidden=24, heads=2, linear=linear))
+    model = make(
+        LanguageConfig(stack="mlgru+hgrn2", width=16, hidden=24, heads=2, linear=linear)
+    )
     made = generate(model, Bytes(), b"ab", temperature=0.0)
     text = b"ab" + b"".join(next(made) for _ in range(8))
     with torch.no_grad():
@@ -170,7 +174,7 @@ class Watched(torch.nn.Module):
 
 
 def test_a_long_prompt_is_read_in_parts_and_predicts_the_same() -> None:
-    model = make(Config(stack="mlgru+gla+softmax", width=16, hidden=24, heads=2))
+    model = make(LanguageConfig(stack="mlgru+gla+softmax", width=16, hidden=24, heads=2))
     prompt = bytes(range(1, 150))
     watched = Watched(model)
     made = generate(watched, Bytes(), prompt, temperature=0.0)
@@ -185,7 +189,7 @@ def test_a_long_prompt_is_read_in_parts_and_predicts_the_same() -> None:
     ("value", "told"), [(math.nan, "parameter head.weight"), (3e38, "layer head")]
 )
 def test_logits_that_are_not_finite_draw_nothing(value: float, told: str) -> None:
-    model = make(Config(stack="mlgru", width=16, hidden=24))
+    model = make(LanguageConfig(stack="mlgru", width=16, hidden=24))
     with torch.no_grad():
         model.head.weight.fill_(value)
     for temperature in (0.0, 1.0):
@@ -194,7 +198,7 @@ def test_logits_that_are_not_finite_draw_nothing(value: float, told: str) -> Non
 
 
 def test_the_state_of_a_recurrent_model_does_not_grow() -> None:
-    model = make(Config(stack="mlgru+hgrn2+rwkv6+gdn", width=16, hidden=24, heads=2))
+    model = make(LanguageConfig(stack="mlgru+hgrn2+rwkv6+gdn", width=16, hidden=24, heads=2))
     sizes = []
     with torch.no_grad():
         for length in (1, 40):
@@ -204,7 +208,7 @@ def test_the_state_of_a_recurrent_model_does_not_grow() -> None:
 
 
 def test_what_is_drawn_follows_from_the_seed_and_ends_with_the_text() -> None:
-    model = make(Config(stack="mlgru", width=16, hidden=24))
+    model = make(LanguageConfig(stack="mlgru", width=16, hidden=24))
     drawn = [
         [next(made) for made in [generate(model, Bytes(), b"a", seed=seed)] for _ in range(9)]
         for seed in (0, 0, 1)

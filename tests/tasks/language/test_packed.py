@@ -8,18 +8,18 @@ from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.io.store import StoreError, load_tensors, save_tensors
 from neuro.nn.ternary import pack_model
 from neuro.seeds import seeded
-from tasks.language.config import Config, matmulfree_370m
+from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.model import LanguageModel
 from tasks.language.packed import load_packed, make_empty, measure_size, save_packed
 from tasks.verbs.generate import Writer, generate_text, load_writer
 
-SMALL = Config(
+SMALL = LanguageConfig(
     stack="mlgru*2+softmax", width=132, hidden=70, heads=2, linear="spiking", ticks=3
 )
 TOKENS = torch.arange(14).view(7, 2)
 
 
-def make(config: Config) -> LanguageModel:
+def make(config: LanguageConfig) -> LanguageModel:
     with seeded(0):
         return LanguageModel(config).eval()
 
@@ -111,7 +111,9 @@ def test_a_model_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
 
 def test_a_float_model_has_nothing_to_pack(tmp_path: Path) -> None:
     config = replace(SMALL, linear="float")
-    begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=Config()))
+    begin_run(
+        Run(folder=tmp_path, task="language", name="tiny", seed=0, config=LanguageConfig())
+    )
     with pytest.raises(RunError, match="has weights in float32: only ternary and spiking"):
         load_writer(tmp_path, packed=True)
     with pytest.raises(RunError, match="--tokens must be >= 0, got -1"):

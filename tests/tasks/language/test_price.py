@@ -10,13 +10,13 @@ from lava_export.graded import lower_graded
 from neuro.energy import find_chip
 from neuro.nn.ternary import pack_model
 from tasks.language import cpu_speed
-from tasks.language.config import Config, matmulfree_370m
+from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.cpu_speed import Speed, make_random
 from tasks.language.model import LanguageModel
 from tasks.language.packed import measure_size
 from tasks.language.price import (
     CorePlan,
-    Synapses,
+    TernarySynapses,
     TokenStep,
     describe_token,
     map_by_blocks,
@@ -28,11 +28,11 @@ from tasks.language.price import (
 )
 
 CHIP = find_chip("loihi2")
-SMALL = Config(stack="mlgru*2", width=16, hidden=24, linear="spiking", vocabulary=11)
+SMALL = LanguageConfig(stack="mlgru*2", width=16, hidden=24, linear="spiking", vocabulary=11)
 ONE = TokenStep(
     synapses=(
-        Synapses(name="a", step=0, sources=10, targets=8, sending=0.5, nonzero=0.75),
-        Synapses(name="b", step=1, sources=8, targets=6, sending=0.5, nonzero=0.5),
+        TernarySynapses(name="a", step=0, sources=10, targets=8, sending=0.5, nonzero=0.75),
+        TernarySynapses(name="b", step=1, sources=8, targets=6, sending=0.5, nonzero=0.5),
     ),
     updates=(30, 600, 6),
     normed=(10, 8, 0),

@@ -17,8 +17,8 @@ from tasks.language.recall import (
     SET,
     TASKS,
     Draw,
+    RecallSizes,
     Sequences,
-    Sizes,
     count_choices,
     draw_mqar,
     draw_needles,
@@ -26,9 +26,9 @@ from tasks.language.recall import (
 )
 
 MANY = 6_000
-SMALL = Sizes(tokens=24, keys=6, values=5, pairs=4, needles=3, chains=2, hops=1)
+SMALL = RecallSizes(tokens=24, keys=6, values=5, pairs=4, needles=3, chains=2, hops=1)
 EVERY = st.builds(
-    Sizes,
+    RecallSizes,
     tokens=st.integers(60, 71),
     keys=st.integers(12, 20),
     values=st.integers(12, 20),
@@ -68,7 +68,7 @@ def list_answers(drawn: Sequences, sample: int) -> dict[int, int]:
 @given(EVERY, st.integers(0, 99))
 @settings(max_examples=40)
 def test_a_reader_of_the_sequence_finds_each_answer_and_no_other(
-    sizes: Sizes, seed: int
+    sizes: RecallSizes, seed: int
 ) -> None:
     numbers = {"MQAR": sizes.pairs, "needles": sizes.needles, "tracking": sizes.variables}
     for name, draw in TASKS.items():
@@ -91,7 +91,7 @@ def test_a_reader_of_the_sequence_finds_each_answer_and_no_other(
 
 @pytest.mark.parametrize("draw", TASKS.values(), ids=TASKS)
 def test_a_seed_draws_the_same_and_another_one_draws_others(draw: Draw) -> None:
-    one, same, other = (draw(np.random.default_rng(s), Sizes(), 4) for s in (1, 1, 2))
+    one, same, other = (draw(np.random.default_rng(s), RecallSizes(), 4) for s in (1, 1, 2))
     assert np.array_equal(one.x, same.x)
     assert np.array_equal(one.y, same.y)
     assert not np.array_equal(one.x, other.x)
@@ -107,7 +107,7 @@ def test_keys_and_values_are_all_drawn_alike_often() -> None:
 
 
 def test_queries_of_mqar_come_soon_as_often_as_the_power_law_says() -> None:
-    sizes = Sizes(tokens=14, keys=4, values=4, pairs=2, needles=1, chains=1, hops=0)
+    sizes = RecallSizes(tokens=14, keys=4, values=4, pairs=2, needles=1, chains=1, hops=0)
     x = draw_mqar(np.random.default_rng(0), sizes, MANY).x
     assert not x[5::2].any()  # only every second token is a query
     taken = [tuple(np.flatnonzero(column)) for column in x[4::2].T]
@@ -123,7 +123,7 @@ def test_queries_of_mqar_come_soon_as_often_as_the_power_law_says() -> None:
 
 
 def test_needles_stand_in_each_of_their_places_alike_often() -> None:
-    sizes = Sizes(tokens=13, keys=3, values=3, pairs=1, needles=2, chains=1, hops=0)
+    sizes = RecallSizes(tokens=13, keys=3, values=3, pairs=1, needles=2, chains=1, hops=0)
     drawn = draw_needles(np.random.default_rng(0), sizes, MANY)
     places = Counter(tuple(np.flatnonzero(column)) for column in (drawn.x == NEEDLE).T)
     # 13 tokens: 4 of questions, 6 of needles, 3 of noise, so 2 of 5 places.
@@ -135,7 +135,7 @@ def test_needles_stand_in_each_of_their_places_alike_often() -> None:
 
 
 def test_noise_around_needles_shows_their_keys_before_other_values() -> None:
-    sizes = Sizes(tokens=60, keys=8, values=8, pairs=1, needles=3, chains=1, hops=0)
+    sizes = RecallSizes(tokens=60, keys=8, values=8, pairs=1, needles=3, chains=1, hops=0)
     drawn = draw_needles(np.random.default_rng(0), sizes, 50)
     misled = 0
     for sample in range(50):
@@ -148,7 +148,7 @@ def test_noise_around_needles_shows_their_keys_before_other_values() -> None:
 
 
 def test_statements_of_chains_are_mixed_in_every_order_alike_often() -> None:
-    sizes = Sizes(tokens=20, keys=4, values=2, pairs=1, needles=1, chains=2, hops=1)
+    sizes = RecallSizes(tokens=20, keys=4, values=2, pairs=1, needles=1, chains=2, hops=1)
     x = draw_tracking(np.random.default_rng(0), sizes, MANY).x
     targets, sources = x[1:12:3], x[2:12:3]
     assert (x[0:12:3] == SET).all()
@@ -160,9 +160,9 @@ def test_statements_of_chains_are_mixed_in_every_order_alike_often() -> None:
 
 
 def test_what_does_not_fit_is_refused_all_at_once() -> None:
-    assert Sizes(tokens=60, keys=12, values=15, pairs=12).vocabulary == 4 + 12 + 15
+    assert RecallSizes(tokens=60, keys=12, values=15, pairs=12).vocabulary == 4 + 12 + 15
     with pytest.raises(ValueError) as told:  # noqa: PT011
-        Sizes(tokens=47, keys=11, values=3, pairs=12, needles=0, chains=4, hops=2)
+        RecallSizes(tokens=47, keys=11, values=3, pairs=12, needles=0, chains=4, hops=2)
     assert str(told.value) == (
         "Sizes: needles must be >= 1, got 0; pairs need 48 tokens, there are 47; "
         "chains and hops need 60 tokens, there are 47; pairs need 12 keys, there are 11; "

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from neuro.seeds import seeded
+from neuro.training.plan import scale_lr
 from tasks.cli import main
 from tasks.language.config import (
-    Config,
+    LanguageConfig,
     matmulfree_1b,
     matmulfree_370m,
     tiny,
@@ -17,12 +18,12 @@ from tasks.language.config import (
 from tasks.language.recipes import make_plan
 from tasks.language.task import build
 
-SMALL = Config(
+SMALL = LanguageConfig(
     stack="rwkv6*2", block="rwkv", recipe="rwkv", width=16, hidden=24, heads=2, decay=0.1
 )
 
 
-def group_by_name(config: Config) -> dict[str, tuple[float, float]]:
+def group_by_name(config: LanguageConfig) -> dict[str, tuple[float, float]]:
     """Return (learning rate, weight decay) of each parameter."""
     model = build(config)
     optimizer = make_plan(config).build_optimizer(model)
@@ -68,7 +69,7 @@ def test_matmulfree_halves_its_learning_rate_midway() -> None:
         optimizer.step()
         schedule.step()
     half = [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
-    expected = [f * plain.lr_at(k / 8) for k, f in enumerate(half)]
+    expected = [f * scale_lr(plain.lr, plain.warm, k / 8) for k, f in enumerate(half)]
     assert rates == pytest.approx(expected, abs=1e-12)
     assert {c().recipe for c in (matmulfree_370m, matmulfree_1b)} == {"matmulfree"}
 

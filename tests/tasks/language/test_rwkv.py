@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from neuro.seeds import seeded
-from tasks.language.rwkv import RWKV, Sizes, generate, initialise, load_rwkv, make_rwkv
+from tasks.language.rwkv import RWKV, RWKVSizes, generate, initialise, load_rwkv, make_rwkv
 
 WORDS, PROMPT = 40, [3, 17, 5, 39, 0, 8, 8]
 
 
-def sizes(version: Any) -> Sizes:
-    return Sizes(
+def sizes(version: Any) -> RWKVSizes:
+    return RWKVSizes(
         version=version, vocabulary=WORDS, width=32, layers=2, hidden=64, head_width=16
     )
 
@@ -100,12 +100,18 @@ def test_a_model_to_train_begins_with_nothing_added_to_the_stream(version: int) 
 @pytest.mark.parametrize(
     ("of", "parameters"),
     [
-        (Sizes(version=5, vocabulary=65536, width=2048, layers=24, hidden=7168), 1_577_754_624),
-        (Sizes(version=6, vocabulary=65536, width=2048, layers=24, hidden=7168), 1_599_873_024),
+        (
+            RWKVSizes(version=5, vocabulary=65536, width=2048, layers=24, hidden=7168),
+            1_577_754_624,
+        ),
+        (
+            RWKVSizes(version=6, vocabulary=65536, width=2048, layers=24, hidden=7168),
+            1_599_873_024,
+        ),
     ],
 )
 def test_published_sizes_have_the_published_numbers_of_parameters(
-    of: Sizes, parameters: int
+    of: RWKVSizes, parameters: int
 ) -> None:
     with torch.device("meta"):
         model = RWKV(of)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.bench.harness import Measured, Timing, measure
+from tasks.bench.harness import Measurement, RunTiming, measure
 from tasks.peers import cost
 from tasks.peers.engine import EXACT, NEST, of_delta
 from tasks.peers.subjects_neuro import exact
@@ -40,7 +40,9 @@ def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_fi
 ) -> None:
     kept = []
 
-    def measured(*subject: Any, environments: dict[str, dict[str, str]]) -> dict[str, Measured]:
+    def measured(
+        *subject: Any, environments: dict[str, dict[str, str]]
+    ) -> dict[str, Measurement]:
         """Measure; then note the files of what is compiled, and when they were written."""
         found = measure(*subject, environments=environments)
         (environment,) = environments.values()
@@ -73,8 +75,8 @@ def test_rows_of_memory_tell_bytes_and_the_peak_of_both() -> None:
 def test_the_row_of_memory_sets_the_peak_of_one_beside_that_of_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def measured(subjects: Any, repeats: int) -> dict[str, Measured]:  # noqa: ARG001
-        ran = {name: Measured(runs=(Timing(1.0, 1.0, 480, 40),)) for name in subjects}
+    def measured(subjects: Any, repeats: int) -> dict[str, Measurement]:  # noqa: ARG001
+        ran = {name: Measurement(runs=(RunTiming(1.0, 1.0, 480, 40),)) for name in subjects}
         peaks = {EXACT: 200_000_000, NEST: 500_000_000}
         return {**ran, **{k: replace(ran[k], peak=peak) for k, peak in peaks.items()}}
 

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from tasks.peers import mixers
-from tasks.peers.mixers import CASES, CORES, INDEXED, LOOP, Text, run_indexed_scan
+from tasks.peers.mixers import CASES, CORES, INDEXED, LOOP, CoreSizes, run_indexed_scan
 
 
 @pytest.mark.parametrize("core", ["scan", "GLA", "delta rule"])
 def test_both_sides_return_the_same_numbers(core: str) -> None:
     fast, slow = CORES[core]
-    given = Text(core=core, tokens=40, batch=2, heads=2, channels=8).arguments()
+    given = CoreSizes(core=core, tokens=40, batch=2, heads=2, channels=8).arguments()
     for ours, theirs in zip(fast(*given), slow(*given), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_the_loop_that_one_writes_first_is_a_scan() -> None:
-    given = Text(core="scan", tokens=40, batch=2, heads=2, channels=8).arguments()
+    given = CoreSizes(core="scan", tokens=40, batch=2, heads=2, channels=8).arguments()
     for ours, theirs in zip(CORES["scan"][1](*given), run_indexed_scan(*given), strict=True):
         torch.testing.assert_close(ours, theirs)
 

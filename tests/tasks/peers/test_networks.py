@@ -10,7 +10,7 @@ from neuro.statistics import statistics
 from neuro.units import Seconds, Ticks
 from tasks.peers.networks import (
     REGIMES,
-    Network,
+    PeerNetwork,
     brette4,
     brunel,
     cuba,
@@ -30,7 +30,7 @@ def sparse(graph: Graph, name: str) -> Sparse:
     return node
 
 
-def cells(network: Network) -> LIF:
+def cells(network: PeerNetwork) -> LIF:
     node = network.graph.nodes["cells"]
     assert isinstance(node, LIF)
     return node
@@ -72,7 +72,7 @@ def test_cuba_has_the_numbers_of_brette_2007() -> None:
     ids=["delta", "brette4"],
 )
 def test_networks_of_voltage_jumps_have_their_numbers(
-    network: Network,
+    network: PeerNetwork,
     weights: set[float],
     numbers: tuple[float, ...],
     drive: float,

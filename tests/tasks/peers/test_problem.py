@@ -6,10 +6,10 @@ import pytest
 from neuro.graph import Edge, Graph, Input, Sparse
 from neuro.neurons import LI, LIF
 from neuro.units import Seconds, Ticks
-from tasks.peers.problem import CELLS, Problem, beside_silent, iterate_projections
+from tasks.peers.problem import CELLS, BenchProblem, beside_silent, iterate_projections
 
 
-def two_cells() -> Problem:
+def two_cells() -> BenchProblem:
     """Return two cells with a drive; the first excites the second through a current."""
     synapses = Sparse(
         indptr=np.array([0, 1, 1]),
@@ -40,7 +40,7 @@ def two_cells() -> Problem:
         ),
         dt=Seconds(1e-3),
     )
-    return Problem(
+    return BenchProblem(
         graph=graph, membranes={CELLS: np.zeros(2)}, inputs={}, duration=Seconds(0.1)
     )
 

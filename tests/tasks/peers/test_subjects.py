@@ -11,18 +11,18 @@ from one_process import measure_together, run_one
 
 from neuro.events import Exact, simulate
 from neuro.graph import Sparse
-from tasks.bench.harness import Build, Measured
+from tasks.bench.harness import Build, Measurement
 from tasks.peers import subjects_brian, subjects_neuro, subjects_torch
 from tasks.peers.engine import CLASSIFIERS, EXACT, NEST, NEST_GRID, SIMULATORS
 from tasks.peers.networks import start
-from tasks.peers.problem import CELLS, Problem, beside_silent, iterate_projections
-from tasks.peers.subjects_torch import Stimulus
+from tasks.peers.problem import CELLS, BenchProblem, beside_silent, iterate_projections
+from tasks.peers.subjects_torch import TorchStimulus
 
 UNOPTIMISED = ("-w", "-O0", "-std=c++11")  # the compiler then takes a third of the time
-STIMULUS = Stimulus(batch=3, ticks=40, layers=(200, 100, 10))
+STIMULUS = TorchStimulus(batch=3, ticks=40, layers=(200, 100, 10))
 
 
-def ran(found: dict[str, Measured], name: str) -> int:
+def ran(found: dict[str, Measurement], name: str) -> int:
     """Return what a subject counted; skip where its package is missing."""
     problem = found[name].problem
     if "is not installed" in problem:
@@ -34,7 +34,7 @@ def ran(found: dict[str, Measured], name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def spikes() -> dict[str, Measured]:
+def spikes() -> dict[str, Measurement]:
     """Return what simulators did, by network and name; C++ takes long to build, so it has one.
 
     Ours run here; NEST has a process of its own, and so has each target of Brian2.
@@ -72,14 +72,14 @@ def spikes() -> dict[str, Measured]:
     ],
 )
 def test_simulators_find_as_many_spikes(
-    spikes: dict[str, Measured], network: str, name: str, within: float
+    spikes: dict[str, Measurement], network: str, name: str, within: float
 ) -> None:
     ours = ran(spikes, f"{network} {EXACT}")
     assert ours > 150
     assert ran(spikes, f"{network} {name}") == pytest.approx(ours, rel=within, abs=0)
 
 
-def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measured]) -> None:
+def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measurement]) -> None:
     problem = bench_problems.cuba()
     first = {
         name: train._replace(shape=(1, *train.shape[1:]))
@@ -94,12 +94,12 @@ def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measur
 
 
 @pytest.fixture(scope="module")
-def outputs() -> dict[str, Measured]:
+def outputs() -> dict[str, Measurement]:
     return measure_together({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()})
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_classifiers_find_the_same_spikes(outputs: dict[str, Measured], name: str) -> None:
+def test_classifiers_find_the_same_spikes(outputs: dict[str, Measurement], name: str) -> None:
     ours = ran(outputs, "neuro grid")
     assert ours > 20
     # In float32 the sum of inputs depends on its order: a spike may flip.
@@ -116,7 +116,7 @@ def test_synaptic_events_are_those_of_all_inputs_and_hidden_spikes() -> None:
 
 @pytest.mark.parametrize("make", [bench_problems.cuba, bench_problems.kicked])
 def test_the_bound_adds_what_the_network_delivers_in_its_order(
-    make: Callable[[], Problem],
+    make: Callable[[], BenchProblem],
 ) -> None:
     problem = make()
     times = subjects_neuro.spikes_of(problem)

@@ -6,7 +6,7 @@ import pytest
 from one_process import measure_together
 
 from tasks.bench import memory
-from tasks.bench.harness import Measured
+from tasks.bench.harness import Measurement
 from tasks.peers import subjects_tick
 from tasks.peers.training import (
     ALL,
@@ -25,7 +25,7 @@ CAPTURED = {"torch.compile by ticks": partial(subjects_tick.compiled, backend="a
 
 
 @pytest.fixture(scope="module")
-def ran() -> dict[str, Measured]:
+def ran() -> dict[str, Measurement]:
     """Return a step of everyone by name; by place and name, ours beside that in chunks."""
     makes = {**ALL, **CAPTURED}
     chunked = {
@@ -37,7 +37,7 @@ def ran() -> dict[str, Measured]:
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_libraries_count_as_many_output_spikes(ran: dict[str, Measured], name: str) -> None:
+def test_libraries_count_as_many_output_spikes(ran: dict[str, Measurement], name: str) -> None:
     if "is not installed" in ran[name].problem:
         pytest.skip(ran[name].problem)
     (ours,), (theirs,) = ran[NEURO].runs, ran[name].runs
@@ -45,7 +45,7 @@ def test_libraries_count_as_many_output_spikes(ran: dict[str, Measured], name: s
     assert (ours.counted == theirs.counted) == (name not in ALONE)
 
 
-def test_the_floor_has_no_neurons(ran: dict[str, Measured]) -> None:
+def test_the_floor_has_no_neurons(ran: dict[str, Measurement]) -> None:
     assert ran[FLOOR].problem == ""
 
 
@@ -64,7 +64,7 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
 
 @pytest.mark.parametrize(("which", "ticks", "target"), [(0, 8, 0.5), (1, 32, 0.9)])
 def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
-    ran: dict[str, Measured], which: int, ticks: int, target: float
+    ran: dict[str, Measurement], which: int, ticks: int, target: float
 ) -> None:
     case = checkpointed(True)[which]
     assert case.conditions["ticks"] == ticks
@@ -78,7 +78,7 @@ def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
     assert all(one.runs[0].counted > 0 for one in found)
 
 
-def test_memory_of_a_step_is_known_where_the_system_tells(ran: dict[str, Measured]) -> None:
+def test_memory_of_a_step_is_known_where_the_system_tells(ran: dict[str, Measurement]) -> None:
     known = ran[NEURO].grown is not None
     assert known == memory.OWN.exists()
     assert not known or 0 < ran[NEURO].grown < 100e6  # type: ignore[operator]

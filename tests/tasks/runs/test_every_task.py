@@ -5,7 +5,7 @@ import torch
 
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
+from tasks.image_classification.mnist import MnistConfig, batches, demo, digits, tiny
 from tasks.runs.find import NAMES, find_config, find_task, split_name
 from tasks.runs.names import CONFIGURATIONS, UnknownName
 from tasks.verbs import task_template
@@ -119,7 +119,7 @@ def test_the_splits_of_the_demo_share_no_digit() -> None:
 
 
 def test_spikes_of_the_test_split_are_binary_and_in_order() -> None:
-    config: Config = tiny()
+    config: MnistConfig = tiny()
     x, labels = next(batches(config, "test", 0))
     assert x.shape == (4, 100, 1, 28, 28)
     assert set(x.unique().tolist()) == {0.0, 1.0}

@@ -25,7 +25,7 @@ from tasks.driving import data as windows
 from tasks.image_classification import cifar10, mnist
 from tasks.image_generation import images
 from tasks.language import data as texts
-from tasks.language.config import Config, tiny_matmulfree
+from tasks.language.config import LanguageConfig, tiny_matmulfree
 from tasks.language.task import build
 from tasks.runs.find import find_task, make_run
 from tasks.runs.names import CONFIGURATIONS
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def run(tmp_path: Path) -> TaskRun:
     (tmp_path / "a.txt").write_bytes(b"".join(b"%d and %d.\n" % (k, k % 5) for k in range(900)))
-    config = Config(
+    config = LanguageConfig(
         stack="softmax*2+mlgru",
         width=16,
         hidden=24,

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from drivers.nuscenes.rig import Camera
-from drivers.nuscenes.world.instant import Ego, Instant
+from drivers.nuscenes.world.instant import Ego, WorldInstant
 from drivers.nuscenes.world.render import kernels
 from drivers.nuscenes.world.render.faces import Faces, join_faces, light_faces
 from drivers.nuscenes.world.render.figures import draw_boxes, draw_lights
@@ -19,7 +19,7 @@ SIGHT = 150.0  # [m]; what is farther away is not drawn
 
 
 def render_cameras(
-    scenery: Scenery, rig: Sequence[Camera], instant: Instant
+    scenery: Scenery, rig: Sequence[Camera], instant: WorldInstant
 ) -> UInt8[np.ndarray, "N H W 3"]:
     """Return what the cameras of a rig see, RGB; all have images of one size.
 
@@ -30,7 +30,7 @@ def render_cameras(
     return np.stack([render_image(scenery, faces, c, instant.ego) for c in rig])
 
 
-def draw_instant(scenery: Scenery, instant: Instant) -> Faces:
+def draw_instant(scenery: Scenery, instant: WorldInstant) -> Faces:
     """Return all faces around the ego, in their light and in the global frame."""
     style, eye = scenery.style, np.array([instant.ego.x, instant.ego.y])
     moving = join_faces(
@@ -64,13 +64,13 @@ def render_depth(
 
 def _paint(
     scenery: Scenery, faces: Faces, camera: Camera, ego: Ego, samples: int
-) -> kernels.Picture:
+) -> kernels.Painting:
     k = camera.intrinsic
     lens = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]) * samples
     to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ camera.to_ego
-    view = kernels.View(to_global[:3, 3].copy(), to_global[:3, :3].copy(), lens)
+    view = kernels.CameraView(to_global[:3, 3].copy(), to_global[:3, :3].copy(), lens)
     size = camera.height * samples, camera.width * samples
-    picture = kernels.Picture(np.empty((*size, 3)), np.empty(size))
+    picture = kernels.Painting(np.empty((*size, 3)), np.empty(size))
     sky = np.stack([scenery.style.zenith, scenery.style.horizon])
     ground = scenery.ground
     kernels.paint_ground(

@@ -21,7 +21,7 @@ SKY, GROUND = -2, -1  # faces count from 0
 Vector = tuple[float, float, float]
 
 
-class View(NamedTuple):
+class CameraView(NamedTuple):
     """From where. eye: [m]. turn: the axes of the camera, in columns. lens: fx, fy, cx, cy."""
 
     eye: np.ndarray
@@ -53,7 +53,7 @@ class Solids(NamedTuple):
     cells: np.ndarray
 
 
-class Picture(NamedTuple):
+class Painting(NamedTuple):
     """What is painted: RGB and depth of each sample."""
 
     colour: np.ndarray
@@ -157,7 +157,7 @@ def find_extent(
 
 
 @bare
-def paint_ground(view: View, ground: Texture, picture: Picture) -> None:
+def paint_ground(view: CameraView, ground: Texture, picture: Painting) -> None:
     """Paint sky and ground into an empty picture; beyond the texture all is a dark horizon."""
     fx, fy, cx, cy = view.lens
     eye, turn, sky = view.eye, view.turn, ground.sky
@@ -203,7 +203,7 @@ def sample_ground(ground: Texture, x: float, y: float, patch: float, out: np.nda
 
 
 @bare
-def paint_faces(view: View, solids: Solids, picture: Picture) -> None:
+def paint_faces(view: CameraView, solids: Solids, picture: Painting) -> None:
     """Paint the faces over a picture where they are nearer than what it shows."""
     eye, turn = view.eye, view.turn
     for p in range(solids.corner.shape[0]):
@@ -225,7 +225,7 @@ def paint_face(
     shape: tuple[Vector, Vector, Vector],
     p: int,
     solids: Solids,
-    picture: Picture,
+    picture: Painting,
 ) -> None:
     """Paint face p; shape: its corner, u and v in the frame of the camera."""
     fx, fy, cx, cy = lens
@@ -300,7 +300,7 @@ def cast_rays(
 
 
 @kernel
-def develop(picture: Picture, haze: np.ndarray, reach: float, image: np.ndarray) -> None:
+def develop(picture: Painting, haze: np.ndarray, reach: float, image: np.ndarray) -> None:
     """Average the samples of each pixel into an image of bytes, seen through haze.
 
     haze: its colour; reach: depth [m] at which it takes 1 - 1/e of the colour of things.

@@ -20,7 +20,7 @@ AHEAD = 12  # keyframes that a predictor is asked for: 6 s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class SeenBox:
     """A box of a keyframe. points: of the lidar. visible: fraction seen by the cameras."""
 
     box: Box
@@ -40,7 +40,7 @@ class Annotated:
 def annotate(
     scene: str,
     samples: Sequence[str],
-    keyframes: Sequence[Sequence[Seen]],
+    keyframes: Sequence[Sequence[SeenBox]],
     offset: Float64[np.ndarray, "2"],
 ) -> Annotated:
     """Return the records of the boxes of a scene, linked over its keyframes.
@@ -48,7 +48,7 @@ def annotate(
     scene: its name. samples: token of each keyframe. keyframes: the boxes of each. offset: from
     the frame of the boxes to that of the map [m].
     """
-    tracks: dict[str, dict[int, Seen]] = {}
+    tracks: dict[str, dict[int, SeenBox]] = {}
     for k, boxes in enumerate(keyframes):
         for seen in boxes:
             tracks.setdefault(seen.box.instance, {})[k] = seen
@@ -81,7 +81,7 @@ def annotate(
     return Annotated(instances=instances, annotations=annotations, questions=questions)
 
 
-def _describe_box(seen: Seen, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
+def _describe_box(seen: SeenBox, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
     box = seen.box
     attribute = box.attribute or find_attribute(box)
     return {
@@ -110,7 +110,7 @@ def find_attribute(box: Box) -> str:
     return ""
 
 
-def _find_questions(track: Mapping[int, Seen]) -> list[int]:
+def _find_questions(track: Mapping[int, SeenBox]) -> list[int]:
     """Return the keyframes with a second before and six after in which a vehicle moves."""
     found = []
     for k, seen in track.items():

@@ -11,13 +11,13 @@ from pyquaternion import Quaternion
 
 from drivers.nuscenes import schema
 from drivers.nuscenes.rig import Camera
-from drivers.nuscenes.world.instant import Scene
+from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.rig import LIDAR, lidar_to_ego, make_rig
 from drivers.nuscenes.world.write.expansion import describe_maps
 from drivers.nuscenes.world.write.files import write_json, write_mask
 from drivers.nuscenes.world.write.names import MAP_FILES, Version, make_token, name_scenes
 from drivers.nuscenes.world.write.place import Place, lay_out
-from drivers.nuscenes.world.write.recording import Recording, Take, record_scene
+from drivers.nuscenes.world.write.recording import SceneRecords, Take, record_scene
 
 TEXEL = 0.1  # [m], of the images of maps, as the devkit takes for granted
 VEHICLE = "n015"
@@ -26,7 +26,7 @@ LOCATIONS = tuple(MAP_FILES)
 
 def write_nuscenes(
     root: Path,
-    scenes: Sequence[Scene],
+    scenes: Sequence[WorldScene],
     *,
     version: Version = "v1.0-trainval",
     rig: Sequence[Camera] | None = None,
@@ -46,7 +46,7 @@ def write_nuscenes(
     takes, maps = _place_scenes(scenes, version)
     for location, (places, size) in maps.items():
         _write_map(root, location, places, size)
-    recordings: list[Recording] = Parallel(n_jobs=workers)(
+    recordings: list[SceneRecords] = Parallel(n_jobs=workers)(
         delayed(record_scene)(take, rig, root) for take in takes
     )
     tables = _collect(recordings, rig, list(maps))
@@ -60,7 +60,7 @@ def write_nuscenes(
 
 
 def _place_scenes(
-    scenes: Sequence[Scene], version: Version
+    scenes: Sequence[WorldScene], version: Version
 ) -> tuple[list[Take], Mapping[str, tuple[list[Place], tuple[float, float]]]]:
     """Return the scenes with names and places, and the maps of the locations in use."""
     names = name_scenes(len(scenes), version)
@@ -110,7 +110,7 @@ def _write_map(
 
 
 def _collect(
-    recordings: Sequence[Recording], rig: Sequence[Camera], locations: Sequence[str]
+    recordings: Sequence[SceneRecords], rig: Sequence[Camera], locations: Sequence[str]
 ) -> Mapping[str, Iterable[schema.Record]]:
     """Return the records of all thirteen tables."""
     return {

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt16
 
 from drivers.nuscenes.rig import Camera
-from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene as SceneRow
-from drivers.nuscenes.world.instant import Ego, Instant, Scene
+from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene
+from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.render import (
     Scan,
     draw_instant,
@@ -25,7 +25,7 @@ from drivers.nuscenes.world.write import files
 from drivers.nuscenes.world.write.annotations import (
     RANGE,
     Annotated,
-    Seen,
+    SeenBox,
     annotate,
 )
 from drivers.nuscenes.world.write.can_bus import describe_drive
@@ -47,7 +47,7 @@ class Take:
     scene to that of the map [m]. seed: of the light, and of what stands beside the roads.
     """
 
-    scene: Scene
+    scene: WorldScene
     name: str
     version: Version
     log: str
@@ -62,10 +62,10 @@ class Take:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Recording:
+class SceneRecords:
     """The records that a scene adds to the tables; labels: to lidarseg and to panoptic."""
 
-    scene: SceneRow
+    scene: Scene
     samples: Sequence[Sample]
     data: Sequence[SampleData]
     poses: Sequence[EgoPose]
@@ -73,7 +73,7 @@ class Recording:
     labels: dict[str, list[dict[str, str]]]
 
 
-def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
+def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
     """Write the files of a scene into a data set; return its records.
 
     Raises:
@@ -115,8 +115,8 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
     for name, content in describe_drive(egos, take.start, take.offset).items():
         files.write_json(root / "can_bus" / f"{take.name}_{name}.json", content)
     token = make_token("scene", take.name)
-    return Recording(
-        scene=SceneRow(
+    return SceneRecords(
+        scene=Scene(
             token=token,
             name=take.name,
             description=take.scene.description,
@@ -142,12 +142,14 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
     )
 
 
-def _look(instant: Instant, scan: Scan, visible: Float64[np.ndarray, " K"]) -> list[Seen]:
+def _look(
+    instant: WorldInstant, scan: Scan, visible: Float64[np.ndarray, " K"]
+) -> list[SeenBox]:
     """Return the boxes within RANGE of the ego, with how much of each was seen."""
     ego = instant.ego
     points = np.bincount(scan.owner[scan.owner >= 0], minlength=len(instant.boxes))
     return [
-        Seen(box=box, points=int(points[k]), visible=float(visible[k]))
+        SeenBox(box=box, points=int(points[k]), visible=float(visible[k]))
         for k, box in enumerate(instant.boxes)
         if hypot(box.x - ego.x, box.y - ego.y) < RANGE
     ]

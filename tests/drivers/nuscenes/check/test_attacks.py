@@ -15,10 +15,10 @@ from nuscenes_files import LOCATION, make_map, write_map
 from drivers.nuscenes.check import challenges, check_nuscenes
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.tables import open_tables
-from drivers.nuscenes.windows import Grid, ImageSize, WindowSettings, open_windows
+from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings, open_windows
 
 SETTINGS = WindowSettings(
-    grid=Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
+    grid=GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
     image=ImageSize(height=64, width=160, scale=1.0, crop=26),
     past=1,
     future=2,

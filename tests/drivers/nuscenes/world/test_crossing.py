@@ -8,7 +8,7 @@ from small_world import WIDTH, Car, make_small_world
 
 from drivers.nuscenes.world.crossing import step_people
 from drivers.nuscenes.world.signals import Signal
-from drivers.nuscenes.world.state import State, World
+from drivers.nuscenes.world.state import World, WorldState
 
 FAR = Car(0, 20.0)
 NOBODY = np.zeros((0, 7))
@@ -20,12 +20,12 @@ def place(x: float, y: float = 0.0, speed: float = 0.0, yaw: float = 0.0) -> np.
     return np.array([[x, y, yaw, 2.0, 1.0, speed, 0.0]])
 
 
-def stand(at: float, facing: int = 1) -> tuple[World, State]:
+def stand(at: float, facing: int = 1) -> tuple[World, WorldState]:
     """Return a world with one person so far along the walk [m], of 1.5 m/s."""
     return make_small_world([FAR], strolled=[at], facing=facing)
 
 
-def walks(world: World, state: State, vehicles: np.ndarray) -> bool:
+def walks(world: World, state: WorldState, vehicles: np.ndarray) -> bool:
     """Say whether the person goes on, by what is said and by what is done."""
     after = step_people(world, state, vehicles)
     gone = float((after.strolled - state.strolled)[0] * state.facing[0])

@@ -8,7 +8,7 @@ from shapely.geometry import LineString, Point
 from small_world import LEFT, RIGHT, WIDTH, Car, make_small_world
 
 from drivers.nuscenes.world.drive import (
-    Course,
+    PlannedDrive,
     drive,
     navigate,
     plan_by_rules,
@@ -20,16 +20,16 @@ from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.simulate import stack_boxes
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 
 
 @pytest.fixture(scope="module")
-def course() -> Course:
+def course() -> PlannedDrive:
     return start([0, 1], 50.0)
 
 
-def test_a_course_leads_along_its_route_to_its_goal(course: Course) -> None:
+def test_a_course_leads_along_its_route_to_its_goal(course: PlannedDrive) -> None:
     ego, lanes = course.state.ego, course.world.roads.map.lanes
     assert course.line.length == pytest.approx(50, abs=4)
     assert course.line.distance(Point(ego.x, ego.y)) < 1
@@ -44,7 +44,9 @@ def test_a_course_leads_along_its_route_to_its_goal(course: Course) -> None:
     assert course.has_arrived(there)
 
 
-def test_the_rules_drive_it_without_a_touch_and_are_followed_closely(course: Course) -> None:
+def test_the_rules_drive_it_without_a_touch_and_are_followed_closely(
+    course: PlannedDrive,
+) -> None:
     state = course.state
     for _ in range(4):
         path = plan_by_rules(course.world, state)
@@ -66,7 +68,7 @@ def test_a_plan_of_the_rules_is_where_the_rules_go_on_a_free_road() -> None:
     assert plan_by_rules(world, state).shape == (6, 3)
 
 
-def put_between(aside: float, *others: Car) -> tuple[World, State]:
+def put_between(aside: float, *others: Car) -> tuple[World, WorldState]:
     """Return an ego at 6 m/s so far to the left of the middle of the right lane."""
     world, state = make_small_world([Car(RIGHT, 30.0, 6.0), *others])
     ego = replace(state.ego, y=aside)
@@ -127,7 +129,7 @@ def test_the_rules_move_over_before_a_junction_to_the_lane_that_leads_on() -> No
     assert plan_by_rules(world, replace(state, route=route))[-1, 1] < 0.3
 
 
-def test_who_has_passed_the_end_of_a_lane_is_on_the_next(course: Course) -> None:
+def test_who_has_passed_the_end_of_a_lane_is_on_the_next(course: PlannedDrive) -> None:
     world, state = course.world, course.state
     lane, after = state.route[EGO, :2].tolist()
     x, y, yaw = world.table.pose(lane, world.table.length[lane]).tolist()
@@ -196,7 +198,7 @@ def test_a_course_of_no_length_is_refused(distance: float) -> None:
 def test_arriving_needs_the_end_of_the_line_not_its_height() -> None:
     world, state = make_small_world([Car(RIGHT, 30.0)])
     line = LineString([(0, 0), (31, 0)])
-    course = Course(
+    course = PlannedDrive(
         world=world, state=state, route=frozenset({"right"}), line=line, seconds=3.0
     )
     assert course.has_arrived(state)
@@ -204,7 +206,7 @@ def test_arriving_needs_the_end_of_the_line_not_its_height() -> None:
     assert not course.has_arrived(replace(state, ego=replace(state.ego, y=9.0)))
 
 
-def test_on_bends_a_pose_is_found_where_it_was_put(course: Course) -> None:
+def test_on_bends_a_pose_is_found_where_it_was_put(course: PlannedDrive) -> None:
     table = course.world.table
     for lane in range(0, len(table.tokens), 5):
         x, y, yaw = table.pose(lane, 7.3).tolist()

@@ -8,7 +8,7 @@ from small_world import Car, make_small_world
 
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE
 from drivers.nuscenes.world.right_of_way import admit
-from drivers.nuscenes.world.state import State, World
+from drivers.nuscenes.world.state import World, WorldState
 
 INTO, AHEAD, ASIDE, ACROSS, OUT, OTHER = range(6)  # lanes; ACROSS meets AHEAD
 TO_OUT, TO_OTHER = (INTO, AHEAD, OUT), (INTO, ASIDE, OTHER)
@@ -92,7 +92,7 @@ def test_drivers_ask_at_a_distance_that_grows_with_their_speed(
         assert found.admitted[1] == asks
 
 
-def approach(speed: float) -> tuple[World, State]:
+def approach(speed: float) -> tuple[World, WorldState]:
     """Return an ego 1.5 m before the line, and a car on a way that crosses its own."""
     world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, 5.0)])
     left = 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2

@@ -9,7 +9,7 @@ from shapely import unary_union
 from shapely.geometry import LineString, Point
 
 from drivers.nuscenes.world.network import make_network
-from drivers.nuscenes.world.roads import SIZE, Roads, join_maps, make_roads
+from drivers.nuscenes.world.roads import Roads, make_roads
 
 SEEDS = range(6)
 place = cache(make_roads)
@@ -143,25 +143,6 @@ def test_places_differ_in_heading_lanes_and_topology() -> None:
     assert np.histogram(np.mod(first, np.pi), 6, (0, np.pi))[0].min() > 0
     turns = [np.abs(np.diff(r.line[:, 2])).max() / 0.5 for n in networks for r in n.roads]
     assert 1 / 60 < np.median(turns) < max(turns) < 1 / 15  # radii [m]
-
-
-def test_maps_of_places_side_by_side_join() -> None:
-    places = [make_roads(0), make_roads(1, origin=(SIZE, 0.0))]
-    joined = join_maps(places)
-    assert joined.size == (2 * SIZE, SIZE)
-    assert len(joined.lanes) == sum(len(p.map.lanes) for p in places)
-    assert len(joined.crossings) == sum(len(p.map.crossings) for p in places)
-
-
-def test_places_that_cannot_join_are_refused() -> None:
-    with pytest.raises(ValueError, match="give one or more"):
-        join_maps([])
-    with pytest.raises(
-        ValueError, match=r"different origins; got boston-seaport at \(0.0, 0.0\)"
-    ):
-        join_maps([place(0), place(1)])
-    with pytest.raises(ValueError, match="one location"):
-        join_maps([place(0), make_roads(1, "singapore-onenorth", (SIZE, 0.0))])
 
 
 def test_stop_lines_lie_where_drivers_wait() -> None:

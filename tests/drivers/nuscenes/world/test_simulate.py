@@ -11,24 +11,24 @@ from small_world import LEFT, RIGHT, Car, make_small_world
 
 from drivers.nuscenes.geometry import outline_box
 from drivers.nuscenes.world.difficulty import Difficulty, measure_difficulty
-from drivers.nuscenes.world.instant import Ego, Scene
+from drivers.nuscenes.world.instant import Ego, WorldScene
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.simulate import is_sound, simulate_scene
 from drivers.nuscenes.world.traffic import step_traffic
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes() -> list[WorldScene]:
     return [simulate_scene([1, k], 12) for k in (6, 7)]
 
 
-def test_a_scene_has_its_keyframes_half_a_second_apart(scenes: list[Scene]) -> None:
+def test_a_scene_has_its_keyframes_half_a_second_apart(scenes: list[WorldScene]) -> None:
     for scene in scenes:
         assert len(scene.instants[::5]) == 12
         assert [i.time for i in scene.instants[::5]] == [k / 2 for k in range(12)]
 
 
-def test_the_ego_moves_as_its_speed_and_curvature_say(scenes: list[Scene]) -> None:
+def test_the_ego_moves_as_its_speed_and_curvature_say(scenes: list[WorldScene]) -> None:
     for scene in scenes:
         egos = [i.ego for i in scene.instants]
         for a, b in pairwise(egos):
@@ -41,7 +41,7 @@ def test_the_ego_moves_as_its_speed_and_curvature_say(scenes: list[Scene]) -> No
 
 
 def test_in_a_sound_scene_nobody_overlaps_and_the_ego_is_on_the_road(
-    scenes: list[Scene],
+    scenes: list[WorldScene],
 ) -> None:
     for scene in scenes:
         drivable = unary_union(scene.road_map.drivable).buffer(0.05)
@@ -84,7 +84,7 @@ def test_a_scene_of_one_keyframe_is_refused() -> None:
         simulate_scene(0, 1)
 
 
-def test_scenes_cannot_be_driven_through_blindly(scenes: list[Scene]) -> None:
+def test_scenes_cannot_be_driven_through_blindly(scenes: list[WorldScene]) -> None:
     """The bounds of a data set that is worth planning on.
 
     These two scenes meet them alone; sets of 20 or more meet them on average.
@@ -106,27 +106,27 @@ def test_difficulty_of_cars_that_keep_their_velocity_is_none() -> None:
         instant = show(world, replace(moved, ego=replace(state.ego, x=x)))
         instants.append(replace(instant, time=k / 10))
     found = measure_difficulty(
-        [Scene(road_map=world.roads.map, instants=instants, description="")]
+        [WorldScene(road_map=world.roads.map, instants=instants, description="")]
     )
     # After 2 s the other car is 10 m farther: 4 of 2 x 4 cells were covered, none in common.
     assert found == Difficulty(distance=0.0, collisions=0.0, met=0.0, static=0.0, moving=1.0)
     frozen = [replace(instants[0], time=k / 10) for k in range(31)]
     still = measure_difficulty(
-        [Scene(road_map=world.roads.map, instants=frozen, description="")]
+        [WorldScene(road_map=world.roads.map, instants=frozen, description="")]
     )
     assert still.distance == pytest.approx(5 * 1.75)  # mean of 0.5 to 3 s
     assert still.static == 1.0
     assert still.collisions == still.met == 0.0
     with pytest.raises(ValueError, match="give longer scenes"):
         measure_difficulty(
-            [Scene(road_map=world.roads.map, instants=frozen[:30], description="")]
+            [WorldScene(road_map=world.roads.map, instants=frozen[:30], description="")]
         )
 
 
 def test_constant_velocity_meets_a_car_that_stands() -> None:
     world, state = make_small_world([Car(RIGHT, 20.0, 5.0), Car(RIGHT, 32.0, parked=True)])
     instant = show(world, state)
-    scene = Scene(road_map=world.roads.map, instants=[instant] * 31, description="")
+    scene = WorldScene(road_map=world.roads.map, instants=[instant] * 31, description="")
     found = measure_difficulty([scene])
     assert found.met == 1.0
     # Bumper to bumper it is 12 - 4.084 m: it touches from 2 s on, and 3 s are foreseen.

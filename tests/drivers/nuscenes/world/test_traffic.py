@@ -15,11 +15,11 @@ from drivers.nuscenes.world.right_of_way import list_fronts
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.simulate import WARM_UP, stack_boxes
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 
 
-def run(world: World, state: State, steps: int) -> list[State]:
+def run(world: World, state: WorldState, steps: int) -> list[WorldState]:
     states = [state]
     for _ in range(steps):
         states.append(step_traffic(world, states[-1]))
@@ -27,7 +27,7 @@ def run(world: World, state: State, steps: int) -> list[State]:
 
 
 @cache
-def drive_a_place(seed: int) -> tuple[World, list[State]]:
+def drive_a_place(seed: int) -> tuple[World, list[WorldState]]:
     world, state = populate(make_roads(seed), seed)
     return world, run(world, state, 120)
 
@@ -35,7 +35,9 @@ def drive_a_place(seed: int) -> tuple[World, list[State]]:
 def test_a_step_leaves_the_state_alone_and_a_seed_repeats_itself() -> None:
     world, states = drive_a_place(0)
     before = {
-        f.name: np.copy(getattr(states[5], f.name)) for f in fields(State) if f.name != "ego"
+        f.name: np.copy(getattr(states[5], f.name))
+        for f in fields(WorldState)
+        if f.name != "ego"
     }
     again = step_traffic(world, states[5])
     for name, value in before.items():

@@ -8,13 +8,13 @@ import torch
 from driving_runs import SMALL, make_run, plan_off_the_way, put_small
 from driving_windows import make_window
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import Window
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training.threads import limit_threads
 from tasks.driving import TASK, data, drives
 from tasks.driving.batch import make_batch, make_blank
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.contest import contest
 from tasks.driving.contest.contest import (
     join_truths,
@@ -78,7 +78,7 @@ def test_runs_that_do_not_belong_together_are_all_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, again = make_run(tmp_path / "a"), make_run(tmp_path / "b")
-    other = replace(SMALL, grid=Grid(x=(0.0, 32.0), y=(-16.0, 16.0), step=2.0))
+    other = replace(SMALL, grid=GroundGrid(x=(0.0, 32.0), y=(-16.0, 16.0), step=2.0))
     monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
     run = Run(folder=tmp_path / "c", task="driving", name="tiny_gate", seed=0, config=other)
     begin_run(run)
@@ -150,7 +150,7 @@ def test_a_perceptron_may_learn_from_the_windows_of_the_planner(
         names = ("images", "intrinsic", "to_ego", "depth")
         return replace(window, **{name: getattr(window, name)[:, :0] for name in names})
 
-    def drive(_: Config, seed: Sequence[int], looks: bool = True) -> list[Driven]:
+    def drive(_: DrivingConfig, seed: Sequence[int], looks: bool = True) -> list[Driven]:
         windows = [make_window(SMALL, 1000 * sum(seed) + k) for k in range(4)]
         made = [make_batch([w if looks else close_eyes(w)]) for w in windows]
         return [Driven(seen, truth.path) for seen, truth in made]

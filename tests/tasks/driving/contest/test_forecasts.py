@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.contest.forecasts import (
     Forecast,
     as_json,
@@ -15,7 +15,7 @@ from tasks.driving.contest.forecasts import (
 from tasks.driving.evaluate import summarise_counts
 from tasks.driving.metrics import count_overlap
 
-GRID = Grid(x=(0.0, 8.0), y=(0.0, 4.0), step=1.0)
+GRID = GroundGrid(x=(0.0, 8.0), y=(0.0, 4.0), step=1.0)
 
 
 def place(*cells: tuple[int, int, int]) -> np.ndarray:

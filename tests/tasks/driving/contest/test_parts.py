@@ -28,7 +28,7 @@ from tasks.driving.contest.parts import (
     drive_courses,
     score_windows,
 )
-from tasks.driving.contest.recorded import Recording
+from tasks.driving.contest.recorded import RecordedDrive
 from tasks.driving.score import Score
 from tasks.verbs.bench import show
 
@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BenchOptions:
     ]
     monkeypatch.setattr(scored, "open_recordings", lambda _: SimpleNamespace(spans=spans))
 
-    def read_recording(windows: SimpleNamespace, number: int) -> Recording:
+    def read_recording(windows: SimpleNamespace, number: int) -> RecordedDrive:
         token = windows.spans[number].tokens[2]
         return replace(make_recording([[]] * 9), token=token)
 

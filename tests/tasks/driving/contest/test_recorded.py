@@ -8,7 +8,7 @@ from shapely.geometry import Point
 from straight_recording import LANE, ROAD, make_path, make_recording
 from straight_road import head, make_box
 
-from drivers.nuscenes.spans import Span
+from drivers.nuscenes.spans import WindowSpan
 from drivers.nuscenes.world.instant import Ego
 from tasks.driving.contest.recorded import (
     cut_map,
@@ -112,9 +112,9 @@ def test_the_car_follows_a_path_for_its_time() -> None:
     assert (found[-1].x, found[-1].y) == (pytest.approx(29, abs=0.1), pytest.approx(1))
 
 
-def make_span(speed: list[float], yaw_rate: float) -> Span:
+def make_span(speed: list[float], yaw_rate: float) -> WindowSpan:
     many = len(speed)
-    return Span(
+    return WindowSpan(
         scene="s",
         location="boston-seaport",
         tokens=tuple(f"t{k}" for k in range(many)),

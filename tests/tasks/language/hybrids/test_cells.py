@@ -10,7 +10,7 @@ from tasks.language.hybrids.cells import (
     FULL,
     QUICK,
     VARIANTS,
-    Cell,
+    HybridCell,
     count_share,
     list_cells,
     make_config,
@@ -23,7 +23,7 @@ def test_a_task_has_six_mixers_in_four_ratios_and_softmax_alone_by_three_seeds()
     cells = list_cells("text", FULL)
     assert len(cells) == len(set(cells)) == 3 * (6 * 4 + 1)
     assert [c.seed for c in cells] == [0] * 25 + [1] * 25 + [2] * 25
-    assert cells[0] == Cell(task="text", variant="softmax", softmax=8, seed=0)
+    assert cells[0] == HybridCell(task="text", variant="softmax", softmax=8, seed=0)
     recall = list_cells("recall", FULL)
     assert [c.seed for c in recall] == [0] * 75 + [1] * 75 + [2] * 75
     assert Counter(c.task for c in recall) == {"MQAR": 75, "needles": 75, "tracking": 75}
@@ -49,7 +49,7 @@ def test_softmax_layers_are_evenly_spread_and_end_the_stack(softmax: int) -> Non
 def test_both_parts_have_their_own_training_and_no_state_is_carried() -> None:
     scale = replace(FULL, steps=7, samples=9, lr=1e-2, text_steps=5, text_lanes=4, text_lr=2e-3)
     recall, text = (
-        make_config(Cell(task=task, variant="gla", softmax=0, seed=0), scale)
+        make_config(HybridCell(task=task, variant="gla", softmax=0, seed=0), scale)
         for task in ("MQAR", "text")
     )
     sizes = scale.sizes
@@ -67,7 +67,7 @@ def test_both_parts_have_their_own_training_and_no_state_is_carried() -> None:
 
 def test_layers_are_counted_in_whole_stacks() -> None:
     cells = [
-        Cell(task="text", variant=v, softmax=n, seed=0)
+        HybridCell(task="text", variant=v, softmax=n, seed=0)
         for v, n in (("gla", 0), ("gla", 2), ("hgrn", 4), ("softmax", 8))
     ]
     assert count_share(cells, "gla", 8) == 1 + 6 / 8

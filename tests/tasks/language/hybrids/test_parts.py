@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tasks.bench.options import BenchOptions
 from tasks.language.hybrids import parts, train
-from tasks.language.hybrids.cells import FULL, QUICK, VARIANTS, Cell
+from tasks.language.hybrids.cells import FULL, QUICK, VARIANTS, HybridCell
 from tasks.language.hybrids.draw import draw, tabulate
 from tasks.language.hybrids.parts import announce, choose_scale, make_rows
 from tasks.language.hybrids.train import SECONDS, Found
@@ -96,11 +96,11 @@ def test_the_picture_shows_means_and_every_seed(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+def pretended(monkeypatch: pytest.MonkeyPatch) -> list[HybridCell]:
     """Put trainings that take no time in the place of true ones; return what was trained."""
-    found: list[Cell] = []
+    found: list[HybridCell] = []
 
-    def pretend(cell: Cell, scale: object) -> dict[str, float]:  # noqa: ARG001
+    def pretend(cell: HybridCell, scale: object) -> dict[str, float]:  # noqa: ARG001
         found.append(cell)
         value = 0.1 * cell.softmax + 0.01 * cell.seed
         return {cell.task: 0.3 + value, SECONDS: 1.0}
@@ -111,7 +111,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
 
 def test_the_bench_says_how_long_it_takes_prints_findings_and_writes_all(
-    tmp_path: Path, pretended: list[Cell]
+    tmp_path: Path, pretended: list[HybridCell]
 ) -> None:
     console = Console(file=(file := io.StringIO()), width=200)
     show(console, "hybrids", BenchOptions(tmp_path, quick=True))
@@ -132,7 +132,7 @@ def test_the_bench_says_how_long_it_takes_prints_findings_and_writes_all(
 
 
 def test_workers_share_the_time_and_the_full_size_is_the_default(
-    tmp_path: Path, pretended: list[Cell]
+    tmp_path: Path, pretended: list[HybridCell]
 ) -> None:
     assert (choose_scale(BenchOptions()), choose_scale(BenchOptions(quick=True))) == (
         FULL,

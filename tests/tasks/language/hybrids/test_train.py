@@ -14,7 +14,7 @@ from neuro.seeds import seeded
 from tasks.bench.results import make_key
 from tasks.language.data import NOTHING
 from tasks.language.hybrids import train
-from tasks.language.hybrids.cells import FULL, QUICK, VARIANTS, Cell, Scale, make_config
+from tasks.language.hybrids.cells import FULL, QUICK, VARIANTS, HybridCell, Scale, make_config
 from tasks.language.hybrids.train import (
     FILE,
     SECONDS,
@@ -29,10 +29,10 @@ from tasks.language.hybrids.train import (
     train_all,
     train_cell,
 )
-from tasks.language.recall import TASKS, Sizes
+from tasks.language.recall import TASKS, RecallSizes
 
 SMALL = replace(QUICK, layers=2, softmax=(0, 1), seeds=(0, 1))
-RECALL = Cell(task="MQAR", variant="hgrn", softmax=1, seed=0)
+RECALL = HybridCell(task="MQAR", variant="hgrn", softmax=1, seed=0)
 TEXT = replace(RECALL, task="text")
 
 
@@ -88,7 +88,9 @@ def test_the_page_tells_how_large_stacks_and_their_memories_are() -> None:
         )
     }
     for variant, name in VARIANTS.items():
-        model = build(make_config(Cell(task="MQAR", variant=variant, softmax=0, seed=0), FULL))
+        model = build(
+            make_config(HybridCell(task="MQAR", variant=variant, softmax=0, seed=0), FULL)
+        )
         mixer: Any = model.blocks[0].mixer
         size = sum(p.numel() for p in model.parameters())
         assert told[name] == (f"{size:,}", f"{mixer.state_size():,}")
@@ -141,7 +143,7 @@ def test_a_training_comes_out_the_same_again() -> None:
 
 
 def test_a_hybrid_learns_to_recall() -> None:
-    sizes = Sizes(tokens=12, keys=8, values=8, pairs=3, needles=2, chains=2, hops=0)
+    sizes = RecallSizes(tokens=12, keys=8, values=8, pairs=3, needles=2, chains=2, hops=0)
     scale = replace(SMALL, sizes=sizes, width=32, hidden=32, samples=32, lr=1e-2, tested=100)
     found = train_cell(replace(RECALL, variant="deltanet"), replace(scale, steps=200))
     assert found["MQAR"] > 0.6  # 0.97; who guesses among the values of a sample has 0.33
@@ -154,11 +156,11 @@ def test_text_is_measured_in_bits_per_byte() -> None:
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[HybridCell]:
     """Let trainings take no time; return what was trained."""
-    found: list[Cell] = []
+    found: list[HybridCell] = []
 
-    def pretend(cell: Cell, scale: object) -> dict[str, float]:  # noqa: ARG001
+    def pretend(cell: HybridCell, scale: object) -> dict[str, float]:  # noqa: ARG001
         if len(found) == 5 and cell.seed == 0:
             raise KeyboardInterrupt
         found.append(cell)
@@ -169,7 +171,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
 
 def test_a_killed_bench_goes_on_with_the_cell_that_was_lost(
-    tmp_path: Path, trained: list[Cell]
+    tmp_path: Path, trained: list[HybridCell]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_all("recall", SMALL, tmp_path, 1)
@@ -203,7 +205,7 @@ def test_the_time_is_that_of_steps_of_each_layer(monkeypatch: pytest.MonkeyPatch
     seconds = {"softmax": 0.4, "gla": 0.1, "hgrn": 0.01}
     timed = []
 
-    def pretend(cell: Cell, scale: object) -> float:  # noqa: ARG001
+    def pretend(cell: HybridCell, scale: object) -> float:  # noqa: ARG001
         timed.append(cell)
         return seconds[cell.variant] * (2 if cell.task == "text" else 1)
 

@@ -7,7 +7,7 @@ from straight_road import head, make_box, make_scene, make_straight_road
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.rig import CAMERAS, Camera
-from drivers.nuscenes.world.instant import Ego, Instant
+from drivers.nuscenes.world.instant import Ego, WorldInstant
 from drivers.nuscenes.world.light import Light
 from drivers.nuscenes.world.render import (
     Scenery,
@@ -32,13 +32,17 @@ def scenery() -> Scenery:
     return make_scenery(make_straight_road(), 2)
 
 
-def make_instant(*boxes: Box, ego: Ego = EGO, braking: str = "", light: str = "") -> Instant:
+def make_instant(
+    *boxes: Box, ego: Ego = EGO, braking: str = "", light: str = ""
+) -> WorldInstant:
     lights = [
         Light(x=70.0, y=98.25, z=3.0, yaw=np.pi, colour=colour, lanes=())
         for colour in ("red", "green")
         if colour == light
     ]
-    return Instant(time=0.0, ego=ego, boxes=boxes, braking=frozenset({braking}), lights=lights)
+    return WorldInstant(
+        time=0.0, ego=ego, boxes=boxes, braking=frozenset({braking}), lights=lights
+    )
 
 
 def find_depth(
@@ -48,7 +52,7 @@ def find_depth(
     return render_depth(scenery, faces, camera, ego)
 
 
-def picture(scenery: Scenery, instant: Instant) -> UInt8[np.ndarray, "H W 3"]:
+def picture(scenery: Scenery, instant: WorldInstant) -> UInt8[np.ndarray, "H W 3"]:
     return render_image(scenery, draw_instant(scenery, instant), FRONT, instant.ego)
 
 

@@ -15,15 +15,15 @@ HEIGHT, WIDTH = 9, 13
 LENS = np.array([8.0, 7.0, 6.0, 4.0])  # no symmetry: no axis can be mistaken for another
 
 
-def make_view(yaw: float, pitch: float) -> kernels.View:
+def make_view(yaw: float, pitch: float) -> kernels.CameraView:
     c, s = np.cos(yaw), np.sin(yaw)
     level = np.array([[s, 0, c], [-c, 0, s], [0, -1, 0.0]])
     c, s = np.cos(pitch), np.sin(pitch)
     tilt = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    return kernels.View(np.array([1.0, 2.0, 1.5]), level @ tilt, LENS)
+    return kernels.CameraView(np.array([1.0, 2.0, 1.5]), level @ tilt, LENS)
 
 
-def list_rays(view: kernels.View) -> Float64[np.ndarray, "P 3"]:
+def list_rays(view: kernels.CameraView) -> Float64[np.ndarray, "P 3"]:
     column, row = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     fx, fy, cx, cy = view.lens
     rays = np.stack([(column - cx) / fx, (row - cy) / fy, np.ones_like(row)], -1)
@@ -63,8 +63,8 @@ def draw_faces(seed: int, number: int) -> Faces:
     )
 
 
-def paint(view: kernels.View, faces: Faces) -> kernels.Picture:
-    picture = kernels.Picture(np.zeros((HEIGHT, WIDTH, 3)), np.zeros((HEIGHT, WIDTH)))
+def paint(view: kernels.CameraView, faces: Faces) -> kernels.Painting:
+    picture = kernels.Painting(np.zeros((HEIGHT, WIDTH, 3)), np.zeros((HEIGHT, WIDTH)))
     levels = (np.full((4, 4, 3), 90, np.uint8),)
     ground = kernels.Texture(np.zeros(2), 0.2, levels, np.full((2, 3), 200.0))
     kernels.paint_ground(view, ground, picture)
@@ -153,7 +153,7 @@ def test_samples_are_averaged_and_fade_into_the_haze() -> None:
     colour[:, :2] = [[[10, 20, 30], [20, 20, 30]], [[30, 20, 30], [41, 20, 30]]]
     colour[:, 2:], depth[:, 2:] = 200.0, [[100.0, 100.0], [kernels.FAR, kernels.FAR]]
     image = np.empty((1, 2, 3), np.uint8)
-    kernels.develop(kernels.Picture(colour, depth), np.array([0.0, 0, 100]), 100.0, image)
+    kernels.develop(kernels.Painting(colour, depth), np.array([0.0, 0, 100]), 100.0, image)
     assert image[0, 0].tolist() == [25, 20, 30]
     half = (200 + 200 * np.exp(-1)) / 2
     assert image[0, 1].tolist() == [

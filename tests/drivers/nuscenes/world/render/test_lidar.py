@@ -6,7 +6,7 @@ from straight_road import make_box, make_scene, make_straight_road
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.schema import CATEGORIES
-from drivers.nuscenes.world.instant import Ego, Instant
+from drivers.nuscenes.world.instant import Ego, WorldInstant
 from drivers.nuscenes.world.render import Scan, Scenery, draw_instant, make_scenery, scan_around
 from drivers.nuscenes.world.render.lidar import RANGE, RINGS
 from drivers.nuscenes.world.rig import flat_to_global, lidar_to_ego
@@ -21,7 +21,7 @@ def scenery() -> Scenery:
 
 
 def scan(scenery: Scenery, *boxes: Box) -> Scan:
-    instant = Instant(time=0.0, ego=EGO, boxes=boxes, braking=frozenset(), lights=())
+    instant = WorldInstant(time=0.0, ego=EGO, boxes=boxes, braking=frozenset(), lights=())
     return scan_around(scenery, draw_instant(scenery, instant), EGO)
 
 

@@ -5,15 +5,15 @@ import pytest
 from straight_road import head, make_box
 
 from drivers.nuscenes.box import Box
-from drivers.nuscenes.world.write.annotations import Seen, annotate, find_attribute
+from drivers.nuscenes.world.write.annotations import SeenBox, annotate, find_attribute
 from drivers.nuscenes.world.write.names import make_token
 
 CAR = head(make_box("car", "vehicle.car", 10.0, 5.0), 4.0, np.pi / 2)
 SAMPLES = [make_token("sample", k) for k in range(20)]
 
 
-def see(box: Box, points: int = 3, visible: float = 1.0) -> Seen:
-    return Seen(box=box, points=points, visible=visible)
+def see(box: Box, points: int = 3, visible: float = 1.0) -> SeenBox:
+    return SeenBox(box=box, points=points, visible=visible)
 
 
 def test_annotations_of_an_instance_are_a_chain_even_over_gaps() -> None:
