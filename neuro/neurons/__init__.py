@@ -1,4 +1,4 @@
-"""One file per neuron model (equation, parameters, state, step), and the contract they keep."""
+"""Neuron models, one per file (equation, parameters, state, step), and their contract."""
 
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.fused import NO_CONTEXT, FusedContext

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuro.arguments import require_dt
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
-from neuro.neurons.long_times import MADE_FOR, warn_of_long_tick, warn_of_long_time
+from neuro.neurons.long_times import TICK_OF_LEAK, warn_of_long_tick, warn_of_long_time
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -55,22 +55,22 @@ class ALIF:
         v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft")
         a[t] = a[t] + beta s[t]
 
-    In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a goes
-    on. The gradient does not pass through the spikes of the reset and of the adaptation.
+    In the ``refractory / dt`` ticks after the tick of a spike, v is held and s = 0; a continues
+    to decay. No gradient passes through the spikes of the reset and of the adaptation.
 
-    Unlike a LIF: leak and rho are per tick, whatever dt, for a leak is trained as a sigmoid
-    between 0 and 1 (Qiu et al. 2024, arXiv 2406.03046); input is scaled by the leak; the reset
-    is hard, as there. :meth:`with_tau` takes seconds. ``beta > 0`` adds spike-triggered
-    adaptation (Bellec et al. 2018).
+    Differences from a LIF: leak and rho are per tick, for any dt; input is scaled by the leak;
+    the reset is hard. The leak is trained as a sigmoid between 0 and 1; this and the reset
+    follow Qiu et al. 2024 (arXiv 2406.03046). :meth:`with_tau` takes seconds. ``beta > 0`` adds
+    spike-triggered adaptation (Bellec et al. 2018).
 
     leak: part of the distance to the input that v covers in a tick, 0 < leak <= 1.
     threshold: firing threshold at rest [weight units], > 0.
     beta: rise of the threshold at a spike [weight units], >= 0.
-    rho: decay of that rise in a tick, 0 <= rho <= 1; at 0 it is gone before the next test, as
-        with beta = 0, and the exact clock refuses beta > 0.
+    rho: factor of that rise in each tick, 0 <= rho <= 1. With rho = 0 the rise ends before the
+        next test, as with beta = 0, and the exact clock refuses beta > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     surrogate: derivative of the spike, as a function of v - threshold - a.
-    refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
+    refractory: how long a spike holds the membrane [s]; on a clock, whole ticks.
 
     leak and threshold are trained in float32 and therefore kept as float32 values.
     """
@@ -96,7 +96,7 @@ class ALIF:
             self._require_ranges()
 
     def _require_ranges(self) -> None:
-        """Raise a ValueError where a parameter is out of range."""
+        """Raise a ValueError if a parameter is out of range."""
         leak, threshold = as_array(self.leak), as_array(self.threshold)
         beta, rho = as_array(self.beta), as_array(self.rho)
         require((leak > 0) & (leak <= 1), "ALIF.leak must be in (0, 1]", leak, "0.5 is usual")
@@ -161,10 +161,10 @@ class ALIF:
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:
-        """Return the continuous normal form of which steps of ``dt`` [s] are the samples.
+        """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
-            ValueError: leak = 1, which forgets at once.
+            ValueError: leak = 1, which has no time constant.
         """
         leak, rho = as_array(self.leak), as_array(self.rho)
         require(
@@ -173,7 +173,7 @@ class ALIF:
             leak,
             "use a smaller leak, or clock=Grid()",
         )
-        with np.errstate(divide="ignore"):  # rho = 0: at once
+        with np.errstate(divide="ignore"):  # rho = 0: an infinite rate
             rate_adapt = -np.log(rho) / dt
         return Dynamics(
             rate=as_array(-np.log1p(-leak) / dt),
@@ -188,8 +188,7 @@ class ALIF:
     def free(self) -> dict[str, Tensor]:
         """Return the trainable parameters.
 
-        ``logit_leak`` is float64, so that its sigmoid, rounded to float32, returns ``leak``
-        bit for bit.
+        ``logit_leak`` is float64: its sigmoid, rounded to float32, is ``leak`` bit for bit.
         """
         leak = torch.as_tensor(as_array(self.leak))
         return {
@@ -214,14 +213,14 @@ class ALIF:
     ) -> "ALIF":
         """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s].
 
-        A Spiking and a Graph of another dt refuse it; changed by ``replace``, it is one of
-        ticks of any length.
+        A Spiking and a Graph with another dt refuse the model; after ``replace`` it fits ticks
+        of any length.
 
-        tau_adapt: with which the rise of the threshold decays [s]; beta > 0 needs it.
+        tau_adapt: time constant of the threshold's rise [s]; beta > 0 needs it.
         others: further parameters of an ALIF: beta, reset, surrogate, refractory.
 
         Raises:
-            TypeError: one of them is no number, or a parameter that follows from the times.
+            TypeError: a time is not a number, or leak or rho is among the parameters.
             ValueError: a time is not > 0 s and finite, or beta > 0 comes without tau_adapt.
         """
         times = {"tau": tau, "dt": dt}
@@ -232,8 +231,8 @@ class ALIF:
         for name, source in (("leak", "tau"), ("rho", "tau_adapt")):
             if name in others:
                 raise TypeError(
-                    f"ALIF.with_tau takes no {name}, which follows from {source}; give "
-                    f"{source} [s], or write ALIF(leak=..., rho=...), which are parts a tick"
+                    f"ALIF.with_tau computes {name} from {source}; give "
+                    f"{source} [s], or write ALIF(leak=..., rho=...) per tick"
                 )
         for name in ("tau", "tau_adapt"):
             if name in times:
@@ -241,16 +240,16 @@ class ALIF:
         warn_of_long_tick("ALIF.with_tau: tau", tau, dt, level=2)
         if tau_adapt is not None:
             others["rho"] = math.exp(-dt / tau_adapt)
-        made = cls(leak=-math.expm1(-dt / tau), threshold=threshold, **others)
-        if tau_adapt is None and (as_array(made.beta) > 0).any():
+        model = cls(leak=-math.expm1(-dt / tau), threshold=threshold, **others)
+        if tau_adapt is None and (as_array(model.beta) > 0).any():
             raise ValueError(
                 "ALIF.with_tau: beta > 0 raises the threshold at a spike; give the time "
-                "constant with which that rise decays, such as tau_adapt=0.2 [s]"
+                "constant of its decay, such as tau_adapt=0.2 [s]"
             )
-        object.__setattr__(made, MADE_FOR, dt)
-        return made
+        object.__setattr__(model, TICK_OF_LEAK, dt)
+        return model
 
 
 def _double(p: Param) -> Param:
-    """Return a parameter in float64, where 1 - p is exact as it is in the normal form."""
+    """Return a parameter in float64, in which 1 - p is exact, as in the normal form."""
     return p.double() if isinstance(p, Tensor) else as_array(p)

@@ -1,11 +1,11 @@
 """A population over time as one operator, forward and backward.
 
-It computes what the loop over :meth:`step` does, on the same numbers, and is differentiable in
-the same way; a gradient of gradients is computed tick by tick in plain torch. The operator for
-a CPU is in this module; it keeps its input for the backward pass and nothing else. That for a
-GPU is in :mod:`neuro.neurons.fused_triton`.
+It computes the same numbers as the loop over :meth:`step` and has the same gradients; plain
+torch computes gradients of gradients tick by tick. This module has the operator for a CPU,
+which keeps only its input for the backward pass. :mod:`neuro.neurons.fused_triton` has the
+operator for a GPU.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
-``*P`` the shape of the output: ``*N``, or that of the means of a pool.
+``*P`` the shape of the output: ``*N``, or the shape after a pool.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ NOT_POOLED = PoolBlocks(0, 0, 0, 0)
 
 
 class FusedForm(NamedTuple):
-    """What the operator computes: the normal form, its reset (soft or hard), its surrogate."""
+    """A model for the operator: the normal form, its reset (soft or hard), its surrogate."""
 
     tensors: Tensors
     hard: bool
@@ -42,7 +42,7 @@ class FusedForm(NamedTuple):
 
 
 class FusedOptions(NamedTuple):
-    """What the operator takes beside tensors. ticks, size: of the output."""
+    """Arguments of the operator that are not tensors. ticks, size: of the output."""
 
     hard: bool
     surrogate: Surrogate
@@ -52,10 +52,10 @@ class FusedOptions(NamedTuple):
 
 
 class FusedContext(NamedTuple):
-    """What is before and behind a population, and costs no pass through memory of its own.
+    """Operations before and behind a population that run without a pass through memory.
 
-    repeats: the input is one tick, to be repeated so many times; 0: each tick has its own.
-    pool: size of the blocks of an average pool behind the population; None: there is none.
+    repeats: how often the single tick of the input is repeated; 0: each tick has an input.
+    pool: size of the blocks of an average pool behind the population; None: no pool.
     """
 
     repeats: Ticks = Ticks(0)
@@ -66,10 +66,10 @@ NO_CONTEXT = FusedContext()
 
 
 def make_fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
-    """Return what :func:`run_fused` needs to run a population on ``x``; None: it cannot.
+    """Return the form of a population for :func:`run_fused` on ``x``; None: it cannot run it.
 
-    It has soft and hard resets, no refractory period, and gradients of decay, gain and
-    threshold alone.
+    The operator supports soft and hard resets and gradients of decay, gain and threshold. It
+    does not support a refractory period.
     """
     if (
         not has_tensors(neuron)
@@ -92,7 +92,7 @@ def _runs_in_triton(x: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def has_triton() -> bool:
-    """Say whether there is a Triton that passes tuples to kernels: 3.5, as torch 2.9 has it."""
+    """Say whether Triton is installed and passes tuples to kernels: 3.5, as with torch 2.9."""
     if find_spec("triton") is None:
         return False
     import triton
@@ -110,16 +110,17 @@ def run_fused(
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
     """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does.
 
-    operator: as :class:`FusedOnCPU`; None: that for the device of ``x``. That of a GPU reads
-    each tick and pools nothing; neither does that of device "meta", which stands for a GPU.
+    operator: such as :class:`FusedOnCPU`; None: the operator for the device of ``x``. The
+    operators of a GPU and of device "meta", which stands for a GPU, read each tick and do not
+    pool.
 
     Raises:
-        ValueError: the state is one of other samples or neurons.
+        ValueError: the state has another number of samples or another shape.
     """
-    for cell in _cells_of(state):  # kernels do not look where they write
+    for cell in _cells_of(state):  # kernels write without checks of bounds
         if cell is not None and cell.shape != x.shape[1:]:
             have, need = tuple(cell.shape), tuple(x.shape[1:])
-            cure = "go on with the same samples, or start at rest: state=None"
+            cure = "continue with the same samples, or start at rest: state=None"
             raise ValueError(f"the state is of shape {have}, a tick of x of {need}; {cure}")
     if (x.is_cuda or x.is_meta) and context.repeats:
         x = x.expand(context.repeats, *x.shape[1:])
@@ -136,7 +137,7 @@ def run_fused(
     )
     arguments = (_flat(x, order, 2), *cells, *parameters, options)
     operator = operator or choose_operator(x)
-    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply costs time
+    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply is slower
     apply: Any = _run_on_cpu if bare else operator.apply  # torch annotates it in some versions
     out, *after = apply(*arguments)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
@@ -145,7 +146,7 @@ def run_fused(
 
 
 def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
-    """Say whether :func:`run_fused` can pool the spikes for ``x``: images, channels last."""
+    """Say whether :func:`run_fused` can pool the spikes: ``x`` is images, channels last."""
     return (
         can_read(x)
         and x.dim() == 5
@@ -156,17 +157,17 @@ def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
 
 
 def _run_on_cpu(*arguments: Any, adapts: bool = False) -> tuple[Tensor | None, ...]:
-    """Return what :class:`FusedOnCPU` does. adapts: also where no threshold rises now."""
+    """Return the outputs of :class:`FusedOnCPU`. adapts: as in :func:`_arrays`."""
     x, before, form = _arrays(arguments, adapts)
     options = arguments[-1]
     after = StateArrays(*(c.copy() for c in before))
-    found = np.empty((options.ticks, x.shape[1], options.size), x.dtype)
+    out = np.empty((options.ticks, x.shape[1], options.size), x.dtype)
 
     def run_share(low: int, high: int) -> None:
-        kernels.run_forward(x, after, form, low, high, options.blocks, found)
+        kernels.run_forward(x, after, form, low, high, options.blocks, out)
 
     run_in_shares(x.shape[1], options.ticks * x[0].size, run_share)
-    return tuple(torch.from_numpy(y) if y.size else None for y in (found, *after))
+    return tuple(torch.from_numpy(y) if y.size else None for y in (out, *after))
 
 
 def choose_operator(x: Tensor) -> type[torch.autograd.Function]:
@@ -183,7 +184,7 @@ def choose_operator(x: Tensor) -> type[torch.autograd.Function]:
 class FusedOnCPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, options) -> (spikes or their means, v, i, a).
 
-    Without a current i is None, in the input and in the output; a, where no threshold rises.
+    Without a current, i is None in the input and in the output; without adaptation, a is.
     """
 
     @staticmethod
@@ -193,7 +194,7 @@ class FusedOnCPU(torch.autograd.Function):
         ctx.save_for_backward(*arguments[:-1])
         ctx.options, ctx.used = arguments[-1], tuple(y is not None for y in out[1:])
         ctx.set_materialize_grads(False)
-        # The state has gradients, but for an adaptation that spikes alone have raised.
+        # The state has gradients, except for an adaptation that only spikes have raised.
         differentiable = (True, ctx.used[1], ctx.needs_input_grad[3])
         pairs = zip(out[1:], differentiable, strict=True)
         ctx.mark_non_differentiable(*(y for y, d in pairs if y is not None and not d))
@@ -206,8 +207,8 @@ class FusedOnCPU(torch.autograd.Function):
         if torch.is_grad_enabled():  # a gradient of these gradients may follow
             return differentiate_plainly((*saved, options), d_outputs)
         x, before, form = _arrays((*saved, options), ctx.needs_input_grad[3])
-        given = ForwardArrays(x, before, options.blocks)
-        surrogate, derivative = _derivative(given, form, options)
+        run = ForwardArrays(x, before, options.blocks)
+        surrogate, derivative = _derivative(run, form, options)
         shapes = [(options.ticks, x.shape[1], options.size), *(c.shape for c in before)]
         pairs = zip(d_outputs, shapes, strict=True)
         d_out, *d_cells = (_array(y, shape, x.dtype) for y, shape in pairs)
@@ -218,25 +219,25 @@ class FusedOnCPU(torch.autograd.Function):
         def run_share(low: int, high: int) -> np.ndarray:
             sums = np.zeros((3, x.shape[2] if trained else 0))
             gradients = GradientArrays(d_out, surrogate, derivative, d_x, d_state, sums)
-            backward_kernels.run_backward(given, form, low, high, gradients)
+            backward_kernels.run_backward(run, form, low, high, gradients)
             return sums
 
         shares = run_in_shares(x.shape[1], options.ticks * x[0].size, run_share)
         learning = (saved[4], saved[5], saved[7])
         d_decay, d_gain, d_threshold = _summed(shares, *learning) if trained else [None] * 3
-        found = [
+        d_inputs = [
             torch.from_numpy(y) if u else None
             for y, u in zip((d_x, *d_state), (True, *ctx.used), strict=True)
         ]
-        return (*found, d_decay, d_gain, None, d_threshold, None, None, None)
+        return (*d_inputs, d_decay, d_gain, None, d_threshold, None, None, None)
 
 
 class FusedWithoutValues(torch.autograd.Function):
-    """The operator on torch's device "meta": shapes alone, and what that of a GPU keeps."""
+    """The operator on torch's device "meta": shapes only; it saves what the GPU's saves."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
-        """Return outputs of the shapes that those of :meth:`FusedOnCPU.forward` have."""
+        """Return outputs with the shapes of :meth:`FusedOnCPU.forward`."""
         x, *cells = arguments[:4]
         membranes = torch.empty_like(x)  # before the reset
         ctx.save_for_backward(membranes, *arguments[:-1])
@@ -249,9 +250,9 @@ class FusedWithoutValues(torch.autograd.Function):
 def _arrays(
     arguments: tuple[Any, ...], adapts: bool
 ) -> tuple[np.ndarray, StateArrays, FormArrays]:
-    """Return what the kernels read of the arguments of the operator.
+    """Return the arguments of the operator as the kernels read them.
 
-    adapts: also where no threshold rises now.
+    adapts: keep the adaptation, even if no threshold rises.
     """
     x, v, i, a, *parameters, options = arguments
     state, form = _read_arrays((v, i, a), parameters, options.hard, adapts)
@@ -274,7 +275,7 @@ def _read_arrays(
 
 
 def read_arrays(form: FusedForm, state: Any) -> tuple[StateArrays, FormArrays]:
-    """Return what the kernels read of a population of one axis."""
+    """Return a population with one axis as the kernels read it."""
     parameters = [_rows_of(p, state.v.shape[1:], [0]) for p in form.tensors]
     return _read_arrays(_cells_of(state), parameters, form.hard, False)
 
@@ -285,13 +286,13 @@ def _cells_of(state: Any) -> tuple[Tensor | None, ...]:
 
 
 def replace_cells(state: Any, cells: Iterable[Tensor | None]) -> Any:
-    """Return the state with other cells; one that is None is as it was."""
+    """Return the state with new cells; None keeps the old one."""
     pairs = zip(("v", "i", "a"), cells, strict=True)
     return state._replace(**{name: c for name, c in pairs if c is not None})
 
 
 def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return values, or for None zeros."""
+    """Return values as an array; None becomes zeros."""
     return np.zeros(shape, dtype) if values is None else values.contiguous().numpy()
 
 
@@ -302,13 +303,13 @@ def _summed(shares: list[np.ndarray], *learning: Tensor) -> list[Tensor]:
 
 
 def _derivative(
-    given: ForwardArrays, form: FormArrays, options: FusedOptions
+    run: ForwardArrays, form: FormArrays, options: FusedOptions
 ) -> tuple[int, np.ndarray]:
-    """Return which derivative a spike has, and its values where no kernel knows it."""
+    """Return the kind of a spike's derivative, and its values if no kernel computes it."""
     if options.surrogate in SURROGATES:
-        return SURROGATES[options.surrogate], np.empty((0, 0, 0), given.x.dtype)
-    distances = np.empty((options.ticks, *given.x.shape[1:]), given.x.dtype)
-    backward_kernels.write_distances(given, form, distances)
+        return SURROGATES[options.surrogate], np.empty((0, 0, 0), run.x.dtype)
+    distances = np.empty((options.ticks, *run.x.shape[1:]), run.x.dtype)
+    backward_kernels.write_distances(run, form, distances)
     values = options.surrogate(torch.from_numpy(distances)).contiguous().numpy()
     return backward_kernels.GIVEN, values
 
@@ -316,13 +317,13 @@ def _derivative(
 def _order(x: Tensor) -> list[int]:
     """Return the axes of a tick of a sample from the longest stride to the shortest.
 
-    Images may be stored channels last: nothing is moved for it.
+    Images that are stored channels last need no copy.
     """
     return sorted(range(x.dim() - 2), key=lambda axis: -x.stride(axis + 2))
 
 
 def _flat(x: Tensor, order: list[int], lead: int = 1) -> Tensor:
-    """Return x with its neurons in one axis, in this order, behind ``lead`` others."""
+    """Return x with its neurons in one axis, in this order, behind ``lead`` axes."""
     if len(order) == 1:
         return x
     axes = [*range(lead), *(lead + axis for axis in order)]
@@ -340,5 +341,5 @@ def _shaped(x: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
 
 
 def _rows_of(p: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
-    """Return a parameter as one number (1), or one a neuron (M)."""
+    """Return a parameter as one number (1), or as one number per neuron (M)."""
     return p.reshape(1) if p.numel() == 1 else _flat(p.expand(shape)[None], order)[0]

@@ -1,8 +1,8 @@
 """A linear layer and the population behind it as one operator, some ticks at a time.
 
-For inference: no gradient is computed. The rows of weights of inputs that are not zero are
-added up chunk by chunk of the population, so that its input is never written to memory; its
-state changes in place. Spikes and states are those of the two one after the other, bit for bit.
+For inference: it computes no gradients. It adds the weight rows of non-zero inputs for one
+chunk of the population at a time, and never writes the population's input to memory; the state
+changes in place. Spikes and states are those of layer and population in turn, bit for bit.
 Axes: T ticks, B samples, J inputs, O neurons.
 """
 
@@ -38,8 +38,10 @@ def fused_linear(
 ) -> "FusedLinear | None":
     """Return the operator of a layer and a population; None: they cannot run as one.
 
-    They can where a population of one axis has a fused operator. state: where it starts, B O.
-    arrange: as of :func:`neuro.ops.sparse_linear.apply_linear`.
+    They can if the population has one axis and a fused operator.
+
+    state: initial state of the population, B O.
+    arrange: as in :func:`neuro.ops.sparse_linear.apply_linear`.
     """
     weight = linear.weight
     if state.v.dim() != 2 or not can_read(weight) or weight.dtype != state.v.dtype:
@@ -51,7 +53,7 @@ def fused_linear(
 class FusedLinear:
     """A linear layer and its population, with their parameters at the time of construction.
 
-    state: of the population, B O; the one given to the constructor does not change.
+    state: of the population, B O; the argument of the constructor does not change.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class FusedLinear:
     def __call__(self, x: Float[Tensor, "T B J"]) -> Float[Tensor, "T B O"]:
         """Return the spikes of T more ticks; ``state`` changes in place.
 
-        They are valid until the next call, which writes over them.
+        They are valid until the next call, which overwrites them.
         """
         (ticks, samples), weight = x.shape[:2], self.linear.weight
         folded = x.flatten(0, 1)

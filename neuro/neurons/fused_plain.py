@@ -1,4 +1,4 @@
-"""The gradients of the fused operators in plain torch: slow, but with gradients of their own.
+"""The gradients of the fused operators in plain torch: slow, but differentiable again.
 
 Axes: T ticks, B samples, M neurons in the order of memory, P outputs: M, or means of a pool.
 """
@@ -16,7 +16,7 @@ from neuro.neurons.surrogate import spike
 
 
 def run_plain(*arguments: Any) -> tuple[Tensor | None, ...]:
-    """Return what :class:`neuro.neurons.fused.FusedOnCPU` does, for the same arguments."""
+    """Return the outputs of :class:`neuro.neurons.fused.FusedOnCPU` for the same arguments."""
     x, v, i, a, decay, gain, decay_syn, threshold, beta, decay_adapt, options = arguments
     reset = Reset.HARD if options.hard else Reset.SOFT
     spikes = []
@@ -46,20 +46,20 @@ def _pool(spikes: Float[Tensor, "T B M"], options: Any) -> Float[Tensor, "T B P"
 def differentiate_plainly(
     arguments: Sequence[Any], d_outputs: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the arguments of :func:`run_plain`, with a graph of their own.
+    """Return the gradients of the arguments of :func:`run_plain`, with their own graph.
 
-    d_outputs: those of what it returns.
+    d_outputs: gradients of its outputs.
     """
-    # Views, so that no gradient takes the way from one argument to another.
+    # Views: no gradient flows from one argument to another.
     own = [x.view_as(x) if _is_trained(x) else x for x in arguments]
     pairs = zip(run_plain(*own), d_outputs, strict=True)
     used = [(y, d_y) for y, d_y in pairs if d_y is not None and _is_trained(y)]
     trained = [x for x in own if _is_trained(x)]
     outputs, d_used = zip(*used, strict=True)
-    found = iter(
+    gradients = iter(
         torch.autograd.grad(outputs, trained, d_used, create_graph=True, allow_unused=True)
     )
-    return tuple(next(found) if _is_trained(x) else None for x in own)
+    return tuple(next(gradients) if _is_trained(x) else None for x in own)
 
 
 def _is_trained(value: Any) -> bool:

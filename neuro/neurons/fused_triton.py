@@ -1,9 +1,9 @@
 """A population over time as one operator, forward and backward, on a GPU (Triton).
 
-It computes what the operator for a CPU does (:mod:`neuro.neurons.fused`): spikes and states
-are those of the plain loop, bit for bit. It keeps one number a neuron and tick for the backward
-pass.
-Checked in Triton's interpreter, and compiled for GPUs, but run on none yet.
+It computes the same as the operator for a CPU (:mod:`neuro.neurons.fused`): spikes and states
+are those of the plain loop, bit for bit. It keeps one number per neuron and tick for the
+backward pass.
+It is checked in Triton's interpreter and compiles for GPUs, but has not run on one yet.
 Axes: T ticks, B samples, M neurons.
 """
 
@@ -31,8 +31,8 @@ SURROGATES: dict[Surrogate, str] = {arctan: "arctan", triangle: "triangle"}
 class FusedOnGPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, options) -> (spikes, v, i, a).
 
-    options: as of the operator for a CPU. Without a current i is None, without adaptation a, in
-    the input and in the output.
+    options: as for a CPU. Without a current i is None, and without adaptation a, in the input
+    and in the output.
     """
 
     @staticmethod
@@ -40,7 +40,7 @@ class FusedOnGPU(torch.autograd.Function):
         """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) for all."""
         x, *cells = (_packed(c, arguments[0]) for c in arguments[:4])
         form, (hard, ctx.surrogate, *_) = arguments[4:-1], arguments[-1]
-        ctx.asked = arguments[-1]
+        ctx.fused_options = arguments[-1]
         keeps, has_current = any(ctx.needs_input_grad), arguments[2] is not None
         ctx.options = KernelSpec(hard, has_current, _adapts(ctx, arguments), keeps)
         run = ForwardTensors(x, torch.empty_like(x), _empty(x, keeps))
@@ -56,11 +56,11 @@ class FusedOnGPU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of :meth:`forward`."""
-        kept, *given = ctx.saved_tensors
+        kept, *inputs = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of these gradients may follow
-            return differentiate_plainly((*given, ctx.asked), d_outputs)
-        x, v, i, a = (_packed(c, given[0]) for c in given[:4])
-        form = given[4:]
+            return differentiate_plainly((*inputs, ctx.fused_options), d_outputs)
+        x, v, i, a = (_packed(c, inputs[0]) for c in inputs[:4])
+        form = inputs[4:]
         kind, learns = SURROGATES.get(ctx.surrogate, "given"), any(ctx.needs_input_grad[4:])
         options = ctx.options._replace(kind=kind, learns=learns)
         saved = SavedTensors(x, kept, _empty(x, options.adapts), v, a)
@@ -78,8 +78,8 @@ class FusedOnGPU(torch.autograd.Function):
         gradients = GradientTensors(d_spikes, torch.empty_like(x), derivative, sums)
         cells = StateTensors(*d_cells)
         _launch(kernels.backward, (saved, gradients, cells), x, form, options)
-        found = zip(cells, (True, options.has_current, options.adapts), strict=True)
-        d_inputs = gradients.x, *(y if used else None for y, used in found)
+        pairs = zip(cells, (True, options.has_current, options.adapts), strict=True)
+        d_inputs = gradients.x, *(y if used else None for y, used in pairs)
         if not learns:
             return *d_inputs, *(None for _ in range(7))
         d_decay, d_gain, d_threshold = (
@@ -92,7 +92,7 @@ class FusedOnGPU(torch.autograd.Function):
 
 
 def _packed(values: Tensor | None, x: Tensor) -> Tensor:
-    """Return values without gaps, and for None nothing."""
+    """Return values as contiguous memory; None becomes an empty tensor."""
     return x.new_empty(0) if values is None else values.contiguous()
 
 
@@ -113,12 +113,13 @@ def _launch(
 ) -> None:
     """Run a kernel over the cells of a tick.
 
-    No a b + c is rounded once: the plain loop rounds twice, and spikes would differ.
+    Fused multiply-adds are off: they round once where the plain loop rounds twice, and spikes
+    would differ.
     """
     each = max(p.numel() for p in form)
     rows = torch.stack([p.expand(each) for p in form])
     ticks, cells = len(x), x[0].numel()
     sizes = KernelSizes(ticks, cells, (ticks - 1) * cells, each)
     grid = (triton.cdiv(cells, options.block),)
-    with torch.cuda.device(x.get_device()):  # of a CPU: -1, which changes nothing
+    with torch.cuda.device(x.get_device()):  # -1 on a CPU, which has no effect
         kernel[grid](*tensors, rows, sizes, options, enable_fp_fusion=False)

@@ -3,9 +3,9 @@
 A program runs some cells through all ticks, with their state and parameters in registers.
 The steps are those of :mod:`neuro.neurons.fused_kernels` and
 :mod:`neuro.neurons.fused_backward`.
-Checked in Triton's interpreter, and compiled for GPUs, but run on none yet.
+They are checked in Triton's interpreter and compile for GPUs, but have not run on one yet.
 Names: ``d_x`` is the derivative of the loss by x; u is a membrane before its reset.
-Axes: T ticks, B samples, M neurons. A tick has B M cells, n are those of a program.
+Axes: T ticks, B samples, M neurons. A tick has B M cells; n are the cells of a program.
 """
 
 import inspect
@@ -21,7 +21,7 @@ DECAY, GAIN, DECAY_SYN, THRESHOLD, BETA, DECAY_ADAPT = (tl.constexpr(row) for ro
 
 
 class StateTensors(NamedTuple):
-    """Membrane, current and adaptation, or their gradients; B M each, empty: none."""
+    """Membrane, current and adaptation, or their gradients; B M each, empty if absent."""
 
     v: Tensor
     i: Tensor
@@ -29,7 +29,7 @@ class StateTensors(NamedTuple):
 
 
 class KernelSizes(NamedTuple):
-    """ticks: T. cells: B M. last: (T - 1) B M. each: M, or 1 where all share the parameters."""
+    """ticks: T. cells: B M. last: (T - 1) B M. each: M, or 1 if all share the parameters."""
 
     ticks: int
     cells: int
@@ -38,11 +38,12 @@ class KernelSizes(NamedTuple):
 
 
 class KernelSpec(NamedTuple):
-    """What a kernel is compiled for.
+    """The case that a kernel is compiled for.
 
-    hard: the reset. has_current: there are currents. adapts: some threshold rises. keeps: the
-    membranes are kept. learns: some parameter does. kind: of derivative: arctan, triangle, or
-    given. block: cells of a program, a power of 2.
+    hard: the reset is hard. has_current: there are currents. adapts: some threshold rises.
+    keeps: membranes are kept for the backward pass. learns: some parameter has a gradient.
+    kind: of the spike's derivative: "arctan", "triangle", or "given" as values. block: cells of
+    a program, a power of 2.
     """
 
     hard: bool
@@ -55,7 +56,7 @@ class KernelSpec(NamedTuple):
 
 
 class ForwardTensors(NamedTuple):
-    """Input, spikes, and room for the membranes before their reset (empty: not kept); T B M."""
+    """Input, spikes, and membranes before their reset (empty: not kept); T B M each."""
 
     x: Tensor
     spikes: Tensor
@@ -63,8 +64,10 @@ class ForwardTensors(NamedTuple):
 
 
 class SavedTensors(NamedTuple):
-    """What the backward pass needs. x, kept: as of :class:`ForwardTensors`; thresholds: T B M,
-    empty where none rises; v, a: before the run, B M.
+    """Tensors of the forward pass for the backward pass.
+
+    x, kept: as in :class:`ForwardTensors`. thresholds: T B M, empty if none rises. v, a: before
+    the run, B M.
     """
 
     x: Tensor
@@ -77,8 +80,8 @@ class SavedTensors(NamedTuple):
 class GradientTensors(NamedTuple):
     """Derivatives of the loss. spikes: by each spike; x: by the input; T B M.
 
-    derivative: of the spikes where it is given, T B M. sums: over T, by decay, gain and
-    threshold, 3 B M; that of the gain holds for cells without a current.
+    derivative: of the spikes, for the kind "given", T B M. sums: over T, by decay, gain and
+    threshold, 3 B M; the sum of the gain holds for cells without a current.
     """
 
     spikes: Tensor
@@ -90,8 +93,8 @@ class GradientTensors(NamedTuple):
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile at the first call.
 
-    Tests wrap every function in a check of its annotations, which Triton could not read:
-    unwrapped here.
+    Tests wrap every function in a check of its annotations. Triton cannot read that wrapper, so
+    it is removed here.
     """
     return triton.jit(inspect.unwrap(function))
 
@@ -117,7 +120,7 @@ def fire(u: tl.tensor, threshold: tl.tensor) -> Any:
 
 @kernel
 def reset(u: tl.tensor, s: tl.tensor, threshold: tl.tensor, spec: tl.constexpr) -> Any:
-    """Return the membranes with those reset that have fired."""
+    """Return the membranes after the resets of the spikes s."""
     return u * (1.0 - s) if spec.hard else u - threshold * s
 
 
@@ -129,7 +132,7 @@ def forward(
     sizes: KernelSizes,
     spec: tl.constexpr,
 ) -> None:
-    """Run all ticks; ``cells`` are those after the run at the end."""
+    """Run all ticks; ``cells`` change in place."""
     n, real = own_cells(sizes, spec)
     decay, gain = parameter(form, DECAY, sizes, n), parameter(form, GAIN, sizes, n)
     decay_syn, at_rest = (
@@ -170,7 +173,7 @@ def forward(
 def thresholds(
     saved: SavedTensors, form: tl.tensor, sizes: KernelSizes, spec: tl.constexpr
 ) -> None:
-    """Write the thresholds of all ticks, where they adapt."""
+    """Write the adaptive thresholds of all ticks."""
     n, real = own_cells(sizes, spec)
     at_rest, beta = parameter(form, THRESHOLD, sizes, n), parameter(form, BETA, sizes, n)
     decay_adapt = parameter(form, DECAY_ADAPT, sizes, n)
@@ -188,7 +191,7 @@ def thresholds(
 def slope(
     u: tl.tensor, threshold: tl.tensor, given: tl.tensor, real: tl.tensor, spec: tl.constexpr
 ) -> Any:
-    """Return the derivatives of spikes; given: where they lie if no kernel knows them."""
+    """Return the derivatives of spikes. given: their address if no kernel computes them."""
     far = u - threshold
     if spec.kind == "arctan":
         far = 3.141592653589793 * far
@@ -211,8 +214,8 @@ def backward(
 ) -> None:
     """Go back through all ticks.
 
-    cells: derivatives of the loss by the cells after the run, at the end by those before it.
-    The spikes of reset and adaptation have no derivative.
+    cells: derivatives of the loss by the cells after the run; in place, they become those by
+    the cells before it. The spikes of reset and adaptation have no derivative.
     """
     n, real = own_cells(sizes, spec)
     decay, gain = parameter(form, DECAY, sizes, n), parameter(form, GAIN, sizes, n)

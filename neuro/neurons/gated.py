@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
     Param,
     as_array,
@@ -30,17 +31,17 @@ class GatedState(NamedTuple):
 
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GatedLI:
-    """Gated leaky integrator: its input decides how much v keeps; it never fires or resets.
+class GatedLI(Untrained):
+    """Gated leaky integrator: its input sets how much of v is kept; it never fires or resets.
 
         f = floor + (1 - floor) sigmoid(x_f)    v[t] = f v[t-1] + (1 - f) x_c
 
-    x = [x_f, x_c], two halves along the first axis: what opens the gate, and the candidate. Its
-    output is v itself, every tick. With a SiLU before x_c it is the token mixer of the
-    MatMul-free language model (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is that of
-    HGRN (Qin et al. 2023, arXiv 2311.04823).
+    x = [x_f, x_c] has two halves along the first axis: gate and candidate. The output is v, at
+    every tick. With a SiLU before x_c it is the token mixer of the MatMul-free language model
+    (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is from HGRN (Qin et al. 2023, arXiv
+    2311.04823).
 
-    floor: the least share of v that a tick keeps, 0 <= floor < 1.
+    floor: the least part of v that a tick keeps, 0 <= floor < 1.
     """
 
     fires: ClassVar[bool] = False
@@ -63,26 +64,18 @@ class GatedLI:
         state: GatedState,
         dt: Seconds,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "B *N"], GatedState]:
-        """Advance one tick, of whatever length ``dt``: (membrane, next state)."""
-        opens, candidate = x.chunk(2, 1)
+        """Advance one tick of any length ``dt``: (membrane, next state)."""
+        gate, candidate = x.chunk(2, 1)
         floor = convert_like(self.floor, x)
-        keep = floor + (1 - floor) * torch.sigmoid(opens)
+        keep = floor + (1 - floor) * torch.sigmoid(gate)
         v = keep * state.v + (1 - keep) * candidate
         return v, GatedState(v=v)
 
     def macs(self, given: tuple[int, ...]) -> int:
         """Return the operations of a tick for an input of shape ``given``.
 
-        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.graph.host_ops`),
-        and two products. With a floor too: then v is c + f (v - c), f = floor + (1 - floor)
-        sigmoid.
+        There are 3 per neuron, with or without a floor: the sigmoid, as on a host node
+        (:mod:`neuro.graph.host_ops`), and the two products of v = c + f (v - c) and
+        f = floor + (1 - floor) sigmoid.
         """
         return 3 * math.prod(given) // 2
-
-    def free(self) -> dict[str, Tensor]:
-        """Return the trainable parameters: a GatedLI has none."""
-        return {}
-
-    def bind(self, free: dict[str, Tensor]) -> "GatedLI":  # noqa: ARG002
-        """Return this model with its trainable parameters replaced."""
-        return self

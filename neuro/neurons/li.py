@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.arguments import require_dt
+from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -34,16 +35,16 @@ class LIState(NamedTuple):
 
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LI:
+class LI(Untrained):
     """Leaky integrator: v decays with tau, input is added times gain; it never fires or resets.
 
         v[t] = a v[t-1] + gain x[t]    a = exp(-dt / tau)
 
-    Its output is v itself, every tick: a read-out. Feeding a population, it is one of its
+    The output is v, at every tick: a read-out. An LI that feeds a population is one of its
     synaptic currents.
 
-    tau: time constant [s]; ``math.inf`` sums its input.
-    gain: what one unit of input adds to v; see :func:`psc_gain`.
+    tau: time constant [s]; with ``math.inf`` v is the sum of the input.
+    gain: rise of v per unit of input; see :func:`psc_gain`.
     """
 
     fires: ClassVar[bool] = False
@@ -74,7 +75,7 @@ class LI:
         return v, LIState(v=v)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
-        """Return the normal form at this dt."""
+        """Return the normal form at ``dt`` [s]."""
         return Coefficients(
             decay=as_array(np.exp(-dt / as_array(self.tau))),
             gain=as_array(self.gain),
@@ -84,7 +85,7 @@ class LI:
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
-        """Return the continuous normal form, whatever dt."""
+        """Return the continuous normal form, equal for every dt."""
         return Dynamics(
             rate=as_array(1 / as_array(self.tau)),
             gain=as_array(self.gain),
@@ -92,14 +93,6 @@ class LI:
             reset=None,
             fires=False,
         )
-
-    def free(self) -> dict[str, Tensor]:
-        """Return the trainable parameters: an LI has none."""
-        return {}
-
-    def bind(self, free: dict[str, Tensor]) -> "LI":  # noqa: ARG002
-        """Return this model with its trainable parameters replaced."""
-        return self
 
 
 def psc_gain(tau_syn: Seconds, tau: Seconds, dt: Seconds) -> float:
@@ -109,13 +102,13 @@ def psc_gain(tau_syn: Seconds, tau: Seconds, dt: Seconds) -> float:
     tau_syn [s]: (a - c) / (tau / tau_syn - 1), a = exp(-dt / tau), c = exp(-dt / tau_syn).
 
     Raises:
-        TypeError: a time constant or dt is no number.
-        ValueError: one is not > 0 s and finite.
+        TypeError: a time constant or dt is not a number.
+        ValueError: a time constant or dt is not > 0 s and finite.
     """
     for name, value in (("tau_syn", tau_syn), ("tau", tau), ("dt", dt)):
         require_dt(f"psc_gain: {name}", value)
     slower = tau / tau_syn - 1
     x = slower * dt / tau
     a = math.exp(-dt / tau)
-    # a - c = -a expm1(-x), which keeps its digits where the time constants come close.
+    # a - c = -a expm1(-x), which stays precise for similar time constants.
     return a * dt / tau if x == 0 else -a * math.expm1(-x) / slower

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.arguments import make_type_error
+from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -27,7 +28,7 @@ from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 from neuro.units import Seconds, Ticks, ticks
 
-MOST_REFRACTORY = 2**24  # ticks: a membrane waits in its own precision, which may be float32
+MOST_REFRACTORY = 2**24  # ticks: the state counts them in its precision, which may be float32
 
 
 class LIFState(NamedTuple):
@@ -43,7 +44,7 @@ class LIFState(NamedTuple):
 
 @explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LIF:
+class LIF(Untrained):
     """Leaky integrate-and-fire: v decays with tau, input is added in full.
 
         i[t] = c i[t-1] + x[t]         c = exp(-dt / tau_syn); without tau_syn, i[t] = x[t]
@@ -52,20 +53,20 @@ class LIF:
         v[t] = v[t] - threshold s[t]   (reset "soft", the default)
         v[t] = 0 where s[t] = 1        (reset "hard")
 
-    In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i goes
-    on. The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
+    In the ``refractory / dt`` ticks after the tick of a spike, v is held and s = 0; i continues
+    to decay. No gradient passes through the spike of the reset (Zenke & Vogels 2021).
 
-    Unlike an ALIF: time constants are in seconds, input is not scaled by the leak, the reset is
-    soft, nothing is trained. snnTorch's beta is a: tau = -dt / log(beta).
+    Differences from an ALIF: time constants are in seconds, input is not scaled by the leak,
+    the reset is soft, no parameter is trained. snnTorch's beta is a: tau = -dt / log(beta).
 
-    A time longer than 1 s and than 1,000 ticks is warned of: milliseconds may have been meant.
+    A time longer than 1 s and than 1,000 ticks raises a warning: it may be in milliseconds.
 
     tau: membrane time constant [s]; ``math.inf`` for no leak.
     threshold: firing threshold [weight units], > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
-    tau_syn: time constant of the synaptic current [s]; None: the input acts at once.
+    tau_syn: time constant of the synaptic current [s]; None: no current.
     surrogate: derivative of the spike, as a function of v - threshold.
-    refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
+    refractory: how long a spike holds the membrane [s]; on a clock, whole ticks.
     """
 
     fires: ClassVar[bool] = True
@@ -116,7 +117,7 @@ class LIF:
         return s, LIFState(v=v, i=None if state.i is None else i, wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
-        """Return the normal form at this dt.
+        """Return the normal form at ``dt`` [s].
 
         Raises:
             ValueError: the refractory period is not a whole number of ticks.
@@ -143,8 +144,8 @@ class LIF:
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
-        """Return the continuous normal form, whatever dt."""
-        with np.errstate(over="ignore"):  # an infinite rate, which who runs it refuses
+        """Return the continuous normal form, equal for every dt."""
+        with np.errstate(over="ignore"):  # executors refuse an infinite rate
             rate = as_array(1 / as_array(self.tau))
             rate_syn = None if self.tau_syn is None else as_array(1 / as_array(self.tau_syn))
         return Dynamics(
@@ -155,21 +156,13 @@ class LIF:
             refractory=self.refractory,
         )
 
-    def free(self) -> dict[str, Tensor]:
-        """Return the trainable parameters: a LIF has none."""
-        return {}
-
-    def bind(self, free: dict[str, Tensor]) -> "LIF":  # noqa: ARG002
-        """Return this model with its trainable parameters replaced."""
-        return self
-
 
 def hold_refractory(
     s: Tensor, v: Tensor, before: Tensor, wait: Tensor | None, refractory: Ticks
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return (spikes, membrane, wait) of a tick, with those that still ``wait`` held.
+    """Return (spikes, membrane, wait) of a tick in which neurons with ``wait`` > 0 are held.
 
-    s, v: as they would be without refractory period. before: the membrane a tick ago.
+    s, v: spikes and membrane without a refractory period. before: the membrane a tick ago.
     """
     if wait is None:
         return s, v, None
@@ -187,7 +180,7 @@ def require_refractory(model: str, refractory: Seconds) -> None:
         ValueError: it is out of range.
     """
     if not isinstance(refractory, float):
-        cure = "neurons with other periods are another population"
+        cure = "put neurons with another period into another population"
         raise make_type_error(f"{model}.refractory", "one number", refractory, cure)
     ok = np.asarray((refractory >= 0) & (refractory < np.inf))
     require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")
@@ -197,8 +190,8 @@ def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Tick
     """Return a refractory period in ticks.
 
     Raises:
-        ValueError: it is not a whole number of them, or more than MOST_REFRACTORY; names
-            ``model``.
+        ValueError: the period is not a whole number of ticks, or more than MOST_REFRACTORY;
+            names ``model``.
     """
     try:
         wait = ticks(refractory, dt)

@@ -1,4 +1,4 @@
-"""Warnings of times and ticks so long that milliseconds were meant, and ticks of another dt."""
+"""Warnings about times and ticks that look like milliseconds; a leak of another dt."""
 
 import math
 import warnings
@@ -10,17 +10,17 @@ from neuro.neurons.parameter_names import TIMES
 from neuro.units import Seconds
 
 LONG = Seconds(1.0)
-MANY_TICKS = 1000  # who takes ticks of 1 s has long times, too
+MANY_TICKS = 1000  # with ticks of 1 s, times are long too
 LONG_TICK = Seconds(0.1)
-MADE_FOR = "_made_for"  # attribute: the dt of the ticks that parameters were converted to
+TICK_OF_LEAK = "_made_for"  # attribute: the dt for which a leak was computed
 
 
 def warn_of_long_times(model: object, dt: Seconds, level: int) -> None:
     """Warn of each time of a neuron that is longer than 1 s and than 1,000 ticks of ``dt`` [s].
 
-    And of a tick of 0.1 s or more that is longer than the time constant of its membrane.
+    Warn also of a tick of 0.1 s or more that is longer than the membrane's time constant.
 
-    level: calls from the line that is warned of to this function.
+    level: calls between the user's line and this function.
     """
     for name in TIMES:
         value = getattr(model, name, None)
@@ -32,7 +32,7 @@ def warn_of_long_times(model: object, dt: Seconds, level: int) -> None:
 
 
 def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
-    """Warn of one, named ``what``; infinity, no leak, is not long."""
+    """Warn of one time, named ``what``; infinity (no leak) is not long."""
     times = as_array(time)
     longest = float(times.max(initial=0.0, where=np.isfinite(times)))
     if longest > max(LONG, MANY_TICKS * dt):
@@ -40,7 +40,7 @@ def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
         warnings.warn(
             f"{what} is {longest:g} s, {many:{',.0f' if many < 1e12 else '.3g'}} ticks; times "
             "are in seconds, "
-            f"{longest:g} ms is {longest / 1000:g}; if so long a time is meant: "
+            f"{longest:g} ms is {longest / 1000:g}; if the time is correct: "
             f'warnings.filterwarnings("ignore", "{what}")',
             stacklevel=level + 1,
         )
@@ -49,29 +49,26 @@ def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
 def warn_of_long_tick(what: str, tau: Param, dt: Seconds, level: int) -> None:
     """Warn of a tick ``dt`` >= 0.1 s that is longer than a time constant, named ``what``.
 
-    Of several time constants the longest counts; infinity is none.
+    The longest finite time constant counts.
     """
     taus = as_array(tau)
     longest = float(taus.max(initial=0.0, where=np.isfinite(taus)))
     if dt >= LONG_TICK and 0 < longest < dt:
         warnings.warn(
             f"a tick of dt = {dt:g} s is longer than {what} = {longest:g} s; times are in "
-            f"seconds, {dt:g} ms is {dt / 1000:g}; if so long a tick is meant: "
+            f"seconds, {dt:g} ms is {dt / 1000:g}; if the tick is correct: "
             'warnings.filterwarnings("ignore", "a tick of dt")',
             stacklevel=level + 1,
         )
 
 
 def describe_other_dt(model: object, dt: Seconds) -> str:
-    """Return what is wrong where a model was made for ticks of another length than ``dt``.
-
-    "" where it was made for these, or for none in particular.
-    """
-    made_for = getattr(model, MADE_FOR, None)
-    if made_for is None or math.isclose(made_for, dt):
+    """Return the problem of a model with a leak for another tick than ``dt``, or ""."""
+    tick = getattr(model, TICK_OF_LEAK, None)
+    if tick is None or math.isclose(tick, dt):
         return ""
     kind = type(model).__name__
     return (
-        f"{kind}.with_tau made this {kind} for ticks of {made_for:g} s: its leak is a part a "
-        "tick, and the time constant would be another; give both the same dt"
+        f"{kind}.with_tau made this {kind} for ticks of {tick:g} s: its leak is per tick, and "
+        "another dt changes the time constant; use one dt for both"
     )

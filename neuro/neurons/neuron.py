@@ -1,16 +1,16 @@
-"""The contract of a neuron model: what the executors ask of it.
+"""The contracts between neuron models and executors.
 
-Three contracts, each with more to offer: a :class:`Neuron` is trained and replayed on torch's
-clock, tick by tick; a :class:`LinearNeuron` has a normal form, by which the event engine, the
-chips and the exports run it; a :class:`FusedNeuron` is trained by the fused operator too. What
-a model does not offer is refused by the executor that needs it.
-Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same, but for a
+There are three, each an extension of the one before. A :class:`Neuron` is trained and replayed
+on torch's clock, tick by tick. A :class:`LinearNeuron` has a normal form, by which the event
+engine, the chips and the exports run it. A :class:`FusedNeuron` runs in the fused operator too.
+An executor refuses a model that lacks a method it needs.
+Axes: B batch, ``*N`` the population's shape, ``*X`` the input's shape: ``*N``, except for a
 GatedLI.
 """
 
 from dataclasses import fields
 from functools import cache
-from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -19,12 +19,26 @@ from neuro.neurons.reset import ResetLike
 from neuro.neurons.surrogate import Surrogate
 from neuro.units import Seconds
 
+Model = TypeVar("Model")
+
+
+class Untrained:
+    """Part of the contract of a :class:`Neuron` for models without trainable parameters."""
+
+    def free(self) -> dict[str, Tensor]:
+        """Return the trainable parameters: none."""
+        return {}
+
+    def bind(self: Model, free: dict[str, Tensor]) -> Model:  # noqa: ARG002
+        """Return this model."""
+        return self
+
 
 @runtime_checkable
 class Neuron(Protocol):
     """A frozen dataclass; its numbers, arrays and tensors are parameters that broadcast to *N.
 
-    fires: its outputs are spikes (0 or 1); else they are its membrane, every tick.
+    fires: its outputs are spikes (0 or 1); if not, they are its membrane at every tick.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -34,7 +48,7 @@ class Neuron(Protocol):
         """Return the state at rest for inputs like ``x`` (B *X): a NamedTuple of tensors.
 
         ``v`` is its membrane. A FusedNeuron may add ``i``, a current, and ``a``, an adaptation
-        (B *N each); None stands for what a model does not use.
+        (B *N each), or None for either.
         """
 
     def step(self, x: Tensor, state: Any, dt: Seconds) -> tuple[Tensor, Any]:
@@ -59,7 +73,7 @@ class LinearNeuron(Neuron, Protocol):
         """
 
     def dynamics(self, dt: Seconds) -> Dynamics:
-        """Return the continuous normal form of which steps of ``dt`` [s] are the samples.
+        """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
             ValueError: the model has none; names model and parameter.
@@ -72,7 +86,7 @@ class FusedNeuron(LinearNeuron, Protocol):
 
     @property
     def reset(self) -> ResetLike:
-        """What a spike does to the membrane."""
+        """The effect of a spike on the membrane."""
 
     @property
     def surrogate(self) -> Surrogate:
@@ -94,13 +108,14 @@ def is_neuron(node: Any) -> TypeGuard[Neuron]:
 def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
     """Say whether an object is a neuron model with a normal form.
 
-    That of a class whose ``step`` is overridden without it is the form of another neuron.
+    A class that overrides ``step`` alone inherits the normal form of another neuron: it has
+    none.
     """
     return is_neuron(node) and _defines_with_step(type(node), "coefficients", "dynamics")
 
 
 def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
-    """Say whether an object is a neuron model like LI: with a normal form, without spikes."""
+    """Say whether an object is a neuron model like LI: a normal form without spikes."""
     return has_normal_form(node) and not node.fires
 
 
@@ -110,14 +125,14 @@ def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
 
 
 def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
-    """Return which parameter of a model does not fit a population of this shape, or ""."""
+    """Return the problem of a parameter that does not fit a population's shape, or ""."""
     for name in (f.name for f in fields(model)):
         own = tuple(getattr(getattr(model, name), "shape", ()))
         pairs = zip(own[::-1], shape[::-1], strict=False)
         if len(own) > len(shape) or any(n not in (1, m) for n, m in pairs):
             return (
                 f"{type(model).__name__}.{name} of shape {own} does not broadcast to "
-                f"{shape}; use one number, or one a channel as (C, 1, 1)"
+                f"{shape}; use one number, or one per channel as (C, 1, 1)"
             )
     return ""
 

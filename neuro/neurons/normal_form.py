@@ -1,7 +1,7 @@
-"""What the neuron models share: parameters that broadcast, and one linear normal form.
+"""Parameters of neuron models, and the linear normal form that the models share.
 
 Axes: B batch, ``*N`` the shape of the population. A parameter is one number, or an array that
-broadcasts to ``*N`` (for example ``C 1 1``: one value a channel).
+broadcasts to ``*N`` (for example ``C 1 1``: one value per channel).
 """
 
 from typing import Any, NamedTuple
@@ -24,11 +24,11 @@ class Coefficients(NamedTuple):
         a = decay_adapt * a            s = v >= threshold + a
         v = 0 (hard) or v - (threshold + a) s (soft)          a = a + beta * s
 
-    For ``refractory`` ticks after that of a spike v is held where the reset left it, and
-    nothing is tested (s = 0); i and a continue.
+    For ``refractory`` ticks after the tick of a spike, v keeps its value after the reset and
+    s = 0; i and a continue.
 
     All arrays are float64 and broadcast to the population's shape. A read-out has
-    ``fires = False``: its ``v`` is the output and never reset (reset None).
+    ``fires = False`` and no reset (None): its ``v`` is the output.
     """
 
     decay: np.ndarray
@@ -43,10 +43,10 @@ class Coefficients(NamedTuple):
 
     @property
     def hard(self) -> bool:
-        """Say whether the reset is hard, for executors that know the hard and the soft one.
+        """Say whether the reset is hard, for executors with a hard and a soft reset.
 
         Raises:
-            ValueError: it is another.
+            ValueError: the reset is neither.
         """
         return self.reset is not None and is_hard(self.reset)
 
@@ -63,12 +63,12 @@ class Tensors(NamedTuple):
 
 
 class Dynamics(NamedTuple):
-    """The normal form in continuous time, of which :class:`Coefficients` are the samples.
+    """The normal form in continuous time; :class:`Coefficients` are its samples.
 
-    rate: 1 / tau of v [1/s], 0 without leak. rate_syn: of its own current; None without one.
-    gain: jump of v per unit of input, of the current where there is one.
-    threshold: at rest. beta: its rise at a spike, which decays with rate_adapt [1/s], infinite
-    where it has no effect. refractory: for how long v is held after a spike [s].
+    rate: 1 / tau of v [1/s], 0 without leak. rate_syn: 1 / tau of its current, or None.
+    gain: jump of v, or of its current, per unit of input.
+    threshold: at rest. beta: its rise at a spike. rate_adapt: decay of that rise [1/s],
+    infinite if it has no effect. refractory: how long v is held after a spike [s].
     reset, fires: as in the sampled form.
 
     All arrays are float64 and broadcast to the population's shape.
@@ -112,38 +112,38 @@ def has_values(*parameters: Param) -> bool:
 def to_number(what: str, p: Any, dtype: type[np.floating] = np.float64) -> float | np.ndarray:
     """Return a parameter as a float, or as a read-only copy; rounded to the dtype.
 
-    A single value becomes a float however it was given: what is equal is written alike.
+    A single value becomes a float, also from an array: equal parameters are written alike.
 
     Raises:
         TypeError: it does not hold real numbers; names ``what``.
     """
-    given = as_numbers(what, p)
-    if given.dtype == np.bool_:
-        raise make_type_error(what, "numbers", p, "True and False are none")
-    with np.errstate(over="ignore"):  # infinite: refused where it may not be
-        own = np.array(given, dtype)
-    if own.size == 1:
-        return float(own.item())
-    own.setflags(write=False)
-    return own
+    numbers = as_numbers(what, p)
+    if numbers.dtype == np.bool_:
+        raise make_type_error(what, "numbers", p, "True and False are not")
+    with np.errstate(over="ignore"):  # checks of ranges refuse infinity
+        copy = np.array(numbers, dtype)
+    if copy.size == 1:
+        return float(copy.item())
+    copy.setflags(write=False)
+    return copy
 
 
 def freeze_parameters(
     model: object, *names: str, trained: tuple[str, ...] = (), dtype: type = np.float64
 ) -> None:
-    """Replace parameters of a model that is being made by values that nobody else can change.
+    """Replace the parameters of a model in its constructor by values that cannot change.
 
-    A tensor that is trained stays, for its gradient; so does one that has no values.
+    A tensor with a gradient and a tensor without values stay.
 
     Args:
         model: a frozen dataclass.
         names: of the parameters.
-        trained: those of them that pass a gradient.
-        dtype: in which they are kept, see :func:`to_number`.
+        trained: names of the parameters that pass a gradient.
+        dtype: of the values, see :func:`to_number`.
 
     Raises:
         TypeError: a parameter does not hold real numbers.
-        ValueError: a parameter is to be trained, and passes no gradient.
+        ValueError: a parameter requires a gradient, but passes none.
     """
     for name in names:
         value, what = getattr(model, name), f"{type(model).__name__}.{name}"

@@ -1,7 +1,7 @@
 """One population over time, in torch.
 
-Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` that of its input: the same, but
-for a GatedLI; ``*P`` that of the output: ``*N``, or that of the means of a pool.
+Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` the input's shape: ``*N``, except
+for a GatedLI; ``*P`` the output's shape: ``*N``, or the shape after a pool.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def run_population(
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
     """Advance T >= 1 ticks: (outputs, state); the state continues the run, None is rest.
 
-    By the fused operator where it has all that the model needs, else tick by tick.
+    The fused operator runs the models that it supports; other models run tick by tick.
     """
     state = neuron.initial(x[0]) if state is None else state
     form = make_fused_form(neuron, x, dt)
@@ -44,7 +44,7 @@ def step_population(
     state: Any,
     context: FusedContext = NO_CONTEXT,
 ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-    """Do as :func:`run_population`, tick by tick."""
+    """Do the same as :func:`run_population`, tick by tick."""
     out = []
     for x_t in x.expand(context.repeats or len(x), *x.shape[1:]):
         y, state = neuron.step(x_t, state, dt)
@@ -54,6 +54,6 @@ def step_population(
 
 
 def _pooled(y: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the means of all ticks and samples at once."""
+    """Return the average pool of all ticks and samples."""
     means = F.avg_pool2d(y.flatten(0, 1), size)
     return means.reshape(*y.shape[:2], *means.shape[1:])

@@ -1,7 +1,7 @@
-"""The kinds of reset: what a spike does to the membrane.
+"""The kinds of reset: the effect of a spike on the membrane.
 
-A kind that a model or an executor does not know is refused by it: those that know the soft and
-the hard one ask :func:`as_reset` or :func:`is_hard`, which raise for any other.
+Models and executors refuse a reset that they do not support: those with a soft and a hard reset
+call :func:`as_reset` or :func:`is_hard`, which raise for any other.
 """
 
 from enum import StrEnum
@@ -11,21 +11,21 @@ from torch import Tensor
 
 
 class Reset(StrEnum):
-    """SOFT subtracts the threshold that was reached; HARD sets the membrane to 0."""
+    """SOFT subtracts the threshold; HARD sets the membrane to 0."""
 
     SOFT = "soft"
     HARD = "hard"
 
 
-ResetLike = Reset | Literal["soft", "hard"]  # as users may write it
+ResetLike = Reset | Literal["soft", "hard"]  # in arguments
 SOFT_OR_HARD = (Reset.SOFT, Reset.HARD)
 
 
 def as_reset(field: str, value: str) -> Reset:
-    """Return the soft or the hard reset, given by its name or as a member.
+    """Return the soft or the hard reset from its name or member.
 
     Raises:
-        ValueError: it is neither; names ``field``.
+        ValueError: the value is neither; names ``field``.
     """
     if value not in SOFT_OR_HARD:
         raise ValueError(
@@ -46,14 +46,14 @@ def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: ResetLike) ->
 
 
 def is_hard(reset: str) -> bool:
-    """Say whether a reset is hard; if not, it is soft.
+    """Say whether a reset is hard (True) or soft (False).
 
     Raises:
-        ValueError: it is neither; for executors that have these two.
+        ValueError: the reset is neither.
     """
     if reset not in SOFT_OR_HARD:
         raise ValueError(
-            f"reset {str(reset)!r} is not known here, only 'soft' and 'hard' are; use one of "
+            f"reset {str(reset)!r} is unknown here, where 'soft' and 'hard' exist; use one of "
             "them, or run the network on torch's clock, neuro.nn.replay"
         )
     return reset == Reset.HARD

@@ -1,7 +1,6 @@
-"""The spike function: a step forward, a chosen derivative backward.
+"""The spike function: a step forward, a surrogate derivative backward.
 
-A surrogate is any function of the distance to threshold that returns a derivative of the
-same shape. There is no registry: pass the function.
+A surrogate is any function from the distance to threshold to a derivative of the same shape.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""The backward pass of a long run in chunks of ticks, with a fixed number of states kept.
+"""The backward pass of a long run in chunks of ticks, with a fixed number of stored states.
 
-From the last state that is kept it runs forward to the chunk whose gradients are due, keeps
-other states on the way where there is room, and drops each of them after its chunk: binomial
+The run goes forward from the last stored state to the chunk whose gradients are next. It stores
+states on the way while there is room, and drops each state after its chunk: binomial
 checkpointing.
 Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
 Names: ``d_x`` is the derivative of the loss by x.
@@ -26,10 +26,11 @@ def run_in_chunks(
 ) -> tuple[Tensor, Any]:
     """Return (y, state) of a module (x, state) -> (y, state) over all ticks.
 
-    ticks: of a chunk, >= 1. states: how many are kept at most, >= 1.
+    ticks: of a chunk, >= 1. states: the most states in memory, >= 1.
 
     Raises:
-        ValueError: a gradient is needed of what is not x, nor in the state, nor a parameter.
+        ValueError: the module uses a trained tensor that is neither its input, nor in its
+            state, nor one of its parameters.
     """
     run = _ChunkedRun(module, ticks, states, x, state)
     apply: Any = _ChunkedFunction.apply  # torch annotates it in some versions only
@@ -38,10 +39,10 @@ def run_in_chunks(
 
 
 def choose_stride(chunks: int, states: int) -> int:
-    """Return how many of >= 2 chunks to compute before a state is kept again.
+    """Return how many of >= 2 chunks to compute before the next state is stored.
 
-    With s states C(s + r, s) chunks can be reversed, and none of them is passed more than r
-    times on the way to another. states: s >= 1, with the one before the first chunk.
+    s states can reverse C(s + r, s) chunks if each chunk is passed at most r times on the way
+    to another. states: s >= 1, including the state before the first chunk.
 
     >>> choose_stride(10, 3), choose_stride(6, 2)
     (4, 3)
@@ -50,8 +51,8 @@ def choose_stride(chunks: int, states: int) -> int:
     return max(1, comb(states + r - 2, states), chunks - comb(states + r - 1, r))
 
 
-class _Kept(NamedTuple):
-    """The state before a chunk. random: generators of the CPU and of other devices then."""
+class _StoredState(NamedTuple):
+    """The state before a chunk. random: states of the generators of CPU and devices."""
 
     chunk: int
     state: Any
@@ -59,7 +60,7 @@ class _Kept(NamedTuple):
 
 
 class _ChunkedRun:
-    """A run without its input. kept: at most ``states`` states; the first one to the end."""
+    """A run without its input. kept: at most ``states`` states; the first stays to the end."""
 
     def __init__(
         self, module: nn.Module, ticks: Ticks, states: int, x: Tensor, state: Any
@@ -67,22 +68,22 @@ class _ChunkedRun:
         self.module, self.ticks, self.states = module, ticks, states
         self.trained = [p for p in module.parameters() if p.requires_grad]
         self.x_trained = x.requires_grad
-        self.kept: list[_Kept] = []
+        self.kept: list[_StoredState] = []
         self.keep(0, x, state)
         kind = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
         to, on = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         self.cast = torch.autocast(kind, to, on)
 
     def keep(self, chunk: int, x: Tensor, state: Any) -> None:
-        """Keep a copy: a view would keep more than a state, and the caller may change it."""
+        """Store a copy: a view would hold more memory, and the caller may change it."""
         random = (torch.get_rng_state(), *get_device_states(x, state))
-        self.kept.append(_Kept(chunk, tree_map_only(Tensor, _own, state), random))
+        self.kept.append(_StoredState(chunk, tree_map_only(Tensor, _own, state), random))
 
     def compute(self, x: Tensor, state: Any) -> tuple[list[Any], Tensor, Any]:
-        """Return (leaves of the inputs, outputs, next state) of a chunk, a graph of its own.
+        """Return (leaves of the inputs, outputs, next state) of a chunk with its own graph.
 
-        With gradients even where only a state is needed: without them a Stack runs its ticks in
-        other parts, and sums in another order may lead to other spikes.
+        Gradients are always on: without them a Stack divides its ticks differently, and sums in
+        another order can give other spikes.
         """
         x = x.detach().requires_grad_(self.x_trained)
         state = tree_map_only(Tensor, _leaf, state)
@@ -108,7 +109,7 @@ class _ChunkedRun:
             inputs, y, after = self.compute(parts[k], state)
             collect(y.detach())
             state = tree_map_only(Tensor, _leaf, after)
-            del inputs, y, after  # and the graph, before there is another
+            del inputs, y, after  # frees the graph before the next one
         return state
 
     def compute_gradients(
@@ -116,7 +117,7 @@ class _ChunkedRun:
     ) -> list[Any]:
         """Return the gradients of a chunk: its input, the state before it, and parameters.
 
-        d_outputs: those of its output and the state after it.
+        d_outputs: the gradients of its output and of the state after it.
         """
         inputs, y, after = self.compute(parts[k], self.advance(parts, k, lambda _: None))
         if k and self.kept[-1].chunk == k:
@@ -131,7 +132,7 @@ class _ChunkedFunction(torch.autograd.Function):
     def forward(ctx: Any, run: _ChunkedRun, x: Tensor, *_: Any) -> tuple[Any, ...]:
         """Run all chunks."""
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, *run.trained)  # and notice if they are changed meanwhile
+        ctx.save_for_backward(x, *run.trained)  # torch reports changes in place
         ctx.run = run
         outs: list[Tensor] = []
         parts = torch.split(x, run.ticks)
@@ -143,7 +144,7 @@ class _ChunkedFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor | None, _: None, *d_state: Any) -> tuple[Any, ...]:
-        """Return the gradients, chunk by chunk. The random generators stay as they are."""
+        """Return the gradients, chunk by chunk; random generators keep their state."""
         if torch.is_grad_enabled():
             raise ValueError(
                 "Checkpointed with a number of states has no gradients of gradients; leave "
@@ -156,11 +157,11 @@ class _ChunkedFunction(torch.autograd.Function):
         sums: list[Tensor | None] = [None] * len(trained)
         with torch.random.fork_rng(run.kept[0].random[1], device_type=x.device.type):
             for k in reversed(range(len(parts))):
-                d_part, *found = run.compute_gradients(parts, k, [d_parts[k], *d_state])
+                d_part, *d_rest = run.compute_gradients(parts, k, [d_parts[k], *d_state])
                 if d_x is not None and d_part is not None:
                     torch.split(d_x, run.ticks)[k].copy_(d_part)
-                d_state = found[: len(found) - len(trained)]
-                pairs = zip(sums, found[len(d_state) :], strict=True)
+                d_state = d_rest[: len(d_rest) - len(trained)]
+                pairs = zip(sums, d_rest[len(d_state) :], strict=True)
                 sums = [b if a is None else a if b is None else a + b for a, b in pairs]
         return None, d_x, *d_state, *sums
 
@@ -180,19 +181,19 @@ def _requires_grad(value: Any) -> bool:
 def _gradients(
     outputs: list[Any], d_outputs: Sequence[Any], inputs: list[Any]
 ) -> list[Tensor | None]:
-    """Return the gradient of each of ``inputs``; None: it has none."""
+    """Return the gradient of each of ``inputs``, or None."""
     pairs = zip(outputs, d_outputs, strict=True)
     pairs_used = [(y, d_y) for y, d_y in pairs if d_y is not None and _requires_grad(y)]
     trained = [c for c in inputs if _requires_grad(c)]
     if not pairs_used or not trained:
         return [None] * len(inputs)
     outs, d_outs = zip(*pairs_used, strict=True)
-    found = iter(torch.autograd.grad(outs, trained, d_outs, allow_unused=True))
-    return [next(found) if _requires_grad(c) else None for c in inputs]
+    gradients = iter(torch.autograd.grad(outs, trained, d_outs, allow_unused=True))
+    return [next(gradients) if _requires_grad(c) else None for c in inputs]
 
 
 def _refuse_others(outputs: list[Any], inputs: list[Any]) -> None:
-    """Raise if a gradient would be lost: one of a leaf that is not one of ``inputs``."""
+    """Raise if a gradient would be lost: a leaf of the graph is not among ``inputs``."""
     known, seen = {id(c) for c in inputs}, {None}
     nodes = {y.grad_fn for y in outputs if _requires_grad(y)}
     while nodes := nodes - seen:
@@ -201,7 +202,7 @@ def _refuse_others(outputs: list[Any], inputs: list[Any]) -> None:
         if lost := [tuple(c.shape) for c in leaves if id(c) not in known]:
             raise ValueError(
                 f"with a number of states, Checkpointed has no gradient for tensors of shape "
-                f"{lost}: they are not its input, nor in its state, nor parameters of its "
+                f"{lost}: they are neither its input, nor in its state, nor parameters of its "
                 "module; make them parameters, or leave states out"
             )
         nodes = {before for node in nodes for before, _ in node.next_functions}

@@ -1,4 +1,4 @@
-"""Training with less memory: a module is computed again, chunk by chunk, for its gradients."""
+"""Training with less memory: the backward pass computes a module again, chunk by chunk."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ from neuro.units import Ticks
 
 
 class Checkpointed(Temporal):
-    """``module``, some ticks at a time; for its gradients the states between them are kept.
+    """``module`` in chunks of ticks; the backward pass keeps only the states between them.
 
-    Outputs, states and gradients are those of the module alone. Of T ticks in n chunks, the
-    backward pass holds the states that are kept and all values of the ticks of one chunk. With
+    Outputs, states and gradients are those of the module alone. For T ticks in n chunks, the
+    backward pass holds the stored states and all values of the ticks of one chunk. With
 
-        states = None   all n states are kept, and each chunk is computed twice;
-        states = S      at most S are kept, whatever T is, and each chunk is computed at most
+        states = None   all n states are stored, and each chunk is computed twice;
+        states = S      at most S are stored, for any T, and each chunk is computed at most
                         r + 1 times, for the least r with n < C(S + r, S) = (S + r)! / (S! r!).
 
-    So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. None needs least memory
-    for chunks near the square root of T, and then four times the ticks take twice the memory.
-    Input, output and their gradients are kept whole. Random numbers (dropout) are drawn again
-    as they were. Traced, it is the module inside; a gradient of gradients needs states = None.
+    So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. states = None needs least
+    memory for chunks near the square root of T; four times the ticks then take twice the
+    memory. Input, output and their gradients stay whole. Random numbers (dropout) repeat. The
+    Graph is that of the inner module; gradients of gradients need states = None.
 
     module: a Temporal, for example a Stack. ticks: of a chunk, >= 1. states: >= 1, or None.
     Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
@@ -43,38 +43,38 @@ class Checkpointed(Temporal):
         super().__init__()
         require_module("Checkpointed.module", module)
         if not isinstance(module, Temporal):
-            cure = "Stack(module) makes one, whose states go from tick to tick"
+            cure = "Stack(module) makes one"
             raise make_type_error(
                 "Checkpointed.module", "a Stack, or another Temporal", module, cure
             )
         require_whole_ticks("Checkpointed.ticks", ticks)
         if states is not None:
             require_whole("Checkpointed.states", states, "None keeps one for each chunk")
-        wrong = []
+        problems = []
         if ticks < 1:
-            wrong.append(
+            problems.append(
                 f"ticks must be >= 1, got {ticks}; the square root of all ticks of a run needs "
                 "least memory"
             )
         if states is not None and states < 1:
-            wrong.append(f"states must be >= 1, got {states}; None keeps one for each chunk")
-        if wrong:
-            raise ValueError("; ".join(f"Checkpointed.{what}" for what in wrong))
+            problems.append(f"states must be >= 1, got {states}; None keeps one for each chunk")
+        if problems:
+            raise ValueError("; ".join(f"Checkpointed.{problem}" for problem in problems))
         self.module = module
         self.ticks = ticks
         self.states = states
 
     def extra_repr(self) -> str:
-        """Return the ticks of a chunk, and the states that are kept."""
+        """Return the ticks of a chunk and the number of states."""
         return f"ticks={self.ticks}, states={self.states}"
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
-        """Return what the module returns.
+        """Return the outputs and the state of the module.
 
         Raises:
-            ValueError: a batch norm is trained. It takes all ticks of a run as one batch, and
-                would count what is computed twice twice. Or, with a number of states, a
-                gradient is needed of what is not x, nor in the state, nor a parameter.
+            ValueError: a batch norm is trained, which needs all ticks of a run as one batch and
+                would count each chunk twice; or, with a number of states, the module uses a
+                trained tensor that is neither x, nor in the state, nor a parameter.
         """
         require_stimulus(self, x)
         names = [name for name, m in self.module.named_modules() if _trains_statistics(m)]

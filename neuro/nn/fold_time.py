@@ -1,7 +1,7 @@
 """Plain torch modules on every tick: T is folded into the batch.
 
-What is the same at every tick is computed once; a linear layer skips inputs that are zero;
-images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
+An input that is equal at every tick is computed once; a linear layer skips inputs that are
+zero; images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
 """
 
 import inspect
@@ -17,8 +17,8 @@ from neuro.nn.spiking import LayerError, Temporal, require_module
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
-# Modules that make of each sample one output, from its values alone and whatever the tick. A
-# class derived from one of them, or with a hook, may do anything else.
+# Modules that map each sample to one output, at every tick alike. A derived class, or a module
+# with a hook, may do anything.
 WITH_WEIGHTS = frozenset(
     {
         *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -40,16 +40,16 @@ _SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # of images, by the axes of a weight
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
 _WITH_STATE = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 _ENCODERS = (nn.TransformerEncoderLayer, nn.TransformerEncoder)
-# Classes of other libraries whose modules keep a state from call to call, or hand it out.
-_OF_OTHERS = {
+# Classes of other libraries whose modules keep a state from call to call, or return it.
+_PEERS_WITH_STATE = {
     "snntorch": ("SpikingNeuron",),
     "spikingjelly": ("MemoryModule",),
     "norse": ("SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell", "SequentialState"),
 }
 _OWN_STATE = (
-    "; neurons are Spiking(LIF(...)), recurrent ones Recurrent(Spiking(LIF(...)), nn.Linear(n, "
-    "n)), any other module with a state goes into a class that extends neuro.nn.Temporal, with "
-    "forward(x, state) -> (y, state) over all ticks"
+    "; write neurons as Spiking(LIF(...)), recurrent neurons as Recurrent(Spiking(LIF(...)), "
+    "nn.Linear(n, n)), and another module with a state as a class that extends "
+    "neuro.nn.Temporal, with forward(x, state) -> (y, state) over all ticks"
 )
 
 
@@ -59,7 +59,7 @@ def is_one_tick(x: Tensor) -> bool:
 
 
 def is_timeless(module: nn.Module) -> bool:
-    """Say whether the output of a module depends on its input alone, whatever the tick."""
+    """Say whether the output of a module depends only on its input, at every tick alike."""
     known = SAMPLE_WISE | BATCH_NORMS
     return all(
         type(m) in known and not has_hooks(m) and not _mixes_samples(m)
@@ -68,7 +68,7 @@ def is_timeless(module: nn.Module) -> bool:
 
 
 def is_sample_wise(module: nn.Module) -> bool:
-    """Say whether a module treats samples one by one, and draws nothing; not its children."""
+    """Say whether a module, without its children, treats samples one by one, not randomly."""
     if has_hooks(module) or _mixes_samples(module):
         return False
     if type(module) in BATCH_NORMS:
@@ -77,18 +77,18 @@ def is_sample_wise(module: nn.Module) -> bool:
 
 
 def _mixes_samples(module: nn.Module) -> bool:
-    """Say whether a softmax may go over ticks and samples, which are its axis 0."""
+    """Say whether a module is a softmax that may run along axis 0, ticks and samples."""
     return type(module) is nn.Softmax and not (module.dim == -1 or (module.dim or 0) > 0)
 
 
 def require_on_ticks(what: str, module: object) -> None:
     """Raise unless a value is a torch module that can be a part of a Stack.
 
-    A plain module acts on each tick: it makes one tensor of one tensor, and keeps no state.
+    A plain module acts on each tick: it maps one tensor to one tensor and keeps no state.
 
     Raises:
-        TypeError: it is no torch module.
-        ValueError: it is known to take more, to give more or to keep a state.
+        TypeError: the value is not a torch module.
+        ValueError: the module needs several arguments or keeps a state.
     """
     require_module(what, module)
     if isinstance(module, Temporal):
@@ -96,7 +96,7 @@ def require_on_ticks(what: str, module: object) -> None:
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         if any(isinstance(part, Temporal) for part in module.modules()):
             raise ValueError(
-                f"{what}: a Sequential hands on neither ticks nor state; make it a Stack"
+                f"{what}: a Sequential passes on neither ticks nor state; make it a Stack"
             )
         for name, child in module._modules.items():
             require_on_ticks(f"{name} of {what}", child)
@@ -108,35 +108,36 @@ def require_on_ticks(what: str, module: object) -> None:
 def _explain_no_tick(module: nn.Module) -> str:
     """Return why a module cannot act on each tick by itself, with the cure, or ""."""
     forward = type(module).forward
+    keeps = f"keeps a state, which a Stack does not pass on{_OWN_STATE}"
     for kind in type(module).__mro__:
         library = kind.__module__.split(".")[0]
-        if kind.__name__ in _OF_OTHERS.get(library, ()):
-            page = f"docs/recipes/from_{library}.md says what takes its place"
-            return f"of {library} keeps a state, which no Stack hands on{_OWN_STATE}; {page}"
+        if kind.__name__ in _PEERS_WITH_STATE.get(library, ()):
+            page = f"see docs/recipes/from_{library}.md"
+            return f"of {library} {keeps}; {page}"
     if any(isinstance(module, kind) and forward is kind.forward for kind in _WITH_STATE):
-        return f"keeps a state, which no Stack hands on{_OWN_STATE}"
+        return keeps
     if any(isinstance(module, kind) and forward is kind.forward for kind in _ENCODERS):
         first: Any = module.layers[0] if isinstance(module, nn.TransformerEncoder) else module
         if not first.self_attn.batch_first:
-            return "attends along axis 0, that of ticks and samples; give it batch_first=True"
+            return "attends along axis 0, ticks and samples; use batch_first=True"
     if forward is nn.Module.forward:
-        return "has no forward; the modules that it holds are Stack(*modules)"
+        return "has no forward; use Stack(*modules) for the modules inside it"
     try:
-        given = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):  # compiled: nothing is known of it
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled: without a signature
         return ""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needs = [p.name for p in given if p.kind in kinds and p.default is p.empty]
+    needs = [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
     if len(needs) < 2:
         return ""
     return (
-        f"takes {', '.join(needs)}, and in a Stack one tensor comes in; write a module around "
-        "it with forward(self, x)"
+        f"takes {', '.join(needs)}, and a layer of a Stack takes one tensor; wrap it in a "
+        "module with forward(self, x)"
     )
 
 
 def is_quantised(module: nn.Module) -> bool:
-    """Say whether torch has made a layer of integers of it (``quantize_dynamic``, say)."""
+    """Say whether torch has quantised a module, for example by ``quantize_dynamic``."""
     return type(module).__module__.startswith("torch.ao.nn.quantized.")
 
 
@@ -150,12 +151,12 @@ def run_on_ticks(
 ) -> Tensor:
     """Return the outputs of a module for each tick.
 
-    arrange: as of :func:`neuro.ops.sparse_linear.apply_linear`.
+    arrange: as in :func:`neuro.ops.sparse_linear.apply_linear`.
 
-    A batch norm that is trained sees all ticks of all samples as one batch (tdBN, Zheng et al.
-    2021). Over an input that is the same at every tick its mean and variance are those of one,
-    and its running variance that of B and not of T B values. Over several processes it sees the
-    whole batch, see :mod:`neuro.training.sync_batch`.
+    In training, a batch norm sees all ticks of all samples as one batch (tdBN, Zheng et al.
+    2021). For an input that is equal at every tick, its mean and variance are those of one
+    tick, and its running variance is that of B values instead of T B. With several processes it
+    sees the whole batch, see :mod:`neuro.training.sync_batch`.
     """
     _require_precision(module, x)
     require_fit(module, x)
@@ -170,7 +171,7 @@ def run_on_ticks(
     elif type(module) is nn.AvgPool2d:
         y = apply_avg_pool(folded, module)
     elif type(module) in (nn.Conv2d, nn.ConvTranspose2d):
-        last = torch.channels_last  # asked for twice: from one channel it is not kept
+        last = torch.channels_last  # set twice: one channel does not keep it
         y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)
     else:
         y = module(folded)
@@ -178,8 +179,8 @@ def run_on_ticks(
         what = f"a tensor of shape {tuple(y.shape)}" if isinstance(y, Tensor) else describe(y)
         raise LayerError(
             module,
-            f"took {tuple(folded.shape)}, ticks and samples as one axis, and put out {what}; "
-            "a layer of a Stack makes of them one tensor with the same axis 0",
+            f"mapped {tuple(folded.shape)}, with ticks and samples as one axis, to {what}; a "
+            "layer of a Stack returns one tensor with the same axis 0",
         )
     out: Tensor = y.reshape(*x.shape[:2], *y.shape[1:])
     return out
@@ -190,12 +191,10 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
     if has_hooks(module):
         return
     if type(module) in _EMBEDDINGS and x.dtype not in (torch.int64, torch.int32):
-        cure = "x.long() if these are its rows; what spikes feed is a Linear"
-        raise LayerError(
-            module, f"takes the numbers of its rows, torch.int64, x is {x.dtype}; {cure}"
-        )
+        cure = "use x.long() for indices, or a Linear for spikes"
+        raise LayerError(module, f"takes indices of rows, torch.int64, x is {x.dtype}; {cure}")
     if _is_quantised_linear(module) and x.dtype != torch.float32:
-        cure = "x.to(torch.float32), or the layer before quantize_dynamic"
+        cure = "use x.to(torch.float32), or the layer before quantize_dynamic"
         raise LayerError(
             module, f"is quantised and takes torch.float32, x is {x.dtype}; {cure}"
         )
@@ -203,7 +202,7 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
     if not isinstance(weight, Tensor) or x.dtype == weight.dtype:
         return
     if not torch.is_autocast_enabled(x.device.type):
-        cure = f"x.to({weight.dtype}), or net.double() for float64"
+        cure = f"use x.to({weight.dtype}), or net.double() for float64"
         raise LayerError(module, f"its weights are {weight.dtype}, x is {x.dtype}; {cure}")
 
 
@@ -220,12 +219,12 @@ def require_fit(module: nn.Module, x: Tensor) -> None:
     else:
         need = f"(ticks, samples, {known.in_channels}, {_SIZES[known.weight.dim()]})"
     alone = _fits(module, (*x.shape[:1], 1, *x.shape[1:]))
-    cure = "of one sample give x[:, None]" if alone else "change it, or what comes before it"
+    cure = "for one sample use x[:, None]" if alone else "change it, or the layer before it"
     raise LayerError(module, f"takes {need}, got {tuple(x.shape)}; {cure}")
 
 
 def _is_quantised_linear(module: nn.Module) -> bool:
-    """Say whether a module is a Linear whose weights alone are integers: it takes floats."""
+    """Say whether a module is a Linear with integer weights that takes floats."""
     dynamic = type(module).__module__.startswith("torch.ao.nn.quantized.dynamic.")
     return dynamic and hasattr(module, "in_features")
 
@@ -240,7 +239,7 @@ def _fits(module: Any, shape: Sequence[int]) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether a module has hooks, or a forward set on it: it must be called then."""
+    """Say whether a module has hooks or its own forward, and so must be called."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
     return bool(hooks) or has_own_forward(module) or has_global_hooks()
 
@@ -251,10 +250,10 @@ def has_global_hooks() -> bool:
 
 
 def has_own_forward(module: nn.Module) -> bool:
-    """Say whether a forward was set on the module itself, beside that of its class.
+    """Say whether a module has a forward besides that of its class.
 
-    What :mod:`neuro.training.sync_batch` sets for several processes does not count: it makes
-    the same of the whole batch.
+    The forward of :mod:`neuro.training.sync_batch` for several processes does not count: it
+    computes the same over the whole batch.
     """
     own = vars(module).get("forward")
     function = getattr(own, "func", own)

@@ -1,4 +1,4 @@
-"""Torch modules that run over time and hand their state in and out.
+"""Torch modules that run over time: state in, state out.
 
 A temporal module maps (x, state) to (y, state), x with axes ``T B ...``; state None is rest.
 Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts on each tick: T
@@ -27,8 +27,8 @@ from neuro.nn.fold_time import (
 )
 from neuro.nn.schedule import run_module, run_sequence
 from neuro.nn.spiking import (
-    ANEW,
     DT,
+    RESTART,
     LayerError,
     Spiking,
     Temporal,
@@ -45,7 +45,7 @@ __all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal
 
 
 class Delay(Temporal):
-    """Return what came in ``ticks`` ticks ago; at the start, zeros."""
+    """Return the input of ``ticks`` ticks ago; at the start, zeros."""
 
     def __init__(self, ticks: Ticks) -> None:
         super().__init__()
@@ -60,12 +60,19 @@ class Delay(Temporal):
         self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
     ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
         """Return (delayed x, the last ``ticks`` ticks)."""
-        need = (self.ticks, *x.shape[1:])
-        if state is not None:
-            require_cells(self, {"past": state}, {"past": need})
-        past = x.new_zeros(need) if state is None else state
+        past = _start_past(self, x, self.ticks, state)
         both = torch.cat([past, x])
         return both[: len(x)], both[len(x) :]
+
+
+def _start_past(layer: nn.Module, x: Tensor, ticks: Ticks, past: Any) -> Tensor:
+    """Return the ticks before ``x``, zeros for None; raise a LayerError if they do not fit."""
+    shape = (ticks, *x.shape[1:])
+    if past is None:
+        return x.new_zeros(shape)
+    require_cells(layer, {"past": past}, {"past": shape})
+    out: Tensor = past
+    return out
 
 
 class Recurrent(Temporal):
@@ -75,7 +82,7 @@ class Recurrent(Temporal):
     NAME_feedback, after the name of this layer.
 
     spiking: the population. feedback: a torch module that keeps the shape, for example
-    ``nn.Linear(n, n)``; its bias acts in every tick. delay: in ticks; by default 1, the next
+    ``nn.Linear(n, n)``; its bias acts in every tick. delay: in ticks; default: 1, the next
     tick.
     """
 
@@ -85,10 +92,10 @@ class Recurrent(Temporal):
             cure = "Spiking(LIF(tau=0.02)) makes one of a neuron"
             raise make_type_error("Recurrent.spiking", "a Spiking", spiking, cure)
         require_module("Recurrent.feedback", feedback)
-        require_ticks("Recurrent.delay", delay, "1 is what acts in the next tick")
+        require_ticks("Recurrent.delay", delay, "1 acts in the next tick")
         if any(isinstance(m, Temporal) for m in feedback.modules()):
             raise ValueError(
-                "Recurrent.feedback must keep no state, for example nn.Linear(n, n); for a "
+                "Recurrent.feedback must have no state, for example nn.Linear(n, n); for a "
                 "loop through another population describe a Graph and train its Net"
             )
         require_on_ticks("Recurrent.feedback", feedback)
@@ -105,11 +112,8 @@ class Recurrent(Temporal):
         require_stimulus(self, x)
         require_fit(self.feedback, x)
         inner, past = split_state(self, state, 2)
-        need = (self.delay, *x.shape[1:])
-        if state is not None:
-            require_cells(self, {"past": past}, {"past": need})
+        spikes = list(_start_past(self, x, self.delay, past))
         self.spiking.require_state(x, inner)
-        spikes = list(x.new_zeros(need) if past is None else past)
         plain = type(self.spiking) is Spiking and not has_hooks(self.spiking)
         run = partial(self.spiking.run_in_context, NO_CONTEXT) if plain else self.spiking
         for t, x_t in enumerate(x):
@@ -154,16 +158,16 @@ class Stack(Temporal):
         super().__init__()
         for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
             if isinstance(module, list | tuple):
-                cure = "modules of a list are Stack(*modules)"
+                cure = "for a list use Stack(*modules)"
                 raise make_type_error(f"{name} of a Stack", "a torch module", module, cure)
             require_on_ticks(f"{name} of a Stack", module)
             if name in self._modules:
-                raise ValueError(f"{name} names two modules of a Stack; call one otherwise")
+                raise ValueError(f"{name} names two modules of a Stack; rename one")
             if "." in name or hasattr(self, name):
                 what = "holds a dot" if "." in name else "is an attribute of torch's modules"
                 raise ValueError(
-                    f"no module of a Stack can be called {name!r}, which {what}; call it "
-                    f"otherwise, e.g. {name.replace('.', '_')}{'' if '.' in name else '_layer'}"
+                    f"a module of a Stack cannot have the name {name!r}, which {what}; rename "
+                    f"it, e.g. {name.replace('.', '_')}{'' if '.' in name else '_layer'}"
                 )
             self.add_module(name, module)
         require_one_dt(self)
@@ -173,9 +177,9 @@ class Stack(Temporal):
         """Return (output of the last module, the state of each).
 
         Raises:
-            TypeError: ``x`` is no tensor.
-            LayerError: a layer cannot run on what comes in: no tick, another shape or
-                precision than that of its weights, NaN; or the state is not one of it.
+            TypeError: ``x`` is not a tensor.
+            LayerError: a layer cannot run on its input, which has no tick, a wrong shape or
+                precision, or NaN; or the state does not fit the Stack.
         """
         modules = [module for _, module in list_steps(self)]
         try:
@@ -183,8 +187,8 @@ class Stack(Temporal):
             states = split_state(self, state, len(modules))
             for module, own in zip(modules, states, strict=True):
                 if own is not None and not isinstance(module, Temporal):
-                    what = f"keeps no state, got {describe(own)}"
-                    raise LayerError(module, f"{what}; {ANEW}")
+                    what = f"has no state, got {describe(own)}"
+                    raise LayerError(module, f"{what}; {RESTART}")
             y, after = run_sequence(modules, x, states, INDEPENDENT)
             for module, cells in zip(modules, after, strict=True):
                 if isinstance(module, Spiking):
@@ -198,7 +202,7 @@ class Stack(Temporal):
 def _warn_of_maximum(stack: Stack) -> None:
     """Warn of a maximum between weights and neurons, which has no node in a Graph.
 
-    Not where another layer has no node in a Graph either: that network stays on torch.
+    A network with another layer without a node gets no warning: it stays on torch.
     """
     plain = (m for m in stack.modules() if not isinstance(m, Temporal))
     if not all(type(m) in SAMPLE_WISE | BATCH_NORMS | DROPOUTS for m in plain):
@@ -208,10 +212,10 @@ def _warn_of_maximum(stack: Stack) -> None:
         if isinstance(module, Temporal):
             if pool:
                 warnings.warn(
-                    f"{pool} of a Stack: a MaxPool2d before neurons has no node in a Graph, so "
-                    "that this network can be trained and not traced; put the pool behind the "
-                    "neuron (conv, Spiking, MaxPool2d), or use AvgPool2d; if it is to stay on "
-                    'torch: warnings.filterwarnings("ignore", ".* MaxPool2d before neurons")',
+                    f"{pool} of a Stack: a MaxPool2d before neurons has no node in a Graph: "
+                    "this network can be trained, but not traced; put the pool behind the "
+                    "neuron (conv, Spiking, MaxPool2d), or use AvgPool2d; to train only: "
+                    'warnings.filterwarnings("ignore", ".* MaxPool2d before neurons")',
                     stacklevel=3,
                 )
                 return
@@ -223,21 +227,21 @@ def _warn_of_maximum(stack: Stack) -> None:
 
 
 def _list_inner_steps(module: nn.Module, before: str = "") -> list[tuple[str, nn.Module]]:
-    """Return the steps of a sequence, those of a Sequential in it one by one."""
-    found = []
+    """Return the steps of a sequence, with a Sequential in it replaced by its steps."""
+    steps = []
     for name, child in list_steps(module):
         if type(child) is nn.Sequential:
-            found += _list_inner_steps(child, f"{before}{name}.")
+            steps += _list_inner_steps(child, f"{before}{name}.")
         else:
-            found.append((before + name, child))
-    return found
+            steps.append((before + name, child))
+    return steps
 
 
-# Their samples do not depend on each other, and their ticks only through states of one row a
-# sample.
+# Their samples are independent; their ticks depend on each other only through states with one
+# row per sample.
 INDEPENDENT = (Spiking, Residual, Stack)
 
 
 def list_steps(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the names and modules of a sequence; unlike children(), twice if used twice."""
+    """Return the names and modules of a sequence; unlike children(), with repetitions."""
     return [(name, child) for name, child in module._modules.items() if child is not None]

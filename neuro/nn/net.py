@@ -29,7 +29,7 @@ from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import digest_graph
 from neuro.nn.spiking import (
-    ANEW,
+    RESTART,
     LayerError,
     Spiking,
     require_cells,
@@ -42,14 +42,14 @@ from neuro.text import format_model
 
 
 class NetState(NamedTuple):
-    """What continues a run: population states by node, the ticks in flight by edge."""
+    """The state that continues a run: of populations by node, ticks in flight by edge."""
 
     populations: dict[str, Any]
     edges: dict[Edge, Tensor]
 
 
 class _ConnectionModule(nn.Module):
-    """A Connection with trainable weight and bias, in the precision that its node has."""
+    """A Connection with trainable weight and bias, in the precision of its node."""
 
     weight: Any
     bias: Any
@@ -63,7 +63,7 @@ class _ConnectionModule(nn.Module):
             self.register_parameter(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The cast does nothing unless the Graph has another precision than the run.
+        # The cast acts only if Graph and run differ in precision.
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
         return self.node.apply(x, weight, bias)
 
@@ -92,7 +92,7 @@ class _HostModule(nn.Module):
         return format_model(self.node)
 
     def frozen(self) -> Host:
-        """Return the node, which has nothing to train."""
+        """Return the node: it has no parameters."""
         return self.node
 
 
@@ -134,7 +134,7 @@ class Net(nn.Module):
 
         Args:
             inputs: by Input name, axes T B *N.
-            state: of an earlier run, which this one continues; None starts at rest.
+            state: of the run to continue; None starts at rest.
 
         Returns:
             The activity of every node by name (axes T B *N), and the state.
@@ -156,55 +156,55 @@ class Net(nn.Module):
 
 
 def _require_one_delay(graph: Graph) -> None:
-    found = [
-        f"{name}: its synapses have delays of their own; train "
+    problems = [
+        f"{name}: its synapses have individual delays; train "
         "Net(unroll_delays(graph).graph), see neuro.graph.sparse, or replay the graph as it is"
         for name, node in graph.nodes.items()
         if isinstance(node, Sparse) and node.delay is not None
     ]
-    if found:
-        raise GraphError(found, "the graph is no module")
+    if problems:
+        raise GraphError(problems, "the graph cannot become a module")
 
 
 def _list_misfits(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Return which inputs do not have the shapes (T, B, *N) of the graph, or differ in T, B."""
-    found = []
+    """Return the inputs that lack the shapes (T, B, *N) of the graph, or differ in T or B."""
+    problems = []
     for name, shape in shapes.items():
         own = graph.shapes[name]
         if shape[2:] != own:
             alone = shape[1:] == own
-            cure = "of one sample give x[:, None]" if alone else "see Input.shape"
+            cure = "for one sample use x[:, None]" if alone else "see Input.shape"
             need = f"(ticks, samples{''.join(f', {n}' for n in own)})"
-            found.append(f"{name} takes {need}, got {shape}; {cure}")
-    if not found and len({shape[:2] for shape in shapes.values()}) > 1:
-        found.append(f"inputs differ in (ticks, samples): {dict(shapes)}; give all the same")
-    return found
+            problems.append(f"{name} takes {need}, got {shape}; {cure}")
+    if not problems and len({shape[:2] for shape in shapes.values()}) > 1:
+        problems.append(f"inputs differ in (ticks, samples): {dict(shapes)}; make them equal")
+    return problems
 
 
 def _require_state(net: "Net", state: Any, samples: int) -> None:
-    """Raise a LayerError unless a state is one of this net, for so many samples.
+    """Raise a LayerError unless a state fits this net and this number of samples.
 
-    What is in its populations they look at themselves.
+    The populations check their own states.
     """
     graph = net.wiring
     if not isinstance(state, NetState):
         what = f"takes a state of type NetState, got {describe(state)}"
-        raise LayerError(net, f"{what}; {ANEW}")
+        raise LayerError(net, f"{what}; {RESTART}")
     delayed = {e: (e.delay, samples, *graph.shapes[e.source]) for e in graph.edges if e.delay}
     if set(state.populations) != set(graph.populations) or set(state.edges) != set(delayed):
-        raise LayerError(net, f"its state is that of other populations or edges; {ANEW}")
+        raise LayerError(net, f"its state has other populations or edges; {RESTART}")
     names = {e: f"{e.source} -> {e.target} ({e.delay} ticks)" for e in delayed}
     cells = {name: state.edges[e] for e, name in names.items()}
     require_cells(net, cells, {name: delayed[e] for e, name in names.items()})
 
 
 def _key(name: str) -> str:
-    """Return the name of a node's module: no node may be called as an attribute of modules."""
+    """Return the name of a node's module: a prefix keeps it apart from torch's attributes."""
     return f"node_{name}"
 
 
 class _ForwardPass:
-    """One forward pass: activity so far, and the past of each delayed edge."""
+    """A forward pass: activity so far, and the past of each delayed edge."""
 
     def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
         graph = net.wiring
@@ -216,7 +216,7 @@ class _ForwardPass:
             require_floats(net, x)
         if set(inputs) != set(graph.inputs):
             raise ValueError(
-                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}; give a "
+                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}; pass a "
                 "tensor for each, by these names"
             )
         problems = _list_misfits(graph, {name: tuple(x.shape) for name, x in inputs.items()})
@@ -224,7 +224,7 @@ class _ForwardPass:
             raise LayerError(net, "; ".join(problems))
         if state is not None:
             _require_state(net, state, next(iter(inputs.values())).shape[1])
-        self.net, self.graph, self.given = net, graph, state
+        self.net, self.graph, self.before = net, graph, state
         self.out: dict[str, Tensor] = dict(inputs)
         self.populations: dict[str, Any] = dict(state.populations) if state else {}
         any_input = next(iter(inputs.values()))
@@ -232,9 +232,9 @@ class _ForwardPass:
         self.like = any_input
 
     def past(self, e: Edge) -> Tensor:
-        """Return what the edge holds from before the run: ``delay`` ticks."""
-        if self.given is not None and e.delay:
-            return self.given.edges[e]
+        """Return the ticks that the edge holds from before the run, ``delay`` of them."""
+        if self.before is not None and e.delay:
+            return self.before.edges[e]
         return self.like.new_zeros(e.delay, self.batch, *self.graph.shapes[e.source])
 
     def run_node(self, name: str) -> None:
@@ -250,7 +250,7 @@ class _ForwardPass:
             self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
     def _combine(self, name: str, arriving: list[Tensor]) -> Tensor:
-        """Return what the edges into a node bring, each ``... B *N``, as one value."""
+        """Return the values of all edges into a node, each ``... B *N``, as one value."""
         if isinstance(self.graph.nodes[name], Concat):
             return torch.cat(arriving, -len(self.graph.shapes[name]))
         return arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
@@ -289,7 +289,7 @@ class _ForwardPass:
         return ys[0]
 
     def state(self) -> NetState:
-        """Return what a later run needs to continue this one."""
+        """Return the state with which a later run continues this one."""
         edges = {
             e: torch.cat([self.past(e), self.out[e.source]])[self.ticks :]
             for e in self.graph.edges
@@ -306,11 +306,11 @@ def replay(
 ) -> Record:
     """Run a Graph on the clock: every tick, every neuron.
 
-    float64 by default: sums of float32 weights are then exact in practice, so that no spike
-    depends on their order.
+    In float64, the default, sums of float32 weights are exact in practice: no spike depends on
+    their order.
 
     Raises:
-        TypeError: not a Graph, or inputs that are no Events.
+        TypeError: ``graph`` is not a Graph, or inputs are not Events.
         GraphError: the graph does not run on a clock; lists every problem by node.
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
@@ -324,13 +324,13 @@ def record_activity(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> dict[str, Tensor]:
-    """Return what every node puts out, connections included (axes T B *N).
+    """Return the output of every node, connections included (axes T B *N).
 
-    Arguments and errors as of :func:`replay`.
+    Arguments and errors are those of :func:`replay`.
     """
     require_graph(graph)
     if not isinstance(dtype, torch.dtype):
-        raise make_type_error("dtype", "a precision of torch", dtype, "torch.float32 is one")
+        raise make_type_error("dtype", "a precision of torch", dtype, "such as torch.float32")
     require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}
@@ -346,11 +346,11 @@ def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
     """Return the activity of the clocked executor as a Record."""
     flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
     firing = [*graph.inputs, *graph.firing]
-    some: np.ndarray = flat[firing[0]]
+    raster: np.ndarray = flat[firing[0]]
     return Record(
         executor="torch",
-        ticks=some.shape[0],
-        samples=some.shape[1],
+        ticks=raster.shape[0],
+        samples=raster.shape[1],
         spikes={n: to_events(flat[n]) for n in firing},
         values={n: flat[n] for n in graph.readouts},
         digest=digest_graph(graph),

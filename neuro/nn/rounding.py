@@ -1,14 +1,14 @@
-"""How far rounding may move a membrane: what spikes that differ between two runs are judged by.
+"""A bound on the effect of rounding on membranes, which explains spikes that differ.
 
 Two runs of one Graph in float32 (torch, ``Grid(dtype=np.float32)``) add the same numbers in
-other orders. As long as their spikes are equal, both follow one and the same computation in
-real numbers, and each membrane of theirs is as near to that as the bound computed here,
-whatever the order of its sums. So the first spike that differs is one whose membrane stood
-within the bound of its threshold; what follows from it may lie anywhere.
+different orders. While their spikes are equal, both follow the same computation in real
+numbers, and each membrane is within the bound computed here for any order of its sums. So the
+first spike that differs belongs to a membrane within the bound of its threshold; later spikes
+may differ by any amount.
 
-With u = eps / 2, K roundings and a sum of magnitudes m, a sum is off by K u / (1 - K u) m at
-most (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2). Errors that
-are there already go through the same operations, with weights taken absolutely.
+With u = eps / 2, K roundings and a sum of magnitudes m, the error of a sum is at most
+K u / (1 - K u) m (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2).
+Earlier errors pass through the same operations with absolute weights.
 
 Axes: T ticks, B samples, ``*N`` a node's shape.
 """
@@ -25,18 +25,19 @@ from neuro.graph import Concat, Connection, Graph, Input
 from neuro.graph.connections import get_bias, get_weight
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import list_foreign_record
-from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons import Coefficients, LinearNeuron, has_normal_form
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.record import Record
 from neuro.spikes import to_raster
 
-OPERATIONS = 4  # roundings of a product and a sum, those of a coefficient and of second order
+OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and of second order
 
 
 class MembraneBound(NamedTuple):
-    """Of a population that fires. margin: v - threshold before the reset, along given spikes.
+    """A spiking population along the spikes of a record.
 
-    bound: how far rounding may move that. In a refractory period -inf and 0.
+    margin: v - threshold before the reset, -inf in a refractory period. bound: the most that
+    rounding moves the margin, 0 in a refractory period.
     """
 
     margin: Float64[np.ndarray, "T B N"]
@@ -44,7 +45,7 @@ class MembraneBound(NamedTuple):
 
 
 class FirstDifference(NamedTuple):
-    """Where the spikes of a sample first differ, and what rounding may do there."""
+    """The place at which the spikes of a sample first differ, and the effect of rounding."""
 
     sample: int
     tick: int
@@ -55,14 +56,14 @@ class FirstDifference(NamedTuple):
 
     @property
     def is_rounding(self) -> bool:
-        """Say whether rounding explains it."""
+        """Say whether rounding explains the difference."""
         return abs(self.margin) <= self.bound
 
 
 class _Values(NamedTuple):
-    """What a node puts out (T B *N): ``value``, off by ``error`` and ``terms`` roundings.
+    """The output of a node (T B *N): ``value``, with an ``error`` and ``terms`` roundings.
 
-    magnitude: the sum of the magnitudes of what was added; a rounding is a share of it.
+    magnitude: the sum of the magnitudes of the terms; a rounding is a part of it.
     """
 
     value: Tensor
@@ -72,32 +73,32 @@ class _Values(NamedTuple):
 
     @property
     def columns(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return all but ``terms``."""
+        """Return all fields except ``terms``."""
         return self.value, self.magnitude, self.error
 
 
 def bound_rounding(
     graph: Graph, record: Record, dtype: type[np.float32 | np.float64] = np.float32
 ) -> dict[str, MembraneBound]:
-    """Return margins along the spikes of a record, and how far ``dtype`` may move them.
+    """Return margins along the spikes of a record, and the most that ``dtype`` moves them.
 
     Raises:
-        ValueError: a node is no connection, LI, or LIF or ALIF with soft or hard reset; lists
-            all of them. Or the record is of another graph.
+        ValueError: a node is neither a connection, nor an LI, nor a LIF or ALIF with soft or
+            hard reset (lists all); or the record is of another graph.
     """
     if foreign := list_foreign_record(graph, record):
         raise ValueError(f"the record does not belong to this graph: {foreign[0]}")
     wrong = find_unbounded(graph)
     if wrong:
         raise ValueError(
-            f"{', '.join(wrong)}: how rounding acts is known of connections, LIs, and neurons "
-            "of the normal form with a soft or hard reset; end the graph before"
+            f"{', '.join(wrong)}: bounds exist for connections, LIs, and neurons with a normal "
+            "form and a soft or hard reset; cut the graph before these nodes"
         )
     return _Bounds(unroll_delays(graph).graph, record, dtype).find(graph.firing)
 
 
 def find_unbounded(graph: Graph) -> list[str]:
-    """Return the nodes of which :func:`bound_rounding` knows nothing."""
+    """Return the nodes that :func:`bound_rounding` does not support."""
     return [n for n, node in graph.nodes.items() if not _is_bounded(node, graph)]
 
 
@@ -115,17 +116,17 @@ def find_first_differences(
     other: Record,
     dtype: type[np.float32 | np.float64] = np.float32,
 ) -> list[FirstDifference]:
-    """Return, for each sample whose spikes differ, where they do first.
+    """Return the first difference of each sample whose spikes differ.
 
-    dtype: of the run that rounds more.
+    dtype: of the run with the lower precision.
 
     Raises:
-        ValueError: as :func:`bound_rounding`.
+        ValueError: as in :func:`bound_rounding`.
     """
     apart = {n: to_raster(one.spikes[n]) != to_raster(other.spikes[n]) for n in graph.firing}
     if not any(differ.any() for differ in apart.values()):
         return []
-    bounds, found = bound_rounding(graph, one, dtype), []
+    bounds, differences = bound_rounding(graph, one, dtype), []
     in_order = [name for name in graph.order if name in apart]
     any_apart = np.stack([differ.any(2) for differ in apart.values()]).any(0)  # T B
     for sample in np.flatnonzero(any_apart.any(0)).tolist():
@@ -133,12 +134,12 @@ def find_first_differences(
         name = next(n for n in in_order if apart[n][tick, sample].any())
         at = (tick, sample, int(np.argmax(apart[name][tick, sample])))
         margin, bound = (float(column[at]) for column in bounds[name])
-        found.append(FirstDifference(sample, tick, name, at[2], margin, bound))
-    return found
+        differences.append(FirstDifference(sample, tick, name, at[2], margin, bound))
+    return differences
 
 
 class _Bounds:
-    """Values and errors of the nodes of a graph, its spikes being those of a record."""
+    """Values and errors of the nodes of a graph with the spikes of a record."""
 
     def __init__(self, graph: Graph, record: Record, dtype: type) -> None:
         self.graph, self.record = graph, record
@@ -167,16 +168,16 @@ class _Bounds:
         return self._follow_membrane(name)[1]
 
     def _find_input(self, name: str) -> _Values:
-        """Return what the edges into a node bring."""
+        """Return the value of all edges into a node."""
         edges = self.graph.into(name)
-        given = [_delay(self._find_output(e.source), e.delay) for e in edges]
-        columns = zip(*(g.columns for g in given), strict=True)
+        arriving = [_delay(self._find_output(e.source), e.delay) for e in edges]
+        columns = zip(*(x.columns for x in arriving), strict=True)
         if isinstance(self.graph.nodes[name], Concat):
             axis = -len(self.graph.shapes[name])
             joined = (torch.cat(column, axis) for column in columns)
-            return _make_values(joined, max(g.terms for g in given))
+            return _make_values(joined, max(x.terms for x in arriving))
         added = (torch.stack(column).sum(0) for column in columns)
-        return _make_values(added, sum(g.terms for g in given))
+        return _make_values(added, sum(x.terms for x in arriving))
 
     def _apply(self, node: Connection, x: _Values) -> _Values:
         weight, bias = get_weight(node, torch.float64), get_bias(node, torch.float64)
@@ -187,54 +188,65 @@ class _Bounds:
         value = node.apply(flat[0], weight, bias)
         magnitude, error = node.apply(flat[1], large, base), node.apply(flat[2], large)
         shape = (*x.value.shape[:2], *value.shape[1:])
-        made = (column.reshape(shape) for column in (value, magnitude, error))
-        return _make_values(made, x.terms + int(fan_in) + OPERATIONS)
+        columns = (column.reshape(shape) for column in (value, magnitude, error))
+        return _make_values(columns, x.terms + int(fan_in) + OPERATIONS)
 
     def _follow_membrane(self, name: str) -> tuple[MembraneBound, _Values]:
-        """Return the bounds of a population, and what an LI puts out."""
+        """Return the bounds of a population, and the output of an LI."""
         neuron: LinearNeuron = self.graph.nodes[name]  # type: ignore[assignment]
         x = self._find_input(name)
         share = x.terms * self.unit / (1 - x.terms * self.unit)
         off = x.error * (1 + share) + share * x.magnitude
         fired = self._find_output(name).value.numpy() if neuron.fires else None
-        v, errors, found = self._integrate(neuron, x.value.numpy(), off.numpy(), fired)
+        k = neuron.coefficients(self.graph.dt)
+        v, errors, bounds = integrate_membranes(
+            k, x.value.numpy(), fired, off.numpy(), OPERATIONS * self.unit
+        )
         value = torch.as_tensor(v)
-        return found, _Values(value, value.abs(), torch.as_tensor(errors), 1)
+        return bounds, _Values(value, value.abs(), torch.as_tensor(errors), 1)
 
-    def _integrate(
-        self, neuron: LinearNeuron, x: np.ndarray, off: np.ndarray, fired: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, MembraneBound]:
-        """Return v and its errors before resets, which ``fired`` makes, and the bounds."""
-        k, some = neuron.coefficients(self.graph.dt), OPERATIONS * self.unit
-        i, v, a, wait, off_i, off_v, off_a = (np.zeros(x.shape[1:]) for _ in range(7))
-        values, errors, margin, bound = (np.empty_like(x) for _ in range(4))
-        for t, (x_t, off_x) in enumerate(zip(x, off, strict=True)):
-            off_i = k.decay_syn * off_i + off_x + some * (k.decay_syn * abs(i) + abs(x_t))
-            i = k.decay_syn * i + x_t
-            free = wait == 0
-            moved = k.decay * off_v + k.gain * off_i
-            moved += some * (k.decay * abs(v) + k.gain * abs(i))
-            off_v = np.where(free, moved, off_v)
-            v = np.where(free, k.decay * v + k.gain * i, v)
-            a = k.decay_adapt * a
-            off_a = k.decay_adapt * off_a + some * a
-            values[t], errors[t] = v, off_v
-            if fired is None:
-                continue
-            high = k.threshold + a
-            margin[t] = np.where(free, v - high, -np.inf)
-            bound[t] = np.where(free, off_v + off_a + some * high, 0)
-            s = fired[t] > 0
-            off_v = np.where(s, 0 if k.hard else off_v + off_a + some * (high + abs(v)), off_v)
-            v = np.where(s, 0 if k.hard else v - high, v)
-            a, off_a = a + k.beta * s, off_a + some * (a + k.beta) * s
-            wait = np.where(s, k.refractory, np.maximum(wait - 1, 0))
-        flat = (*x.shape[:2], -1)
-        return values, errors, MembraneBound(margin.reshape(flat), bound.reshape(flat))
+
+def integrate_membranes(
+    k: Coefficients,
+    x: np.ndarray,
+    fired: np.ndarray | None,
+    off: np.ndarray | float = 0.0,
+    unit: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, MembraneBound]:
+    """Return membranes before their reset and their errors (T B *N), and the bounds.
+
+    x: input, with errors ``off``. fired: spikes, which reset; None: a read-out. unit: relative
+    error of an operation.
+    """
+    i, v, a, wait, off_i, off_v, off_a = (np.zeros(x.shape[1:]) for _ in range(7))
+    values, errors, margin, bound = (np.empty_like(x) for _ in range(4))
+    for t, (x_t, off_x) in enumerate(zip(x, np.broadcast_to(off, x.shape), strict=True)):
+        off_i = k.decay_syn * off_i + off_x + unit * (k.decay_syn * abs(i) + abs(x_t))
+        i = k.decay_syn * i + x_t
+        free = wait == 0
+        moved = k.decay * off_v + k.gain * off_i
+        moved += unit * (k.decay * abs(v) + k.gain * abs(i))
+        off_v = np.where(free, moved, off_v)
+        v = np.where(free, k.decay * v + k.gain * i, v)
+        a = k.decay_adapt * a
+        off_a = k.decay_adapt * off_a + unit * a
+        values[t], errors[t] = v, off_v
+        if fired is None:
+            continue
+        high = k.threshold + a
+        margin[t] = np.where(free, v - high, -np.inf)
+        bound[t] = np.where(free, off_v + off_a + unit * high, 0)
+        s = fired[t] > 0
+        off_v = np.where(s, 0 if k.hard else off_v + off_a + unit * (high + abs(v)), off_v)
+        v = np.where(s, 0 if k.hard else v - high, v)
+        a, off_a = a + k.beta * s, off_a + unit * (a + k.beta) * s
+        wait = np.where(s, k.refractory, np.maximum(wait - 1, 0))
+    flat = (*x.shape[:2], -1)
+    return values, errors, MembraneBound(margin.reshape(flat), bound.reshape(flat))
 
 
 def _delay(x: _Values, ticks: int) -> _Values:
-    """Return what arrives so many ticks later."""
+    """Return the values some ticks later."""
     late = (torch.cat([torch.zeros_like(c[:ticks]), c])[: len(c)] for c in x.columns)
     return _make_values(late, x.terms)
 
@@ -245,5 +257,5 @@ def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
 
 
 def count_near(bounds: Mapping[str, MembraneBound]) -> dict[str, int]:
-    """Return how many membranes of each population lie within the bound of their threshold."""
+    """Return the number of membranes of each population within the bound of the threshold."""
     return {n: int((abs(b.margin) <= b.bound).sum()) for n, b in bounds.items()}

@@ -1,9 +1,9 @@
-"""In which order the modules of a Stack run: how many samples and ticks at a time.
+"""The order in which the modules of a Stack run: how many samples and ticks at a time.
 
-The outputs are those of the modules one after the other, each over all samples and ticks. On
-one thread of a CPU parts of them run through all modules, so that what is between two modules
-stays in the cache; more threads would wait for each other at the end of each part, which costs
-more than the cache saves.
+The outputs are those of the modules in turn, each over all samples and ticks. On one thread of
+a CPU, parts of the samples and ticks run through all modules: values between two modules stay
+in the cache. With several threads this is slower, because they wait for each other at the end
+of each part.
 Axes: T ticks, B batch.
 """
 
@@ -26,20 +26,20 @@ from neuro.nn.fold_time import (
     is_timeless,
     run_on_ticks,
 )
-from neuro.nn.spiking import ANEW, LayerError, Spiking, Temporal
+from neuro.nn.spiking import RESTART, LayerError, Spiking, Temporal
 from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
 from neuro.units import Ticks
 
-IMAGES = 64  # in a part, with gradients: what is between two modules stays in the cache
-SAMPLE_VALUES = 2**18  # of a sample in all ticks, which stay in the cache from tick to tick
+IMAGES = 64  # of a part with gradients: its values between two modules fit in the cache
+SAMPLE_VALUES = 2**18  # of a sample over all ticks that fit in the cache
 PART_VALUES = 2**18  # between two modules, in a part without gradients
 
-States = tuple[Any, ...]  # of modules, one each; None for those without
+States = tuple[Any, ...]  # one per module; None for a module without
 
 
 class Prepared(NamedTuple):
-    """What is computed once for all parts of a run.
+    """Values that all parts of a run share.
 
     arrange: arranges weights, and remembers the results. fused: linear layers with the
     populations behind them, by place in the sequence.
@@ -57,11 +57,11 @@ def run_sequence(
 ) -> tuple[Tensor, States]:
     """Run modules one after the other over all ticks: (output, states).
 
-    independent: types of temporal modules whose samples do not depend on each other, and whose
-    ticks do so through states of one row a sample alone.
+    independent: types of temporal modules whose samples are independent, and whose ticks
+    depend on each other only through states with one row per sample.
     """
     ticks, first = len(x), 0
-    if is_one_tick(x):  # for all samples together, and no gradient is wider than it
+    if is_one_tick(x):  # of all samples, with a gradient of one tick
         x = x[:1]
         while first < len(modules) and is_timeless(modules[first]):
             x, first = run_on_ticks(modules[first], x), first + 1
@@ -77,23 +77,26 @@ def run_sequence(
 def _run_in_parts(
     modules: list[nn.Module], x: Tensor, ticks: int, states: States
 ) -> tuple[Tensor, States]:
-    """Run modules with as many samples and ticks at a time as suit.
+    """Run modules over parts of the samples and ticks that fit in the cache.
 
     x: all ticks, or one that is repeated ``ticks`` times.
     """
     training, images = torch.is_grad_enabled(), x.dim() == 5
     whole = training or ticks == 1 or (images and ticks * x[0, 0].numel() <= SAMPLE_VALUES)
     run = _run_in_turn if whole else _run_some_ticks
-    many = IMAGES if training else 4 * IMAGES  # without gradients less is kept
-    some = max(1, many // (ticks if whole else 1)) if images else x.shape[1]
-    if some >= x.shape[1]:
+    most = IMAGES if training else 4 * IMAGES  # without gradients fewer values are kept
+    samples = max(1, most // (ticks if whole else 1)) if images else x.shape[1]
+    if samples >= x.shape[1]:
         return run(modules, x, ticks, states)
     for module, state in zip(modules, states, strict=True):
         if {len(c) for c in tree_leaves(state) if c is not None} - {x.shape[1]}:
-            raise LayerError(module, f"its state is not of {x.shape[1]} samples, as x; {ANEW}")
+            raise LayerError(
+                module, f"its state must have {x.shape[1]} samples, like x; {RESTART}"
+            )
     outs, ends = [], []
-    for k, part in enumerate(torch.split(x, some, 1)):
-        own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
+    for k, part in enumerate(torch.split(x, samples, 1)):
+        rows = slice(k * samples, (k + 1) * samples)
+        own = tree_map_only(Tensor, itemgetter(rows), states)
         y, after = run(modules, part, ticks, own)
         outs.append(y)
         ends.append(after)
@@ -104,9 +107,9 @@ def _run_in_parts(
 def _run_some_ticks(
     modules: list[nn.Module], x: Tensor, ticks: int, states: States
 ) -> tuple[Tensor, States]:
-    """Do as :func:`_run_in_turn`, some ticks at a time, without gradients.
+    """Do the same as :func:`_run_in_turn`, some ticks at a time, without gradients.
 
-    The first tick tells how many values there are between two modules.
+    The first tick shows the number of values between two modules.
     """
     arrange = cache(arrange_weights)
     y, states = _run_in_turn(modules, x[:1], 1, states, Prepared(arrange))
@@ -125,15 +128,15 @@ def _fuse_linears(
     modules: list[nn.Module], states: States, arrange: ArrangeWeights
 ) -> dict[int, FusedLinear]:
     """Return linear layers with the populations behind them, by place."""
-    found = {}
+    by_place = {}
     for k, (linear, cells) in enumerate(pairwise(modules)):
         if type(linear) is nn.Linear and type(cells) is Spiking:
             if has_hooks(linear) or has_hooks(cells):
                 continue
             fused = fused_linear(linear, cells.bound(), states[k + 1], cells.dt, arrange)
             if fused is not None:
-                found[k] = fused
-    return found
+                by_place[k] = fused
+    return by_place
 
 
 def _run_in_turn(
@@ -167,16 +170,13 @@ def _run_in_turn(
 
 
 def _pool_size(modules: list[nn.Module]) -> tuple[int, int] | None:
-    """Return the size of the blocks that the first module averages, if it does just this."""
+    """Return the size of the blocks if the first module is an average pool over blocks."""
     pool = modules[0] if modules else None
     return find_blocks(pool) if type(pool) is nn.AvgPool2d and not has_hooks(pool) else None
 
 
 def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bool:
-    """Say whether samples do not depend on each other, and ticks only through states.
-
-    Of a module that is not known to be so it is not assumed.
-    """
+    """Say whether samples are known to be independent, and ticks except through states."""
     return all(
         (type(m) in independent and not has_hooks(m)) or is_sample_wise(m)
         for module in modules

@@ -1,7 +1,7 @@
-"""A population as a torch module that runs over time and hands its state in and out.
+"""A population as a torch module that runs over time: state in, state out.
 
-Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` that of its input, ``*P`` that of
-the output: ``*N``, or that of the means of a pool.
+Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` the input's shape, ``*P`` the
+output's shape: ``*N``, or the shape after a pool.
 """
 
 import math
@@ -30,7 +30,7 @@ from neuro.text import format_model
 from neuro.units import Seconds
 
 DT = Seconds(1e-3)
-ANEW = "go on with the samples and the model of the run before, or start at rest: state=None"
+RESTART = "continue with the samples and model of the last run, or start at rest: state=None"
 
 
 class Temporal(nn.Module):
@@ -38,7 +38,7 @@ class Temporal(nn.Module):
 
 
 class LayerError(ValueError):
-    """What a layer cannot run on. name: of the layer in the outermost module that ran it."""
+    """A layer cannot run on its input. name: the layer's name in the outermost module."""
 
     def __init__(self, layer: nn.Module, problem: str) -> None:
         super().__init__(problem)
@@ -46,7 +46,7 @@ class LayerError(ValueError):
         self.name = ""
 
     def find_name(self, modules: Iterable[tuple[str, nn.Module]]) -> None:
-        """Take the name that the layer has among these, if it is one of them."""
+        """Set the name of the layer, if it is among these modules."""
         self.name = next((n for n, m in modules if m is self.layer), self.name)
 
     def __str__(self) -> str:
@@ -68,16 +68,16 @@ def require_stimulus(layer: nn.Module, x: Any) -> None:
     """Raise unless ``x`` is a tensor with axes T B ... and at least one tick.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a tensor.
         LayerError: it has no tick, or no axis of samples.
     """
     if not isinstance(x, Tensor):
-        cure = "torch.from_numpy(array).float(); of Events, array = neuro.to_raster(events)"
+        cure = "torch.from_numpy(array).float(); for Events, array = neuro.to_raster(events)"
         raise make_type_error(f"x of {type(layer).__name__}", "a tensor", x, cure)
     if x.dim() < 2 or not len(x):
         raise LayerError(
             layer,
-            f"x has axes (ticks, samples, ...) and at least one tick, got shape "
+            "x must have axes (ticks, samples, ...) and at least one tick, got shape "
             f"{tuple(x.shape)}",
         )
 
@@ -95,10 +95,10 @@ def require_one_dt(layer: nn.Module) -> None:
     """Raise a ValueError if populations inside a layer have ticks of different length."""
     dts = {float(m.dt): n for n, m in layer.named_modules() if isinstance(m, Spiking)}
     if len(dts) > 1:
-        told = ", ".join(f"{name} has {dt:g} s" for dt, name in dts.items())
+        text = ", ".join(f"{name} has {dt:g} s" for dt, name in dts.items())
         raise ValueError(
-            f"the layers of a {type(layer).__name__} have different dt: {told}; a tick of one "
-            "is one of all, give all the same"
+            f"the layers of a {type(layer).__name__} have different dt: {text}; use one dt "
+            "for all"
         )
 
 
@@ -106,13 +106,13 @@ def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
     """Return the parts of a state, all None at rest.
 
     Raises:
-        LayerError: it is no tuple of so many.
+        LayerError: the state is not a tuple of ``parts``.
     """
     if state is None:
         return (None,) * parts
     if type(state) not in (tuple, list) or len(state) != parts:
-        given = f"{len(state)}" if type(state) is tuple else describe(state)
-        raise LayerError(layer, f"its state is a tuple of {parts}, got {given}; {ANEW}")
+        actual = f"{len(state)}" if type(state) is tuple else describe(state)
+        raise LayerError(layer, f"its state is a tuple of {parts}, got {actual}; {RESTART}")
     return tuple(state)
 
 
@@ -121,30 +121,30 @@ def require_cells(layer: nn.Module, state: Mapping[str, Any], need: Mapping[str,
     for name, shape in need.items():
         have = None if state[name] is None else tuple(getattr(state[name], "shape", ()))
         if have != shape:
-            what = f"its state has {name} of shape {have}, and x asks for {shape}"
-            raise LayerError(layer, f"{what}; {ANEW}")
+            what = f"its state has {name} of shape {have}, x needs {shape}"
+            raise LayerError(layer, f"{what}; {RESTART}")
 
 
 def require_number(layer: nn.Module, state: Any) -> None:
-    """Raise a NotANumber if a membrane or a current is none; ``state``: after a run.
+    """Raise a NotANumber if a membrane or a current is NaN. state: after a run.
 
-    NaN in any tick stays there, and reaches no threshold: without this the population would
-    only be silent. What a refractory period keeps out of the membrane is not seen.
-    Of several processes one that raised alone would leave the others waiting; there
-    :func:`neuro.training.fit` looks at the gradients of all.
+    NaN stays in a membrane and never reaches a threshold: without this check the population
+    would only be silent. An input that a refractory period keeps out of the membrane is not
+    checked. With several processes nothing is raised, because the others would wait;
+    :func:`neuro.training.fit` checks the gradients of all.
     """
     if torch.compiler.is_compiling() or state.v.device.type == "meta":
         return
     cells = [c.detach() for c in (state.v, getattr(state, "i", None)) if c is not None]
-    # One sum a run, not a tick: next to nothing.
+    # One sum per run costs almost nothing.
     if all(math.isfinite(c.sum().item()) for c in cells) or _trains_with_others():
         return
     if not any(bool(c.isnan().any()) for c in cells):
         return
     raise NotANumber(
         layer,
-        "its membrane is NaN, so NaN or infinity came in by its input, its state or its "
-        "parameters; look for them in the data and weights, or lower the learning rate",
+        "its membrane is NaN: its input, its state or its parameters hold NaN or infinity; "
+        "look for them in the data and weights, or lower the learning rate",
     )
 
 
@@ -163,11 +163,11 @@ class Spiking(Temporal):
         if not is_neuron(model):
             cure = "write it with brackets, as LIF(tau=0.02)"
             if not isinstance(model, type) or issubclass(model, nn.Module):
-                cure = "a layer of torch stands before it: Stack(layer, Spiking(LIF(tau=0.02)))"
+                cure = "put a torch layer before it: Stack(layer, Spiking(LIF(tau=0.02)))"
             raise make_type_error("Spiking.model", "a neuron", model, cure)
         require_dt("Spiking.dt", dt)
-        if told := describe_other_dt(model, dt):
-            raise ValueError(f"Spiking.dt is {dt:g} s, and {told}")
+        if problem := describe_other_dt(model, dt):
+            raise ValueError(f"Spiking.dt is {dt:g} s, and {problem}")
         warn_of_long_times(model, dt, level=2)
         self.model = model
         self.dt = dt
@@ -180,12 +180,12 @@ class Spiking(Temporal):
     def forward(
         self, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
-        """Return (spikes, or the membrane of a LI or GatedLI; next state).
+        """Return (spikes, or the membrane of an LI or GatedLI; next state).
 
         Raises:
-            TypeError: ``x`` is no tensor.
-            LayerError: ``x`` has no tick, or no floating-point numbers, or NaN; or the state
-                is another's, or of other samples.
+            TypeError: ``x`` is not a tensor.
+            LayerError: ``x`` has no tick, or does not hold floating-point numbers, or holds
+                NaN; or the state does not fit the model or the samples.
         """
         require_stimulus(self, x)
         self.require_state(x, state)
@@ -194,13 +194,13 @@ class Spiking(Temporal):
         return y, after
 
     def extra_repr(self) -> str:
-        """Return the model as it was made, dt, and what is trained from there on."""
+        """Return the initial model, dt, and the trained parameters."""
         names = " and ".join(self.trained)
         trained = f", trains {names} from there" if names else ""
         return f"{format_model(self.model)}, dt={self.dt:g}{trained}"
 
     def require_state(self, x: Float[Tensor, "T B *X"], state: Any) -> None:
-        """Raise a LayerError unless the population can go on with ``x``; None is rest."""
+        """Raise a LayerError unless a state fits ``x``; None is rest."""
         if state is None and not self.varied:
             return
         rest: Any = self.model.initial(x[0, :0])
@@ -211,7 +211,7 @@ class Spiking(Temporal):
             return
         if type(state) is not type(rest):
             what = f"takes a state of type {type(rest).__name__}, got {describe(state)}"
-            raise LayerError(self, f"{what}; {ANEW}")
+            raise LayerError(self, f"{what}; {RESTART}")
         need = {
             name: None if own is None else (x.shape[1], *own.shape[1:])
             for name, own in rest._asdict().items()
@@ -221,9 +221,9 @@ class Spiking(Temporal):
     def run_in_context(
         self, context: FusedContext, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-        """Return the same with what is before and behind the population; calls no hook.
+        """Do the same as :meth:`forward`, with operations before and behind the population.
 
-        Neither the state before it nor the membrane after it is looked at.
+        Hooks do not run, and the state and the membrane are not checked.
         """
         require_floats(self, x)
         if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
@@ -246,10 +246,10 @@ class Spiking(Temporal):
         return self.model.bind({name: getattr(self, name) for name in self.trained})
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Spiking":
-        """Move as asked, but leave the free parameters in the precision they are defined in.
+        """Move the module, but keep the precision of the free parameters.
 
-        In another one the neuron would be another neuron: a logit in float32 does not give
-        the leak back.
+        In another precision the neuron would change: a logit in float32 does not return the
+        leak.
         """
         exact = {name: p.detach().clone() for name, p in self.named_parameters()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@
     n = gain x / sqrt(mean x^2 + eps)         y = quantise(n) W_q^T
     W_q = s clamp(round(W / s), -1, 1)        s = max(mean |W|, 1e-5)
 
-Gradients pass both roundings as if they were not there (straight-through).
+Gradients pass both roundings unchanged (straight-through).
 Axes: ``*T`` any (tokens, samples), N inputs, M outputs.
 """
 
@@ -21,24 +21,24 @@ from neuro.neurons import IF
 from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 from neuro.units import Seconds
 
-EPS = 1e-6  # of the published fused layers (Zhu et al. 2024, 2406.02528)
-LEAST = 1e-5  # of a scale
+EPS = 1e-6  # as in the published fused layers (Zhu et al. 2024, 2406.02528)
+LEAST = 1e-5  # smallest scale
 LEVELS = 127
 
 
 @runtime_checkable
 class Quantise(Protocol):
-    """Inputs as whole numbers of at most 8 bits with a sign, times a scale."""
+    """Quantiser of inputs to signed whole numbers of at most 8 bits, times a scale."""
 
     def __call__(
         self, n: Float[Tensor, "*T N"]
     ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
-        """Return (whole numbers, scale of each token): n is about their product."""
+        """Return (whole numbers, scale of each token); their product approximates n."""
         ...
 
 
 class AbsMax:
-    """8 bits a token: the largest input of a token is 127 (Zhu et al. 2024, 2406.02528)."""
+    """8 bits; the largest input of each token maps to 127 (Zhu et al. 2024, 2406.02528)."""
 
     def __call__(
         self, n: Float[Tensor, "*T N"]
@@ -51,14 +51,13 @@ class AbsMax:
 class SpikeCount:
     """Signed numbers of spikes: sign(n) min(D, floor((|n| + theta / 2) / theta)).
 
-    So many spikes an integrate-and-fire neuron with soft reset fires in D ticks, if it
-    starts at theta / 2 and is given |n| at the first: :meth:`fire`. All they do is add weights.
+    An integrate-and-fire neuron with soft reset fires this many spikes in D ticks if it starts
+    at theta / 2 and gets |n| at the first tick: :meth:`fire`. Each spike adds a weight.
 
-    ticks: D, 1 to 127. threshold: theta, a power of 2 or 3 times one, in which float32 counts
-    exactly.
+    ticks: D, 1 to 127. threshold: theta, 2^k or 3 2^k: float32 counts exactly in these units.
 
     Raises:
-        ValueError: one is out of range.
+        ValueError: ``ticks`` or ``threshold`` is out of range.
     """
 
     def __init__(self, ticks: int = 4, threshold: float = 0.75) -> None:
@@ -78,7 +77,7 @@ class SpikeCount:
         return counts.copysign(n), torch.full_like(n[..., :1], self.threshold)
 
     def fire(self, n: Float[Tensor, "*T N"]) -> Int8[Tensor, "D *T N"]:
-        """Return the spikes of each tick, -1, 0 or 1, as the neuron fires them."""
+        """Return the spikes of the neuron at each tick: -1, 0 or 1."""
         neuron = IF(threshold=self.threshold)
         size = n.detach().abs()
         state = neuron.initial(size)._replace(v=torch.full_like(size, self.threshold / 2))
@@ -90,25 +89,25 @@ class SpikeCount:
 
 
 class BitLinear(nn.Module):
-    """Ternary weights on inputs of 8 bits, which are normalised first; no bias.
+    """Ternary weights on inputs that are normalised and quantised to 8 bits; no bias.
 
-    weight: M N, float. gain: N. fused: one step of the gradient tape, which keeps x alone and
-    computes the rest again; else torch's own (the slow twin). quantise: of the inputs.
+    weight: M N, float. gain: N. fused: one autograd function, which keeps only x and computes
+    the rest again; False: torch's own functions (the slow twin). quantise: of the inputs.
     eps: added to the mean square of a token.
     """
 
     def __init__(
         self,
-        given: int,
-        made: int,
+        inputs: int,
+        outputs: int,
         quantise: Quantise | None = None,
         *,
         eps: float = EPS,
         fused: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(made, given))
-        self.gain = nn.Parameter(torch.ones(given))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.gain = nn.Parameter(torch.ones(inputs))
         self.quantise = quantise or AbsMax()
         self.eps, self.fused = eps, fused
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
@@ -133,7 +132,7 @@ def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], T
 
 
 def _invert_size(x: Float[Tensor, "*T N"], eps: float) -> Float[Tensor, "*T 1"]:
-    """Return 1 / sqrt(mean x^2 + eps), in x's precision; squares of 16 bits leave its range."""
+    """Return 1 / sqrt(mean x^2 + eps) in x's precision; squares in 16 bits would overflow."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps).to(x.dtype)
 
@@ -143,7 +142,7 @@ def _as_rows(x: Float[Tensor, "*T N"]) -> Float[Tensor, "_ N"]:
 
 
 class _Fused(torch.autograd.Function):
-    """What BitLinear computes. Only x and one number a token are kept for the gradient."""
+    """The function of BitLinear; for its gradient it keeps x and one number per token."""
 
     @staticmethod
     def forward(
@@ -174,12 +173,12 @@ class _Fused(torch.autograd.Function):
 
 
 class PackedLinear(nn.Module):
-    """What a BitLinear computes, of two bits a weight, on a CPU and without gradients.
+    """A BitLinear with two bits per weight, on a CPU and without gradients.
 
-    packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights. eps: as of
+    packed: four weights per byte (:mod:`neuro.ops.ternary`). scale: of the weights. eps: of
     the BitLinear.
-    Products are exact whole numbers, which are scaled once: the answers are those of the
-    BitLinear, bit for bit. Made without values; :func:`pack_layer` has those of a BitLinear.
+    Products are exact whole numbers that are scaled once: outputs equal those of the
+    BitLinear, bit for bit. The constructor sets no values; :func:`pack_layer` does.
     """
 
     packed: Tensor
@@ -188,37 +187,38 @@ class PackedLinear(nn.Module):
 
     def __init__(
         self,
-        given: int,
-        made: int,
+        inputs: int,
+        outputs: int,
         quantise: Quantise | None = None,
         *,
         eps: float = EPS,
     ) -> None:
         super().__init__()
-        self.given, self.eps = given, eps
-        self.register_buffer("packed", torch.empty(made, -(-given // 4), dtype=torch.uint8))
+        self.inputs, self.eps = inputs, eps
+        packed = torch.empty(outputs, -(-inputs // 4), dtype=torch.uint8)
+        self.register_buffer("packed", packed)
         self.register_buffer("scale", torch.empty(()))
-        self.register_buffer("gain", torch.empty(given))
+        self.register_buffer("gain", torch.empty(inputs))
         self.quantise = quantise or AbsMax()
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
-        """Return y, which carries no gradient.
+        """Return y, which has no gradient.
 
         Raises:
-            ValueError: x is of another width.
+            ValueError: x has another width.
         """
-        if x.shape[-1] != self.given:
+        if x.shape[-1] != self.inputs:
             raise ValueError(
-                f"PackedLinear: x has {x.shape[-1]} channels, and the layer was packed for "
-                f"{self.given}; give it what the layer before packing was given"
+                f"PackedLinear: x must have {self.inputs} channels, got {x.shape[-1]}; use the "
+                "inputs of the layer before packing"
             )
         inverse = _invert_size(x, self.eps)
         how = self._describe_quantise()
         if how is not None and x.dtype is torch.float32:
             y = map_packed(
                 self.packed.numpy(),
-                x.reshape(-1, self.given).contiguous().numpy(),
+                x.reshape(-1, self.inputs).contiguous().numpy(),
                 inverse.flatten().numpy(),
                 self.gain.numpy(),
                 float(self.scale),
@@ -232,7 +232,7 @@ class PackedLinear(nn.Module):
         return (sums.view(*x.shape[:-1], -1) * (self.scale * scale)).to(x.dtype)
 
     def _describe_quantise(self) -> tuple[int, float] | None:
-        """Return (ticks, threshold) of inputs; None: they are quantised by something else."""
+        """Return (ticks, threshold) for the compiled map; None: it lacks this quantiser."""
         if type(self.quantise) is AbsMax:
             return 0, 1.0
         if type(self.quantise) is SpikeCount:
@@ -241,9 +241,9 @@ class PackedLinear(nn.Module):
 
 
 def pack_layer(layer: BitLinear) -> PackedLinear:
-    """Return a layer that answers the same, of two bits a weight."""
-    made, given = layer.weight.shape
-    out = PackedLinear(given, made, layer.quantise, eps=layer.eps)
+    """Return a layer with two bits per weight and equal outputs."""
+    outputs, inputs = layer.weight.shape
+    out = PackedLinear(inputs, outputs, layer.quantise, eps=layer.eps)
     signs, scale = round_weights(layer.weight.detach())
     out.packed = torch.from_numpy(pack_ternary(signs.to("cpu", torch.int8).numpy()))
     out.scale, out.gain = scale.cpu(), layer.gain.detach().cpu().clone()
@@ -255,16 +255,16 @@ def pack_model(
 ) -> nn.Module:
     """Return a copy of a model whose BitLinear layers are packed; for inference on a CPU.
 
-    pack: of a layer.
+    pack: packs a layer.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the model has no BitLinear.
     """
     layers = [m for m in model.modules() if isinstance(m, BitLinear)]
     if not layers:
         raise ValueError(
-            f"pack_model: {type(model).__name__} has no BitLinear; only ternary layers are "
-            "packed"
+            f"pack_model: {type(model).__name__} has no BitLinear; pass a model with ternary "
+            "layers"
         )
-    # What a copy finds here it takes for done: no weight is copied before it is packed.
+    # deepcopy takes the packed layers from this memo: it copies no weight before packing.
     return copy.deepcopy(model, {id(layer): pack(layer) for layer in layers}).eval()

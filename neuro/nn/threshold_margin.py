@@ -1,4 +1,4 @@
-"""How far from its threshold a neuron was: what a spike that differs is judged by.
+"""The distance of membranes from their thresholds, which explains spikes that differ.
 
 Axes: T ticks, B samples, ``*N`` a node's shape.
 """
@@ -10,33 +10,34 @@ import torch
 from jaxtyping import Float64
 
 from neuro.graph import Graph
-from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons import has_normal_form
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import record_activity
+from neuro.nn.rounding import integrate_membranes
 from neuro.spikes import Events
 
 
 def compute_margins(
     graph: Graph, inputs: Mapping[str, Events], name: str
 ) -> Float64[np.ndarray, "T B N"]:
-    """Return v - threshold of a firing population at every tick, before its reset (float64).
+    """Return v - threshold of a spiking population at every tick, before its reset (float64).
 
-    In a refractory period, where nothing makes it fire, it is minus infinity.
+    In a refractory period it is minus infinity.
 
     Raises:
-        ValueError: ``name`` is no firing population with a normal form, or has another reset
-            than soft or hard.
+        ValueError: ``name`` is not a spiking population with a normal form and a soft or hard
+            reset.
     """
     neuron = graph.nodes[name]
     if not has_normal_form(neuron) or not neuron.fires:
         raise ValueError(
-            f"{name}: a {type(neuron).__name__} has no threshold of a normal form; use the "
-            "name of a LIF or an ALIF"
+            f"{name}: a {type(neuron).__name__} has no threshold; use the name of a LIF or an "
+            "ALIF"
         )
     if (reset := neuron.coefficients(graph.dt).reset) not in SOFT_OR_HARD:
         raise ValueError(
-            f"{name}: margins are known of soft and hard resets, not of {str(reset)!r}; use "
-            "one of them"
+            f"{name}: margins exist for soft and hard resets, got {str(reset)!r}; use one of "
+            "them"
         )
     activity = record_activity(graph, inputs)
     currents = [
@@ -45,23 +46,6 @@ def compute_margins(
         for y in [activity[e.source]]
     ]
     x = torch.stack(currents).sum(0).numpy()
-    return _distance(neuron, x, graph).reshape(*x.shape[:2], -1)
-
-
-def _distance(neuron: LinearNeuron, x: np.ndarray, graph: Graph) -> np.ndarray:
-    """Return v - threshold - a over time, by the normal form of the neuron."""
-    k = neuron.coefficients(graph.dt)
-    i, v, a, wait = (np.zeros(x.shape[1:]) for _ in range(4))
-    out = np.empty_like(x)
-    for t, x_t in enumerate(x):
-        i = k.decay_syn * i + x_t
-        free = wait == 0
-        v = np.where(free, k.decay * v + k.gain * i, v)
-        a = k.decay_adapt * a
-        threshold = k.threshold + a
-        out[t] = np.where(free, v - threshold, -np.inf)
-        fired = out[t] >= 0
-        v = np.where(fired, 0 if k.hard else v - threshold, v)
-        a = a + k.beta * fired
-        wait = np.where(fired, k.refractory, np.maximum(wait - 1, 0))
-    return out
+    k, fired = neuron.coefficients(graph.dt), activity[name].numpy()
+    _, _, bounds = integrate_membranes(k, x, fired)
+    return bounds.margin

@@ -1,12 +1,11 @@
-"""A trained torch module as a Graph, or the full list of what no Graph can hold and why.
+"""A trained torch module as a Graph, or the list of parts that a Graph cannot hold, and why.
 
 A Graph can hold Stack, Checkpointed, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
 Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
-BatchNorm (folded into the convolution or Linear before it), Identity and the Dropouts
-(nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
-Graph is read back as it is. Nodes are called as the layers are, the names of layers inside
-others joined by "_": rec_spiking, rec_feedback of a Recurrent, res_body, res_shortcut of a
-Residual.
+BatchNorm (folded into the convolution or Linear before it); Identity and the Dropouts, which do
+nothing in evaluation; as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
+Graph is returned. Nodes have the names of the layers; the name of a layer inside another joins
+both with "_": rec_spiking, rec_feedback in a Recurrent, res_body, res_shortcut in a Residual.
 """
 
 from collections.abc import Iterator
@@ -42,14 +41,14 @@ from neuro.graph import (
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
 from neuro.nn.checkpoint import Checkpointed
-from neuro.nn.fold_time import has_global_hooks, has_own_forward, is_quantised
+from neuro.nn.fold_time import DROPOUTS, has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
 
 
 def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
-    """Return the node of a convolution with these weights in place of its own."""
+    """Return the node of a convolution with other weights."""
     if isinstance(module, nn.Conv1d):
         steps = {k: as_axes(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
         return Conv1d(weight=weight, bias=bias, groups=module.groups, **steps)
@@ -62,9 +61,9 @@ def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None
 
 
 def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
-    """Return the nodes that make of binary spikes what a maximum makes.
+    """Return the nodes of a maximum over binary spikes.
 
-    The mean of a window, and a cell without memory that fires if there was any spike.
+    They are the mean of a window, and a cell without memory that fires if any spike arrives.
     """
     size, stride = as_pair(module.kernel_size), as_pair(module.stride)
     cell = ALIF(leak=1.0, threshold=0.5 / (size[0] * size[1]), reset="hard")
@@ -73,12 +72,12 @@ def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
 
 @contextmanager
 def parametrised_in_evaluation(module: nn.Module) -> Iterator[None]:
-    """Let the parametrisations of a layer act as in evaluation.
+    """Put the parametrisations of a layer into evaluation mode.
 
-    In training a spectral norm, say, takes a step whenever its weight is read.
+    In training, a spectral norm, for example, takes a step whenever its weight is read.
     """
     lists = module.parametrizations.children() if parametrize.is_parametrized(module) else ()  # type: ignore[union-attr]
-    trained = [part for one in lists for part in one.modules() if part.training]
+    trained = [part for parts in lists for part in parts.modules() if part.training]
     for part in trained:
         part.training = False
     try:
@@ -89,7 +88,7 @@ def parametrised_in_evaluation(module: nn.Module) -> Iterator[None]:
 
 
 def as_axes(value: Any) -> tuple[Any, ...]:
-    """Return a size as a tuple, one number an axis where it has several."""
+    """Return a size as a tuple."""
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -99,9 +98,9 @@ def as_array(tensor: torch.Tensor | None) -> Any:
 
 
 def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias with the batch norm of evaluation multiplied in.
+    """Return weight and bias of a layer and the batch norm, in evaluation, behind it.
 
-    axis: of the weight, along which the channels lie that the norm sees.
+    axis: of the weight with the channels of the norm.
     Computed in float64, rounded to the precision of the weight.
     """
     mean, var = (
@@ -118,10 +117,10 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
 
 
-Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks), whose outputs add up
+Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks) with outputs that add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _FOLDED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
-_DROPOUTS = (*(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), nn.AlphaDropout)
+_DROPOUTS = tuple(DROPOUTS)
 _POINTWISE: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
@@ -147,7 +146,7 @@ _CURES: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ),
     (
         (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
-        "use AvgPool2d with the size of its windows, of a whole image (H, W)",
+        "use AvgPool2d with the size of its windows, for a whole image (H, W)",
     ),
     (
         (nn.AvgPool1d, nn.AdaptiveAvgPool1d),
@@ -164,7 +163,7 @@ _CURES: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ),
 )
 
-_CALLS = ("__call__", "__getattr__", "__getattribute__")  # that may change what acts
+_CALLS = ("__call__", "__getattr__", "__getattribute__")  # may change the forward
 _HARMLESS = frozenset(
     {
         *("extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict"),
@@ -174,7 +173,7 @@ _HARMLESS = frozenset(
 
 
 class TraceError(ValueError):
-    """A module that has no Graph; ``problems`` lists each part with its cure."""
+    """A module that cannot become a Graph; ``problems`` lists each part with its cure."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(["the module cannot be traced:", *problems]))
@@ -182,70 +181,70 @@ class TraceError(ValueError):
 
 
 def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Graph:
-    """Return the Graph of a module, as it acts in evaluation.
+    """Return the Graph of a module in evaluation.
 
     Args:
-        module: what to trace.
-        input_shape: of one tick of one sample, of x with axes T B ... tuple(x.shape[2:]); not
-            needed for a Net.
+        module: to trace.
+        input_shape: of one tick of one sample: tuple(x.shape[2:]) for x with axes T B ...; a
+            Net does not need it.
 
     Raises:
-        TraceError: parts that no Graph can hold, all of them.
+        TraceError: a Graph cannot hold the module; lists all such parts.
         GraphError: the parts do not fit together, or hold NaN.
     """
     if isinstance(module, Net) and type(module).forward is Net.forward:
         return module.graph()
     if not isinstance(module, nn.Module):
         cure = "Stack(..., Spiking(model)) makes one"
-        raise make_type_error("what is traced", "a torch module", module, cure)
+        raise make_type_error("module", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
     if input_shape == ():
         raise ValueError(
-            "input_shape is (), and a stimulus has an axis besides ticks and samples; of a "
-            "single line give (1,), and x the axes T B 1"
+            "input_shape must have an axis besides ticks and samples, got (); for a single "
+            "line use (1,), and x with axes T B 1"
         )
     entry = Input(shape=input_shape)
-    walk = Walk(nodes={"input": entry})
+    tracer = Tracer(nodes={"input": entry})
     if has_global_hooks():
-        walk.problems.append(
+        tracer.problems.append(
             "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
             "act on any; remove them (the handle has remove())"
         )
-    end = walk.visit(module, "", (("input", 0),))
+    end = tracer.visit(module, "", (("input", 0),))
     if len(end) > 1 or any(delay for _, delay in end):
-        walk.problems.append(
-            "the module ends in a Delay or a Residual, whose output no node holds; put a "
+        tracer.problems.append(
+            "the module ends in a Delay or a Residual, whose output is not a node; put a "
             "Spiking(...) behind it"
         )
     try:
-        return walk.graph()
+        return tracer.graph()
     except GraphError as error:
-        if told := _explain_shape(entry.shape, walk):
-            raise GraphError([*error.problems, told]) from error
+        if hint := _explain_shape(entry.shape, tracer):
+            raise GraphError([*error.problems, hint]) from error
         raise
 
 
-def _explain_shape(shape: tuple[int, ...], walk: "Walk") -> str:
-    """Return what to tell where the input's shape has the axes T B of x before its own."""
+def _explain_shape(shape: tuple[int, ...], tracer: "Tracer") -> str:
+    """Return a hint if the input's shape fits without its first two axes, T B of x; or ""."""
     if len(shape) < 3:
         return ""
     try:
-        replace(walk, nodes={**walk.nodes, "input": Input(shape=shape[2:])}).graph()
+        replace(tracer, nodes={**tracer.nodes, "input": Input(shape=shape[2:])}).graph()
     except (GraphError, TypeError, ValueError):
         return ""
     return (
-        f"input_shape is that of one tick of one sample, and {shape} seems to be that of x, "
-        "T B ...; give tuple(x.shape[2:])"
+        f"input_shape is the shape of one tick of one sample, and {shape} seems to be "
+        "the shape of x, T B ...; use tuple(x.shape[2:])"
     )
 
 
 @dataclass
-class Walk:
-    """A Graph that grows module by module, for networks that meet where no module says so.
+class Tracer:
+    """A Graph that grows module by module; also for networks that no single module joins.
 
-    nodes: at first its inputs. What a module takes and gives are sources: names of nodes, each
-    with a delay in ticks, that add up. Modules act as in evaluation.
+    nodes: at first the inputs. Modules connect sources: names of nodes, each with a delay in
+    ticks, that add up. Modules act as in evaluation.
     """
 
     nodes: dict[str, Node]
@@ -254,50 +253,50 @@ class Walk:
     problems: list[str] = field(default_factory=list)
 
     def graph(self) -> Graph:
-        """Return what has grown.
+        """Return the Graph of the visited modules.
 
         Raises:
-            TraceError: parts that no Graph can hold, all of them.
+            TraceError: a Graph cannot hold a module; lists all such parts.
             GraphError: the parts do not fit together, or hold NaN.
         """
         problems = list(self.problems)
         if len(self.dts) > 1:
-            problems.append(f"layers have different dt {sorted(self.dts)} s; give all the same")
+            problems.append(f"layers have different dt {sorted(self.dts)} s; use one for all")
         if not self.dts:
-            problems.append("no Spiking layer: nothing here has neurons")
+            problems.append("no Spiking layer: the module has no neurons")
         if problems:
             raise TraceError(problems)
         dt = Seconds(next(iter(self.dts)))
         return Graph(nodes=self.nodes, edges=tuple(self.edges), dt=dt)
 
     def add(self, name: str, node: Node, sources: Sources) -> Sources:
-        """Add a node fed by ``sources``; return what carries its output."""
+        """Add a node fed by ``sources``; return the source of its output."""
         if name in self.nodes:
-            return self.refuse(name, "another node is called so; rename the module", sources)
+            return self.refuse(name, "another node has this name; rename the module", sources)
         self.nodes[name] = node
         self.edges += [Edge(source, name, Ticks(delay)) for source, delay in sources]
         return ((name, 0),)
 
     def refuse(self, name: str, why: str, sources: Sources) -> Sources:
-        """Note a problem and continue, so that all are reported together."""
+        """Note a problem and continue: all problems are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
         return sources
 
     def visit(self, module: nn.Module, name: str, sources: Sources) -> Sources:  # noqa: C901
-        """Add a module fed by ``sources``; return what carries its output."""
+        """Add a module fed by ``sources``; return the sources of its output."""
         if any(is_lazy(p) for p in module.parameters(recurse=False)):
             why = f"{type(module).__name__} has no weights yet; run it on a stimulus first"
             return self.refuse(name, why, sources)
         acts = _list_overrides(module)
         if acts:
-            why = f"{type(module).__name__} has {', '.join(acts)}, which no node can hold"
+            why = f"{type(module).__name__} has {', '.join(acts)}, which a node cannot hold"
             return self.refuse(name, f"{why}; {_cure(module)}", sources)
         match module:
             case Checkpointed():
                 return self.visit(module.module, name, sources)
             case Stack() | nn.Sequential():
                 if isinstance(module, nn.Sequential) and _keeps_state(module):
-                    why = "a Sequential hands on neither ticks nor state; make it a Stack"
+                    why = "a Sequential passes on neither ticks nor state; make it a Stack"
                     self.refuse(name, why, sources)
                 return self._sequence(list_steps(module), name, sources)
             case Residual():
@@ -335,9 +334,9 @@ class Walk:
                 return sources
             case nn.BatchNorm1d() | nn.BatchNorm2d():
                 why = (
-                    "BatchNorm can only be folded right after a weight of the same Stack; put "
-                    "it right behind its convolution or Linear, a Dropout or AvgPool2d behind "
-                    "both, and the layers of a Sequential into the Stack"
+                    "BatchNorm can only be folded into a weight right before it in the same "
+                    "Stack; put it right behind its convolution or Linear, a Dropout or "
+                    "AvgPool2d behind both, and the layers of a Sequential into the Stack"
                 )
                 return self.refuse(name, why, sources)
         if isinstance(module, _DROPOUTS):
@@ -345,10 +344,10 @@ class Walk:
         if is_quantised(module):
             why = (
                 f"a quantised {type(module).__name__} has no node in a Graph; trace the "
-                "network as it was before torch quantised it, and lower(graph) makes integers"
+                "network before torch quantises it; lower(graph) makes integers"
             )
             return self.refuse(name, why, sources)
-        cure = next((told for kinds, told in _CURES if isinstance(module, kinds)), _CURE)
+        cure = next((cure for kinds, cure in _CURES if isinstance(module, kinds)), _CURE)
         why = f"{type(module).__name__} has no node in a Graph; {cure}"
         return self.refuse(name, why, sources)
 
@@ -380,7 +379,7 @@ class Walk:
 
     def _softmax(self, module: nn.Softmax, name: str, sources: Sources) -> Sources:
         if not module.dim:  # 0, or None: torch would guess
-            why = f"Softmax(dim={module.dim}) is not over an axis of one sample; use dim=1"
+            why = f"Softmax(dim={module.dim}) must run along an axis of one sample; use dim=1"
             return self.refuse(name, why, sources)
         return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), sources)
 
@@ -414,11 +413,8 @@ class Walk:
         if others or not (is_neuron(node) and node.fires):
             cure = "put the pool behind the neuron and train it so, or use AvgPool2d"
             if isinstance(node, Input):
-                cure = "begin behind it, with its output as the stimulus, or use AvgPool2d"
-            why = (
-                "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
-                f"whether any fired; {cure}"
-            )
+                cure = "start behind it, with its output as the stimulus, or use AvgPool2d"
+            why = f"a maximum is a node only if it pools the spikes of one LIF or ALIF; {cure}"
             return self.refuse(name, why, sources)
         mean, cell = make_any_spike_nodes(module)
         return self.add(_join(name, "any"), cell, self.add(name, mean, sources))
@@ -440,9 +436,9 @@ class Walk:
             axis = int(isinstance(module, nn.ConvTranspose2d))
             if norm.num_features != weight.shape[axis]:
                 why = (
-                    f"puts out {weight.shape[axis]} features, and the BatchNorm behind it "
+                    f"has {weight.shape[axis]} output features, and the BatchNorm behind it "
                     f"normalises {norm.num_features} along another axis; put a Flatten before "
-                    "a Linear, and give the norm as many"
+                    "a Linear, and make the numbers equal"
                 )
                 return self.refuse(name, why, sources)
             with parametrised_in_evaluation(norm):
@@ -475,7 +471,7 @@ def _keeps_state(module: nn.Module) -> bool:
 
 
 def _list_overrides(module: nn.Module) -> list[str]:
-    """Return what makes a module of a known kind act otherwise: methods of its own, hooks."""
+    """Return the methods and hooks that change the behaviour of a known module."""
     known = next((kind for kind in _KNOWN if isinstance(module, kind)), None)
     if known is None:
         return []
@@ -487,22 +483,22 @@ def _list_overrides(module: nn.Module) -> list[str]:
             if name in _CALLS or (hasattr(known, name) and not _is_harmless(name))
         ]
     hooks = {"forward hooks": module._forward_hooks, "pre-hooks": module._forward_pre_hooks}
-    acts += [kind for kind, found in hooks.items() if found]
+    acts += [kind for kind, registered in hooks.items() if registered]
     if has_own_forward(module):
         acts.append("a forward of its own")
     return list(dict.fromkeys(acts))
 
 
 def _is_harmless(name: str) -> bool:
-    """Say whether a method has no part in what a module makes of its input."""
+    """Say whether a method has no effect on the output of a module."""
     return name in _HARMLESS or (name.startswith("__") and name.endswith("__"))
 
 
 def _cure(module: nn.Module) -> str:
     if module._forward_pre_hooks and hasattr(module, "weight"):
         return (
-            "take them off first (prune.remove, remove_weight_norm, remove_spectral_norm), or "
-            "use torch.nn.utils.parametrizations, which are read as they act"
+            "remove them first (prune.remove, remove_weight_norm, remove_spectral_norm), or "
+            "use torch.nn.utils.parametrizations, which trace reads"
         )
     if module._forward_hooks or module._forward_pre_hooks:
         return "remove them (the handle that register_forward_hook returned has remove())"

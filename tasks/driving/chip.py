@@ -29,7 +29,7 @@ from neuro.graph.paths import find_routes
 from neuro.neurons import LIF
 from neuro.neurons.reset import Reset
 from neuro.nn import Net, Stack
-from neuro.nn.trace import Walk
+from neuro.nn.trace import Tracer
 from neuro.units import Seconds, Ticks
 from tasks.driving.batch import Seen
 from tasks.driving.config import DrivingConfig
@@ -161,7 +161,7 @@ def make_encoder_graph(
     shape: C, H and W of these. far_size: of the branch at 1/16, on which the pyramids stand.
     Outputs: spikes near (1/8), and the last spikes of each pyramid.
     """
-    walk = Walk(nodes={"stem": Input(shape=shape)})
+    walk = Tracer(nodes={"stem": Input(shape=shape)})
     trunk = walk.visit(encoder.trunk, "trunk", (("stem", 0),))
     walk.visit(encoder.near, "near", trunk)
     far = walk.visit(encoder.far, "far", trunk)

@@ -41,7 +41,7 @@ def measure_size(model: nn.Module) -> PackedSize:
     layers = [m for m in model.modules() if isinstance(m, PackedLinear)]
     packed = sum(m.packed.nbytes + m.scale.nbytes for m in layers)
     whole = sum(t.nbytes for t in model.state_dict().values())
-    return PackedSize(sum(len(m.packed) * m.given for m in layers), packed, whole - packed)
+    return PackedSize(sum(len(m.packed) * m.inputs for m in layers), packed, whole - packed)
 
 
 def save_packed(path: str | Path, model: nn.Module, config: LanguageConfig) -> None:

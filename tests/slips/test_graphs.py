@@ -267,7 +267,7 @@ SLIPS: dict[str, Slip] = {
         call(graph, nodes={**GRAPH.nodes, "out": ALIF.with_tau(Seconds(0.02), Seconds(5e-4))}),
         GraphError,
         "out: dt of the graph is 0.001 s, and ALIF.with_tau made this ALIF for ticks of 0.0005",
-        "give both the same dt",
+        "use one dt for both",
     ),
     "load_graph(none)": Slip(
         call(load_graph, "none.safetensors"),

@@ -57,7 +57,7 @@ SLIPS: dict[str, Slip] = {
         call(trace, QUANTISED, (3,)),
         TraceError,
         "fc: a quantised Linear has no node",
-        "trace the network as it was before",
+        "trace the network before",
     ),
     "quantised(float64)": Slip(
         call(QUANTISED, X.double()),
@@ -106,7 +106,7 @@ SLIPS: dict[str, Slip] = {
         call(Spiking, nn.Linear),
         TypeError,
         "got the class Linear",
-        "a layer of torch stands before it: Stack(layer, ",
+        "put a torch layer before it: Stack(layer, ",
     ),
     "Spiking(dt=True)": Slip(
         call(Spiking, LIF(tau=0.02), True), TypeError, "True", "1 ms is 1e-3"
@@ -139,7 +139,7 @@ SLIPS: dict[str, Slip] = {
         call(Stack, fc=nn.Linear(3, 2), rec=nn.LSTM(2, 2)),
         ValueError,
         "rec of a Stack: LSTM keeps a state, which no Stack hands on",
-        "recurrent ones Recurrent(Spiking(LIF(...)), nn.Linear(n, n))",
+        "recurrent neurons as Recurrent(Spiking(LIF(...)), nn.Linear(n, n))",
     ),
     "Residual(Sequential(GRU))": Slip(
         call(Residual, nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 3))),
@@ -157,12 +157,12 @@ SLIPS: dict[str, Slip] = {
         call(Stack, nn.MultiheadAttention(4, 2)),
         ValueError,
         "0 of a Stack: MultiheadAttention takes query, key, value, and in a Stack one tensor",
-        "write a module around it with forward(self, x)",
+        "wrap it in a module with forward(self, x)",
     ),
     "Stack(attention over ticks)": Slip(
         call(Stack, nn.TransformerEncoderLayer(4, 2)),
         ValueError,
-        "TransformerEncoderLayer attends along axis 0, that of ticks and samples",
+        "TransformerEncoderLayer attends along axis 0, ticks and samples",
         "batch_first=True",
     ),
     "Stack(ModuleList)": Slip(
@@ -243,19 +243,19 @@ SLIPS: dict[str, Slip] = {
         call(net(), X[:, 0]),
         LayerError,
         "fc: takes (ticks, samples, ..., 3), got (4, 3)",
-        "of one sample give x[:, None]",
+        "for one sample use x[:, None]",
     ),
     "net(T B 5)": Slip(
         call(net(), torch.ones(4, 2, 5)),
         LayerError,
         "fc: takes (ticks, samples, ..., 3), got (4, 2, 5)",
-        "change it, or what comes before it",
+        "change it, or the layer before it",
     ),
     "net(T C H W)": Slip(
         call(Stack(conv=nn.Conv2d(1, 2, 3), cells=CELLS), torch.ones(4, 1, 5, 5)),
         LayerError,
         "conv: takes (ticks, samples, 1, H, W), got (4, 1, 5, 5)",
-        "of one sample give x[:, None]",
+        "for one sample use x[:, None]",
     ),
     "Recurrent(T B 4)": Slip(
         call(Recurrent(CELLS, nn.Linear(3, 3)), torch.ones(4, 2, 4)),
@@ -267,7 +267,7 @@ SLIPS: dict[str, Slip] = {
         call(Net(GRAPH), {"input": X[:, 0]}),
         LayerError,
         "input takes (ticks, samples, 3), got (4, 3)",
-        "of one sample give x[:, None]",
+        "for one sample use x[:, None]",
     ),
     "Net(T B 4)": Slip(
         call(Net(GRAPH), {"input": torch.ones(4, 2, 4)}),
@@ -313,7 +313,7 @@ SLIPS: dict[str, Slip] = {
         call(Spiking, ALIF.with_tau(Seconds(0.02), Seconds(5e-4))),
         ValueError,
         "Spiking.dt is 0.001 s, and ALIF.with_tau made this ALIF for ticks of 0.0005 s",
-        "give both the same dt",
+        "use one dt for both",
     ),
     "Stack(two dt)": Slip(
         call(Stack, CELLS, Recurrent(Spiking(LIF(tau=0.02), HALF), nn.Linear(2, 2))),
@@ -330,7 +330,7 @@ SLIPS: dict[str, Slip] = {
     "Stack(train=...)": Slip(
         call(Stack, train=nn.Linear(3, 2)),
         ValueError,
-        "no module of a Stack can be called 'train', which is an attribute of torch's modules",
+        "a module of a Stack cannot have the name 'train', which is an attribute",
         "e.g. train_layer",
     ),
     "Stack('a.b')": Slip(
@@ -360,8 +360,8 @@ SLIPS: dict[str, Slip] = {
     "trace(x.shape)": Slip(
         call(trace, net(), X.shape),
         GraphError,
-        "(4, 2, 3) seems to be that of x, T B ...",
-        "give tuple(x.shape[2:])",
+        "(4, 2, 3) seems to be the shape of x, T B ...",
+        "use tuple(x.shape[2:])",
     ),
 }
 
@@ -403,7 +403,7 @@ def test_a_neuron_of_another_library_is_refused_with_the_page_of_its_recipe(
     root = library.split(".")[0]
     with pytest.raises(ValueError, match=f"1 of a Stack: {name} of {root} keeps a state") as e:
         Stack(nn.Linear(3, 2), cells)
-    assert f"docs/recipes/from_{root}.md says what takes its place" in str(e.value)
+    assert f"see docs/recipes/from_{root}.md" in str(e.value)
 
 
 class Alone(nn.LSTM):

@@ -84,7 +84,7 @@ SLIPS: dict[str, Slip] = {
         call(LIF, tau=0.02, threshold=np.array([True, False])),
         TypeError,
         "LIF.threshold must be numbers, got a NumPy array of shape (2,), bool",
-        "True and False are none",
+        "True and False are not",
     ),
     "LIF(threshold=complex)": Slip(
         call(LIF, tau=0.02, threshold=np.ones(2) * 1j),

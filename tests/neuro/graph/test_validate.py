@@ -285,8 +285,8 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         "gain",
         LI(tau=1.0, gain=np.ones(3)),
         (2,),
-        "LI.gain of shape (3,) does not broadcast to (2,); use one number, or one a channel as "
-        "(C, 1, 1)",
+        "LI.gain of shape (3,) does not broadcast to (2,); use one number, or one "
+        "per channel as (C, 1, 1)",
     )
     yield (
         "conv",
@@ -385,14 +385,14 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         ALIF(leak=np.full((2, 1, 1), 0.5)),
         (3, 4, 4),
         "ALIF.leak of shape (2, 1, 1) does not broadcast to (3, 4, 4); use one number, or one "
-        "a channel as (C, 1, 1)",
+        "per channel as (C, 1, 1)",
     )
     yield (
         "samples",
         ALIF(leak=np.full((2, 3), 0.5)),
         (3,),
-        "ALIF.leak of shape (2, 3) does not broadcast to (3,); use one number, or one a "
-        "channel as (C, 1, 1)",
+        "ALIF.leak of shape (2, 3) does not broadcast to (3,); use one number, or one "
+        "per channel as (C, 1, 1)",
     )
 
 
@@ -506,7 +506,7 @@ class TestValued:
         nodes = {**populations("a"), "w": dense(4, 2), "g": GatedLI(floor=np.zeros(4))}
         assert problems("x>a x>w w>g", nodes) == [
             "g: GatedLI.floor of shape (4,) does not broadcast to (2,); use one number, or one "
-            "a channel as (C, 1, 1) (input from w)"
+            "per channel as (C, 1, 1) (input from w)"
         ]
         nodes["g"] = GatedLI(floor=np.zeros(2))
         assert graph("x>a x>w w>g", nodes).shapes["g"] == (2,)

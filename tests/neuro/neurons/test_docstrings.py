@@ -45,14 +45,17 @@ def test_lif_and_alif_each_say_how_the_other_differs() -> None:
         (
             LIF,
             (
-                "Unlike an ALIF",
+                "Differences from an ALIF",
                 "seconds",
                 "not scaled by the leak",
                 "soft",
-                "nothing is trained",
+                "no parameter is trained",
             ),
         ),
-        (ALIF, ("Unlike a LIF", "per tick", "scaled by the leak", "hard", "is trained")),
+        (
+            ALIF,
+            ("Differences from a LIF", "per tick", "scaled by the leak", "hard", "trained"),
+        ),
     ):
         doc = " ".join(str(model.__doc__).split())
         assert all(word in doc[doc.index(words[0]) :] for word in words)

@@ -104,7 +104,7 @@ def test_a_module_used_twice_runs_twice() -> None:
 
 
 def test_feedback_that_would_need_a_state_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"feedback must keep no state, for example nn.Linear"):
+    with pytest.raises(ValueError, match=r"feedback must have no state"):
         Recurrent(Spiking(LIF(tau=0.01)), Stack(nn.Linear(2, 2)))
 
 

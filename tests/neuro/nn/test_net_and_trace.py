@@ -163,7 +163,7 @@ def test_a_maximum_of_spikes_is_a_mean_and_cells_that_fire_at_any(
         (
             (Residual(Spiking(LIF(tau=0.01)), Spiking(LIF(tau=0.02))),),
             nn.MaxPool2d(2),
-            "a maximum is a node only of the spikes of one LIF or ALIF",
+            "a maximum is a node only if it pools the spikes of one LIF or ALIF",
         ),
         ((Spiking(LIF(tau=0.01)),), nn.MaxPool2d(3, padding=1), "MaxPool2d with padding"),
     ],
@@ -223,9 +223,9 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
         trace(module, (2, 8, 8))
     text = str(e.value)
     assert len(e.value.problems) == 8
-    assert "pool: a maximum is a node only of the spikes of one LIF or ALIF" in text
+    assert "pool: a maximum is a node only if it pools the spikes of one LIF or ALIF" in text
     assert "act: GELU has no node in a Graph; use Spiking, or ReLU, SiLU" in text
-    assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
+    assert "over: Softmax(dim=0) must run along an axis of one sample; use dim=1" in text
     assert "conv: ConvTranspose2d with groups" in text
     assert "norm_body: BatchNorm can only be folded right after" in text
     assert "layer: LayerNorm has no node in a Graph; a BatchNorm right behind a weight" in text
@@ -343,7 +343,7 @@ def test_a_sequential_of_populations_is_refused_as_torch_cannot_run_it() -> None
     module = nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01)))
     with pytest.raises(TraceError) as error:
         trace(module, (1, 5, 5))
-    why = "a Sequential hands on neither ticks nor state; make it a Stack"
+    why = "a Sequential passes on neither ticks nor state; make it a Stack"
     assert error.value.problems[0] == f"module: {why}"
     with pytest.raises((RuntimeError, AttributeError, TypeError)):
         module(torch.zeros(2, 3, 1, 5, 5))

@@ -20,7 +20,7 @@ from neuro.units import Seconds, Ticks
 
 PLAIN, CURRENT = LIF(tau=0.02), LIF(tau=0.02, tau_syn=0.01)
 HELD = LIF(tau=0.02, refractory=Seconds(2e-3))
-CURE = "go on with the samples and the model of the run before, or start at rest: state=None"
+CURE = "continue with the samples and model of the last run, or start at rest: state=None"
 
 
 def x(samples: int = 2, ticks: int = 4) -> torch.Tensor:
@@ -175,7 +175,7 @@ def test_with_parts_of_a_batch_the_samples_of_a_state_are_counted_before() -> No
     net, images = Stack(cells=Spiking(PLAIN)), torch.ones(1, 301, 1, 1, 1)
     with torch.no_grad():
         state = net(images)[1]
-        with pytest.raises(LayerError, match=r"^cells: its state is not of 300 samples, as x"):
+        with pytest.raises(LayerError, match=r"^cells: its state must have 300 samples"):
             net(images[:, :300], state)  # parts of 256
 
 

@@ -206,7 +206,7 @@ def test_float64_inputs_are_mapped_in_float64() -> None:
 
 
 def test_inputs_of_another_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="x has 8 channels, and the layer was packed for 4"):
+    with pytest.raises(ValueError, match="x must have 4 channels, got 8"):
         pack_model(BitLinear(4, 3))(torch.ones(2, 8))
 
 
