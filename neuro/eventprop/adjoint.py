@@ -5,8 +5,8 @@ with simulated time.
 
 The gradient of a spike time is divided by the slope of V at the threshold; it diverges where V
 only touches the threshold. Training may bound it: slopes below ``least`` * threshold *
-(1 / tau + 1 / tau_syn) are raised to that, and every result says how many. A neuron that never
-fires has no gradient.
+(1 / tau + 1 / tau_syn) are raised to this value, and every result has their number. A neuron
+that never fires has no gradient.
 Axes: T ticks, B samples, N neurons, E spikes.
 """
 
@@ -31,7 +31,7 @@ from neuro.graph.inputs import require_inputs
 from neuro.neurons import LI
 from neuro.spikes import Events, Times, to_times
 
-SPIKES_AT_FIRST = 4  # a neuron and sample: the buffer before their number is known
+SPIKES_AT_FIRST = 4  # per neuron and sample: the buffer before their number is known
 MAX_SPIKES = 10**8  # of one layer in one run: 1.2 GB of times and neurons
 
 
@@ -52,8 +52,8 @@ class Gradients:
     """Derivatives of a loss, summed over samples.
 
     weights: dL/dweight of each Dense (out, in). times: dL/d(time) of each Input's spikes [1/s].
-    spikes: how many spikes of LIFs were differentiated. raised: at how many of them the slope
-    of V was raised to ``least``.
+    spikes: number of differentiated spikes of LIFs. raised: number of these spikes at which the
+    slope of V was raised to ``least``.
     """
 
     weights: Mapping[str, Float[np.ndarray, "_ _"]]
@@ -63,7 +63,7 @@ class Gradients:
 
 
 def compute_activity(graph: Graph, inputs: Mapping[str, Events | Times]) -> Activity:
-    """Run a network for training; it finds the same spikes as the engine's ``Exact()`` clock.
+    """Run a network for training; its spikes equal those of the engine's ``Exact()`` clock.
 
     Args:
         graph: the network.
@@ -72,7 +72,7 @@ def compute_activity(graph: Graph, inputs: Mapping[str, Events | Times]) -> Acti
     Raises:
         ValueError: the inputs do not fit the network; lists every problem by node.
         EventPropError: the network has parts without exact gradients (lists all), or a layer
-            runs away.
+            exceeds MAX_SPIKES.
     """
     require_inputs(graph, inputs)
     times = {
@@ -119,8 +119,8 @@ def compute_gradients(
     _require(graph, times, by_time, by_mean)
     end = next(iter(times.values())).shape[0] * graph.dt
     by_spike = {name: np.zeros(t.time.size) for name, t in times.items()}
-    for name, given in by_time.items():
-        by_spike[name] += given
+    for name, derivative in by_time.items():
+        by_spike[name] += derivative
     weights: dict[str, np.ndarray] = {}
     spikes = raised = 0
     for layer in reversed(build_layers(graph)):
@@ -154,20 +154,20 @@ def _require(
     by_time: Mapping[str, np.ndarray],
     by_mean: Mapping[str, np.ndarray],
 ) -> None:
-    """Raise one ValueError that lists every given derivative that does not fit the network."""
+    """Raise a ValueError that lists every derivative that does not fit the network."""
     ticks, samples, _ = next(iter(times.values())).shape
     problems = []
-    for name, given in by_time.items():
-        if name not in times or given.shape != times[name].time.shape:
+    for name, derivative in by_time.items():
+        if name not in times or derivative.shape != times[name].time.shape:
             problems.append(
                 f"by_time {name}: needs one value for each spike of an Input or LIF"
             )
-    for name, given in by_mean.items():
+    for name, derivative in by_mean.items():
         read = name in graph.nodes and isinstance(graph.nodes[name], LI)
-        if not read or given.shape != (ticks, samples, graph.size(name)):
+        if not read or derivative.shape != (ticks, samples, graph.size(name)):
             problems.append(f"by_mean {name}: needs axes T B N of a read-out (LI)")
     if problems:
-        raise ValueError("\n".join(["there is no gradient of that loss:", *problems]))
+        raise ValueError("\n".join(["derivatives do not fit the network:", *problems]))
 
 
 def _find_spikes(
@@ -187,7 +187,7 @@ def _find_spikes(
             break
         if count > MAX_SPIKES:
             raise EventPropError(
-                [f"{layer.name}: runs away, {count:,} spikes in one run; lower its weights"]
+                [f"{layer.name}: {count:,} spikes in one run are too many; lower its weights"]
             )
         size = count
     sample = np.repeat(np.arange(shape[1], dtype=np.int32), np.diff(indptr))
@@ -197,7 +197,7 @@ def _find_spikes(
 def _find_arrivals(
     layer: Layer, times: Mapping[str, Times], end: float
 ) -> tuple[TimedSpikes, np.ndarray]:
-    """Return the arrivals at a layer before ``end`` [s], and the index of the spike of each.
+    """Return the arrivals at a layer before ``end`` [s], and the index of each one's spike.
 
     The index counts the spikes of all paths, path after path.
     """

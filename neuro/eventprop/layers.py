@@ -1,6 +1,6 @@
-"""A feed-forward Graph as layers that EventProp can differentiate, or the list of why not.
+"""A feed-forward Graph as layers that EventProp can differentiate, or a list of problems.
 
-The inputs of a layer are paths from the spikes of another one, each through one Dense or none.
+The inputs of a layer are paths from the spikes of another layer, through one Dense or directly.
 """
 
 import math
@@ -24,7 +24,7 @@ class EventPropError(ValueError):
 
 
 class Path(NamedTuple):
-    """From the spikes of ``source`` through a Dense (None: straight), ``delay`` later [s]."""
+    """A connection from ``source`` through a Dense (None: directly) with a ``delay`` [s]."""
 
     source: str
     dense: str | None
@@ -36,7 +36,7 @@ class Layer:
     """A population and its inputs.
 
     cell: parameters of a LIF; None: a read-out, with its leak [1/s] and gain.
-    rows: one row of weights for each source neuron of each path, in their order (R N).
+    rows: a row of weights for each source neuron of each path, in their order (R N).
     """
 
     name: str
@@ -51,7 +51,7 @@ def build_layers(graph: Graph) -> tuple[Layer, ...]:
     """Return the populations of a Graph with their inputs, sources first.
 
     Raises:
-        EventPropError: lists all that has no exact gradient here.
+        EventPropError: parts have no exact gradient here; lists all.
     """
     problems = _problems(graph)
     if problems:
@@ -60,32 +60,34 @@ def build_layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _problems(graph: Graph) -> list[str]:
-    found = [
+    problems = [
         f"loop {' -> '.join(group)}: no adjoint for loops here; use surrogate gradients"
         for group in graph.components
         if len(group) > 1 or any(e.source == e.target == group[0] for e in graph.edges)
     ]
     for name, node in graph.nodes.items():
         if is_neuron(node):
-            found += [f"{name}: {why}" for why in _problems_of(node, graph.dt)]
+            problems += [f"{name}: {why}" for why in _problems_of(node, graph.dt)]
             if name in graph.currents:
-                found.append(f"{name}: an LI that feeds others; use LIF(tau_syn=...) instead")
+                problems.append(
+                    f"{name}: an LI that feeds others; use LIF(tau_syn=...) instead"
+                )
         elif isinstance(node, Host):
             kind = type(node).__name__
-            found.append(f"{name}: {kind} has no spike times; use surrogate gradients")
+            problems.append(f"{name}: {kind} has no spike times; use surrogate gradients")
         elif isinstance(node, Dense):
-            found += [f"{name}: {why}" for why in _problems_of_dense(graph, name, node)]
+            problems += [f"{name}: {why}" for why in _problems_of_dense(graph, name, node)]
         elif not isinstance(node, Input):
             kind = type(node).__name__
-            found.append(f"{name}: {kind} is not known here; write it as one Dense")
-    return found
+            problems.append(f"{name}: {kind} has no adjoint here; write it as one Dense")
+    return problems
 
 
 def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
     kind = type(node).__name__
     if not has_normal_form(node):
         return [f"{kind} has no spike times; use surrogate gradients"]
-    if node.free():  # there are gradients of weights alone
+    if node.free():  # only weights have gradients
         return [f"{kind} has no adjoint here; use LIF(tau_syn=..., reset='hard')"]
     try:
         k = node.dynamics(dt)
@@ -93,31 +95,31 @@ def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
         return [f"{error}"]
     if not node.fires:
         single = np.size(k.rate) == np.size(k.gain) == 1 and k.rate_syn is None
-        return [] if single else [f"an {kind} with one tau and one gain for all is needed"]
-    found = []
+        return [] if single else [f"an {kind} needs one tau and one gain here"]
+    problems = []
     if k.rate_syn is None:
-        found.append(
-            "with delta synapses a spike falls on an input spike and has no time of its own to "
-            "differentiate; give it tau_syn"
+        problems.append(
+            "with delta synapses a spike coincides with an input spike, and its time has no "
+            "derivative; give it tau_syn"
         )
     if k.reset != Reset.HARD:
-        found.append(f"the {k.reset} reset has no adjoint here; use reset='hard'")
+        problems.append(f"the {k.reset} reset has no adjoint here; use reset='hard'")
     if k.beta.any():
-        found.append("an adaptation has no adjoint here; use LIF(tau_syn=..., reset='hard')")
+        problems.append("an adaptation has no adjoint here; use LIF(tau_syn=..., reset='hard')")
     if k.refractory:
-        found.append("a refractory period has no adjoint here; use refractory=0")
+        problems.append("a refractory period has no adjoint here; use refractory=0")
     if any(p is not None and p.size > 1 for p in (k.rate, k.rate_syn, k.gain)):
-        found.append("one tau and one tau_syn for all its neurons are needed")
-    return found
+        problems.append("its neurons need one tau and one tau_syn")
+    return problems
 
 
 def _problems_of_dense(graph: Graph, name: str, node: Dense) -> list[str]:
-    found = []
+    problems = []
     if node.bias is not None:
-        found.append("a bias pushes all the time; use an Input neuron that spikes once instead")
+        problems.append("a bias acts at every time; use an Input neuron that spikes once")
     if any(isinstance(graph.nodes[e.target], Dense) for e in graph.out_of(name)):
-        found.append("a Dense behind a Dense; multiply their weights into one")
-    return found
+        problems.append("a Dense behind a Dense; multiply their weights into one")
+    return problems
 
 
 def _layer(graph: Graph, name: str) -> Layer:
@@ -151,12 +153,12 @@ def _paths(graph: Graph, edge: Edge) -> list[Path]:
 def _weight(graph: Graph, name: str) -> np.ndarray:
     node = graph.nodes[name]
     if not isinstance(node, Dense):
-        raise TypeError(f"{name} is no Dense")
+        raise TypeError(f"{name} is not a Dense")
     return np.asarray(node.weight, np.float64)
 
 
 def push(leak: float, fade: float, dt: float) -> float:
-    """Return dV/dt per unit of current [1/s] with which V at ticks equals V of the clock.
+    """Return dV/dt per unit of current [1/s] that makes V at ticks equal to V of the clock.
 
     It is (fade - leak) / (a - c) with a = exp(-leak dt), c = exp(-fade dt): an arrival of
     weight w raises V from 0 to w within one tick. leak, fade: decay rates of V and of the

@@ -1,8 +1,8 @@
 """The output of a network as a torch tensor that is differentiable by its weights.
 
 The gradient is exact, except at spikes where V only touches the threshold: there the bound
-``least`` makes it smaller, and a Tally counts it. Without the bound a few such spikes change
-weights so much that neurons may never fire again.
+``least`` makes it smaller, and a Tally counts these spikes. Without the bound a few such spikes
+change weights so much that neurons may never fire again.
 Axes: T ticks, B samples, N neurons of the network's one output.
 """
 
@@ -22,14 +22,14 @@ from neuro.graph import Dense, Graph
 from neuro.nn.trace import trace
 from neuro.spikes import Times, to_events, to_times
 
-# Usual ``least``, chosen by hand; trainings say how many slopes it raised.
+# Usual ``least``, chosen by hand; a training reports the number of raised slopes.
 LEAST = 0.1
 _CHANGES_IN_TRAINING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)
 
 
 @dataclass
 class Tally:
-    """Sums over a training: spikes differentiated, and those whose slope was raised."""
+    """Sums over a training: differentiated spikes, and spikes with a raised slope."""
 
     spikes: int = 0
     raised: int = 0
@@ -40,7 +40,7 @@ class _Request:
     """The arguments of :func:`compute_outputs`; names: of the weights, in their order.
 
     Raises:
-        ValueError: ``least`` is negative or no number.
+        ValueError: ``least`` is negative or not finite.
     """
 
     graph: Graph
@@ -69,24 +69,24 @@ def compute_outputs(
     Args:
         graph: the network.
         inputs: spikes of every Input.
-        weights: the torch parameters that its Dense nodes were made of, by name.
+        weights: the torch parameters of its Dense nodes, by name.
         tally: each backward pass adds its counts to it.
         least: slopes of V at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]. The
-            gradient through the time of such a spike is too small then, by the factor slope /
-            bound: derivatives that it is part of are off by tens of percent, by more where
-            their terms cancel. With 0 all are exact, and there is no limit to how large a V
-            that only touches its threshold makes them.
+            gradient through the time of such a spike is then too small by the factor slope /
+            bound: derivatives with this term have errors of tens of percent, and more where
+            terms cancel. With 0 all derivatives are exact, but they have no upper bound where V
+            only touches its threshold.
 
     Returns:
-        Of an LI: its membrane averaged over each tick (T B N). Of a LIF: the time of each
-        neuron's first spike [s] (B N), or the end of the run if it has none.
+        For an LI: its membrane averaged over each tick (T B N). For a LIF: the time of each
+        neuron's first spike [s] (B N), or the end of the run for a silent neuron.
 
     Raises:
-        ValueError: ``least`` is negative or no number.
-        EventPropError: the network has parts without exact gradients, or not one output.
+        ValueError: ``least`` is negative or not finite.
+        EventPropError: the network has parts without exact gradients, or several outputs.
     """
     if len(graph.outputs) != 1:
-        raise EventPropError([f"one output is needed, there are {', '.join(graph.outputs)}"])
+        raise EventPropError([f"one output is needed, got {', '.join(graph.outputs)}"])
     apply: Any = _Outputs.apply  # torch annotates it in some versions only
     out: Tensor = apply(
         _Request(graph, inputs, tuple(weights), tally, least), *weights.values()
@@ -104,15 +104,15 @@ def compute_module_outputs(
     Raises:
         EventPropError: the module has parts without exact gradients (lists all), or is not on
             the CPU.
-        TraceError: it has parts that no Graph can hold.
+        TraceError: a Graph cannot hold parts of the module.
     """
     problems = [
-        f"{name}: {type(part).__name__} computes otherwise in training; leave it out"
+        f"{name}: {type(part).__name__} acts differently in training; leave it out"
         for name, part in module.named_modules()
         if isinstance(part, _CHANGES_IN_TRAINING)
     ]
     if x.device.type != "cpu":
-        problems.append(f"the input is on {x.device.type}: EventProp runs on the cpu alone")
+        problems.append(f"the input is on {x.device.type}; EventProp runs on the cpu")
     if problems:
         raise EventPropError(problems)
     graph = trace(module, tuple(x.shape[2:]))
@@ -131,7 +131,7 @@ def find_first_spikes(
 ) -> tuple[Float[np.ndarray, "B N"], Int[np.ndarray, "B N"]]:
     """Return the time [s] of each neuron's first spike and its index in ``times``.
 
-    Of a neuron without a spike: ``end`` [s] and -1.
+    For a silent neuron: ``end`` [s] and -1.
     """
     _, samples, size = times.shape
     time, index = np.full(samples * size, end), np.full(samples * size, -1)
@@ -143,12 +143,12 @@ def find_first_spikes(
 class _Outputs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, request: _Request, *weights: Tensor) -> Tensor:  # noqa: ARG004
-        done = compute_activity(request.graph, request.inputs)
-        ctx.request, ctx.times = request, done.times
+        activity = compute_activity(request.graph, request.inputs)
+        ctx.request, ctx.times = request, activity.times
         (name,) = request.graph.outputs
-        if name in done.means:
-            return torch.from_numpy(done.means[name])
-        spikes = done.times[name]
+        if name in activity.means:
+            return torch.from_numpy(activity.means[name])
+        spikes = activity.times[name]
         time, ctx.index = find_first_spikes(spikes, spikes.shape[0] * request.graph.dt)
         return torch.from_numpy(time)
 
@@ -164,13 +164,10 @@ class _Outputs(torch.autograd.Function):
         if name in times:
             by_time = np.zeros(times[name].time.size)
             by_time[ctx.index[ctx.index >= 0]] = grad.numpy()[ctx.index >= 0]
-            found = compute_gradients(
-                request.graph, times, by_time={name: by_time}, least=request.least
-            )
+            loss: Any = {"by_time": {name: by_time}}
         else:
-            found = compute_gradients(
-                request.graph, times, by_mean={name: grad.numpy()}, least=request.least
-            )
-        request.tally.spikes += found.spikes
-        request.tally.raised += found.raised
-        return None, *(torch.from_numpy(found.weights[n]) for n in request.names)
+            loss = {"by_mean": {name: grad.numpy()}}
+        gradients = compute_gradients(request.graph, times, least=request.least, **loss)
+        request.tally.spikes += gradients.spikes
+        request.tally.raised += gradients.raised
+        return None, *(torch.from_numpy(gradients.weights[n]) for n in request.names)

@@ -1,4 +1,4 @@
-"""The event engine: networks driven by spikes instead of by a clock."""
+"""The event engine: spikes drive the network instead of a clock."""
 
 from neuro.events.checks import Runaway
 from neuro.events.clock import Clock, Exact, Grid

@@ -15,12 +15,12 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
     """Return ``state`` if it fits this program and number of samples.
 
     Raises:
-        ValueError: it does not; lists every difference.
+        ValueError: it does not fit; lists every difference.
     """
     if not isinstance(state, EngineState):
         raise ValueError(
-            f"Grid() goes on from an EngineState, got {type(state).__name__}; start from rest "
-            "(state=None), or run both parts under one clock"
+            f"Grid() continues from an EngineState, got {type(state).__name__}; start at rest "
+            "(state=None), or run both parts with one clock"
         )
     graph = program.graph
     want: dict[str, object] = {
@@ -28,7 +28,7 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
     }
     have: dict[str, object] = {n: (v.dtype.name, v.shape) for n, v in state.neurons.items()}
     wires = (wire for wires in program.into.values() for wire in wires if wire.delay > 0)
-    for wire in sorted(wires, key=lambda wire: wire.delay):  # the longest delay decides
+    for wire in sorted(wires, key=lambda wire: wire.delay):  # the longest delay comes last
         shape = (wire.delay, samples, graph.size(wire.edge.source))
         want[f"pending {wire.edge}"] = shape
     have |= {f"pending {edge}": events.shape for edge, events in state.pending.items()}
@@ -44,20 +44,17 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
         if not np.isfinite(values).all():
             problems.append(f"{name}: the state is not finite")
         elif ((wait < 0) | (wait != np.floor(wait))).any():
-            problems.append(
-                f"{name}: what is left of refractory periods is not whole ticks >= 0"
-            )
+            problems.append(f"{name}: the rest of refractory periods must be whole ticks >= 0")
     if problems:
-        cure = "go on with the same graph, samples and dtype, or start from rest"
+        cure = "continue with the same graph, samples and dtype, or start at rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
     return state
 
 
 class Runaway(RuntimeError):
-    """A run that emitted more spikes than its budget; :func:`make_runaway_error` makes one.
+    """A run with more spikes than its budget; :func:`make_runaway_error` makes the error.
 
-    record: the run up to the tick at which it was stopped, of the samples that were running
-    together at that time.
+    record: the run until it was stopped, of the samples that ran together at that time.
     """
 
     def __init__(self, message: str, record: Record) -> None:
@@ -69,16 +66,16 @@ class Runaway(RuntimeError):
 
 
 def make_runaway_error(graph: Graph, record: Record, budget: int) -> Runaway:
-    """Return the error of a run with more spikes than its budget, or than its buffers hold."""
+    """Return the error of a run with more spikes than its budget or its buffers allow."""
     spikes = {n: record.counts[n].spikes for n in graph.populations}
     name = max(spikes, key=lambda n: spikes[n])
     seconds = graph.size(name) * record.samples * record.ticks * graph.dt
     within = sum(spikes.values()) <= budget
-    limit = "16 spikes a neuron in one window" if within else f"{budget} spikes"
+    limit = "16 spikes per neuron in one window" if within else f"{budget} spikes"
     return Runaway(
-        f"more than {limit} by tick {record.ticks}: {name} has emitted most, "
-        f"{spikes[name]}, or {spikes[name] / seconds:.4g} Hz a neuron; lower the weights that "
-        "excite it, raise its threshold, "
-        + ("or shorten Exact.window" if within else "or give the clock a larger budget"),
+        f"more than {limit} by tick {record.ticks}: {name} fired most, "
+        f"{spikes[name]} spikes, or {spikes[name] / seconds:.4g} Hz per neuron; lower the "
+        "weights that excite it, raise its threshold, "
+        + ("or shorten Exact.window" if within else "or raise the budget of the clock"),
         record,
     )

@@ -14,8 +14,8 @@ class Grid:
     """Run in ticks of the graph's dt, with the same result as the torch clock.
 
     dtype: float64 or float32, the precision of membranes and sums.
-    stretch: how many ticks a node is computed for at a time, at most [ticks]; bounds memory.
-    budget: how many spikes the populations may emit in a run; more raise Runaway.
+    stretch: most ticks for which a node is computed at a time [ticks]; bounds memory.
+    budget: most spikes of all populations in a run; more raise Runaway.
     """
 
     dtype: type[np.float32 | np.float64] = np.float64
@@ -36,12 +36,12 @@ class Grid:
 class Exact:
     """Run in continuous time, in float64: a spike is a threshold crossing, also between ticks.
 
-    window: look-ahead window, for which a loop is computed at a time [s], at most the least
-        delay inside it; None: that least delay.
+    window: look-ahead window of a loop [s], at most the least delay inside the loop; None: that
+        least delay.
     driver: "window" runs loops in look-ahead windows; "heap" runs them event by event, also
-        without delays; "auto" takes windows where there is a delay.
-    threads: how many threads share the target neurons of a network.
-    budget: how many spikes the populations may emit in a run; more raise Runaway.
+        without delays; "auto" uses windows if there is a delay.
+    threads: number of threads that share the target neurons of a network.
+    budget: most spikes of all populations in a run; more raise Runaway.
     """
 
     window: Seconds | None = None

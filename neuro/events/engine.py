@@ -1,6 +1,6 @@
 """The event engine: runs a Graph on spikes, in ticks or in continuous time.
 
-In ticks its results are those of the torch clock.
+In ticks its results equal those of the torch clock.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
@@ -29,11 +29,11 @@ from neuro.spikes import Events, Times, list_problems_of_types, to_ticks
 
 State = EngineState | ExactState
 
-# Most values in one node's buffer: it decides how many samples and ticks are run together. In
-# float32 it is 2 MB, about a second-level cache; chosen by hand, no measurement is recorded.
+# Most values in one node's buffer; it limits the samples and ticks that run together. In
+# float32 it is 2 MB, about a second-level cache; chosen by hand, not measured.
 MAX_BUFFER_VALUES = 2**19
-MAX_TICKS = 2**31 - 1  # of a run in ticks: what an int32 counts
-INDEX = 8  # bytes for each tick and sample of a spike train: where its spikes begin
+MAX_TICKS = 2**31 - 1  # of a run in ticks: the range of int32
+INDEX = 8  # bytes for each tick and sample of a spike train: the index of its first spike
 BATCH = 2000  # bytes of Python's and NumPy's objects around the spikes of a window; measured
 SHORTER = (
     "cut the stimulus into pieces with neuro.events.to_disk.simulate_to_disk, run fewer "
@@ -52,18 +52,18 @@ def simulate(
 ) -> tuple[Record, State]:
     """Run a network on events.
 
-    With ``Grid()`` no bit of the result depends on how a run is split into parts and samples,
-    except that torch's exponentials (Softmax, Pointwise) may differ in their last bit.
+    With ``Grid()`` the result is the same bit for bit however a run is split into parts and
+    samples, except that torch's exponentials (Softmax, Pointwise) may differ in their last bit.
 
     Args:
         graph: the network.
-        inputs: the spikes of every Input, all with the same T and B. Events and Times are
-            converted to what the clock needs by :func:`neuro.spikes.to_ticks`, ``to_times``.
+        inputs: the spikes of every Input, all with the same T and B. :func:`to_ticks` and
+            :func:`to_times` of :mod:`neuro.spikes` convert Events and Times for the clock.
         clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
-        state: the final state of an earlier run under the same clock, from which this run
-            continues; None: start at rest.
-        record: what to record in addition to the counts.
-        workers: over how many threads the samples are split; does not change the result.
+        state: the final state of an earlier run with the same clock, which this run continues;
+            None: start at rest.
+        record: the parts to record in addition to the counts.
+        workers: number of threads over which the samples are split, with the same result.
             Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
 
     Returns:
@@ -71,11 +71,11 @@ def simulate(
         ExactState for ``Exact()``.
 
     Raises:
-        TypeError: an argument is of another kind, such as a raster in place of Events.
-        ValueError: inputs, state or record do not fit the graph; lists every problem by node.
-            Or the run takes more memory than is free.
+        TypeError: an argument has another type, such as a raster instead of Events.
+        ValueError: inputs, state or record do not fit the graph (lists every problem by node),
+            or the run needs more memory than is free.
         GraphError: the graph does not run on this clock.
-        Runaway: more spikes than the clock's budget; it carries the Record up to there.
+        Runaway: more spikes than the clock's budget; it carries the Record up to that point.
     """
     require_graph(graph)
     require_trains(inputs)
@@ -89,11 +89,11 @@ def simulate(
             graph, inputs, clock, state=state, recording=record, workers=workers
         )
     program = compile_graph(graph, np.dtype(clock.dtype))
-    given = _convert_inputs(graph, inputs)
-    ticks, samples = map(int, next(iter(given.values())).shape[:2])
+    events = _convert_inputs(graph, inputs)
+    ticks, samples = map(int, next(iter(events.values())).shape[:2])
     require_recording(record, graph, ticks)
     _require_room(program, clock, ticks, samples, record)
-    trains, batches = _read_inputs(graph, given, program.dtype)
+    trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
     job = _GridJob(graph, batches, clock, start, record)
     parts = run_over_samples(job.run, samples, workers)
@@ -110,7 +110,7 @@ def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[
     """Return the inputs as Events of the right types and shapes.
 
     Raises:
-        ValueError: they do not fit the graph; lists every problem.
+        ValueError: the inputs do not fit the graph; lists every problem.
     """
     if not all(isinstance(train, Events) for train in inputs.values()):
         require_inputs(graph, inputs)
@@ -128,14 +128,14 @@ def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[
 def _require_room(
     program: Program, clock: Grid, ticks: int, samples: int, record: Recording
 ) -> None:
-    """Raise a ValueError if a run has too many ticks, or takes more memory than is free."""
+    """Raise a ValueError if a run has too many ticks, or needs more memory than is free."""
     if ticks > MAX_TICKS:
         raise ValueError(
-            f"{ticks} ticks are more than the {MAX_TICKS} of a run under Grid(); {SHORTER}"
+            f"a run with Grid() must have <= {MAX_TICKS} ticks, got {ticks}; {SHORTER}"
         )
     graph, size = program.graph, program.dtype.itemsize
     length, together = _plan_parts(program, clock, ticks)
-    copies = 1 if samples <= together else 2  # those of the parts, and of all together
+    copies = 1 if samples <= together else 2  # of the parts, and of the whole
     held = min(samples, together)
     needed = {f"the ticks of {n}": INDEX * samples * (ticks + 1) for n in graph.inputs}
     for name in graph.populations:
@@ -157,22 +157,22 @@ def _read_inputs(
     """Return the inputs as Events and as batches, both without entries of value 0.
 
     Raises:
-        ValueError: they do not fit the graph; lists every problem.
+        ValueError: the inputs do not fit the graph; lists every problem.
     """
     pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
     if all(valid for _, valid in pairs.values()):
         return trains, {name: batch for name, (batch, _) in pairs.items()}
-    require_inputs(graph, trains)  # slower: lists everything that is wrong
-    found = {}
+    require_inputs(graph, trains)  # slower: lists every problem
+    nonzero = {}
     for name, train in trains.items():
         keep = np.flatnonzero(train.value)
         sample, tick, neuron, value = (column[keep] for column in train[:4])
-        found[name] = Events(sample, tick, neuron, value, train.shape)
-    return found, {name: to_batch(train, 0, dtype)[0] for name, train in found.items()}
+        nonzero[name] = Events(sample, tick, neuron, value, train.shape)
+    return nonzero, {name: to_batch(train, 0, dtype)[0] for name, train in nonzero.items()}
 
 
 def _fits(graph: Graph, name: str, train: Events) -> bool:
-    """Return whether size and types of the columns are those of spikes of an Input."""
+    """Return whether the columns have the size and types of spikes of an Input."""
     return (
         not list_problems_of_types(train)
         and train.shape[2] == math.prod(graph.shapes[name])
@@ -182,7 +182,7 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
 
 
 def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
-    """Return how many ticks and how many samples run together, as the buffers allow."""
+    """Return the numbers of ticks and samples that run together within the buffers."""
     fitting = max(1, MAX_BUFFER_VALUES // max(program.sizes[name] for name in program.parts))
     length = min(ticks, clock.stretch, fitting)
     return length, max(1, fitting // length)
@@ -190,7 +190,7 @@ def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _GridJob:
-    """A run in ticks; its samples are independent and can be run in any groups."""
+    """A run in ticks; its samples are independent and can run in any groups."""
 
     graph: Graph
     inputs: Mapping[str, Batch]
@@ -199,7 +199,7 @@ class _GridJob:
     recording: Recording
 
     def run(self, start: int, stop: int) -> list[tuple[Record, EngineState]]:
-        """Run the samples ``start`` to ``stop``, as many together as the buffers allow."""
+        """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
         inputs, state, clock = self.inputs, self.state, self.clock
         program = compile_graph(self.graph, np.dtype(clock.dtype))
         ticks = next(iter(inputs.values())).ticks
@@ -207,9 +207,9 @@ class _GridJob:
         done, before = [], 0
         for first in range(start, stop, together):
             last = min(first + together, stop)
-            some = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
-            given = None if state is None else slice_state(state, first, last)
-            run = GridRun(program, some, given, self.recording)
+            group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
+            own = None if state is None else slice_state(state, first, last)
+            run = GridRun(program, group, own, self.recording)
             for spikes in run.advance(length):
                 if before + spikes > clock.budget:
                     raise make_runaway_error(self.graph, run.partial_record(), clock.budget)

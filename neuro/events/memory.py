@@ -1,4 +1,4 @@
-"""How much memory a run will take, and the refusal of one that takes more than is free."""
+"""The memory that a run needs, and an error if it is more than is free."""
 
 import math
 import os
@@ -11,12 +11,12 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
-    """Raise unless the arrays of a run fit into the memory that is free.
+    """Raise unless the arrays of a run fit into the free memory.
 
-    needed: bytes of each, by what it holds: "membranes of out", say. cure: for the message.
+    needed: bytes by content, such as "membranes of out". cure: for the message.
 
     Raises:
-        ValueError: they do not; says how much they take, the largest first, and the ``cure``.
+        ValueError: they do not fit; lists their sizes, the largest first, and the ``cure``.
     """
     total, free = sum(needed.values()), find_free_memory()
     if total <= free:
@@ -24,13 +24,13 @@ def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
     parts = sorted(needed.items(), key=lambda part: -part[1])
     listed = ", ".join(f"{what} {_in_gb(size)}" for what, size in parts)
     raise ValueError(
-        f"the run would take {_in_gb(total)} of memory, and {_in_gb(free)} are free: "
+        f"the run needs {_in_gb(total)} of memory, and {_in_gb(free)} are free: "
         f"{listed}; {cure}"
     )
 
 
 def find_free_memory() -> float:
-    """Return how many bytes this process can take at most; infinity where nobody says."""
+    """Return the bytes that this process can use; infinity if the system does not say."""
     limits = []
     if MEMINFO.exists():
         kilobytes = re.findall(

@@ -1,4 +1,4 @@
-"""Which parts of a run are recorded."""
+"""The parts of a run that are recorded."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from neuro.units import Ticks
 
 @dataclass(frozen=True)
 class Recording:
-    """What to record in addition to the counts.
+    """The parts of a run to record in addition to the counts.
 
     spikes: Inputs and spiking populations whose spikes are kept, by name; None: all.
     values: LIs and GatedLIs whose membranes are kept, by name; None: all read-outs.
@@ -31,11 +31,11 @@ class Recording:
 
 
 def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
-    """Raise unless a run of ``ticks`` ticks can be recorded like this.
+    """Raise unless a Recording fits a run of ``ticks`` ticks.
 
     Raises:
-        TypeError: it is no Recording, or one of a name where names are asked for.
-        ValueError: lists all that cannot be recorded.
+        TypeError: it is not a Recording, or a field is a name instead of a tuple of names.
+        ValueError: it names unknown nodes or ticks; lists all.
     """
     if not isinstance(recording, Recording):
         cure = 'for example Recording(spikes=("hidden",))'
@@ -56,10 +56,10 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
         if not 0 <= tick < ticks
     ]
     if problems:
-        raise ValueError("\n".join(["the run cannot be recorded like this:", *problems]))
+        raise ValueError("\n".join(["the recording does not fit the graph:", *problems]))
 
 
 def _unknown(field: str, names: Iterable[str], known: list[str]) -> list[str]:
-    """Return a message for each name that is not among the known ones."""
-    cure = f"those are {', '.join(known)}" if known else "the graph has none"
-    return [f"{field}: {n} has none; {cure}" for n in names if n not in known]
+    """Return a message for each name that is not known."""
+    cure = f"use {', '.join(known)}" if known else "no node of the graph has"
+    return [f"{field}: {n} has no {field}; {cure}" for n in names if n not in known]

@@ -1,14 +1,14 @@
 """Runs whose records exceed memory: simulated piece by piece into a folder, and read from it.
 
-Each piece of stimulus starts from the final state of the one before, so that the result is that
-of one run. Files that are complete stay readable when a run is interrupted.
+Each piece of stimulus starts from the final state of the last one: the result equals that of
+one run. Complete files stay readable when a run is interrupted.
 
 stream.json                  digests of graph, clock, recording and first state
 chunk-000000.safetensors     the Record of a piece; its ticks count from the start of the piece
 state.safetensors            the state at the end of the last complete chunk
 
-Each chunk holds the digest of all that came before it, and of its stimulus. So a chunk that is
-lost, of another place or of another stream is noticed when the stream is read or continued.
+Each chunk holds the digest of everything before it, and of its stimulus. So the reader and a
+continued run notice a chunk that is lost, in the wrong place or from another stream.
 
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
@@ -45,14 +45,14 @@ State = EngineState | ExactState
 
 
 class StreamError(ValueError):
-    """The folder holds another stream, or chunks that are none of it; says what, and a cure."""
+    """The folder holds another stream, or chunks of another stream; names them and a cure."""
 
 
 class _Progress(NamedTuple):
-    """How far a stream is on disk.
+    """The complete part of a stream on disk.
 
-    chunks: complete ones. ticks: of all of them together. history: digest of header and
-    stimuli up to there. state: at its end.
+    chunks: their number. ticks: of all chunks together. history: digest of header and stimuli.
+    state: at the end.
     """
 
     chunks: int
@@ -62,10 +62,10 @@ class _Progress(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """What a chunk file holds.
+    """The content of a chunk file.
 
-    number: its place in the stream. history: digest of header and stimuli before it.
-    stimulus: digest of its own.
+    number: place in the stream. history: digest of header and stimuli before the chunk.
+    stimulus: digest of its stimulus.
     """
 
     number: int
@@ -76,7 +76,7 @@ class _Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class _Header:
-    """What stream.json holds. dt: [s]. The others: digests, or names, of what it depends on."""
+    """The content of stream.json. dt: [s]. Other fields: digests, or names, of the inputs."""
 
     dt: float
     graph: str
@@ -105,12 +105,12 @@ _TYPES = (
 class Stream:
     """The stream in a folder; iterating yields the Record of each complete chunk, in order.
 
-    folder: as given to :func:`simulate_to_disk`, which may still be writing. dt: [s].
+    folder: of :func:`simulate_to_disk`, which may still be writing. dt: [s].
 
-    One chunk is in memory at a time, plus the result that a method returns.
+    One chunk is in memory at a time, plus the result of a method.
 
     Raises:
-        StreamError: a chunk is lost, stands in the place of another, or is of another stream.
+        StreamError: a chunk is lost, in the wrong place, or from another stream.
         StoreError: a file is damaged.
     """
 
@@ -121,12 +121,12 @@ class Stream:
         return len(_list_chunks(self.folder, _read_state(self.folder)))
 
     def __iter__(self) -> Iterator[Record]:
-        progress = _read_state(self.folder)  # first: whoever writes the stream may go on
+        progress = _read_state(self.folder)  # first: the writer of the stream may continue
         paths = _list_chunks(self.folder, progress)
-        history = _begin_history(_read_header(self.folder)) if paths else ""
+        history = digest(_read_header(self.folder)) if paths else ""
         for number, path in enumerate(paths):
             chunk = _read_chunk(path, number, history)
-            history = _extend_history(history, chunk.stimulus)
+            history = digest((history, chunk.stimulus))
             if progress is not None and number == progress.chunks - 1:
                 _require_end(self.folder, progress, history)
             yield chunk.record
@@ -144,7 +144,7 @@ class Stream:
         return np.concatenate([r.values[name] for r in self])
 
     def counts(self) -> dict[str, Counts]:
-        """Return how many spikes, synaptic events and updates the whole run had, by node."""
+        """Return the spikes, synaptic events and updates of the whole run, by node."""
         totals: dict[str, Counts] = {}
         for record in self:
             for name, counts in record.counts.items():
@@ -157,7 +157,7 @@ def open_stream(folder: str | Path) -> Stream:
     """Return the stream of a folder.
 
     Raises:
-        StoreError: there is none, or stream.json is damaged.
+        StoreError: the folder has no stream, or stream.json is damaged.
     """
     folder = Path(folder)
     return Stream(folder, Seconds(_read_header(folder).dt))
@@ -177,49 +177,50 @@ def simulate_to_disk(
     Args:
         graph: the network.
         pieces: the stimulus of each chunk, in order: from :func:`cut`, or generated during the
-            run. To continue a stream, give all of them again, from the first on.
+            run. To continue a stream, pass all pieces again, from the first.
         folder: for this stream only.
-        clock: as of :func:`neuro.events.simulate`.
-        state: from which the first piece starts; None: at rest.
-        record: what to record; ticks of ``record.states`` count from the start of the stream.
+        clock: as in :func:`neuro.events.simulate`.
+        state: at the start of the first piece; None: rest.
+        record: the parts to record; ticks of ``record.states`` count from the start of the
+            stream.
 
     Returns:
         The stream. It equals one run of all pieces: bit for bit with ``Grid()``; with
         ``Exact()`` up to the rounding of times, which count from the start of each piece.
 
     Raises:
-        StreamError: the folder holds a different stream, or one whose chunks are not whole.
+        StreamError: the folder holds another stream, or one with missing chunks.
         ValueError: a piece does not fit the graph.
         Runaway: too many spikes in one chunk; the chunks before it are on disk.
     """
     folder, header = Path(folder), _make_header(graph, clock, record, state)
-    history = _begin_history(header)
+    history = digest(header)
     progress = _read_progress(folder, header) or _Progress(0, 0, history, state)
     done = progress.chunks
     _require_no_more(_list_chunks(folder, progress), done)
     chunk = -1
     for chunk, piece in enumerate(pieces):
         path, stimulus = _name_chunk(folder, chunk), digest(dict(piece))
-        before, history = history, _extend_history(history, stimulus)
+        before, history = history, digest((history, stimulus))
         if chunk < done:
             if _read_chunk(path, chunk, before).stimulus != stimulus:
                 raise StreamError(
-                    f"{folder}: chunk {chunk} was made from another stimulus; give the pieces "
-                    "that the stream was begun with, or choose another folder"
+                    f"{folder}: chunk {chunk} is of another stimulus; pass the pieces that the "
+                    "stream began with, or choose another folder"
                 )
             if chunk == done - 1:
                 _require_end(folder, progress, history)
             continue
         length = next(iter(piece.values())).shape[0]
         kept = replace(record, states=_select_ticks(record.states, progress.ticks, length))
-        found, after = simulate(graph, piece, clock, state=progress.state, record=kept)
+        result, after = simulate(graph, piece, clock, state=progress.state, record=kept)
         progress = _Progress(chunk + 1, progress.ticks + length, history, after)
         write_json(folder / "stream.json", asdict(header))
-        _write(path, "chunk", _Chunk(chunk, before, stimulus, found))
+        _write(path, "chunk", _Chunk(chunk, before, stimulus, result))
         _write(_name_state(folder), "state", progress)
     if chunk + 1 < done:
         raise StreamError(
-            f"{folder}: holds {done} chunks, and only {chunk + 1} pieces were given"
+            f"{folder}: holds {done} chunks, got {chunk + 1} pieces; pass all pieces"
         )
     return Stream(folder, graph.dt)
 
@@ -245,7 +246,7 @@ def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
 
 
 def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> Iterator[Any]:
-    """Yield the spikes of ``chunk`` ticks from each start on; their times count from it."""
+    """Yield the spikes of ``chunk`` ticks from each start; their times count from there."""
     moment = np.asarray(train[1])
     by_moment = np.argsort(moment, kind="stable")
     # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk is the last of that chunk.
@@ -255,9 +256,9 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
         stop = max(start, min(start + chunk, ticks))
         bounds = np.array([start, stop]) * step
         lo, hi = np.searchsorted(moment, bounds, cast(Any, side), sorter=by_moment)
-        some = np.sort(by_moment[lo:hi])  # in the order of the train again
-        since = moment[some].astype(type(step)) - start * step
-        columns = (train[0][some], since.astype(moment.dtype), train[2][some], train[3][some])
+        part = np.sort(by_moment[lo:hi])  # back in the order of the train
+        since = moment[part].astype(type(step)) - start * step
+        columns = (train[0][part], since.astype(moment.dtype), train[2][part], train[3][part])
         yield type(train)(*columns, (stop - start, samples, size))
 
 
@@ -288,7 +289,7 @@ def _select_ticks(ticks: tuple[int, ...], start: int, length: int) -> tuple[int,
 
 
 def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | None) -> _Header:
-    """Return what the values of a stream depend on, except the stimulus, as digests."""
+    """Return digests of the arguments of a stream, except the stimulus."""
     precision = np.dtype(clock.dtype).name if isinstance(clock, Grid) else "float64"
     return _Header(
         dt=graph.dt,
@@ -299,18 +300,8 @@ def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | N
     )
 
 
-def _begin_history(header: _Header) -> str:
-    """Return the digest of what came before the first chunk."""
-    return digest(header)
-
-
-def _extend_history(history: str, stimulus: str) -> str:
-    """Return the digest of a history and the stimulus of one chunk more."""
-    return digest((history, stimulus))
-
-
 def _read_progress(folder: Path, header: _Header) -> _Progress | None:
-    """Return the progress of the stream of a folder; None: it has no complete chunk.
+    """Return the progress of the stream in a folder; None: it has no complete chunk.
 
     Raises:
         StreamError: the stream in the folder has another header.
@@ -318,17 +309,17 @@ def _read_progress(folder: Path, header: _Header) -> _Progress | None:
     progress = _read_state(folder)
     if progress is None:
         return None
-    found, wanted = asdict(_read_header(folder)), asdict(header)
-    differ = [key for key in wanted if found[key] != wanted[key]]
+    stored, wanted = asdict(_read_header(folder)), asdict(header)
+    differ = [key for key in wanted if stored[key] != wanted[key]]
     if differ:
         raise StreamError(
-            f"{folder}: holds a stream of another {', '.join(differ)}; choose another folder"
+            f"{folder}: holds a stream with another {', '.join(differ)}; choose another folder"
         )
     return progress
 
 
 def _read_state(folder: Path) -> _Progress | None:
-    """Return what state.safetensors holds; None: there is none."""
+    """Return the content of state.safetensors, or None."""
     path = _name_state(folder)
     return cast(_Progress, _read(path, "state", _Progress)) if path.exists() else None
 
@@ -339,7 +330,8 @@ def _read_header(folder: Path) -> _Header:
         return cast(_Header, convert(read_json(path), _Header))
     except SchemaError as error:
         raise StoreError(
-            f"{path}: is no header of a stream ({error}); simulate it again in another folder"
+            f"{path}: is not the header of a stream ({error}); simulate it again in another "
+            "folder"
         ) from error
 
 
@@ -352,15 +344,15 @@ def _name_chunk(folder: Path, number: int) -> Path:
 
 
 def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
-    """Return the files of all chunks, in order; raise a StreamError if a file is not there."""
-    names = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
-    odd = [path for path, name in names.items() if name is None]
+    """Return the files of all chunks, in order; raise a StreamError if a file is missing."""
+    matches = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
+    odd = [path for path, match in matches.items() if match is None]
     if odd:
         raise StreamError(
-            f"{odd[0]}: is no name of a chunk, or that of an earlier version; move it away, or "
-            "simulate the stream again in another folder"
+            f"{odd[0]}: is not the name of a chunk, or is of an earlier version; move it away, "
+            "or simulate the stream again in another folder"
         )
-    numbers = [int(name[1]) for name in names.values() if name]
+    numbers = [int(match[1]) for match in matches.values() if match]
     number = max([n + 1 for n in numbers] + [progress.chunks if progress else 0])
     wanted = [_name_chunk(folder, k) for k in range(number)]
     needed = wanted if number < 2 else [*wanted, _name_state(folder)]
@@ -371,16 +363,19 @@ def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
 
 
 def _require_no_more(paths: list[Path], done: int) -> None:
-    """Raise a StreamError if there are chunks behind that which a killed process left."""
+    """Raise a StreamError for more than one chunk behind the complete ones.
+
+    A killed process leaves one.
+    """
     if len(paths) > done + 1:
         raise StreamError(
-            f"{paths[done + 1]}: is one more than the stream's {done} chunks; move it away, or "
+            f"{paths[done + 1]}: exceeds the stream's {done} chunks; move it away, or "
             "simulate the stream again in another folder"
         )
 
 
 def _read_chunk(path: Path, number: int, history: str) -> _Chunk:
-    """Return a chunk; raise a StreamError if it is not that of this place and history."""
+    """Return a chunk; raise a StreamError if its number or history differs."""
     chunk = cast(_Chunk, _read(path, "chunk", _Chunk))
     if chunk.number != number:
         raise StreamError(
@@ -389,14 +384,14 @@ def _read_chunk(path: Path, number: int, history: str) -> _Chunk:
         )
     if chunk.history != history:
         raise StreamError(
-            f"{path}: does not go on from the chunks before it: it, one of them or stream.json "
+            f"{path}: does not continue the chunks before it: it, one of them or stream.json "
             f"is of another stream; {RESTORE}"
         )
     return chunk
 
 
 def _require_end(folder: Path, progress: _Progress, history: str) -> None:
-    """Raise a StreamError if state.safetensors is not that of the chunks before it."""
+    """Raise a StreamError if state.safetensors does not belong to the chunks before it."""
     if history != progress.history:
         raise StreamError(
             f"{_name_state(folder)}: is not the state at the end of "

@@ -1,4 +1,4 @@
-"""Split samples over workers: threads, or what joblib is configured to use."""
+"""Split samples over workers: threads, or the configured backend of joblib."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -14,12 +14,12 @@ Part = TypeVar("Part")
 def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
     """Return ``run(start, stop)`` for about equal ranges of samples, in order.
 
-    Threads by default: compiled kernels release the interpreter's lock, and nothing is copied.
-    ``joblib.parallel_config(backend=...)`` around it chooses processes ("loky") or a cluster
+    Threads are the default: compiled kernels release the interpreter's lock, and nothing is
+    copied. ``joblib.parallel_config(backend=...)`` selects processes ("loky") or a cluster
     ("ray").
 
     Raises:
-        TypeError: ``workers`` is no whole number.
+        TypeError: ``workers`` is not a whole number.
         ValueError: ``workers`` < 1.
     """
     require_workers(workers)
@@ -28,8 +28,7 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
         return [run(0, samples)]
     bounds = [samples * k // shares for k in range(shares + 1)]
     jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
-    # What processes share they may write to, in a copy of their own: else kernels that take
-    # it are compiled anew, for arrays that cannot be written.
+    # Processes share arrays copy-on-write: Numba compiles kernels again for read-only arrays.
     parallel = joblib.Parallel(n_jobs=shares, prefer="threads", mmap_mode="c")
     parts: list[Part] = parallel(jobs)
     return parts
@@ -39,7 +38,7 @@ def require_workers(workers: int) -> None:
     """Raise unless a number of workers is a whole number >= 1.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a whole number.
         ValueError: it is < 1.
     """
     if not isinstance(workers, Integral):

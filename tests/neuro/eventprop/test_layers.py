@@ -63,8 +63,8 @@ def test_linear_parts_are_checked_too() -> None:
     assert problems(graph) == [
         "one: a bias pushes all the time; use an Input neuron that spikes once instead",
         "one: a Dense behind a Dense; multiply their weights into one",
-        "cells: one tau and one tau_syn for all its neurons are needed",
-        "read: an LI with one tau and one gain for all is needed",
+        "cells: its neurons need one tau and one tau_syn",
+        "read: an LI needs one tau and one gain here",
     ]
 
 

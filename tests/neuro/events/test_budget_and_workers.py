@@ -49,7 +49,7 @@ def test_a_runaway_is_stopped_and_named_and_what_it_did_can_be_read() -> None:
     with pytest.raises(Runaway, match="more than 31 spikes by tick 16: wild") as error:
         simulate(LOOP, spark(), Grid(stretch=4, budget=31))
     message, record = str(error.value), error.value.record
-    assert "32, or 1000 Hz a neuron; lower the weights that excite it" in message
+    assert "32 spikes, or 1000 Hz per neuron" in message
     assert record.ticks == 16
     assert record.spikes["wild"].tick.tolist() == [t for t in range(16) for _ in range(2)]
     assert record.spikes["wild"].shape == (16, 1, 2)
@@ -137,7 +137,7 @@ def test_a_clock_that_cannot_be_is_refused(make: Callable[[], Clock], message: s
 
 def test_a_state_of_the_other_clock_is_refused() -> None:
     state = ExactState(neurons={}, pending={}, digest="")
-    with pytest.raises(ValueError, match=r"Grid\(\) goes on from an EngineState"):
+    with pytest.raises(ValueError, match=r"Grid\(\) continues from an EngineState"):
         simulate(LOOP, spark(), state=state)
 
 

@@ -42,6 +42,6 @@ def test_what_fits_to_the_byte_is_allowed_and_one_more_is_refused() -> None:
     with pytest.raises(ValueError, match="cut it") as error:
         require_memory({"spikes of x": 97, "membranes of out": free - 96}, "cut it")
     assert str(error.value) == (
-        "the run would take 0.0041 GB of memory, and 0.0041 GB are free: "
+        "the run needs 0.0041 GB of memory, and 0.0041 GB are free: "
         "membranes of out 0.0041 GB, spikes of x 9.7e-08 GB; cut it"
     )

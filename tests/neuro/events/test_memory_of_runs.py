@@ -57,7 +57,7 @@ def test_1e9_ticks_are_refused_with_what_they_take(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="would take") as error:
         simulate(LAYERS, {"x": one_spike(10**9, 3)})
     assert re.fullmatch(
-        r"the run would take 47\.7 GB of memory, and 20 GB are free: the ticks of "
+        r"the run needs 47\.7 GB of memory, and 20 GB are free: the ticks of "
         r"hidden 23\.7 GB, values of read 16 GB, the ticks of x 8 GB; cut the stimulus into "
         r"pieces with neuro\.events\.to_disk\.simulate_to_disk, run fewer samples at a time "
         r"or record less",
@@ -138,7 +138,7 @@ def test_more_ticks_than_an_int32_counts_are_refused_in_ticks(
     train = make(zero, when, zero, np.ones(1), (2**31, 1, 3))
     if make is Times:
         train = train._replace(shape=(2_200_000_000, 1, 3))
-    with pytest.raises(ValueError, match="ticks are more than the 2147483647 of a run under"):
+    with pytest.raises(ValueError, match="must have <= 2147483647 ticks"):
         simulate(LAYERS, {"x": train})
 
 

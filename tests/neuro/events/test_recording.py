@@ -68,12 +68,12 @@ def test_the_state_after_a_tick_is_that_of_a_run_that_stops_there(seed: int) -> 
 
 def test_all_that_cannot_be_kept_is_refused_at_once() -> None:
     record = Recording(spikes=("cell", "out", "soma"), values=("cell",), states=(-1, 12))
-    with pytest.raises(ValueError, match="the run cannot be recorded like this") as error:
+    with pytest.raises(ValueError, match="the recording does not fit the graph") as error:
         simulate(GRAPH, X, record=record)
     assert str(error.value).splitlines()[1:] == [
-        "spikes: out has none; those are x, cell",
-        "spikes: soma has none; those are x, cell",
-        "values: cell has none; those are current, out",
+        "spikes: out has no spikes; use x, cell",
+        "spikes: soma has no spikes; use x, cell",
+        "values: cell has no values; use current, out",
         "states: tick -1 is not one of 0 ... 11",
         "states: tick 12 is not one of 0 ... 11",
     ]

@@ -239,7 +239,7 @@ DAMAGED = {  # what is done, what reading says, and what going on says
     "another's first": (
         take_of_another("chunk-000000.safetensors"),
         r"chunk-000001.*: does not go on from the chunks before it",
-        "chunk 0 was made from another stimulus",
+        "chunk 0 is of another stimulus",
     ),
     "another's second": (
         take_of_another("chunk-000001.safetensors"),
@@ -284,7 +284,7 @@ def test_the_last_chunk_of_another_stream_is_told_by_the_state(tmp_path: Path) -
     copy(tmp_path / "other" / name, tmp_path / "stream" / name)
     with pytest.raises(StreamError, match=r"state.*: is not the state at the end of chunk-0"):
         list(stream)
-    with pytest.raises(StreamError, match="chunk 2 was made from another stimulus; give the"):
+    with pytest.raises(StreamError, match="chunk 2 is of another stimulus"):
         simulate_to_disk(graph, pieces(graph, 4), tmp_path / "stream")
     with pytest.raises(StreamError, match=r"state.*: is not the state at the end of chunk-0"):
         simulate_to_disk(graph, other, tmp_path / "stream")
@@ -295,7 +295,7 @@ def test_an_earlier_piece_that_changed_is_told(tmp_path: Path) -> None:
     simulate_to_disk(graph, pieces(graph, 3), tmp_path)
     changed = list(pieces(graph, 4))
     changed[0] = stimulus(graph, 7, ticks=5)
-    with pytest.raises(StreamError, match="chunk 0 was made from another stimulus; give the"):
+    with pytest.raises(StreamError, match="chunk 0 is of another stimulus"):
         simulate_to_disk(graph, changed, tmp_path)
 
 
@@ -323,9 +323,9 @@ def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="holds a stream of another state; choose"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, state=elsewhere)
     again = [stimulus(graph, 0, ticks=5)] * 3
-    with pytest.raises(StreamError, match="chunk 1 was made from another stimulus"):
+    with pytest.raises(StreamError, match="chunk 1 is of another stimulus"):
         simulate_to_disk(graph, again, tmp_path)
-    with pytest.raises(StreamError, match="holds 2 chunks, and only 1 pieces were given"):
+    with pytest.raises(StreamError, match="holds 2 chunks, got 1 pieces"):
         simulate_to_disk(graph, pieces(graph, 1), tmp_path)
 
 

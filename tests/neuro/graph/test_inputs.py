@@ -70,7 +70,7 @@ def test_a_state_of_another_run_is_refused() -> None:
     x = events([0], [4], [0])
     _, state = simulate(GRAPH, {"x": x})
     with pytest.raises(
-        ValueError, match="go on with the same graph, samples and dtype"
+        ValueError, match="continue with the same graph, samples and dtype"
     ) as error:
         simulate(GRAPH, {"x": x}, Grid(dtype=np.float32), state=state)
     assert "out: the state has ('float64', (4, 2, 4)), the run needs ('float32'" in str(

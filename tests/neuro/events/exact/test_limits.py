@@ -252,7 +252,7 @@ def test_windows_and_values_that_do_not_fit_into_memory_are_refused(
     monkeypatch.setattr("neuro.events.memory.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8.0)
     simulate(graph, x, CLOCK)
     monkeypatch.setattr("neuro.events.memory.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8 - 1.0)
-    with pytest.raises(ValueError, match=r"the run would take 9\.6e-08 GB"):
+    with pytest.raises(ValueError, match=r"the run needs 9\.6e-08 GB"):
         simulate(graph, x, CLOCK)
     simulate(graph, x, CLOCK, record=Recording(values=()))
 

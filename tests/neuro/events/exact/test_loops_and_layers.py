@@ -106,7 +106,7 @@ def test_a_refractory_cell_does_not_hear_what_comes_back() -> None:
 
 
 def test_a_loop_without_delay_that_never_calms_down_is_stopped_and_named() -> None:
-    with pytest.raises(Runaway, match=r"(?s)spikes by tick.*[ab] has emitted most"):
+    with pytest.raises(Runaway, match=r"(?s)spikes by tick.*[ab] fired most"):
         run(ring(1.0, 1.0, 1.0), one_spike(), replace(CLOCK, budget=50))
 
 
