@@ -74,7 +74,7 @@ SLIPS: dict[str, Slip] = {
     "Embedding(floats)": Slip(
         call(Stack(rows=nn.Embedding(5, 3), cells=CELLS), torch.ones(4, 2)),
         LayerError,
-        "rows: takes the numbers of its rows, torch.int64, x is torch.float32",
+        "rows: takes indices of rows, torch.int64, x is torch.float32",
         "x.long()",
     ),
     "BatchNorm behind Dropout": Slip(

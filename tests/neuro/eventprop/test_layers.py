@@ -42,7 +42,7 @@ def test_all_that_has_no_exact_gradient_is_told_at_once_with_cures() -> None:
     for part in (
         "conv: Conv2d is not known here; write it as one Dense",
         "alif: ALIF has no adjoint here; use LIF(tau_syn=..., reset='hard')",
-        "delta: with delta synapses a spike falls on an input spike",
+        "delta: with delta synapses a spike coincides with an input spike",
         "give it tau_syn",
         "delta -> soft: no adjoint for loops here; use surrogate gradients",
         "soft: the soft reset has no adjoint here; use reset='hard'",
@@ -61,7 +61,7 @@ def test_linear_parts_are_checked_too() -> None:
         ("read", LI(tau=taus)),
     )
     assert problems(graph) == [
-        "one: a bias pushes all the time; use an Input neuron that spikes once instead",
+        "one: a bias acts at every time; use an Input neuron that spikes once",
         "one: a Dense behind a Dense; multiply their weights into one",
         "cells: its neurons need one tau and one tau_syn",
         "read: an LI needs one tau and one gain here",

@@ -83,7 +83,7 @@ def test_a_wait_that_is_no_number_of_ticks_is_refused(wait: float) -> None:
     neurons = state.neurons["cells"].copy()
     neurons[3, 1, 2] = wait
     odd: Any = replace(state, neurons={"cells": neurons})
-    with pytest.raises(ValueError, match="cells: what is left of refractory periods"):
+    with pytest.raises(ValueError, match="cells: the rest of refractory periods"):
         simulate(network(), stimulus(), state=odd)
 
 

@@ -233,17 +233,17 @@ DAMAGED = {  # what is done, what reading says, and what going on says
     "two more": (
         add_two,
         r"chunk-000003.*: holds chunk 1, not chunk 3",
-        r"chunk-000004.*: is one more than the stream's 3 chunks; move it away",
+        r"chunk-000004.*: exceeds the stream's 3 chunks; move it away",
     ),
-    "odd name": (add_an_odd_name, r"1\.npz: is no name of a chunk, or that of an earlier", ""),
+    "odd name": (add_an_odd_name, r"1\.npz: is not the name of a chunk, or is of", ""),
     "another's first": (
         take_of_another("chunk-000000.safetensors"),
-        r"chunk-000001.*: does not go on from the chunks before it",
+        r"chunk-000001.*: does not continue the chunks before it",
         "chunk 0 is of another stimulus",
     ),
     "another's second": (
         take_of_another("chunk-000001.safetensors"),
-        r"chunk-000001.*: does not go on from the chunks before it",
+        r"chunk-000001.*: does not continue the chunks before it",
         "",
     ),
     "another's state": (
@@ -367,7 +367,7 @@ def random_input(graph: Graph, p: float) -> dict[str, Events]:
 
 def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "stream.json").write_text("[]")
-    with pytest.raises(StoreError, match=r"stream\.json: is no header of a stream"):
+    with pytest.raises(StoreError, match=r"stream\.json: is not the header of a stream"):
         open_stream(tmp_path)
 
 

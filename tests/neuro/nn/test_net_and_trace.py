@@ -157,7 +157,7 @@ def test_a_maximum_of_spikes_is_a_mean_and_cells_that_fire_at_any(
         (
             (),
             nn.MaxPool2d(2),
-            "any fired; begin behind it, with its output as the stim",
+            "start behind it, with its output as the stim",
         ),
         ((nn.Conv2d(1, 1, 1),), nn.MaxPool2d(2), "fired; put the pool behind the neuron and"),
         (
@@ -227,7 +227,7 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
     assert "act: GELU has no node in a Graph; use Spiking, or ReLU, SiLU" in text
     assert "over: Softmax(dim=0) must run along an axis of one sample; use dim=1" in text
     assert "conv: ConvTranspose2d with groups" in text
-    assert "norm_body: BatchNorm can only be folded right after" in text
+    assert "norm_body: BatchNorm can only be folded into a weight" in text
     assert "layer: LayerNorm has no node in a Graph; a BatchNorm right behind a weight" in text
     assert "lazy: LazyLinear has no weights yet; run it on a stimulus first" in text
     assert "different dt [0.001, 0.002] s" in text
@@ -386,7 +386,7 @@ def test_a_module_used_twice_becomes_two_nodes() -> None:
 
 def test_names_that_collide_are_told() -> None:
     module = Stack(a=Stack(b=nn.Linear(4, 4)), a_b=nn.Linear(4, 4), s=Spiking(LIF(tau=0.01)))
-    with pytest.raises(TraceError, match="a_b: another node is called so; rename the module"):
+    with pytest.raises(TraceError, match="a_b: another node has this name; rename the module"):
         trace(module, (4,))
 
 

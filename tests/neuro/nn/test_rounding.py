@@ -256,7 +256,5 @@ def test_nodes_of_which_nothing_is_known_are_refused_all_at_once() -> None:
     nodes = {**graph.nodes, "soft": Softmax()}
     edges = (Edge("x", "soft"), Edge("soft", "w"), Edge("w", "s"))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    with pytest.raises(
-        ValueError, match="soft: how rounding acts is known of connections, LIs"
-    ):
+    with pytest.raises(ValueError, match="soft: bounds exist for connections"):
         bound_rounding(graph, replay(graph, ones(3, 1)))

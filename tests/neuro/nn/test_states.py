@@ -133,15 +133,15 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "another Net": (
         lambda: loop("a", "b")({"input": x()}, state_of(loop("a", "c"))),
-        "Net: its state is that of other populations or edges",
+        "Net: its state has other populations or edges",
     ),
     "no populations": (
         lambda: loop("a")({"input": x()}, NetState({}, state_of(loop("a")).edges)),
-        "Net: its state is that of other populations or edges",
+        "Net: its state has other populations or edges",
     ),
     "a shorter loop": (
         lambda: loop("a", "b", delay=2)({"input": x()}, state_of(loop("a", "b"))),
-        "Net: its state is that of other populations or edges",
+        "Net: its state has other populations or edges",
     ),
     "of cells for a Net": (
         lambda: loop("a")({"input": x()}, state_of(Spiking(PLAIN))),

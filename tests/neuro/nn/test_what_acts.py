@@ -48,7 +48,7 @@ def test_weights_that_a_pre_hook_sets_are_refused_with_the_cure(
     wrap: Callable[[nn.Module], nn.Module],
 ) -> None:
     said = told(net(wrap(nn.Linear(6, 4))))
-    assert "fc: Linear has pre-hooks, which no node can hold; take them off first" in said
+    assert "fc: Linear has pre-hooks, which a node cannot hold; remove them first" in said
 
 
 @pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
