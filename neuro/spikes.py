@@ -312,14 +312,20 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
     return raster
 
 
-def of_sample(events: Train, sample: int) -> Train:
+def of_sample(train: Train, sample: int) -> Train:
     """Return the events of one sample, as a train with B = 1."""
+    return cut_samples(train, sample, sample + 1)
+
+
+def cut_samples(train: Train, start: int, stop: int) -> Train:
+    """Return the samples ``start`` to ``stop`` of a train."""
     # A list would have another type, and the whole array would be cast at every call.
-    lo, hi = np.searchsorted(events.sample, np.array([sample, sample + 1], np.int32))
-    t, _, n = events.shape
-    columns = [column[lo:hi] for column in events[1:4]]
-    kind: Any = type(events)
-    out: Train = kind(np.zeros(hi - lo, np.int32), *columns, (t, 1, n))
+    lo, hi = np.searchsorted(train.sample, np.array([start, stop], np.int32))
+    t, _, n = train.shape
+    sample, *columns = (column[lo:hi] for column in train[:4])
+    kind: Any = type(train)
+    sample = (sample - start).astype(np.int32)
+    out: Train = kind(sample, *columns, (t, stop - start, n))
     return out
 
 

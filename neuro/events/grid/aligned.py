@@ -1,4 +1,4 @@
-"""Arrays that start at a cache line, so that no vector load of 64 bytes touches two lines."""
+"""Arrays that start at a cache line: a vector load of 64 bytes touches one line."""
 
 import math
 
@@ -8,7 +8,7 @@ LINE = 64  # bytes
 
 
 def make_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an aligned array that is not initialised."""
+    """Return an aligned array without initial values."""
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + LINE, np.uint8)
     start = -raw.ctypes.data % LINE

@@ -1,4 +1,4 @@
-"""Conversion between Events and the spike trains that kernels read (CSR rows by tick).
+"""Conversion between Events and the spike trains of kernels (CSR rows by tick).
 
 Axes: S samples, L ticks of a batch.
 """
@@ -12,7 +12,7 @@ from neuro.spikes import Events
 
 
 class Batch(NamedTuple):
-    """All spikes of one source in the ``ticks`` ticks from ``first`` on."""
+    """All spikes of one source in ``ticks`` ticks from tick ``first``."""
 
     first: int
     ticks: int
@@ -23,8 +23,8 @@ class Batch(NamedTuple):
 def find_row_starts(events: Events) -> tuple[np.ndarray, bool]:
     """Return the index of the first event of each tick of each sample (S L+1), and validity.
 
-    Valid are events inside their shape with finite, non-zero values, in the order of (sample,
-    tick, neuron) without duplicates.
+    Events are valid if they lie inside their shape, have finite non-zero values, and are in the
+    order of (sample, tick, neuron) without duplicates.
     """
     sample, tick, neuron, value, (ticks, samples, size) = events
     at = np.empty((samples, ticks + 1), np.int64)
@@ -47,7 +47,7 @@ def find_row_starts(events: Events) -> tuple[np.ndarray, bool]:
 
 @kernel
 def list_spikes(train: Train, first: int) -> tuple[np.ndarray, ...]:
-    """Return sample, row, neuron and value of each spike of a train from row ``first`` on."""
+    """Return sample, row, neuron and value of each spike of a train from row ``first``."""
     samples, rows = train.at.shape[0], train.at.shape[1] - 1
     count = 0
     for s in range(samples):
@@ -81,7 +81,7 @@ def counting_sort(key: np.ndarray, keys: int) -> np.ndarray:
 def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
     """Return events as a batch, and whether they are valid (:func:`find_row_starts`).
 
-    Their tick 0 becomes tick ``first``. Columns of the right type are not copied.
+    Tick 0 of the events becomes tick ``first``. Columns of the right type are not copied.
     """
     at, valid = find_row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
@@ -97,7 +97,7 @@ def slice_samples(batch: Batch, start: int, stop: int) -> Batch:
 def to_events(
     batches: list[Batch], first: int, shape: tuple[int, int, int], dtype: np.dtype
 ) -> Events:
-    """Return the spikes of batches from tick ``first`` on, which becomes tick 0, as Events."""
+    """Return the spikes of batches from tick ``first``, which becomes tick 0, as Events."""
     parts = []
     for b in batches:
         if b.first + b.ticks > first:

@@ -1,4 +1,4 @@
-"""Compile a Graph to the arrays that kernels read: a part for a node, wires for an edge."""
+"""Compile a Graph to the arrays of kernels: a part for each node, wires for each edge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ Part = Union["CompiledConnection", "CompiledPopulation", CompiledHost]
 class CompiledConnection:
     """A compiled connection.
 
-    layout, rest: of the buffer that holds its output.
-    fills: the node to which that buffer belongs: the population or host node behind it, if it
-        feeds only that one, else itself. area: by which its sums are divided.
+    layout, rest: of the buffer for its output.
+    fills: the node that owns this buffer: the population or host node behind the connection if
+        it is the only target, otherwise the connection. area: divisor of its sums.
     """
 
     layout: Layout
@@ -55,8 +55,8 @@ class CompiledConnection:
 class CompiledPopulation:
     """A compiled population.
 
-    layout, rest: of its input buffer. fires: whether it emits spikes; an LI does not. current:
-    whether its neurons have a synaptic current.
+    layout, rest: of its input buffer. fires: it emits spikes, unlike an LI. current: its
+    neurons have a synaptic current.
     """
 
     layout: Layout
@@ -68,7 +68,7 @@ class CompiledPopulation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wire:
-    """An edge, or those synapses behind it that have the same delay.
+    """An edge, or the synapses behind it with one delay.
 
     delay: of edge and synapses [ticks]. scatter: the kernel that adds arriving spikes to the
     target's buffer; None: the source's output buffer is added to it in the same tick.
@@ -85,11 +85,11 @@ class Program:
 
     A Reshaping with one edge into it, and none into a Concat, is left out: the wires behind it
     start at its source.
-    parts: by node name; Inputs and left-out nodes have none.
-    groups: those names, grouped as in ``graph.components``, each group with its look-ahead
-        window [ticks]; 0: it is no loop and runs any number of ticks at a time.
-    into, out_of: wires by the node at which they end or start. There is no wire from a
-        connection to the population whose buffer it fills. sizes: of all nodes.
+    parts: by node name, except Inputs and left-out nodes.
+    groups: names of the parts, grouped as in ``graph.components``, each group with its
+        look-ahead window [ticks]; 0: no loop, any number of ticks run at a time.
+    into, out_of: wires by the node at which they end or start. No wire leads from a connection
+        to the population whose buffer it fills. sizes: of all nodes.
     """
 
     graph: Graph
@@ -105,10 +105,10 @@ class Program:
 def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     """Return ``graph`` compiled for arithmetic in ``dtype``.
 
-    A Graph never changes, so the Programs of the last four are cached.
+    A Graph never changes; the Programs of the last four Graphs are cached.
 
     Raises:
-        GraphError: the graph does not run on a clock, or has neurons that it cannot run.
+        GraphError: the graph does not run on a clock, or has neurons without a normal form.
     """
     require_clocked(graph)
     require_normal_form(graph, "the event engine")
@@ -146,23 +146,23 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
 
 
 def _edges(graph: Graph) -> list[Edge]:
-    """Return the edges between the nodes that are not left out; see :class:`Program`."""
+    """Return the edges between nodes, without left-out ones; see :class:`Program`."""
     left_out = {
         name
         for name, node in graph.nodes.items()
         if isinstance(node, Reshaping)
         and len(graph.into(name)) == 1
-        # What goes into a Concat keeps its edge, which knows its slot.
+        # An edge into a Concat stays, because it has a slot.
         and not any(isinstance(graph.along(e), Slot) for e in graph.out_of(name))
     }
-    found = []
+    edges = []
     for edge in graph.edges:
         if edge.target not in left_out:
             while edge.source in left_out:
                 (before,) = graph.into(edge.source)
                 edge = Edge(before.source, edge.target, Ticks(before.delay + edge.delay))
-            found.append(edge)
-    return found
+            edges.append(edge)
+    return edges
 
 
 def _arriving(graph: Graph, name: str) -> int:
@@ -181,13 +181,13 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
-    """Return the layout of a population's input: that of its sources if they agree."""
+    """Return the layout of a population's input: the layout of its sources if they agree."""
     near = [e.source for e in edges if e.target == name and e.delay == 0]
-    found = {layout for n in near if (layout := _natural(graph, edges, n))}
-    if len(found) == 1:
-        return found.pop()
+    layouts = {layout for n in near if (layout := _natural(graph, edges, n))}
+    if len(layouts) == 1:
+        return layouts.pop()
     size = graph.size(name)
-    return (1, size) if found or is_leaky_integrator(graph.nodes[name]) else (size, 1)
+    return (1, size) if layouts or is_leaky_integrator(graph.nodes[name]) else (size, 1)
 
 
 def _linear(
@@ -216,7 +216,7 @@ def _linear(
 
 
 def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
-    """Return the output of a node in a tick without input (N): its bias, else 0."""
+    """Return the output of a node in a tick without input (N): its bias, or 0."""
     bias = getattr(graph.nodes[name], "bias", None)
     if bias is None:
         return np.zeros(graph.size(name), dtype)
@@ -239,7 +239,7 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Compil
 def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledHost:
     node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
     if not isinstance(node, Hosted):
-        raise TypeError(f"{name} is no host node")
+        raise TypeError(f"{name} is not a host node")
     return CompiledHost(
         node=node,
         rest=arrange_by_place(drive, drive.shape, layout[0]),
@@ -266,7 +266,7 @@ def _wires(
     spikes = source is None or (isinstance(source, CompiledPopulation) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
-    # Through a Reshaping, or to a host node, a spike is no synaptic event.
+    # A spike through a Reshaping or to a host node is not a synaptic event.
     direct = spikes and edge in graph.edges and edge.target not in graph.hosts
     return [
         Wire(
@@ -278,6 +278,6 @@ def _wires(
 
 
 def _window(group: tuple[str, ...], wires: list[Wire]) -> int:
-    """Return the look-ahead window of a group: the least delay inside it, 0 if it has none."""
+    """Return the look-ahead window of a group: the least delay inside it, or 0."""
     inner = [w.delay for w in wires if w.edge.source in group and w.edge.target in group]
     return min((d for d in inner if d > 0), default=0)

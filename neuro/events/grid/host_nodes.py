@@ -1,4 +1,4 @@
-"""Host nodes, whose values torch computes in every tick.
+"""Host nodes: torch computes their values in every tick.
 
 Axes: S samples, L ticks of a stretch, N output values of a node.
 """
@@ -19,8 +19,8 @@ from neuro.units import Seconds
 class CompiledHost:
     """A host node, or a GatedLI.
 
-    rest: of its input buffer, which has one place (1 C). given, shape: of its input and of its
-    output. macs: multiply-accumulates a tick.
+    rest: of its input buffer, which has one place (1 C). given, shape: shapes of input and
+    output. macs: multiply-accumulates per tick.
     """
 
     node: Hosted
@@ -58,6 +58,6 @@ def _integrate(
     if state is None:
         raise TypeError("a GatedLI needs its state")
     v = torch.from_numpy(state[V].reshape(-1, *shape))
-    y, _ = run_population(node, x, Seconds(1.0), GatedState(v=v))  # the gate knows ticks alone
+    y, _ = run_population(node, x, Seconds(1.0), GatedState(v=v))  # any dt
     state[V] = y[-1].flatten(1).numpy()
     return y

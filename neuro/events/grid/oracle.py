@@ -1,8 +1,8 @@
-"""The oracle of the grid clock: the event engine written plainly, for tests of the fast one.
+"""The oracle of the grid clock: a plain event engine for tests of the fast one.
 
-Plain Python floats, one heap of deliveries, an explicit list of targets for every source.
-Deliveries leave the heap in the order (tick, rank of the node, order of sending). Every neuron
-is computed in every tick. The oracle shares only the Graph with the engine.
+It has plain Python floats, one heap of deliveries and an explicit list of targets for every
+source. Deliveries leave the heap in the order (tick, rank of the node, order of sending). Every
+neuron is computed in every tick. The oracle shares only the Graph with the engine.
 """
 
 import heapq
@@ -45,16 +45,16 @@ C = TypeVar("C")
 
 
 def no_type_check(scalars: C) -> C:
-    """Return a function or class as it is: in tests, jaxtyping passes over what is marked so.
+    """Return a function or class unchanged; jaxtyping skips it in tests because of this name.
 
-    A check of each call would take most of the time of loops over single numbers. mypy checks
-    them all the same, which it would not with :func:`typing.no_type_check`.
+    Checks of each call would take most of the time of loops over single numbers. mypy still
+    checks the code; with :func:`typing.no_type_check` it would not.
     """
     return scalars
 
 
 def compute_host_output(node: Host, x: Values, given: Shape) -> Values:
-    """Return the output of a host node for values ``x`` of shape ``given``; C order."""
+    """Return the output of a host node for values ``x`` of shape ``given``, in C order."""
     half = len(x) // 2
     match node:
         case Softmax():
@@ -97,7 +97,7 @@ def _softmax(x: Values, given: Shape, axis: int) -> Values:
 
 
 def _count_spikes(node: CountSpikes, x: float) -> float:
-    """Return the spikes of a neuron, fired one after the other."""
+    """Return the number of spikes of a neuron, which fires one after the other."""
     v, fired = abs(x) + node.threshold / 2, 0
     while v >= node.threshold and fired < node.ticks:
         v, fired = v - node.threshold, fired + 1
@@ -115,7 +115,7 @@ def _pointwise(function: str, x: float) -> float:
 
 
 def _sigmoid(x: float) -> float:
-    e = math.exp(-abs(x))  # never too large
+    e = math.exp(-abs(x))  # cannot overflow
     return (1 if x >= 0 else e) / (1 + e)
 
 
@@ -130,14 +130,14 @@ class GatedCells:
     def step(self, x: Values) -> Values:
         """Advance by one tick; return the membranes."""
         half = len(self.v)
-        for n, (opens, candidate) in enumerate(zip(x[:half], x[half:], strict=True)):
-            f = self.floor[n] + (1 - self.floor[n]) * _sigmoid(opens)
+        for n, (gate, candidate) in enumerate(zip(x[:half], x[half:], strict=True)):
+            f = self.floor[n] + (1 - self.floor[n]) * _sigmoid(gate)
             self.v[n] = f * self.v[n] + (1 - f) * candidate
         return list(self.v)
 
 
 def find_biases(node: Node, size: int) -> list[float]:
-    """Return what a connection adds to each of its values every tick."""
+    """Return the bias of each value of a connection."""
     bias = getattr(node, "bias", None)
     if bias is None:
         return [0.0] * size
@@ -145,16 +145,16 @@ def find_biases(node: Node, size: int) -> list[float]:
 
 
 def list_synapses(graph: Graph, name: str) -> SynapseRows:
-    """Return for every source of a connection its synapses; C order."""
+    """Return the synapses of every source of a connection, in C order."""
     return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
 
 
 class Delivery(NamedTuple):
-    """A value that arrives at ``place`` of the node of that rank at ``tick``.
+    """A value that arrives at ``place`` of the node with this rank at ``tick``.
 
-    arrival: orders deliveries that are otherwise equal. spike: whether it is one, else a real
-    value. late: the synapse of a connection whose delay has passed; None: it goes to all
-    synapses of the place, and waits for those with delays.
+    arrival: orders deliveries that are otherwise equal. spike: True for a spike, False for a
+    real value. late: the synapse whose delay has passed; None: the value goes to all synapses
+    of the place, and waits for the delays of some.
     """
 
     tick: int
@@ -167,7 +167,7 @@ class Delivery(NamedTuple):
 
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
-    """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
+    """Return the correct Record of :func:`neuro.events.simulate`, in float64, from rest."""
     require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
     reach = {n: list_synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
@@ -280,7 +280,7 @@ class _Sample:
             heapq.heappush(self.heap, item)
 
     def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up the deliveries through their weights; send the sums that are not zero."""
+        """Add up the deliveries through their weights; send non-zero sums."""
         node, counts = self.graph.nodes[name], self.counts[name]
         sums = [0.0] * self.graph.size(name)
         for item in due:
@@ -295,7 +295,7 @@ class _Sample:
         if node.divisor > 1:  # type: ignore[union-attr]
             sums = [s / node.divisor for s in sums]  # type: ignore[union-attr]
         if isinstance(node, Reshaping | Concat):
-            counts.clear()  # it has no synapses
+            counts.clear()  # no synapses
         bias = find_biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
             if value != 0:
@@ -303,19 +303,19 @@ class _Sample:
 
     def host(self, name: str, tick: int, due: list[Delivery]) -> None:
         """Add up the deliveries and compute the output, also in a tick without deliveries."""
-        node, given = self.graph.nodes[name], self.given(name)
-        self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
-        for n, y in enumerate(compute_host_output(node, self.summed(name, due), given)):  # type: ignore[arg-type]
+        node, shape = self.graph.nodes[name], self.find_input_shape(name)
+        self.counts[name]["macs"] += node.macs(shape)  # type: ignore[union-attr]
+        for n, y in enumerate(compute_host_output(node, self.summed(name, due), shape)):  # type: ignore[arg-type]
             if y:
                 self.send(name, tick, n, y)
 
-    def given(self, name: str) -> tuple[int, ...]:
+    def find_input_shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the input of a node."""
         return self.graph.shapes[self.graph.into(name)[0].source]
 
     def summed(self, name: str, due: list[Delivery]) -> list[float]:
         """Return the sum of the deliveries by place."""
-        x = [0.0] * math.prod(self.given(name))
+        x = [0.0] * math.prod(self.find_input_shape(name))
         for item in due:
             x[item.place] += item.value
         return x

@@ -13,25 +13,25 @@ from neuro.neurons import Coefficients
 DECAY, GAIN, DECAY_SYN, THRESHOLD, DECAY_ADAPT, BETA = range(6)  # rows of Neurons.k
 REST, DRIFT, REACH, LIMIT = range(4)  # rows of Neurons.bounds
 
-# How far LIMIT lies below the threshold, as a share of it: a fixed part, and for rounding this
-# many units of the last place per tick of memory. Chosen large: it costs needless updates only.
+# LIMIT lies below the threshold by a part of it: a fixed margin, and for rounding this many
+# units of the last place per tick of memory. A large margin only costs needless updates.
 MARGIN = 1e-6
 ROUNDING_ERRORS = 64
 
 
 class Neurons(NamedTuple):
-    """The parameters of one population, in few arrays, for each adds to the time of a call.
+    """The parameters of one population, in few arrays: each array adds to the time of a call.
 
     k: rows DECAY to BETA: a, g, c, threshold, r and b of the normal form
         (:class:`neuro.neurons.Coefficients`), axes 6 K C, in the precision of the run.
     bounds: rows REST to LIMIT, axes 4 K C, float64: an upper bound on v of a neuron without
         further input. Without input the current i approaches REST = drive / (1 - c), and v
-        approaches g REST / (1 - a) monotonically: DRIFT is that value if drive > 0, else 0. The
-        excess i - REST > 0 raises v by at most REACH = g c / (1 - c) times itself. The neuron
-        cannot fire while max(v, DRIFT) + REACH max(i - REST, 0) < LIMIT: the threshold, lowered
-        by the rounding errors of these ticks if drive or current act on v.
-    refractory: [ticks]. hard: the reset is to 0, else by the threshold.
-    plain: there is neither a current nor adaptation nor a refractory period.
+        approaches g REST / (1 - a) monotonically: DRIFT is that value if drive > 0, otherwise
+        0. The excess i - REST > 0 raises v by at most REACH = g c / (1 - c) times the excess.
+        The neuron cannot fire while max(v, DRIFT) + REACH max(i - REST, 0) < LIMIT: the
+        threshold, lowered by the rounding errors of these ticks if drive or current act on v.
+    refractory: [ticks]. hard: the reset sets v to 0; otherwise it subtracts the threshold.
+    plain: no current, no adaptation and no refractory period.
     """
 
     k: np.ndarray
@@ -42,7 +42,7 @@ class Neurons(NamedTuple):
 
 
 def arrange_by_place(parameter: np.ndarray, shape: tuple[int, ...], places: int) -> np.ndarray:
-    """Return a parameter of neurons of ``shape`` as K C: channels of each place, or of all."""
+    """Return a parameter of neurons of ``shape`` as K C: for each place, or for all (K = 1)."""
     channels = np.broadcast_to(parameter, shape).reshape(-1, places)
     same = bool((channels == channels[:, :1]).all())
     return np.ascontiguousarray((channels[:, :1] if same else channels).T)
@@ -78,7 +78,7 @@ def make_parameters(
 def _compute_bounds(
     drive: np.ndarray, a: np.ndarray, g: np.ndarray, c: np.ndarray, threshold: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Return the rows REST to LIMIT of ``Neurons.bounds``, each in the shape of a parameter."""
+    """Return the rows REST to LIMIT of ``Neurons.bounds``, each with a parameter's shape."""
     eps = np.finfo(drive.dtype).eps
     x, a, g, c = (p.astype(np.float64) for p in (drive, a, g, c))
     leaks, spent = a < 1, 1 / (1 - c)

@@ -1,9 +1,9 @@
 """Run some samples through a program.
 
 A source appends its spikes to the delay queues of its wires, one entry for all synapses of a
-spike; a target adds the weights of those that arrive. Nodes outside loops are computed for a
+spike; a target adds the weights of arriving spikes. Nodes outside loops are computed for a
 whole stretch of ticks at a time, in the order of the graph. A loop is computed in look-ahead
-windows of the least delay inside it: no spike sent in a window arrives in the same window.
+windows of the least delay inside it: a spike of a window arrives in a later window.
 
 Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, C channels.
 """
@@ -56,8 +56,8 @@ class GridRun:
     ) -> None:
         self.program, self.graph = program, program.graph
         self.inputs, self.recording = inputs, recording
-        some = next(iter(inputs.values()))
-        self.ticks, self.samples, self.now = some.ticks, len(some.train.at), 0
+        batch = next(iter(inputs.values()))
+        self.ticks, self.samples, self.now = batch.ticks, len(batch.train.at), 0
         self.counts = {name: Counter[str]() for name in self.graph.nodes}
         self.queues: dict[Wire, list[Batch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.scatter
@@ -78,7 +78,7 @@ class GridRun:
             self._send(name, batch)
 
     def _set_up(self, name: str, part: Part) -> None:
-        """Allocate the state of a population at rest, and what is recorded of it."""
+        """Allocate the state of a population at rest, and its recording."""
         layout = (
             part.layout
             if isinstance(part, CompiledPopulation)
@@ -101,8 +101,8 @@ class GridRun:
         """Continue from the state of an earlier run."""
         for name, neurons in self.neurons.items():
             places, channels = self.layouts[name]
-            given = state.neurons[name].reshape(4, self.samples, channels, places)
-            neurons[:] = given.swapaxes(2, 3).reshape(neurons.shape)
+            by_channel = state.neurons[name].reshape(4, self.samples, channels, places)
+            neurons[:] = by_channel.swapaxes(2, 3).reshape(neurons.shape)
         for wire, queue in self.queues.items():
             if wire.delay > 0:
                 pending = state.pending[wire.edge]
@@ -112,7 +112,7 @@ class GridRun:
     def advance(self, stretch: int) -> Iterator[int]:
         """Run all ticks, ``stretch`` at a time.
 
-        Yields, after each stretch, how many spikes the populations have emitted so far.
+        After each stretch it yields the number of spikes of all populations so far.
         """
         buffers = {
             name: self._make_buffers(part, stretch) for name, part in self._with_buffers()
@@ -136,7 +136,7 @@ class GridRun:
             yield sum(self.counts[name]["spikes"] for name in self.skip)
 
     def _with_buffers(self) -> list[tuple[str, Part]]:
-        """Return the parts that have buffers of their own."""
+        """Return the parts that own buffers."""
         parts = self.program.parts.items()
         return [
             (n, p) for n, p in parts if not isinstance(p, CompiledConnection) or p.fills == n
@@ -154,14 +154,14 @@ class GridRun:
         return inputs, self._make_buffer(part.layout, np.zeros_like(part.rest), stretch)
 
     def _make_buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
-        """Return a buffer of ``stretch`` ticks; its values and hits are not initialised."""
+        """Return a buffer of ``stretch`` ticks, without initial values and hits."""
         places, channels = layout
         shape = (self.samples, stretch, places)
         values = make_empty((*shape, channels), self.program.dtype)
         return Buffer(values, np.empty(shape, np.bool_), view_read_only(rest))
 
     def _run_node(self, name: str, rows: Rows) -> None:
-        """Add what arrives at a node, compute it over ``rows`` and send its output on."""
+        """Add the arrivals at a node, compute it over ``rows`` and send its output."""
         part = self.program.parts[name]
         filled = part.fills if isinstance(part, CompiledConnection) else name
         inputs, counts = self.input_buffers[filled], self.counts[name]
@@ -219,7 +219,7 @@ class GridRun:
         self._record_and_send(name, rows)
 
     def _record_and_send(self, name: str, rows: Rows) -> None:
-        """Record the output of a node if asked for; send it over the wires that have queues."""
+        """Record the output of a node if it is kept; send it over the wires with queues."""
         if name in self.values:
             here = slice(rows.start, rows.stop)
             start, stop = rows.origin + rows.start, rows.origin + rows.stop
@@ -240,7 +240,7 @@ class GridRun:
                 self.queues[wire].append(batch)
 
     def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[Span, Train]]:
-        """Yield the spikes that arrive in ``rows``, and remove those that have all arrived."""
+        """Yield the spikes that arrive in ``rows``, and remove batches that have arrived."""
         kept = []
         for batch in self.queues[wire]:
             shift = rows.origin - wire.delay - batch.first
@@ -252,7 +252,7 @@ class GridRun:
         self.queues[wire] = kept
 
     def record(self) -> Record:
-        """Return the record up to now, without spikes of the inputs."""
+        """Return the record so far, without spikes of the inputs."""
         fired = {
             name: to_events(batches, 0, self._shape(name, self.now), self.program.dtype)
             for name, batches in self.fired.items()
@@ -269,21 +269,21 @@ class GridRun:
         )
 
     def partial_record(self) -> Record:
-        """Return the record up to now, with spikes of the inputs."""
+        """Return the record so far, with spikes of the inputs."""
         record, dtype = self.record(), self.program.dtype
-        given = {}
+        inputs = {}
         for name, batch in self.inputs.items():
             if not self.recording.keeps_spikes(name):
                 continue
             at = np.ascontiguousarray(batch.train.at[:, : self.now + 1])
-            seen = Batch(0, self.now, batch.train._replace(at=at))
-            given[name] = to_events([seen], 0, self._shape(name, self.now), dtype)
-        return replace(record, spikes={**given, **record.spikes})
+            past = Batch(0, self.now, batch.train._replace(at=at))
+            inputs[name] = to_events([past], 0, self._shape(name, self.now), dtype)
+        return replace(record, spikes={**inputs, **record.spikes})
 
     def state(self) -> EngineState:
         """Return the state after the last tick."""
         pending = {}
-        # The queue of an edge's longest delay, which is last, holds what the others hold.
+        # The queue with an edge's longest delay comes last and holds all spikes of the others.
         for wire in sorted(self.queues, key=lambda wire: wire.delay):
             if wire.delay > 0:
                 shape = self._shape(wire.edge.source, wire.delay)
@@ -293,17 +293,17 @@ class GridRun:
 
     def _read_states(self) -> dict[str, np.ndarray]:
         """Return the states of all populations after ``now`` ticks, 4 S N."""
-        found = {}
+        states = {}
         for name, neurons in self.neurons.items():
             part = self.program.parts[name]
             if isinstance(part, CompiledPopulation) and part.fires:
                 rest = self.input_buffers[name].rest
                 catch_up_all(rest, self.now, neurons, self.skip[name], part.neurons)
             by_place = neurons.reshape(4, self.samples, *self.layouts[name])
-            found[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
+            states[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
             if isinstance(part, CompiledPopulation) and not part.current:
-                found[name][CURRENT] = 0
-        return found
+                states[name][CURRENT] = 0
+        return states
 
     def _shape(self, name: str, ticks: int) -> tuple[int, int, int]:
         """Return the shape (T, S, N) of ``ticks`` ticks of a node."""

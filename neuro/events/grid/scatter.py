@@ -1,4 +1,4 @@
-"""The kernels of connections, each bound to its weights: they add spikes to a buffer."""
+"""The kernels of connections with their weights: they add spikes to a buffer."""
 
 from collections.abc import Callable, Mapping
 
@@ -28,13 +28,13 @@ Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
 
 
 def is_listed(node: Node) -> bool:
-    """Say whether a connection runs as listed synapses, for want of a kernel of its own."""
+    """Say whether a connection runs as listed synapses, because it has no kernel."""
     own = Dense | Conv2d | AvgPool2d | Reshaping | Concat
     return isinstance(node, Connection) and not isinstance(node, own)
 
 
 def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
-    """Return the kernels of a connection, by delay of its synapses [ticks].
+    """Return the kernels of a connection by the delay of its synapses [ticks].
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
@@ -56,7 +56,7 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
 
 
 def add_spikes(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
-    """Add each spike to the neuron of its number; each is a synaptic event."""
+    """Add each spike of neuron n to neuron n, as one synaptic event."""
     return kernels.add(buffer, span, train, 0)
 
 
@@ -106,25 +106,25 @@ def _by_channel(weight: np.ndarray) -> Weights:
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return weights in their precision, but not above that of the run.
+    """Return weights in their precision, or in that of the run if it is lower.
 
-    float32 weights are kept in a float64 run, where they are exact.
+    float32 weights stay in a float64 run, where they are exact.
     """
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
 
 def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
-    """Return the part of each row that has one delay; rows are sorted by delay."""
+    """Return the synapses by delay; the rows are sorted by delay."""
     if node.delay is None:
         return {0: Synapses(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
     late = int(node.delay.max(initial=0)) + 1
     key = node.source * late + node.delay
-    found = {}
+    by_delay = {}
     for delay in np.unique(node.delay).tolist():
         own = np.arange(node.input_length) * late + delay
         start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
-        found[delay] = Synapses(start, stop, node.indices, weight)
-    return found
+        by_delay[delay] = Synapses(start, stop, node.indices, weight)
+    return by_delay
 
 
 def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindow:

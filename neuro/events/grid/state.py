@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge
-from neuro.spikes import Events, join
+from neuro.spikes import Events, cut_samples, join
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +16,10 @@ class EngineState:
 
     neurons: of each population, axes 4 B N: membrane, synaptic current (0 without one),
         adaptation, and the remaining ticks of the refractory period.
-    pending: by edge, the spikes that have not arrived everywhere yet, because of the delays of
-        the edge and of single synapses behind it. A train has as many ticks as the longest of
-        these delays; with that delay its spikes of tick k arrive at tick k of the next run.
-    digest: of the Graph it belongs to, see :func:`neuro.io.graph_digest.digest_graph`.
+    pending: spikes on their way, by edge, because of the delays of the edge and of single
+        synapses behind it. A train has as many ticks as the longest of these delays; with that
+        delay its spikes of tick k arrive at tick k of the next run.
+    digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
@@ -27,20 +27,11 @@ class EngineState:
     digest: str
 
 
-def slice_events(events: Events, start: int, stop: int) -> Events:
-    """Return the samples ``start`` to ``stop`` of a spike train."""
-    ticks, _, size = events.shape
-    bounds = np.array([start, stop], np.int32)  # a list would cast the whole array
-    here = slice(*np.searchsorted(events.sample, bounds).tolist())
-    sample, tick, neuron, value = (column[here] for column in events[:4])
-    return Events(sample - start, tick, neuron, value, (ticks, stop - start, size))
-
-
 def slice_state(state: EngineState, start: int, stop: int) -> EngineState:
     """Return the state of the samples ``start`` to ``stop``."""
     return EngineState(
         neurons={k: v[:, start:stop] for k, v in state.neurons.items()},
-        pending={k: slice_events(e, start, stop) for k, e in state.pending.items()},
+        pending={k: cut_samples(e, start, stop) for k, e in state.pending.items()},
         digest=state.digest,
     )
 
