@@ -1,1 +1,1 @@
-"""Continuous time: every threshold crossing of the model."""
+"""The exact clock: every threshold crossing of the model in continuous time."""

@@ -34,8 +34,8 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.graph import Graph
 
-# The least difference between the rates of membrane and current for scaled modes, in parts of
-# the rate of the membrane. Amplitudes grow as 1 / difference, and cancel: two digits are lost.
+# The least difference between the rates of membrane and current for scaled modes, relative to
+# the rate of the membrane. Amplitudes grow as 1 / difference and cancel: two digits are lost.
 MIN_DIFFERENCE = 1e-2
 
 
@@ -44,14 +44,15 @@ class Component:
     """Populations that run together, their neurons one after the other.
 
     offsets, sizes: the first neuron and the number of neurons of each population.
-    currents: of each population. first_source: by node that spikes into the component, the
-        place of its first neuron among the sources of the table; own populations come first.
+    currents: of each population. first_source: the place of a node's first neuron among the
+        sources of the table, for each node that spikes into the component; own populations
+        come first.
     family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`.
     template: the neurons at rest, n records of type NEURON. rate_syn: n R [1/tick].
     edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
-    table: all synapses. nodes: for which node the synapses of each group are counted, and which
-        they feed.
-    least_delay: inside the component, longest_delay: of all that arrives [ticks].
+    table: all synapses. nodes: the node that counts the synapses of each group, and the node
+        that they feed.
+    least_delay: inside the component. longest_delay: of all arrivals [ticks].
     """
 
     offsets: Mapping[str, int]
@@ -69,18 +70,18 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The name of the component: that of its first population."""
+        """The name of the component is the name of its first population."""
         return next(iter(self.offsets))
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Names of the sources that are not its own populations."""
+        """Names of the sources outside the component."""
         return tuple(name for name in self.first_source if name not in self.offsets)
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """An LI. rate [1/tick], drive [v per tick]: N. The rest as of a Component."""
+    """An LI. rate [1/tick], drive [v per tick]: N. Other fields: as in a Component."""
 
     name: str
     first_source: Mapping[str, int]
@@ -100,10 +101,10 @@ class CompiledNetwork(NamedTuple):
 
 @lru_cache(maxsize=4)
 def compile_exactly(graph: Graph, threads: int) -> CompiledNetwork:
-    """Return a Graph compiled for so many threads; a graph never changes, so it is kept.
+    """Return a Graph compiled for a number of threads; results are cached.
 
     Raises:
-        GraphError: something in the graph does not run in continuous time.
+        GraphError: a part of the graph does not run in continuous time.
     """
     components, readouts = build_components(graph, threads), build_readouts(graph)
     return CompiledNetwork(graph, tuple(components), tuple(readouts))
@@ -132,7 +133,7 @@ def _build_readout(graph: Graph, name: str) -> Readout:
     edges, rank = np.array([0, size]), np.zeros(size, np.int64)
     table, nodes = assemble_table(parts, sources, edges, rank)
     drive = _convert_bias(graph, name, arrays)
-    require_size(f"{name}: what biases add a tick is", drive)
+    require_size(f"{name}: biases per tick are", drive)
     return Readout(name, first_source, table, nodes, arrays["rate"], drive)
 
 
@@ -199,7 +200,7 @@ def _expand_chains(
 ) -> tuple[list[ChainSynapses], int]:
     """Return the synapses of all chains that end at a node, and the new number of sources.
 
-    first_source: as of a Component; new sources are added to it. sources: their number so far.
+    first_source: as in a Component; new sources are added to it. sources: their number so far.
     """
     parts = []
     for chain in find_chains(graph, end):
@@ -222,21 +223,21 @@ def _expand_chains(
 def _find_ends(
     graph: Graph, name: str, currents: tuple[InputCurrent, ...]
 ) -> list[tuple[str, int, np.ndarray]]:
-    """Return where chains into a population end: (node, port, gain)."""
-    found = [(c.name, c.port, _reduce_equal(c.gain)) for c in currents]
+    """Return the ends of chains into a population: (node, port, gain)."""
+    ends = [(c.name, c.port, _reduce_equal(c.gain)) for c in currents]
     if all(c.name != name for c in currents):
         _, arrays = read_dynamics(graph, name)
-        found.append((name, -1, _reduce_equal(arrays["gain"])))
-    return found
+        ends.append((name, -1, _reduce_equal(arrays["gain"])))
+    return ends
 
 
 def _reduce_equal(values: np.ndarray) -> np.ndarray:
-    """Return values that are all equal as one (0-d), others as they are."""
+    """Return equal values as one number (0-d), other values unchanged."""
     return np.asarray(values[0]) if values.size and np.all(values == values[0]) else values
 
 
 def _convert_bias(graph: Graph, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the constant drive of a node that its biases stand for [v per tick] (N)."""
+    """Return the constant drive of a node from its biases [v per tick] (N)."""
     bias = arrays["gain"] * sum_bias(graph, name)
     return bias * convert_to_slope(arrays["rate"], np.zeros(()))
 
@@ -248,22 +249,22 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
     out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory / graph.dt
     out["beta"] = arrays["beta"]
-    lasts = np.isfinite(arrays["rate_adapt"])  # where it does not, beta is 0
+    lasts = np.isfinite(arrays["rate_adapt"])  # beta is 0 elsewhere
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)
     if all(c.name != name for c in currents):
         out["drive"] = _convert_bias(graph, name, arrays)
     for c in currents:
         out["drive"] += c.drive
-    require_size(f"{name}: what biases add a tick is", out["drive"])
+    require_size(f"{name}: biases per tick are", out["drive"])
     leak = np.where(out["rate"] > 0, np.maximum(out["rate"], LEAST_RATE), np.inf)
-    rest = out["drive"] / leak  # a membrane that never leaks has none
+    rest = out["drive"] / leak  # 0 without a leak
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))
     out["free_at"] = -np.inf
     return out
 
 
 def choose_length(least_delay: float) -> float:
-    """Return the length of windows: the least delay in a loop, else one tick [ticks]."""
+    """Return the length of windows: the least delay in a loop, or one tick [ticks]."""
     return least_delay if 0 < least_delay < np.inf else 1.0
 
 
@@ -272,8 +273,8 @@ def _choose_family(
 ) -> int:
     """Return the fastest family of windows that can run all these neurons.
 
-    ports: those that any synapse feeds. length: of windows at most [ticks]; where it is many of
-    the fastest time constants, no state can be scaled.
+    ports: currents with synapses. length: of windows at most [ticks]; a state cannot be scaled
+    if this is many times the fastest time constant.
     """
     one, number = template[0], rate_syn.shape[1]
     if max(template["rate"].max(), rate_syn.max(initial=0.0)) * length > MAX_EXPONENT:

@@ -1,8 +1,8 @@
 """The inputs of a population in continuous time: its constant drive, and its currents.
 
-A Graph says what is added to v every tick; here it becomes a current, in units of v per tick,
-that has the same effect at the ends of ticks. An LI that feeds a population is one of its
-currents.
+A Graph defines the input that is added to v every tick. Here it becomes a current, in units of
+v per tick, with the same effect at the ends of ticks. An LI that feeds a population is one of
+its currents.
 
 Axes: N neurons of a population.
 """
@@ -15,8 +15,8 @@ from neuro.graph import Graph, GraphError
 from neuro.graph.paths import find_silent_output
 from neuro.neurons.normal_form import Dynamics
 
-# [1/tick]: of a current with a bias. It starts as far from its state of rest as that is from 0;
-# of what is left of it, bias / rate, 6 digits are lost.
+# [1/tick]: least rate of a current with a bias. The current starts at 0, far from its steady
+# state bias / rate, and the difference of the two loses 6 digits.
 LEAST_DECAY = 1e-6
 RATES = {"rate", "rate_syn", "rate_adapt"}  # fields of Dynamics in 1/s
 
@@ -26,9 +26,10 @@ class InputCurrent:
     """A current of a population: its own, or an LI that feeds it. All arrays: N.
 
     name: the LI, or the population itself. port: its column among the currents. rate [1/tick].
-    gain: what weights are multiplied by. unit: one unit of the node's state, in v per tick.
-    idle: its steady state without spikes [v per tick], due to biases. drive: the constant that
-    adds this state to v every tick; less than idle, which does not decay within the tick.
+    gain: factor of the weights. unit: one unit of the node's state, in v per tick.
+    idle: its steady state without spikes [v per tick], due to biases. drive: the constant with
+    the effect of this state at the ends of ticks; it is less than idle, because idle does not
+    decay within the tick.
     """
 
     name: str
@@ -87,24 +88,25 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
     """Return the currents of a population: its own, then one for each edge from an LI.
 
     Raises:
-        GraphError: an LI comes late or is fed by another, or a bias never settles.
+        GraphError: the edge from an LI has a delay, an LI feeds another, or the current of a
+            bias has no steady state.
     """
     dynamics, arrays = read_dynamics(graph, name)
     constant = arrays["gain"] * convert_to_slope(arrays["rate"], np.zeros(()))
-    found = []
+    currents = []
     if dynamics.rate_syn is not None:
         rate = arrays["rate_syn"]
         unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate)
         steady = _find_steady_state(name, sum_bias(graph, name), rate)
         drive = steady * constant
-        found.append(InputCurrent(name, 0, rate, unit, unit, steady * unit, drive))
+        currents.append(InputCurrent(name, 0, rate, unit, unit, steady * unit, drive))
     for edge in graph.into(name):
         if edge.source in graph.currents:
             require_no_current(graph, edge.source)
             if edge.delay:
                 raise make_refusal(
-                    f"edge {edge.source} -> {name}: a current comes {edge.delay} ticks late; "
-                    f"put the delay on the edges into {edge.source}"
+                    f"edge {edge.source} -> {name}: a current has a delay of {edge.delay} "
+                    f"ticks; put the delay on the edges into {edge.source}"
                 )
             _, own = read_dynamics(graph, edge.source)
             unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"])
@@ -112,19 +114,19 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
             steady = _find_steady_state(edge.source, bias, own["rate"])
             current = InputCurrent(
                 name=edge.source,
-                port=len(found),
+                port=len(currents),
                 rate=own["rate"],
                 gain=own["gain"] * unit,
                 unit=unit,
                 idle=steady * unit,
                 drive=steady * constant,
             )
-            found.append(current)
-    return tuple(found)
+            currents.append(current)
+    return tuple(currents)
 
 
 def require_no_current(graph: Graph, name: str) -> None:
-    """Raise a GraphError if an LI is fed by another."""
+    """Raise a GraphError if another LI feeds this one."""
     for edge in graph.into(name):
         if edge.source in graph.currents:
             raise make_refusal(
@@ -134,16 +136,16 @@ def require_no_current(graph: Graph, name: str) -> None:
 
 
 def _find_steady_state(name: str, steady: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Return the steady state of a current to which ``steady`` is added every tick (N)."""
+    """Return the steady state of a current with an input of ``steady`` in every tick (N)."""
     slowest = float(rate[steady != 0].min(initial=np.inf))
     if slowest < LEAST_DECAY:
         raise make_refusal(
-            f"{name}: a bias into a current that never decays, or as good as never "
-            f"(dt / tau = {slowest:.3g}); give it a tau of {1 / LEAST_DECAY:.0e} dt at most"
+            f"{name}: a current with a bias decays too slowly, dt / tau = {slowest:.3g}; give "
+            f"it a tau of {1 / LEAST_DECAY:.0e} dt at most"
         )
     return np.divide(steady, -np.expm1(-rate), out=np.zeros(steady.size), where=steady != 0)
 
 
 def make_refusal(problem: str) -> GraphError:
-    """Return the error for a Graph that the exact clock cannot run."""
+    """Return the error of a Graph that the exact clock cannot run."""
     return GraphError([problem], "the graph cannot run in continuous time")

@@ -1,8 +1,8 @@
-"""The delay queue of a run in windows: spikes under way, in a ring of look-ahead windows.
+"""The delay queue of a run in windows: arrivals in a ring of look-ahead windows.
 
-What arrives in window w waits in slot w mod (number of slots), unsorted; when the window comes,
-its slot is emptied into a buffer and sorted by (time, group). There are more slots than the
-longest delay has windows, so a slot never holds two windows. (NEST and SpiNNaker keep such ring
+An arrival of window w waits in slot w mod (number of slots), unsorted. When the window begins,
+its slot is emptied into a buffer and sorted by (time, group). The ring has more slots than the
+longest delay has windows, so a slot holds one window. (NEST and SpiNNaker have such ring
 buffers of ticks; here a slot keeps the exact times inside its window.)
 """
 
@@ -15,7 +15,7 @@ from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, Synaps
 from neuro.ops.jit import bare, kernel
 
 WORK_PER_STEP = 16
-CAPACITY = 1024  # entries, and spikes, that a run has room for at first; it doubles as needed
+CAPACITY = 1024  # room for entries and spikes at the start of a run; it doubles as needed
 
 
 class WindowBuffer(NamedTuple):
@@ -36,10 +36,10 @@ class WindowBuffer(NamedTuple):
 class WindowPlan(NamedTuple):
     """A run from 0 to ``stop`` [ticks] in windows of ``length`` [ticks].
 
-    longest_delay: of all that arrives [ticks]. quantum: of instants, also of length and stop,
-    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: after so much work
-    a run goes back to Python, which hears Ctrl-C there; a neuron and a synaptic event are 1,
-    what comes with every window and arrival is WORK_PER_STEP.
+    longest_delay: of all arrivals [ticks]. quantum: of instants, also of length and stop, see
+    :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: the work after which a
+    run returns to Python, which handles Ctrl-C; a neuron and a synaptic event are 1, a window
+    and an arrival WORK_PER_STEP.
     """
 
     stop: float
@@ -51,7 +51,7 @@ class WindowPlan(NamedTuple):
 
 
 class DelayQueue(NamedTuple):
-    """A ring of slots, one a window; the entries of a slot are a linked list.
+    """A ring of slots, one per window; the entries of a slot are a linked list.
 
     head: the first entry of each slot, -1: none. time [ticks], group, value: by entry.
     next_entry: the next in the same slot, or in the list of unused entries, which starts at
@@ -68,9 +68,9 @@ class DelayQueue(NamedTuple):
 
 
 class WindowRun(NamedTuple):
-    """Where a run in windows stands; all of it is written in place.
+    """The state of a run in windows; it changes in place.
 
-    queue: arrivals under way. buffer: of one window, with as much room as the queue.
+    queue: future arrivals. buffer: of one window, with as much room as the queue.
     time [ticks], neuron: all spikes so far. progress: see WINDOW below.
     """
 
@@ -81,25 +81,25 @@ class WindowRun(NamedTuple):
     progress: np.ndarray
 
 
-# Places in ``progress``: the next window; whether that was run and its spikes wait to be sent;
-# how many spikes from outside have been queued; how many spikes the neurons have fired; and
-# whether those are too many.
+# Places in ``progress``: the next window; whether it was run and its spikes wait to be sent;
+# the number of queued spikes from outside; the number of spikes of the neurons; and whether
+# these exceed the budget.
 WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET = range(5)
 
-# Whether there is room for what comes next: enough; too little in the queue or buffer; too
-# little for all spikes of the run. PAUSED: enough, but it is time to go back to Python.
+# Room for the next step: enough; too little in the queue or buffer; too little for all spikes
+# of the run. PAUSED: enough, but the run must return to Python.
 ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED = range(4)
 
 
 @bare
 def count_windows(plan: WindowPlan) -> int:
-    """Return how many windows a run has."""
+    """Return the number of windows of a run."""
     return max(1, math.ceil(plan.stop / plan.length))
 
 
 @bare
 def count_slots(plan: WindowPlan) -> int:
-    """Return how many windows the ring of a run holds."""
+    """Return the number of windows in the ring of a run."""
     return int(plan.longest_delay / plan.length) + 3
 
 
@@ -112,10 +112,10 @@ def find_bounds(plan: WindowPlan, w: int) -> tuple[float, float]:
 
 @bare
 def find_window(t: float, plan: WindowPlan) -> int:
-    """Return the window (start, stop] with time t; the last one may be cut short.
+    """Return the window (start, stop] with time t; the last one may be shorter.
 
-    Times and the length are multiples of a quantum, so that t / length is rounded to a whole
-    number only if it is one.
+    Times and the length are multiples of a quantum: t / length rounds to a whole number only if
+    it is one.
     """
     window = math.ceil(t / plan.length) - 1
     return window if t <= plan.stop else max(window, count_windows(plan))
@@ -190,7 +190,7 @@ def has_room(queue: DelayQueue, table: SynapseTable, source: int) -> bool:
 
 @bare
 def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
-    """Move the arrivals of a window to the buffer, in order of (time, group); return how many.
+    """Move the arrivals of a window to the buffer, by (time, group); return their number.
 
     The buffer has as much room as the queue.
     """
@@ -216,7 +216,7 @@ def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
 
 @kernel
 def list_pending(queue: DelayQueue) -> GroupArrivals:
-    """Return all arrivals that are still under way."""
+    """Return all arrivals in the queue."""
     time, group = np.empty(queue.used[0]), np.empty(queue.used[0], np.int64)
     value, k = np.empty(queue.used[0]), 0
     for head in queue.head:
@@ -230,7 +230,7 @@ def list_pending(queue: DelayQueue) -> GroupArrivals:
 
 @kernel
 def make_buffer(capacity: int) -> WindowBuffer:
-    """Return a buffer for so many entries."""
+    """Return a buffer for ``capacity`` entries."""
     return WindowBuffer(
         np.empty(capacity),
         np.empty(capacity, np.int64),
@@ -258,8 +258,9 @@ def sort_arrivals(a: GroupArrivals) -> GroupArrivals:
 def sort_buffer(b: WindowBuffer, entries: int) -> None:
     """Sort the first entries of a buffer by (time, key).
 
-    First into buckets of equal length in time, as many as entries; then Shell's sort, with gaps
-    that start at the size of the largest bucket, as no entry is further from its place.
+    First into as many buckets of equal length in time as there are entries; then Shell's sort,
+    with gaps from the size of the largest bucket, which bounds the distance of each entry from
+    its place.
     """
     low, high, ordered = np.inf, -np.inf, True
     for k in range(entries):
@@ -318,7 +319,7 @@ def insert_entries(b: WindowBuffer, entries: int, gap: int) -> None:
 
 @kernel
 def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
-    """Return a run that begins with ``pending`` under way."""
+    """Return a run with ``pending`` in its queue."""
     queue = make_queue(count_slots(plan), CAPACITY)
     while queue.time.size < pending.time.size:
         queue = enlarge_queue(queue)
@@ -330,7 +331,7 @@ def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
 
 @kernel
 def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
-    """Return the run with twice the room for what is lacking (QUEUE_FULL or SPIKES_FULL)."""
+    """Return the run with twice the room in what is full (QUEUE_FULL or SPIKES_FULL)."""
     if lacking == QUEUE_FULL:
         queue = enlarge_queue(run.queue)
         return WindowRun(
@@ -352,7 +353,7 @@ def enlarge_array(a: np.ndarray) -> np.ndarray:
 def copy_entries(a: np.ndarray, out: np.ndarray) -> None:
     """Copy ``a`` to the start of ``out``.
 
-    With ``out[: a.size] = a`` Numba compiles the text of its error, too, which takes seconds.
+    For ``out[: a.size] = a`` Numba also compiles the text of an error, which takes seconds.
     """
     for k in range(a.size):
         out[k] = a[k]
@@ -380,9 +381,9 @@ def receive_spikes(
 
 @bare
 def copy_spikes(buffer: WindowBuffer, first: int, out: np.ndarray) -> int:
-    """Copy the spikes of a block (SPIKE) to the buffer, from place ``first`` on.
+    """Copy the spikes of a block (SPIKE) to the buffer, from place ``first``.
 
-    Returns the next place. Where the buffer has no room for them they are only counted.
+    Returns the next place. Without room in the buffer, spikes are only counted.
     """
     stop = first + min(out[0].neuron, out.size - 1)
     if stop <= buffer.time.size:
@@ -396,7 +397,7 @@ def copy_spikes(buffer: WindowBuffer, first: int, out: np.ndarray) -> int:
 def send_spikes(run: WindowRun, table: SynapseTable, spikes: int, plan: WindowPlan) -> int:
     """Queue and keep the first ``spikes`` of the buffer, sorted.
 
-    Returns ENOUGH, or what there is no room for: then nothing was sent.
+    Returns ENOUGH, or the full part, QUEUE_FULL or SPIKES_FULL: then nothing was sent.
     """
     queue, buffer, progress = run.queue, run.buffer, run.progress
     if spikes > buffer.time.size:

@@ -1,11 +1,11 @@
 """The heap driver: from event to event, also through loops without delay; the reference.
 
-Within an instant populations pass spikes on in their order in the Graph; what goes back against
-that order, around a loop without delay, arrives in the next round of the same instant.
+Within an instant, populations pass spikes on in their order in the Graph. A spike against this
+order, around a loop without delay, arrives in the next round of the same instant.
 
 The heap holds two kinds of entries (time, group, value): arrivals at a group of synapses, and
-checks of a neuron (group is CHECK, value the neuron), at the time when it is predicted to cross
-its threshold or to come free. Later input moves its ``next_check``: then the entry is ignored.
+checks of a neuron (group is CHECK, value the neuron) at the predicted time of its crossing or
+release. Later input moves the neuron's ``next_check``; the old entry is then ignored.
 """
 
 import math
@@ -34,18 +34,18 @@ from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.interrupts import delay_interrupts
 from neuro.ops.jit import kernel, view_fields_read_only
 
-CHECK = -1  # in place of the group: a check of a neuron
-DELIVERED = -2  # in place of the group: an arrival of this instant that has been delivered
+CHECK = -1  # instead of a group: a check of a neuron
+DELIVERED = -2  # instead of a group: an arrival of this instant that has been delivered
 
-# A call does at least so much work for each neuron, as to begin a call takes a part of that.
+# A call does at least this work per neuron, because the start of a call costs a part of it.
 WORK_PER_NEURON = 16
-NEURONS_PER_STEP = 64  # that are only looked at are the work of 1
+NEURONS_PER_STEP = 64  # a look at this many neurons counts as work of 1
 
 
 def run_heap(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
-    """Do as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
+    """Do the same as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
     with delay_interrupts():
         result, paused, until, inside = run_to_pause(machine, outside, pending, plan, 0.0, 0)
     parts = [result.spikes]
@@ -72,11 +72,11 @@ def run_to_pause(
     until: float,
     inside: int,
 ) -> tuple[RunResult, bool, float, int]:
-    """Run instants from where the neurons stand; return what came, and whether more is to come.
+    """Run instants from the time of the neurons; return the result, and whether it paused.
 
-    A run is over its budget as well if it fires more in one window than a driver in windows
-    has room for. So the end ``until`` of the window and the number of spikes ``inside`` it are
-    handed on from call to call.
+    A run is also over its budget if it fires more in one window than a driver in windows has
+    room for. So each call passes on the end ``until`` of the window and the number of spikes
+    ``inside`` it.
     """
     neurons, table = machine.neurons, machine.table
     number = neurons.neuron.size
@@ -124,7 +124,7 @@ def run_to_pause(
 def push_arrivals(
     heap: list, table: SynapseTable, outside: SourceSpikes, pending: GroupArrivals
 ) -> None:
-    """Push all that comes from outside, and what was under way."""
+    """Push all spikes from outside, and pending arrivals."""
     for k in range(pending.time.size):
         heappush(heap, (pending.time[k], pending.group[k], pending.value[k]))
     for k in range(outside.time.size):
@@ -135,7 +135,7 @@ def push_arrivals(
 
 @kernel
 def push_check(neurons: NeuronTable, j: int, plan: WindowPlan, heap: list) -> None:
-    """Push when neuron ``j``, without input, fires or comes free, if the run lasts as long."""
+    """Push the time at which neuron ``j`` fires or comes free without input, within the run."""
     neuron, current, rate_syn = neurons
     one = neuron[j]
     one.next_check = math.inf
@@ -163,10 +163,10 @@ def run_instant(
     quantum: float,
     out: np.ndarray,
 ) -> int:
-    """Run all that happens at the time of the first entry, spikes sent without delay included.
+    """Run all events at the time of the first entry, including spikes without delay.
 
-    to_test, touched: by neuron, whether it is to be tested in this instant, and whether
-    anything reached it. Returns how much work it was, as of a WindowPlan.
+    to_test, touched: by neuron, whether to test it in this instant, and whether an event
+    reached it. Returns the work, as in a WindowPlan.
     """
     neurons, table, done = machine.neurons, machine.table, WORK_PER_STEP
     t, now = heap[0][0], [(DELIVERED, 0.0)]
@@ -197,7 +197,7 @@ def run_instant(
 
 @kernel
 def run_check(neurons: NeuronTable, j: int, t: float, quantum: float, out: np.ndarray) -> bool:
-    """Bring neuron ``j`` to time t, if a crossing or release is still predicted for then."""
+    """Bring neuron ``j`` to time t, if its crossing or release is still predicted for t."""
     neuron, current, rate_syn = neurons
     if neuron[j].next_check != t:
         return False  # something reached it since
@@ -235,7 +235,7 @@ def deliver_arrival(
 def pass_on_spikes(
     table: SynapseTable, heap: list, now: list, passed_on: int, out: np.ndarray
 ) -> int:
-    """Send the spikes of this instant after the first ``passed_on``; return their number."""
+    """Send the spikes of this instant after the first ``passed_on``; return the new number."""
     count = min(out[0].neuron, out.size - 1)
     for k in range(passed_on + 1, count + 1):
         j = out[k].neuron
@@ -249,7 +249,7 @@ def pass_on_spikes(
 
 @kernel
 def has_undelivered(now: list) -> bool:
-    """Say whether any arrival of this instant is not delivered yet."""
+    """Say whether any arrival of this instant is undelivered."""
     left = 0
     for g, _ in now:
         left += g != DELIVERED
@@ -258,7 +258,7 @@ def has_undelivered(now: list) -> bool:
 
 @kernel
 def find_rank(table: SynapseTable, g: int) -> int:
-    """Return the rank of the targets of a group; all of one group have the same."""
+    """Return the rank of the targets of a group; all targets of a group have one rank."""
     if table.synapse_indptr[g, 0] == table.synapse_indptr[g, -1]:
         return 0
     if table.first_target[g] >= 0:
@@ -268,7 +268,7 @@ def find_rank(table: SynapseTable, g: int) -> int:
 
 @kernel
 def list_arrivals(heap: list) -> GroupArrivals:
-    """Return the arrivals that are left on the heap."""
+    """Return the arrivals on the heap."""
     left = [entry for entry in heap if entry[1] != CHECK]
     time, group, value = np.empty(len(left)), np.empty(len(left), np.int64), np.empty(len(left))
     for k in range(len(left)):

@@ -1,7 +1,7 @@
-"""What the exact clock can compute: sizes of numbers, and times that float64 tells apart.
+"""The limits of the exact clock: sizes of numbers, and times that float64 resolves.
 
-Beyond, a run would end in infinite states or miss the times between its instants: it is refused
-by name, before it begins.
+Beyond them a run would end in infinite states or miss times between its instants. An error
+names the node before the run begins.
 """
 
 import math
@@ -13,39 +13,39 @@ from neuro.events.exact.currents import make_refusal, read_dynamics
 from neuro.graph import Graph, GraphError, Sparse
 from neuro.spikes import Events, Times, find_quantum
 
-# Of weights, biases and values of spikes, each; the product of a weight and a value, scaled by
-# exp(50), is far below the marks of a scaled state (1e300), however many are added.
+# Most of a weight, a bias and a value of a spike. The product of a weight and a value, scaled
+# by exp(50), is far below the marks of a scaled state (1e300), also in any realistic sum.
 LARGEST = 1e100
-COARSEST = 2.0**-20  # ticks between instants: less than what counts as the end of a tick, NEAR
-QUANTA = 2**10  # instants within the shortest time constant, at least
-MOST_GROWTH = 1e8  # of what a current adds to v, back from the end of a tick to its start
-FASTEST = 1e6  # [1/tick]: 1e-9 ticks, by which LIs round the ends of ticks, are nothing beside
+COARSEST = 2.0**-20  # most ticks between instants; less than NEAR at the end of a tick
+QUANTA = 2**10  # least instants within the shortest time constant
+MOST_GROWTH = 1e8  # of a current's effect on v, from the end of a tick back to its start
+FASTEST = 1e6  # [1/tick]: then the rounding of LIs at the ends of ticks, 1e-9, is negligible
 CURE = "use a shorter dt, a longer time constant or clock=Grid()"
 
 
 def find_run_quantum(graph: Graph, ticks: int) -> float:
-    """Return the quantum of instants in a run of so many ticks.
+    """Return the quantum of instants in a run of ``ticks`` ticks.
 
     Raises:
         GraphError: the run with its delays and refractory periods is so long that instants are
-            more than COARSEST apart; or a time constant is too short, or a current and the
-            membrane that it feeds both decay within a tick; lists all.
+            more than COARSEST apart; a time constant is too short; or a current and its
+            membrane both decay within a tick. Lists all.
     """
     waits = dict(_list_waits(graph))
     longest = ticks + sum(waits.values())
     most = 2.0**53 * COARSEST
     if not longest <= most:
         what, wait = max(waits.items(), key=lambda item: item[1], default=("", 0.0))
-        told = f"{what} lasts {wait:.3g} of them" if wait > ticks else f"{ticks:,} are run"
+        cause = f"{what} lasts {wait:.3g} ticks" if wait > ticks else f"the run has {ticks:,}"
         raise make_refusal(
-            f"times are told apart up to {most:.3g} ticks, delays and refractory periods "
-            f"included; {told}: shorten that, or use a longer dt"
+            f"float64 resolves times up to {most:.3g} ticks, including delays and refractory "
+            f"periods; {cause}: shorten it, or use a longer dt"
         )
     quantum = find_quantum(longest)
     fastest = min(FASTEST, 1 / (QUANTA * quantum))
     problems = [
-        f"{name}: dt / {tau} = {rate:.3g}, and instants are near enough to each other for "
-        f"ratios up to {fastest:.3g}; {CURE}"
+        f"{name}: dt / {tau} = {rate:.3g}, and the instants of this run resolve ratios up to "
+        f"{fastest:.3g}; {CURE}"
         for name, tau, rate in _list_rates(graph)
         if not rate <= fastest
     ]
@@ -56,7 +56,7 @@ def find_run_quantum(graph: Graph, ticks: int) -> float:
 
 
 def _list_waits(graph: Graph) -> Iterator[tuple[str, float]]:
-    """Yield what makes an instant lie behind the end of a run, and by how much [ticks]."""
+    """Yield delays and refractory periods, which put instants behind a run's end [ticks]."""
     for edge in graph.edges:
         yield f"the delay of {edge.source} -> {edge.target}", float(edge.delay)
     for name, node in graph.nodes.items():
@@ -81,10 +81,10 @@ def _list_rates(graph: Graph) -> Iterator[tuple[str, str, float]]:
 def _list_short_pairs(graph: Graph) -> list[str]:
     """Return the populations whose membrane and current both decay within a tick.
 
-    A current that adds 1 to v by the end of a tick adds exp(rate) at its start, by the lesser
-    rate; v loses as many digits.
+    A current that adds 1 to v by the end of a tick adds exp(rate) at its start, with the
+    smaller rate; v loses the digits of this factor.
     """
-    found = []
+    problems = []
     for name in graph.firing:
         _, arrays = read_dynamics(graph, name)
         sources = [e.source for e in graph.into(name) if e.source in graph.currents]
@@ -92,12 +92,12 @@ def _list_short_pairs(graph: Graph) -> list[str]:
         for source, rate in own + [(s, read_dynamics(graph, s)[1]["rate"]) for s in sources]:
             least = float(np.minimum(rate, arrays["rate"]).max())
             if least > math.log(MOST_GROWTH):
-                found.append(
+                problems.append(
                     f"{name}: dt / tau of its membrane and of its current ({source}) are both "
-                    f"{least:.3g} or more: within a tick nothing is left of a spike; one of "
-                    f"them must be at most {math.log(MOST_GROWTH):.3g}; {CURE}"
+                    f"{least:.3g} or more: a spike decays within a tick; one of them must be "
+                    f"at most {math.log(MOST_GROWTH):.3g}; {CURE}"
                 )
-    return found
+    return problems
 
 
 def require_sizes(inputs: Mapping[str, Events | Times]) -> None:
@@ -106,23 +106,23 @@ def require_sizes(inputs: Mapping[str, Events | Times]) -> None:
         size = float(np.abs(train.value).max(initial=0.0))
         if size > LARGEST:
             raise ValueError(
-                f"{name}: spikes have values up to {size:.3g}, and the exact clock adds values "
-                f"up to {LARGEST:.3g}; scale them down, and the weights up"
+                f"{name}: values of spikes must be <= {LARGEST:.3g} for the exact clock, got "
+                f"{size:.3g}; scale them down, and the weights up"
             )
 
 
 def require_size(what: str, values: np.ndarray) -> None:
-    """Raise a GraphError if a weight or drive is beyond LARGEST, or not a number."""
+    """Raise a GraphError if a weight or drive exceeds LARGEST, or is NaN."""
     size = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
     if not size <= LARGEST:
         raise make_refusal(
-            f"{what} up to {size:.3g}, and the exact clock adds numbers up to {LARGEST:.3g}; "
+            f"{what} up to {size:.3g}, the limit of the exact clock is {LARGEST:.3g}; "
             "scale weights and thresholds down"
         )
 
 
 def require_finite_states(neurons: Mapping[str, np.ndarray]) -> None:
-    """Raise a ValueError if a state that a run ends in is not finite; names all nodes."""
+    """Raise a ValueError if a final state is not finite; names all nodes."""
     names = [name for name, rows in neurons.items() if not np.isfinite(rows).all()]
     if names:
         raise ValueError(

@@ -1,23 +1,23 @@
-"""One neuron in continuous time: its free course, its next crossing, its spikes.
+"""One neuron in continuous time: its membrane, its next crossing, its spikes.
 
     dv/dt = -rate v + drive + sum_r i_r        di_r/dt = -rate_syn_r i_r
     da/dt = -rate_adapt a                      spike where v >= threshold + a
 
-At a spike v = 0 (hard reset) or v - (threshold + a) (soft), a rises by beta, and for
-``refractory`` ticks v stands still; currents and a go on. Time is measured in ticks.
+At a spike v = 0 (hard reset) or v - (threshold + a) (soft), a rises by beta, and v is held for
+``refractory`` ticks; currents and a continue. Time is measured in ticks.
 
 Every instant (an arrival, a spike, the end of a refractory period) is a multiple of a quantum,
-a power of 2 of which float64 holds all multiples in a run; crossings are rounded to it. So sums
-of instants and delays are exact, and equal sums are one instant. The quantum is much longer
-than what rounding moves a crossing, and much shorter than any time that is told.
+a power of 2 whose multiples in a run float64 can hold; crossings are rounded to it. So sums of
+instants and delays are exact, and equal sums are one instant. The quantum is much longer than
+the rounding error of a crossing, and much shorter than any time of interest.
 
 The next crossing has closed forms for the drive alone, and for one current with
-tau = tau_syn or 2 tau_syn (Brette 2007, Göltz et al. 2021). Else it is found by a search that
-cannot step over a crossing: each step is the distance to the threshold over an upper bound of
-the slope.
+tau = tau_syn or 2 tau_syn (Brette 2007, Göltz et al. 2021). In other cases a search finds it
+that cannot step over a crossing: each step is the distance to the threshold over an upper bound
+of the slope.
 
-Axes: n neurons of a component, R currents. All of one neuron is a record and a row of currents:
-kernels take ``neuron``, ``current``, ``rate_syn`` (see :class:`NeuronTable`) and the place j.
+Axes: n neurons of a component, R currents. A neuron is a record and a row of currents: kernels
+take ``neuron``, ``current``, ``rate_syn`` (see :class:`NeuronTable`) and the place j.
 """
 
 import math
@@ -32,27 +32,27 @@ VARIABLES = ("v", "adapt", "time", "free_at", "next_check")
 NUMBERS = [(name, np.float64) for name in PARAMETERS + VARIABLES]
 NEURON = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
 
-# Spikes of one block of neurons in one window or instant. Record 0 holds their number under
-# ``neuron``; the spikes start at record 1. Where the array is full that number goes on
-# counting: the caller compares it with the size.
+# Spikes of one block of neurons in one window or instant. Record 0 holds their number in
+# ``neuron``; the spikes start at record 1. The number keeps counting when the array is full:
+# the caller compares it with the size.
 SPIKE = np.dtype([("time", np.float64), ("neuron", np.int64)])
 
 NEVER = math.inf
 
 # The end of the search, in units of the fastest time constant: the last step is shorter than
-# STEP_TOLERANCE and its slope bound holds for SPAN_TOLERANCE at most, so that what is left to
-# the crossing is less than their product.
+# STEP_TOLERANCE and its slope bound holds for SPAN_TOLERANCE at most. The distance to the
+# crossing is then less than their product.
 STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
 
-# Of |threshold| + |rest|, or of |drive| / LEAST_RATE if that is less than |rest|: how far below
-# the threshold rounding may leave a sum.
+# Part of |threshold| + |rest|, or of |threshold| + |drive| / LEAST_RATE if that is less: the
+# most that rounding leaves a sum below the threshold.
 MARGIN = 1e-14
 
-# [1/tick]: a membrane that leaks less does not come near the state of rest that it decays
-# to, drive / rate; a difference from it loses digits.
+# [1/tick]: with a slower leak, a membrane stays far from its rest, drive / rate, and a
+# difference from it loses digits.
 LEAST_RATE = 1e-4
 
-SERIES_BELOW = 1e-3  # |x| under which exp(-a) - exp(-a - x) has lost digits: a series instead
+SERIES_BELOW = 1e-3  # below this |x|, exp(-a) - exp(-a - x) loses digits, and a series is used
 
 
 class NeuronTable(NamedTuple):
@@ -73,13 +73,13 @@ class NeuronTable(NamedTuple):
 
 @bare
 def round_instant(t: float, quantum: float) -> float:
-    """Return the multiple of the quantum that is nearest to time t."""
+    """Return time t, rounded to a multiple of the quantum."""
     return np.rint(t / quantum) * quantum
 
 
 @bare
 def compute_response(decay: float, decay_syn: float, difference: float, h: float) -> float:
-    """Return what a current of 1 adds to v in h ticks: (decay - decay_syn) / difference.
+    """Return the effect of a current of 1 on v in h ticks: (decay - decay_syn) / difference.
 
     decay, decay_syn: exp(-rate h) and exp(-rate_syn h). difference: rate_syn - rate [1/tick].
     """
@@ -114,7 +114,7 @@ def integrate_free(
 def integrate_refractory(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
-    """Move neuron ``j`` by ``h`` ticks of its refractory period: v stands still."""
+    """Move neuron ``j`` by ``h`` ticks of its refractory period: v is held."""
     one = neuron[j]
     for r in range(current.shape[1]):
         if current[j, r] != 0.0:
@@ -140,7 +140,7 @@ def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
 
 @bare
 def settle_sum(neuron: np.ndarray, j: int) -> None:
-    """Put v at the threshold if it is a sum that only rounding has left below."""
+    """Put v at the threshold if only rounding keeps it below."""
     one = neuron[j]
     high = one.threshold + one.adapt
     if high - one.margin <= one.v < high:
@@ -149,7 +149,7 @@ def settle_sum(neuron: np.ndarray, j: int) -> None:
 
 @bare
 def check_threshold(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
-    """Let neuron ``j`` fire as often as it must at time t; all input of t has been added."""
+    """Let neuron ``j`` fire at time t while it is above threshold; all input of t is in v."""
     one = neuron[j]
     while one.free_at <= t and one.v >= one.threshold + one.adapt:
         fire_neuron(neuron, j, t, out)
@@ -167,9 +167,9 @@ def advance_neuron(
     quantum: float,
     out: np.ndarray,
 ) -> None:
-    """Bring neuron ``j`` to time t; it fires where it must before t.
+    """Bring neuron ``j`` to time t, with its spikes before t.
 
-    If it crosses its threshold at t, it stands there. It goes no further once ``out`` is full.
+    If it crosses its threshold at t, it stays at the threshold. It stops when ``out`` is full.
     """
     one = neuron[j]
     while one.time < t and out[0].neuron < out.size:
@@ -197,7 +197,7 @@ def advance_neuron(
 
 @bare
 def place_crossing(before: float, moved: float, quantum: float) -> float:
-    """Return the instant of a crossing ``moved`` ticks after ``before``; it comes later."""
+    """Return the instant of a crossing ``moved`` ticks after ``before``, at least a quantum."""
     return max(round_instant(before + moved, quantum), before + quantum)
 
 
@@ -205,7 +205,7 @@ def place_crossing(before: float, moved: float, quantum: float) -> float:
 def add_input(neuron: np.ndarray, current: np.ndarray, j: int, port: int, x: float) -> None:
     """Add x to a current of neuron ``j``, or (port -1) to v unless the neuron is refractory.
 
-    The neuron stands at the time of the input.
+    The neuron is at the time of the input.
     """
     if port >= 0:
         current[j, port] += x
@@ -219,8 +219,8 @@ def integrate_to_crossing(
 ) -> tuple[float, bool]:
     """Move neuron ``j`` to its first crossing, or by ``horizon`` [ticks].
 
-    The neuron is not refractory, and below its threshold. Returns how far it moved [ticks], and
-    whether it now stands at its threshold.
+    The neuron is not refractory, and below its threshold. Returns the time that it moved
+    [ticks], and whether it is now at its threshold.
     """
     t, number = math.nan, current.shape[1]
     if neuron[j].adapt == 0.0:
@@ -239,7 +239,7 @@ def integrate_to_crossing(
 def search_crossing(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
-    """Do as :func:`integrate_to_crossing`, for any currents and a decaying threshold."""
+    """Do :func:`integrate_to_crossing` for any currents and a decaying threshold."""
     one, fastest = neuron[j], max(neuron[j].rate, 1e-300)
     for r in range(current.shape[1]):
         fastest = max(fastest, rate_syn[j, r])
@@ -272,10 +272,10 @@ def bound_slope(
 ) -> float:
     """Return an upper bound of d(v - threshold)/dt up to a crossing within ``span`` ticks.
 
-    Take the last time before the crossing at which v is where it stands now: from there on v
-    is higher. So the slope is at most drive - rate v + each current, taken at its start if it
-    is positive and at its end if negative; and the threshold falls at most as fast as now. It
-    may fall onto a membrane that falls more slowly: a negative slope is no bound then.
+    After the last time before the crossing at which v has its present value, v is higher. So
+    the slope is at most drive - rate v + each current, with positive currents at their start
+    and negative ones at their end; and the threshold falls at most as fast as now. A falling
+    threshold may meet a membrane that falls more slowly, so a negative slope is not a bound.
     """
     one = neuron[j]
     slope = one.drive - one.rate * one.v
@@ -289,7 +289,7 @@ def bound_slope(
 
 @bare
 def solve_drive(neuron: np.ndarray, j: int) -> float:
-    """Return in how many ticks the drive alone carries v to the threshold, or NEVER."""
+    """Return the ticks until the drive alone carries v to the threshold, or NEVER."""
     one = neuron[j]
     if one.drive <= one.rate * one.threshold:
         return NEVER
@@ -303,7 +303,7 @@ def solve_drive(neuron: np.ndarray, j: int) -> float:
 def solve_one_current(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int
 ) -> float:
-    """Return in how many ticks one current fires a neuron; NaN without a closed form."""
+    """Return the ticks until one current fires a neuron; NaN without a closed form."""
     rate, own_rate = neuron[j].rate, rate_syn[j, 0]
     if rate < LEAST_RATE:
         return math.nan  # the closed forms find time / tau: too little of it is left

@@ -1,8 +1,8 @@
-"""The oracle of the exact clock: the same semantics, written as plainly as possible, and slow.
+"""The oracle of the exact clock: the same semantics in plain, slow code.
 
-One heap of arrivals and checks, an explicit list of synaptic paths for every source, one object
-a neuron (:mod:`~neuro.events.exact.oracle_neuron`), numbers of any precision. Nothing is shared
-with the engine but the Graph, and what is refused (:mod:`~neuro.events.exact.limits`).
+It has one heap of arrivals and checks, an explicit list of synaptic paths for every source, one
+object per neuron (:mod:`~neuro.events.exact.oracle_neuron`), and numbers of any precision. It
+shares only the Graph and the limits (:mod:`~neuro.events.exact.limits`) with the engine.
 """
 
 import heapq
@@ -37,8 +37,8 @@ Place = tuple[str, int]
 class SynapticPath(NamedTuple):
     """A path from one source to one target, through linear nodes.
 
-    delay: of all edges and synapses [ticks]. counted: the node for which its synaptic events
-    are counted, the last connection on the path.
+    delay: of all edges and synapses [ticks]. counted: the node that counts its synaptic events,
+    the last connection on the path.
     """
 
     target: Place
@@ -48,7 +48,7 @@ class SynapticPath(NamedTuple):
 
 
 def find_paths(graph: Graph) -> dict[Place, list[SynapticPath]]:
-    """Return all paths from every source of spikes: an Input, or a population that fires."""
+    """Return all paths from every source of spikes: an Input or a spiking population."""
     reach = {
         n: list_synapses(graph, n)
         for n, node in graph.nodes.items()
@@ -79,27 +79,27 @@ def _extend_path(
 
 
 def _scale_of(graph: Graph, name: str) -> float:
-    """Return what the weights of a connection are multiplied by: 1 / size of an AvgPool2d."""
+    """Return the factor of a connection's weights: 1 / size of an AvgPool2d."""
     node = graph.nodes[name]
     return 1 / node.divisor if isinstance(node, Connection) else 1.0
 
 
 def sum_bias(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
-    """Return what a connection gives, or a population gets, every tick without spikes (N)."""
+    """Return the output of a connection, or input of a population, without spikes (N)."""
     node = graph.nodes[name]
     total = np.array(find_biases(node, graph.size(name)))
     for edge in graph.into(name):
         if not isinstance(graph.nodes[edge.source], Connection):
             continue
-        given = sum_bias(graph, edge.source)
+        bias = sum_bias(graph, edge.source)
         if isinstance(node, Connection):
             first = graph.offset(edge)
-            rows = list_synapses(graph, name)[first : first + given.size]
-            for x, row in zip(given, rows, strict=True):
+            rows = list_synapses(graph, name)[first : first + bias.size]
+            for x, row in zip(bias, rows, strict=True):
                 for s in row:
                     total[s.target] += x * s.weight * _scale_of(graph, name)
         else:
-            total += given
+            total += bias
     return total
 
 
@@ -107,7 +107,7 @@ Neurons = Mapping[str, Float[np.ndarray, "4 B N"]]
 
 
 class HeapEntry(NamedTuple):
-    """At ``time`` [ticks] at a place: an arrival of x over a path, or (no path) a check."""
+    """An arrival of x over a path, or without a path a check, at ``time`` [ticks]."""
 
     time: Any
     number: int
@@ -122,25 +122,25 @@ def simulate_exactly_slowly(
     neurons: Neurons | None = None,
     arithmetic: Arithmetic = math,
 ) -> tuple[Record, dict[str, Float[np.ndarray, "4 B N"]]]:
-    """Return what :func:`neuro.events.simulate` must return under ``Exact()``.
+    """Return the correct result of :func:`neuro.events.simulate` with ``Exact()``.
 
     Args:
         graph: the network; its biases arrive without delay.
-        inputs: as of ``simulate``.
-        neurons: where to start, as of an ExactState with nothing under way; None: at rest.
+        inputs: as in ``simulate``.
+        neurons: the initial state, as in an ExactState without pending arrivals; None: rest.
         arithmetic: ``math``, or ``mpmath`` with its digits set.
 
     Returns:
-        The Record, and the end state of all populations, as of an ExactState. A synaptic event
-        is counted for the last connection on its way; updates are not counted.
+        The Record, and the final state of all populations, as in an ExactState. A synaptic
+        event counts for the last connection on its path; updates are not counted.
     """
     require_continuous(graph)
     require_sizes(inputs)
     ticks, samples, _ = next(iter(inputs.values())).shape
     find_run_quantum(graph, ticks)
     paths = find_paths(graph)
-    for (name, _), some in paths.items():
-        require_size(f"{name}: weights behind it are", np.array([p.weight for p in some]))
+    for (name, _), own_paths in paths.items():
+        require_size(f"{name}: weights behind it are", np.array([p.weight for p in own_paths]))
     records, states = [], []
     for b in range(samples):
         own: dict[str, Any] = {n: of_sample(e, b) for n, e in inputs.items()}  # type: ignore[type-var]
@@ -149,17 +149,17 @@ def simulate_exactly_slowly(
             sample.set_state({n: rows[:, b] for n, rows in neurons.items()})
         records.append(sample.run())
         states.append(sample.read_state())
-    reached = {n: np.stack([s[n] for s in states], 1) for n in states[0]}
-    require_finite_states(reached)
-    return concatenate(records), reached
+    end = {n: np.stack([s[n] for s in states], 1) for n in states[0]}
+    require_finite_states(end)
+    return concatenate(records), end
 
 
 @no_type_check
 class _OracleSample:
-    """One sample: its neurons, the heap of what is to come, and the record of what was.
+    """One sample: its neurons, the heap of future events, and the record of past ones.
 
-    Time is in ticks. Instants are rounded to multiples of ``quantum``, of which all sums with
-    delays have an exact number: equal sums are equal.
+    Time is in ticks. Instants are rounded to multiples of ``quantum``. Sums with delays are
+    exact multiples too, so equal sums compare as equal.
     """
 
     def __init__(
@@ -173,10 +173,10 @@ class _OracleSample:
         self.number = getattr(arithmetic, "mpf", float)
         self.ticks = next(iter(inputs.values())).shape[0]
         self.stop = self.number(self.ticks)
-        # Of times and periods that are given as floats, and of crossings.
-        self.given = max(self.number(2) ** -40, self.find_quantum(53))
+        # Of times and periods in float64, and of crossings.
+        self.float_quantum = max(self.number(2) ** -40, self.find_quantum(53))
         self.quantum = (
-            self.find_quantum(self.m.mp.prec) if hasattr(self.m, "mp") else self.given
+            self.find_quantum(self.m.mp.prec) if hasattr(self.m, "mp") else self.float_quantum
         )
         self.heap: list[HeapEntry] = []
         self.entries = itertools.count()
@@ -188,28 +188,27 @@ class _OracleSample:
         self.neurons = {p: c for n in self.firing for p, c in self._make_neurons(n)}
 
     def find_quantum(self, bits: int) -> Any:
-        """Return the last digit, at the end of the run, of numbers of so many bits."""
+        """Return the last digit, at the end of the run, of numbers with this many bits."""
         late: float = max((p.delay for paths in self.paths.values() for p in paths), default=0)
         waits = [getattr(node, "refractory", 0.0) for node in self.graph.nodes.values()]
         late += sum(wait / self.graph.dt for wait in waits if math.isfinite(wait))
         return self.number(2) ** (math.floor(math.log2(self.ticks + late)) + 1 - bits)
 
     def round_instant(self, t: Any, quantum: Any) -> Any:
-        """Return the multiple of the quantum next to t."""
+        """Return t, rounded to a multiple of the quantum."""
         return self.m.floor(t / quantum + self.number(0.5)) * quantum
 
     def list_instants(self, train: Events | Times) -> list[Any]:
-        """Return the times of a train [ticks]: whole numbers where that is what they mean."""
+        """Return the times of a train [ticks], whole numbers up to rounding as whole."""
         if isinstance(train, Events):
             return [self.number(int(tick) + 1) for tick in train.tick]
-        found = []
+        instants = []
         for seconds in train.time.tolist():
             t = self.number(seconds) / self.number(self.graph.dt)
             whole = self.m.floor(t + self.number(0.5))
-            found.append(
-                whole if abs(t - whole) <= 1e-15 * t else self.round_instant(t, self.given)
-            )
-        return [self.number(t) for t in found]
+            is_whole = abs(t - whole) <= 1e-15 * t
+            instants.append(whole if is_whole else self.round_instant(t, self.float_quantum))
+        return [self.number(t) for t in instants]
 
     def _read_numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
         """Return (place, dynamics, bias) of the neurons of a population."""
@@ -225,7 +224,7 @@ class _OracleSample:
         for j in range(bias.size):
             k = {n: self.number(float(p[j])) * per_tick.get(n, 1) for n, p in whole.items()}
             if math.isfinite(k["refractory"]):
-                k["refractory"] = self.round_instant(k["refractory"], self.given)
+                k["refractory"] = self.round_instant(k["refractory"], self.float_quantum)
             rows.append((j, k, self.number(bias[j])))
         return rows
 
@@ -246,7 +245,8 @@ class _OracleSample:
         for (name, j), neuron in self.neurons.items():
             v, i, adapt, wait = map(self.number, neurons[name][:, j].tolist())
             neuron.v, neuron.adapt = v, adapt
-            neuron.free_at = self.round_instant(wait, self.given) if wait > 0 else -math.inf
+            free_at = self.round_instant(wait, self.float_quantum)
+            neuron.free_at = free_at if wait > 0 else -math.inf
             if neuron.own is not None:
                 neuron.own.y = i
         for place, current in self.integrators.items():
@@ -298,19 +298,19 @@ class _OracleSample:
             heapq.heappush(self.heap, HeapEntry(neuron.next_check, next(self.entries), place))
 
     def pop_due(self, t: Any) -> list[HeapEntry]:
-        """Pop the entries of time t; bring the neurons whose crossing or release it is to t."""
+        """Pop the entries of time t; bring neurons with a crossing or release at t to t."""
         due = []
         while self.heap and self.heap[0].time == t:
             entry = heapq.heappop(self.heap)
             if entry.path is not None:
                 due.append(entry)
-            elif self.neurons[entry.place].next_check == t:  # else it is out of date
+            elif self.neurons[entry.place].next_check == t:  # otherwise it is out of date
                 self.run_check(self.neurons[entry.place], t)
                 due.append(entry)
         return due
 
     def run_instant(self, t: Any) -> None:
-        """Run all that happens at time t, each component in rounds until nothing is due."""
+        """Run all events at time t, each component in rounds until none is due."""
         due, moved = self.pop_due(t), set[Place]()
         for group in self.graph.components:
             while any(entry.place[0] in group for entry in due):
@@ -324,7 +324,7 @@ class _OracleSample:
             self.push_check(place)
 
     def keep_due(self, entry: HeapEntry, t: Any) -> bool:
-        """Say whether an arrival is due at time t; else push it on the heap."""
+        """Say whether an arrival is due at time t; if not, push it on the heap."""
         if entry.time != t:
             heapq.heappush(self.heap, entry)
         return bool(entry.time == t)
@@ -336,7 +336,7 @@ class _OracleSample:
             neuron.v = max(neuron.v, neuron.k["threshold"] + neuron.adapt)
 
     def add_arrivals(self, t: Any, entries: list[HeapEntry]) -> set[Place]:
-        """Add what arrives; return the neurons whose next check must be predicted again."""
+        """Add arrivals; return the neurons that need a new prediction of their next check."""
         moved = set()
         for entry in entries:
             name, j = entry.place
@@ -359,14 +359,14 @@ class _OracleSample:
         return moved
 
     def fire_neuron(self, place: Place, t: Any) -> Iterator[HeapEntry]:
-        """Let a neuron fire as often as it must now; return the arrivals that follow."""
+        """Let a neuron fire while it is above threshold; return the new arrivals."""
         while self.neurons[place].try_fire():
             self.counts[place[0]]["spikes"] += 1
             self.fired[place[0]].append((float(t) * self.graph.dt, place[1]))
             yield from self.list_arrivals(place, t, 1.0)
 
     def make_record(self) -> Record:
-        """Return the Record of what happened."""
+        """Return the Record of the run."""
         dt = self.graph.dt
         times = {
             n: to_times(e, dt) if isinstance(e, Events) else e for n, e in self.inputs.items()

@@ -2,10 +2,10 @@
 
     dv/dt = -rate v + drive + sum_k unit_k (y_k - rest_k)       dy_k/dt = -rate_k (y_k - rest_k)
 
-drive holds what adds each rest_k, where biases keep y_k, to v in a tick.
+Biases hold y_k at rest_k; the drive includes the effect of each rest_k on v.
 Between events v is a sum of exponentials. A sum of n exponentials has at most n - 1 zeros, and
-they lie between the zeros of a sum of n - 1 (Rolle): so the first crossing is found by
-bisection between all extrema, and none is missed.
+they lie between the zeros of a sum of n - 1 (Rolle). So bisection between all extrema finds the
+first crossing and misses none.
 """
 
 import math
@@ -15,31 +15,31 @@ from typing import Any
 
 from neuro.events.grid.oracle import no_type_check
 
-MARGIN = 1e-14  # a sum of weights as near below the threshold is the threshold
-LEAST_RATE = 1e-4  # [1/tick]: a membrane that leaks less does not come near its rest
+MARGIN = 1e-14  # a sum of weights this close below the threshold counts as the threshold
+LEAST_RATE = 1e-4  # [1/tick]: with a slower leak, a membrane stays far from its rest
 
 Arithmetic = Any  # a module with exp and expm1: math or mpmath
-Number = Any  # what it computes with
+Number = Any  # its numbers
 Terms = list[tuple[Number, list[Number]]]  # (rate, p): the sum of p(t) exp(-rate t)
 
 
 @no_type_check
-def integrate_product(m: Arithmetic, one: Number, other: Number, h: Number) -> Number:
-    """Return the integral over s from 0 to h of exp(-one (h - s)) exp(-other s)."""
-    gap = abs(one - other)
+def integrate_product(m: Arithmetic, rate: Number, rate_syn: Number, h: Number) -> Number:
+    """Return the integral over s from 0 to h of exp(-rate (h - s)) exp(-rate_syn s)."""
+    gap = abs(rate - rate_syn)
     ratio = h if gap == 0 else -m.expm1(-gap * h) / gap
-    return m.exp(-min(one, other) * h) * ratio
+    return m.exp(-min(rate, rate_syn) * h) * ratio
 
 
 @no_type_check
 def convert_to_drive(m: Arithmetic, rate: Number) -> Number:
-    """Return the drive [1/tick] that equals, at the ends of ticks, adding 1 every tick."""
+    """Return the drive [1/tick] that equals an input of 1 every tick at the ends of ticks."""
     return rate / -m.expm1(-rate) if rate else 1 + 0 * rate
 
 
 @no_type_check
 class OracleCurrent:
-    """A synaptic current or an LI: y [weight units] at ``time``; bias: added every tick."""
+    """A synaptic current or an LI: y [weight units] at ``time``. bias: input of every tick."""
 
     def __init__(self, m: Arithmetic, rate: Number, gain: Number, bias: Number) -> None:
         self.m, self.rate, self.gain = m, rate, gain
@@ -61,9 +61,9 @@ class OracleCurrent:
 class OracleNeuron:
     """One LIF or ALIF at time ``time`` [ticks].
 
-    k: its :class:`neuro.neurons.normal_form.Dynamics`, a number a field, rates in 1/tick and
-    the refractory period in ticks. free_at: the end of its refractory period. next_check: when
-    it crosses its threshold without input (``crosses``), or comes free.
+    k: its :class:`neuro.neurons.normal_form.Dynamics`, one number per field, rates in 1/tick
+    and the refractory period in ticks. free_at: the end of its refractory period. next_check:
+    the time at which it crosses its threshold without input (``crosses``), or comes free.
     """
 
     def __init__(self, m: Arithmetic, k: Mapping[str, Number], bias: Number) -> None:
@@ -81,15 +81,14 @@ class OracleNeuron:
             self.drive = k["gain"] * bias * convert_to_drive(m, k["rate"])
 
     def add_current(self, current: OracleCurrent) -> None:
-        """Take a current as input, scaled so that on the grid it adds y to v every tick."""
-        rate, other = self.k["rate"], current.rate
-        decayed = integrate_product(
-            self.m, rate, other, 1 + self.zero
-        )  # (a - c) / (other - rate)
+        """Take a current as input; its scale makes it add y to v every tick on the grid."""
+        rate, rate_syn = self.k["rate"], current.rate
+        # (a - c) / (rate_syn - rate)
+        decayed = integrate_product(self.m, rate, rate_syn, 1 + self.zero)
         self.currents.append((self.k["gain"] / decayed, current))
 
     def advance(self, t: Number) -> None:
-        """Go to time t; nothing happens to the neuron before."""
+        """Move to time t; no event reaches the neuron before."""
         h = t - self.time
         if self.free_at <= self.time:
             self.v = self.compute_v(h, self.list_drives())
@@ -104,7 +103,7 @@ class OracleNeuron:
             self.v += self.k["gain"] * x
 
     def try_fire(self) -> bool:
-        """Fire if that is due now, and say so."""
+        """Fire if the neuron is above threshold and free; say whether it fired."""
         threshold = self.k["threshold"] + self.adapt
         if self.free_at > self.time or self.v < threshold - self.compute_margin():
             return False
@@ -114,7 +113,7 @@ class OracleNeuron:
         return True
 
     def compute_margin(self) -> Number:
-        """Return how far below its threshold a membrane may be left by rounded parameters."""
+        """Return the most that rounded parameters leave a membrane below its threshold."""
         drive = sum(size for rate, size in self.list_drives() if rate == 0)
         rest = drive / max(self.k["rate"], LEAST_RATE) if self.k["rate"] else 0
         return MARGIN * (self.k["threshold"] + abs(rest))
@@ -128,13 +127,13 @@ class OracleNeuron:
 
     def list_drives(self) -> list[tuple[Number, Number]]:
         """Return (rate, size now) of all inputs of v; a constant has rate 0."""
-        found = [(self.zero, self.drive)]
+        drives = [(self.zero, self.drive)]
         for unit, current in self.currents:
             rest = current.steady / current.rate if current.steady else 0
             drive = self.k["gain"] * rest * convert_to_drive(self.m, self.k["rate"])
-            found.append((self.zero, drive))
-            found.append((current.rate, unit * (current.compute_y(self.time) - rest)))
-        return [(rate, size) for rate, size in found if size]
+            drives.append((self.zero, drive))
+            drives.append((current.rate, unit * (current.compute_y(self.time) - rest)))
+        return [(rate, size) for rate, size in drives if size]
 
     def compute_v(self, h: Number, drives: list[tuple[Number, Number]]) -> Number:
         """Return v in h ticks."""
@@ -147,7 +146,7 @@ class OracleNeuron:
         return self.adapt * self.m.exp(-self.k["rate_adapt"] * h) if self.adapt else self.adapt
 
     def find_crossing(self, horizon: Number) -> Number:
-        """Return in how many ticks, ``horizon`` at most, v reaches the threshold, or inf."""
+        """Return the ticks, at most ``horizon``, until v reaches the threshold, or inf."""
         drives, threshold = self.list_drives(), self.k["threshold"]
 
         def distance(h: Number) -> Number:
@@ -162,17 +161,17 @@ class OracleNeuron:
     def list_terms(self, drives: list[tuple[Number, Number]]) -> Terms:
         """Return v less the threshold as a sum of exponentials."""
         rate = self.k["rate"]
-        found = {rate: [self.v, 0]}
-        found.setdefault(0, [0, 0])[0] -= self.k["threshold"]
+        terms = {rate: [self.v, 0]}
+        terms.setdefault(0, [0, 0])[0] -= self.k["threshold"]
         if self.adapt:
-            found.setdefault(self.k["rate_adapt"], [0, 0])[0] -= self.adapt
+            terms.setdefault(self.k["rate_adapt"], [0, 0])[0] -= self.adapt
         for other, size in drives:
             if other == rate:
-                found[rate][1] += size
+                terms[rate][1] += size
                 continue
-            found[rate][0] += size / (other - rate)
-            found.setdefault(other, [0, 0])[0] -= size / (other - rate)
-        return sorted(found.items())
+            terms[rate][0] += size / (other - rate)
+            terms.setdefault(other, [0, 0])[0] -= size / (other - rate)
+        return sorted(terms.items())
 
 
 @no_type_check
@@ -187,13 +186,13 @@ def differentiate(terms: Terms) -> Terms:
 
 @no_type_check
 def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
-    """Return where between 0 and ``end`` a sum of exponentials changes its sign, in order."""
-    some = [(rate, p) for rate, p in terms if any(p)]
-    signs = {c > 0 for _, p in some for c in p if c}
+    """Return the times from 0 to ``end`` at which a sum of exponentials changes its sign."""
+    nonzero = [(rate, p) for rate, p in terms if any(p)]
+    signs = {c > 0 for _, p in nonzero for c in p if c}
     if len(signs) < 2:
         return []
-    slowest = some[0][0]
-    level = [(rate - slowest, p) for rate, p in some]  # the same zeros, one term constant
+    slowest = nonzero[0][0]
+    level = [(rate - slowest, p) for rate, p in nonzero]  # equal zeros, one term constant
     cuts = [0 * end, *find_zeros(m, differentiate(level), end), end]
 
     def value(t: Number) -> Number:
@@ -201,19 +200,22 @@ def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
             m.exp(-rate * t) * sum(c * t**k for k, c in enumerate(p)) for rate, p in level
         )
 
-    found = []
+    zeros = []
     for low, high in pairwise(cuts):
         rises = value(high) >= 0
         if rises != (value(low) >= 0):
-            found.append(bisect(value, low, high, rises=rises))
-    return found
+            zeros.append(bisect(value, low, high, rises=rises))
+    return zeros
 
 
 @no_type_check
 def bisect(
     f: Callable[[Number], Number], low: Number, high: Number, *, rises: bool = True
 ) -> Number:
-    """Return to the last digit where between low and high f rises to >= 0, or falls below."""
+    """Return the place between low and high at which f rises to >= 0, or falls below 0.
+
+    It is correct to the last digit.
+    """
     while True:
         middle = (low + high) / 2
         if not low < middle < high:

@@ -1,4 +1,4 @@
-"""Spikes as a component takes them, and leaky integrators sampled at the ends of ticks.
+"""Spikes in the form of a component, and leaky integrators sampled at the ends of ticks.
 
 Axes: T ticks, N neurons of an LI.
 """
@@ -32,7 +32,7 @@ class SpikeTrain(NamedTuple):
 
 def select_sample(times: Times, b: int) -> SpikeTrain:
     """Return the spikes of sample b."""
-    # A list would be cast, and with it the whole array, at every call.
+    # A list would have another type, and the whole array would be cast at every call.
     lo, hi = np.searchsorted(times.sample, np.array([b, b + 1], np.int32))
     return SpikeTrain(times.time[lo:hi], times.neuron[lo:hi], times.value[lo:hi])
 
@@ -47,7 +47,7 @@ def join_samples(trains: list[SpikeTrain], shape: tuple[int, int, int]) -> Times
 def merge_trains(
     first_source: Mapping[str, int], names: tuple[str, ...], trains: Mapping[str, SpikeTrain]
 ) -> SourceSpikes:
-    """Return the spikes of some nodes as those of the sources of a table, in order of time.
+    """Return the spikes of several nodes by source of a table, in order of time.
 
     first_source: by node, the place of its first neuron among the sources.
     """
@@ -68,7 +68,7 @@ def merge_trains(
 def expand_arrivals(
     table: SynapseTable, spikes: SourceSpikes, pending: GroupArrivals
 ) -> GroupArrivals:
-    """Return what spikes send to groups, and what was under way, in order of time."""
+    """Return the arrivals of spikes at groups, and pending ones, in order of time."""
     first, last = table.group_indptr[spikes.source], table.group_indptr[spikes.source + 1]
     number = last - first
     which = np.repeat(np.arange(spikes.time.size), number)
@@ -82,9 +82,9 @@ def expand_arrivals(
 def count_deliveries(
     table: SynapseTable, spikes: SourceSpikes, before: GroupArrivals, after: GroupArrivals
 ) -> np.ndarray:
-    """Return how many spikes were delivered to each group in a run.
+    """Return the number of spikes that reached each group in a run.
 
-    spikes: all that was sent. before, after: what was under way when it began and ended.
+    spikes: all spikes of the run. before, after: pending arrivals at its start and end.
     """
     groups = table.delay.size
     per_source = np.bincount(spikes.source, minlength=table.group_indptr.size - 1)
@@ -95,7 +95,7 @@ def count_deliveries(
 
 
 def sum_by_node(nodes: NodeIndex, numbers: np.ndarray) -> dict[str, int]:
-    """Return the sums of the numbers of groups, by the node of the groups."""
+    """Return the sums of the groups' numbers by node."""
     return {name: int(numbers[nodes.place == k].sum()) for k, name in enumerate(nodes.names)}
 
 
@@ -110,7 +110,8 @@ def sample_values(
 ) -> np.ndarray:
     """Return v of an LI at the ends of ``ticks`` ticks (T N).
 
-    state: v at the start (N), is moved to the end. rate [1/tick], drive [v per tick]: N.
+    state: v at the start (N), changed in place to v at the end. rate [1/tick], drive [v per
+    tick]: N.
     """
     n, k = state.size, 0
     out = np.empty((ticks, n))

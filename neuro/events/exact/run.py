@@ -1,7 +1,7 @@
-"""The exact clock: all samples of a run, and the Record of what they did.
+"""The exact clock: all samples of a run, and their Record.
 
-Components run one after the other, sources first, each with the driver that fits; then LIs are
-sampled. A run is cut where the state is recorded.
+Components run one after the other, sources first, each with a suitable driver; then LIs are
+sampled. A run is cut at each recorded state.
 
 Axes: T ticks, B samples, N neurons of a node.
 """
@@ -72,20 +72,20 @@ from neuro.spikes import (
 )
 from neuro.units import Seconds
 
-# The work of compiled code between two looks for Ctrl-C, see WindowPlan: 1 takes from a
-# nanosecond to some hundred, so this is a second at most.
+# The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit takes from one
+# to a few hundred nanoseconds, so this is a second at most.
 WORK_PER_PAUSE = 2**22
 INT_BYTES = FLOAT_BYTES = 8  # of int64 and float64
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 
 
 class SampleResult(NamedTuple):
-    """What one sample did, by name of node or component.
+    """The result of one sample, by name of node or component.
 
-    trains: spikes. values: of the LIs that are kept, T N. neurons: end states, 4 N, as of an
-    ExactState. pending: what is under way, its times since the end. events, events_all:
-    synaptic events, those of non-zero weight and all. updates: arrivals at neurons.
-    within_budget: if not, what came after is left out.
+    trains: spikes. values: of the kept LIs, T N. neurons: final states, 4 N, as in an
+    ExactState. pending: arrivals after the end, with times since the end. events, events_all:
+    synaptic events with non-zero weight, and all. updates: arrivals at neurons.
+    within_budget: if False, the result ends where the budget was exceeded.
     """
 
     trains: dict[str, SpikeTrain]
@@ -107,7 +107,7 @@ def simulate_exact(
     recording: Recording,
     workers: int,
 ) -> tuple[Record, ExactState]:
-    """Do as :func:`neuro.events.simulate`, in continuous time."""
+    """Do the same as :func:`neuro.events.simulate`, in continuous time."""
     require_continuous(graph)
     require_inputs(graph, inputs)
     ticks, samples, _ = next(iter(inputs.values())).shape
@@ -126,14 +126,15 @@ def simulate_exact(
     for start, stop in zip([0, *stops], stops, strict=False):
         part = {n: cut_times(t, start, stop) for n, t in trains.items()}
         run = partial(_run_samples, graph, clock, recording, part, current, quantum)
-        done = [one for some in run_over_samples(run, samples, workers) for one in some]
-        new = make_record(graph, part, done, recording)
+        shares = run_over_samples(run, samples, workers)
+        results = [result for share in shares for result in share]
+        new = make_record(graph, part, results, recording)
         records = [append_record(records[0], new) if records else new]
         spikes = sum(records[0].counts[n].spikes for n in graph.populations)
-        if spikes > clock.budget or not all(one.within_budget for one in done):
+        if spikes > clock.budget or not all(result.within_budget for result in results):
             kept = _in_seconds(records[0], inputs, graph.dt)
             raise make_runaway_error(graph, kept, clock.budget)
-        current = join_states(graph, done)
+        current = join_states(graph, results)
         require_finite_states(current.neurons)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons
@@ -147,10 +148,7 @@ def state_memory(
     shape: tuple[int, int],
     quantum: float,
 ) -> dict[str, int]:
-    """Return the bytes that a run takes, spikes aside, by what they hold.
-
-    shape: T, B.
-    """
+    """Return the bytes of a run without its spikes, by content. shape: T, B."""
     ticks, samples = shape
     needed = {}
     for c in network.components:
@@ -158,16 +156,16 @@ def state_memory(
         needed[f"look-ahead windows of {c.name}"] = INT_BYTES * slots
     for r in network.readouts:
         kept = recording.keeps_values(network.graph, r.name)
-        copies = 2 * samples if kept else 1  # those of all samples are put together
+        copies = 2 * samples if kept else 1  # of each sample, and of all together
         needed[f"values of {r.name}"] = FLOAT_BYTES * ticks * r.rate.size * copies
     return needed
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
-    """Return a record whose times are in ticks with times in seconds; inputs as they came."""
+    """Return a record in ticks with its times in seconds; Times of inputs are unchanged."""
     times = {n: t._replace(time=t.time * dt) for n, t in record.times.items()}
-    given = {n: t for n, t in inputs.items() if n in times and isinstance(t, Times)}
-    return replace(record, times={**times, **given})
+    originals = {n: t for n, t in inputs.items() if n in times and isinstance(t, Times)}
+    return replace(record, times={**times, **originals})
 
 
 def _run_samples(
@@ -185,14 +183,14 @@ def _run_samples(
     ticks = next(iter(inputs.values())).shape[0]
     kept = tuple(r.name for r in network.readouts if recording.keeps_values(graph, r.name))
     names = [c.name for c in network.components] + [r.name for r in network.readouts]
-    done = []
+    results = []
     for b in range(start, stop):
         before = {n: rows[:, b] for n, rows in state.neurons.items()}
         pending = {n: select_pending(state, n, b) for n in names}
         trains = {n: select_sample(t, b) for n, t in inputs.items()}
         sample = partial(run_sample, network, trains, before, pending, clock)
-        done.append(sample(ticks=ticks, quantum=quantum, kept=kept))
-    return done
+        results.append(sample(ticks=ticks, quantum=quantum, kept=kept))
+    return results
 
 
 def run_sample(
@@ -209,7 +207,7 @@ def run_sample(
     """Run one sample.
 
     before: the state of each population, 4 N. pending: by component or LI. ticks: T. quantum:
-    of instants. kept: the LIs whose values are kept.
+    of instants. kept: LIs with recorded values.
     """
     stop = float(ticks)
     result = SampleResult(dict(inputs), {}, {}, {}, {}, {}, {}, True)
@@ -253,7 +251,7 @@ def _load_neurons(
 def _plan_windows(
     network: CompiledNetwork, c: Component, clock: Exact, stop: float, quantum: float
 ) -> WindowPlan:
-    """Return windows of the least delay in a loop, else of one tick."""
+    """Return windows of the least delay in a loop, or of one tick."""
     length = choose_length(c.least_delay)
     if clock.window is not None:
         window = round_times(np.asarray(clock.window / network.graph.dt), quantum)
@@ -271,7 +269,7 @@ def _run_component(
     plan: WindowPlan,
     clock: Exact,
 ) -> RunResult:
-    """Run a component with the driver that fits."""
+    """Run a component with a suitable driver."""
     outside, pending = view_fields_read_only(outside), view_fields_read_only(pending)
     n = neurons.neuron.size
     scaled = ScaledState(
@@ -293,7 +291,7 @@ def _run_component(
 def _store_component(
     c: Component, neurons: NeuronTable, sent: SourceSpikes, result: SampleResult, stop: float
 ) -> None:
-    """Store the spikes and end states of the populations of a component, and of its LIs."""
+    """Store spikes and final states of a component's populations, and states of its LIs."""
     for name, first in c.offsets.items():
         last = first + c.sizes[name]
         mine = (
@@ -319,7 +317,7 @@ def _store_component(
 def _count_events(
     part: Component | Readout, deliveries: np.ndarray, result: SampleResult
 ) -> None:
-    """Count synaptic events; those into an LI once, however many populations it feeds."""
+    """Count synaptic events; an event into an LI counts once for all populations it feeds."""
     synapses = part.table.synapse_indptr[:, -1] - part.table.synapse_indptr[:, 0]
     result.events.update(sum_by_node(part.nodes.counted, deliveries * part.table.nonzero))
     result.events_all.update(sum_by_node(part.nodes.counted, deliveries * synapses))
@@ -334,7 +332,7 @@ def _run_readout(
     ticks: int,
     kept: tuple[str, ...],
 ) -> None:
-    """Store values, end state and pending arrivals of an LI."""
+    """Store values, final state and pending arrivals of an LI."""
     sent = merge_trains(r.first_source, tuple(r.first_source), result.trains)
     arrivals = expand_arrivals(r.table, sent, pending[r.name])
     until = int(np.searchsorted(arrivals.time, ticks + AT_END, side="right"))
@@ -351,7 +349,7 @@ def _run_readout(
 
 
 def cut_times(times: Times, start: int, stop: int) -> Times:
-    """Return the spikes of ticks ``start`` to ``stop``, their times since ``start`` [ticks]."""
+    """Return the spikes of ticks ``start`` to ``stop``, with times since ``start`` [ticks]."""
     ticks, samples, size = times.shape
     if start == 0 and stop == ticks:
         return times
@@ -367,17 +365,17 @@ def cut_times(times: Times, start: int, stop: int) -> Times:
 
 
 def make_record(
-    graph: Graph, inputs: Mapping[str, Times], done: list[SampleResult], recording: Recording
+    graph: Graph, inputs: Mapping[str, Times], results: list[SampleResult], recording: Recording
 ) -> Record:
-    """Return the Record of some samples: of the nodes that all of them reached.
+    """Return the Record of samples, with the nodes that all samples completed.
 
-    All times are in ticks, as those of ``inputs``.
+    All times are in ticks, as in ``inputs``.
     """
     ticks, samples, _ = next(iter(inputs.values())).shape
-    firing = [n for n in graph.populations if all(n in d.trains for d in done)]
-    read = [n for n in done[0].values if all(n in d.values for d in done)]
+    firing = [n for n in graph.populations if all(n in d.trains for d in results)]
+    read = [n for n in results[0].values if all(n in d.values for d in results)]
     shape = {n: (ticks, samples, graph.size(n)) for n in firing}
-    times = {n: join_samples([d.trains[n] for d in done], shape[n]) for n in firing}
+    times = {n: join_samples([d.trains[n] for d in results], shape[n]) for n in firing}
     trains = {**inputs, **times}
     emitted = {n: t.time.size for n, t in trains.items()}
     kept = {n: t for n, t in trains.items() if recording.keeps_spikes(n)}
@@ -386,13 +384,13 @@ def make_record(
         ticks=ticks,
         samples=samples,
         spikes={n: to_ticks(t, Seconds(1.0)) for n, t in kept.items()},
-        values={n: np.stack([d.values[n] for d in done], 1) for n in read},
+        values={n: np.stack([d.values[n] for d in results], 1) for n in read},
         counts={
             n: Counts(
                 spikes=emitted.get(n, 0),
-                synaptic_events=sum(d.events.get(n, 0) for d in done),
-                synaptic_events_all=sum(d.events_all.get(n, 0) for d in done),
-                updates=sum(d.updates.get(n, 0) for d in done),
+                synaptic_events=sum(d.events.get(n, 0) for d in results),
+                synaptic_events_all=sum(d.events_all.get(n, 0) for d in results),
+                updates=sum(d.updates.get(n, 0) for d in results),
             )
             for n in graph.nodes
         },
@@ -402,10 +400,7 @@ def make_record(
 
 
 def append_record(first: Record, second: Record) -> Record:
-    """Return two runs, one after the other, as one: of the nodes that both reached.
-
-    All times are in ticks.
-    """
+    """Return two successive runs as one, with the nodes that both completed; times in ticks."""
     ticks = first.ticks
     times = {
         n: _append_times(t, second.times[n], ticks)
@@ -443,14 +438,14 @@ def _append_times(first: Times, second: Times, shift: int) -> Times:
     return Times(sample[order], time[order], neuron[order], value[order], shape)
 
 
-def join_states(graph: Graph, done: list[SampleResult]) -> ExactState:
-    """Return the state at which some samples stopped."""
+def join_states(graph: Graph, results: list[SampleResult]) -> ExactState:
+    """Return the final state of samples."""
     return ExactState(
         neurons={
-            n: np.stack([d.neurons[n] for d in done], 1)
+            n: np.stack([d.neurons[n] for d in results], 1)
             for n in graph.populations
-            if n in done[0].neurons
+            if n in results[0].neurons
         },
-        pending={n: join_pending([d.pending[n] for d in done]) for n in done[0].pending},
+        pending={n: join_pending([d.pending[n] for d in results]) for n in results[0].pending},
         digest=digest_graph(graph),
     )

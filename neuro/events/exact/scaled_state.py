@@ -1,14 +1,14 @@
-"""Scaled state: neurons in coordinates that stand still between events.
+"""Scaled state: neurons in coordinates that are constant between events.
 
-Between events the state of a neuron is a sum of exponentials. Its amplitudes, each divided by
-what it has decayed since a common origin, are constant: an arrival is one addition, and no
-neuron is touched while nothing reaches it.
+Between events the state of a neuron is a sum of exponentials. The amplitudes, each divided by
+its decay since a common origin, are constant: an arrival is one addition, and a neuron without
+arrivals costs nothing.
 
     u_0 = (v - rest - sum_r i_r / (rate - rate_syn_r)) exp(rate (t - origin))
     u_r = i_r exp(rate_syn_r (t - origin)),  r = 1 ... R          rest = drive / rate
 
-A neuron that is refractory, or may fire by itself in this window, is *unscaled*: its record in
-the :class:`~neuro.events.exact.membrane.NeuronTable` holds, and is integrated event by event.
+A neuron that is refractory, or may fire without input in this window, is *unscaled*: its record
+in the :class:`~neuro.events.exact.membrane.NeuronTable` is valid and integrated event by event.
 
 Axes: n neurons of a component, R currents, P blocks of neurons.
 """
@@ -21,42 +21,42 @@ import numpy as np
 from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_threshold, settle_sum
 from neuro.ops.jit import bare, inlined, kernel
 
-# Families of components, by the kernel that runs a window. DELTA: inputs make v jump, neurons
-# all alike. PSC: two currents, neurons all alike. GENERAL: any; nothing is scaled.
+# Families of components, by the kernel that runs a window. DELTA: inputs make v jump, all
+# neurons alike. PSC: two currents, all neurons alike. GENERAL: any neurons; none is scaled.
 DELTA, PSC, GENERAL = range(3)
 
-# Values of u_0 that mark an unscaled neuron; whatever weight is added, they stay as they are.
-# REFRACTORY: refractory until after this window. UNSCALED: else, so an arrival must advance it.
+# Values of u_0 that mark an unscaled neuron; adding a weight does not change them.
+# REFRACTORY: refractory until after this window. UNSCALED: an arrival must advance the neuron.
 UNSCALED, REFRACTORY = 1e300, -1e300
 
-# Rows of ``ScaledState.lists`` (int64, one column a neuron). The first three are lists of
-# neurons; the list of a block begins at the first column of the block: those that are unscaled,
-# those to be tested at the end of this instant, and those that may cross the threshold and are
-# looked at when the window ends. Then, by neuron, whether it is in the second and third list;
-# and, at the first column of each block, the lengths of the first and third list.
+# Rows of ``ScaledState.lists`` (int64, one column per neuron). The first three are lists of
+# neurons, and the list of a block begins at the first column of the block: unscaled neurons,
+# neurons to test at the end of this instant, and candidates, which may cross the threshold by
+# the end of the window. Then, by neuron, whether it is in the second and third list; and, at
+# the first column of each block, the lengths of the first and third list.
 UNSCALED_LIST, TEST_LIST, CANDIDATE_LIST = 0, 1, 2
 IN_TEST_LIST, IN_CANDIDATE_LIST, UNSCALED_COUNT, CANDIDATE_COUNT = 3, 4, 5, 6
 LISTS = 7
 
-# The longest exponent of a scale: after so many of the fastest time constants the origin moves.
-# exp(50) = 5e21 leaves scaled amplitudes far below UNSCALED, and rescaling is rare.
+# The largest exponent of a scale: after this many of the fastest time constants the origin
+# moves. exp(50) = 5e21 keeps scaled amplitudes far below UNSCALED, and rescaling is rare.
 MAX_EXPONENT = 50.0
 
-MARKS_PER_CHUNK = 16  # marks that are looked at together: one vector register of bytes
+MARKS_PER_CHUNK = 16  # marks per test: one vector register of bytes
 
 SPIKES_PER_NEURON = 16  # room for spikes in one window, on average over the neurons of a block
-SPARE_SPIKES = 2**14  # and in addition a block, so that a few neurons may fire as often
+SPARE_SPIKES = 2**14  # additional room per block, for a few neurons that fire often
 
 
 class ScaledState(NamedTuple):
     """Scaled amplitudes of neurons that cannot fire in this window, and lists of the others.
 
     modes: R+1 n, the amplitudes u_0 ... u_R. For an unscaled neuron modes[0] is UNSCALED or
-        REFRACTORY; for any other its record is out of date.
+        REFRACTORY; the record of a scaled neuron is out of date.
     lists: LISTS n, see above.
     origin: one element, the time when the scale was 1.
-    marks: n, whether a neuron must be looked at; work space.
-    candidates_until: P, the time up to which the candidate list of a block holds.
+    marks: n, whether to check a neuron; work space.
+    candidates_until: P, the time until which the candidate list of a block is valid.
     """
 
     modes: np.ndarray
@@ -69,7 +69,7 @@ class ScaledState(NamedTuple):
 class BlockWindow(NamedTuple):
     """Neurons ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [ticks].
 
-    origin: when the scale of the scaled state was 1. quantum: of instants, see
+    origin: the time when the scale was 1. quantum: of instants, see
     :mod:`~neuro.events.exact.membrane`.
     """
 
@@ -91,7 +91,7 @@ def select_spikes(spikes: np.ndarray, window: BlockWindow) -> np.ndarray:
 
 @bare
 def compute_rest(neuron: np.ndarray) -> float:
-    """Return where v goes without input, of neurons that are all alike; 0 without leak."""
+    """Return the rest of v without input, for equal neurons; 0 without leak."""
     rest = 0.0
     if neuron[0].rate > 0.0:
         rest = neuron[0].drive / neuron[0].rate
@@ -102,7 +102,7 @@ def compute_rest(neuron: np.ndarray) -> float:
 def scale_neurons(
     family: int, neurons: NeuronTable, scaled: ScaledState, edges: np.ndarray
 ) -> None:
-    """Fill the scaled state from records that hold for time 0; refractory ones are unscaled.
+    """Fill the scaled state from the records at time 0; refractory neurons are unscaled.
 
     edges: P+1; block p is the neurons edges[p]:edges[p + 1].
     """
@@ -137,7 +137,7 @@ def unscale_neurons(
     quantum: float,
     spikes: np.ndarray,
 ) -> None:
-    """Bring all records to the time ``stop``; no neuron fires any more before."""
+    """Bring all records to the time ``stop``; no neuron fires before it."""
     neuron, current, rate_syn = neurons
     modes, h = scaled.modes, scaled.origin[0] - stop
     out, rest = spikes[:SPARE_SPIKES], compute_rest(neuron)
@@ -194,7 +194,7 @@ def run_tests(
     t: float,
     out: np.ndarray,
 ) -> None:
-    """Let all neurons on the test list fire that must at time t; they are unscaled."""
+    """Test the neurons on the test list at time t; they are unscaled."""
     for a in range(window.low, window.low + requested):
         j = lists[TEST_LIST, a]
         lists[IN_TEST_LIST, j] = 0
@@ -204,7 +204,7 @@ def run_tests(
 
 @bare
 def find_next_mark(marks: np.ndarray, k: int) -> int:
-    """Return the first place from k on that is marked, or the size."""
+    """Return the first marked place from k, or the size."""
     while k < marks.size:
         if k % MARKS_PER_CHUNK == 0:
             any_marked, chunk = False, marks[k : min(k + MARKS_PER_CHUNK, marks.size)]

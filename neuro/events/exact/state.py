@@ -1,4 +1,4 @@
-"""The state that a run in continuous time ends with, and the next one starts from."""
+"""The state at the end of a run in continuous time, from which the next run starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from neuro.io.graph_digest import digest_graph, list_foreign
 
 
 class Pending(NamedTuple):
-    """E arrivals under way, sorted by sample.
+    """E pending arrivals, sorted by sample.
 
     time: of arrival, since the end of the run [ticks]. group: of synapses, see SynapseTable.
     """
@@ -26,12 +26,12 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ExactState:
-    """Where a run in continuous time stopped. Axes: B samples, N neurons of a population.
+    """The final state of a run in continuous time. Axes: B samples, N neurons of a population.
 
-    neurons: membrane, own synaptic current, adaptation, and what is left of the refractory
-        period [ticks], of each population, axes 4 B N.
-    pending: what is under way, by component (named after its first population) or LI.
-    digest: of the Graph it belongs to, see :func:`neuro.io.graph_digest.digest_graph`.
+    neurons: membrane, own synaptic current, adaptation, and the rest of the refractory period
+        [ticks], of each population, axes 4 B N.
+    pending: arrivals after the end, by component (named after its first population) or LI.
+    digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
@@ -40,17 +40,17 @@ class ExactState:
 
 
 def make_rest_state(graph: Graph, samples: int) -> ExactState:
-    """Return the state from which a run starts if it is given none; axes as of ExactState."""
+    """Return the state of rest, from which a run starts by default."""
     neurons = {n: np.zeros((4, samples, graph.size(n))) for n in graph.populations}
     return ExactState(neurons=neurons, pending={}, digest=digest_graph(graph))
 
 
 def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState:
-    """Return ``state``; raise one ValueError unless it is one of this graph and samples."""
+    """Return ``state``; raise a ValueError unless it fits this graph and number of samples."""
     if not isinstance(state, ExactState):
         raise ValueError(
-            f"Exact() goes on from an ExactState, got {type(state).__name__}; start from rest "
-            "(state=None), or run both parts under one clock"
+            f"Exact() continues from an ExactState, got {type(state).__name__}; start at rest "
+            "(state=None), or run both parts with one clock"
         )
     problems = list_foreign(graph, state.digest)
     for name in sorted({*graph.populations, *state.neurons}):
@@ -61,13 +61,13 @@ def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState
         elif not np.all(np.isfinite(state.neurons[name])):
             problems.append(f"{name}: the state is not finite")
     if problems:
-        cure = "go on with the same graph and samples, or start from rest"
+        cure = "continue with the same graph and samples, or start at rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
     return state
 
 
 def select_pending(state: ExactState, name: str, b: int) -> GroupArrivals:
-    """Return what is under way to one component in one sample."""
+    """Return the pending arrivals of one component in one sample."""
     if name not in state.pending:
         return GroupArrivals(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
     p = state.pending[name]
@@ -76,7 +76,7 @@ def select_pending(state: ExactState, name: str, b: int) -> GroupArrivals:
 
 
 def join_pending(parts: list[GroupArrivals]) -> Pending:
-    """Return what is under way in samples 0, 1, ... as one."""
+    """Return the pending arrivals of samples 0, 1, ... as one."""
     sample = np.repeat(np.arange(len(parts)), [p.time.size for p in parts])
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Pending(sample, columns[0], columns[1], columns[2])

@@ -1,13 +1,12 @@
 """A window of neurons whose inputs make v jump, all with the same parameters (delta synapses).
 
-With rest = drive / rate, the scaled membrane u = (v - rest) exp(rate (t - origin)) stands still
+With rest = drive / rate, the scaled membrane u = (v - rest) exp(rate (t - origin)) is constant
 between events, and the threshold moves: in scaled form it is
 
     (threshold - rest) exp(rate (t - origin))
 
-So a synapse costs one addition and one comparison. A neuron that is found above the scaled
-threshold has crossed it: before now without input, if the threshold came down, or by the
-arrival of now.
+So a synapse costs one addition and one comparison. A neuron above the scaled threshold has
+crossed it, either without input, when the threshold came down, or by the present arrival.
 
 Axes: n neurons of a component; u is modes[0] of the scaled state.
 """
@@ -48,22 +47,21 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.ops.jit import bare
 
-# For how long a list of candidates is made where the threshold comes down, in time constants of
-# the membrane. Longer: more candidates a window; shorter: more scans of all neurons.
+# How long a list of candidates is valid where the threshold comes down, in time constants of
+# the membrane. A longer time gives more candidates per window, a shorter time more scans.
 CANDIDATES_FOR = 0.05
 
 # Contiguous targets that are compared with the threshold together, in vector registers, before
-# any is written: 512 bytes of u.
+# one is written: 512 bytes of u.
 TARGETS_PER_CHUNK = 64
 
 
 class DeltaFrame(NamedTuple):
-    """What a scaled membrane u means in a window: v - rest = u / scale.
+    """The constants of a scaled membrane u in a window: v - rest = u / scale.
 
-    height: threshold - rest, so that the scaled threshold is height * scale. margin: how far
-    below the threshold v may be after an arrival, by rounding, where the sum of the weights is
-    the threshold. lowest: the scaled threshold at the end of the list of candidates, if it
-    comes down, else infinite.
+    height: threshold - rest; the scaled threshold is height * scale. margin: the most that
+    rounding leaves v below the threshold where the weights sum to the threshold. lowest: the
+    scaled threshold at the end of the list of candidates if it comes down; otherwise infinite.
     """
 
     rate: float
@@ -96,9 +94,9 @@ def run_delta_window(
 ) -> None:
     """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE).
 
-    In an instant in which some of contiguous targets reach the limit, the neurons ``opened`` to
-    ``closed`` are brought to that instant first and tested when it ends; so their input is a
-    plain sum of rows.
+    If contiguous targets reach the limit in an instant, the neurons ``opened`` to ``closed``
+    are first brought to that instant and tested when it ends; their input is then a plain sum
+    of rows.
     """
     f, neuron, u = prepare_frame(neurons, scaled, window), neurons.neuron, scaled.modes[0]
     target, weight = table.target, table.weight
@@ -170,7 +168,7 @@ def add_candidates_above(scaled: ScaledState, window: BlockWindow, limit: float)
 
 @bare
 def add_candidate(lists: np.ndarray, window: BlockWindow, j: int) -> None:
-    """Add neuron ``j`` to those looked at when a window ends, as long as the list holds."""
+    """Add neuron ``j`` to the list of candidates."""
     if not lists[IN_CANDIDATE_LIST, j]:
         lists[IN_CANDIDATE_LIST, j] = 1
         lists[CANDIDATE_LIST, window.low + lists[CANDIDATE_COUNT, window.low]] = j
@@ -207,7 +205,7 @@ def scale_neuron(
 def mark_refractory(
     neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, j: int
 ) -> None:
-    """Mark neuron ``j``, which has just fired: REFRACTORY, or UNSCALED as above."""
+    """Mark neuron ``j`` after its spike: REFRACTORY, or UNSCALED as above."""
     u, lists = scaled.modes[0], scaled.lists
     if neuron[j].free_at <= window.stop:
         u[j] = UNSCALED
@@ -228,9 +226,9 @@ def add_weights(
     factor: float,
     limit: float,
 ) -> int:
-    """Add weights times ``factor`` to the targets of a row, from synapse s on.
+    """Add weights times ``factor`` to the targets of a row, from synapse s.
 
-    Stops before the first target whose u is at or above the limit, or would be; returns its
+    Stops before the first target whose u is, or would be, at or above the limit; returns its
     synapse, or the end of the row.
     """
     if row.contiguous:
@@ -250,7 +248,7 @@ def add_listed(
     factor: float,
     limit: float,
 ) -> int:
-    """Do as :func:`add_weights`, for synapses s to ``end`` of any target and weight."""
+    """Do :func:`add_weights` for synapses s to ``end`` with any targets and weights."""
     while s < end:
         j = target[s]
         old = u[j]
@@ -266,7 +264,7 @@ def add_listed(
 def add_common(
     u: np.ndarray, target: np.ndarray, s: int, end: int, step: float, limit: float
 ) -> int:
-    """Do as :func:`add_weights`, with one step for all: no weights are read."""
+    """Do :func:`add_weights` with one step for all synapses."""
     while s < end:
         j = target[s]
         old = u[j]
@@ -282,7 +280,7 @@ def add_common(
 def add_contiguous(
     u: np.ndarray, weight: np.ndarray, s: int, end: int, shift: int, factor: float, limit: float
 ) -> int:
-    """Do as :func:`add_weights`, for contiguous targets: that of synapse s is s + shift."""
+    """Do :func:`add_weights` for contiguous targets: the target of synapse s is s + shift."""
     while s < end:
         stop, hits = min(s + TARGETS_PER_CHUNK, end), 0
         chunk, steps = u[s + shift : stop + shift], weight[s:stop]
@@ -319,7 +317,7 @@ def update_target(
 ) -> bool:
     """Bring neuron ``j`` to now, unless it is ``updated``; say whether it takes input.
 
-    A refractory neuron takes none.
+    A refractory neuron does not.
     """
     u = scaled.modes[0]
     if u[j] >= UNSCALED and neuron[j].free_at > now.t:
@@ -335,9 +333,9 @@ def update_target(
 def list_target(
     lists: np.ndarray, window: BlockWindow, j: int, requested: int, above: bool
 ) -> int:
-    """Have neuron ``j`` tested when the instant ends if it is above its threshold.
+    """List neuron ``j`` for the test at the end of the instant if it is above its threshold.
 
-    Else it becomes a candidate. Returns the length of the test list.
+    Otherwise it becomes a candidate. Returns the length of the test list.
     """
     if above:
         return request_test(lists, window, j, requested)
@@ -356,7 +354,7 @@ def update_range(
     now: Instant,
     out: np.ndarray,
 ) -> None:
-    """Bring those of the neurons ``first`` to ``last`` that have reached the limit to now."""
+    """Bring the neurons from ``first`` to ``last`` that have reached the limit to now."""
     u = scaled.modes[0]
     j = find_next_above(u, first, last, now.limit)
     while j < last:
@@ -373,7 +371,7 @@ def list_range(
     now: Instant,
     requested: int,
 ) -> int:
-    """Do as :func:`list_target` with those of ``first`` to ``last`` that reach the limit."""
+    """Do :func:`list_target` for neurons from ``first`` to ``last`` that reach the limit."""
     u = scaled.modes[0]
     j = find_next_above(u, first, last, now.limit)
     while j < last:
@@ -385,7 +383,7 @@ def list_range(
 
 @bare
 def find_next_above(u: np.ndarray, first: int, last: int, limit: float) -> int:
-    """Return the first neuron from ``first`` on with u at or above a limit, or ``last``."""
+    """Return the first neuron from ``first`` with u at or above a limit, or ``last``."""
     while first < last:
         chunk, hits = u[first : min(first + TARGETS_PER_CHUNK, last)], 0
         for k in range(chunk.size):
@@ -408,7 +406,7 @@ def catch_up_neuron(
     t: float,
     out: np.ndarray,
 ) -> None:
-    """Bring neuron ``j`` to time t: end its refractory period, fire where it must before t."""
+    """Bring neuron ``j`` to time t, with the end of its refractory period and its spikes."""
     u, one = scaled.modes[0], neuron[j]
     while out[0].neuron < out.size:
         if u[j] >= UNSCALED and one.free_at < t and one.v >= one.threshold:  # soft reset
@@ -439,7 +437,7 @@ def fire_tested(
     now: Instant,
     out: np.ndarray,
 ) -> None:
-    """Let those on the test list fire that are above their threshold now."""
+    """Let the neurons on the test list fire that are above their threshold now."""
     u, lists = scaled.modes[0], scaled.lists
     for a in range(window.low, window.low + requested):
         j = lists[TEST_LIST, a]
@@ -459,7 +457,7 @@ def fire_scaled(
     scale: float,
     out: np.ndarray,
 ) -> None:
-    """Let neuron ``j`` fire at time t: it is scaled, and at its threshold or above."""
+    """Let neuron ``j``, scaled and at or above its threshold, fire at time t."""
     u, one = scaled.modes[0], neuron[j]
     one.v, one.free_at = max(f.rest + u[j] / scale, one.threshold), t
     check_threshold(neuron, j, t, out)
@@ -474,7 +472,7 @@ def fire_scaled(
 def finish_candidates(
     neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, f: DeltaFrame, out: np.ndarray
 ) -> None:
-    """Bring the candidates to the end of the window: released, or over the threshold."""
+    """Bring the candidates to the end of the window, with their releases and spikes."""
     u, lists = scaled.modes[0], scaled.lists
     scale = math.exp(f.rate * (window.stop - window.origin))
     threshold = f.height * scale

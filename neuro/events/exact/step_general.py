@@ -1,4 +1,4 @@
-"""A window of neurons of any kind: each is integrated from event to event by itself.
+"""A window of neurons of any kind: each is integrated separately from event to event.
 
 Time constants may differ from neuron to neuron, and thresholds may adapt. It is also the
 reference for the two kernels with a scaled state, :mod:`~neuro.events.exact.step_delta` and
@@ -37,7 +37,7 @@ def run_general_window(
 ) -> None:
     """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE).
 
-    Of the scaled state only the test list is used.
+    It uses only the test list of the scaled state.
     """
     neuron, current, rate_syn = neurons
     lists, weight, target, block = scaled.lists, table.weight, table.target, window.block
@@ -67,7 +67,8 @@ def run_general_window(
 def schedule_check(neuron: np.ndarray, current: np.ndarray, j: int) -> None:
     """Set ``next_check``, a time before which neuron ``j`` cannot fire without input.
 
-    The slope is bounded as in :func:`neuro.events.exact.membrane.bound_slope`, for ever.
+    The bound of the slope is that of :func:`neuro.events.exact.membrane.bound_slope`, for all
+    times.
     """
     one = neuron[j]
     if one.free_at > one.time:

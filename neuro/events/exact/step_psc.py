@@ -1,13 +1,13 @@
 """A window of neurons with two currents (the second may be idle), all with the same parameters.
 
 Between events v - rest is a sum of three exponentials, with amplitudes (modes) a, b, c. In
-scaled form they stand still, and an arrival adds to two of them. A neuron may fire in the
+scaled form they are constant, and an arrival adds to two of them. A neuron may fire in the
 window only if
 
     v(end) + (length^2 / 2) max(-v'') >= threshold
 
-for from a maximum inside the window, where v' = 0, v falls until the end by no more than the
-second term. -v'' is bounded mode by mode. Only neurons for which this holds are unscaled and
+because v falls by at most the second term from a maximum inside the window, where v' = 0, to
+the end. -v'' is bounded mode by mode. Only neurons that meet this condition are unscaled and
 integrated from event to event.
 
 Axes: n neurons of a component; a, b, c are modes[0], modes[1], modes[2] of the scaled state.
@@ -45,17 +45,16 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.ops.jit import bare
 
-MARGIN = (
-    1e-9  # of |threshold| + |rest|: so much below the threshold a neuron may fire, by rounding
-)
+# Part of |threshold| + |rest|: the most that rounding leaves a firing neuron below threshold.
+MARGIN = 1e-9
 
 
 class PscFrame(NamedTuple):
-    """What scaled modes mean in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
+    """The constants of scaled modes in a window: v - rest = a + kappa_b b + kappa_c c, unscaled.
 
-    height: threshold - rest, less the margin. end_a, end_b, end_c: the share of each scaled
-    mode in v at the end of the window. bend_a_start, bend_a_end, ...: its share in
-    -v'' length^2 / 2 at the start and at the end.
+    height: threshold - rest - margin. end_a, end_b, end_c: factor of each scaled mode in v at
+    the end of the window. bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the
+    start and at the end.
     """
 
     rest: float
@@ -74,7 +73,7 @@ class PscFrame(NamedTuple):
 
 
 class Decays(NamedTuple):
-    """What each scaled mode is multiplied by to be the mode at some time."""
+    """The factors from scaled modes to modes at a time."""
 
     a: float
     b: float
@@ -184,11 +183,11 @@ def add_weights(
     factor_syn: float,
     f: PscFrame,
 ) -> int:
-    """Add to the targets of a row from synapse s on.
+    """Add to the targets of a row, from synapse s.
 
-    mode: that of the current. excites: whether any weight makes it grow. factor, factor_syn:
-    what weights are multiplied by for mode a and for that of the current. Stops after a target
-    that is unscaled or might fire; returns its synapse, or the end of the row.
+    mode: of the current. excites: whether any weight increases it. factor, factor_syn: factors
+    of the weights for mode a and for the mode of the current. Stops after a target that is
+    unscaled or might fire; returns its synapse, or the end of the row.
     """
     alike = row.common_weight == row.common_weight  # not NaN
     step, step_syn = row.common_weight * factor, row.common_weight * factor_syn
@@ -207,14 +206,14 @@ def add_weights(
 def unscale_candidates(
     neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
 ) -> None:
-    """Unscale the neurons that might fire without input; update those that come free."""
+    """Unscale neurons that might fire without input; update neurons that come free."""
     modes, lists = scaled.modes, scaled.lists
     decays = compute_decays(neurons, window, window.start)
     for k in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
         j = lists[UNSCALED_LIST, k]
         modes[0, j] = UNSCALED
         if neurons.neuron[j].free_at > window.stop:
-            modes[0, j] = REFRACTORY  # its currents go on in scaled form
+            modes[0, j] = REFRACTORY  # its currents stay in scaled form
         elif neurons.neuron[j].time <= window.start:
             neurons.neuron[j].time = window.start
             neurons.current[j, 0] = modes[1, j] * decays.b
@@ -233,7 +232,7 @@ def unscale_candidates(
 
 @bare
 def compute_decays(neurons: NeuronTable, window: BlockWindow, t: float) -> Decays:
-    """Return what each mode has decayed by at time t, since the origin."""
+    """Return the decay of each mode from the origin to time t."""
     h, rate_syn = window.origin - t, neurons.rate_syn[window.low]
     rate = neurons.neuron[window.low].rate
     return Decays(math.exp(rate * h), math.exp(rate_syn[0] * h), math.exp(rate_syn[1] * h))
@@ -264,7 +263,7 @@ def unscale_neuron(
 def finish_unscaled(
     neurons: NeuronTable, lists: np.ndarray, window: BlockWindow, out: np.ndarray
 ) -> None:
-    """Bring the unscaled neurons to the end of the window, save the refractory."""
+    """Bring unscaled neurons that are not refractory to the end of the window."""
     neuron, current, rate_syn = neurons
     for a in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
         j = lists[UNSCALED_LIST, a]
@@ -277,7 +276,7 @@ def finish_unscaled(
 def scale_finished(
     neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
 ) -> None:
-    """Scale the unscaled neurons again that are not refractory at the end of the window."""
+    """Scale unscaled neurons again if they are not refractory at the end of the window."""
     modes, lists, h = scaled.modes, scaled.lists, window.stop - window.origin
     a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
     one, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]

@@ -20,22 +20,22 @@ from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel, view_fields_read_only, view_read_only
 
-LARGEST = 2**28  # synapses of a chain that is written out: 3 GiB of targets and weights
+LARGEST = 2**28  # most listed synapses of a chain: 3 GiB of targets and weights
 
 
 class SynapseTable(NamedTuple):
     """The synapses of a component.
 
     group_indptr: S+1; source s has the groups group_indptr[s]:group_indptr[s + 1].
-    delay: G [ticks]. port: G, the current that a group feeds, or -1: it makes v jump.
+    delay: G [ticks]. port: G, the current that a group feeds; -1: the group makes v jump.
     excites: G, whether any weight is positive.
     synapse_indptr: G P+1; group g has in block p of the targets the synapses
         synapse_indptr[g, p]:synapse_indptr[g, p + 1].
-    first_target: G, the target of a group's first synapse where its targets are contiguous,
-        else -1: then ``target`` holds them, one a synapse.
+    first_target: G, the target of a group's first synapse if its targets are contiguous;
+        -1: ``target`` holds the targets, one per synapse.
     target, weight: by synapse.
-    nonzero: G, the number of synapses whose weight is not zero.
-    common_weight: G, the weight that all synapses of a group have, NaN where they differ.
+    nonzero: G, the number of synapses with a non-zero weight.
+    common_weight: G, the weight of all synapses of a group; NaN: the weights differ.
     rank: by neuron, the place of its population in the order in which populations pass on
         spikes within one instant.
     """
@@ -54,10 +54,10 @@ class SynapseTable(NamedTuple):
 
 
 class SynapseRange(NamedTuple):
-    """The synapses ``start`` to ``stop`` of a group, those into one block of targets.
+    """The synapses ``start`` to ``stop`` of a group, into one block of targets.
 
-    contiguous: whether the targets are; then the target of synapse s is s + shift.
-    common_weight: as of the table.
+    contiguous: the targets are contiguous, and the target of synapse s is s + shift.
+    common_weight: as in the table.
     """
 
     start: int
@@ -84,25 +84,25 @@ class GroupArrivals(NamedTuple):
 
 
 class NodeIndex(NamedTuple):
-    """One node a group: names of nodes, and by group the place of its node among them."""
+    """The node of each group: names of nodes, and by group the place of its node."""
 
     names: tuple[str, ...]
     place: np.ndarray
 
 
 class GroupNodes(NamedTuple):
-    """By group: the node for which its synapses are counted, and the node that they feed."""
+    """By group: the node that counts its synapses, and the node that they feed."""
 
     counted: NodeIndex
     fed: NodeIndex
 
 
 class ChainSynapses(NamedTuple):
-    """The groups of one chain of connections, before those of all chains are put together.
+    """The groups of one chain of connections, before the table joins all chains.
 
-    counted, fed: names of nodes, as of GroupNodes. port: of all groups.
+    counted, fed: names of nodes, as in GroupNodes. port: of all groups.
     source, delay [ticks], start, stop, first_target: by group; the synapses of a group are
-    start:stop of ``weight``. target: by synapse, or None where targets are contiguous.
+    start:stop of ``weight``. target: by synapse; None: the targets are contiguous.
     """
 
     counted: str
@@ -130,7 +130,7 @@ class Chain:
 
     @property
     def delay(self) -> int:
-        """Of all edges together [ticks]."""
+        """The delay of all edges together [ticks]."""
         return sum(int(e.delay) for e in self.edges)
 
     @property
@@ -140,7 +140,7 @@ class Chain:
 
     @property
     def counted(self) -> str:
-        """The node for which its synapses are counted: the last connection, if there is one."""
+        """The node that counts its synapses: the last connection, if there is one."""
         last = self.edges[-1]
         return last.source if len(self.edges) > 1 else last.target
 
@@ -149,7 +149,7 @@ class Chain:
 
 
 def find_chains(graph: Graph, name: str) -> list[Chain]:
-    """Return every chain that ends at a node; edges from LIs are its currents, not chains."""
+    """Return every chain that ends at a node; edges from LIs are currents, not chains."""
     paths = find_paths(graph, name, backwards=True)
     return [Chain(edges=path) for path in paths if path[0].source not in graph.currents]
 
@@ -166,12 +166,11 @@ def expand_chain(
     """Return the synapses of a chain.
 
     first_source: place of its first source in the table. first_neuron: place of its first
-    target in the component. gain: what weights are multiplied by, one number (0-d) or one a
-    target.
+    target in the component. gain: factor of the weights, one number (0-d) or one per target.
 
     Raises:
-        GraphError: a Sparse with delays of its own stands inside the chain, or the chain has
-            more than LARGEST synapses.
+        GraphError: the chain has a Sparse with individual delays between connections, or more
+            than LARGEST synapses.
     """
     nodes = [n for n in list_links(graph, chain.edges) if not isinstance(n, Reshaping)]
     slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
@@ -270,16 +269,16 @@ def _write_out(graph: Graph, chain: Chain) -> Sparse:
     nodes = list_links(graph, chain.edges)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise make_refusal(
-            f"{chain}: a Sparse with delays of its own "
-            "stands in a chain of connections; put a population between"
+            f"{chain}: a Sparse with individual delays is inside a chain of connections; put "
+            "a population between"
         )
-    found = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
-    if found.weight.size > LARGEST:
+    synapses = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
+    if synapses.weight.size > LARGEST:
         raise make_refusal(
             f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
             "layers, or clock=Grid()"
         )
-    return Sparse.from_coo(*found, shape=(graph.size(chain.fed), graph.size(chain.source)))
+    return Sparse.from_coo(*synapses, shape=(graph.size(chain.fed), graph.size(chain.source)))
 
 
 def assemble_table(
@@ -287,10 +286,10 @@ def assemble_table(
 ) -> tuple[SynapseTable, GroupNodes]:
     """Return the synapses of all chains into a component as one table, and the nodes of groups.
 
-    sources: S. edges: P+1; block p of the neurons is edges[p]:edges[p + 1]. rank: as of the
+    sources: S. edges: P+1; block p of the neurons is edges[p]:edges[p + 1]. rank: as in the
     table.
 
-    The weights of a single chain are not copied: a synapse takes 12 bytes with float64 weights
+    The weights of a single chain are not copied: a synapse needs 12 bytes with float64 weights
     and 8 with float32.
     """
     listed = [p for p in parts if p.target is not None]
@@ -333,21 +332,21 @@ def assemble_table(
 
 
 def _index_nodes(names: list[str], part: np.ndarray) -> NodeIndex:
-    """Return names[part], the nodes of groups, as an index of those that have any."""
+    """Return names[part], the nodes of groups, as an index of the nodes with groups."""
     known = tuple(dict.fromkeys(names[k] for k in np.unique(part)))
     places = [known.index(name) if name in known else -1 for name in names]
     return NodeIndex(known, np.array(places, np.int64)[part])
 
 
 def _concatenate(columns: list[np.ndarray], dtype: type) -> np.ndarray:
-    """Return columns as one of a dtype; a single one is not copied if it has it."""
+    """Return columns as one of a dtype; a single column with this dtype is not copied."""
     if len(columns) == 1:
         return np.ascontiguousarray(columns[0], dtype)
     return np.concatenate([np.zeros(0, dtype), *columns], dtype=dtype)
 
 
 class GroupSurvey(NamedTuple):
-    """What is found by one look at every synapse; fields as of the SynapseTable."""
+    """Properties of groups from one pass over the synapses; fields as in the SynapseTable."""
 
     synapse_indptr: np.ndarray
     excites: np.ndarray
@@ -364,7 +363,7 @@ def survey_groups(
     weight: np.ndarray,
     edges: np.ndarray,
 ) -> GroupSurvey:
-    """Return where the blocks of each group begin, and what its weights have in common."""
+    """Return the start of the blocks of each group, and properties of its weights."""
     indptr = np.empty((start.size, edges.size), np.int64)
     excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
     common = np.full(start.size, np.nan)

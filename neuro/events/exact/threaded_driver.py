@@ -1,8 +1,8 @@
-"""The window driver for one large network: blocks of neurons side by side, one thread each.
+"""The window driver for one large network: blocks of neurons in parallel, one thread each.
 
 Every thread goes through all arrivals of a window, over the synapses of its own targets, and
-all wait for each other at the end of the window. So every spike is bit for bit the same for any
-number of threads.
+all threads wait for each other at the end of the window. So spikes are the same bit for bit
+with any number of threads.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ from neuro.events.exact.window_driver import (
 def run_blocks(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
-    """Do as :func:`~neuro.events.exact.window_driver.run_windows`, one thread per block."""
+    """Do :func:`~neuro.events.exact.window_driver.run_windows` with one thread per block."""
     run, edges = start_run(pending, plan), machine.edges.tolist()
     blocks, stop, within_budget = range(len(edges) - 1), 0.0, True
     with ThreadPoolExecutor(len(blocks)) as pool:
@@ -71,7 +71,7 @@ def run_blocks(
 def _send_spikes(
     run: WindowRun, machine: Machine, outs: list[np.ndarray], plan: WindowPlan
 ) -> WindowRun:
-    """Send the spikes of all blocks; return the run, with room for them."""
+    """Send the spikes of all blocks; return the run with room for them."""
     lacking = QUEUE_FULL
     while lacking != ENOUGH:
         spikes = 0

@@ -1,8 +1,8 @@
-"""The window driver: what is sent inside a look-ahead window does not arrive inside it.
+"""The window driver: a spike from inside a look-ahead window arrives after the window.
 
-A window is no longer than the least delay inside the component, so all that arrives in it is
+A window is at most as long as the least delay inside the component, so all its arrivals are
 known when it begins (conservative look-ahead). Neurons need no common order inside a window:
-each takes its own arrivals in theirs.
+each takes its own arrivals in order.
 
 Axes: n neurons of a component, P blocks of neurons.
 """
@@ -51,10 +51,10 @@ from neuro.ops.jit import bare
 
 
 class Machine(NamedTuple):
-    """A component, ready to run; a run writes to neurons, scaled state and spikes.
+    """A component, ready to run; a run changes neurons, scaled state and spikes.
 
     family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`. spikes: room for
-    those of a window (SPIKE, np.recarray). edges: P+1; block p of the neurons is
+    the spikes of a window (SPIKE, np.recarray). edges: P+1; block p of the neurons is
     edges[p]:edges[p + 1].
     """
 
@@ -67,7 +67,7 @@ class Machine(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """The spikes of all neurons, what is still under way, and whether the budget sufficed."""
+    """The spikes of all neurons, pending arrivals, and whether the budget sufficed."""
 
     spikes: SourceSpikes
     pending: GroupArrivals
@@ -79,8 +79,8 @@ def run_windows(
 ) -> RunResult:
     """Run all neurons as one block, from time 0 to the end of the plan.
 
-    outside: spikes of the sources that are no neurons of the component. pending: what is under
-    way at the start. The records of the neurons then hold for the end of the run.
+    outside: spikes of sources outside the component. pending: arrivals from before the start.
+    At the end, the records of the neurons are those of the end of the run.
     """
     run, lacking = start_run(pending, plan), PAUSED
     while lacking != ENOUGH:
@@ -91,7 +91,7 @@ def run_windows(
 
 
 def finish_run(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
-    """Return the result of a run that is at its end; bring all neurons there."""
+    """Return the result of a run at its end, and bring all neurons there."""
     fired, progress = run.progress[FIRED], run.progress
     _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))
     unscale_neurons(
@@ -105,9 +105,9 @@ def finish_run(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
 def continue_run(
     machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
 ) -> int:
-    """Run windows to the end of the plan (ENOUGH), or until there is no room: say for what.
+    """Run windows to the end of the plan (ENOUGH), or until it is time to pause (PAUSED).
 
-    Or until much has been done (PAUSED).
+    Without room it returns the full part, QUEUE_FULL or SPIKES_FULL.
     """
     progress, windows, done = run.progress, count_windows(plan), 0
     whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0, plan.quantum)
@@ -152,9 +152,9 @@ def begin_window(machine: Machine, w: int, plan: WindowPlan) -> tuple[float, flo
 def run_block(
     machine: Machine, buffer: WindowBuffer, arrivals: int, window: BlockWindow
 ) -> int:
-    """Run one block of neurons through one window; return how many spikes it had.
+    """Run one block of neurons through one window; return the number of its spikes.
 
-    arrivals: how many entries of the buffer arrive.
+    arrivals: number of entries of the buffer.
     """
     family, neurons, scaled, table, spikes, _ = machine
     a = GroupArrivals(buffer.time[:arrivals], buffer.key[:arrivals], buffer.value[:arrivals])

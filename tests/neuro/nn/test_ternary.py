@@ -11,6 +11,7 @@ from neuro.nn.ternary import (
     AbsMax,
     BitLinear,
     PackedLinear,
+    Quantise,
     SpikeCount,
     pack_layer,
     pack_model,

@@ -197,10 +197,10 @@ def test_what_has_no_counterpart_in_continuous_time_is_refused_by_name() -> None
     with pytest.raises(GraphError, match="cells: a bias arrives 2 ticks late; put the delays"):
         run(late_bias, train)
     late = (Edge("x", "fc"), Edge("fc", "i"), Edge("i", "cells", Ticks(1)))
-    with pytest.raises(GraphError, match="edge i -> cells: a current comes 1 ticks late"):
+    with pytest.raises(GraphError, match="edge i -> cells: a current has a delay of 1 ticks"):
         run(two(cell, fc, *late, i=LI(tau=0.01)), train)
     through = (Edge("x", "fc"), Edge("fc", "i"), Edge("i", "cells"))
-    with pytest.raises(GraphError, match="i: a bias into a current that never decays"):
+    with pytest.raises(GraphError, match="i: a current with a bias decays too slowly"):
         run(two(cell, fc, *through, i=LI(tau=math.inf)), train)
     direct = (Edge("x", "fc"), Edge("fc", "cells"))
     with pytest.raises(ValueError, match="an ALIF in continuous time needs leak < 1"):
