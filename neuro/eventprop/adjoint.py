@@ -19,7 +19,7 @@ from jaxtyping import Float
 from neuro.eventprop.layers import EventPropError, Layer, build_layers
 from neuro.eventprop.readout import mean_membranes, propagate_means_back
 from neuro.eventprop.spiking import (
-    Cell,
+    LIFParameters,
     SpikeBuffer,
     TimedSpikes,
     find_currents,
@@ -171,7 +171,11 @@ def _require(
 
 
 def _find_spikes(
-    layer: Layer, cell: Cell, train: TimedSpikes, shape: tuple[int, int, int], end: float
+    layer: Layer,
+    cell: LIFParameters,
+    train: TimedSpikes,
+    shape: tuple[int, int, int],
+    end: float,
 ) -> Times:
     """Return the spikes of a layer until ``end`` [s]; shape: (T, B, N).
 

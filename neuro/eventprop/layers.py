@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.eventprop.spiking import Cell, compute_lift, find_peak
+from neuro.eventprop.spiking import LIFParameters, compute_lift, find_peak
 from neuro.graph import Dense, Edge, Graph, Host, Input
 from neuro.neurons import Neuron, Reset, has_normal_form, is_neuron
 from neuro.units import Seconds
@@ -42,7 +42,7 @@ class Layer:
     name: str
     paths: tuple[Path, ...]
     rows: np.ndarray
-    cell: Cell | None
+    cell: LIFParameters | None
     leak: float
     gain: float = 1.0
 
@@ -136,7 +136,7 @@ def _layer(graph: Graph, name: str) -> Layer:
         fade = float(k.rate_syn.item())
         threshold = np.array(np.broadcast_to(k.threshold, graph.shapes[name]).ravel())
         top = compute_lift(leak, fade, find_peak(leak, fade, 0.0, 1.0)) if leak else 1 / fade
-        cell = Cell(leak, fade, gain * push(leak, fade, graph.dt), threshold, top)
+        cell = LIFParameters(leak, fade, gain * push(leak, fade, graph.dt), threshold, top)
     rows = np.ascontiguousarray(np.concatenate(blocks), np.float64)
     return Layer(name=name, paths=paths, rows=rows, cell=cell, leak=leak, gain=gain)
 

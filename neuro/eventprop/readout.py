@@ -3,7 +3,7 @@
     dv/dt = -leak v     v jumps by gain * weight at each arrival
 
 The membrane at the end of a tick is discontinuous in the time of a spike that moves across
-that end; its mean over the tick is continuous, so that it has a derivative.
+that end; its mean over the tick is continuous and has a derivative.
 Axes: E arrivals in the order of (sample, time), R sources, N neurons, T ticks, B samples.
 """
 
@@ -17,7 +17,7 @@ from neuro.ops.jit import kernel
 
 @kernel
 def mean_response(leak: float, dt: float, s: float) -> float:
-    """Return what a jump of 1, ``s`` [s] before the end of a tick, adds to that tick's mean."""
+    """Return the mean over a tick of a jump by 1, ``s`` [s] before the end of the tick."""
     if leak == 0:
         return s / dt
     return -math.expm1(-leak * s) / (leak * dt)
@@ -25,7 +25,7 @@ def mean_response(leak: float, dt: float, s: float) -> float:
 
 @kernel
 def find_tick(time: float, dt: float, ticks: int) -> int:
-    """Return the tick k with k dt < time <= (k + 1) dt, of those from 0 to ticks - 1."""
+    """Return the tick k from 0 to ticks - 1 with k dt < time <= (k + 1) dt."""
     return min(max(math.ceil(time / dt) - 1, 0), ticks - 1)
 
 
@@ -36,7 +36,7 @@ def mean_membranes(
     """Return the mean membrane of each tick, axes T B N. rows: weights times the gain."""
     samples, size = train.indptr.size - 1, rows.shape[1]
     out = np.zeros((ticks, samples, size))
-    left = np.zeros((ticks, samples, size))  # what the arrivals of a tick leave at its end
+    left = np.zeros((ticks, samples, size))  # the effect of a tick's arrivals at its end
     for b in range(samples):
         for e in range(train.indptr[b], train.indptr[b + 1]):
             k = find_tick(train.time[e], dt, ticks)
@@ -59,7 +59,7 @@ def mean_membranes(
 def propagate_means_back(
     leak: float, rows: np.ndarray, train: TimedSpikes, by_mean: np.ndarray, dt: float
 ) -> tuple:
-    """Return dL/drows and dL/d(time of each arrival), given dL/d(mean of each tick)."""
+    """Return dL/drows and dL/d(time of each arrival) from dL/d(mean of each tick)."""
     ticks, samples, size = by_mean.shape
     after = np.zeros((ticks, samples, size))  # dL/dv at the end of each tick
     keep, whole = math.exp(-leak * dt), mean_response(leak, dt, dt)

@@ -23,14 +23,14 @@ import numpy as np
 
 from neuro.ops.jit import kernel
 
-MAX_NEWTON_STEPS = 100  # where V only touches the threshold each step just halves the error
+MAX_NEWTON_STEPS = 100  # where V only touches the threshold, each step halves the error
 
 
 class TimedSpikes(NamedTuple):
     """Arrivals at a layer, or its spikes.
 
-    indptr: those of sample b are ``indptr[b]:indptr[b + 1]``. time: [s]. neuron: the source of
-    an arrival (its row of weights), or the neuron that spiked. value: of the spike.
+    indptr: sample b has ``indptr[b]:indptr[b + 1]``. time: [s]. neuron: the source of an
+    arrival (its row of weights), or the neuron that spiked. value: of the spike.
     """
 
     indptr: np.ndarray
@@ -39,7 +39,7 @@ class TimedSpikes(NamedTuple):
     value: np.ndarray
 
 
-class Cell(NamedTuple):
+class LIFParameters(NamedTuple):
     """The parameters of a spiking layer (LIF with a synaptic current).
 
     leak, fade: decay rates of V and of J [1/s]. push: J for a synaptic current of 1 [1/s].
@@ -62,7 +62,7 @@ class Adjoint(NamedTuple):
 
 
 class SpikeBuffer(NamedTuple):
-    """Arrays of fixed size for spikes. ``total[0]`` counts also those that did not fit."""
+    """Arrays of fixed size for spikes. ``total[0]`` also counts spikes without room."""
 
     time: np.ndarray
     neuron: np.ndarray
@@ -94,18 +94,18 @@ def find_peak(leak: float, fade: float, v: float, j: float) -> float:
 
 
 @kernel
-def advance(cell: Cell, v: float, j: float, s: float) -> tuple[float, float]:
+def advance(cell: LIFParameters, v: float, j: float, s: float) -> tuple[float, float]:
     """Return V and J after ``s`` [s] without arrivals and spikes."""
     later = v * math.exp(-cell.leak * s) + j * compute_lift(cell.leak, cell.fade, s)
     return later, j * math.exp(-cell.fade * s)
 
 
 @kernel
-def find_crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
+def find_crossing(cell: LIFParameters, n: int, v: float, j: float, most: float) -> float:
     """Return the time [s] until V of neuron n reaches its threshold; -1: not within ``most``.
 
-    Up to its one peak V rises and is concave, V'' = -leak V' - fade J < 0; so Newton's method,
-    started at 0, approaches the first crossing from below.
+    Up to its one peak V rises and is concave, V'' = -leak V' - fade J < 0. So Newton's method
+    from 0 approaches the first crossing from below.
     """
     threshold = cell.threshold[n]
     high = min(find_peak(cell.leak, cell.fade, v, j), most)
@@ -126,7 +126,7 @@ def find_crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
 
 @kernel
 def find_spikes(
-    cell: Cell, rows: np.ndarray, train: TimedSpikes, end: float, buffer: SpikeBuffer
+    cell: LIFParameters, rows: np.ndarray, train: TimedSpikes, end: float, buffer: SpikeBuffer
 ) -> np.ndarray:
     """Write the spikes until ``end`` to ``buffer``, sorted by time in each sample.
 
@@ -157,7 +157,12 @@ def find_spikes(
 
 @kernel
 def advance_layer(
-    cell: Cell, v: np.ndarray, j: np.ndarray, start: float, stop: float, buffer: SpikeBuffer
+    cell: LIFParameters,
+    v: np.ndarray,
+    j: np.ndarray,
+    start: float,
+    stop: float,
+    buffer: SpikeBuffer,
 ) -> None:
     """Advance all neurons of a sample from ``start`` to ``stop``; no spike arrives in between.
 
@@ -186,7 +191,7 @@ def advance_layer(
 
 @kernel
 def find_currents(
-    cell: Cell, rows: np.ndarray, train: TimedSpikes, spikes: TimedSpikes
+    cell: LIFParameters, rows: np.ndarray, train: TimedSpikes, spikes: TimedSpikes
 ) -> np.ndarray:
     """Return J of the spiking neuron at each spike of the layer."""
     out = np.empty(spikes.time.size)
@@ -206,14 +211,14 @@ def find_currents(
 
 @kernel
 def propagate_back(
-    cell: Cell,
+    cell: LIFParameters,
     rows: np.ndarray,
     train: TimedSpikes,
     spikes: TimedSpikes,
     by_spike: np.ndarray,
     least: float,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return dL/drows, dL/d(time of each arrival), and at how many spikes the slope was raised.
+    """Return dL/drows, dL/d(time of each arrival), and the number of spikes with raised slope.
 
     train: the arrivals. spikes: of the layer; their ``value`` is J at the spike. by_spike:
     dL/d(time of each spike). least: smaller slopes J - leak threshold of V at a spike are
@@ -248,7 +253,7 @@ def propagate_back(
 
 
 @kernel
-def rewind(cell: Cell, adjoint: Adjoint, n: int, then: float) -> None:
+def rewind(cell: LIFParameters, adjoint: Adjoint, n: int, then: float) -> None:
     """Integrate the adjoint of neuron n backward to the time ``then``."""
     v, j, span = adjoint.v[n], adjoint.j[n], adjoint.since[n] - then
     adjoint.since[n] = then
@@ -260,7 +265,7 @@ def rewind(cell: Cell, adjoint: Adjoint, n: int, then: float) -> None:
 
 
 @kernel
-def rewind_all(cell: Cell, adjoint: Adjoint, clock: float, then: float) -> None:
+def rewind_all(cell: LIFParameters, adjoint: Adjoint, clock: float, then: float) -> None:
     """Integrate the adjoint of all neurons backward to ``then``.
 
     Most of them are at the time ``clock`` and share their factors.

@@ -14,7 +14,7 @@ from neuro.arguments import make_type_error
 from neuro.events.checks import make_runaway_error, require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
-from neuro.events.grid.batches import Batch, slice_samples, to_batch
+from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
 from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
@@ -153,7 +153,7 @@ def _require_room(
 
 def _read_inputs(
     graph: Graph, trains: dict[str, Events], dtype: np.dtype
-) -> tuple[dict[str, Events], dict[str, Batch]]:
+) -> tuple[dict[str, Events], dict[str, SpikeBatch]]:
     """Return the inputs as Events and as batches, both without entries of value 0.
 
     Raises:
@@ -193,7 +193,7 @@ class _GridJob:
     """A run in ticks; its samples are independent and can run in any groups."""
 
     graph: Graph
-    inputs: Mapping[str, Batch]
+    inputs: Mapping[str, SpikeBatch]
     clock: Grid
     state: EngineState | None
     recording: Recording

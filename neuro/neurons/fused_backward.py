@@ -1,7 +1,7 @@
 """The backward pass of :mod:`neuro.neurons.fused_kernels`, as compiled loops.
 
-Gradients are those of the graph of the plain loop, up to rounding. Membranes are not kept: to
-compute those of a chunk again takes less time than to write and read them.
+Gradients equal those of the plain loop's graph, up to rounding. Membranes are not kept:
+computing them again for a chunk takes less time than writing and reading them.
 Names: ``d_x`` is the derivative of the loss by x; u is a membrane before its reset.
 Axes: as in the forward pass.
 """
@@ -34,7 +34,7 @@ ARCTAN, TRIANGLE, GIVEN = range(3)  # surrogate derivatives of the spike
 
 
 class ForwardArrays(NamedTuple):
-    """What the forward pass got. x: T B M, or one tick. before: the state before it."""
+    """Inputs of the forward pass. x: T B M, or one tick. before: the state before it."""
 
     x: np.ndarray
     before: StateArrays
@@ -42,13 +42,13 @@ class ForwardArrays(NamedTuple):
 
 
 class GradientArrays(NamedTuple):
-    """Derivatives of the loss. out: by each spike or mean, T B P. x: by the input, T B M; zeros
-    at the start where one tick is repeated.
+    """Derivatives of the loss.
 
-    surrogate: which derivative a spike has; derivative: its values where it is GIVEN, T B M.
-    state: by the state after the run, and at the end by that before it. sums: by decay, gain
-    and threshold, 3 M in float64, or 3 0 where none is trained; that of the gain holds for
-    neurons without a current.
+    out: by each spike or mean, T B P. x: by the input, T B M; zeros at first if one tick is
+    repeated. surrogate: kind of a spike's derivative. derivative: its values for the kind
+    GIVEN, T B M. state: by the state after the run; in place it becomes the derivative by the
+    state before it. sums: by decay, gain and threshold, 3 M in float64, or 3 0 if none is
+    trained; the sum of the gain holds for neurons without a current.
     """
 
     out: np.ndarray
@@ -60,16 +60,16 @@ class GradientArrays(NamedTuple):
 
 
 @kernel
-def write_distances(given: ForwardArrays, form: FormArrays, out: np.ndarray) -> None:
+def write_distances(run: ForwardArrays, form: FormArrays, out: np.ndarray) -> None:
     """Write the distances of all membranes from their thresholds, T B M."""
     ticks, samples, n = out.shape
-    many = choose_chunk_size(ticks, given.blocks)
+    many = choose_chunk_size(ticks, run.blocks)
     for first in range(0, n, many):
         last = min(first + many, n)
         parameters = chunk_parameters(form, first, last - first)
         again = np.empty((ticks + count_thresholds(form, ticks), last - first), out.dtype)
         for b in range(samples):
-            recompute_membranes(given, form, b, first, parameters, again)
+            recompute_membranes(run, form, b, first, parameters, again)
             for t in range(ticks):
                 thresholds = again[ticks + t if form.adapts else ticks]
                 for j in range(first, last):
@@ -78,13 +78,13 @@ def write_distances(given: ForwardArrays, form: FormArrays, out: np.ndarray) -> 
 
 @inlined
 def count_thresholds(form: FormArrays, ticks: int) -> int:
-    """Return how many thresholds a neuron has in a run: one a tick, or one."""
+    """Return the number of a neuron's thresholds in a run: one per tick, or one."""
     return ticks if form.adapts else 1
 
 
 @kernel
 def recompute_membranes(
-    given: ForwardArrays,
+    run: ForwardArrays,
     form: FormArrays,
     sample: int,
     first: int,
@@ -95,14 +95,14 @@ def recompute_membranes(
 
     first: its first neuron. parameters: of the chunk, 6 K.
     """
-    x, b, size = given.x, sample, again.shape[1]
+    x, b, size = run.x, sample, again.shape[1]
     last, ticks = first + size, again.shape[0] // 2 if form.adapts else again.shape[0] - 1
     cells = np.empty((4, size), again.dtype)
     v, i, a, s = cells[0], cells[1], cells[2], cells[3]
-    copy_values(v, given.before.v[b, first:last])
-    copy_values(i, given.before.i[b, first:last])
-    copy_values(a, given.before.a[b, first:last])
-    i = i if given.before.i.size else i[:0]
+    copy_values(v, run.before.v[b, first:last])
+    copy_values(i, run.before.i[b, first:last])
+    copy_values(a, run.before.a[b, first:last])
+    i = i if run.before.i.size else i[:0]
     copy_values(again[ticks], parameters[THRESHOLD])
     for t in range(ticks):
         u, thresholds = again[t], again[ticks + t if form.adapts else ticks]
@@ -116,7 +116,7 @@ def recompute_membranes(
 
 @inlined
 def write_reset(v: np.ndarray, u: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
-    """Write what a reset leaves of membranes u, as ``fire_and_reset`` does in place."""
+    """Write membranes u after their reset, as ``fire_and_reset`` does in place."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
@@ -128,14 +128,14 @@ def write_reset(v: np.ndarray, u: np.ndarray, thresholds: np.ndarray, hard: bool
 
 @inlined
 def apply_surrogate(
-    d_s: np.ndarray, surrogate: int, given: np.ndarray, u: np.ndarray, thresholds: np.ndarray
+    d_s: np.ndarray, surrogate: int, values: np.ndarray, u: np.ndarray, thresholds: np.ndarray
 ) -> None:
-    """Multiply d_s by the derivatives of the spikes; ``given`` holds them where it can."""
+    """Multiply d_s by the derivatives of the spikes; ``values`` holds them for GIVEN."""
     zero, one = d_s.dtype.type(0), d_s.dtype.type(1)
     pi = d_s.dtype.type(math.pi)
     if surrogate == GIVEN:
         for k in range(d_s.size):
-            d_s[k] *= given[k]
+            d_s[k] *= values[k]
     elif surrogate == ARCTAN:
         for k in range(d_s.size):
             far = pi * (u[k] - thresholds[k])
@@ -147,16 +147,16 @@ def apply_surrogate(
 
 @inlined
 def spread_means(d_s: np.ndarray, d_means: np.ndarray, blocks: PoolBlocks) -> None:
-    """Write the derivatives by the spikes of a row of blocks, from those by its means."""
+    """Write the derivatives by the spikes of a row of blocks from those by its means."""
     rows, columns, width, channels = blocks
     area = d_s.dtype.type(rows * columns)
     row = width * channels
     for w in range(width):
         part = d_s[w * channels : (w + 1) * channels]
-        given = d_means[w // columns * channels : (w // columns + 1) * channels]
-        if given.size:
+        own = d_means[w // columns * channels : (w // columns + 1) * channels]
+        if own.size:
             for c in range(channels):
-                part[c] = given[c] / area
+                part[c] = own[c] / area
         else:  # no whole block
             part[:] = 0
     for k in range(1, rows):
@@ -219,7 +219,7 @@ def back_through_leak(
 def back_through_adaptation(
     d_a: np.ndarray, d_threshold: np.ndarray, parameters: np.ndarray
 ) -> None:
-    """Turn the derivatives by adaptations into those by adaptations a tick before."""
+    """Turn the derivatives by adaptations into those of the tick before."""
     decay_adapt = parameters[DECAY_ADAPT]
     for k in range(d_a.size):
         d_a[k] = decay_adapt[k] * (d_threshold[k] + d_a[k])
@@ -263,7 +263,7 @@ def write_spike_gradients(
 
 @kernel
 def run_backward(
-    given: ForwardArrays,
+    run: ForwardArrays,
     form: FormArrays,
     first_sample: int,
     last_sample: int,
@@ -271,25 +271,25 @@ def run_backward(
 ) -> None:
     """Go back through samples ``first_sample`` to ``last_sample``.
 
-    The derivative of a spike is the surrogate's; the spikes of reset and adaptation have none.
+    The surrogate is the derivative of a spike; the spikes of reset and adaptation have none.
     """
-    ticks, n = gradients.out.shape[0], given.x.shape[2]
-    many, each = choose_chunk_size(ticks, given.blocks), given.x.shape[0] == ticks
+    ticks, n = gradients.out.shape[0], run.x.shape[2]
+    many, each = choose_chunk_size(ticks, run.blocks), run.x.shape[0] == ticks
     for first in range(0, n, many):
         last = min(first + many, n)
         size = last - first
         parameters = chunk_parameters(form, first, size)
-        again = np.empty((ticks + count_thresholds(form, ticks), size), given.x.dtype)
-        flow, scratch = np.empty((2, size), given.x.dtype), np.empty((3, size), given.x.dtype)
+        again = np.empty((ticks + count_thresholds(form, ticks), size), run.x.dtype)
+        flow, scratch = np.empty((2, size), run.x.dtype), np.empty((3, size), run.x.dtype)
         d_u, d_threshold = flow[0], flow[1]
         own, s, part = scratch[0], scratch[1], scratch[2]
         for b in range(first_sample, last_sample):
-            recompute_membranes(given, form, b, first, parameters, again)
+            recompute_membranes(run, form, b, first, parameters, again)
             d_v, d_i = gradients.state.v[b, first:last], gradients.state.i[b, first:last]
             for t in range(ticks - 1, -1, -1):
-                now, u = min(t, given.x.shape[0] - 1), again[t]
+                now, u = min(t, run.x.shape[0] - 1), again[t]
                 thresholds = again[ticks + t if form.adapts else ticks]
-                write_spike_gradients(own, gradients, given.blocks, t, b, first)
+                write_spike_gradients(own, gradients, run.blocks, t, b, first)
                 known = (
                     gradients.derivative[t, b, first:last]
                     if gradients.surrogate == GIVEN
@@ -312,9 +312,9 @@ def run_backward(
                     back_through_adaptation(d_a, d_threshold, parameters)
                 if gradients.sums.size:
                     if t == 0:
-                        copy_values(own, given.before.v[b, first:last])
+                        copy_values(own, run.before.v[b, first:last])
                     else:
                         before = again[ticks + t - 1 if form.adapts else ticks]
                         write_reset(own, again[t - 1], before, form.hard)
-                    x, sums = given.x[now, b, first:last], gradients.sums[:, first:last]
+                    x, sums = run.x[now, b, first:last], gradients.sums[:, first:last]
                     add_parameter_gradients(d_u, d_threshold, x, own, sums)

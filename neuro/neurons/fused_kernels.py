@@ -1,9 +1,8 @@
 """The normal form of a population over time, as compiled loops.
 
-Some neurons at a time (a chunk) run through all ticks, so that their state and parameters stay
-in the cache. Nothing is contracted or reordered: spikes and states are those of the plain loop,
-bit for bit. Innermost loops are short, because compilers do not vectorise loops over many
-arrays.
+A chunk of neurons runs through all ticks at a time: its state and parameters stay in the cache.
+No operation is contracted or reordered: spikes and states equal those of the plain loop, bit
+for bit. Innermost loops are short, because compilers do not vectorise loops over many arrays.
 Axes: T ticks (of the input: T, or one that is repeated), B samples, M neurons, K neurons of a
 chunk, P means of an average pool, or M.
 """
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.ops.gather_rows import Block, Span, Train, add_block
+from neuro.ops.gather_rows import RowSpan, TargetBlock, Train, add_block
 from neuro.ops.jit import bare, inlined, kernel
 
 CHUNK = 1024
@@ -22,7 +21,7 @@ DECAY, GAIN, DECAY_SYN, THRESHOLD, BETA, DECAY_ADAPT = range(6)
 
 
 class StateArrays(NamedTuple):
-    """Membrane, current and adaptation, or their gradients; B M each, unused ones B 0."""
+    """Membrane, current and adaptation, or their gradients; B M each, B 0 if absent."""
 
     v: np.ndarray
     i: np.ndarray
@@ -30,7 +29,7 @@ class StateArrays(NamedTuple):
 
 
 class FormArrays(NamedTuple):
-    """Parameters as of :class:`neuro.neurons.normal_form.Coefficients`; (M), or (1) for all.
+    """Parameters of :class:`neuro.neurons.normal_form.Coefficients`; (M), or (1) for all.
 
     adapts: some threshold rises.
     """
@@ -46,9 +45,9 @@ class FormArrays(NamedTuple):
 
 
 class PoolBlocks(NamedTuple):
-    """How an average pool divides images that are stored channels last.
+    """The blocks of an average pool over images that are stored channels last.
 
-    rows, columns: of pixels in a block; 0: nothing is pooled. width, channels: of an image.
+    rows, columns: pixels of a block; 0: no pool. width, channels: of an image.
     """
 
     rows: int
@@ -58,7 +57,7 @@ class PoolBlocks(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Neurons from ``first`` on: their parameters, 6 K, and thresholds now, K."""
+    """Neurons from ``first``: their parameters, 6 K, and present thresholds, K."""
 
     first: int
     parameters: np.ndarray
@@ -66,9 +65,9 @@ class Chunk(NamedTuple):
 
 
 class PoolTarget(NamedTuple):
-    """Where the means of a chunk are written: ``means`` of them (0: none) from ``first`` on.
+    """The place for the means of a chunk: ``means`` of them (0: none) from ``first``.
 
-    spikes: of one tick before they are pooled, K.
+    spikes: of one tick, before the pool, K.
     """
 
     blocks: PoolBlocks
@@ -79,7 +78,7 @@ class PoolTarget(NamedTuple):
 
 @inlined
 def choose_chunk_size(ticks: int, blocks: PoolBlocks) -> int:
-    """Return how many neurons run through the ticks together: those of a row of blocks."""
+    """Return the number of neurons of a chunk; with a pool, those of a row of blocks."""
     if blocks.rows:
         return blocks.rows * blocks.width * blocks.channels
     return max(64, min(CHUNK, SCRATCH // ticks))
@@ -126,7 +125,7 @@ def write_spikes(out: np.ndarray, u: np.ndarray, thresholds: np.ndarray) -> None
 
 @inlined
 def fire_and_reset(s: np.ndarray, v: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
-    """Do as :func:`write_spikes`, and reset the membranes that have fired."""
+    """Do the same as :func:`write_spikes`, and reset the membranes that have fired."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
@@ -142,7 +141,7 @@ def fire_and_reset(s: np.ndarray, v: np.ndarray, thresholds: np.ndarray, hard: b
 def integrate_input(
     u: np.ndarray, v: np.ndarray, i: np.ndarray, x: np.ndarray, parameters: np.ndarray
 ) -> None:
-    """Write the membranes after a tick of input, through their currents where there are any."""
+    """Write the membranes after a tick of input, through their currents if they have any."""
     decay, gain, decay_syn = parameters[DECAY], parameters[GAIN], parameters[DECAY_SYN]
     if i.size:
         for k in range(v.size):
@@ -241,15 +240,15 @@ def run_chunk(  # noqa: PLR0913
     pool: PoolTarget,
     out: np.ndarray,
 ) -> None:
-    """Do as :func:`run_forward` for a chunk."""
+    """Do the same as :func:`run_forward` for a chunk."""
     first = chunk.first
     last, pooled = first + chunk.thresholds.size, pool.blocks.rows > 0
     for b in range(first_sample, last_sample):
         v, i, a = state.v[b, first:last], state.i[b, first:last], state.a[b, first:last]
         for t in range(out.shape[0]):
             s = pool.spikes if pooled else out[t, b, first:last]
-            given = x[min(t, x.shape[0] - 1), b, first:last]
-            advance_chunk(s, StateArrays(v, i, a), given, chunk, form)
+            x_t = x[min(t, x.shape[0] - 1), b, first:last]
+            advance_chunk(s, StateArrays(v, i, a), x_t, chunk, form)
             if pooled and pool.means:
                 average_blocks(out[t, b, pool.first : pool.first + pool.means], s, pool.blocks)
 
@@ -265,8 +264,8 @@ def run_on_spikes(
 ) -> None:
     """Run all ticks on the rows of weights of input spikes; ``state`` changes in place.
 
-    train: the input, as one sample whose ticks are T times B. rows: of weights: blocks, inputs,
-    neurons of a block. bias: (M), or (0). out: spikes, T B M.
+    train: the input, as one sample with T B ticks. rows: of weights: blocks, inputs, neurons of
+    a block. bias: (M), or (0). out: spikes, T B M.
     """
     width, sums = rows.shape[2], np.empty((1, rows.shape[0], rows.shape[2]), out.dtype)
     for own in range(rows.shape[0]):
@@ -285,7 +284,7 @@ def run_chunk_on_spikes(  # noqa: PLR0913
     chunk: Chunk,
     out: np.ndarray,
 ) -> None:
-    """Do as :func:`run_on_spikes` for a chunk. sums: scratch for its input, 1 blocks K."""
+    """Do the same as :func:`run_on_spikes` for a chunk. sums: scratch, 1 blocks K."""
     first, (ticks, samples, _) = chunk.first, out.shape
     width = chunk.thresholds.size
     last = first + width
@@ -296,7 +295,9 @@ def run_chunk_on_spikes(  # noqa: PLR0913
         for t in range(ticks):
             for k in range(width):
                 x[k] = 0
-            add_block(sums, Block(own, width), Span(0, 1, t * samples + b), train, rows)
+            add_block(
+                sums, TargetBlock(own, width), RowSpan(0, 1, t * samples + b), train, rows
+            )
             if bias.size:
                 for k in range(width):
                     x[k] += bias[first + k]

@@ -31,7 +31,7 @@ def arctan(x: Tensor) -> Tensor:
     return 1 / (1 + (torch.pi * x) ** 2)
 
 
-class _Spike(torch.autograd.Function):
+class _SpikeFunction(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, derivative: Surrogate) -> Tensor:  # noqa: ARG004
         return (x >= 0).to(x.dtype)
@@ -49,6 +49,6 @@ class _Spike(torch.autograd.Function):
 
 def spike(x: Tensor, derivative: Surrogate = arctan) -> Tensor:
     """Return 1 where x >= 0 and 0 elsewhere; backward multiplies by ``derivative(x)``."""
-    apply: Any = _Spike.apply  # torch annotates it in some versions only
+    apply: Any = _SpikeFunction.apply  # torch annotates it in some versions only
     out: Tensor = apply(x, derivative)
     return out

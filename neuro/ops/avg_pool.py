@@ -1,4 +1,4 @@
-"""Average pooling of images in channels-last order, in windows that do not overlap. CPU only.
+"""Average pooling of channels-last images in windows that do not overlap. CPU only.
 
 Axes: R images, H height, W width, C channels.
 """
@@ -16,7 +16,7 @@ from neuro.ops.threads import can_read
 
 
 def apply_avg_pool(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
-    """Return ``pool(x)``; rows and columns that do not fill a window are left out."""
+    """Return ``pool(x)``, without rows and columns that do not fill a window."""
     size = find_blocks(pool)
     fits = size is not None and min(x.shape[2:]) >= max(size)
     if not (fits and can_read(x) and x.is_contiguous(memory_format=torch.channels_last)):
@@ -65,7 +65,7 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 def write_means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
     """Write the mean of each window of x (R H W C) to ``out`` (R H/size W/size C).
 
-    Values are added in torch's order, so that the result is torch's bit for bit.
+    Values are added in torch's order: the result equals torch's bit for bit.
     """
     area = x.dtype.type(size[0] * size[1])
     for r in range(out.shape[0]):
@@ -85,7 +85,7 @@ def write_means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
 
 @kernel
 def write_gradients(to_mean: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
-    """Write dL/dx (R H W C) to ``out``, given dL/dmean: the backward pass."""
+    """Write dL/dx (R H W C) to ``out`` from dL/dmean: the backward pass."""
     area = to_mean.dtype.type(size[0] * size[1])
     inside = (to_mean.shape[1] * size[0], to_mean.shape[2] * size[1])
     for r in range(out.shape[0]):
@@ -93,9 +93,9 @@ def write_gradients(to_mean: np.ndarray, size: tuple[int, int], out: np.ndarray)
             for j in range(out.shape[2]):
                 values = out[r, i, j]
                 if i < inside[0] and j < inside[1]:
-                    given = to_mean[r, i // size[0], j // size[1]]
+                    means = to_mean[r, i // size[0], j // size[1]]
                     for c in range(values.size):
-                        values[c] = given[c] / area
+                        values[c] = means[c] / area
                 else:
                     for c in range(values.size):
                         values[c] = 0

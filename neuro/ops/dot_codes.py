@@ -1,7 +1,7 @@
 """For compiled loops: sums of products of 2-bit codes with 8-bit numbers, by one instruction.
 
-VPDPBUSD multiplies 32 unsigned bytes with 32 signed ones and adds four products at a time in 32
-bits. Numba compiles no Python loop to it, so it is written in LLVM's instructions.
+VPDPBUSD multiplies 32 unsigned bytes with 32 signed bytes and adds four products at a time in
+32 bits. Numba does not compile Python loops to it, so it is written in LLVM's instructions.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
-BYTES = 32  # that are multiplied at once
+BYTES = 32  # multiplied at once
 cgutils: Any = _cgutils  # without types
 MASKS = 3, 12, 48, -64  # the two bits of each code, as signed bytes
 LANES = BYTES // 4  # sums of 32 bits
@@ -20,10 +20,10 @@ INSTRUCTION = "llvm.x86.avx512.vpdpbusd.256"  # of AVX-512 VNNI, and of AVX-VNNI
 
 
 def has_dot_product() -> bool:
-    """Say whether Numba compiles for this processor, and it has the instruction."""
+    """Say whether Numba compiles for this processor and the processor has the instruction."""
     config: Any = numba.config
     if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES:
-        return False  # not compiled, or for a processor that the user names
+        return False  # not compiled, or compiled for a processor that the user names
     have = binding.get_host_cpu_features()
     return bool(have.get("avxvnni") or (have.get("avx512vnni") and have.get("avx512vl")))
 
@@ -32,21 +32,22 @@ def has_dot_product() -> bool:
 def dot_codes(_: Any, packed: Any, m: Any, planes: Any, t: Any, blocks: Any) -> Any:  # noqa: ARG001
     """Return the sum of codes times numbers over the first ``blocks`` times 32 bytes.
 
-    packed: M J bytes of four codes, of which row m counts. planes: T 4 J signed bytes, of which
-    t counts: row k of it holds the numbers that belong to the codes in bits 2 k and 2 k + 1.
-    Both contiguous. Codes are not shifted: the sums of those in higher bits are, which are
-    multiples of 4, 16 and 64. (Rows are found here: an array for each costs as much as a row.)
+    packed: M J bytes of four codes; row m is used. planes: T 4 J signed bytes; entry t is used,
+    and its row k holds the numbers of the codes in bits 2 k and 2 k + 1. Both are contiguous.
+    Codes are not shifted; instead the sums of higher bits, multiples of 4, 16 and 64, are.
+    (Indices instead of rows: an array for a row costs as much time as the row.)
     """
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         codes, numbers = (
-            context.make_array(signature.args[k])(context, builder, given[k]) for k in (0, 2)
+            context.make_array(signature.args[k])(context, builder, arguments[k])
+            for k in (0, 2)
         )
-        kind, byte, lane = given[4].type, ir.IntType(8), ir.IntType(32)
+        kind, byte, lane = arguments[4].type, ir.IntType(8), ir.IntType(32)
         width = builder.extract_value(numbers.shape, 2)
-        own_codes = builder.gep(codes.data, [builder.mul(given[1], width)])
+        own_codes = builder.gep(codes.data, [builder.mul(arguments[1], width)])
         many_numbers = builder.mul(width, ir.Constant(width.type, 4))
-        own_numbers = builder.gep(numbers.data, [builder.mul(given[3], many_numbers)])
+        own_numbers = builder.gep(numbers.data, [builder.mul(arguments[3], many_numbers)])
         many, sums = ir.VectorType(byte, BYTES), ir.VectorType(lane, LANES)
 
         def load(start: Any, at: Any) -> Any:
@@ -62,7 +63,7 @@ def dot_codes(_: Any, packed: Any, m: Any, planes: Any, t: Any, blocks: Any) -> 
 
         zero = ir.Constant(sums, [0] * LANES)
         totals = [cgutils.alloca_once_value(builder, zero) for _ in range(4)]
-        with cgutils.for_range(builder, given[4], intp=kind) as loop:
+        with cgutils.for_range(builder, arguments[4], intp=kind) as loop:
             at = builder.mul(loop.index, ir.Constant(kind, BYTES))
             four = load(own_codes, at)
             for k, total in enumerate(totals):

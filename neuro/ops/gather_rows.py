@@ -1,7 +1,7 @@
-"""Sums of weight rows over the inputs that are not zero: the output of a dense layer.
+"""Sums of weight rows over non-zero inputs: the output of a dense layer.
 
-The targets of a source (its outputs) are stored in blocks, so that the weights of one block
-stay in the cache while all spikes are added.
+The targets of a source (its outputs) are stored in blocks: the weights of one block stay in the
+cache while all spikes are added.
 Axes: S samples, L rows (ticks) of a sample, blocks of ``width`` targets.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from neuro.ops.jit import inlined, kernel
 
-# Targets in a block: 1,000 sources take 1 MB in float32, which fits in a second-level cache.
+# Targets in a block: 1,000 sources need 1 MB in float32, which fits in a second-level cache.
 WIDTH = 256
 
 
@@ -27,7 +27,7 @@ class Train(NamedTuple):
     value: np.ndarray
 
 
-class Span(NamedTuple):
+class RowSpan(NamedTuple):
     """Rows ``start`` to ``stop`` of a buffer; row r receives row ``r + shift`` of a train."""
 
     start: int
@@ -35,7 +35,7 @@ class Span(NamedTuple):
     shift: int
 
 
-class Block(NamedTuple):
+class TargetBlock(NamedTuple):
     """A block of targets: ``own * width`` to ``(own + 1) * width``."""
 
     own: int
@@ -43,17 +43,17 @@ class Block(NamedTuple):
 
 
 def choose_width(targets: int) -> int:
-    """Return the width of blocks: WIDTH if it divides ``targets``, else one block of all."""
+    """Return the width of blocks: WIDTH if it divides ``targets``; otherwise ``targets``."""
     return targets if targets % WIDTH else WIDTH
 
 
 @inlined
 def add_block(
-    values: np.ndarray, block: Block, span: Span, train: Train, rows: np.ndarray
+    values: np.ndarray, block: TargetBlock, span: RowSpan, train: Train, rows: np.ndarray
 ) -> None:
     """Add the weight rows of all spikes to one block of targets.
 
-    Four rows are added in one pass, so that each sum is loaded and stored once for four.
+    Four rows are added in one pass: each sum is loaded and stored once for four.
     """
     (at, neuron, value), (own, width) = train, block
     length = values.shape[0] // at.shape[0]
@@ -64,9 +64,9 @@ def add_block(
                 a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
                 p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
                 for n in range(width):
-                    one = p * rows[own, a, n] + q * rows[own, b, n]
-                    two = r * rows[own, c, n] + u * rows[own, d, n]
-                    values[row, own, n] += one + two
+                    left = p * rows[own, a, n] + q * rows[own, b, n]
+                    right = r * rows[own, c, n] + u * rows[own, d, n]
+                    values[row, own, n] += left + right
                 e += 4
             while e < stop:
                 a, p = neuron[e], value[e]
@@ -76,14 +76,14 @@ def add_block(
 
 
 @kernel
-def add_rows(values: np.ndarray, span: Span, train: Train, rows: np.ndarray) -> None:
+def add_rows(values: np.ndarray, span: RowSpan, train: Train, rows: np.ndarray) -> None:
     """Add to values (S L, blocks, width) the rows (blocks, sources, width) of all spikes.
 
-    Block by block, so that a block's weights are read from the cache.
+    Blocks run in turn: the weights of a block are read from the cache.
     """
     width = rows.shape[2]
     for own in range(rows.shape[0]):
-        if width == WIDTH:  # a constant, so that the compiler unrolls the loop
-            add_block(values, Block(own, WIDTH), span, train, rows)
+        if width == WIDTH:  # a constant: the compiler unrolls the loop
+            add_block(values, TargetBlock(own, WIDTH), span, train, rows)
         else:
-            add_block(values, Block(own, width), span, train, rows)
+            add_block(values, TargetBlock(own, width), span, train, rows)

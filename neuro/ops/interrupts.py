@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def delay_interrupts() -> Iterator[None]:
-    """Run a block; Ctrl-C is handled behind it.
+    """Run a block, and handle Ctrl-C after it.
 
-    Numba turns a NamedTuple that a kernel returns into one of Python by calling Python, and
-    does not look whether that raised: a KeyboardInterrupt there is a segmentation fault.
+    When a kernel returns a NamedTuple, Numba calls Python to create it and does not check for
+    exceptions: a KeyboardInterrupt there is a segmentation fault.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield  # signals are handled in the main thread alone
+        yield  # only the main thread handles signals
         return
-    came = []
-    signal.signal(signal.SIGINT, lambda *signaled: came.append(signaled))
+    interrupts = []
+    signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
+        if interrupts:
+            handler(*interrupts[0])

@@ -1,12 +1,11 @@
-"""Functions compiled by Numba at their first call, and kept on disk.
+"""Functions that Numba compiles at their first call and keeps on disk.
 
-Numba recompiles a function when the file that defines it changes, but not when a function that
-it calls in another file does: old code would run on. So the compiled functions of a module are
-kept in a folder named by a digest of the sources they are compiled from: the module itself, the
-modules from which its compiled functions take names, and so on.
+Numba recompiles a function when its own file changes, but not when the file of a function that
+it calls changes: it would run old code. So the compiled functions of a module are kept in a
+folder named by a digest of their sources: the module itself, the modules from which its
+compiled functions take names, and so on.
 
-The first compilation in a process is told by the logger "neuro": one line on stderr, unless the
-application has set up logging otherwise.
+The logger "neuro" reports the first compilation in a process: one line on stderr by default.
 """
 
 import ast
@@ -32,8 +31,8 @@ Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 PREFIX = "compiled-"
 DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
 COMPILING = (
-    "neuro: compiling kernels that nothing has needed before on this machine, which may take a "
-    "minute; later runs find them on disk"
+    "neuro: compiling kernels for the first time on this machine, which may take a minute; "
+    "later runs load them from disk"
 )
 config: Any = numba.config
 compiled: set[Callable[..., object]] = set()  # the plain functions of all kernels
@@ -71,33 +70,32 @@ def _compiled(function: Function, **options: Any) -> Function:
     return out
 
 
-class _Teller(event.Listener):
-    """Tells once that kernels are compiled; Numba says nothing where it finds one on disk."""
+class _CompileListener(event.Listener):
+    """Reports the first compilation; Numba has no event for a kernel from disk."""
 
     def on_start(self, event: Any) -> None:
-        """Tell it where the function is a kernel of ours."""
+        """Report the compilation of a kernel of this project."""
         if event.data["dispatcher"].py_func in compiled:
-            tell_compiling()
+            report_compiling()
 
     def on_end(self, event: Any) -> None:
-        """Tell nothing."""
+        """Do nothing."""
 
 
 @cache
-def tell_compiling() -> None:
-    """Tell once in a process that kernels are compiled."""
+def report_compiling() -> None:
+    """Report once in a process that kernels are compiled."""
     logging.getLogger("neuro").warning(COMPILING)
 
 
-event.register("numba:compile", _Teller())  # type: ignore[no-untyped-call]
+event.register("numba:compile", _CompileListener())  # type: ignore[no-untyped-call]
 
 
 def view_fields_read_only(arrays: Arrays) -> Arrays:
-    """Return a NamedTuple with read-only views of its arrays; other fields stay as they are.
+    """Return a NamedTuple with read-only views of its arrays, and its other fields.
 
-    Numba compiles a kernel anew for an array that cannot be written. What a kernel only reads
-    comes from users, files and other kernels, some of it read-only; handed over locked, all of
-    it has one type.
+    Numba compiles a kernel again for a read-only array. The inputs of a kernel come from users,
+    files and other kernels, and some are read-only; with read-only views all have one type.
     """
     return type(arrays)(
         *(view_read_only(x) if isinstance(x, np.ndarray) else x for x in arrays)
@@ -113,7 +111,7 @@ def view_read_only(array: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _cache_folder(folder: Path) -> Iterator[None]:
-    """Have Numba cache in ``folder`` the functions that are declared inside the context."""
+    """Set Numba's cache to ``folder`` for functions that are declared inside the context."""
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
@@ -123,16 +121,17 @@ def _cache_folder(folder: Path) -> Iterator[None]:
 
 
 @cache
-def _folder(module: str, given: str) -> Path:
-    """Return where the compiled functions of a module are kept; older folders are removed.
+def _folder(module: str, cache_dir: str) -> Path:
+    """Return the folder for the compiled functions of a module, and remove older folders.
 
-    given: the user's $NUMBA_CACHE_DIR. If it is empty: in this package, or if that is
-    read-only in ~/.cache/neuro.
+    cache_dir: the user's $NUMBA_CACHE_DIR; if it is empty, the folder is in this package, or in
+    ~/.cache/neuro if the package is read-only.
     """
     prefix = f"{PREFIX}{module}-"
     name = prefix + digest_of_sources(module)
     own = Path(__file__).parents[1] / "__pycache__"
-    for base in (Path(given),) if given else (own, Path.home() / ".cache" / "neuro"):
+    home = Path.home() / ".cache" / "neuro"
+    for base in (Path(cache_dir),) if cache_dir else (own, home):
         try:
             (base / name).mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -141,7 +140,7 @@ def _folder(module: str, given: str) -> Path:
             if base == own and old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
         return base / name
-    return Path(name)  # Numba finds out whether it can write there
+    return Path(name)  # Numba checks whether it can write there
 
 
 def digest_of_sources(module: str) -> str:
@@ -153,21 +152,21 @@ def digest_of_sources(module: str) -> str:
 
 
 def list_sources(module: str) -> list[str]:
-    """Return the modules that a module's compiled functions are compiled from, itself too."""
-    found, waiting = {module}, [module]
+    """Return the modules with sources of a module's compiled functions, itself included."""
+    modules, waiting = {module}, [module]
     while waiting:
-        new = _sources_used(waiting.pop()) - found
-        found |= new
+        new = _sources_used(waiting.pop()) - modules
+        modules |= new
         waiting += new
-    return sorted(found)
+    return sorted(modules)
 
 
 @cache
 def _sources_used(module: str) -> frozenset[str]:
     """Return the modules of this project from which a module's compiled functions take names.
 
-    Constants, dtypes and NamedTuples of the module count too: compiled functions read them. A
-    package re-exports, so all that it imports counts.
+    Constants, dtypes and NamedTuples of the module count too: compiled functions read them. All
+    imports of a package count, because it re-exports.
     """
     packages = {"neuro", module.partition(".")[0]}
     origin: dict[str, set[str]] = {}

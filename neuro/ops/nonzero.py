@@ -1,7 +1,7 @@
-"""For compiled loops: which of 64 neighbouring values are not zero, found with one comparison.
+"""For compiled loops: the non-zero values among 64 neighbours, from one comparison.
 
-Numba compiles no Python loop to this, so it is written in LLVM's instructions: one vector
-comparison and a few moves, where a loop over 64 values takes about a hundred cycles.
+Numba does not compile Python loops to this, so it is written in LLVM's instructions: one vector
+comparison and a few moves. A loop over 64 values takes about a hundred cycles.
 """
 
 from typing import Any
@@ -10,20 +10,20 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-WORD = 64  # values that are compared together: one bit each of an unsigned integer
+WORD = 64  # values that are compared together: one bit each in an unsigned integer
 
 
 @intrinsic
 def find_nonzero(_: Any, values: Any, first: Any) -> Any:
     """Return an integer with bit k set where ``values[first + k]`` is not 0, k < 64.
 
-    values: one contiguous axis of floats, at least 64 of them from ``first`` on. NaN counts as
-    not 0.
+    values: one contiguous axis of floats, at least 64 of them from ``first``. NaN counts as not
+    0.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, given[0])
-        place = builder.gep(array.data, [given[1]])
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
         kind = ir.VectorType(place.type.pointee, WORD)
         loaded = builder.load(builder.bitcast(place, kind.as_pointer()))
         loaded.align = values.dtype.bitwidth // 8
@@ -37,7 +37,7 @@ def find_nonzero(_: Any, values: Any, first: Any) -> Any:
 def find_lowest_bit(_: Any, bits: Any) -> Any:
     """Return the position of the lowest set bit; ``bits`` must not be 0."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(bits), generate

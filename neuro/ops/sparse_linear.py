@@ -1,9 +1,9 @@
 """A linear layer that skips zeros of its input: x weight^T + bias for sparse x. CPU only.
 
-The sums are those of the dense product in another order. Products with a zero are skipped,
-forward and in the gradient of the weights; so 0 times a weight that is not finite is 0 here,
-where a dense product gives NaN.
-Axes: R rows (ticks times samples), J inputs, O outputs, E inputs that are not zero.
+The sums are those of the dense product in another order. Products with a zero are skipped in
+the forward pass and in the gradient of the weights. So 0 times a weight that is not finite is 0
+here; a dense product gives NaN.
+Axes: R rows (ticks times samples), J inputs, O outputs, E non-zero inputs.
 """
 
 from collections.abc import Callable
@@ -16,28 +16,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.ops.gather_rows import WIDTH, Span, Train, add_rows, choose_width
+from neuro.ops.gather_rows import WIDTH, RowSpan, Train, add_rows, choose_width
 from neuro.ops.jit import kernel
 from neuro.ops.nonzero import WORD, find_lowest_bit, find_nonzero
 from neuro.ops.threads import can_read, run_in_shares
 
-# From this share of zeros on, skipping them is faster than a dense product. With 19 % of the
-# inputs active it gains nothing (RESULTS.md, Speed of training).
+# From this share of zeros, skipping them is faster than a dense product. With 19 % active
+# inputs it gains nothing (RESULTS.md, Speed of training).
 MIN_ZERO_SHARE = 0.8
 ArrangeWeights = Callable[[Tensor], np.ndarray]
 Module = TypeVar("Module", bound=nn.Module)
-# With fewer inputs or outputs (R J or R O) a dense product is taken without counting zeros.
+# With fewer inputs or outputs (R J or R O) the product is dense, without counting zeros.
 MIN_VALUES = 2**15
-TILE = 16  # inputs copied together: a cache line of float32, so that each is read once
+TILE = 16  # inputs copied together: a cache line of float32, read once
 FEW = 64  # with fewer outputs, store_by_input leaves the weights as they are
 
 
 def store_by_input(module: Module) -> Module:
     """Store the weights of each linear layer by input, as products that skip zeros read them.
 
-    They are the same weights of the same shape, as images are the same channels last. Without
-    it such a product makes a copy in that order. Layers of few outputs are left as they are:
-    their copy is small, and dense products, which most of them use, are slower in that order.
+    Weights and shape stay the same, as for images in channels-last order. Without this order, a
+    product that skips zeros makes a copy. Layers of few outputs are unchanged: their copy is
+    small, and dense products, which most of them use, are slower in this order.
 
     >>> from torch import nn
     >>> store_by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
@@ -64,7 +64,7 @@ def apply_linear(
 ) -> Float[Tensor, "R O"]:
     """Return x weight^T + bias, skipping zeros of x where that is faster.
 
-    arrange: :func:`arrange_weights`, or what remembers its results.
+    arrange: :func:`arrange_weights`, or a cache of its results.
     """
     active = find_active(x, weight)
     if active is None:
@@ -77,7 +77,7 @@ def apply_linear(
 
 
 def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
-    """Return the entries of x that are not zero, as spikes of one sample with R rows.
+    """Return the non-zero entries of x as spikes of one sample with R rows.
 
     None: a dense product is faster, or compiled loops cannot read x.
     """
@@ -90,7 +90,7 @@ def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train 
 
 
 class _Link(torch.autograd.Function):
-    """x -> zeros of its shape that keep no values: a place for the gradient of a gradient."""
+    """x -> zeros of its shape without memory: a place for the gradient of a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class _Linear(torch.autograd.Function):
         out = np.zeros((len(x), rows.shape[0], rows.shape[2]), active.value.dtype)
 
         def add(low: int, high: int) -> None:
-            add_rows(out, Span(low, high, 0), active, rows)
+            add_rows(out, RowSpan(low, high, 0), active, rows)
 
         run_in_shares(len(x), out.size, add)
         return torch.from_numpy(out.reshape(len(x), -1))
@@ -135,7 +135,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _spread_out(active: Train, shape: torch.Size) -> Tensor:
-    """Return the dense tensor (R J) whose entries that are not zero are these."""
+    """Return the dense tensor (R J) of these non-zero entries."""
     x = np.zeros(tuple(shape), active.value.dtype)
     x[np.repeat(np.arange(len(x)), np.diff(active.at[0])), active.neuron] = active.value
     return torch.from_numpy(x)
@@ -143,9 +143,9 @@ def _spread_out(active: Train, shape: torch.Size) -> Tensor:
 
 @kernel
 def list_nonzero(x: np.ndarray, most: int) -> Train:
-    """Return the entries of x (R J) that are not zero, as spikes of one sample with R rows.
+    """Return the non-zero entries of x (R J) as spikes of one sample with R rows.
 
-    Of more than ``most`` entries, a train with an empty ``at``.
+    For more than ``most`` entries, ``at`` is empty.
     """
     at = np.zeros((1, x.shape[0] + 1), np.int64)
     index, e = np.empty(most + x.shape[1], np.int32), 0
@@ -186,14 +186,14 @@ def arrange_in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
 def add_outer(active: Train, to_y: np.ndarray, out: np.ndarray, low: int, high: int) -> None:
     """Add x^T to_y (J O) to ``out`` for outputs ``low`` to ``high``: dL/dweight, transposed.
 
-    active: the entries of x that are not zero. to_y: dL/dy (R O).
+    active: the non-zero entries of x. to_y: dL/dy (R O).
     """
     at, index, value = active.at[0], active.neuron, active.value
     for first in range(low, high, WIDTH):
         last = min(first + WIDTH, high)
         for r in range(to_y.shape[0]):
-            given = to_y[r, first:last]
+            flow = to_y[r, first:last]
             for e in range(at[r], at[r + 1]):
                 sums, p = out[index[e], first:last], value[e]
                 for n in range(last - first):
-                    sums[n] += p * given[n]
+                    sums[n] += p * flow[n]

@@ -1,7 +1,7 @@
-"""Products with ternary matrices that are packed four weights in a byte, in integers.
+"""Products with ternary matrices in integers; a byte holds four weights.
 
 A weight w in {-1, 0, 1} is the code w + 1 in two bits. Byte j of a row holds the columns j,
-J + j, 2 J + j and 3 J + j, so that a loop over bytes meets neighbouring inputs.
+J + j, 2 J + j and 3 J + j: a loop over bytes reads neighbouring inputs.
 Axes: T tokens, M outputs, N inputs, J = N / 4 bytes, rounded up.
 """
 
@@ -12,16 +12,16 @@ from neuro.ops.dot_codes import BYTES, dot_codes, has_dot_product
 from neuro.ops.jit import kernel
 
 LEVELS, ONE = np.float32(127), np.float32(1)  # of 8 bits with a sign
-SMALLEST = np.float32(1e-5)  # input of a token that 127 may stand for
-LARGEST = 2**18  # inputs, a quarter of which times 128 and 2 * 64 has a sum within 32 bits
+SMALLEST = np.float32(1e-5)  # least value of the largest input of a token, which maps to 127
+LARGEST = 2**18  # most inputs: a quarter of them times 128 and 2 * 64 sums within 32 bits
 
 
 def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
-    """Return weights packed; columns that fill the last byte have weight 0.
+    """Return packed weights; columns that fill the last byte have weight 0.
 
     Raises:
-        ValueError: a weight is none of -1, 0 and 1, or there are too many columns for sums of
-            32 bits.
+        ValueError: a weight is not -1, 0 or 1, or there are too many columns for sums in 32
+            bits.
     """
     wrong = weight[(weight < -1) | (weight > 1)]
     if wrong.size or weight.shape[1] > LARGEST:
@@ -39,7 +39,7 @@ def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
 
 
 def unpack_ternary(packed: UInt8[np.ndarray, "M J"], columns: int) -> Int8[np.ndarray, "M N"]:
-    """Return the weights again; the inverse of :func:`pack_ternary`."""
+    """Return unpacked weights; the inverse of :func:`pack_ternary`."""
     codes = np.concatenate([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
     return np.asarray(codes[:, :columns].astype(np.int8) - 1)
 
@@ -52,7 +52,7 @@ def multiply_packed(
 ) -> Int32[np.ndarray, "T M"]:
     """Return ``x @ weight.T``, exactly, in one thread.
 
-    dot: by the processor's dot product of bytes, where it has one; else by a plain loop.
+    dot: use the processor's dot product of bytes; otherwise a plain loop.
     """
     tokens, columns = x.shape
     whole, kind = 4 * packed.shape[1], np.int8 if dot else np.int16
@@ -78,20 +78,20 @@ def map_packed(  # noqa: PLR0913 - numbers that have names
     *,
     dot: bool = has_dot_product(),
 ) -> Float32[np.ndarray, "T M"]:
-    """Return a ternary map of inputs that are scaled and quantised first.
+    """Return a ternary map of scaled and quantised inputs.
 
-    Step by step in float32 as torch computes it, so that both have the same answers, bit for
-    bit. A token with an input that is not a number has no other answers.
+    It computes in float32 in the order of torch: both results are equal bit for bit. All
+    outputs of a token with a NaN input are NaN.
 
     Args:
         packed: weights.
         x: inputs.
-        inverse: by which a token is multiplied.
-        gain: by which inputs are, then.
+        inverse: factor of each token.
+        gain: factor of each input, after ``inverse``.
         scale: of the weights.
-        ticks: at most so many spikes an input; 0: 8 bits of the largest input.
+        ticks: most spikes per input; 0: 8 bits, relative to the largest input.
         threshold: of the spikes.
-        dot: as of :func:`multiply_packed`.
+        dot: as in :func:`multiply_packed`.
     """
     tokens, width = len(x), packed.shape[1]
     planes = np.zeros((tokens, 4 * width), np.int8 if dot else np.int16)
@@ -160,7 +160,7 @@ def _sum(x: np.ndarray) -> np.ndarray:
 
 @kernel
 def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
-    """Write sums of (code - 1) x: those of codes, less the sum of x."""
+    """Write sums of (code - 1) x: the sum of code x minus the sum of x."""
     sums, blocks = _sum(planes), packed.shape[1] // BYTES
     for m in range(packed.shape[0]):
         for t in range(planes.shape[0]):
@@ -175,8 +175,8 @@ def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> No
 def _multiply(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
     """Write the same in a plain loop.
 
-    Codes are not shifted: the sum of those times 4 is divided by 4. Products of 16 bits that
-    are added in 32 are one instruction on most processors.
+    Codes are not shifted: the sum of codes times 4 is divided by 4. Adding products of 16 bits
+    in 32 bits is one instruction on most processors.
     """
     sums = _sum(planes)
     for m in range(packed.shape[0]):

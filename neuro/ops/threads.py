@@ -1,4 +1,4 @@
-"""Which tensors compiled loops can read, and how work is split over torch's threads."""
+"""Tensors that compiled loops can read, and work that is split over torch's threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +12,24 @@ from torch.autograd import forward_ad
 
 Part = TypeVar("Part")
 
-# Work on fewer values runs in one thread, for threads are started anew for each call. Chosen
-# by hand; no measurement is recorded.
+# Work on fewer values runs in one thread, because each call starts new threads. Chosen by hand,
+# without a recorded measurement.
 MIN_SHARED_VALUES = 2**16
 
 
 def can_read(x: Tensor) -> bool:
     """Say whether compiled loops can read a tensor: on a CPU, in float32 or float64.
 
-    Not where derivatives go forward (torch.autograd.forward_ad): they read values only.
+    With forward derivatives (torch.autograd.forward_ad) they cannot: they only read values.
     """
-    forward = forward_ad._current_level >= 0  # asking each tensor takes 1 µs
+    forward = forward_ad._current_level >= 0  # a check of each tensor takes 1 µs
     return x.is_cpu and x.dtype in (torch.float32, torch.float64) and not forward
 
 
 def run_in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> list[Part]:
     """Split 0 to ``many`` over torch's threads; return ``do(low, high)`` of each part.
 
-    values: how many values are worked on in all, which decides whether threads are worth it.
+    values: total number of values; with few values one thread is faster.
     """
     threads = min(torch.get_num_threads(), many) if values >= MIN_SHARED_VALUES else 1
     if threads == 1:

@@ -276,17 +276,17 @@ def _choose_family(
     ports: currents with synapses. length: of windows at most [ticks]; a state cannot be scaled
     if this is many times the fastest time constant.
     """
-    one, number = template[0], rate_syn.shape[1]
+    cell, number = template[0], rate_syn.shape[1]
     if max(template["rate"].max(), rate_syn.max(initial=0.0)) * length > MAX_EXPONENT:
         return GENERAL
-    alike = all(np.all(template[name] == one[name]) for name in (*PARAMETERS, "hard"))
-    if not alike or one["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
+    alike = all(np.all(template[name] == cell[name]) for name in (*PARAMETERS, "hard"))
+    if not alike or cell["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
         return GENERAL
-    if one["rate"] < LEAST_RATE and one["drive"] != 0:
+    if cell["rate"] < LEAST_RATE and cell["drive"] != 0:
         return GENERAL
     if number == 0:
         return DELTA
-    apart = np.abs(rate_syn[0] - one["rate"]) > MIN_DIFFERENCE * one["rate"]
-    apart &= np.maximum(rate_syn[0], one["rate"]) >= LEAST_RATE
-    fits = number <= 2 and one["rate"] > 0 and apart.all() and -1 not in ports
+    apart = np.abs(rate_syn[0] - cell["rate"]) > MIN_DIFFERENCE * cell["rate"]
+    apart &= np.maximum(rate_syn[0], cell["rate"]) >= LEAST_RATE
+    fits = number <= 2 and cell["rate"] > 0 and apart.all() and -1 not in ports
     return PSC if fits else GENERAL

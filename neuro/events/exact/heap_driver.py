@@ -137,21 +137,21 @@ def push_arrivals(
 def push_check(neurons: NeuronTable, j: int, plan: WindowPlan, heap: list) -> None:
     """Push the time at which neuron ``j`` fires or comes free without input, within the run."""
     neuron, current, rate_syn = neurons
-    one = neuron[j]
-    one.next_check = math.inf
-    if one.free_at > one.time:
-        one.next_check = one.free_at
+    cell = neuron[j]
+    cell.next_check = math.inf
+    if cell.free_at > cell.time:
+        cell.next_check = cell.free_at
     else:
-        v, adapt, before = one.v, one.adapt, current[j].copy()
-        horizon = plan.stop - one.time
+        v, adapt, before = cell.v, cell.adapt, current[j].copy()
+        horizon = plan.stop - cell.time
         moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, horizon)
         if fires:
-            one.next_check = place_crossing(one.time, moved, plan.quantum)
-        one.v, one.adapt = v, adapt
+            cell.next_check = place_crossing(cell.time, moved, plan.quantum)
+        cell.v, cell.adapt = v, adapt
         for port in range(before.size):
             current[j, port] = before[port]
-    if one.next_check <= plan.stop:
-        heappush(heap, (one.next_check, np.int64(CHECK), float(j)))
+    if cell.next_check <= plan.stop:
+        heappush(heap, (cell.next_check, np.int64(CHECK), float(j)))
 
 
 @kernel

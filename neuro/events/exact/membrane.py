@@ -94,20 +94,20 @@ def integrate_free(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
     """Move neuron ``j`` by ``h`` ticks without input or spike, not refractory."""
-    one = neuron[j]
-    decay = math.exp(-one.rate * h)
-    v = one.v * decay
-    if one.drive != 0.0:  # a current that never decays
-        v += one.drive * compute_response(1.0, decay, one.rate, h)
+    cell = neuron[j]
+    decay = math.exp(-cell.rate * h)
+    v = cell.v * decay
+    if cell.drive != 0.0:  # a current that never decays
+        v += cell.drive * compute_response(1.0, decay, cell.rate, h)
     for r in range(current.shape[1]):
         i = current[j, r]
         if i != 0.0:
             decay_syn = math.exp(-rate_syn[j, r] * h)
-            v += i * compute_response(decay, decay_syn, rate_syn[j, r] - one.rate, h)
+            v += i * compute_response(decay, decay_syn, rate_syn[j, r] - cell.rate, h)
             current[j, r] = i * decay_syn
-    one.v = v
-    if one.adapt != 0.0:
-        one.adapt *= math.exp(-one.rate_adapt * h)
+    cell.v = v
+    if cell.adapt != 0.0:
+        cell.adapt *= math.exp(-cell.rate_adapt * h)
 
 
 @bare
@@ -115,43 +115,43 @@ def integrate_refractory(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
     """Move neuron ``j`` by ``h`` ticks of its refractory period: v is held."""
-    one = neuron[j]
+    cell = neuron[j]
     for r in range(current.shape[1]):
         if current[j, r] != 0.0:
             current[j, r] *= math.exp(-rate_syn[j, r] * h)
-    if one.adapt != 0.0:
-        one.adapt *= math.exp(-one.rate_adapt * h)
+    if cell.adapt != 0.0:
+        cell.adapt *= math.exp(-cell.rate_adapt * h)
 
 
 @bare
 def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
     """Write a spike of neuron ``j`` at time t to ``out`` (SPIKE), and reset the neuron."""
-    one = neuron[j]
+    cell = neuron[j]
     out[0].neuron += 1
     k = out[0].neuron
     if k < out.size:
         out[k].time, out[k].neuron = t, j
-    one.v = 0.0 if one.hard else one.v - (one.threshold + one.adapt)
-    one.adapt += one.beta
-    one.free_at = t + one.refractory
-    if not one.hard:  # v may have been a multiple of the threshold
+    cell.v = 0.0 if cell.hard else cell.v - (cell.threshold + cell.adapt)
+    cell.adapt += cell.beta
+    cell.free_at = t + cell.refractory
+    if not cell.hard:  # v may have been a multiple of the threshold
         settle_sum(neuron, j)
 
 
 @bare
 def settle_sum(neuron: np.ndarray, j: int) -> None:
     """Put v at the threshold if only rounding keeps it below."""
-    one = neuron[j]
-    high = one.threshold + one.adapt
-    if high - one.margin <= one.v < high:
-        one.v = high
+    cell = neuron[j]
+    high = cell.threshold + cell.adapt
+    if high - cell.margin <= cell.v < high:
+        cell.v = high
 
 
 @bare
 def check_threshold(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
     """Let neuron ``j`` fire at time t while it is above threshold; all input of t is in v."""
-    one = neuron[j]
-    while one.free_at <= t and one.v >= one.threshold + one.adapt:
+    cell = neuron[j]
+    while cell.free_at <= t and cell.v >= cell.threshold + cell.adapt:
         fire_neuron(neuron, j, t, out)
         if out[0].neuron >= out.size:
             break
@@ -171,28 +171,28 @@ def advance_neuron(
 
     If it crosses its threshold at t, it stays at the threshold. It stops when ``out`` is full.
     """
-    one = neuron[j]
-    while one.time < t and out[0].neuron < out.size:
-        before = one.time
-        if one.free_at > before:
-            one.time = min(one.free_at, t)
-            integrate_refractory(neuron, current, rate_syn, j, one.time - before)
-            if one.time < t:
-                check_threshold(neuron, j, one.time, out)
+    cell = neuron[j]
+    while cell.time < t and out[0].neuron < out.size:
+        before = cell.time
+        if cell.free_at > before:
+            cell.time = min(cell.free_at, t)
+            integrate_refractory(neuron, current, rate_syn, j, cell.time - before)
+            if cell.time < t:
+                check_threshold(neuron, j, cell.time, out)
             continue
         moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, t - before)
         if not fires:
-            one.time = t
-            gap = one.threshold + one.adapt - one.v
+            cell.time = t
+            gap = cell.threshold + cell.adapt - cell.v
             if gap <= 0.5 * quantum * bound_slope(neuron, current, rate_syn, j, 0.0):
-                one.v = one.threshold + one.adapt  # it crosses within half a quantum
+                cell.v = cell.threshold + cell.adapt  # it crosses within half a quantum
             continue
-        one.time = place_crossing(before, moved, quantum)
+        cell.time = place_crossing(before, moved, quantum)
         # v is that of the threshold; the rest moves on to the rounded instant.
-        integrate_refractory(neuron, current, rate_syn, j, one.time - before - moved)
-        one.v = one.threshold + one.adapt
-        if one.time < t:
-            check_threshold(neuron, j, one.time, out)
+        integrate_refractory(neuron, current, rate_syn, j, cell.time - before - moved)
+        cell.v = cell.threshold + cell.adapt
+        if cell.time < t:
+            check_threshold(neuron, j, cell.time, out)
 
 
 @bare
@@ -240,15 +240,15 @@ def search_crossing(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
     """Do :func:`integrate_to_crossing` for any currents and a decaying threshold."""
-    one, fastest = neuron[j], max(neuron[j].rate, 1e-300)
+    cell, fastest = neuron[j], max(neuron[j].rate, 1e-300)
     for r in range(current.shape[1]):
         fastest = max(fastest, rate_syn[j, r])
-    if one.adapt != 0.0:
-        fastest = max(fastest, one.rate_adapt)
+    if cell.adapt != 0.0:
+        fastest = max(fastest, cell.rate_adapt)
     done, span = 0.0, horizon
     while True:
         slope = bound_slope(neuron, current, rate_syn, j, span)
-        gap = one.threshold + one.adapt - one.v
+        gap = cell.threshold + cell.adapt - cell.v
         if gap <= 0.0:
             return done, True
         if not slope * span >= gap:  # nor where it is not a number, which ends a search, too
@@ -277,26 +277,26 @@ def bound_slope(
     and negative ones at their end; and the threshold falls at most as fast as now. A falling
     threshold may meet a membrane that falls more slowly, so a negative slope is not a bound.
     """
-    one = neuron[j]
-    slope = one.drive - one.rate * one.v
+    cell = neuron[j]
+    slope = cell.drive - cell.rate * cell.v
     for r in range(current.shape[1]):
         i = current[j, r]
         slope += i if i >= 0.0 else i * math.exp(-rate_syn[j, r] * span)
-    if one.adapt != 0.0:
-        slope = max(slope, 0.0) + one.adapt * one.rate_adapt
+    if cell.adapt != 0.0:
+        slope = max(slope, 0.0) + cell.adapt * cell.rate_adapt
     return slope
 
 
 @bare
 def solve_drive(neuron: np.ndarray, j: int) -> float:
     """Return the ticks until the drive alone carries v to the threshold, or NEVER."""
-    one = neuron[j]
-    if one.drive <= one.rate * one.threshold:
+    cell = neuron[j]
+    if cell.drive <= cell.rate * cell.threshold:
         return NEVER
-    gap = one.threshold - one.v
-    if one.rate == 0.0:
-        return gap / one.drive
-    return -math.log1p(-one.rate * gap / (one.drive - one.rate * one.v)) / one.rate
+    gap = cell.threshold - cell.v
+    if cell.rate == 0.0:
+        return gap / cell.drive
+    return -math.log1p(-cell.rate * gap / (cell.drive - cell.rate * cell.v)) / cell.rate
 
 
 @bare

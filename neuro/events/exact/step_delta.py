@@ -71,7 +71,7 @@ class DeltaFrame(NamedTuple):
     lowest: float
 
 
-class Instant(NamedTuple):
+class ScaledInstant(NamedTuple):
     """A time t, with its scale exp(rate (t - origin)) and scaled threshold.
 
     limit: a neuron with u at or above it fires now or is a candidate.
@@ -106,7 +106,7 @@ def run_delta_window(
         t, row = arrivals.time[k], select_range(table, arrivals.group[k], window.block)
         scale = math.exp(f.rate * (t - window.origin))
         factor, threshold = arrivals.value[k] * scale, (f.height - f.margin) * scale
-        now = Instant(t, scale, threshold, min(threshold, f.lowest))
+        now = ScaledInstant(t, scale, threshold, min(threshold, f.lowest))
         s = row.start
         if opened == closed or not row.contiguous:
             s = add_weights(u, target, weight, row, s, factor, now.limit)
@@ -134,11 +134,11 @@ def run_delta_window(
 @bare
 def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow) -> DeltaFrame:
     """Return the frame of a window; make a new list of candidates if the old one has ended."""
-    one, lists = neurons.neuron[window.low], scaled.lists
+    cell, lists = neurons.neuron[window.low], scaled.lists
     until, p = scaled.candidates_until, window.block
     rest = compute_rest(neurons.neuron)
-    height, lowest = one.threshold - rest, math.inf
-    short = height < 0.0 and one.rate * (window.stop - window.start) < CANDIDATES_FOR
+    height, lowest = cell.threshold - rest, math.inf
+    short = height < 0.0 and cell.rate * (window.stop - window.start) < CANDIDATES_FOR
     new = not short or window.stop > until[p]
     if new:
         for a in range(window.low, window.low + lists[CANDIDATE_COUNT, window.low]):
@@ -146,11 +146,11 @@ def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow
         lists[CANDIDATE_COUNT, window.low] = 0
     if short:
         if new:
-            until[p] = window.start + CANDIDATES_FOR / one.rate
-        lowest = height * math.exp(one.rate * (until[p] - window.origin))
+            until[p] = window.start + CANDIDATES_FOR / cell.rate
+        lowest = height * math.exp(cell.rate * (until[p] - window.origin))
         if new:
             add_candidates_above(scaled, window, lowest)
-    return DeltaFrame(one.rate, rest, height, one.margin, lowest)
+    return DeltaFrame(cell.rate, rest, height, cell.margin, lowest)
 
 
 @bare
@@ -311,7 +311,7 @@ def update_target(
     window: BlockWindow,
     f: DeltaFrame,
     j: int,
-    now: Instant,
+    now: ScaledInstant,
     updated: bool,
     out: np.ndarray,
 ) -> bool:
@@ -351,7 +351,7 @@ def update_range(
     f: DeltaFrame,
     first: int,
     last: int,
-    now: Instant,
+    now: ScaledInstant,
     out: np.ndarray,
 ) -> None:
     """Bring the neurons from ``first`` to ``last`` that have reached the limit to now."""
@@ -368,7 +368,7 @@ def list_range(
     window: BlockWindow,
     first: int,
     last: int,
-    now: Instant,
+    now: ScaledInstant,
     requested: int,
 ) -> int:
     """Do :func:`list_target` for neurons from ``first`` to ``last`` that reach the limit."""
@@ -407,22 +407,22 @@ def catch_up_neuron(
     out: np.ndarray,
 ) -> None:
     """Bring neuron ``j`` to time t, with the end of its refractory period and its spikes."""
-    u, one = scaled.modes[0], neuron[j]
+    u, cell = scaled.modes[0], neuron[j]
     while out[0].neuron < out.size:
-        if u[j] >= UNSCALED and one.free_at < t and one.v >= one.threshold:  # soft reset
-            fire_neuron(neuron, j, one.free_at, out)
+        if u[j] >= UNSCALED and cell.free_at < t and cell.v >= cell.threshold:  # soft reset
+            fire_neuron(neuron, j, cell.free_at, out)
             mark_refractory(neuron, scaled, window, j)
             continue
-        if u[j] >= UNSCALED and one.free_at <= t:
+        if u[j] >= UNSCALED and cell.free_at <= t:
             scale_neuron(neuron, u, f, window.origin, j)
         if f.height >= 0.0 or abs(u[j]) >= UNSCALED:
             return
         crossing = window.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
-        crossing = round_instant(max(crossing, one.free_at), window.quantum)
+        crossing = round_instant(max(crossing, cell.free_at), window.quantum)
         crossing = max(crossing, window.start + window.quantum)
         if crossing >= t:
             return
-        one.v = one.threshold
+        cell.v = cell.threshold
         fire_neuron(neuron, j, crossing, out)
         mark_refractory(neuron, scaled, window, j)
 
@@ -434,7 +434,7 @@ def fire_tested(
     window: BlockWindow,
     f: DeltaFrame,
     requested: int,
-    now: Instant,
+    now: ScaledInstant,
     out: np.ndarray,
 ) -> None:
     """Let the neurons on the test list fire that are above their threshold now."""
@@ -458,13 +458,13 @@ def fire_scaled(
     out: np.ndarray,
 ) -> None:
     """Let neuron ``j``, scaled and at or above its threshold, fire at time t."""
-    u, one = scaled.modes[0], neuron[j]
-    one.v, one.free_at = max(f.rest + u[j] / scale, one.threshold), t
+    u, cell = scaled.modes[0], neuron[j]
+    cell.v, cell.free_at = max(f.rest + u[j] / scale, cell.threshold), t
     check_threshold(neuron, j, t, out)
-    if one.free_at > t:
+    if cell.free_at > t:
         mark_refractory(neuron, scaled, window, j)
     else:
-        u[j] = (one.v - f.rest) * scale
+        u[j] = (cell.v - f.rest) * scale
         add_candidate(scaled.lists, window, j)  # the drive may soon make it fire again
 
 

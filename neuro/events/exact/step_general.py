@@ -70,14 +70,14 @@ def schedule_check(neuron: np.ndarray, current: np.ndarray, j: int) -> None:
     The bound of the slope is that of :func:`neuro.events.exact.membrane.bound_slope`, for all
     times.
     """
-    one = neuron[j]
-    if one.free_at > one.time:
-        one.next_check = one.free_at
+    cell = neuron[j]
+    if cell.free_at > cell.time:
+        cell.next_check = cell.free_at
         return
-    slope = one.drive - one.rate * one.v
+    slope = cell.drive - cell.rate * cell.v
     for r in range(current.shape[1]):
         slope += max(current[j, r], 0.0)
-    if one.adapt != 0.0:
-        slope = max(slope, 0.0) + one.adapt * one.rate_adapt
-    gap = one.threshold + one.adapt - one.v
-    one.next_check = one.time + max(gap, 0.0) / slope if slope > 0.0 else math.inf
+    if cell.adapt != 0.0:
+        slope = max(slope, 0.0) + cell.adapt * cell.rate_adapt
+    gap = cell.threshold + cell.adapt - cell.v
+    cell.next_check = cell.time + max(gap, 0.0) / slope if slope > 0.0 else math.inf

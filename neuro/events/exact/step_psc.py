@@ -50,7 +50,7 @@ MARGIN = 1e-9
 
 
 class PscFrame(NamedTuple):
-    """The constants of scaled modes in a window: v - rest = a + kappa_b b + kappa_c c, unscaled.
+    """Constants of scaled modes in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
 
     height: threshold - rest - margin. end_a, end_b, end_c: factor of each scaled mode in v at
     the end of the window. bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the
@@ -131,8 +131,8 @@ def run_psc_window(
 @bare
 def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
     """Return the frame of a window."""
-    one, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
-    rate, rate_b, rate_c = one.rate, rate_syn[0], rate_syn[1]
+    cell, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
+    rate, rate_b, rate_c = cell.rate, rate_syn[0], rate_syn[1]
     before, after = window.start - window.origin, window.stop - window.origin
     half = (window.stop - window.start) ** 2 / 2.0
     rest = compute_rest(neurons.neuron)
@@ -142,10 +142,10 @@ def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
     start_c, end_c = math.exp(-rate_c * before), math.exp(-rate_c * after)
     bend_a = -half * rate * rate
     bend_b, bend_c = -half * kappa_b * rate_b**2, -half * kappa_c * rate_c**2
-    height = one.threshold - rest
+    height = cell.threshold - rest
     return PscFrame(
         rest,
-        height - MARGIN * (abs(one.threshold) + abs(rest)),
+        height - MARGIN * (abs(cell.threshold) + abs(rest)),
         kappa_b,
         kappa_c,
         end_a,
@@ -279,8 +279,8 @@ def scale_finished(
     """Scale unscaled neurons again if they are not refractory at the end of the window."""
     modes, lists, h = scaled.modes, scaled.lists, window.stop - window.origin
     a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
-    one, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
-    growth, growth_b = math.exp(one.rate * h), math.exp(rate_syn[0] * h)
+    cell, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
+    growth, growth_b = math.exp(cell.rate * h), math.exp(rate_syn[0] * h)
     growth_c = math.exp(rate_syn[1] * h)
     while a < end:
         j = lists[UNSCALED_LIST, a]

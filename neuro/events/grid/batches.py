@@ -11,7 +11,7 @@ from neuro.events.grid.kernels import Train, kernel
 from neuro.spikes import Events
 
 
-class Batch(NamedTuple):
+class SpikeBatch(NamedTuple):
     """All spikes of one source in ``ticks`` ticks from tick ``first``."""
 
     first: int
@@ -78,7 +78,7 @@ def counting_sort(key: np.ndarray, keys: int) -> np.ndarray:
     return sort
 
 
-def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
+def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[SpikeBatch, bool]:
     """Return events as a batch, and whether they are valid (:func:`find_row_starts`).
 
     Tick 0 of the events becomes tick ``first``. Columns of the right type are not copied.
@@ -86,16 +86,16 @@ def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
     at, valid = find_row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
     value = np.ascontiguousarray(events.value, dtype)
-    return Batch(first, events.shape[0], Train(at, neuron, value)), bool(valid)
+    return SpikeBatch(first, events.shape[0], Train(at, neuron, value)), bool(valid)
 
 
-def slice_samples(batch: Batch, start: int, stop: int) -> Batch:
+def slice_samples(batch: SpikeBatch, start: int, stop: int) -> SpikeBatch:
     """Return the samples ``start`` to ``stop`` of a batch."""
     return batch._replace(train=batch.train._replace(at=batch.train.at[start:stop]))
 
 
 def to_events(
-    batches: list[Batch], first: int, shape: tuple[int, int, int], dtype: np.dtype
+    batches: list[SpikeBatch], first: int, shape: tuple[int, int, int], dtype: np.dtype
 ) -> Events:
     """Return the spikes of batches from tick ``first``, which becomes tick 0, as Events."""
     parts = []

@@ -237,15 +237,15 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Compil
 
 
 def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledHost:
-    node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
+    node, input_shape = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
     if not isinstance(node, Hosted):
         raise TypeError(f"{name} is not a host node")
     return CompiledHost(
         node=node,
         rest=arrange_by_place(drive, drive.shape, layout[0]),
-        given=given,
+        input_shape=input_shape,
         shape=graph.shapes[name],
-        macs=node.macs(given),
+        macs=node.macs(input_shape),
     )
 
 

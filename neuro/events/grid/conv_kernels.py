@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.grid.kernels import Buffer, Span, Train, Weights, bare, inlined, touch
+from neuro.events.grid.kernels import Buffer, RowSpan, Train, WeightArrays, bare, inlined, touch
 
 
 class SlidingWindow(NamedTuple):
-    """How a kernel slides over a plane: (H, W) of input, output, window, stride, padding.
+    """The windows of a kernel on a plane: (H, W) of image, output, window, stride, padding.
 
-    taps: along each axis, the kernel position at each place of a window, -1 for none.
+    taps: along each axis, the kernel position at each place of a window; -1: no position.
     """
 
-    given: tuple[int, int]
+    image: tuple[int, int]
     size: tuple[int, int]
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -29,13 +29,10 @@ def find_reached_windows(place: int, kernel: int, stride: int, size: int) -> tup
 
 @bare
 def scatter_conv(
-    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: SlidingWindow
+    buffer: Buffer, span: RowSpan, train: Train, weights: WeightArrays, windows: SlidingWindow
 ) -> tuple[int, int]:
-    """Add the weights of each spike to the places that it reaches.
-
-    Return the synaptic events as ``kernels.scatter_dense`` does.
-    """
-    (high, wide), (height, width) = windows.given, windows.size
+    """Add the weights of each spike to its targets; return the synaptic events."""
+    (high, wide), (height, width) = windows.image, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values
     (tall, broad), (taps_y, taps_x) = windows.kernel, windows.taps
@@ -70,13 +67,15 @@ def scatter_conv(
 
 
 @bare
-def pool(buffer: Buffer, span: Span, train: Train, windows: SlidingWindow) -> tuple[int, int]:
-    """Add each spike to the windows that contain it; return as ``kernels.scatter_dense``.
+def pool(
+    buffer: Buffer, span: RowSpan, train: Train, windows: SlidingWindow
+) -> tuple[int, int]:
+    """Add each spike to the windows that contain it; return the synaptic events.
 
-    The sums are divided by the area later, once, as in torch.
+    A later step divides the sums by the area, as in torch.
     """
     served = 0
-    (high, wide), (rows, columns) = windows.given, windows.size
+    (high, wide), (rows, columns) = windows.image, windows.size
     (step_y, step_x), (tall, broad) = windows.stride, windows.kernel
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):

@@ -19,13 +19,13 @@ from neuro.units import Seconds
 class CompiledHost:
     """A host node, or a GatedLI.
 
-    rest: of its input buffer, which has one place (1 C). given, shape: shapes of input and
+    rest: of its input buffer, which has one place (1 C). input_shape, shape: of input and
     output. macs: multiply-accumulates per tick.
     """
 
     node: Hosted
     rest: np.ndarray
-    given: tuple[int, ...]
+    input_shape: tuple[int, ...]
     shape: tuple[int, ...]
     macs: int
 
@@ -41,7 +41,7 @@ def compute_values(
     here = slice(rows.start, rows.stop)
     hit = inputs.hit[:, here, :, None]
     x = torch.from_numpy(np.where(hit, inputs.values[:, here], inputs.rest))
-    x = x.reshape(*x.shape[:2], *part.given)
+    x = x.reshape(*x.shape[:2], *part.input_shape)
     if isinstance(part.node, GatedLI):
         y = _integrate(part.node, x.swapaxes(0, 1), state, part.shape).swapaxes(0, 1)
     else:
@@ -54,7 +54,7 @@ def compute_values(
 def _integrate(
     node: GatedLI, x: torch.Tensor, state: np.ndarray | None, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    """Return the membranes (L, S, *shape) for inputs (L, S, *given)."""
+    """Return the membranes (L, S, *shape) for inputs (L, S, *input_shape)."""
     if state is None:
         raise TypeError("a GatedLI needs its state")
     v = torch.from_numpy(state[V].reshape(-1, *shape))

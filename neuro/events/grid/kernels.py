@@ -1,7 +1,7 @@
 """Compiled loops that add spikes to dense buffers over connections, and read buffers.
 
-Each function also runs as plain Python (``.py_func``), which tests compare with it. Without
-fastmath, for sums must be in torch's order and have no fused multiply-adds.
+Each function also runs as plain Python (``.py_func``), which tests compare with it. fastmath is
+off: sums must be in torch's order and have no fused multiply-adds.
 
 A buffer has axes S L P C: samples, ticks of the stretch being run, places, channels of a place.
 Input reaches all channels of a place together: all neurons of a Dense are channels of one
@@ -13,18 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.ops.gather_rows import Span, Train, add_rows
+from neuro.ops.gather_rows import RowSpan, Train, add_rows
 from neuro.ops.jit import bare, inlined, kernel
 
-__all__ = ["Span", "Train", "bare", "inlined", "kernel"]
+__all__ = ["RowSpan", "Train", "bare", "inlined", "kernel"]
 
 
 class Buffer(NamedTuple):
     """The input or the output of a node.
 
-    values: S L P C. hit: S L P, whether input reached the place in that tick: only there
-    ``values`` are valid. rest: the values of all other places, P C or 1 C (the same at every
-    place).
+    values: S L P C. hit: S L P, whether input reached the place in that tick; ``values`` are
+    valid there. rest: the values of all other places, P C or 1 C (equal at every place).
     """
 
     values: np.ndarray
@@ -32,8 +31,8 @@ class Buffer(NamedTuple):
     rest: np.ndarray
 
 
-class Weights(NamedTuple):
-    """Weights in the order in which a spike reads them, and how many of them are not zero.
+class WeightArrays(NamedTuple):
+    """Weights in the order in which a spike reads them, and the number of non-zero ones.
 
     Dense: rows (blocks of targets, in, targets in a block), nonzero (in), or empty if no weight
     is zero. Conv2d: rows (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
@@ -43,8 +42,8 @@ class Weights(NamedTuple):
     nonzero: np.ndarray
 
 
-class Synapses(NamedTuple):
-    """Synapses of a Sparse; those of source j are ``start[j]:stop[j]`` of target and weight."""
+class SynapseArrays(NamedTuple):
+    """Synapses of a Sparse; source j has ``start[j]:stop[j]`` of target and weight."""
 
     start: np.ndarray
     stop: np.ndarray
@@ -54,7 +53,7 @@ class Synapses(NamedTuple):
 
 @inlined
 def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
-    """Mark a place as hit; at its first hit in a tick its values become those at rest."""
+    """Mark a place as hit; its first hit in a tick sets its values to rest."""
     if not buffer.hit[s, t, place]:
         buffer.hit[s, t, place] = True
         row = min(place, buffer.rest.shape[0] - 1)
@@ -63,8 +62,8 @@ def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
 
 
 @kernel
-def add(buffer: Buffer, span: Span, train: Train, first: int) -> tuple[int, int]:
-    """Add each spike of neuron n to neuron n + ``first``; return as :func:`scatter_dense`."""
+def add(buffer: Buffer, span: RowSpan, train: Train, first: int) -> tuple[int, int]:
+    """Add each spike of neuron n to neuron n + ``first``; return the synaptic events."""
     places, served = buffer.hit.shape[2], 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
@@ -79,12 +78,9 @@ def add(buffer: Buffer, span: Span, train: Train, first: int) -> tuple[int, int]
 
 @kernel
 def scatter_dense(
-    buffer: Buffer, span: Span, train: Train, weights: Weights
+    buffer: Buffer, span: RowSpan, train: Train, weights: WeightArrays
 ) -> tuple[int, int]:
-    """Add a row of weights for each spike; return the synaptic events.
-
-    They are counted twice: over weights that are not zero, and over all weights.
-    """
+    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
     rows, at = weights.rows, train.at
     blocks, _, width = rows.shape
     samples, length, _ = buffer.hit.shape
@@ -106,11 +102,11 @@ def scatter_dense(
 
 @kernel
 def scatter_sparse(
-    buffer: Buffer, span: Span, train: Train, synapses: Synapses
+    buffer: Buffer, span: RowSpan, train: Train, synapses: SynapseArrays
 ) -> tuple[int, int]:
-    """Add the synapses of each spike; return as :func:`scatter_dense`.
+    """Add the synapses of each spike; return the synaptic events (non-zero, all).
 
-    Each target is a place of its own, or a channel of the only place.
+    Each target is a separate place, or a channel of the only place.
     """
     alone = buffer.values.shape[3] == 1
     served, served_all = 0, 0
@@ -148,30 +144,30 @@ def divide_sums(buffer: Buffer, start: int, stop: int, area: int) -> None:
 def add_buffer(source: Buffer, target: Buffer, start: int, stop: int) -> None:
     """Add ``source`` - its rest to the same neurons of ``target``, rows ``start`` to ``stop``.
 
-    The layouts of the two may differ.
+    The two layouts may differ.
     """
     places, channels = source.hit.shape[2], source.values.shape[3]
     others = target.hit.shape[2]
     for s in range(source.hit.shape[0]):
         for t in range(start, stop):
             for place in np.flatnonzero(source.hit[s, t]):
-                given = source.values[s, t, place]
+                own = source.values[s, t, place]
                 rest = source.rest[min(place, source.rest.shape[0] - 1)]
                 if places == others:
                     touch(target, s, t, place)
                     out = target.values[s, t, place]
                     for c in range(channels):
-                        out[c] += given[c] - rest[c]
+                        out[c] += own[c] - rest[c]
                     continue
                 for c in range(channels):
                     channel, other = divmod(c * places + place, others)
                     touch(target, s, t, other)
-                    target.values[s, t, other, channel] += given[c] - rest[c]
+                    target.values[s, t, other, channel] += own[c] - rest[c]
 
 
 @kernel
 def collect_spikes(buffer: Buffer, start: int, stop: int) -> Train:
-    """Return the values that are not zero in the rows ``start`` to ``stop``, as spikes."""
+    """Return the non-zero values in the rows ``start`` to ``stop``, as spikes."""
     values, hit, rest = buffer
     samples, _, places, channels = values.shape
     at = np.zeros((samples, stop - start + 1), np.int64)
@@ -184,9 +180,9 @@ def collect_spikes(buffer: Buffer, start: int, stop: int) -> Train:
             for c in range(channels):
                 for place in range(places):
                     row = min(place, rest.shape[0] - 1)
-                    given = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
-                    if given != 0:
-                        neuron[e], value[e] = c * places + place, given
+                    own = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
+                    if own != 0:
+                        neuron[e], value[e] = c * places + place, own
                         e += 1
             at[s, t - start + 1] = e
     return Train(at, neuron[:e].copy(), value[:e].copy())

@@ -53,20 +53,20 @@ def no_type_check(scalars: C) -> C:
     return scalars
 
 
-def compute_host_output(node: Host, x: Values, given: Shape) -> Values:
-    """Return the output of a host node for values ``x`` of shape ``given``, in C order."""
+def compute_host_output(node: Host, x: Values, shape: Shape) -> Values:
+    """Return the output of a host node for values ``x`` of a shape, in C order."""
     half = len(x) // 2
     match node:
         case Softmax():
-            return _softmax(x, given, node.axis % len(given))
+            return _softmax(x, shape, node.axis % len(shape))
         case Outer():
-            row = math.prod(given[1:])
+            row = math.prod(shape[1:])
             split = node.first * row
             weights, features = x[:split], x[split:]
             return [
                 weights[d * row + r] * features[c * row + r]
                 for d in range(node.first)
-                for c in range(given[0] - node.first)
+                for c in range(shape[0] - node.first)
                 for r in range(row)
             ]
         case Multiply():
@@ -82,12 +82,12 @@ def compute_host_output(node: Host, x: Values, given: Shape) -> Values:
             return [_count_spikes(node, a) for a in x]
 
 
-def _softmax(x: Values, given: Shape, axis: int) -> Values:
+def _softmax(x: Values, shape: Shape, axis: int) -> Values:
     out = [0.0] * len(x)
-    for place in np.ndindex(*given[:axis], *given[axis + 1 :]):
+    for place in np.ndindex(*shape[:axis], *shape[axis + 1 :]):
         column = [
-            int(np.ravel_multi_index((*place[:axis], k, *place[axis:]), given))
-            for k in range(given[axis])
+            int(np.ravel_multi_index((*place[:axis], k, *place[axis:]), shape))
+            for k in range(shape[axis])
         ]
         most = max(x[k] for k in column)
         e = {k: math.exp(x[k] - most) for k in column}

@@ -18,7 +18,7 @@ import numpy as np
 
 from neuro.events.grid import kernels
 from neuro.events.grid.aligned import make_empty, make_zeros
-from neuro.events.grid.batches import Batch, to_batch, to_events
+from neuro.events.grid.batches import SpikeBatch, to_batch, to_events
 from neuro.events.grid.compile import (
     CompiledConnection,
     CompiledPopulation,
@@ -28,7 +28,7 @@ from neuro.events.grid.compile import (
     Wire,
 )
 from neuro.events.grid.host_nodes import CompiledHost, compute_values
-from neuro.events.grid.kernels import Buffer, Span, Train
+from neuro.events.grid.kernels import Buffer, RowSpan, Train
 from neuro.events.grid.state import EngineState
 from neuro.events.grid.updates import (
     CURRENT,
@@ -50,7 +50,7 @@ class GridRun:
     def __init__(
         self,
         program: Program,
-        inputs: Mapping[str, Batch],
+        inputs: Mapping[str, SpikeBatch],
         state: EngineState | None,
         recording: Recording,
     ) -> None:
@@ -59,10 +59,10 @@ class GridRun:
         batch = next(iter(inputs.values()))
         self.ticks, self.samples, self.now = batch.ticks, len(batch.train.at), 0
         self.counts = {name: Counter[str]() for name in self.graph.nodes}
-        self.queues: dict[Wire, list[Batch]] = {
+        self.queues: dict[Wire, list[SpikeBatch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.scatter
         }
-        self.fired: dict[str, list[Batch]] = {}
+        self.fired: dict[str, list[SpikeBatch]] = {}
         self.values: dict[str, np.ndarray] = {}
         self.neurons: dict[str, np.ndarray] = {}
         self.skip: dict[str, SkipState] = {}
@@ -229,24 +229,24 @@ class GridRun:
             train = kernels.collect_spikes(self.output_buffers[name], rows.start, rows.stop)
             self._send(name, self._make_batch(rows, train))
 
-    def _make_batch(self, rows: Rows, train: Train) -> Batch:
+    def _make_batch(self, rows: Rows, train: Train) -> SpikeBatch:
         """Return the spikes of ``rows`` as a batch."""
-        return Batch(rows.origin + rows.start, rows.stop - rows.start, train)
+        return SpikeBatch(rows.origin + rows.start, rows.stop - rows.start, train)
 
-    def _send(self, name: str, batch: Batch) -> None:
+    def _send(self, name: str, batch: SpikeBatch) -> None:
         """Append spikes to the delay queues of the wires out of a node."""
         for wire in self.program.out_of[name]:
             if wire.scatter:
                 self.queues[wire].append(batch)
 
-    def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[Span, Train]]:
+    def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[RowSpan, Train]]:
         """Yield the spikes that arrive in ``rows``, and remove batches that have arrived."""
         kept = []
         for batch in self.queues[wire]:
             shift = rows.origin - wire.delay - batch.first
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
-                yield Span(start, stop, shift), batch.train
+                yield RowSpan(start, stop, shift), batch.train
             if batch.ticks - shift > rows.stop:
                 kept.append(batch)
         self.queues[wire] = kept
@@ -276,7 +276,7 @@ class GridRun:
             if not self.recording.keeps_spikes(name):
                 continue
             at = np.ascontiguousarray(batch.train.at[:, : self.now + 1])
-            past = Batch(0, self.now, batch.train._replace(at=at))
+            past = SpikeBatch(0, self.now, batch.train._replace(at=at))
             inputs[name] = to_events([past], 0, self._shape(name, self.now), dtype)
         return replace(record, spikes={**inputs, **record.spikes})
 

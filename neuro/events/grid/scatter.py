@@ -7,7 +7,7 @@ import numpy as np
 from neuro.events.grid import conv_kernels as planes, kernels
 from neuro.events.grid.aligned import copy_aligned
 from neuro.events.grid.conv_kernels import SlidingWindow
-from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
+from neuro.events.grid.kernels import Buffer, RowSpan, SynapseArrays, Train, WeightArrays
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -24,7 +24,7 @@ from neuro.graph.sparse import write_out_synapses
 from neuro.ops.gather_rows import choose_width
 from neuro.ops.jit import view_fields_read_only
 
-Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
+Scatter = Callable[[Buffer, RowSpan, Train], tuple[int, int]]
 
 
 def is_listed(node: Node) -> bool:
@@ -38,30 +38,30 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
-    node, given, shape = graph.nodes[name], graph.given(name), graph.shapes[name]
+    node, inputs, shape = graph.nodes[name], graph.given(name), graph.shapes[name]
     if isinstance(node, Dense):
         return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
-        node = write_out_synapses(node, given)
+        node = write_out_synapses(node, inputs)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)
         return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
     if isinstance(node, Conv2d):
         weights = _by_channel(_rounded(node.by_input(), dtype))
-        pairs = (given, shape, node.window, node.stride, node.padding)
+        pairs = (inputs, shape, node.window, node.stride, node.padding)
         return {0: _conv(weights, _windows(*pairs, dilation=node.dilation))}
     if isinstance(node, AvgPool2d):
-        return {0: _pool(_windows(given, shape, node.kernel, node.stride, (0, 0)))}
+        return {0: _pool(_windows(inputs, shape, node.kernel, node.stride, (0, 0)))}
     return {0: make_uncounted_scatter}
 
 
-def add_spikes(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
+def add_spikes(buffer: Buffer, span: RowSpan, train: Train) -> tuple[int, int]:
     """Add each spike of neuron n to neuron n, as one synaptic event."""
     return kernels.add(buffer, span, train, 0)
 
 
 def make_uncounted_scatter(
-    buffer: Buffer, span: Span, train: Train, first: int = 0
+    buffer: Buffer, span: RowSpan, train: Train, first: int = 0
 ) -> tuple[int, int]:
     """Add each value of neuron n to neuron n + ``first`` without counting synaptic events."""
     kernels.add(buffer, span, train, first)
@@ -73,17 +73,17 @@ def make_slot_scatter(slot: Slot) -> Scatter:
     return lambda buffer, span, train: make_uncounted_scatter(buffer, span, train, slot.offset)
 
 
-def _dense(weights: Weights) -> Scatter:
+def _dense(weights: WeightArrays) -> Scatter:
     own = view_fields_read_only(weights)
     return lambda buffer, span, train: kernels.scatter_dense(buffer, span, train, own)
 
 
-def _sparse(synapses: Synapses) -> Scatter:
+def _sparse(synapses: SynapseArrays) -> Scatter:
     own = view_fields_read_only(synapses)
     return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, own)
 
 
-def _conv(weights: Weights, windows: SlidingWindow) -> Scatter:
+def _conv(weights: WeightArrays, windows: SlidingWindow) -> Scatter:
     own = view_fields_read_only(weights)
     return lambda buffer, span, train: planes.scatter_conv(buffer, span, train, own, windows)
 
@@ -92,17 +92,21 @@ def _pool(windows: SlidingWindow) -> Scatter:
     return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
 
 
-def _in_blocks(weight: np.ndarray) -> Weights:
+def _in_blocks(weight: np.ndarray) -> WeightArrays:
     """Return the weights of a Dense (out, in) in blocks of targets."""
     targets, sources = weight.shape
     rows = weight.reshape(-1, choose_width(targets), sources).swapaxes(1, 2)
     nonzero = np.count_nonzero(weight, axis=0)
-    return Weights(copy_aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
+    return WeightArrays(
+        copy_aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0]
+    )
 
 
-def _by_channel(weight: np.ndarray) -> Weights:
+def _by_channel(weight: np.ndarray) -> WeightArrays:
     """Return the weights of a Conv2d (C_in, outputs of a group, kH, kW)."""
-    return Weights(copy_aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1))
+    return WeightArrays(
+        copy_aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1)
+    )
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -113,24 +117,24 @@ def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
 
-def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
+def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, SynapseArrays]:
     """Return the synapses by delay; the rows are sorted by delay."""
     if node.delay is None:
-        return {0: Synapses(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
+        return {0: SynapseArrays(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
     late = int(node.delay.max(initial=0)) + 1
     key = node.source * late + node.delay
     by_delay = {}
     for delay in np.unique(node.delay).tolist():
         own = np.arange(node.input_length) * late + delay
         start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
-        by_delay[delay] = Synapses(start, stop, node.indices, weight)
+        by_delay[delay] = SynapseArrays(start, stop, node.indices, weight)
     return by_delay
 
 
 def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindow:
-    """Return the last two numbers of (given, size, window, stride, padding), and the taps."""
-    given, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
+    """Return the last two numbers of (image, output, window, stride, padding), and the taps."""
+    image, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
     high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
     high[np.arange(kernel[0]) % dilation[0] > 0] = -1
     wide[np.arange(kernel[1]) % dilation[1] > 0] = -1
-    return SlidingWindow(given, size, kernel, stride, padding, (high, wide))
+    return SlidingWindow(image, size, kernel, stride, padding, (high, wide))

@@ -1,4 +1,4 @@
-"""Which neurons of a place fire: they are flagged, then listed, then sorted.
+"""The neurons of a place that fire: they are flagged, then listed, then sorted.
 
 Axes: P places, C channels as in :mod:`neuro.events.grid.kernels`.
 """
@@ -11,11 +11,11 @@ from neuro.events.grid.kernels import bare, inlined, kernel
 
 
 class FireFlags(NamedTuple):
-    """Which channels of a place are at their threshold or above, and memory to list them.
+    """The channels of a place that are at or above threshold, and memory to list them.
 
-    flag: one byte a channel, padded with zeros to a multiple of 8. words: the same memory as
-    unsigned integers of 8 flags. nonzero: indices of the words that are not 0 (one spare
-    entry). starts: where each channel starts in a counting sort (one spare entry).
+    flag: one byte per channel, padded with zeros to a multiple of 8. words: the same memory as
+    unsigned integers of 8 flags. nonzero: indices of non-zero words (one spare entry). starts:
+    the start of each channel in a counting sort (one spare entry).
     """
 
     flag: np.ndarray
@@ -26,7 +26,7 @@ class FireFlags(NamedTuple):
 
 @kernel
 def make_flags(channels: int) -> FireFlags:
-    """Return flags for the channels of a place, none of them set."""
+    """Return cleared flags for the channels of a place."""
     flag = np.zeros((channels + 7) // 8 * 8, np.uint8)
     words = flag.view(np.uint64)
     nonzero, starts = np.empty(words.size + 1, np.int64), np.empty(channels + 1, np.int64)
@@ -37,7 +37,7 @@ def make_flags(channels: int) -> FireFlags:
 def append_flagged(neuron: np.ndarray, fired: int, flags: FireFlags) -> int:
     """Append the flagged channels to ``neuron``, of length ``fired``; return the new length.
 
-    Every channel of a non-zero word is written, but the length grows by its flag only: a branch
+    Every channel of a non-zero word is written, and the length grows by its flag: a branch
     would be mispredicted.
     """
     flag, words, nonzero = flags.flag, flags.words, flags.nonzero
@@ -58,7 +58,7 @@ def sort_by_channel(
 ) -> None:
     """Sort ``neuron[first:stop]``, listed by (place, channel), by index: counting sort.
 
-    Their copy takes ``stop - first`` entries of ``neuron`` behind them.
+    The ``stop - first`` entries behind them hold a copy.
     """
     starts[:] = 0
     for e in range(first, stop):

@@ -1,12 +1,12 @@
 """Compiled neuron updates, in the order and the precision of the torch models.
 
-The neurons of a place are computed in a tick only if input reached the place, or if one of them
-might cross its threshold without further input; other ticks are skipped. Before the next update
-the skipped ticks are computed one by one with the same multiply-adds, not with a power of the
-decay; so every result equals, bit for bit, that of stepping in every tick.
+A tick of a place is computed only if input reached the place, or if one of its neurons might
+cross its threshold without further input; other ticks are skipped. Before the next update the
+skipped ticks are computed one by one with the same multiply-adds, not with a power of the
+decay. So every result equals that of stepping in every tick, bit for bit.
 
 Axes: S samples, P places, C channels as in :mod:`neuro.events.grid.kernels`; Q = S P places of
-all samples; K rows of a parameter or of ``rest``, P or 1 (the same at every place). A state has
+all samples; K rows of a parameter or of ``rest``, P or 1 (equal at every place). A state has
 axes 4 Q C: membrane, synaptic current, adaptation, remaining refractory ticks.
 """
 
@@ -35,9 +35,9 @@ UNKNOWN, SILENT, ACTIVE = range(3)  # whether a neuron of a place may fire witho
 
 
 class SkipState(NamedTuple):
-    """Which places can be skipped (Q each).
+    """The places that can be skipped (Q each).
 
-    next_tick: the first tick that is not computed yet. activity: SILENT (no neuron can fire
+    next_tick: the first tick that is still to be computed. activity: SILENT (no neuron can fire
     without input), ACTIVE or UNKNOWN.
     """
 
@@ -54,7 +54,7 @@ class Rows(NamedTuple):
 
 
 class FiringPopulation(NamedTuple):
-    """A firing population: the state of its neurons, which to skip, and their parameters."""
+    """A spiking population: the state of its neurons, the places to skip, its parameters."""
 
     state: np.ndarray
     skip: SkipState
@@ -73,7 +73,7 @@ class TickOfSample(NamedTuple):
 def may_fire(state: np.ndarray, q: int, bounds: np.ndarray) -> bool:
     """Return whether a neuron of a place might cross its threshold without further input.
 
-    True may be wrong and costs time only; False is certain. See ``Neurons.bounds``.
+    False is certain; a wrong True only costs time. See ``Neurons.bounds``.
     """
     row = q % bounds.shape[1]
     for c in range(state.shape[2]):
@@ -112,7 +112,7 @@ def step_plain(
 def step_general(
     x: np.ndarray, r: int, state: np.ndarray, q: int, k: np.ndarray, flag: np.ndarray
 ) -> None:
-    """Advance a place of any neurons as :func:`step_plain` does plain ones."""
+    """Do the same as :func:`step_plain` for any neurons."""
     row, zero = q % k.shape[1], state.dtype.type(0)  # a literal 0 gives float64
     for c in range(x.shape[1]):
         i = k[DECAY_SYN, row, c] * state[CURRENT, q, c] + x[r, c]
@@ -150,13 +150,13 @@ def step_without_input(
 def catch_up(
     rest: np.ndarray, ticks: int, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray
 ) -> None:
-    """Advance a place by ``ticks`` ticks without input, in which none of its neurons fires."""
+    """Advance a place by ``ticks`` ticks without input and without spikes."""
     still, row = True, q % rest.shape[0]
     for c in range(rest.shape[1]):
         for k in range(4):
             still = still and state[k, q, c] == 0
         still = still and rest[row, c] == 0
-    if not still:  # else all values are 0 and stay 0
+    if not still:  # otherwise all values are 0 and stay 0
         for _ in range(ticks):
             step_without_input(rest, state, q, p, flag)
             count_down(state, q, p)

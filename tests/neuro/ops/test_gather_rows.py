@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuro.ops.gather_rows import WIDTH, Span, Train, add_rows, choose_width
+from neuro.ops.gather_rows import WIDTH, RowSpan, Train, add_rows, choose_width
 
 
 def to_train(x: np.ndarray) -> Train:
@@ -39,7 +39,7 @@ def test_rows_of_all_spikes_are_added_to_what_is_there(
     rows = np.ascontiguousarray(weight.reshape(inputs, -1, width).transpose(1, 0, 2))
     start = rng.integers(-8, 9, (samples * length, targets // width, width)).astype(dtype)
     values = start.copy()
-    add_rows(values, Span(0, length, 0), to_train(x), rows)
+    add_rows(values, RowSpan(0, length, 0), to_train(x), rows)
     want = start.reshape(-1, targets) + x.reshape(-1, inputs) @ weight
     np.testing.assert_array_equal(values.reshape(-1, targets), want)
 
@@ -47,12 +47,12 @@ def test_rows_of_all_spikes_are_added_to_what_is_there(
 def test_a_span_takes_some_rows_of_a_longer_train() -> None:
     x = np.arange(1.0, 11.0).reshape(2, 5, 1)
     values = np.zeros((2 * 3, 1, 1))
-    add_rows(values, Span(1, 3, 2), to_train(x), np.ones((1, 1, 1)))
+    add_rows(values, RowSpan(1, 3, 2), to_train(x), np.ones((1, 1, 1)))
     assert values.ravel().tolist() == [0, 4, 5, 0, 9, 10]
 
 
 def test_weights_that_are_not_finite_reach_only_who_is_fed() -> None:
     rows = np.array([[[np.nan, 1.0], [2.0, np.inf]]])
     values = np.zeros((2, 1, 2))
-    add_rows(values, Span(0, 2, 0), to_train(np.array([[[0.0, 0.0], [0.0, 1.0]]])), rows)
+    add_rows(values, RowSpan(0, 2, 0), to_train(np.array([[[0.0, 0.0], [0.0, 1.0]]])), rows)
     assert values.reshape(-1).tolist() == [0, 0, 2, np.inf]
