@@ -204,7 +204,7 @@ class _GridJob:
         program = compile_graph(self.graph, np.dtype(clock.dtype))
         ticks = next(iter(inputs.values())).ticks
         length, together = _plan_parts(program, clock, ticks)
-        done, before = [], 0
+        results, before = [], 0
         for first in range(start, stop, together):
             last = min(first + together, stop)
             group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
@@ -214,5 +214,5 @@ class _GridJob:
                 if before + spikes > clock.budget:
                     raise make_runaway_error(self.graph, run.partial_record(), clock.budget)
             before += spikes
-            done.append((run.record(), run.state()))
-        return done
+            results.append((run.record(), run.state()))
+        return results

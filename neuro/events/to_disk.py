@@ -196,19 +196,19 @@ def simulate_to_disk(
     folder, header = Path(folder), _make_header(graph, clock, record, state)
     history = digest(header)
     progress = _read_progress(folder, header) or _Progress(0, 0, history, state)
-    done = progress.chunks
-    _require_no_more(_list_chunks(folder, progress), done)
+    complete = progress.chunks
+    _require_no_more(_list_chunks(folder, progress), complete)
     chunk = -1
     for chunk, piece in enumerate(pieces):
         path, stimulus = _name_chunk(folder, chunk), digest(dict(piece))
         before, history = history, digest((history, stimulus))
-        if chunk < done:
+        if chunk < complete:
             if _read_chunk(path, chunk, before).stimulus != stimulus:
                 raise StreamError(
                     f"{folder}: chunk {chunk} is of another stimulus; pass the pieces that the "
                     "stream began with, or choose another folder"
                 )
-            if chunk == done - 1:
+            if chunk == complete - 1:
                 _require_end(folder, progress, history)
             continue
         length = next(iter(piece.values())).shape[0]
@@ -218,9 +218,9 @@ def simulate_to_disk(
         write_json(folder / "stream.json", asdict(header))
         _write(path, "chunk", _Chunk(chunk, before, stimulus, result))
         _write(_name_state(folder), "state", progress)
-    if chunk + 1 < done:
+    if chunk + 1 < complete:
         raise StreamError(
-            f"{folder}: holds {done} chunks, got {chunk + 1} pieces; pass all pieces"
+            f"{folder}: holds {complete} chunks, got {chunk + 1} pieces; pass all pieces"
         )
     return Stream(folder, graph.dt)
 
@@ -362,14 +362,14 @@ def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
     return wanted
 
 
-def _require_no_more(paths: list[Path], done: int) -> None:
+def _require_no_more(paths: list[Path], complete: int) -> None:
     """Raise a StreamError for more than one chunk behind the complete ones.
 
     A killed process leaves one.
     """
-    if len(paths) > done + 1:
+    if len(paths) > complete + 1:
         raise StreamError(
-            f"{paths[done + 1]}: exceeds the stream's {done} chunks; move it away, or "
+            f"{paths[done + 1]}: exceeds the stream's {complete} chunks; move it away, or "
             "simulate the stream again in another folder"
         )
 

@@ -112,8 +112,8 @@ def _is_bounded(node: object, graph: Graph) -> bool:
 
 def find_first_differences(
     graph: Graph,
-    one: Record,
-    other: Record,
+    first: Record,
+    second: Record,
     dtype: type[np.float32 | np.float64] = np.float32,
 ) -> list[FirstDifference]:
     """Return the first difference of each sample whose spikes differ.
@@ -123,10 +123,10 @@ def find_first_differences(
     Raises:
         ValueError: as in :func:`bound_rounding`.
     """
-    apart = {n: to_raster(one.spikes[n]) != to_raster(other.spikes[n]) for n in graph.firing}
+    apart = {n: to_raster(first.spikes[n]) != to_raster(second.spikes[n]) for n in graph.firing}
     if not any(differ.any() for differ in apart.values()):
         return []
-    bounds, differences = bound_rounding(graph, one, dtype), []
+    bounds, differences = bound_rounding(graph, first, dtype), []
     in_order = [name for name in graph.order if name in apart]
     any_apart = np.stack([differ.any(2) for differ in apart.values()]).any(0)  # T B
     for sample in np.flatnonzero(any_apart.any(0)).tolist():

@@ -408,9 +408,9 @@ class Tracer:
         if odd or as_pair(module.dilation) != (1, 1) or module.return_indices:
             why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
             return self.refuse(name, why, sources)
-        ((source, _), *others) = sources
+        ((source, _), *more) = sources
         node = self.nodes[source]
-        if others or not (is_neuron(node) and node.fires):
+        if more or not (is_neuron(node) and node.fires):
             cure = "put the pool behind the neuron and train it so, or use AvgPool2d"
             if isinstance(node, Input):
                 cure = "start behind it, with its output as the stimulus, or use AvgPool2d"

@@ -91,16 +91,16 @@ def run_to_pause(
     time, source = np.empty(CAPACITY), np.empty(CAPACITY, np.int64)
     fired, within_budget = 0, True
     first = -WORK_PER_NEURON * number - len(heap)
-    done = first
-    while within_budget and heap[0][0] <= plan.stop and (done == first or done <= plan.pause):
+    work = first
+    while within_budget and heap[0][0] <= plan.stop and (work == first or work <= plan.pause):
         if heap[0][0] > until:  # a new window
             until, inside = math.ceil(heap[0][0] / plan.length) * plan.length, 0
         out[0].neuron = 0
-        done += run_instant(machine, heap, to_test, touched, plan.quantum, out)
+        work += run_instant(machine, heap, to_test, touched, plan.quantum, out)
         for j in np.flatnonzero(touched):
             touched[j] = False
             push_check(neurons, j, plan, heap)
-            done += WORK_PER_STEP
+            work += WORK_PER_STEP
         count = min(out[0].neuron, out.size - 1)
         inside += count
         room = out[0].neuron < out.size and inside < out.size
@@ -168,7 +168,7 @@ def run_instant(
     to_test, touched: by neuron, whether to test it in this instant, and whether an event
     reached it. Returns the work, as in a WindowPlan.
     """
-    neurons, table, done = machine.neurons, machine.table, WORK_PER_STEP
+    neurons, table, work = machine.neurons, machine.table, WORK_PER_STEP
     t, now = heap[0][0], [(DELIVERED, 0.0)]
     while heap[0][0] == t:
         _, g, x = heappop(heap)
@@ -184,15 +184,15 @@ def run_instant(
                 if g != DELIVERED and find_rank(table, g) == rank:
                     now[k] = (DELIVERED, 0.0)
                     deliver_arrival(machine, g, x, t, to_test, touched, quantum, out)
-                    done += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
-            done += len(now) + neurons.neuron.size // NEURONS_PER_STEP
+                    work += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
+            work += len(now) + neurons.neuron.size // NEURONS_PER_STEP
             for j in np.flatnonzero(to_test & (table.rank == rank)):
                 to_test[j] = False
                 settle_sum(neurons.neuron, j)
                 check_threshold(neurons.neuron, j, t, out)
             passed_on = pass_on_spikes(table, heap, now, passed_on, out)
         waiting = out[0].neuron < out.size and has_undelivered(now)
-    return done
+    return work
 
 
 @kernel

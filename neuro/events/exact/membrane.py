@@ -245,25 +245,25 @@ def search_crossing(
         fastest = max(fastest, rate_syn[j, r])
     if cell.adapt != 0.0:
         fastest = max(fastest, cell.rate_adapt)
-    done, span = 0.0, horizon
+    elapsed, span = 0.0, horizon
     while True:
         slope = bound_slope(neuron, current, rate_syn, j, span)
         gap = cell.threshold + cell.adapt - cell.v
         if gap <= 0.0:
-            return done, True
+            return elapsed, True
         if not slope * span >= gap:  # nor where it is not a number, which ends a search, too
             integrate_free(neuron, current, rate_syn, j, span)
-            done += span
-            if done >= horizon:
+            elapsed += span
+            if elapsed >= horizon:
                 return horizon, False
-            span = min(4.0 * span, horizon - done)
+            span = min(4.0 * span, horizon - elapsed)
             continue
         step = gap / slope
         integrate_free(neuron, current, rate_syn, j, step)
-        done += step
+        elapsed += step
         if step * fastest < STEP_TOLERANCE and span * fastest < SPAN_TOLERANCE:
-            return done, True
-        span = min(max(2.0 * step, STEP_TOLERANCE / fastest), horizon - done)
+            return elapsed, True
+        span = min(max(2.0 * step, STEP_TOLERANCE / fastest), horizon - elapsed)
 
 
 @bare

@@ -138,7 +138,7 @@ class OracleNeuron:
     def compute_v(self, h: Number, drives: list[tuple[Number, Number]]) -> Number:
         """Return v in h ticks."""
         rate, m = self.k["rate"], self.m
-        gained = (size * integrate_product(m, rate, other, h) for other, size in drives)
+        gained = (size * integrate_product(m, rate, own_rate, h) for own_rate, size in drives)
         return self.v * m.exp(-rate * h) + sum(gained)
 
     def compute_adapt(self, h: Number) -> Number:
@@ -165,12 +165,12 @@ class OracleNeuron:
         terms.setdefault(0, [0, 0])[0] -= self.k["threshold"]
         if self.adapt:
             terms.setdefault(self.k["rate_adapt"], [0, 0])[0] -= self.adapt
-        for other, size in drives:
-            if other == rate:
+        for own_rate, size in drives:
+            if own_rate == rate:
                 terms[rate][1] += size
                 continue
-            terms[rate][0] += size / (other - rate)
-            terms.setdefault(other, [0, 0])[0] -= size / (other - rate)
+            terms[rate][0] += size / (own_rate - rate)
+            terms.setdefault(own_rate, [0, 0])[0] -= size / (own_rate - rate)
         return sorted(terms.items())
 
 

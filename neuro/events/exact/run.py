@@ -215,14 +215,14 @@ def run_sample(
         neurons = _load_neurons(c, before, quantum)
         outside = merge_trains(c.first_source, c.outside, result.trains)
         plan = _plan_windows(network, c, clock, stop, quantum)
-        done = _run_component(c, neurons, outside, pending[c.name], plan, clock)
-        _store_component(c, neurons, done.spikes, result, stop)
-        pairs = zip(outside, done.spikes, strict=True)
+        run = _run_component(c, neurons, outside, pending[c.name], plan, clock)
+        _store_component(c, neurons, run.spikes, result, stop)
+        pairs = zip(outside, run.spikes, strict=True)
         sent = SourceSpikes(*(np.concatenate(pair) for pair in pairs))
-        deliveries = count_deliveries(c.table, sent, pending[c.name], done.pending)
+        deliveries = count_deliveries(c.table, sent, pending[c.name], run.pending)
         _count_events(c, deliveries, result)
-        result.pending[c.name] = done.pending._replace(time=done.pending.time - stop)
-        if not done.within_budget:
+        result.pending[c.name] = run.pending._replace(time=run.pending.time - stop)
+        if not run.within_budget:
             return result._replace(within_budget=False)
     for r in network.readouts:
         _run_readout(r, before, pending, result, ticks, kept)

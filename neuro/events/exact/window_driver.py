@@ -109,7 +109,7 @@ def continue_run(
 
     Without room it returns the full part, QUEUE_FULL or SPIKES_FULL.
     """
-    progress, windows, done = run.progress, count_windows(plan), 0
+    progress, windows, work = run.progress, count_windows(plan), 0
     whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0, plan.quantum)
     out, table = select_spikes(machine.spikes, whole), machine.table
     while progress[WINDOW] < windows:
@@ -123,8 +123,8 @@ def continue_run(
             progress[WAS_RUN] = 1
             for k in range(arrivals):
                 g = run.buffer.key[k]
-                done += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
-            done += whole.high + WORK_PER_STEP * (1 + arrivals)
+                work += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
+            work += whole.high + WORK_PER_STEP * (1 + arrivals)
         if out[0].neuron > 0:
             spikes = copy_spikes(run.buffer, 0, out)
             lacking = send_spikes(run, machine.table, spikes, plan)
@@ -135,7 +135,7 @@ def continue_run(
                 break
         progress[WAS_RUN] = 0
         progress[WINDOW] += 1
-        if done > plan.pause:
+        if work > plan.pause:
             return PAUSED
     return ENOUGH
 
