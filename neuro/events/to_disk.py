@@ -369,7 +369,7 @@ def _require_no_more(paths: list[Path], complete: int) -> None:
     """
     if len(paths) > complete + 1:
         raise StreamError(
-            f"{paths[done + 1]}: exceeds the stream's {complete} chunks; move it away, or "
+            f"{paths[complete + 1]}: exceeds the stream's {complete} chunks; move it away, or "
             "simulate the stream again in another folder"
         )
 
