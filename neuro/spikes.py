@@ -124,7 +124,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
     require_dt("dt", dt)
     problems = list_problems(times, dt) or _list_too_large(times.shape)
     if problems:
-        raise ValueError("\n".join(["the times are no spike train:", *problems]))
+        raise ValueError("\n".join(["the times are not a spike train:", *problems]))
     ticks, samples, size = times.shape
     at_end = np.rint(times.time / dt)
     exact = np.where(np.abs(at_end - times.time / dt) < NEAR, at_end, times.time / dt)
@@ -144,8 +144,7 @@ def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
     if shape[0] < 2**PRECISION and math.prod(map(int, shape)) <= LARGEST:
         return []
     return [
-        f"shape {shape}: so many ticks and neurons cannot be counted; take a longer dt or cut "
-        "the train"
+        f"shape {shape}: too many ticks and neurons to count; use a longer dt or cut the train"
     ]
 
 
@@ -306,7 +305,7 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
     require_train("events", events, Events)
     problems = list_problems(events, Seconds(1.0)) or list_problems_of_order(events)
     if problems:
-        raise ValueError("\n".join(["the events are no spike train:", *problems]))
+        raise ValueError("\n".join(["the events are not a spike train:", *problems]))
     raster = np.zeros(events.shape, events.value.dtype)
     raster[events.tick, events.sample, events.neuron] = events.value
     return raster

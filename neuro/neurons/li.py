@@ -57,7 +57,7 @@ class LI(Untrained):
         tau = as_array(self.tau)
         require(tau > 0, "LI.tau must be > 0 s", tau, "for no leak use tau=math.inf")
         gain = as_array(self.gain)
-        cure = "1 adds an input as it is; where it was trained, lower the learning rate"
+        cure = "1 adds the input; where it was trained, lower the learning rate"
         require(np.isfinite(gain), "LI.gain must be finite", gain, cure)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIState:

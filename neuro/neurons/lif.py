@@ -183,7 +183,9 @@ def require_refractory(model: str, refractory: Seconds) -> None:
         cure = "put neurons with another period into another population"
         raise make_type_error(f"{model}.refractory", "one number", refractory, cure)
     ok = np.asarray((refractory >= 0) & (refractory < np.inf))
-    require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")
+    require(
+        ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 switches it off"
+    )
 
 
 def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Ticks:

@@ -478,14 +478,14 @@ def _list_overrides(module: nn.Module) -> list[str]:
     acts = []
     for cls in type(module).__mro__[: type(module).__mro__.index(known)]:
         acts += [
-            f"a {name} of its own"
+            f"its own {name}"
             for name in vars(cls)
             if name in _CALLS or (hasattr(known, name) and not _is_harmless(name))
         ]
     hooks = {"forward hooks": module._forward_hooks, "pre-hooks": module._forward_pre_hooks}
     acts += [kind for kind, registered in hooks.items() if registered]
     if has_own_forward(module):
-        acts.append("a forward of its own")
+        acts.append("its own forward")
     return list(dict.fromkeys(acts))
 
 

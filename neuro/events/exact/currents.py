@@ -42,10 +42,10 @@ class InputCurrent:
 
 
 def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
-    """Return the current [v per tick] that equals, at their ends, adding 1 to v every tick.
+    """Return the current [v per tick] that equals an input of 1 per tick at the ends of ticks.
 
-    (rate_syn - rate) / (exp(-rate) - exp(-rate_syn)) for a current that decays with
-    ``rate_syn`` [1/tick]; a constant one has 0.
+    It is (rate_syn - rate) / (exp(-rate) - exp(-rate_syn)) for a current that decays with
+    ``rate_syn`` [1/tick], 0 for a constant current.
     """
     x = np.abs(np.asarray(rate_syn - rate, np.float64))
     safe = np.where(x == 0, 1.0, x)
@@ -54,10 +54,10 @@ def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
 
 
 def sum_bias(graph: Graph, name: str) -> np.ndarray:
-    """Return what connections add to a node every tick without spikes (N), without its gain.
+    """Return the input of a node in every tick without spikes (N), without its gain.
 
     Raises:
-        GraphError: a bias comes through a delay.
+        GraphError: a bias passes through a delay.
     """
     total = np.zeros(graph.size(name))
     for edge in graph.into(name):

@@ -331,7 +331,7 @@ def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
 
 @kernel
 def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
-    """Return the run with twice the room in what is full (QUEUE_FULL or SPIKES_FULL)."""
+    """Return the run with twice the room in the full part (QUEUE_FULL or SPIKES_FULL)."""
     if lacking == QUEUE_FULL:
         queue = enlarge_queue(run.queue)
         return WindowRun(

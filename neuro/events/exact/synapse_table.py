@@ -215,12 +215,12 @@ def expand_chain(
 
 
 def _scale_weights(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return weights times the gain of their targets (last axis); uncopied where it is 1."""
+    """Return weights times the gain of their targets (last axis), without a copy for gain 1."""
     return weight if np.all(gain == 1) else weight * gain
 
 
 def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
-    """Return the synapses of ``size`` inputs, from ``first`` on."""
+    """Return the synapses of ``size`` inputs, from ``first``."""
     indptr = node.indptr[first : first + size + 1]
     here = slice(indptr[0], indptr[-1])
     return replace(
@@ -241,7 +241,7 @@ def _expand_sparse(
     port: int,
     gain: np.ndarray,
 ) -> ChainSynapses:
-    """Return a Sparse as groups of one source and one delay each; arguments as above."""
+    """Return a Sparse as groups of one source and one delay; arguments of expand_chain."""
     delay = np.zeros(0, np.int32) if node.delay is None else node.delay
     source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
     begins = np.empty(source.size, np.bool_)

@@ -5,7 +5,7 @@ off: sums must be in torch's order and have no fused multiply-adds.
 
 A buffer has axes S L P C: samples, ticks of the stretch being run, places, channels of a place.
 Input reaches all channels of a place together: all neurons of a Dense are channels of one
-place, the channels of a Conv2d share a pixel, and otherwise each neuron is a place of its own.
+place, the channels of a Conv2d share a pixel, and in other layers each neuron is a place.
 Neuron n = c P + p.
 """
 

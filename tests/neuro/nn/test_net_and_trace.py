@@ -333,9 +333,9 @@ class Halved(Stack):
 
 
 def test_a_subclass_with_its_own_forward_is_refused() -> None:
-    with pytest.raises(TraceError, match="fc: Abs has a forward of its own"):
+    with pytest.raises(TraceError, match="fc: Abs has its own forward"):
         trace(Stack(fc=Abs(4, 4), s=Spiking(LIF(tau=0.01))), (4,))
-    with pytest.raises(TraceError, match="module: Halved has a forward of its own"):
+    with pytest.raises(TraceError, match="module: Halved has its own forward"):
         trace(Halved(nn.Linear(4, 4), Spiking(LIF(tau=0.01))), (4,))
 
 

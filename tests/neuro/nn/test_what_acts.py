@@ -210,12 +210,12 @@ class Initialised(nn.Linear):
 @pytest.mark.parametrize(
     ("module", "shape", "said"),
     [
-        (net(Called(6, 4)), (6,), "fc: Called has a __call__ of its own"),
+        (net(Called(6, 4)), (6,), "fc: Called has its own __call__"),
         (net(Standardised(1, 2, 3)), (1, 5, 5), "fc: Standardised has a _conv_forward of its"),
         (
             Stack(fc=nn.Linear(6, 4), cells=Noisy(LIF(tau=0.01))),
             (6,),
-            "cells: Noisy has a run_in_context of its own",
+            "cells: Noisy has its own run_in_context",
         ),
     ],
 )
@@ -229,7 +229,7 @@ def test_what_is_overridden_below_forward_is_refused(
 def test_a_forward_that_was_set_on_a_layer_is_refused(forward: Any) -> None:
     layer: Any = nn.Linear(6, 4)
     layer.forward = forward  # torch.relu belongs to no module
-    assert "fc: Linear has a forward of its own" in told(net(layer))
+    assert "fc: Linear has its own forward" in told(net(layer))
 
 
 def test_a_class_of_one_s_own_that_acts_as_it_came_is_traced() -> None:
