@@ -348,3 +348,24 @@ def join(trains: list[Train]) -> Train:
     kind: Any = type(trains[0])
     out: Train = kind(sample, *columns, (t, int(offsets[-1]), n))
     return out
+
+
+def join_in_time(trains: list[tuple[Train, int]], step: int | float) -> Train:
+    """Return trains of successive runs as one train.
+
+    trains: each with the number of its ticks. step: length of a tick in units of the times.
+    """
+    starts = np.cumsum([0, *(ticks for _, ticks in trains)])
+    moments = [
+        t[1].astype(type(step)) + start * step
+        for (t, _), start in zip(trains, starts.tolist(), strict=False)
+    ]
+    moment, ticks = np.concatenate(moments), int(starts[-1])
+    if isinstance(trains[0][0], Events):
+        moment = as_tick_column(moment, ticks)
+    sample, neuron, value = (np.concatenate([t[i] for t, _ in trains]) for i in (0, 2, 3))
+    order = np.argsort(sample, kind="stable")  # within a sample, time already rises
+    kind: Any = type(trains[0][0])
+    columns = (column[order] for column in (sample, moment, neuron, value))
+    out: Train = kind(*columns, (ticks, *trains[0][0].shape[1:]))
+    return out

@@ -37,7 +37,7 @@ from neuro.io.store import (
     write_json,
 )
 from neuro.record import Counts, Record
-from neuro.spikes import Events, Times, Train, as_tick_column
+from neuro.spikes import Events, Times, join_in_time
 from neuro.units import Seconds, Ticks
 
 Piece = Mapping[str, Events | Times]
@@ -133,11 +133,11 @@ class Stream:
 
     def spikes(self, name: str) -> Events:
         """Return the spikes of one node in the whole run."""
-        return _concatenate([(r.spikes[name], r.ticks) for r in self], 1)
+        return join_in_time([(r.spikes[name], r.ticks) for r in self], 1)
 
     def times(self, name: str) -> Times:
         """Return the spikes of one node in the whole run, in continuous time [s]."""
-        return _concatenate([(r.times[name], r.ticks) for r in self], self.dt)
+        return join_in_time([(r.times[name], r.ticks) for r in self], self.dt)
 
     def values(self, name: str) -> Shaped[np.ndarray, "T B N"]:
         """Return the values of one read-out in the whole run."""
@@ -260,27 +260,6 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
         since = moment[part].astype(type(step)) - start * step
         columns = (train[0][part], since.astype(moment.dtype), train[2][part], train[3][part])
         yield type(train)(*columns, (stop - start, samples, size))
-
-
-def _concatenate(trains: list[tuple[Train, int]], step: int | float) -> Train:
-    """Return trains of successive chunks as one train.
-
-    trains: each with the number of its ticks. step: length of a tick in units of the times.
-    """
-    starts = np.cumsum([0, *(ticks for _, ticks in trains)])
-    moments = [
-        t[1].astype(type(step)) + start * step
-        for (t, _), start in zip(trains, starts.tolist(), strict=False)
-    ]
-    moment, ticks = np.concatenate(moments), int(starts[-1])
-    if isinstance(trains[0][0], Events):
-        moment = as_tick_column(moment, ticks)
-    sample, neuron, value = (np.concatenate([t[i] for t, _ in trains]) for i in (0, 2, 3))
-    order = np.argsort(sample, kind="stable")  # within a sample, time already rises
-    columns = (sample, moment, neuron, value)
-    shape = (ticks, *trains[0][0].shape[1:])
-    whole: Train = cast(Any, type(trains[0][0]))(*(c[order] for c in columns), shape)
-    return whole
 
 
 def _select_ticks(ticks: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:

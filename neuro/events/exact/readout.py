@@ -17,7 +17,7 @@ from neuro.events.exact.synapse_table import (
     SynapseTable,
 )
 from neuro.ops.jit import kernel
-from neuro.spikes import Times
+from neuro.spikes import Times, of_sample
 
 AT_END = 1e-9  # ticks after the end of a tick at which an arrival still belongs to it: rounding
 
@@ -32,9 +32,7 @@ class SpikeTrain(NamedTuple):
 
 def select_sample(times: Times, b: int) -> SpikeTrain:
     """Return the spikes of sample b."""
-    # A list would have another type, and the whole array would be cast at every call.
-    lo, hi = np.searchsorted(times.sample, np.array([b, b + 1], np.int32))
-    return SpikeTrain(times.time[lo:hi], times.neuron[lo:hi], times.value[lo:hi])
+    return SpikeTrain(*of_sample(times, b)[1:4])
 
 
 def join_samples(trains: list[SpikeTrain], shape: tuple[int, int, int]) -> Times:

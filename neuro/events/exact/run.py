@@ -66,6 +66,7 @@ from neuro.spikes import (
     NEAR,
     Events,
     Times,
+    join_in_time,
     round_times,
     to_instants,
     to_ticks,
@@ -403,7 +404,7 @@ def append_record(first: Record, second: Record) -> Record:
     """Return two successive runs as one, with the nodes that both completed; times in ticks."""
     ticks = first.ticks
     times = {
-        n: _append_times(t, second.times[n], ticks)
+        n: join_in_time([(t, ticks), (second.times[n], second.ticks)], 1.0)
         for n, t in first.times.items()
         if n in second.times
     }
@@ -425,17 +426,6 @@ def append_record(first: Record, second: Record) -> Record:
         times=times,
         digest=first.digest,
     )
-
-
-def _append_times(first: Times, second: Times, shift: int) -> Times:
-    """Return ``second``, which starts ``shift`` ticks later, after ``first``."""
-    time = np.concatenate([first.time, second.time + shift])
-    sample = np.concatenate([first.sample, second.sample])
-    order = np.argsort(sample, kind="stable")
-    neuron = np.concatenate([first.neuron, second.neuron])
-    value = np.concatenate([first.value, second.value])
-    shape = (first.shape[0] + second.shape[0], *first.shape[1:])
-    return Times(sample[order], time[order], neuron[order], value[order], shape)
 
 
 def join_states(graph: Graph, results: list[SampleResult]) -> ExactState:

@@ -23,7 +23,7 @@ from neuro.io.pytree import digest
 from neuro.io.store import StoreError, save_arrays, write_json
 from neuro.neurons import LI, LIF
 from neuro.record import Record
-from neuro.spikes import Events, Times, to_events, to_times
+from neuro.spikes import Events, Times, join_in_time, to_events, to_times
 from neuro.units import Seconds, Ticks
 
 Damage = Callable[[Path, Path], None]  # of a folder, with a folder of another stream
@@ -303,7 +303,7 @@ def test_ticks_of_a_long_stream_do_not_wrap() -> None:
     zero, five = np.zeros(1, np.int32), np.array([5], np.int32)
     long = 2**31 - 3
     parts = [(Events(zero, five, zero, np.ones(1), (n, 1, 1)), n) for n in (long, 10, 10)]
-    found = to_disk._concatenate(parts, 1)
+    found = join_in_time(parts, 1)
     assert found.tick.tolist() == [5, long + 5, long + 15]
     assert found.shape == (long + 20, 1, 1)
     last = list(cut({"x": found}, Ticks(2**30), Seconds(1e-3)))[-1]["x"]
