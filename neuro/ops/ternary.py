@@ -38,12 +38,6 @@ def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
     return packed
 
 
-def unpack_ternary(packed: UInt8[np.ndarray, "M J"], columns: int) -> Int8[np.ndarray, "M N"]:
-    """Return unpacked weights; the inverse of :func:`pack_ternary`."""
-    codes = np.concatenate([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
-    return np.asarray(codes[:, :columns].astype(np.int8) - 1)
-
-
 def multiply_packed(
     packed: UInt8[np.ndarray, "M J"],
     x: Int8[np.ndarray, "T N"],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from llvmlite import binding
+from unpack import unpack_ternary
 
 from neuro.nn.ternary import (
     AbsMax,
@@ -18,7 +19,7 @@ from neuro.nn.ternary import (
     round_weights,
 )
 from neuro.ops.dot_codes import has_dot_product
-from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary, unpack_ternary
+from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 from neuro.seeds import seeded
 
 

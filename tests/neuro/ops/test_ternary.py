@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from unpack import unpack_ternary
 
 from neuro.ops.dot_codes import has_dot_product
 from neuro.ops.ternary import (
@@ -9,7 +10,6 @@ from neuro.ops.ternary import (
     map_packed,
     multiply_packed,
     pack_ternary,
-    unpack_ternary,
 )
 
 WAYS = [False, True] if has_dot_product() else [False]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from unpack import unpack_ternary
 
 from neuro.nn.ternary import PackedLinear
-from neuro.ops.ternary import unpack_ternary
 from tasks.language.config import LanguageConfig
 from tasks.language.cpu_speed import CODES, make_random, measure_speed
 
