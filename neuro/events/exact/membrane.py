@@ -239,7 +239,7 @@ def integrate_to_crossing(
 def search_crossing(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
-    """Do :func:`integrate_to_crossing` for any currents and a decaying threshold."""
+    """Do the same as :func:`integrate_to_crossing`, for all currents and thresholds."""
     cell, fastest = neuron[j], max(neuron[j].rate, 1e-300)
     for r in range(current.shape[1]):
         fastest = max(fastest, rate_syn[j, r])

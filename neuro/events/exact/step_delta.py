@@ -248,7 +248,7 @@ def add_listed(
     factor: float,
     limit: float,
 ) -> int:
-    """Do :func:`add_weights` for synapses s to ``end`` with any targets and weights."""
+    """Add weights as :func:`add_weights` does, to any targets of synapses s to ``end``."""
     while s < end:
         j = target[s]
         old = u[j]
@@ -264,7 +264,7 @@ def add_listed(
 def add_common(
     u: np.ndarray, target: np.ndarray, s: int, end: int, step: float, limit: float
 ) -> int:
-    """Do :func:`add_weights` with one step for all synapses."""
+    """Add weights as :func:`add_weights` does, with one step for all synapses."""
     while s < end:
         j = target[s]
         old = u[j]
@@ -280,7 +280,7 @@ def add_common(
 def add_contiguous(
     u: np.ndarray, weight: np.ndarray, s: int, end: int, shift: int, factor: float, limit: float
 ) -> int:
-    """Do :func:`add_weights` for contiguous targets: the target of synapse s is s + shift."""
+    """Add weights as :func:`add_weights` does; the target of synapse s is s + shift."""
     while s < end:
         stop, hits = min(s + TARGETS_PER_CHUNK, end), 0
         chunk, steps = u[s + shift : stop + shift], weight[s:stop]
@@ -371,7 +371,7 @@ def list_range(
     now: ScaledInstant,
     requested: int,
 ) -> int:
-    """Do :func:`list_target` for neurons from ``first`` to ``last`` that reach the limit."""
+    """List the neurons from ``first`` to ``last`` that reach the limit: :func:`list_target`."""
     u = scaled.modes[0]
     j = find_next_above(u, first, last, now.limit)
     while j < last:

@@ -39,7 +39,10 @@ from neuro.events.exact.window_driver import (
 def run_blocks(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
-    """Do :func:`~neuro.events.exact.window_driver.run_windows` with one thread per block."""
+    """Run all neurons as :func:`~neuro.events.exact.window_driver.run_windows`, in threads.
+
+    Each block of neurons has one thread.
+    """
     run, edges = start_run(pending, plan), machine.edges.tolist()
     blocks, stop, within_budget = range(len(edges) - 1), 0.0, True
     with ThreadPoolExecutor(len(blocks)) as pool:
