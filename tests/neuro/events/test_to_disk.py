@@ -320,7 +320,7 @@ def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="another clock, record;"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, clock, record=record)
     _, elsewhere = simulate(graph, stimulus(graph, 9))
-    with pytest.raises(StreamError, match="holds a stream of another state; choose"):
+    with pytest.raises(StreamError, match="holds a stream with another state; choose"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, state=elsewhere)
     again = [stimulus(graph, 0, ticks=5)] * 3
     with pytest.raises(StreamError, match="chunk 1 is of another stimulus"):
