@@ -12,7 +12,6 @@ from neuro.nn.ternary import (
     AbsMax,
     BitLinear,
     PackedLinear,
-    Quantise,
     SpikeCount,
     pack_layer,
     pack_model,
