@@ -83,7 +83,7 @@ def compute_outputs(
 
     Raises:
         ValueError: ``least`` is negative or not finite.
-        EventPropError: the network has parts without exact gradients, or several outputs.
+        EventPropError: the network has parts without exact gradients, or not one output.
     """
     if len(graph.outputs) != 1:
         raise EventPropError([f"one output is needed, got {', '.join(graph.outputs)}"])

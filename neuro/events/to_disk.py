@@ -323,15 +323,15 @@ def _name_chunk(folder: Path, number: int) -> Path:
 
 
 def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
-    """Return the files of all chunks, in order; raise a StreamError if a file is not there."""
-    names = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
-    odd = [path for path, name in names.items() if name is None]
+    """Return the files of all chunks, in order; raise a StreamError if a file is missing."""
+    matches = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
+    odd = [path for path, match in matches.items() if match is None]
     if odd:
         raise StreamError(
-            f"{odd[0]}: is no name of a chunk, or that of an earlier version; move it away, or "
-            "simulate the stream again in another folder"
+            f"{odd[0]}: is not the name of a chunk, or is of an earlier version; move it away, "
+            "or simulate the stream again in another folder"
         )
-    numbers = [int(name[1]) for name in names.values() if name]
+    numbers = [int(match[1]) for match in matches.values() if match]
     number = max([n + 1 for n in numbers] + [progress.chunks if progress else 0])
     wanted = [_name_chunk(folder, k) for k in range(number)]
     needed = wanted if number < 2 else [*wanted, _name_state(folder)]

@@ -52,7 +52,7 @@ SLIPS: dict[str, Slip] = {
     "Net(net)": Slip(call(Net, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
     "trace(LIF)": Slip(call(trace, LIF(tau=0.02)), TypeError, "got a LIF", "Spiking(model)"),
     "trace(net)": Slip(call(trace, net()), ValueError, "needs input_shape", "e.g. (1, 28, 28)"),
-    "trace(net, ())": Slip(call(trace, net(), ()), ValueError, "is ()", "give (1,)"),
+    "trace(net, ())": Slip(call(trace, net(), ()), ValueError, "got ()", "use (1,)"),
     "trace(quantised)": Slip(
         call(trace, QUANTISED, (3,)),
         TraceError,
@@ -138,7 +138,7 @@ SLIPS: dict[str, Slip] = {
     "Stack(LSTM)": Slip(
         call(Stack, fc=nn.Linear(3, 2), rec=nn.LSTM(2, 2)),
         ValueError,
-        "rec of a Stack: LSTM keeps a state, which no Stack hands on",
+        "rec of a Stack: LSTM keeps a state, which a Stack does not pass on",
         "recurrent neurons as Recurrent(Spiking(LIF(...)), nn.Linear(n, n))",
     ),
     "Residual(Sequential(GRU))": Slip(
@@ -156,7 +156,7 @@ SLIPS: dict[str, Slip] = {
     "Stack(attention)": Slip(
         call(Stack, nn.MultiheadAttention(4, 2)),
         ValueError,
-        "0 of a Stack: MultiheadAttention takes query, key, value, and in a Stack one tensor",
+        "0 of a Stack: MultiheadAttention takes query, key, value",
         "wrap it in a module with forward(self, x)",
     ),
     "Stack(attention over ticks)": Slip(
@@ -174,13 +174,13 @@ SLIPS: dict[str, Slip] = {
     "net(tuple)": Slip(
         call(Stack(nn.AdaptiveMaxPool1d(1, return_indices=True)), X),
         LayerError,
-        "0: took (8, 3), ticks and samples as one axis, and put out a tuple",
+        "0: mapped (8, 3), with ticks and samples as one axis, to a tuple",
         "one tensor with the same axis 0",
     ),
     "net(Flatten(0))": Slip(
         call(Stack(flat=nn.Flatten(0)), X),
         LayerError,
-        "flat: took (8, 3), ticks and samples as one axis, and put out a tensor of shape (24,)",
+        "flat: mapped (8, 3), with ticks and samples as one axis, to a tensor of shape (24,)",
         "one tensor with the same axis 0",
     ),
     "Recurrent(LIF())": Slip(
@@ -280,7 +280,7 @@ SLIPS: dict[str, Slip] = {
     "Recurrent(T = 0)": Slip(
         call(Recurrent(CELLS, nn.Linear(3, 3)), X[:0]),
         LayerError,
-        "Recurrent: x has axes",
+        "Recurrent: x must have axes",
         "at least one tick",
     ),
     "Checkpointed(T = 0)": Slip(
@@ -319,13 +319,13 @@ SLIPS: dict[str, Slip] = {
         call(Stack, CELLS, Recurrent(Spiking(LIF(tau=0.02), HALF), nn.Linear(2, 2))),
         ValueError,
         "the layers of a Stack have different dt: 0 has 0.001 s, 1.spiking has 0.0005 s",
-        "give all the same",
+        "use one dt for all",
     ),
     "Residual(two dt)": Slip(
         call(Residual, CELLS, Stack(out=Spiking(LIF(tau=0.02), HALF))),
         ValueError,
         "the layers of a Residual have different dt: body has 0.001 s, shortcut.out has 0.0005",
-        "give all the same",
+        "use one dt for all",
     ),
     "Stack(train=...)": Slip(
         call(Stack, train=nn.Linear(3, 2)),
@@ -337,7 +337,7 @@ SLIPS: dict[str, Slip] = {
         call(Stack, **{"a.b": nn.Linear(3, 2)}), ValueError, "'a.b', which holds a dot", "a_b"
     ),
     "Stack(0 twice)": Slip(
-        call(Stack, CELLS, **{"0": CELLS}), ValueError, "0 names two modules", "otherwise"
+        call(Stack, CELLS, **{"0": CELLS}), ValueError, "0 names two modules", "rename one"
     ),
     "Checkpointed(nn.Linear)": Slip(
         call(Checkpointed, nn.Linear(3, 2), 4),

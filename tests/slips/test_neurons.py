@@ -170,11 +170,14 @@ SLIPS: dict[str, Slip] = {
     "ALIF.with_tau(rho)": Slip(
         call(ALIF.with_tau, 0.02, DT, rho=0.9),
         TypeError,
-        "ALIF.with_tau takes no rho, which follows from tau_adapt",
+        "ALIF.with_tau computes rho from tau_adapt",
         "give tau_adapt [s]",
     ),
     "ALIF.with_tau(leak)": Slip(
-        call(ALIF.with_tau, 0.02, DT, leak=0.9), TypeError, "no leak", "give tau [s]"
+        call(ALIF.with_tau, 0.02, DT, leak=0.9),
+        TypeError,
+        "computes leak from tau",
+        "give tau [s]",
     ),
     "ALIF.with_tau(tau_adapt='200ms')": Slip(
         call(ALIF.with_tau, 0.02, DT, tau_adapt="200ms"),

@@ -7,7 +7,7 @@ import numpy as np
 from neuro.events.grid.kernels import Buffer, RowSpan, Train, WeightArrays, bare, inlined, touch
 
 
-class SlidingWindows(NamedTuple):
+class SlidingWindow(NamedTuple):
     """The windows of a kernel on a plane: (H, W) of image, output, window, stride, padding.
 
     taps: along each axis, the kernel position at each place of a window; -1: no position.
@@ -29,7 +29,7 @@ def find_reached_windows(place: int, kernel: int, stride: int, size: int) -> tup
 
 @bare
 def scatter_conv(
-    buffer: Buffer, span: RowSpan, train: Train, weights: WeightArrays, windows: SlidingWindows
+    buffer: Buffer, span: RowSpan, train: Train, weights: WeightArrays, windows: SlidingWindow
 ) -> tuple[int, int]:
     """Add the weights of each spike to its targets; return the synaptic events."""
     (high, wide), (height, width) = windows.image, windows.size
@@ -68,7 +68,7 @@ def scatter_conv(
 
 @bare
 def pool(
-    buffer: Buffer, span: RowSpan, train: Train, windows: SlidingWindows
+    buffer: Buffer, span: RowSpan, train: Train, windows: SlidingWindow
 ) -> tuple[int, int]:
     """Add each spike to the windows that contain it; return the synaptic events.
 

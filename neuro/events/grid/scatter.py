@@ -6,7 +6,7 @@ import numpy as np
 
 from neuro.events.grid import conv_kernels as planes, kernels
 from neuro.events.grid.aligned import copy_aligned
-from neuro.events.grid.conv_kernels import SlidingWindows
+from neuro.events.grid.conv_kernels import SlidingWindow
 from neuro.events.grid.kernels import Buffer, RowSpan, SynapseArrays, Train, WeightArrays
 from neuro.graph import (
     AvgPool2d,
@@ -83,12 +83,12 @@ def _sparse(synapses: SynapseArrays) -> Scatter:
     return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, own)
 
 
-def _conv(weights: WeightArrays, windows: SlidingWindows) -> Scatter:
+def _conv(weights: WeightArrays, windows: SlidingWindow) -> Scatter:
     own = view_fields_read_only(weights)
     return lambda buffer, span, train: planes.scatter_conv(buffer, span, train, own, windows)
 
 
-def _pool(windows: SlidingWindows) -> Scatter:
+def _pool(windows: SlidingWindow) -> Scatter:
     return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
 
 
@@ -131,10 +131,10 @@ def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, SynapseArrays]:
     return by_delay
 
 
-def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindows:
+def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindow:
     """Return the last two numbers of (image, output, window, stride, padding), and the taps."""
     image, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
     high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
     high[np.arange(kernel[0]) % dilation[0] > 0] = -1
     wide[np.arange(kernel[1]) % dilation[1] > 0] = -1
-    return SlidingWindows(image, size, kernel, stride, padding, (high, wide))
+    return SlidingWindow(image, size, kernel, stride, padding, (high, wide))

@@ -40,7 +40,7 @@ def test_all_that_has_no_exact_gradient_is_told_at_once_with_cures() -> None:
     )
     told = "\n".join(problems(graph))
     for part in (
-        "conv: Conv2d is not known here; write it as one Dense",
+        "conv: Conv2d has no adjoint here; write it as one Dense",
         "alif: ALIF has no adjoint here; use LIF(tau_syn=..., reset='hard')",
         "delta: with delta synapses a spike coincides with an input spike",
         "give it tau_syn",

@@ -235,7 +235,7 @@ DAMAGED = {  # what is done, what reading says, and what going on says
         r"chunk-000003.*: holds chunk 1, not chunk 3",
         r"chunk-000004.*: exceeds the stream's 3 chunks; move it away",
     ),
-    "odd name": (add_an_odd_name, r"1\.npz: is no name of a chunk, or that of an earlier", ""),
+    "odd name": (add_an_odd_name, r"1\.npz: is not the name of a chunk, or is of", ""),
     "another's first": (
         take_of_another("chunk-000000.safetensors"),
         r"chunk-000001.*: does not continue the chunks before it",
@@ -320,7 +320,7 @@ def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="another clock, record;"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, clock, record=record)
     _, elsewhere = simulate(graph, stimulus(graph, 9))
-    with pytest.raises(StreamError, match="holds a stream of another state; choose"):
+    with pytest.raises(StreamError, match="holds a stream with another state; choose"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, state=elsewhere)
     again = [stimulus(graph, 0, ticks=5)] * 3
     with pytest.raises(StreamError, match="chunk 1 is of another stimulus"):

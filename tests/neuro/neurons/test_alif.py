@@ -167,7 +167,7 @@ def test_a_time_constant_gives_its_leak() -> None:
         ({"rho": 1.5}, r"ALIF\.rho must be in \[0, 1\], got 1\.5; 0\.9 is usual"),
         (
             {"refractory": Seconds(-1.0)},
-            r"ALIF\.refractory must be >= 0 s and finite, got -1\.0; 0 is none",
+            r"ALIF\.refractory must be >= 0 s and finite, got -1\.0; 0 switches it off",
         ),
         ({"refractory": Seconds(math.inf)}, r"ALIF\.refractory must be >= 0 s and finite"),
     ],

@@ -202,7 +202,7 @@ def test_free_parameters_there_are_none() -> None:
         ),
         (
             {"refractory": -1.0},
-            r"LIF\.refractory must be >= 0 s and finite, got -1\.0; 0 is none",
+            r"LIF\.refractory must be >= 0 s and finite, got -1\.0; 0 switches it off",
         ),
         ({"refractory": math.nan}, r"LIF\.refractory must be >= 0 s and finite, got nan"),
     ],

@@ -149,7 +149,7 @@ def test_a_time_that_may_be_in_milliseconds_is_warned_of(cells: Any, said: str) 
     assert len(told) == 1
     message = str(told[0].message)
     with warnings.catch_warnings():
-        exec(message.split("meant: ")[1])
+        exec(message.split("is correct: ")[1])
         Spiking(cells)
 
 
@@ -191,7 +191,7 @@ def test_a_tick_that_is_longer_than_all_memory_is_warned_of(write: Any, said: st
         write()
     assert len(told) == 1
     with warnings.catch_warnings():
-        exec(str(told[0].message).split("meant: ")[1])
+        exec(str(told[0].message).split("is correct: ")[1])
         write()
 
 

@@ -359,10 +359,10 @@ def test_a_sequential_of_populations_is_refused_as_torch_cannot_run_it() -> None
         (
             (nn.Linear(5, 4), nn.BatchNorm1d(3)),
             (3, 5),
-            "puts out 4 features, and the BatchNorm",
+            "has 4 output features, and the BatchNorm",
         ),
-        ((nn.Conv2d(1, 2, 1), nn.BatchNorm2d(4)), (1, 5, 5), "puts out 2 features"),
-        ((nn.ConvTranspose2d(2, 3, 1), nn.BatchNorm2d(2)), (2, 5, 5), "puts out 3 features"),
+        ((nn.Conv2d(1, 2, 1), nn.BatchNorm2d(4)), (1, 5, 5), "has 2 output features"),
+        ((nn.ConvTranspose2d(2, 3, 1), nn.BatchNorm2d(2)), (2, 5, 5), "has 3 output features"),
     ],
 )
 def test_a_batch_norm_along_another_axis_is_refused_by_name(

@@ -49,23 +49,23 @@ def loop(*names: str, delay: int = 1) -> Net:
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "more samples": (
         lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN))),
-        "Spiking: its state has v of shape (2, 3), and x asks for (3, 3)",
+        "Spiking: its state has v of shape (2, 3), x needs (3, 3)",
     ),
     "one sample": (
         lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN), 1)),
-        "Spiking: its state has v of shape (1, 3), and x asks for (3, 3)",
+        "Spiking: its state has v of shape (1, 3), x needs (3, 3)",
     ),
     "no current": (
         lambda: Spiking(CURRENT)(x(), state_of(Spiking(PLAIN))),
-        "Spiking: its state has i of shape None, and x asks for (2, 3)",
+        "Spiking: its state has i of shape None, x needs (2, 3)",
     ),
     "a current too many": (
         lambda: Spiking(PLAIN)(x(), state_of(Spiking(CURRENT))),
-        "Spiking: its state has i of shape (2, 3), and x asks for None",
+        "Spiking: its state has i of shape (2, 3), x needs None",
     ),
     "no period": (
         lambda: Spiking(HELD)(x(), state_of(Spiking(PLAIN))),
-        "Spiking: its state has wait of shape None, and x asks for (2, 3)",
+        "Spiking: its state has wait of shape None, x needs (2, 3)",
     ),
     "another model": (
         lambda: Spiking(ALIF())(x(), state_of(Spiking(PLAIN))),
@@ -77,13 +77,13 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no tensor": (
         lambda: Spiking(PLAIN)(x(), LIFState(v=0.0, i=None)),  # type: ignore[arg-type]
-        "Spiking: its state has v of shape (), and x asks for (2, 3)",
+        "Spiking: its state has v of shape (), x needs (2, 3)",
     ),
     "a part of a Stack": (
         lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(
             x(3), (None, state_of(Spiking(PLAIN)))
         ),
-        "cells: its state has v of shape (2, 3), and x asks for (3, 3)",
+        "cells: its state has v of shape (2, 3), x needs (3, 3)",
     ),
     "another Stack": (
         lambda: Stack(linear(), Spiking(PLAIN))(x(), (None,)),
@@ -95,27 +95,27 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "for a Linear": (
         lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(x(), (x(), None)),
-        "fc: keeps no state, got a Tensor of shape (4, 2, 3), torch.float32",
+        "fc: has no state, got a Tensor of shape (4, 2, 3), torch.float32",
     ),
     "a shorter Delay": (
         lambda: Delay(Ticks(3))(x(), x(ticks=2)),
-        "Delay: its state has past of shape (2, 2, 3), and x asks for (3, 2, 3)",
+        "Delay: its state has past of shape (2, 2, 3), x needs (3, 2, 3)",
     ),
     "a Delay of other samples": (
         lambda: Stack(late=Delay(Ticks(3)))(x(), (x(1, ticks=3),)),
-        "late: its state has past of shape (3, 1, 3), and x asks for (3, 2, 3)",
+        "late: its state has past of shape (3, 1, 3), x needs (3, 2, 3)",
     ),
     "a shorter Recurrent": (
         lambda: Recurrent(Spiking(PLAIN), linear(), Ticks(2))(
             x(), state_of(Recurrent(Spiking(PLAIN), linear()))
         ),
-        "Recurrent: its state has past of shape (1, 2, 3), and x asks for (2, 2, 3)",
+        "Recurrent: its state has past of shape (1, 2, 3), x needs (2, 2, 3)",
     ),
     "cells of a Recurrent": (
         lambda: Recurrent(Spiking(PLAIN), linear())(
             x(), (state_of(Spiking(PLAIN), 3), x(ticks=1))
         ),
-        "Spiking: its state has v of shape (3, 3), and x asks for (2, 3)",
+        "Spiking: its state has v of shape (3, 3), x needs (2, 3)",
     ),
     "of a Recurrent for a Residual": (
         lambda: Residual(Spiking(PLAIN))(x(), (None,) * 3),
@@ -125,11 +125,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Checkpointed(Stack(cells=Spiking(PLAIN)), Ticks(2))(
             x(3), (state_of(Spiking(PLAIN)),)
         ),
-        "cells: its state has v of shape (2, 3), and x asks for (3, 3)",
+        "cells: its state has v of shape (2, 3), x needs (3, 3)",
     ),
     "a Net's samples": (
         lambda: loop("a", "b")({"input": x(3)}, state_of(loop("a", "b"))),
-        "Net: its state has b -> a (1 ticks) of shape (1, 2, 3), and x asks for (1, 3, 3)",
+        "Net: its state has b -> a (1 ticks) of shape (1, 2, 3), x needs (1, 3, 3)",
     ),
     "another Net": (
         lambda: loop("a", "b")({"input": x()}, state_of(loop("a", "c"))),
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
             {"input": x()},
             NetState({"a": state_of(Spiking(CURRENT))}, state_of(loop("a")).edges),
         ),
-        "a: its state has i of shape (2, 3), and x asks for None",
+        "a: its state has i of shape (2, 3), x needs None",
     ),
 }
 

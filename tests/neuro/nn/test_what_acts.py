@@ -132,7 +132,7 @@ def test_tracing_takes_no_step_of_a_spectral_norm() -> None:
 def test_forward_hooks_are_refused_by_name_on_layers_and_on_what_holds_them() -> None:
     layer = nn.Linear(6, 4)
     layer.register_forward_hook(lambda _m, _x, y: 2 * y)
-    assert "fc: Linear has forward hooks, which no node can hold; remove" in told(net(layer))
+    assert "fc: Linear has forward hooks, which a node cannot hold; remove" in told(net(layer))
     whole = net(nn.Linear(6, 4))
     whole.register_forward_hook(lambda _m, _x, y: y)
     assert "module: Stack has forward hooks" in told(whole)
@@ -171,7 +171,7 @@ def test_a_hook_on_a_folded_batch_norm_or_on_the_weight_before_it_is_refused() -
     for name, kind in (("fc", "Linear"), ("norm", "BatchNorm1d")):
         module = Stack(fc=nn.Linear(6, 4), norm=nn.BatchNorm1d(4), cells=Spiking(LIF(tau=0.01)))
         module.get_submodule(name).register_forward_hook(lambda _m, _x, y: 2 * y)
-        assert f"{name}: {kind} has forward hooks, which no node can hold" in told(module)
+        assert f"{name}: {kind} has forward hooks, which a node cannot hold" in told(module)
 
 
 class Called(nn.Linear):
@@ -211,7 +211,7 @@ class Initialised(nn.Linear):
     ("module", "shape", "said"),
     [
         (net(Called(6, 4)), (6,), "fc: Called has its own __call__"),
-        (net(Standardised(1, 2, 3)), (1, 5, 5), "fc: Standardised has a _conv_forward of its"),
+        (net(Standardised(1, 2, 3)), (1, 5, 5), "fc: Standardised has its own _conv_forward"),
         (
             Stack(fc=nn.Linear(6, 4), cells=Noisy(LIF(tau=0.01))),
             (6,),

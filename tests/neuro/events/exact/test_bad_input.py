@@ -88,7 +88,7 @@ def test_a_loop_that_explodes_ends_under_the_budget_that_it_comes_with(
     )
     soft = replace(graph.nodes["cells"], reset="soft")
     train = TRAIN._replace(shape=(4000, *TRAIN.shape[1:]))
-    with pytest.raises(Runaway, match=r"more than 16 spikes a neuron in one window by tick"):
+    with pytest.raises(Runaway, match=r"more than 16 spikes per neuron in one window by tick"):
         run(with_nodes(graph, cells=soft), train, Exact(driver=driver))  # type: ignore[arg-type]
 
 
@@ -170,9 +170,13 @@ def test_the_state_of_another_clock_graph_or_batch_is_refused() -> None:
     graph = network("two currents", 0)
     _, state = simulate(graph, {"x": TRAIN}, CLOCK)
     _, grid = simulate(graph, {"x": TRAIN}, Grid())
-    with pytest.raises(ValueError, match=r"Exact\(\) goes on from an ExactState, got EngineSt"):
+    with pytest.raises(
+        ValueError, match=r"Exact\(\) continues from an ExactState, got EngineSt"
+    ):
         simulate(graph, {"x": TRAIN}, CLOCK, state=grid)
-    with pytest.raises(ValueError, match=r"Grid\(\) goes on from an EngineState, got ExactSta"):
+    with pytest.raises(
+        ValueError, match=r"Grid\(\) continues from an EngineState, got ExactSta"
+    ):
         simulate(graph, {"x": TRAIN}, Grid(), state=state)
     with pytest.raises(ValueError, match=r"(?s)the state does not fit.*i0: the state has"):
         simulate(network("delta", 0), {"x": TRAIN}, CLOCK, state=state)

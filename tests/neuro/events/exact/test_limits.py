@@ -177,7 +177,7 @@ def test_weights_and_values_that_overflow_are_refused() -> None:
     huge = Dense(weight=np.ones((3, 2)), bias=np.array([0.0, 0.0, -1e200]))
     graph = network(LIF(tau=0.01))
     graph = replace(graph, nodes={**graph.nodes, "w": huge})
-    with pytest.raises(GraphError, match=r"cells: what biases add a tick is up to 1\.05e\+200"):
+    with pytest.raises(GraphError, match=r"cells: biases per tick are up to 1\.05e\+200"):
         simulate(graph, {"x": train()}, CLOCK)
 
 
