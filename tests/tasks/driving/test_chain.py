@@ -110,6 +110,6 @@ def test_every_layer_has_a_rate(run: Run) -> None:
 
 def test_the_report_shows_it(run: Run) -> None:
     text = (run.folder / "report.html").read_text()
-    for part in ("Joules a planned second", "streaming, 6 images", "encoder: near_spikes"):
+    for part in ("Joules per planned second", "streaming, 6 images", "encoder: near_spikes"):
         assert part in text
     assert "not measured yet" not in text

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tasks.bench.rows import find_ratio
-from tasks.driving.contest.figures import ContestFigure, make_rows
-from tasks.driving.contest.tables import tabulate
+from tasks.driving.benchmark.metric_rows import ContestFigure, make_rows
+from tasks.driving.benchmark.tables import tabulate
 
 OURS, CV = "driving:tiny", "constant velocity"
 
@@ -58,7 +58,7 @@ def test_rates_differ_where_their_interval_is_on_one_side_of_zero() -> None:
     assert rows[2].conditions["rates"] == {"difference": None, "low": None, "high": None}
     (table,) = tabulate("closed loop", rows)
     assert [next(column.cells) for column in table.columns[2:]] == ["4.5*", "0.5", "-"]
-    assert table.caption == f"*: differs from {OURS} (rates: 95 % of courses drawn anew)"
+    assert table.caption == f"*: differs from {OURS} ({TESTS['rates']})"
     more = ContestFigure(name="hits", values={OURS: many, CV: few}, per=driven, unit="1/km")
     (table,) = tabulate("closed loop", list(make_rows("closed loop", more, OURS, {})))
     assert next(table.columns[2].cells) == "0.5*"
