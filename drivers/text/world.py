@@ -44,19 +44,19 @@ class WorldTokenizer:
         ids = np.array(list(tokens.values()), np.int64)
         if missing or ids.min() < 1 or ids.max() >= 2**31 or b"" in tokens:
             raise ValueError(
-                f"WorldTokenizer: lacks {len(missing)} of the 256 single bytes, has an empty token, or "
+                f"World: lacks {len(missing)} of the 256 single bytes, has an empty token, or "
                 f"ids out of 1..{2**31 - 1} (found {ids.min() if len(ids) else 'none'} to "
                 f"{ids.max() if len(ids) else 'none'}); {CURE}"
             )
         if len(set(ids.tolist())) < len(ids):
-            raise ValueError(f"WorldTokenizer: two tokens have the same id; {CURE}")
+            raise ValueError(f"World: two tokens have the same id; {CURE}")
         self.size = int(ids.max()) + 1
         self._bytes: dict[int, bytes] = {int(i): t for t, i in tokens.items()}
         flat = np.frombuffer(b"".join(tokens), np.uint8)
         ends = np.cumsum([len(t) for t in tokens])
         if len(flat) >= MAX_NODES:
             raise ValueError(
-                f"WorldTokenizer: tokens of {len(flat):,} bytes, more than {MAX_NODES:,}; {CURE}"
+                f"World: tokens of {len(flat):,} bytes, more than {MAX_NODES:,}; {CURE}"
             )
         slots = 1 << int(2 * len(flat) + 1).bit_length()  # at most half full
         self._edges = np.full((slots, 2), EMPTY, np.int32)

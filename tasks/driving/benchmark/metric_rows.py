@@ -21,7 +21,7 @@ PERCENT = "%"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ContestFigure:
+class ComparedMetric:
     """A metric of all planners.
 
     values: by planner, per seed and unit (S U); shares if ``unit`` is "%".
@@ -49,7 +49,7 @@ class ContestFigure:
 
 
 def make_rows(
-    part: str, figure: ContestFigure, subject: str, about: Mapping[str, Any]
+    part: str, figure: ComparedMetric, subject: str, about: Mapping[str, Any]
 ) -> Iterator[Row]:
     """Yield a row for each peer; about: additional conditions.
 
@@ -103,7 +103,7 @@ def _describe_difference(difference: Difference) -> dict[str, float | None]:
     return {k: None if v is None else _or_none(v) for k, v in asdict(difference).items()}
 
 
-def _describe_paired(figure: ContestFigure, paired: Paired, units: int) -> dict[str, Any]:
+def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:
     """Return a comparison for JSON, with the number of units in which each side is better."""
     fields = asdict(paired)
     wins = (fields.pop("more"), fields.pop("fewer"))

@@ -24,7 +24,7 @@ from tasks.driving.benchmark.entrants import (
     open_comparison,
 )
 from tasks.driving.benchmark.forecasts import from_json
-from tasks.driving.benchmark.metric_rows import PERCENT, ContestFigure, make_rows
+from tasks.driving.benchmark.metric_rows import PERCENT, ComparedMetric, make_rows
 from tasks.driving.benchmark.scene_scores import score_all
 from tasks.driving.benchmark.throughput import measure_throughput
 from tasks.driving.benchmark.window_results import (
@@ -78,7 +78,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
         "limit_seconds": courses.limit,
     }
     for name, values in list_figures(outcomes):
-        figure = ContestFigure(
+        figure = ComparedMetric(
             name=name,
             values={k: stack_seeds(v) for k, v in values.items()},
             better="lower" if name in LOWER else "higher",
@@ -89,7 +89,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
         {k: stack_seeds(v) for k, v in by_planner.items()}
         for by_planner in count_collisions(outcomes, courses.distance)
     )
-    rate = ContestFigure(
+    rate = ComparedMetric(
         name="collisions at fault a kilometre",
         values=hits,
         per=driven,
@@ -107,7 +107,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     about = _describe(comparison)
     scenes, scores = score_all(entrants, observed, comparison.config, options.out)
     for name, get in SCORES.items():
-        figure = ContestFigure(
+        figure = ComparedMetric(
             name=f"{name}, 4 s",
             values={
                 planner: stack_seeds(
@@ -123,7 +123,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     whole = observed[comparison.subject][comparison.seeds[0]].scene
     for name in errors[comparison.subject][0]:
         is_distance = name.startswith("l2")
-        figure = ContestFigure(
+        figure = ComparedMetric(
             name=_name_error(name),
             values={k: stack_seeds([e[name] for e in seeds]) for k, seeds in errors.items()},
             unit="m" if is_distance else PERCENT,
@@ -169,7 +169,7 @@ def compare_maps(options: BenchOptions) -> Iterator[Row]:
         }
         if comparison.subject not in values:
             continue
-        figure = ContestFigure(
+        figure = ComparedMetric(
             name=title, values={k: stack_seeds([[x] for x in v]) for k, v in values.items()}
         )
         yield from make_rows(MAP, figure, comparison.subject, about)
@@ -205,7 +205,7 @@ def _list_targets(
     targets = {MAPS[k]: ([run[k] for run in ours], least) for k, least in TARGETS.items()}
     targets["future IoU of vehicles, gain over the own present, copied"] = (gains, GAIN)
     for name, (values, least) in targets.items():
-        figure = ContestFigure(
+        figure = ComparedMetric(
             name=name,
             values={
                 comparison.subject: stack_seeds([[v] for v in values]),

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from neuro.training.threads import limit_threads
 from tasks.bench.comparison import describe_machine
-from tasks.bench.harness import Measured, Run as Timed, measure
+from tasks.bench.harness import Measurement, Run as Timed, measure
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
 from tasks.driving.batch import Observation, make_blank
@@ -112,7 +112,7 @@ def measure_throughput(
 
 
 def _list_speeds(
-    comparison: Comparison, measured: Mapping[str, Measured], batch: int, repeats: int
+    comparison: Comparison, measured: Mapping[str, Measurement], batch: int, repeats: int
 ) -> Iterator[Row]:
     config = comparison.config
     images = config.past * make_blank(config).images.shape[2]

@@ -219,7 +219,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(
     (texts / "x.bin").write_bytes(b"\0\1")
     task = write_task(tmp_path, texts, good=1.0)
     train = ["train", str(task), "--out", str(tmp_path / "run")]
-    assert "leave such files out (--skip-bad; in Python skip=True)" in refuse(train, capsys)
+    assert "skip them (--skip-bad; in Python skip=True)" in refuse(train, capsys)
     main([*train, "--skip-bad"])
     main(["eval", str(tmp_path / "run")])
     assert open_folder(tmp_path / "run").config.skip_bad
