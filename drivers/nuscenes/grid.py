@@ -43,7 +43,7 @@ class GroundGrid:
         return round((x1 - x0) / self.step), round((y1 - y0) / self.step)
 
     def cells(self, points: Float[np.ndarray, "*P xy"]) -> Int64[np.ndarray, "*P 2"]:
-        """Return the cell of each point (x, y, ...) [m]; outside points have outside indices."""
+        """Return the cell of each point (x, y, ...) [m]; outside it they are out of range."""
         origin = np.array([self.x[0], self.y[0]])
         cells: Int64[np.ndarray, "*P 2"] = np.floor(
             (points[..., :2] - origin) / self.step

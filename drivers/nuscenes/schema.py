@@ -1,10 +1,10 @@
 """The thirteen tables of nuScenes: fields, types and links, for writing and checking.
 
 A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. A dataclass
-declares each: :func:`make_record` converts it to a record, :func:`list_fields` lists its fields. Times
-are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or calibration
-transforms from its own frame to the outer one: sensor to ego, ego to global. ``prev`` and
-``next`` are "" at the ends of a chain.
+declares each: :func:`make_record` converts it to a record, :func:`list_fields` lists its
+fields. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or
+calibration transforms from its own frame to the outer one: sensor to ego, ego to global.
+``prev`` and ``next`` are "" at the ends of a chain.
 
 Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 """

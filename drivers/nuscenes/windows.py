@@ -242,8 +242,8 @@ def _read_cameras(
         height, width = settings.image.height, settings.image.width
         patches = height // settings.stride, width // settings.stride
         matrices = np.zeros((0, 3, 3)), np.zeros((0, 4, 4))
-        images = np.zeros((0, 3, height, width), np.uint8)
-        return images, *matrices, np.zeros((0, *patches), np.float32)
+        blank = np.zeros((0, 3, height, width), np.uint8)
+        return blank, *matrices, np.zeros((0, *patches), np.float32)
     lidar = frame.shots[LIDAR]
     # From the global frame to the flat ego frame at the lidar's time.
     ego = flatten(lidar.ego)
