@@ -1,1 +1,1 @@
-"""Drivers: each reads one outside source and yields samples with named axes and units."""
+"""Drivers: each reads an outside source and yields samples with named axes and units."""

@@ -1,6 +1,6 @@
-"""Augmentations: labelled images, changed at random in ways that keep their class.
+"""Augmentations: random changes of images that preserve their class.
 
-Each takes unsigned bytes and a NumPy generator, and returns as many images of the same size.
+Each takes unsigned bytes and a NumPy generator, and returns images of the same shape.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -13,7 +13,7 @@ Images = UInt8[np.ndarray, "N C H W"]
 
 
 def shifted(images: Images, most: int, rng: np.random.Generator) -> Images:
-    """Return the images, each moved by up to ``most`` pixels either way; what is new is 0."""
+    """Shift each image by up to ``most`` pixels in both directions; fill with 0."""
     padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)))
     height, width = images.shape[2:]
     moves = rng.integers(0, 2 * most + 1, (len(images), 2))
@@ -24,7 +24,7 @@ def shifted(images: Images, most: int, rng: np.random.Generator) -> Images:
 
 
 def flipped(images: Images, rng: np.random.Generator) -> Images:
-    """Return the images, half of them mirrored left to right."""
+    """Mirror half of the images, left to right."""
     mirror = rng.random(len(images)) < 0.5
     return np.where(mirror[:, None, None, None], images[..., ::-1], images)
 
@@ -36,16 +36,16 @@ def warped(
     shift: float = 0.15,
     scale: tuple[float, float] = (0.85, 1.11),
 ) -> Images:
-    """Return the images, turned, moved and scaled; bilinear, what is new is 0.
+    """Rotate, shift and scale images with bilinear interpolation; fill with 0.
 
     The defaults are those of Fang et al. 2021 for MNIST.
 
     Args:
-        images: as above.
-        rng: source of chance.
-        degrees: largest turn either way.
-        shift: largest move either way, as a share of the side.
-        scale: smallest and largest size.
+        images: unsigned bytes.
+        rng: random generator.
+        degrees: largest rotation in either direction.
+        shift: largest shift in either direction, as a share of the side.
+        scale: smallest and largest scale.
     """
     n = len(images)
     angle = np.deg2rad(rng.uniform(-degrees, degrees, n))

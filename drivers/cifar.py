@@ -1,7 +1,8 @@
 """CIFAR-10 and CIFAR-100: colour images in the official binary files.
 
-A file is a row of records: the label (CIFAR-100: two, coarse and fine), then the red, green and
-blue plane, 32 x 32 bytes each (Krizhevsky 2009). No pickle is read. Nothing is downloaded.
+A file is a sequence of records: the label (CIFAR-100: two, coarse and fine), then the red,
+green and blue plane, 32 x 32 bytes each (Krizhevsky 2009). The driver reads no pickles and
+downloads nothing.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -26,10 +27,10 @@ CURE = "unpack the official binary version (cifar-10-binary.tar.gz, cifar-100-bi
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a data set lies on disk.
+    """Layout of a data set on disk.
 
-    folder: that the official archive makes. files: of each part. labels: bytes before the
-    pixels, the last of which is the class.
+    folder: of the official archive. files: of each part. labels: number of bytes before the
+    pixels; the last is the class.
     """
 
     folder: str
@@ -68,12 +69,12 @@ class Images:
 
 
 def load(folder: Path, part: Part = "train", name: Name = "cifar10") -> Images:
-    """Return one part of a data set in ``folder``, or in the folder that its archive makes.
+    """Return one part of a data set in ``folder``, or in the folder of its archive there.
 
     Raises:
-        FileNotFoundError: a file is missing; says which, and what is there.
-        ValueError: a file is no whole number of records, is empty, or holds a label that is no
-            class; says at which byte.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is empty or truncated, or has a label outside the classes; the
+            message names the offset.
     """
     layout = LAYOUTS[name]
     inside = folder / layout.folder
@@ -97,24 +98,24 @@ def official(
     """Return a part of the data set in ``$NEURO_DATA/<name>/``; there is no embedded one.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is not set or no folder, or holds none of it.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder, or does not contain the data set.
         ValueError: a file is damaged.
     """
-    found = in_neuro_data((name, LAYOUTS[name].folder), environ)
-    if found is None:
+    folder = in_neuro_data((name, LAYOUTS[name].folder), environ)
+    if folder is None:
         root = find_neuro_data(environ) or "(not set)"
         raise FileNotFoundError(
             f"{name} is not embedded, and NEURO_DATA={root} holds none of it; "
             f"{CURE} into $NEURO_DATA/{name}/"
         )
-    return load(found, part, name)
+    return load(folder, part, name)
 
 
 def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
-    """Return stand-ins for CIFAR-10 that need no file: coloured gratings with noise.
+    """Return coloured gratings with noise, which replace CIFAR-10 without files.
 
-    The class says how a grating is turned (five ways) and which of two pairs of colours it has.
-    They show that things work, and nothing about natural images.
+    The class determines the angle (one of five) and the pair of colours (one of two). They test
+    code; accuracies on them say nothing about natural images.
     """
     rng = np.random.default_rng([seed, part == "test"])
     labels = np.arange(n) % 10
@@ -123,8 +124,8 @@ def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
     phase = rng.uniform(0, 2 * np.pi, (n, 1, 1))
     wave = 0.5 + 0.5 * np.sin(8 * np.pi * (np.cos(angle) * x + np.sin(angle) * y) + phase)
     pairs = np.array([[[220, 90, 60], [40, 50, 90]], [[70, 160, 220], [90, 60, 30]]])
-    one, other = (pairs[labels // 5][:, k, :, None, None] for k in (0, 1))
-    clean = other + (one - other) * wave[:, None]
+    bright, dark = (pairs[labels // 5][:, k, :, None, None] for k in (0, 1))
+    clean = dark + (bright - dark) * wave[:, None]
     images = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
     source = f"{n:,} generated gratings"
     return Images(images=images, labels=labels, source=source, classes=10)
@@ -155,7 +156,7 @@ def _records(path: Path, name: Name) -> UInt8[np.ndarray, "N _"]:
 
 
 def _holds_other(root: Path, name: Name) -> str:
-    """Say of which other set the files in a folder are, if of one."""
+    """Name the other data set that the files in a folder belong to, if any."""
     others = [
         other
         for other, layout in LAYOUTS.items()
@@ -165,7 +166,7 @@ def _holds_other(root: Path, name: Name) -> str:
 
 
 def _fits_other(size: int, name: Name) -> str:
-    """Say of which other set a file of ``size`` bytes would be whole, if of one."""
+    """Name the other data set that fits a file of ``size`` bytes, if any."""
     for other, layout in LAYOUTS.items():
         record = layout.labels + PIXELS
         if other != name and size and size % record == 0:

@@ -1,4 +1,4 @@
-"""Folders of data: where a data set is, and which files of which class it holds."""
+"""Find data sets, and list the files of their classes."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,46 +8,46 @@ Entry = tuple[Path, int]  # a file and its label
 
 
 def find_neuro_data(environ: Mapping[str, str] | None = None) -> str:
-    """Return ``$NEURO_DATA``, "" where it is not set. environ: None is the process's own."""
+    """Return ``$NEURO_DATA``, "" if it is not set. environ: None is that of the process."""
     return (os.environ if environ is None else environ).get("NEURO_DATA", "")
 
 
 def in_neuro_data(
     names: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> Path | None:
-    """Return the first folder of these ``names`` in ``$NEURO_DATA``, None where there is none.
+    """Return the first folder of these ``names`` in ``$NEURO_DATA``, or None.
 
-    environ: None is the process's own.
+    environ: None is that of the process.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is set and no folder.
+        FileNotFoundError: ``$NEURO_DATA`` is set, but not a folder.
     """
     root = find_neuro_data(environ)
     if not root:
         return None
     if not Path(root).is_dir():
         raise FileNotFoundError(
-            f"NEURO_DATA={root} is not a folder; make it one that holds {names[0]}/, "
+            f"NEURO_DATA={root} is not a folder; create it with {names[0]}/ inside, "
             "or unset NEURO_DATA"
         )
     return next((p for name in names if (p := Path(root) / name).is_dir()), None)
 
 
 def found_in(folder: Path) -> str:
-    """Return the first names in ``folder`` in words, for messages."""
+    """List the first names in ``folder``, for messages."""
     there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     return ", ".join(there[:8]) or "nothing"
 
 
 def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list[Entry]:
-    """Return the files ending in ``suffix`` of one folder a class: by class, then by name.
+    """Return the files ending in ``suffix`` from one folder per class: by class, then by name.
 
-    The label of a file is the place of its folder's name in ``classes``. Hidden folders do not
+    The label of a file is the index of its folder's name in ``classes``. Hidden folders do not
     count.
 
     Raises:
-        FileNotFoundError: ``root`` is no folder.
-        ValueError: a class has no folder or no file, or a folder is of no class.
+        FileNotFoundError: ``root`` is not a folder.
+        ValueError: a class has no folder or no file, or a folder has no class.
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -75,7 +75,7 @@ def read_text(path: Path, cure: str) -> str:
     """Return the text of a file.
 
     Raises:
-        ValueError: it is no text; says at which byte.
+        ValueError: it is not text; the message names the offset.
     """
     try:
         return path.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """The IDX file format of MNIST: read and write arrays of unsigned bytes.
 
-A file is, big-endian: two zero bytes, the type (8: unsigned byte), the number of axes, one
-32-bit length an axis, then the bytes in C order. It may be compressed with gzip.
+A big-endian file holds two zero bytes, the type (8: unsigned byte), the number of axes, a
+32-bit length per axis, then the bytes in C order. It may be compressed with gzip.
 Source: the description that LeCun et al. published with MNIST.
 """
 
@@ -21,17 +21,17 @@ from neuro.io.store import write_bytes
 
 UNSIGNED_BYTE = 8
 GZIP_MAGIC = b"\x1f\x8b"
-PIECE = 2**20  # bytes that are unpacked at once
+PIECE = 2**20  # bytes to unpack at once
 CURE = "fetch the file again"
 
 
 def read(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
-    """Return the array in an IDX file of ``axes`` axes; gzip is told by the content.
+    """Return the array in an IDX file with ``axes`` axes; recognise gzip by its content.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the gzip stream is damaged, the magic number is another, or bytes are
-            missing or left over.
+        ValueError: the gzip stream is damaged, the magic number is wrong, or the file has too
+            few or too many bytes.
     """
     start = 4 + 4 * axes
     with _open(path) as file:
@@ -48,38 +48,38 @@ def read(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
                 f"{path}: truncated header: found {len(header)} bytes, expected {start}; {CURE}"
             )
         shape = struct.unpack(f">{axes}I", header[4:])
-        wanted = math.prod(shape)
-        data = _take(path, file, wanted + 1)
-    if len(data) != wanted:
-        what, found = "truncated", str(len(data))
-        if len(data) > wanted:  # how many more is not known: what follows may be endless
-            what, found = "trailing bytes", f"more than {wanted}"
+        expected_size = math.prod(shape)
+        data = _take(path, file, expected_size + 1)
+    if len(data) != expected_size:
+        fault, size = "truncated", str(len(data))
+        if len(data) > expected_size:  # the stream may be endless, so do not count the rest
+            fault, size = "trailing bytes", f"more than {expected_size}"
         raise ValueError(
-            f"{path}: {what}: found {found} bytes after the header, expected {wanted} for "
-            f"shape {shape}; {CURE}"
+            f"{path}: {fault}: found {size} bytes after the header, expected {expected_size} "
+            f"for shape {shape}; {CURE}"
         )
-    # Not of the bytes themselves, since torch takes only memory that may be written.
+    # A bytearray is writable, as torch requires.
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def write(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     """Write an array as an IDX file, with gzip if the name ends in ``.gz``.
 
-    The file appears whole or not at all.
+    The write is atomic.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
     data = header + array.tobytes()
     if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)  # equal arrays make equal files
+        data = gzip.compress(data, mtime=0)  # so that equal arrays give equal files
     write_bytes(path, data)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a file for its content; gzip is told by its first bytes."""
+    """Open a file; recognise gzip by its first bytes."""
     with path.open("rb") as file:
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
@@ -91,7 +91,7 @@ def _open(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def _take(path: Path, file: BufferedIOBase, size: int) -> bytearray:
-    """Return the next bytes, ``size`` of them if there are so many, and unpack no more."""
+    """Return up to ``size`` next bytes, without unpacking more."""
     data = bytearray()
     try:
         while len(data) < size and (piece := file.read(min(PIECE, size - len(data)))):

@@ -1,7 +1,7 @@
 """Handwritten digits: the four files of MNIST or Fashion-MNIST, or 5,000 embedded digits.
 
-The files are read from a folder of the user's; nothing is downloaded. The embedded digits
-ship with the package: see ``data/README.md`` for provenance and licence (CC BY-SA 3.0).
+The driver reads the files from a folder and downloads nothing. The embedded digits ship with
+the package: see ``data/README.md`` for provenance and licence (CC BY-SA 3.0).
 Axes: N images, H height, W width.
 """
 
@@ -34,7 +34,7 @@ CLASSES = 10
 SIDE = 28
 EMBEDDED = "digits.npz"
 EMBEDDED_SHA256 = "ec56671eedea578fe38198d455616f721540adb79079f21462763a80602814a0"
-EMBEDDED_TRAIN = 4000  # the rest is held out
+EMBEDDED_TRAIN = 4000  # the rest is the test part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +43,7 @@ class Digits:
 
     images: 0 is background, 255 full ink.
     labels: the class of each, 0 <= label < classes.
-    source: where they come from, for reports.
+    source: their origin, for reports.
     """
 
     images: UInt8[np.ndarray, "N H W"]
@@ -53,11 +53,11 @@ class Digits:
 
 
 def load(folder: Path, part: Part = "train") -> Digits:
-    """Return one part of the official data set in ``folder``, gzip or plain.
+    """Return one part of the official data set in ``folder``, plain or gzip-compressed.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is damaged, or images and labels do not belong together.
+        ValueError: a file is damaged, or images and labels do not match.
     """
     image_file, label_file = (_find(folder, name) for name in FILES[part])
     images, labels = idx.read(image_file, axes=3), idx.read(label_file, axes=1)
@@ -72,7 +72,7 @@ def load(folder: Path, part: Part = "train") -> Digits:
             f"{SIDE} x {SIDE}; check that it is MNIST's or Fashion-MNIST's"
         )
     if len(images) == 0:
-        raise ValueError(f"{image_file} holds no image; fetch the file again")
+        raise ValueError(f"{image_file} contains no image; fetch the file again")
     if labels.max() >= CLASSES:
         at = int(np.argmax(labels >= CLASSES))
         raise ValueError(
@@ -84,18 +84,18 @@ def load(folder: Path, part: Part = "train") -> Digits:
 
 
 def embedded() -> Digits:
-    """Return the 5,000 digits that ship with the package, classes in turn: 0, 1, ..., 9, 0, ...
+    """Return the 5,000 digits of the package, classes in turn: 0, 1, ..., 9, 0, ...
 
-    They are the first 500 of each class in MNIST's training part.
+    They are the first 500 of each class in the training part of MNIST.
 
     Raises:
-        ValueError: the file differs from the one that was shipped.
+        ValueError: the file is damaged.
     """
     data = (files("drivers") / "data" / EMBEDDED).read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != EMBEDDED_SHA256:
+    sha = hashlib.sha256(data).hexdigest()
+    if sha != EMBEDDED_SHA256:
         raise ValueError(
-            f"drivers/data/{EMBEDDED}: damaged: found {len(data)} bytes with SHA-256 {found}, "
+            f"drivers/data/{EMBEDDED}: damaged: found {len(data)} bytes with SHA-256 {sha}, "
             f"expected {EMBEDDED_SHA256}; install the package again"
         )
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -109,13 +109,13 @@ def default(
 ) -> Digits:
     """Return a part of the full set in ``$NEURO_DATA/<name>/``, else of the embedded digits.
 
-    The embedded digits are split into the first 4,000 ("train") and the last 1,000 ("test"),
-    each with as many of every class. Fashion-MNIST has no embedded form; its folder is
-    ``fashion-mnist`` or ``fashion``.
+    The embedded "train" part has the first 4,000 digits, "test" the last 1,000, both with equal
+    numbers per class. Fashion-MNIST has no embedded form; its folder is ``fashion-mnist`` or
+    ``fashion``.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is no folder, a file of the set is missing, or
-            Fashion-MNIST is nowhere.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder, a file of the set is missing, or
+            Fashion-MNIST is not there.
         ValueError: a file is damaged.
     """
     folder = in_neuro_data(FOLDERS[name], environ)
@@ -127,10 +127,11 @@ def default(
 def official(
     part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] | None = None
 ) -> Digits:
-    """Return a part of the full set in ``$NEURO_DATA/<name>/``, and of nothing else.
+    """Return a part of the full set in ``$NEURO_DATA/<name>/``.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is no folder, or the set or a file of it is missing.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder, or the set or one of its files is
+            missing.
         ValueError: a file is damaged.
     """
     folder = in_neuro_data(FOLDERS[name], environ)

@@ -1,8 +1,8 @@
-"""The Yin-Yang data set: points of a yin-yang sign, generated from its geometry by a seed.
+"""The Yin-Yang data set: points of a yin-yang sign, generated from its geometry and a seed.
 
 Kriener, Göltz, Petrovici 2022 (arXiv 2102.08211): class "yin", "yang" or "dot", drawn with
-equal chances. Each point is given as (x, y, 1 - x, 1 - y), so that no neuron needs a bias of
-its own. A 4-120-3 network of conventional neurons reaches 98.7 %, one layer alone 64.3 %.
+equal probabilities. A point is (x, y, 1 - x, 1 - y), so neurons need no bias. A 4-120-3 network
+of conventional neurons reaches 98.7 %, a single layer 64.3 %.
 Axes: N points.
 """
 
@@ -16,7 +16,7 @@ Part = Literal["train", "val", "test"]
 
 CLASSES = ("yin", "yang", "dot")
 SIZES = {"train": 5000, "val": 1000, "test": 1000}  # as published
-RADIUS = 0.5  # of the sign, which touches all sides of the unit square
+RADIUS = 0.5  # of the sign, which touches the sides of the unit square
 DOT = 0.1  # radius of either dot
 
 
@@ -35,7 +35,7 @@ def class_of(
     """Return the class of each point of the unit square, -1 outside the sign."""
     left = np.hypot(x - 0.5 * RADIUS, y - RADIUS)
     right = np.hypot(x - 1.5 * RADIUS, y - RADIUS)
-    # One half of the sign is the upper half disc, less the right bulge, plus the left one.
+    # One half of the sign is the upper half disc, minus the right bulge, plus the left one.
     half = (left <= 0.5 * RADIUS) | ((y > RADIUS) & (right > 0.5 * RADIUS))
     label = np.where((left < DOT) | (right < DOT), 2, half.astype(np.int64))
     inside = np.hypot(x - RADIUS, y - RADIUS) <= RADIUS
@@ -45,19 +45,19 @@ def class_of(
 def generate(part: Part, seed: int = 0) -> Points:
     """Return one part; the parts of a seed share no point.
 
-    Points are drawn over the square until one is of the class wanted, as published.
+    As published, draws points of the square until each has its class.
     """
     rng = np.random.default_rng([seed, list(SIZES).index(part)])
-    wanted = rng.integers(0, len(CLASSES), SIZES[part])
-    points = np.empty((wanted.size, 2))
-    missing = np.arange(wanted.size)
+    labels = rng.integers(0, len(CLASSES), SIZES[part])
+    points = np.empty((labels.size, 2))
+    missing = np.arange(labels.size)
     while missing.size:
-        drawn = rng.random((missing.size, 2))
-        right = class_of(drawn[:, 0], drawn[:, 1]) == wanted[missing]
-        points[missing[right]] = drawn[right]
-        missing = missing[~right]
+        draws = rng.random((missing.size, 2))
+        fits = class_of(draws[:, 0], draws[:, 1]) == labels[missing]
+        points[missing[fits]] = draws[fits]
+        missing = missing[~fits]
     return Points(
         points=np.concatenate([points, 1 - points], 1),
-        labels=wanted,
+        labels=labels,
         source=f"Yin-Yang, {part} part, generated from seed {seed}",
     )

@@ -1,10 +1,10 @@
-"""The Yin-Yang data set in spike times, for surrogate and for exact gradients.
+"""The Yin-Yang data set in spike times, for surrogate and exact gradients.
 
-    (x, y, 1 - x, 1 - y) -> one spike each, the larger the earlier, and one at the start
+    (x, y, 1 - x, 1 - y) -> one spike each, larger values earlier, and one at the start
     -> dense -> LIF with a synaptic current, hard reset -> dense -> integrating read-out
 
-The class whose read-out is highest on average over the ticks wins: an earlier hidden spike
-counts for longer. The start spike stands in for the biases.
+The class with the highest mean read-out over the ticks wins, so earlier hidden spikes count for
+longer. The start spike replaces biases.
 Axes: T ticks, B batch, K classes.
 """
 
@@ -38,9 +38,9 @@ class YinYangConfig:
 
     ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
     hidden: neurons. tau, tau_syn: of the membrane and of the current [s].
-    train, test: at most so many points (0: all). seed_of_data: of the points and their order.
-    least_slope: with --gradient eventprop, the bound to which slopes at spikes are raised, see
-    :class:`tasks.runs.task.Training`; 0: none is.
+    train, test: largest number of points (0: all). seed_of_data: of the points and their order.
+    least_slope: with --gradient eventprop, the lower bound of slopes at spikes, see
+    :class:`tasks.runs.task.Training`; 0: no bound.
     """
 
     ticks: int = 100
@@ -64,16 +64,16 @@ def full() -> YinYangConfig:
 
 
 def tiny() -> YinYangConfig:
-    """The same on ticks twice as long, smaller: trains in seconds."""
+    """A smaller network with ticks twice as long: trains in seconds."""
     return replace(
         full(), ticks=50, dt=1e-3, coded=30, hidden=30, train=500, test=200, batch=50, epochs=4
     )
 
 
 def build(config: YinYangConfig) -> nn.Module:
-    """Return a fresh network. Input T B 5, output T B 3."""
+    """Return a new network. Input T B 5, output T B 3."""
     dt = Seconds(config.dt)
-    # After an input spike V peaks at several times its weight: a few spikes then make one.
+    # After an input spike V peaks at several times its weight, so a few spikes cause one.
     unit = 0.15 * config.dt / 5e-4
     first = nn.Linear(5, config.hidden, bias=False)
     nn.init.normal_(first.weight, mean=unit / 3, std=unit)
@@ -93,40 +93,40 @@ def _part(split: Split, seed: int) -> Points:
 
 
 def points(config: YinYangConfig, split: Split) -> Points:
-    """Return a split, cut to what the configuration asks for."""
+    """Return a split, cut to the size in the configuration."""
     part = _part(split, config.seed_of_data)
     most = {"train": config.train, "val": config.test, "test": config.test}[split] or None
     return replace(part, points=part.points[:most], labels=part.labels[:most])
 
 
 def steps(config: YinYangConfig) -> int:
-    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    """Return the number of whole batches in an epoch of training."""
     return len(points(config, "train").labels) // config.batch
 
 
 def batches(config: YinYangConfig, split: Split, epoch: int) -> Iterator[Pair]:
-    """Yield (spikes T B 5, labels B); training is shuffled by epoch."""
+    """Yield (spikes T B 5, labels B); the epoch seeds the order in training."""
     part = points(config, split)
     if split != "train":
         for i in range(0, len(part.labels), 500):
             yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffle_batches(len(part.labels), config.batch, rng):
-        yield _batch(part, some, config)
+    for indices in shuffle_batches(len(part.labels), config.batch, rng):
+        yield _batch(part, indices, config)
 
 
-def _batch(part: Points, which: np.ndarray, config: YinYangConfig) -> Pair:
-    start = torch.ones(len(which), 1, dtype=torch.float64)
-    x = torch.cat([torch.from_numpy(part.points[which]), start], 1)
+def _batch(part: Points, indices: np.ndarray, config: YinYangConfig) -> Pair:
+    start = torch.ones(len(indices), 1, dtype=torch.float64)
+    x = torch.cat([torch.from_numpy(part.points[indices]), start], 1)
     spikes = F.pad(
         latency(x, Ticks(config.coded)), (0, 0, 0, 0, 0, config.ticks - config.coded)
     )
-    return spikes, torch.from_numpy(part.labels[which])
+    return spikes, torch.from_numpy(part.labels[indices])
 
 
 def make_dummy_batch(config: YinYangConfig) -> Pair:
-    """Return a batch of training in which nothing spikes."""
+    """Return a training batch without spikes."""
     labels = torch.zeros(config.batch, dtype=torch.int64)
     return torch.zeros(config.ticks, config.batch, 5), labels
 
@@ -154,5 +154,5 @@ TASK = make_classifier(
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
     eventprop=lambda config: config.least_slope,
-    seed_changes="the first weights; points and their order are of the epoch and seed_of_data",
+    seed_changes="the initial weights; points and order follow from the epoch and seed_of_data",
 )

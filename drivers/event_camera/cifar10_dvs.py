@@ -1,12 +1,12 @@
-"""CIFAR10-DVS: moving CIFAR-10 images that an event camera saw on a screen.
+"""CIFAR10-DVS: recordings of moving CIFAR-10 images on a screen by an event camera.
 
 Li et al. 2017 (doi 10.3389/fnins.2017.00309): 1,000 clips of each of ten classes, DVS128,
-128 x 128 pixels, some 1.3 s each, as AEDAT 2.0. The files are read from a folder of the
-user's, which holds one folder a class; nothing is downloaded.
+128 x 128 pixels, about 1.3 s each, as AEDAT 2.0. The driver reads the files from a folder with
+one folder per class, and downloads nothing.
 
-There is no official split. Here the numbers 0 to 99 of each class are the test part, the
-others are to train, as Duan et al. 2022 (TEBN) split it, and many after them. Accuracies on
-this split are higher than on a random one: compare only what was split alike.
+There is no official split. Here the numbers 0 to 99 of each class are the test part, the others
+the training part, as in Duan et al. 2022 (TEBN) and many later papers. Accuracies on this split
+are higher than on a random one: compare only results on the same split.
 """
 
 import re
@@ -33,8 +33,8 @@ def load(folder: Path, part: Part = "train") -> Clips:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class has no folder or no file, a folder is of no class, a file has no
-            number, or the part is empty. A damaged file is told when its clip is read.
+        ValueError: a class has no folder or no file, a folder has no class, a file has no
+            number, or the part is empty. Reading a clip reports a damaged file.
     """
     files = by_class(folder, CLASSES, ".aedat", CURE)
     numbered = sorted((label, _number(path), path) for path, label in files)
@@ -52,12 +52,12 @@ def load(folder: Path, part: Part = "train") -> Clips:
 def read(path: Path, label: int) -> Clip:
     """Return the clip in a file.
 
-    Of the address it takes (x, y) = (127 - y, 127 - x), and ON where the polarity bit is 0, as
-    SpikingJelly and events-tfds do, and so most published results. (dat2mat.m, which the
-    description of the set names, gives x = 127 - x and y from below: the image transposed.)
+    The address gives (x, y) = (127 - y, 127 - x), and ON for a polarity bit of 0, as in
+    SpikingJelly and events-tfds, and so in most published results. (dat2mat.m, from the
+    description of the data set, gives x = 127 - x and y from below: the transposed image.)
 
     Raises:
-        ValueError: the file is damaged; says at which byte.
+        ValueError: the file is damaged; the message names the offset.
     """
     raw = read_aedat2(path, SIDE)
     upright = raw._replace(x=SIDE - 1 - raw.y, y=SIDE - 1 - raw.x, polarity=1 - raw.polarity)
@@ -68,7 +68,7 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     """Return a part of ``$NEURO_DATA/cifar10-dvs/``, else moving bars of ten directions.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is no folder.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder.
         ValueError: as :func:`load`.
     """
     folder = in_neuro_data(("cifar10-dvs", "CIFAR10DVS"), environ)
@@ -78,10 +78,10 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
 
 
 def _number(path: Path) -> int:
-    found = re.fullmatch(r"cifar10_[a-z]+_(\d+)\.aedat", path.name)
-    if found is None:
+    match = re.fullmatch(r"cifar10_[a-z]+_(\d+)\.aedat", path.name)
+    if match is None:
         raise ValueError(
             f"{path}: the name has no number, expected cifar10_{path.parent.name}_N.aedat: the "
-            "split goes by N; keep the official names"
+            "split depends on N; keep the official names"
         )
-    return int(found[1])
+    return int(match[1])

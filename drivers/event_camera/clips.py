@@ -1,8 +1,8 @@
-"""Event cameras: clips of events, and the ways from them to frames, spikes and times.
+"""Event cameras: clips of events, and their conversion to frames, spikes and times.
 
-An event says that a pixel saw the light become stronger (polarity 1, ON) or weaker (0, OFF).
-The clock of a camera has ticks of 1 us, and an event of its tick t stands at t + 1 us, the end
-of that tick, as in :mod:`neuro.spikes`.
+An event reports that the light at a pixel became stronger (polarity 1, ON) or weaker (0, OFF).
+The clock of a camera has ticks of 1 us. An event of its tick t happens at t + 1 us, the end of
+that tick, as in :mod:`neuro.spikes`.
 Axes: E events, N clips, T ticks, polarities (OFF, ON), H height from above, W width.
 """
 
@@ -19,22 +19,22 @@ from neuro.spikes import LARGEST, Events, Times, as_tick_column
 from neuro.units import Seconds, ticks as whole_ticks
 
 MICROSECOND = Seconds(1e-6)
-# In which columns are kept and reckoned with.
+# The types of columns.
 TYPES = {"x": np.int16, "y": np.int16, "polarity": np.uint8, "time": np.int64}
 WIDEST = 2**15  # pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """What an event camera saw from ``start`` to ``stop`` [us].
+    """The events of a camera from ``start`` to ``stop`` [us].
 
     x, y: column from the left, row from above, of width x height pixels. polarity: 0 OFF, 1 ON.
-    time: [us], as in the file; start <= time < stop. No function here needs events in order.
-    Columns are whole numbers of any type (or booleans), and kept in those of :data:`TYPES`.
-    label: the class. source: where the clip comes from, for reports.
+    time: [us], as in the file; start <= time < stop. Events may have any order.
+    Columns are whole numbers of any type (or booleans); a clip stores them as :data:`TYPES`.
+    label: the class. source: the origin of the clip, for reports.
 
     Raises:
-        TypeError: a column does not hold whole numbers, times in seconds say; lists all.
+        TypeError: a column does not hold whole numbers (times in seconds, for example).
         ValueError: columns of different length, or an event outside the sensor or the span.
     """
 
@@ -50,14 +50,14 @@ class Clip:
     source: str
 
     def __post_init__(self) -> None:
-        given = {name: np.asarray(getattr(self, name)) for name in TYPES}
-        wrong = [f"{n} of {c.dtype}" for n, c in given.items() if c.dtype.kind not in "iub"]
+        columns = {name: np.asarray(getattr(self, name)) for name in TYPES}
+        wrong = [f"{n} of {c.dtype}" for n, c in columns.items() if c.dtype.kind not in "iub"]
         if wrong:
             raise TypeError(
                 f"{self.source}: {'; '.join(wrong)}; columns hold whole numbers: pixels, "
                 "polarity 0 or 1, time in us (of seconds np.round(1e6 * t).astype(np.int64))"
             )
-        lengths = {len(c) for c in given.values()}
+        lengths = {len(c) for c in columns.values()}
         if len(lengths) != 1:
             raise ValueError(f"{self.source}: columns of different length {sorted(lengths)}")
         if self.stop <= self.start:
@@ -70,7 +70,7 @@ class Clip:
         }
         problems = [
             f"{name} of {column.min()}..{column.max()}, expected {lo}..{hi - 1}"
-            for (name, column), (lo, hi) in zip(given.items(), limits.values(), strict=True)
+            for (name, column), (lo, hi) in zip(columns.items(), limits.values(), strict=True)
             if column.size and (column.min() < lo or column.max() >= hi)
         ]
         if problems:
@@ -79,15 +79,15 @@ class Clip:
                 "sensor, a span that holds all events, and polarity as 0 or 1"
             )
         for name, dtype in TYPES.items():
-            object.__setattr__(self, name, given[name].astype(dtype, copy=False))
+            object.__setattr__(self, name, columns[name].astype(dtype, copy=False))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clips:
-    """Labelled clips, each read when it is asked for: ``clips[3]``, ``for clip in clips``.
+    """Labelled clips, read on demand: ``clips[3]``, ``for clip in clips``.
 
-    read: returns clip number i. labels: the class of each, 0 <= label < classes, known without
-    reading. source: where they come from, for reports.
+    read: returns clip number i. labels: the class of each, 0 <= label < classes, available
+    without reading. source: their origin, for reports.
     """
 
     read: Callable[[int], Clip]
@@ -110,7 +110,7 @@ class Clips:
 def from_files(
     entries: list[Entry], read: Callable[[Path, int], Clip], classes: int, source: str
 ) -> Clips:
-    """Return one clip a file, read by ``read(path, label)``."""
+    """Return one clip per file, read by ``read(path, label)``."""
     labels = np.array([label for _, label in entries], np.int64)
     return Clips(
         read=partial(_read_entry, entries, read),
@@ -127,17 +127,17 @@ def frames(
     pool: int = 1,
     binary: bool = False,
 ) -> Float32[np.ndarray, "T 2 H W"]:
-    """Return how many events each pixel had in each tick, OFF and ON apart.
+    """Count the events of each pixel in each tick, separately for OFF and ON.
 
-    ``ticks`` alone: that many equal spans of the clip; all events are counted. ``dt`` [s], a
-    whole number of us: ticks of ``dt`` from the start of the clip, as many as hold all of it;
-    with ``ticks``, the first so many, and the rest of the clip is cut off, or silence added.
-    pool: H and W are smaller by this factor, the events of pool x pool pixels are summed.
-    binary: 1 where there was any event (a spike).
+    ``ticks`` alone: divides the clip into this number of equal spans. ``dt`` [s], a whole
+    number of us: ticks of ``dt`` from the start of the clip to its end; with ``ticks``, this
+    number of them, which cuts the clip or adds silence.
+    pool: sums the events of pool x pool pixels, which divides H and W by this factor.
+    binary: 1 for any number of events (a spike).
 
     Raises:
-        ValueError: neither ticks nor dt, one of them not positive, dt no whole number of us,
-            or ``pool`` does not divide width and height.
+        ValueError: ticks and dt are both missing, or not positive; dt is not a whole number of
+            us; or ``pool`` does not divide width and height.
     """
     places, shape = _places(clip, ticks, dt, pool)
     counts = np.bincount(places, minlength=shape[0] * 2 * shape[1] * shape[2])
@@ -152,21 +152,21 @@ def to_events(
     pool: int = 1,
     binary: bool = False,
 ) -> Events:
-    """Return the sparse face of :func:`frames`, B = 1; neurons in C order of (2, H, W)."""
+    """Return the sparse form of :func:`frames`, B = 1; neurons in C order of (2, H, W)."""
     places, (total, height, width) = _places(clip, ticks, dt, pool)
-    found, counts = np.unique(places, return_counts=True)
+    occupied, counts = np.unique(places, return_counts=True)
     value = (np.minimum(counts, 1) if binary else counts).astype(np.float32)
     size = 2 * height * width
-    tick, neuron = np.divmod(found, size)
+    tick, neuron = np.divmod(occupied, size)
     index = (as_tick_column(tick, total), neuron.astype(np.int32))
-    return Events(np.zeros(found.size, np.int32), *index, value, (total, 1, size))
+    return Events(np.zeros(occupied.size, np.int32), *index, value, (total, 1, size))
 
 
 def to_times(clip: Clip, dt: Seconds, pool: int = 1) -> Times:
     """Return the events at their own times since the start of the clip, B = 1, value 1 each.
 
-    :func:`neuro.spikes.to_ticks` with the same ``dt`` [s], below 1 s, makes of them
-    the events of :func:`to_events`.
+    :func:`neuro.spikes.to_ticks` with the same ``dt`` [s], below 1 s, converts them to the
+    events of :func:`to_events`.
 
     Raises:
         ValueError: as :func:`frames`.
@@ -190,7 +190,7 @@ def _places(
     """Return the place of each event in a raster (T, 2, H, W), and (T, H, W)."""
     if pool < 1 or clip.width % pool or clip.height % pool:
         raise ValueError(
-            f"pool={pool} does not divide {clip.width} x {clip.height} pixels; take a whole "
+            f"pool={pool} does not divide {clip.width} x {clip.height} pixels; use a whole "
             "number that divides both"
         )
     tick, total = _ticks(clip, ticks, dt)
@@ -208,7 +208,7 @@ def _cells(clip: Clip, pool: int) -> Int64[np.ndarray, " E"]:
 def _ticks(
     clip: Clip, ticks: int | None, dt: Seconds | None
 ) -> tuple[Int64[np.ndarray, " E"], int]:
-    """Return the tick of each event, and how many ticks there are."""
+    """Return the tick of each event, and the number of ticks."""
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, got {ticks}")
     since, length = clip.time - clip.start, clip.stop - clip.start
@@ -218,9 +218,9 @@ def _ticks(
             raise ValueError(f"dt must be >= 1 us, got {dt} s")
         return since // step, -(-length // step) if ticks is None else ticks
     if ticks is None:
-        raise ValueError("give ticks, for so many equal spans of the clip, or dt in seconds")
+        raise ValueError("set ticks, the number of equal spans of the clip, or dt in seconds")
     if ticks * length > LARGEST:
         raise ValueError(
-            f"{ticks} equal spans of {length} us are too many to count; give dt instead"
+            f"{ticks} equal spans of {length} us exceed 64-bit counts; set dt instead"
         )
     return since * ticks // length, ticks

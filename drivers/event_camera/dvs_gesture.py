@@ -1,12 +1,12 @@
-"""DVS-Gesture: eleven gestures of hands and arms before an event camera.
+"""DVS-Gesture: recordings of eleven hand and arm gestures by an event camera.
 
 Amir et al. 2017 (CVPR, "A Low Power, Fully Event-Based Gesture Recognition System"): 29 people,
 three kinds of light, DVS128, 128 x 128 pixels, AEDAT 3.1. A recording holds many gestures; a
-table beside it (class, start, end) says when. The files are read from a folder of the user's;
-nothing is downloaded. Clips are cut at the times of the table: 1,176 to train, 288 to test.
+table beside it lists class, start and end. The driver reads the files from a folder, downloads
+nothing, and cuts clips at the times of the table: 1,176 to train, 288 to test.
 
 Some gestures in the official tables overlap (the end of class 9 in user22_led_labels.csv is
-too late); they are cut as the table says.
+too late); the clips follow the table.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ CURE = "unpack DvsGesture.tar.gz there"
 
 
 class Gesture(NamedTuple):
-    """Where a gesture is. label: its class. span: [us], in the time of the recording."""
+    """A gesture in a recording. label: its class. span: [us], in the time of the recording."""
 
     recording: Path
     label: int
@@ -43,14 +43,14 @@ class Gesture(NamedTuple):
 
 
 def load(folder: Path, part: Part = "train") -> Clips:
-    """Return the gestures of one part in ``folder``, or in the folder its archive makes.
+    """Return the gestures of one part in ``folder``, or in the folder of the archive there.
 
-    They come in the order of the list of recordings, then of the table.
+    Their order is that of the list of recordings, then of the table.
 
     Raises:
         FileNotFoundError: the list of recordings, a recording or its table is missing.
-        ValueError: a list names nothing, or a table is damaged; says in which line. A damaged
-            recording is told when a clip of it is read.
+        ValueError: a list is empty, or a table is damaged; the message names the line. Reading
+            a clip reports a damaged recording.
     """
     root = folder / ARCHIVE if (folder / ARCHIVE).is_dir() else folder
     listed = root / TRIALS[part]
@@ -79,7 +79,7 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     """Return a part of ``$NEURO_DATA/dvs-gesture/``, else moving bars of eleven directions.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is no folder, or a file of the set is missing.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder, or a file of the set is missing.
         ValueError: as :func:`load`.
     """
     folder = in_neuro_data(("dvs-gesture", ARCHIVE), environ)
@@ -102,7 +102,7 @@ def _clip(gestures: list[Gesture], number: int) -> Clip:
 
 
 def _gestures(recording: Path, table: Path) -> list[Gesture]:
-    """Return the rows of a table, or raise with all that is wrong in it."""
+    """Return the rows of a table, or raise with all of its problems."""
     title, *rows = read_text(table, f"{CURE} again").splitlines() or [""]
     if title.strip() != TITLE:
         raise ValueError(

@@ -1,15 +1,15 @@
-"""File formats of event cameras: 40-bit records, AEDAT 2.0 and AEDAT 3.1, read and written.
+"""Read and write files of event cameras: 40-bit records, AEDAT 2.0 and AEDAT 3.1.
 
-- 40 bits an event: x (8), y (8), polarity (1), time (23) [us], big-endian (Orchard 2015).
-  A record with y = 240 is no event: it adds 2^13 us to the time of all after it.
+- 40 bits per event: x (8), y (8), polarity (1), time (23) [us], big-endian (Orchard 2015).
+  A record with y = 240 is not an event: it adds 2^13 us to the time of all later ones.
 - AEDAT 2.0, DVS128: lines that begin with ``#``, then 32 bits of address and 32 of time [us],
   big-endian. Address: polarity (bit 0), x (1..7), y (8..14), as written by the camera; bits
-  15 and 31 mark signals that are no event of a pixel, and are passed over.
+  15 and 31 mark signals other than pixel events, which the reader skips.
 - AEDAT 3.1: header lines up to ``#!END-HEADER``, then packets, little-endian: 28 bytes
   (type, source, size, place of the time, overflows of the time, capacity, number, valid), then
   capacity times 64 bits: polarity (bit 1), y (2..16), x (17..31); 31 bits of time [us].
-  Packets of other types than polarity (1) are passed over. As in the description of
-  DVS-Gesture, the mark of validity (bit 0) is not looked at.
+  The reader skips packets of types other than polarity (1). As in the description of
+  DVS-Gesture, it ignores the validity mark (bit 0).
 
 Sources: readers and descriptions published with the data sets; iniVation's file formats.
 """
@@ -24,11 +24,11 @@ from jaxtyping import Int64
 
 from drivers.event_camera import Clip
 
-# Cameras deliver some events a little late; these stay where they are. By more than this, the
-# time of the event, or of one before it, is damaged.
+# Cameras deliver some events slightly late; these keep their place. A larger delay means that
+# the time of the event, or of an earlier one, is damaged.
 LATE = 10_000  # us
-# The pixels of a camera fire now and then also in the dark. Where none does for longer, the
-# time of an event is damaged, or the number of overflows before it.
+# The pixels of a camera occasionally fire in the dark. A longer silence means that the time of
+# an event, or the number of overflows before it, is damaged.
 SILENCE = 60_000_000  # us
 OVERFLOW_ROW = 240
 OVERFLOW = 2**13  # us
@@ -42,7 +42,7 @@ READERS = {b"#!AER-DAT2.0": "read_aedat2", b"#!AER-DAT3.1": "read_aedat3"}
 
 
 class Columns(NamedTuple):
-    """E events of a file, in its order; time: [us]. offset: byte where each begins."""
+    """E events of a file, in its order; time: [us]. offset: first byte of each."""
 
     x: Int64[np.ndarray, " E"]
     y: Int64[np.ndarray, " E"]
@@ -52,7 +52,7 @@ class Columns(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """Where the events of a packet begin, how many they are, and how often time overflowed."""
+    """Offset and number of the events of a packet, and the number of time overflows."""
 
     at: int
     number: int
@@ -66,7 +66,7 @@ def whole(columns: Columns, side: int, label: int, path: str | Path) -> Clip:
 
 
 def cut(columns: Columns, span: tuple[int, int], side: int, label: int, source: str) -> Clip:
-    """Return the events of a ``span`` [us], its end left out, as a clip."""
+    """Return the events of a half-open ``span`` [us] as a clip."""
     inside = (columns.time >= span[0]) & (columns.time < span[1])
     return Clip(
         x=columns.x[inside],
@@ -87,9 +87,9 @@ def read_records(path: str | Path, side: int) -> Columns:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no whole number of records, no event, an event outside the sensor, a
-            negative time, or one that runs back by more than 10 ms or on by more than a minute;
-            says at which byte.
+        ValueError: the file is truncated or has no event; an event lies outside the sensor; or
+            a time is negative, or jumps back by more than 10 ms or ahead by more than a minute.
+            The message names the offset.
     """
     data = Path(path).read_bytes()
     if len(data) % 5:
@@ -117,7 +117,7 @@ def read_aedat2(path: str | Path, side: int) -> Columns:
         last = start + (len(data) - start) // EVENT * EVENT
         raise ValueError(_cut_off(path, "records of 8 bytes", last, len(data)))
     address, stamp = np.frombuffer(data, ">i4", offset=start).reshape(-1, 2).T.astype(np.int64)
-    # What is left above x, y and polarity makes y too large, and is told as such.
+    # Bits above x, y and polarity make y too large, which the check reports.
     columns = Columns(
         x=(address >> 1) & 127,
         y=address >> 8,
@@ -132,13 +132,12 @@ def read_aedat2(path: str | Path, side: int) -> Columns:
 def read_aedat3(path: str | Path, side: int, span: tuple[int, int] | None = None) -> Columns:
     """Return the polarity events of an AEDAT 3.1 file, in order of the file.
 
-    span: take only packets with events in it [us], or within 10 ms of it; there may be none.
-    The rest of the file is walked through packet by packet, but not looked at.
+    span: read only packets with events in it [us], or within 10 ms of it; there may be none.
+    The reader skips the other packets without checking their events.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another format, a packet that is none, or damage as in
-            :func:`read_records`.
+        ValueError: another format, an invalid packet, or damage as in :func:`read_records`.
     """
     data = Path(path).read_bytes()
     _header(data, path, "3.1")
@@ -155,7 +154,7 @@ def read_aedat3(path: str | Path, side: int, span: tuple[int, int] | None = None
         x=address >> 17,
         y=(address >> 2) & 0x7FFF,
         polarity=(address >> 1) & 1,
-        # A time below 0 stays so, whatever the overflows say.
+        # A negative time stays negative, whatever the overflows are.
         time=stamp + np.where(stamp < 0, 0, np.repeat(overflow << 31, number)),
         offset=np.repeat(at - EVENT * before, number) + EVENT * np.arange(len(address)),
     )
@@ -197,7 +196,7 @@ def write_aedat3(path: str | Path, clip: Clip, packet: int = 1000) -> None:
 
 
 def _checked(columns: Columns, path: str | Path, side: int) -> Columns:
-    """Return ``columns``, or raise with all that is wrong in them."""
+    """Return ``columns``, or raise with all of their problems."""
     if columns.time.size == 0:
         raise ValueError(f"{path}: holds no event; {CURE}")
     problems = []
@@ -237,7 +236,7 @@ def _checked(columns: Columns, path: str | Path, side: int) -> Columns:
 
 
 def _header(data: bytes, path: str | Path, version: str) -> int:
-    """Return where the first line ends, which must name the version."""
+    """Return the end of the first line, which must contain the version."""
     expected = f"#!AER-DAT{version}".encode()
     found = data[:80].partition(b"\n")[0].rstrip(b"\r")
     if found != expected:
@@ -256,7 +255,7 @@ def _line_end(data: bytes, start: int, path: str | Path) -> int:
 
 
 def _packets(data: bytes, at: int, path: str | Path) -> Iterator[Packet]:
-    """Walk through the packets from a byte on; those without an event are left out."""
+    """Yield the packets from an offset on that have events."""
     while at < len(data):
         left = len(data) - at
         if left < HEADER.size:
@@ -280,7 +279,7 @@ def _packets(data: bytes, at: int, path: str | Path) -> Iterator[Packet]:
 
 
 def _meets(data: bytes, packet: Packet, span: tuple[int, int] | None) -> bool:
-    """Say whether the first or last event of a packet, or what is between, is in a span."""
+    """Say whether the events of a packet may overlap a span."""
     if span is None:
         return True
     ends = (packet.at + 4, packet.at + 4 + EVENT * (packet.number - 1))

@@ -1,9 +1,9 @@
-"""Moving bars before an event camera: generated clips, one direction a class.
+"""Generated clips of moving bars, one direction per class.
 
 A bright bar crosses the sensor. Class c of C moves at an angle of 2 pi c / C, from the x axis
-(to the right) to the y axis (down). Each pixel sees its front (ON) and its back (OFF), each
-with a chance of one half, late by some 0.5 ms; a few events are noise. Clips differ in
-speed, width and noise. Axes: N clips, E events.
+(to the right) to the y axis (down). Each pixel reports the front (ON) and the back (OFF), each
+with a probability of one half and a delay of about 0.5 ms; a few events are noise. Clips differ
+in speed, width and noise. Axes: N clips, E events.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from drivers.event_camera import Clip, Clips
 Part = Literal["train", "test"]
 
 PER_CLASS: Mapping[Part, int] = {"train": 20, "test": 10}
-SEEN = 0.5  # the chance that a pixel sees an edge
+SEEN = 0.5  # the probability that a pixel reports an edge
 LATE = 500.0  # us, mean
-NOISE = 0.02  # events a pixel
+NOISE = 0.02  # events per pixel
 REST = 10_000  # us, before the first edge reaches the sensor
 
 
 def generate(part: Part, side: int, classes: int, seed: int = 0) -> Clips:
     """Return 20 ("train") or 10 ("test") clips of each class, classes in turn.
 
-    A clip is made when it is asked for, from (seed, part, number): no two share their noise.
+    Generates clips on demand from (seed, part, number), so no two share their noise.
     """
     n = classes * PER_CLASS[part]
     return Clips(

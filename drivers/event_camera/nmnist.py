@@ -1,9 +1,9 @@
-"""N-MNIST: handwritten digits that an event camera saw in three quick movements.
+"""N-MNIST: recordings of handwritten digits by an event camera in three quick movements.
 
-Orchard et al. 2015 (doi 10.3389/fnins.2015.00437): MNIST on a screen, seen by an ATIS that
-moves; 60,000 clips to train, 10,000 to test, 34 x 34 pixels, some 0.3 s each. The files are
-read from a folder of the user's; nothing is downloaded. Folders ``Train`` and ``Test`` hold
-ten folders ``0`` to ``9`` of ``.bin`` files.
+Orchard et al. 2015 (doi 10.3389/fnins.2015.00437): MNIST on a screen before a moving ATIS;
+60,000 clips to train, 10,000 to test, 34 x 34 pixels, about 0.3 s each. The driver reads the
+files from a folder and downloads nothing. Folders ``Train`` and ``Test`` hold ten folders ``0``
+to ``9`` of ``.bin`` files.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def load(folder: Path, part: Part = "train") -> Clips:
 
     Raises:
         FileNotFoundError: the folder of the part is missing.
-        ValueError: a class has no folder or no file, or a folder is of no class. A damaged
-            file is told when its clip is read.
+        ValueError: a class has no folder or no file, or a folder has no class. Reading a clip
+            reports a damaged file.
     """
     entries = by_class(folder / FOLDERS[part], CLASSES, ".bin", CURE)
     return from_files(entries, read, len(CLASSES), f"N-MNIST, {part} part in {folder}")
@@ -36,7 +36,7 @@ def read(path: Path, label: int) -> Clip:
     """Return the clip in a file.
 
     Raises:
-        ValueError: the file is damaged; says at which byte.
+        ValueError: the file is damaged; the message names the offset.
     """
     return whole(read_records(path, SIDE), SIDE, label, path)
 
@@ -45,7 +45,7 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
     """Return a part of the set in ``$NEURO_DATA/nmnist/``, else moving bars of ten directions.
 
     Raises:
-        FileNotFoundError: ``$NEURO_DATA`` is no folder, or the part is missing.
+        FileNotFoundError: ``$NEURO_DATA`` is not a folder, or the part is missing.
         ValueError: as :func:`load`.
     """
     folder = in_neuro_data(("nmnist", "N-MNIST"), environ)

@@ -1,4 +1,4 @@
-"""nuScenes: tables, maps, boxes, sensors of recorded drives, and a world that makes such data.
+"""nuScenes: tables, maps, boxes and sensors of drives, and a world that generates such data.
 
 Frames: *global* is the frame of the map, [m]. *ego* is the flat frame of the car: its origin
 on the ground below the middle of the rear axle, x forward, y to the left, z up; only the yaw of

@@ -1,15 +1,15 @@
-"""A box: one road user, or thing, at one instant."""
+"""A box: a road user or a thing at an instant."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """An upright box around a road user, in a flat frame: global or ego, as its user says.
+    """An upright box around a road user, in a flat frame, global or ego.
 
-    instance: the same for one road user in all frames. category: nuScenes' name, such as
+    instance: the same for a road user in all frames. category: nuScenes' name, such as
     "vehicle.car" or "human.pedestrian.adult". x, y, z: the middle [m]. yaw: heading [rad].
-    width, length, height: [m]. vx, vy: velocity [m/s], NaN where it is not known.
+    width, length, height: [m]. vx, vy: velocity [m/s], NaN if unknown.
     visibility: 1 (0-40 % seen) to 4 (80-100 %). attribute: such as "vehicle.parked", or "".
     """
 
@@ -30,7 +30,7 @@ class Box:
 
     @property
     def is_vehicle(self) -> bool:
-        """Whether this is a vehicle as SAD and ST-P3 count: cycles with riders too."""
+        """Whether this is a vehicle in the sense of SAD and ST-P3, which includes cycles."""
         return self.category.startswith("vehicle.")
 
     @property

@@ -1,4 +1,4 @@
-"""The CAN bus of a scene: how fast the car drove and turned, and how the wheel stood.
+"""The CAN bus of a scene: speed, yaw rate and steering of the car.
 
 ``can_bus/<scene>_pose.json`` (50 Hz) and ``<scene>_steeranglefeedback.json`` (100 Hz), lists of
 messages; utime is [us] since 1970, as the timestamps of the tables.
@@ -17,17 +17,17 @@ from drivers.nuscenes.fields import shorten
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.reading import are_numbers, describe_escape, read_json
 
-# Scenes without a CAN bus: can_blacklist of the devkit's NuScenesCanBus, which refuses them.
+# Scenes without a CAN bus: can_blacklist of NuScenesCanBus in the devkit, which refuses them.
 UNRECORDED = frozenset(
     f"scene-{n:04}" for n in (*range(161, 169), *range(170, 177), *range(309, 315))
 )
-GAP = 250_000  # [us] from a time to the nearest message, at most; 12 messages of the pose
+GAP = 250_000  # [us] largest distance of a time to a message; 12 messages of the pose
 CURE = "fetch the CAN bus expansion again, or leave the scene out (neuro train --skip-bad)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CanBus:
-    """What the car said of its motion in one scene; M messages of the pose, K of the wheel.
+    """The recorded motion of the car in a scene; M messages of the pose, K of the wheel.
 
     time: [us]. speed: forward [m/s]. acceleration: forward [m/s^2]. yaw_rate: [rad/s].
     position: (x, y) in the global frame [m]. steering_time: [us]. steering: angle of the
@@ -46,10 +46,10 @@ class CanBus:
     def motion_at(
         self, time: Int64[np.ndarray, " S"]
     ) -> tuple[Float64[np.ndarray, " S"], Float64[np.ndarray, " S"]]:
-        """Return speed [m/s] and yaw rate [rad/s] at each time [us], between messages linear.
+        """Interpolate speed [m/s] and yaw rate [rad/s] linearly at each time [us].
 
         Raises:
-            NuScenesError: no message of the pose within a quarter of a second.
+            NuScenesError: there is no message of the pose within a quarter of a second.
         """
         self._require_near("pose", self.time, time)
         return np.interp(time, self.time, self.speed), np.interp(time, self.time, self.yaw_rate)
@@ -58,7 +58,7 @@ class CanBus:
         """Return the angle of the steering wheel [rad] at each time [us].
 
         Raises:
-            NuScenesError: no message of the wheel within a quarter of a second.
+            NuScenesError: there is no message of the wheel within a quarter of a second.
         """
         self._require_near("steeranglefeedback", self.steering_time, time)
         return np.interp(time, self.steering_time, self.steering)
@@ -77,7 +77,7 @@ class CanBus:
 
 
 def can_bus_file(scene: str, message: str) -> Path:
-    """Return where the messages of a scene lie, from the root of the data set."""
+    """Return the path of the messages of a scene, from the root of the data set."""
     return Path("can_bus") / f"{scene}_{message}.json"
 
 
@@ -105,7 +105,7 @@ def read_messages(root: Path, scene: str, message: str) -> list[Any]:
     """Return the messages of a kind.
 
     Raises:
-        NuScenesError: there is no such file, or no list in it.
+        NuScenesError: the file is missing, or contains no list.
     """
     name = can_bus_file(scene, message)
     if escapes := describe_escape(str(name)):
@@ -130,7 +130,7 @@ def read_messages(root: Path, scene: str, message: str) -> list[Any]:
 def _read(
     root: Path, scene: str, message: str, fields: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """Return columns of some messages; fields: how many numbers by name, 0 for a plain one."""
+    """Return columns of messages; fields: length of each list by name, 0 for a plain number."""
     rows = read_messages(root, scene, message)
     for k, row in enumerate(rows):
         for field, n in {"utime": 0, **fields}.items():

@@ -1,4 +1,4 @@
-"""The official devkit of nuScenes and what comes with it: packages of the extra `driving`."""
+"""The official devkit of nuScenes and its packages, of the extra `driving`."""
 
 from contextlib import AbstractContextManager
 
@@ -9,6 +9,6 @@ def require_devkit() -> AbstractContextManager[None]:
     """Run a block that imports the devkit, or a module that needs it or shapely.
 
     Raises:
-        RuntimeError: one is not installed; says which, and the cure.
+        RuntimeError: a package is not installed.
     """
     return require_extra("driving", "nuScenes needs its devkit")

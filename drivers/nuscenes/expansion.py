@@ -1,8 +1,8 @@
-"""The files of the map expansion: their layers, their links, and what is wrong in them.
+"""Read and check the files of the map expansion: layers, links and paths.
 
-``maps/expansion/<location>.json``, version 1.3: nodes make lines and polygons, these make the
-layers. What :class:`nuscenes.map_expansion.map_api.NuScenesMap` would stumble over is refused
-here by name.
+``maps/expansion/<location>.json``, version 1.3: nodes form lines and polygons, which form the
+layers. The check reports by name all faults that make
+:class:`nuscenes.map_expansion.map_api.NuScenesMap` fail.
 
 Source: nuScenes, "Map expansion" (docs/schema_nuscenes.md and map_api.py of the devkit).
 """
@@ -23,10 +23,9 @@ POLYGON_LAYERS = (
 )  # fmt: skip
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
-SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the parts of a lane's middle: L, R, S
-# [m]: a path is cut into pieces of half a metre.
-LONG = 10_000.0
-SHORT = 1e-3  # [m]: a part of a path of no length may be a little negative
+SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the paths of lanes
+LONG = 10_000.0  # [m] longest path; the reader cuts paths into pieces of half a metre
+SHORT = 1e-3  # [m] tolerance for slightly negative lengths
 CUES = {  # of a stop line, by its type
     "PED_CROSSING": "ped_crossing",
     "TURN_STOP": "ped_crossing",
@@ -38,7 +37,7 @@ Row = Mapping[str, Any]
 
 
 def expansion_file(location: str) -> Path:
-    """Return where the map of a location lies, from the root of the data set."""
+    """Return the path of the map of a location, from the root of the data set."""
     return Path("maps") / "expansion" / f"{location}.json"
 
 
@@ -46,7 +45,7 @@ def read_expansion(root: Path, location: str) -> Expansion:
     """Return the map of a location of the data set in ``root``.
 
     Raises:
-        NuScenesError: there is no such file, or all that is wrong in it.
+        NuScenesError: the file is missing or damaged; lists all problems.
     """
     name = expansion_file(location)
     try:
@@ -64,7 +63,7 @@ def read_expansion(root: Path, location: str) -> Expansion:
 
 
 def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
-    """Yield what is wrong in a map, ``name`` being its file."""
+    """Yield the problems of a map; ``name``: of its file."""
     if not isinstance(expansion, dict):
         yield _problem(name, "is no JSON object", CURE)
         return
@@ -87,8 +86,8 @@ def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
 def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
     version = expansion.get("version", "1.0")
     if not isinstance(version, str) or version < VERSION:
-        said = version if isinstance(version, str) else shorten(version)
-        yield _problem(name, f"is of version {said}, expected {VERSION}", CURE, "version")
+        text = version if isinstance(version, str) else shorten(version)
+        yield _problem(name, f"is of version {text}, expected {VERSION}", CURE, "version")
     edge = expansion.get("canvas_edge")
     if not are_numbers(edge, 2):
         yield _problem(
@@ -131,7 +130,7 @@ def _find_bad_links(
 
 
 def _list_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
-    """Yield (field, the layer it names, how many at least, its tokens) of a record."""
+    """Yield (field, linked layer, least number of tokens, tokens) of a record."""
     if layer == "line":
         yield "node_tokens", "node", 2, row.get("node_tokens")
     elif layer == "polygon":
@@ -148,7 +147,7 @@ def _list_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
 
 
 def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
-    """Yield the same of what lies beside a lane, or makes a stop line."""
+    """Yield the same for the dividers of lanes and the causes of stop lines."""
     if layer == "lane":
         for field in ("left_lane_divider_segments", "right_lane_divider_segments"):
             for token in _parts_of(row, field, "node_token"):
@@ -159,7 +158,7 @@ def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, A
 
 
 def _parts_of(row: Row, field: str, key: str) -> list[Any]:
-    """Return what each part in a list says of ``key``; [None] where there is no such list."""
+    """Return the value of ``key`` in each part of a list; [None] without a valid list."""
     parts = row.get(field)
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return [None]
@@ -205,5 +204,5 @@ def _problem(name: Path, what: str, cure: str, field: str = "", token: str = "")
 
 
 def list_nodes(expansion: Expansion) -> Mapping[str, tuple[float, float]]:
-    """Return the place (x, y) [m] of every node by its token."""
+    """Return the position (x, y) [m] of every node by its token."""
     return {row["token"]: (float(row["x"]), float(row["y"])) for row in expansion["node"]}

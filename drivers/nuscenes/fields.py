@@ -1,4 +1,4 @@
-"""Tables as files hold them: each field is there, of its type, and links lead somewhere."""
+"""Check the fields and links of tables: presence, types and targets."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -33,18 +33,18 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The records of all tables. bad: (table, token, field) of each field that is not sound."""
+    """The records of all tables. bad: (table, token, field) of each faulty field."""
 
     tables: Mapping[str, list[Row]]
     bad: Collection[tuple[str, str, str]]
 
     @cached_property
     def damaged(self) -> frozenset[str]:
-        """The tables with a field that is not sound."""
+        """The tables with a faulty field."""
         return frozenset(table for table, _, _ in self.bad)
 
     def rows(self, table: str, *needed: str) -> list[Row]:
-        """Return the records of a table whose token and ``needed`` fields are sound."""
+        """Return the records of a table with a valid token and valid ``needed`` fields."""
         if table not in self.damaged:
             return self.tables[table]
         fields = ("token", *needed)
@@ -55,12 +55,12 @@ class Content:
         ]
 
     def by_token(self, table: str, *needed: str) -> dict[str, Row]:
-        """Return the same by token."""
+        """Return these records by token."""
         return {row["token"]: row for row in self.rows(table, *needed)}
 
 
 def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
-    """Return the tables in a folder such as v1.0-mini, and what keeps one from being read."""
+    """Return the tables in a folder such as v1.0-mini, and the problems of reading them."""
     tables: dict[str, list[Row]] = {}
     problems = []
     for table in TABLES:
@@ -81,7 +81,7 @@ def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
 
 
 def describe_rows(table: str, rows: object) -> str:
-    """Return why ``rows`` are none of a table, "" if they may be."""
+    """Return why ``rows`` are not a table, "" if they may be one."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return "is no list of records"
     empty = not rows and table not in ("sample_annotation", "instance")
@@ -89,7 +89,7 @@ def describe_rows(table: str, rows: object) -> str:
 
 
 def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
-    """Return the fields that are missing or of a wrong type, and tokens that stand twice."""
+    """Return problems of missing fields, wrong types and duplicate tokens."""
     problems: list[Problem] = []
     for table, rows in tables.items():
         counts = Counter(_token(row) for row in rows)
@@ -105,12 +105,12 @@ def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
 
 
 def collect(tables: Mapping[str, list[Row]], problems: list[Problem]) -> Content:
-    """Return the content of tables in which some ``problems`` of fields were found."""
+    """Return the content of tables with these ``problems`` of fields."""
     return Content(tables=tables, bad={(p.table, p.token, p.field) for p in problems})
 
 
 def find_link_problems(content: Content) -> Iterator[Problem]:
-    """Yield the links that lead to no record, and what is named where one may be at most."""
+    """Yield links without a target, and boxes with more than one attribute."""
     tokens = {table: {_token(row) for row in rows} for table, rows in content.tables.items()}
     for table in content.tables:
         for field in list_fields(table):
@@ -135,7 +135,7 @@ def find_link_problems(content: Content) -> Iterator[Problem]:
 
 
 def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
-    """Yield the fields of a record that are missing or of a wrong type."""
+    """Yield problems of missing fields and wrong types in a record."""
     for field in list_fields(table):
         if field.name not in row:
             what = "is missing" if field.required else ""
@@ -152,7 +152,7 @@ def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
 
 
 def _describe_fault(value: Any, field: Field) -> str:
-    """Return what is wrong with a value, "" if nothing."""
+    """Return the fault of a value, "" if there is none."""
     if isinstance(field.rule, Numbers):
         if _has_shape(value, field.rule.shape) or (field.rule.optional and value == []):
             return ""
@@ -181,7 +181,7 @@ def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
 
 
 def shorten(value: object) -> str:
-    """Return a value in words of 60 characters at most."""
+    """Return a value as text of at most 60 characters."""
     text = SHOWN.repr(value)
     return text if len(text) < 60 else f"{text[:57]}..."
 

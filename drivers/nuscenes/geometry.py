@@ -1,8 +1,8 @@
-"""Rotations, poses and boxes: from frame to frame.
+"""Transform rotations, poses and boxes between frames.
 
-A *flat pose* is (x, y, yaw) [m, m, rad] of a frame that lies on the ground: a point p of it is
-R(yaw) p + (x, y) outside. A *transform* is a matrix 4 x 4 from its frame outward. A quaternion
-is (w, x, y, z), of length 1. Axes: P poses or points.
+A *flat pose* is (x, y, yaw) [m, m, rad] of a frame on the ground: its point p is
+R(yaw) p + (x, y) in the outer frame. A *transform* is a 4 x 4 matrix from its frame to the
+outer one. A quaternion is (w, x, y, z), of length 1. Axes: P poses or points.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from shapely.geometry import Polygon
 from drivers.nuscenes.box import Box
 
 Angle = TypeVar("Angle", float, np.ndarray)
-UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
-LEAN = np.radians(15)  # of the car, of a box, at most
+UNIT = 1e-3  # largest deviation of the length of a quaternion from 1
+LEAN = np.radians(15)  # largest tilt of the car or a box
 
 
 def rotation_matrix(
@@ -27,7 +27,7 @@ def rotation_matrix(
     """Return the matrix of a quaternion (w, x, y, z).
 
     Raises:
-        ValueError: it is not of length 1.
+        ValueError: its length is not 1.
     """
     w, x, y, z = (float(v) for v in quaternion)
     length = float(np.linalg.norm([w, x, y, z]))
@@ -44,10 +44,10 @@ def make_transform(
     translation: Sequence[float | int] | Float[np.ndarray, "3"],
     quaternion: Sequence[float | int] | Float[np.ndarray, "4"],
 ) -> Float64[np.ndarray, "4 4"]:
-    """Return the transform outward from a frame at ``translation`` [m], so turned.
+    """Return the transform of a frame at ``translation`` [m] with this rotation.
 
     Raises:
-        ValueError: the quaternion is not of length 1.
+        ValueError: the length of the quaternion is not 1.
     """
     transform = np.eye(4)
     transform[:3, :3] = rotation_matrix(quaternion)
@@ -56,7 +56,7 @@ def make_transform(
 
 
 def invert_transform(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
-    """Return the transform from outside into the frame."""
+    """Return the inverse transform, into the frame."""
     inverse = np.eye(4)
     inverse[:3, :3] = transform[:3, :3].T
     inverse[:3, 3] = -transform[:3, :3].T @ transform[:3, 3]
@@ -66,24 +66,24 @@ def invert_transform(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarra
 def move_points(
     transform: Float64[np.ndarray, "4 4"], points: Float[np.ndarray, "*P 3"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    """Return points (x, y, z) of a frame, outside of it."""
+    """Transform points (x, y, z) of a frame to the outer frame."""
     moved: Float64[np.ndarray, "*P 3"] = points @ transform[:3, :3].T + transform[:3, 3]
     return moved
 
 
 def heading(rotation: Float64[np.ndarray, "3 3"]) -> float:
-    """Return where the x axis of a frame points on the ground [rad], in [-pi, pi]."""
+    """Return the direction of the x axis of a frame on the ground [rad], in [-pi, pi]."""
     return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
 
 def flatten(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "3"]:
-    """Return the flat pose below a frame: its position and its heading."""
+    """Return the flat pose of a frame: position and heading."""
     x, y = transform[:2, 3]
     return np.array([x, y, heading(transform[:3, :3])])
 
 
 def lift(pose: Float[np.ndarray, "3"], z: float = 0.0) -> Float64[np.ndarray, "4 4"]:
-    """Return the transform of a flat pose whose ground lies at ``z`` [m]."""
+    """Return the transform of a flat pose at height ``z`` [m]."""
     x, y, yaw = (float(v) for v in pose)
     transform = np.eye(4)
     transform[:2, :2] = turn(yaw)
@@ -92,7 +92,7 @@ def lift(pose: Float[np.ndarray, "3"], z: float = 0.0) -> Float64[np.ndarray, "4
 
 
 def turn(yaw: float) -> Float64[np.ndarray, "2 2"]:
-    """Return the matrix of a turn on the ground, counter-clockwise [rad]."""
+    """Return the matrix of a counter-clockwise rotation on the ground [rad]."""
     return np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
 
 
@@ -104,7 +104,7 @@ def wrap_angle(angle: Angle) -> Angle:
 def enter_frame(
     poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    """Return flat poses of outside as they are in a flat ``frame``."""
+    """Transform flat poses from the outer frame into a flat ``frame``."""
     return _join(
         (poses[..., :2] - frame[:2]) @ turn(float(frame[2])), poses[..., 2:] - frame[2]
     )
@@ -113,14 +113,14 @@ def enter_frame(
 def leave_frame(
     poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    """Return flat poses of a flat ``frame`` as they are outside."""
+    """Transform flat poses of a flat ``frame`` to the outer frame."""
     return _join(
         poses[..., :2] @ turn(float(frame[2])).T + frame[:2], poses[..., 2:] + frame[2]
     )
 
 
 def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
-    """Return a box of outside as it is in a flat ``frame``, its velocity turned; z stays."""
+    """Transform a box and its velocity into a flat ``frame``; z stays."""
     x, y, yaw = enter_frame(np.array([box.x, box.y, box.yaw]), frame)
     vx, vy = np.array([box.vx, box.vy]) @ turn(float(frame[2]))
     return replace(box, x=float(x), y=float(y), yaw=float(yaw), vx=float(vx), vy=float(vy))
@@ -135,12 +135,12 @@ def box_footprint(box: Box) -> Float64[np.ndarray, "4 2"]:
 
 
 def outline_box(box: Box) -> Polygon:
-    """Return the ground under a box."""
+    """Return the footprint of a box as a polygon."""
     return Polygon(box_footprint(box))
 
 
 def box_corners(box: Box) -> Float64[np.ndarray, "8 3"]:
-    """Return the corners of a box [m]: of its footprint at the bottom, then at the top."""
+    """Return the corners of a box [m]: the footprint at the bottom, then at the top."""
     footprint = box_footprint(box)
     bottom, top = box.z - box.height / 2, box.z + box.height / 2
     levels = [np.column_stack([footprint, np.full(4, z)]) for z in (bottom, top)]

@@ -1,4 +1,4 @@
-"""The bird's-eye grid: which cell of the ground holds a point of the ego frame."""
+"""The bird's-eye grid: cells of the ground in the ego frame."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class GroundGrid:
     cell [m]. Axis 0 counts cells from x[0] (behind) forward, axis 1 from y[0] (right) leftward.
 
     Raises:
-        ValueError: an extent that is not positive or no whole number of cells.
+        ValueError: an extent is not positive, or not a whole number of cells.
 
     >>> grid = Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
     >>> grid.shape, grid.cells(np.array([[0.5, -23.9]])).tolist()
@@ -43,7 +43,7 @@ class GroundGrid:
         return round((x1 - x0) / self.step), round((y1 - y0) / self.step)
 
     def cells(self, points: Float[np.ndarray, "*P xy"]) -> Int64[np.ndarray, "*P 2"]:
-        """Return the cell of each point (x, y, ...) [m]; outside the grid: indices outside."""
+        """Return the cell of each point (x, y, ...) [m]; outside it they are out of range."""
         origin = np.array([self.x[0], self.y[0]])
         cells: Int64[np.ndarray, "*P 2"] = np.floor(
             (points[..., :2] - origin) / self.step

@@ -1,4 +1,4 @@
-"""Road maps of files, and masks of a road map on the bird's-eye grid."""
+"""Read road maps from files, and draw their masks on the bird's-eye grid."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from neuro.text import escape
 STEP = 0.5  # [m] between the points of a centreline
 AREAS = ("drivable", "crossings", "walkways", "stop_lines", "intersections")
 LINES = ("lane_dividers", "road_dividers")
-THICK = 2  # cells, of a line in the devkit's masks
+THICK = 2  # cells, of lines in the devkit's masks
 
 Nodes = Mapping[str, tuple[float, float]]
 
@@ -29,12 +29,11 @@ Nodes = Mapping[str, tuple[float, float]]
 def load_road_map(root: Path, location: str) -> RoadMap:
     """Return the road map of a location of the data set in ``root``.
 
-    A polygon whose outline crosses itself, at which the devkit stumbles or which it leaves out,
-    is cut into its sound parts, and a link to a lane that does not exist is left out, each with
-    a warning that names it.
+    Cuts polygons with self-crossing outlines, which the devkit drops or fails on, into valid
+    parts, and drops links to missing lanes; a warning names both.
 
     Raises:
-        NuScenesError: the file is missing or damaged; says all that is wrong in it.
+        NuScenesError: the file is missing or damaged; lists all problems.
     """
     expansion = read_expansion(root, location)
     areas = _Areas(expansion, str(expansion_file(location)))
@@ -42,12 +41,12 @@ def load_road_map(root: Path, location: str) -> RoadMap:
     lines = {row["token"]: row["node_tokens"] for row in expansion["line"]}
 
     def dividers(layer: str) -> tuple[LineString, ...]:
-        tokens = [lines[row["line_token"]] for row in expansion[layer]]
-        return tuple(LineString([nodes[k] for k in some]) for some in tokens if some)
+        rows = [lines[row["line_token"]] for row in expansion[layer]]
+        return tuple(LineString([nodes[k] for k in tokens]) for tokens in rows if tokens)
 
     stop_lines = areas.of_layer("stop_line")
     width, height = expansion["canvas_edge"]
-    found = RoadMap(
+    road_map = RoadMap(
         location=location,
         size=(float(width), float(height)),
         drivable=areas.drivable(),
@@ -60,7 +59,7 @@ def load_road_map(root: Path, location: str) -> RoadMap:
         intersections=areas.of_layer("road_segment", "is_intersection"),
     )
     areas.warn()
-    return found
+    return road_map
 
 
 def rasterise(
@@ -69,18 +68,17 @@ def rasterise(
     pose: Float[np.ndarray, "3"],
     layers: Sequence[str] = ("drivable", "lane_dividers"),
 ) -> dict[str, Bool[np.ndarray, "X Y"]]:
-    """Return masks of some ``layers`` of a road map around an ego at a flat ``pose``.
+    """Return masks of ``layers`` of a road map around an ego at a flat ``pose``.
 
     layers: names of fields of :class:`RoadMap`, of :data:`AREAS` and :data:`LINES`.
-    The masks are those of the devkit's ``get_map_mask`` for the same ground, with the axes of
+    The masks equal those of the devkit's ``get_map_mask`` for the same ground, with the axes of
     the grid: corners of areas are rounded to cells, which adds 0.5 to 1.5 cells ahead and to
-    the left (:func:`cover_areas` does without), and lines are two cells thick. Where the devkit
-    fails or errs, they are as they should be: a line that leaves the ground and comes back
-    (MultiLineString) is drawn in all its parts, and a hole of one area does not cut into
-    another.
+    the left (:func:`cover_areas` avoids this), and lines are two cells thick. They correct two
+    faults of the devkit: all parts of a line that leaves the ground and returns
+    (MultiLineString) appear, and a hole of one area does not cut into another.
 
     Raises:
-        ValueError: a layer that is none.
+        ValueError: a layer does not exist.
     """
     unknown = [layer for layer in layers if layer not in (*AREAS, *LINES)]
     if unknown:
@@ -97,14 +95,14 @@ def rasterise(
 def cover_areas(
     polygons: Sequence[Polygon], grid: GroundGrid, pose: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "X Y"]:
-    """Return the cells around an ego at a flat ``pose`` whose middle is in some polygon.
+    """Return the cells around an ego at a flat ``pose`` whose middle lies in a polygon.
 
-    Edges are half a cell off at most, and on average none: left and right are treated alike.
+    Edges are off by at most half a cell, without a bias to either side.
     """
     corners = np.array([(x, y, 0.0) for x in grid.x for y in grid.y])
     ground = shapely.convex_hull(shapely.multipoints(leave_frame(corners, pose)[:, :2]))
-    every = np.array(polygons, object)
-    near = every[shapely.intersects(every, ground)] if len(every) else every
+    areas = np.array(polygons, object)
+    near = areas[shapely.intersects(areas, ground)] if len(areas) else areas
     middles = np.concatenate([grid.centres(), np.zeros((*grid.shape, 1))], -1)
     x, y, _ = np.moveaxis(leave_frame(middles, pose), -1, 0)
     covered = np.zeros(grid.shape, bool)
@@ -123,11 +121,11 @@ def _fill(
         parts = [part for part in _parts(polygon) if isinstance(part, Polygon)]
         outlines = [_round(part.exterior.coords) for part in parts]
         holes = [_round(hole.coords) for part in parts for hole in part.interiors]
-        one = mask if not holes else np.zeros_like(mask)
-        cv2.fillPoly(one, outlines, (1,))
+        layer = mask if not holes else np.zeros_like(mask)
+        cv2.fillPoly(layer, outlines, (1,))
         if holes:
-            cv2.fillPoly(one, holes, (0,))
-            mask |= one
+            cv2.fillPoly(layer, holes, (0,))
+            mask |= layer
     return np.ascontiguousarray(mask.T).astype(bool)
 
 
@@ -143,9 +141,9 @@ def _draw(
 
 
 def _cut(shapes: Sequence[Any], grid: GroundGrid, pose: Float[np.ndarray, "3"]) -> list[Any]:
-    """Return what of some shapes lies on the grid, in cells of it.
+    """Clip shapes to the grid, in units of cells.
 
-    The steps are the devkit's, one by one, so that corners round to the same cells.
+    Follows the devkit step by step, so that corners round to the same cells.
     """
     (x0, x1), (y0, y1) = grid.x, grid.y
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2, 0.0])
@@ -154,20 +152,20 @@ def _cut(shapes: Sequence[Any], grid: GroundGrid, pose: Float[np.ndarray, "3"]) 
     flat = box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     ground = affinity.rotate(flat, angle, origin=(x, y))
     upright = box(-width / 2, -height / 2, width / 2, height / 2)
-    every = np.array(shapes, object)
-    found = []
-    for shape in every[shapely.intersects(every, ground)] if len(every) else []:
+    array = np.array(shapes, object)
+    clipped = []
+    for shape in array[shapely.intersects(array, ground)] if len(array) else []:
         turned = affinity.rotate(shape.intersection(ground), -angle, origin=(x, y))
         local = affinity.affine_transform(turned, [1, 0, 0, 1, -x, -y]).intersection(upright)
         if not local.is_empty:
             moved = affinity.affine_transform(local, [1, 0, 0, 1, width / 2, height / 2])
             scales = grid.shape[0] / width, grid.shape[1] / height
-            found.append(affinity.scale(moved, *scales, origin=(0, 0)))
-    return found
+            clipped.append(affinity.scale(moved, *scales, origin=(0, 0)))
+    return clipped
 
 
 def _parts(shape: Any) -> list[Any]:
-    """Return the simple shapes of which a shape consists, however nested."""
+    """Return the simple parts of a nested shape."""
     return (
         [p for part in shape.geoms for p in _parts(part)]
         if hasattr(shape, "geoms")
@@ -180,7 +178,7 @@ def _round(coordinates: Any) -> np.ndarray:
 
 
 class _Areas:
-    """The polygons of a map; those that are no sound ones are cut into parts and remembered."""
+    """The polygons of a map; cuts and records invalid ones."""
 
     def __init__(self, expansion: Expansion, name: str) -> None:
         self.expansion, self.name = expansion, name
@@ -190,7 +188,7 @@ class _Areas:
         self.lost: list[str] = []
 
     def parts(self, token: str) -> list[Polygon]:
-        """Return a polygon, or the parts of one that crosses itself, the largest first."""
+        """Return a polygon, or the parts of a self-crossing one, the largest first."""
         row = self.rows[token]
         holes = [hole["node_tokens"] for hole in row["holes"] if hole["node_tokens"]]
         rings = [
@@ -208,7 +206,7 @@ class _Areas:
         return tuple(part for token in tokens for part in self.parts(token))
 
     def of_layer(self, layer: str, only: str = "") -> tuple[Polygon, ...]:
-        """Return the polygons of a layer, or of its records in which a field is true."""
+        """Return the polygons of a layer; only: a field that must be true."""
         rows = [row for row in self.expansion[layer] if not only or row.get(only)]
         return tuple(part for row in rows for part in self.parts(row["polygon_token"]))
 
@@ -218,8 +216,8 @@ class _Areas:
             ("links lead to lanes that are not there and are left out", self.lost),
         ):
             if tokens:
-                some = escape(", ".join(tokens[:3]))
-                warnings.warn(f"{self.name}: {len(tokens)} {what}: {some}", stacklevel=3)
+                names = escape(", ".join(tokens[:3]))
+                warnings.warn(f"{self.name}: {len(tokens)} {what}: {names}", stacklevel=3)
 
 
 def _read_lanes(
@@ -253,7 +251,7 @@ def _read_lanes(
 
 
 def _read_centreline(paths: Sequence[dict[str, Any]]) -> Float64[np.ndarray, "P 3"]:
-    """Return points of a lane's middle, no two in the same place."""
+    """Return the points of a lane's middle, without duplicates."""
     from nuscenes.map_expansion.arcline_path_utils import discretize_lane  # slow to import
 
     points = np.array(discretize_lane(paths, STEP), np.float64).reshape(-1, 3)
@@ -271,7 +269,7 @@ def _read_divider(segments: Sequence[Mapping[str, str]], nodes: Nodes) -> LineSt
 
 
 def _find_stop(centreline: Float64[np.ndarray, "P 3"], stops: shapely.STRtree) -> float:
-    """Return how far along a centreline it first meets a stop line [m], NaN if it does not."""
+    """Return the distance along a centreline to its first stop line [m]; NaN without one."""
     if len(centreline) < 2:
         return float("nan")
     line = LineString(centreline[:, :2])

@@ -1,4 +1,4 @@
-"""Images and lidar points of files, as a model takes them."""
+"""Read images and lidar points from files, and prepare them for a model."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from drivers.nuscenes.window import ImageSize
 
 COLUMNS = 5  # of a lidar point: x, y, z [m], intensity (0..255), ring (0..31)
 RINGS = 32
-NEAR = 1.0  # [m], from which a point of the lidar has a depth, as in the devkit
+NEAR = 1.0  # [m] least depth of a lidar point, as in the devkit
 CURE = "fetch the file again, or leave its sample out (neuro train --skip-bad)"
 
 
 def read_image(path: Path) -> Image.Image:
-    """Return an image of a camera, decoded, RGB.
+    """Return the decoded RGB image of a camera.
 
     Raises:
         NuScenesError: it is missing or damaged.
@@ -38,10 +38,10 @@ def read_image(path: Path) -> Image.Image:
 
 
 def shrink_image(image: Image.Image, size: ImageSize, path: Path) -> UInt8[np.ndarray, "3 H W"]:
-    """Return an image as a model takes it: scaled, bilinear, and cut at the top.
+    """Scale an image bilinearly and crop its top, for a model.
 
     Raises:
-        NuScenesError: it does not become one of ``size``.
+        NuScenesError: the result does not have this ``size``.
     """
     width, height = scaled_size(size, image.width, image.height, path)
     small = (
@@ -54,10 +54,10 @@ def shrink_image(image: Image.Image, size: ImageSize, path: Path) -> UInt8[np.nd
 
 
 def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[int, int]:
-    """Return width and height [pixels] of a scaled image, before it is cut.
+    """Return width and height [pixels] of a scaled image before cropping.
 
     Raises:
-        NuScenesError: cut, it is not of the ``size`` asked for.
+        NuScenesError: the cropped image does not have this ``size``.
     """
     scaled = round(width * size.scale), round(height * size.scale)
     if scaled != (size.width, size.height + size.crop):
@@ -71,10 +71,10 @@ def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[i
 
 
 def shrink_intrinsic(shot: Shot, size: ImageSize) -> Float64[np.ndarray, "3 3"]:
-    """Return the intrinsics of a scaled and cut image; pixel k covers k to k + 1.
+    """Return the intrinsics of a scaled and cropped image; pixel k covers k to k + 1.
 
     Raises:
-        NuScenesError: the shot is no camera's, or does not become an image of ``size``.
+        NuScenesError: the shot is not from a camera, or does not give an image of ``size``.
     """
     if shot.intrinsic is None or shot.intrinsic.shape != (3, 3):
         cure = "neuro data check nuscenes lists all mistakes"
@@ -121,15 +121,15 @@ def measure_depth(
     size: ImageSize,
     stride: int,
 ) -> Float32[np.ndarray, "h w"]:
-    """Return the depth [m] of the nearest point in each patch of an image, NaN where none is.
+    """Return the depth [m] of the nearest point in each patch of an image; NaN without points.
 
-    points: in the frame of which ``camera`` is the transform from the camera's. Depth is along
-    the camera's axis. A patch is ``stride`` pixels wide and high.
+    points: in the outer frame of ``camera``, the transform from the camera. Depth is along the
+    axis of the camera. A patch has ``stride`` x ``stride`` pixels.
     """
     depth = np.full((size.height // stride, size.width // stride), np.inf, np.float32)
-    seen = move_points(invert_transform(camera), points)
-    seen = seen[seen[:, 2] > NEAR]
-    u, v, z = intrinsic @ seen.T
+    ahead = move_points(invert_transform(camera), points)
+    ahead = ahead[ahead[:, 2] > NEAR]
+    u, v, z = intrinsic @ ahead.T
     column, row = np.floor(u / z / stride).astype(int), np.floor(v / z / stride).astype(int)
     inside = (column >= 0) & (column < depth.shape[1]) & (row >= 0) & (row < depth.shape[0])
     np.minimum.at(depth, (row[inside], column[inside]), z[inside].astype(np.float32))

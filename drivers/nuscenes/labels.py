@@ -1,9 +1,9 @@
-"""Bird's-eye labels: which cells vehicles and pedestrians cover, and where each vehicle goes.
+"""Bird's-eye labels: the cells of vehicles and pedestrians, and the motion of vehicles.
 
-As in SAD and ST-P3, whose labels are FIERY's: past and present frames hold what is seen (not
-visibility 1), future frames only what was seen before. All frames are drawn in the present ego
-frame from the boxes themselves; SAD draws in each ego frame and warps the pixels, and its
-corners round half a cell too far ahead and to the left. Axes: T = S+F frames.
+As in SAD and ST-P3, which use FIERY's labels, past and present frames hold visible boxes (not
+visibility 1), and future frames only boxes seen before. We draw the boxes of all frames in the
+present ego frame. SAD draws in each ego frame and warps the pixels, and its corners round half
+a cell too far ahead and to the left. Axes: T = S+F frames.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame
 from drivers.nuscenes.grid import GroundGrid
 
-HIDDEN = 1  # visibility of a box of which 0-40 % are seen
+HIDDEN = 1  # visibility of a box with 0-40 % visible
 SIGMA = 3.0  # cells, of the heat map around the middle of a vehicle
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labels:
-    """Masks of each frame; instance: number of the vehicle at each cell, 0 none."""
+    """Masks of each frame; instance: number of the vehicle at each cell, 0 without one."""
 
     vehicle: Bool[np.ndarray, "T X Y"]
     pedestrian: Bool[np.ndarray, "T X Y"]
@@ -32,11 +32,11 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InstanceTargets:
-    """Where the vehicles are, as a network learns it; NaN where there is nothing to learn.
+    """Targets of a network for the vehicles; NaN outside them.
 
     centre: exp(-d^2 / sigma^2) at d cells from the nearest middle of a vehicle. offset: from a
-    cell of a vehicle to its middle [cells]. flow: from the middle of the vehicle of a cell to
-    where it is one frame later [cells]; the ego's motion is not in it.
+    cell of a vehicle to its middle [cells]. flow: from the middle of the vehicle at a cell to
+    its middle one frame later [cells], without ego motion.
     """
 
     centre: Float32[np.ndarray, "T X Y"]
@@ -50,10 +50,10 @@ def draw_labels(
     present: Float[np.ndarray, "3"],
     grid: GroundGrid,
 ) -> Labels:
-    """Return the labels of some ``frames`` of boxes of the global frame.
+    """Return the labels of ``frames`` of boxes in the global frame.
 
-    seen: how many of the frames are past or present. present: flat pose of the ego.
-    A box covers the cells that hold its corners, and what lies between them.
+    seen: number of past and present frames. present: flat pose of the ego.
+    A box covers the cells of its corners, and those between them.
     """
     masks = np.zeros((3, len(frames), *grid.shape), np.int32)
     vehicle, pedestrian, instance = masks
@@ -75,7 +75,7 @@ def draw_labels(
 
 
 def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTargets:
-    """Return what a network learns of the vehicles in masks of the present ego frame.
+    """Return the targets of a network from masks in the present ego frame.
 
     The middle of a vehicle is the mean of its cells; FIERY rounds it to a cell.
     """
@@ -84,7 +84,7 @@ def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTarge
     offset, flow = np.full((2, shape[0], 2, *shape[1:]), np.nan, np.float32)
     cells = np.stack(np.meshgrid(*map(np.arange, shape[1:]), indexing="ij")).astype(np.float32)
     for number in np.unique(instance[instance > 0]):
-        before = None  # the frame before, if it holds the vehicle: its mask, its middle
+        before = None  # mask and middle in the previous frame, if the vehicle is there
         for t, mask in enumerate(instance == number):
             if not mask.any():
                 before = None
@@ -104,7 +104,7 @@ def _cover(
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
     """Return the cells of the grid that a box covers, as an index of a mask.
 
-    It is drawn whole: OpenCV moves edges of a polygon that crosses the border of a picture.
+    Draws the whole box first, because OpenCV moves the edges of polygons at the border.
     """
     corners = grid.cells(box_footprint(box_into_frame(box, present)))
     if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) >= grid.shape).any():

@@ -1,4 +1,4 @@
-"""What is wrong in a data set: where, what, and the cure."""
+"""Problems of a data set: place, fault and cure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ SHOWN = 8  # problems in one message
 class Problem:
     """A mistake in a data set.
 
-    table: the table, or the file from the root of the data set. token: of the record, "" where
-    it is about all. field: of the record. what: is wrong. cure: what to do about it.
+    table: the table, or the path of the file from the root of the data set. token: of the
+    record, "" for all records. field: of the record. what: the fault. cure: the remedy.
     """
 
     table: str
@@ -28,14 +28,14 @@ class Problem:
 
 
 class NuScenesError(ValueError):
-    """A data set that cannot be used as it is; ``problems`` says why."""
+    """A data set has ``problems``."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        told = [str(problem) for problem in self.problems[:SHOWN]]
+        lines = [str(problem) for problem in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
-            told.append(f"and {len(self.problems) - SHOWN} problems more")
-        super().__init__("\n".join(told))
+            lines.append(f"and {len(self.problems) - SHOWN} problems more")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type["NuScenesError"], tuple[tuple[Problem, ...]]]:
-        return NuScenesError, (self.problems,)  # so that a process can send it to another
+        return NuScenesError, (self.problems,)  # for pickling between processes

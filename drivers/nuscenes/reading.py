@@ -1,20 +1,20 @@
-"""What is read of a data set, within bounds: names of files, their bytes, JSON, numbers."""
+"""Read files of a data set with limits: names, bytes, JSON, numbers."""
 
 import json
 import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# [bytes], of a file; the largest table of v1.0-trainval, sample_data, has about 1.5 GB.
+# [bytes] per file; the largest table of v1.0-trainval, sample_data, has about 1.5 GB.
 LARGEST_TABLE, LARGEST_FILE = 4 << 30, 256 << 20
-LARGEST = 1e18  # magnitude of any number: times [us] stay in 64 bits, squares of lengths finite
+LARGEST = 1e18  # of numbers, so that times [us] fit in 64 bits and squares stay finite
 
 
 def describe_escape(name: str) -> str:
-    """Return why a ``name``, from the root of a data set, names no file of it; "" if it may.
+    """Return why ``name`` cannot be a file of a data set, relative to its root; "" if it can.
 
-    It must stay below the root: no absolute path, no "..". Links are followed: parts of a data
-    set may lie on another disk.
+    Names must stay below the root, without an absolute path or "..". Links are allowed, because
+    parts of a data set may be on another disk.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
@@ -23,12 +23,12 @@ def describe_escape(name: str) -> str:
 
 
 def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
-    """Return what is in a file.
+    """Return the bytes of a file.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no regular file, has more than ``largest`` bytes, or cannot be read;
-            says which, as what follows its name in a sentence.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a regular file, has more than ``largest`` bytes, or is unreadable;
+            the message continues a sentence that starts with the name of the file.
     """
     require_file(path, largest)
     try:
@@ -38,7 +38,7 @@ def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
 
 
 def require_file(path: Path, largest: int = LARGEST_FILE) -> None:
-    """Raise as :func:`read_bytes`, without reading: pipes and devices may never end."""
+    """Raise like :func:`read_bytes` without reading: pipes and devices may never end."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -55,8 +55,8 @@ def read_json(path: Path, largest: int = LARGEST_FILE) -> Any:
     """Return the value in a file of JSON.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: as :func:`read_bytes`, or it is no JSON.
+        FileNotFoundError: there is no such file.
+        ValueError: as in :func:`read_bytes`, or the content is not JSON.
     """
     data = read_bytes(path, largest)
     try:
@@ -68,19 +68,19 @@ def read_json(path: Path, largest: int = LARGEST_FILE) -> Any:
 
 
 def is_number(value: object) -> bool:
-    """Say whether a value of JSON is a finite number, of 1e18 at most."""
-    # bool is an int to Python, and not to nuScenes
+    """Say whether a JSON value is a finite number, at most 1e18."""
+    # bool is an int in Python, but not in nuScenes
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -LARGEST <= value <= LARGEST  # type: ignore[operator]
 
 
 def are_numbers(value: object, n: int) -> bool:
-    """Say whether a value of JSON is a list of ``n`` such numbers."""
+    """Say whether a JSON value is a list of ``n`` such numbers."""
     return isinstance(value, list) and len(value) == n and all(map(is_number, value))
 
 
 def is_text(value: str) -> bool:
-    """Say whether a string is text: JSON may hold half of a surrogate pair."""
+    """Say whether a string is valid text: JSON may contain half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

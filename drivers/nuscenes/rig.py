@@ -1,4 +1,4 @@
-"""The cameras of a car, in the order in which every array here holds them."""
+"""The cameras of a car, in the order of all arrays."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""A road map: what of a nuScenes HD map (expansion 1.3) drivers, labels and scores use.
+"""A road map: the parts of a nuScenes HD map (expansion 1.3) that we use.
 
-Read from files by :mod:`drivers.nuscenes.hd_map`, made by :mod:`drivers.nuscenes.world.roads`.
+:mod:`drivers.nuscenes.hd_map` reads them, :mod:`drivers.nuscenes.world.roads` generates them.
 All coordinates are global, [m].
 """
 
@@ -18,10 +18,9 @@ class Lane:
 
     token: its name. polygon: its area. centreline: points (x, y, yaw) in driving direction.
     incoming, outgoing: tokens of the lanes before and after it. connector: whether it lies
-    inside an intersection. left, right: the dividers beside it, in driving direction; None
-    where none is painted. speed_limit: [m/s]; nuScenes has none, so files give NaN.
-    stop_line: the distance [m] along the centreline at which a driver waits (a light, a
-    crossing); NaN: nowhere.
+    inside an intersection. left, right: the painted dividers beside it, in driving direction,
+    or None. speed_limit: [m/s]; NaN in files, because nuScenes has none. stop_line: distance
+    [m] along the centreline at which a driver waits (a light, a crossing); NaN without one.
     """
 
     token: str

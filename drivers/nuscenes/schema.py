@@ -1,10 +1,10 @@
-"""The thirteen tables of nuScenes: fields, types and links, for whoever writes or checks them.
+"""The thirteen tables of nuScenes: fields, types and links, for writing and checking.
 
-A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. Each is declared
-here as a dataclass: :func:`make_record` makes it a record, :func:`list_fields` says what it
-holds. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or
-calibration leads from its own frame outward: sensor to ego, ego to global. ``prev`` and
-``next`` are "" at the ends of a chain.
+A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. A dataclass
+declares each: :func:`make_record` converts it to a record, :func:`list_fields` lists its
+fields. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or
+calibration transforms from its own frame to the outer one: sensor to ego, ego to global.
+``prev`` and ``next`` are "" at the ends of a chain.
 
 Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 """
@@ -24,7 +24,7 @@ RADARS = (
 LOCATIONS = (
     "boston-seaport", "singapore-hollandvillage", "singapore-onenorth", "singapore-queenstown",
 )  # fmt: skip
-# In the order of their index in lidarseg and panoptic; boxes are of 1 to 23.
+# In the order of their index in lidarseg and panoptic; boxes have 1 to 23.
 CATEGORIES = (
     "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child",
     "human.pedestrian.construction_worker", "human.pedestrian.personal_mobility",
@@ -47,7 +47,7 @@ LEVELS = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}  # of visi
 
 @dataclass(frozen=True)
 class Link:
-    """A field that holds tokens of a ``table``; ``optional``: or "" where there is none."""
+    """A field with tokens of a ``table``; ``optional``: or "" for none."""
 
     table: str
     optional: bool = False
@@ -55,7 +55,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A field that holds numbers of a ``shape``; ``optional``: or an empty list."""
+    """A field with numbers of a ``shape``; ``optional``: or an empty list."""
 
     shape: tuple[int, ...]
     optional: bool = False
@@ -63,17 +63,17 @@ class Numbers:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A field that holds one of a few ``names``."""
+    """A field with one of a few ``names``."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What a table says in one field.
+    """A field of a table.
 
-    kind: str, int, bool, or list. rule: what the value must be beyond that. required: whether
-    a record without it is damaged.
+    kind: str, int, bool, or list. rule: additional condition on the value. required: whether
+    every record must have it.
     """
 
     name: str
@@ -88,7 +88,7 @@ Rotation = Annotated[Sequence[float | int], Numbers((4,))]
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """A property of a road user that may change, such as being parked."""
+    """A changeable property of a road user, such as parked."""
 
     token: str
     name: Annotated[str, OneOf(ATTRIBUTES)]
@@ -97,7 +97,7 @@ class Attribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """What a road user or thing is; index: its label in lidarseg and panoptic."""
+    """The class of a road user or thing; index: its label in lidarseg and panoptic."""
 
     token: str
     name: Annotated[str, OneOf(CATEGORIES)]
@@ -107,7 +107,7 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Visibility:
-    """How much of a box the cameras see; its token is "1" (least) to "4"."""
+    """The visible share of a box for the cameras; its token is "1" (least) to "4"."""
 
     token: Annotated[str, OneOf(tuple(LEVELS))]
     level: Annotated[str, OneOf(tuple(LEVELS.values()))]
@@ -125,7 +125,7 @@ class Sensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedSensor:
-    """Where a sensor sits on one car: from its frame to the ego frame."""
+    """The pose of a sensor on a car: from its frame to the ego frame."""
 
     token: str
     sensor_token: Annotated[str, Link("sensor")]
@@ -136,7 +136,7 @@ class CalibratedSensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EgoPose:
-    """Where the car was at one time: from the ego frame to the global frame."""
+    """The pose of the car at a time: from the ego frame to the global frame."""
 
     token: str
     translation: Vector
@@ -146,7 +146,7 @@ class EgoPose:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """A recording: which car, when and where."""
+    """A recording: car, time and place."""
 
     token: str
     logfile: str
@@ -181,7 +181,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleData:
-    """What one sensor measured at one time; width, height: of an image, else 0."""
+    """A measurement of a sensor; width, height: of an image, else 0."""
 
     token: str
     sample_token: Annotated[str, Link("sample")]
@@ -199,7 +199,7 @@ class SampleData:
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One road user or thing, in all the keyframes of a scene that hold it."""
+    """A road user or thing in the keyframes of a scene."""
 
     token: str
     category_token: Annotated[str, Link("category")]
@@ -261,13 +261,13 @@ TABLES: Mapping[str, type[Record]] = {
 
 
 def make_record(row: Record) -> dict[str, Any]:
-    """Return a row as a table's file holds it."""
+    """Return a row in the form of a table's file."""
     return {name: value for name, value in vars(row).items() if value is not None}
 
 
 @cache
 def list_fields(table: str) -> tuple[Field, ...]:
-    """Return what each field of a table of :data:`TABLES` must be.
+    """Return the fields of a table of :data:`TABLES`.
 
     >>> [(f.name, f.kind.__name__, f.required) for f in list_fields("category")][2:]
     [('description', 'str', True), ('index', 'int', False)]

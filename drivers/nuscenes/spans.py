@@ -1,4 +1,4 @@
-"""Where the windows of a data set lie: keyframes in a row that are all sound."""
+"""Find the windows of a data set: consecutive valid keyframes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,14 +49,14 @@ class WindowSpan:
 
 
 def require_calibrations(tables: Tables) -> None:
-    """Raise unless each sensor has a sound calibration and looks where its name says.
+    """Raise unless each sensor has a valid calibration and the direction of its name.
 
     Raises:
-        NuScenesError: says all that is wrong.
+        NuScenesError: lists all problems.
     """
-    some = {name: getattr(tables.nuscenes, name) for name in ("sensor", "calibrated_sensor")}
-    problems = find_field_problems(some)
-    problems += find_calibration_problems(collect(some, problems))
+    sensors = {n: getattr(tables.nuscenes, n) for n in ("sensor", "calibrated_sensor")}
+    problems = find_field_problems(sensors)
+    problems += find_calibration_problems(collect(sensors, problems))
     if problems:
         raise NuScenesError(problems)
 
@@ -64,9 +64,9 @@ def require_calibrations(tables: Tables) -> None:
 def find_spans(
     tables: Tables, scene: str, length: int, image: ImageSize, *, decode: bool
 ) -> tuple[list[WindowSpan], list[Problem]]:
-    """Return the windows of a scene whose keyframes are all sound, and what is wrong in others.
+    """Return the windows of a scene with valid keyframes, and the problems of the others.
 
-    decode: read every file, instead of looking whether it is there.
+    decode: read every file, instead of checking that it exists.
     """
     try:
         tokens = tables.list_keyframes(scene)
@@ -86,7 +86,7 @@ def find_spans(
     except NuScenesError as error:
         return [], list(error.problems)
     location = tables.location(scene)
-    follows = []  # whether the next of the sound keyframes comes half a second later
+    follows = []  # whether the next valid keyframe comes half a second later
     for first, after, step in zip(known, known[1:], np.diff(time).tolist(), strict=False):
         follows.append(after == first + 1 and is_paced(step))
         if after == first + 1 and not is_paced(step):
@@ -109,7 +109,7 @@ def find_spans(
 def _read_frames(
     tables: Tables, tokens: Sequence[str], image: ImageSize, decode: bool
 ) -> tuple[dict[int, Keyframe], list[Problem]]:
-    """Return the sound keyframes by their place in the scene, and what is wrong in others."""
+    """Return the valid keyframes by their index in the scene, and the problems of others."""
     frames: dict[int, Keyframe] = {}
     problems: list[Problem] = []
     for k, token in enumerate(tokens):

@@ -1,6 +1,6 @@
-"""A nuScenes data set, opened: its scenes, keyframes and boxes, each read when it is asked for.
+"""An open nuScenes data set: its scenes, keyframes and boxes, read on demand.
 
-The devkit's NuScenes loads the tables; what comes out of here has types, units and frames.
+The devkit's NuScenes loads the tables; this module adds types, units and frames.
 """
 
 import re
@@ -31,12 +31,12 @@ from drivers.nuscenes.schema import TABLES
 
 CHECK = "neuro data check nuscenes lists all mistakes"
 CURE = "fetch the metadata again"
-KEPT = 4096  # keyframes whose boxes are kept
+KEPT = 4096  # keyframes whose boxes stay in memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shot:
-    """What one sensor measured at one time.
+    """A measurement of a sensor.
 
     path: its file. timestamp: [us]. to_ego: from the sensor to the ego frame. ego: from the ego
     frame to the global frame, at this time. intrinsic: pixels of a point of a camera's frame,
@@ -65,7 +65,7 @@ class Keyframe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tables:
-    """An open data set. root: its folder. nuscenes: the devkit's own, for its metrics."""
+    """An open data set. root: its folder. nuscenes: the devkit's object, for its metrics."""
 
     root: Path
     version: str
@@ -75,7 +75,7 @@ class Tables:
     def scenes(self) -> Mapping[str, str]:
         """The tokens of all scenes by name, in the order of the table."""
         rows = self.nuscenes.scene
-        # Whatever else is wrong with a scene is told when it is read.
+        # Reading a scene reports its other problems.
         nameless = [p for r in rows for p in find_bad_fields("scene", r) if p.field == "name"]
         if nameless:
             raise NuScenesError(nameless)
@@ -85,7 +85,7 @@ class Tables:
         """Return a record of a table.
 
         Raises:
-            NuScenesError: there is none, or a field of it is missing or of a wrong type.
+            NuScenesError: there is no such record, or a field is missing or has a wrong type.
         """
         try:
             row: dict[str, Any] = self.nuscenes.get(table, token)
@@ -97,23 +97,23 @@ class Tables:
         return row
 
     def location(self, scene: str) -> str:
-        """Return where a scene was recorded, one of nuScenes' four names.
+        """Return the location of a scene, one of nuScenes' four names.
 
         Raises:
-            NuScenesError: its log is missing or of another place.
+            NuScenesError: its log is missing or has another location.
         """
         row = self.get("scene", self.scenes[scene])
         return str(self.get("log", row["log_token"])["location"])
 
     def count_keyframes(self, scene: str) -> int:
-        """Return how many samples a scene says it has."""
+        """Return the number of samples of a scene according to its record."""
         return int(self.get("scene", self.scenes[scene])["nbr_samples"])
 
     def list_keyframes(self, scene: str) -> tuple[str, ...]:
         """Return the tokens of the samples of a scene, in order of time.
 
         Raises:
-            NuScenesError: their chain is broken, or time does not run on along it.
+            NuScenesError: their chain is broken, or time does not increase along it.
         """
         row = self.get("scene", self.scenes[scene])
         tokens: list[str] = []
@@ -133,10 +133,10 @@ class Tables:
         return tuple(tokens)
 
     def read_keyframe(self, token: str, channels: Sequence[str]) -> Keyframe:
-        """Return a keyframe with some of its sensors.
+        """Return a keyframe with these sensors.
 
         Raises:
-            NuScenesError: a sensor is missing in it, or has no sound pose.
+            NuScenesError: a sensor is missing, or has no valid pose.
         """
         row = self.get("sample", token)
         missing = [channel for channel in channels if channel not in row["data"]]
@@ -171,11 +171,11 @@ class Tables:
     def read_boxes(self, token: str) -> tuple[Box, ...]:
         """Return the boxes of a keyframe, in the global frame.
 
-        Velocities are the devkit's: between the boxes of the same instance before and after.
-        Those of the last 4,096 keyframes are kept, for windows overlap.
+        Velocities are the devkit's: between the previous and the next box of the instance.
+        Keeps the boxes of the last 4,096 keyframes, because windows overlap.
 
         Raises:
-            NuScenesError: a box is none: no numbers, no size, no rotation.
+            NuScenesError: a box has no valid numbers, size or rotation.
         """
         return self._kept_boxes(token)
 
@@ -189,7 +189,7 @@ class Tables:
         row = self.get("sample_annotation", token)
         for neighbour in (row["prev"], row["next"]):
             if neighbour:
-                self.get("sample_annotation", neighbour)  # sound, for the velocity
+                self.get("sample_annotation", neighbour)  # must be valid for the velocity
         (x, y, z), (width, length, height) = row["translation"], row["size"]
         if min(row["size"]) <= 0:
             what = f"{row['size']} is the size of nothing"
@@ -219,10 +219,10 @@ class Tables:
 
 
 def find_version(root: Path, version: str = "") -> str:
-    """Return the version of the data set in ``root``: the one given, or the only one there.
+    """Return the version of the data set in ``root``: ``version``, or the only one there.
 
     Raises:
-        FileNotFoundError: there is none, or several and none is given.
+        FileNotFoundError: there is no such version, or there are several and no argument.
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -244,20 +244,20 @@ def open_tables(root: Path, version: str = "") -> Tables:
 
     Raises:
         FileNotFoundError: no such folder or version.
-        NuScenesError: a table is missing or damaged; says what is wrong in it.
+        NuScenesError: a table is missing or damaged.
         RuntimeError: the devkit is not installed.
     """
     version = find_version(root, version)
     with require_devkit():
         from nuscenes.nuscenes import NuScenes
     try:
-        for table in TABLES:  # which the devkit reads whole
+        for table in TABLES:  # the devkit reads them without limits
             require_file(root / version / f"{table}.json", LARGEST_TABLE)
         opened = NuScenes(version, str(root), verbose=False)
         for table in TABLES:
             if fault := describe_rows(table, getattr(opened, table)):
                 raise ValueError(f"{table}.json {fault}")
-    except Exception as error:  # asserts, KeyError, whatever the devkit stumbles over
+    except Exception as error:  # the devkit may raise AssertionError, KeyError and others
         raise NuScenesError(_explain(root / version, error)) from error
     return Tables(root=root, version=version, nuscenes=opened)
 
@@ -265,9 +265,9 @@ def open_tables(root: Path, version: str = "") -> Tables:
 def _explain(folder: Path, error: Exception) -> list[Problem]:
     """Return why the devkit cannot load the tables in a folder."""
     tables, problems = read_tables(folder)
-    if not problems:  # links into what cannot be read are no mistakes
-        found = find_field_problems(tables)
-        problems = [*found, *find_link_problems(collect(tables, found))]
+    if not problems:  # links into unreadable tables are not mistakes
+        faults = find_field_problems(tables)
+        problems = [*faults, *find_link_problems(collect(tables, faults))]
     what = f"the devkit cannot load it: {type(error).__name__}: {error}"
     return problems or [Problem(table=folder.name, what=what, cure=CHECK)]
 
@@ -276,10 +276,10 @@ def list_split(tables: Tables, split: str | Sequence[str] = "") -> tuple[str, ..
     """Return the names of the scenes of a split, in its order.
 
     split: names of scenes; or an official split ("train", "val", "mini_train", ...), of which a
-    data set may hold a part; or one of ``<version>/splits.json``; "" for all scenes.
+    data set may have a part; or a split in ``<version>/splits.json``; "" for all scenes.
 
     Raises:
-        ValueError: no such split, a scene that the data set does not hold, or no scene at all.
+        ValueError: there is no such split or scene, or the split is empty.
     """
     from nuscenes.utils.splits import create_splits_scenes
 
@@ -326,7 +326,7 @@ def _there(tables: Tables) -> str:
 
 
 def is_scene_name(name: str) -> bool:
-    """Say whether a name is of the form scene-0000, as the CAN bus and the splits need."""
+    """Say whether a name has the form scene-0000, which the CAN bus and the splits need."""
     return re.fullmatch(r"scene-[0-9]{4}", name) is not None
 
 

@@ -1,10 +1,10 @@
-"""Windows of nuScenes drives: S past and present and F future keyframes, read when asked for.
+"""Windows of nuScenes drives: S past and present and F future keyframes, read on demand.
 
-As in SAD: every S+F keyframes in a row inside a scene are a window. Images are scaled and cut
-(:class:`ImageSize`), labels are drawn from the boxes in the present ego frame, depth is that
-of the lidar, speed and yaw rate are those of the CAN bus. The command is taken from the true
-future, as in SAD and ST-P3: "left" or "right" where the car ends 2 m or more aside of its
-present heading, else "forward".
+As in SAD, every S+F consecutive keyframes of a scene are a window. Images are scaled and
+cropped (:class:`ImageSize`). Labels come from the boxes in the present ego frame, depth from
+the lidar, speed and yaw rate from the CAN bus, the command from the true future. As in SAD and
+ST-P3, the command is "left" or "right" if the car ends at least 2 m beside its present heading,
+else "forward".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +43,14 @@ from drivers.nuscenes.window import ImageSize, Window, name_command
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """What a window holds.
+    """The contents of windows.
 
-    grid: of the bird's-eye masks. image: how images are scaled and cut. past: S, past and
-    present frames. future: F. stride: pixels of a patch of the depth, as that of features.
-    looks: whether images and lidar are read; without, a window has no cameras (N is 0).
+    grid: of the bird's-eye masks. image: scale and crop of images. past: S, past and present
+    frames. future: F. stride: pixels of a patch of the depth, equal to that of features.
+    looks: whether to read images and lidar; without, a window has no cameras (N is 0).
 
     Raises:
-        ValueError: a number below 1, or an image that is no whole number of strides.
+        ValueError: a number is < 1, or an image is not a whole number of strides.
     """
 
     grid: GroundGrid
@@ -75,7 +75,7 @@ class WindowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """How many windows of a scene were left out, and why."""
+    """The number of skipped windows of a scene, and the reasons."""
 
     scene: str
     windows: int
@@ -84,9 +84,10 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Windows:
-    """A sequence of windows, each read when it is asked for.
+    """A sequence of windows, read on demand.
 
-    spans: where each window lies. maps: road maps by location. skipped: what was left out.
+    spans: keyframes of each window. maps: road maps by location. skipped: windows of damaged
+    data.
     """
 
     tables: Tables
@@ -138,15 +139,15 @@ def open_windows(
     """Open the windows of a ``split`` of the data set in ``root``, by scene, then by time.
 
     split: as in :func:`drivers.nuscenes.tables.list_split`. version: such as "v1.0-mini"; ""
-    for the only one there. skip_bad: leave out scenes without a CAN bus, a map or enough
-    keyframes, and windows with missing or damaged files, and count them; every file is then
-    read once at the start. Without it files are decoded when a window is read.
+    for the only one there. skip_bad: skip and count scenes without a CAN bus, a map or enough
+    keyframes, and windows with missing or damaged files; this reads every file once at the
+    start. Otherwise reading a window decodes its files.
 
     Raises:
-        FileNotFoundError: no such folder or version.
-        ValueError: no such split.
+        FileNotFoundError: there is no such folder or version.
+        ValueError: there is no such split.
         NuScenesError: the tables or calibrations are damaged; or, without ``skip_bad``,
-            anything else is; or no window is left. Says all that is wrong.
+            anything else is; or no window is left. Lists all problems.
     """
     return find_windows(open_tables(root, version), settings, split=split, skip_bad=skip_bad)
 
@@ -158,7 +159,7 @@ def find_windows(
     split: str | Sequence[str] = "",
     skip_bad: bool = False,
 ) -> Windows:
-    """Find the windows of a split of a data set that is open; as :func:`open_windows`."""
+    """Find the windows of a split of an open data set, see :func:`open_windows`."""
     require_calibrations(tables)
     maps: dict[str, RoadMap | NuScenesError] = {}
     spans: list[WindowSpan] = []
@@ -173,19 +174,22 @@ def find_windows(
         if location not in maps:
             maps[location] = _load_map(tables.root, location)
         road_map = maps[location]
-        found, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
+        valid, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
         if isinstance(road_map, NuScenesError):
-            found, problems = [], [*road_map.problems, *problems]
+            valid, problems = [], [*road_map.problems, *problems]
         if problems:
-            lost = max(count - length + 1, 0) - len(found)
+            lost = max(count - length + 1, 0) - len(valid)
             skipped.append(Skipped(scene=scene, windows=lost, problems=tuple(problems)))
-        spans += found
+        spans += valid
     if skipped and not (skip_bad and spans):
-        # A map that is missing is told once, not for each scene.
-        raise NuScenesError(tuple(dict.fromkeys(p for one in skipped for p in one.problems)))
-    sound = {name: found for name, found in maps.items() if isinstance(found, RoadMap)}
+        # Report a missing map once, not for each scene.
+        raise NuScenesError(tuple(dict.fromkeys(p for s in skipped for p in s.problems)))
     return Windows(
-        tables=tables, settings=settings, maps=sound, spans=tuple(spans), skipped=tuple(skipped)
+        tables=tables,
+        settings=settings,
+        maps={name: m for name, m in maps.items() if isinstance(m, RoadMap)},
+        spans=tuple(spans),
+        skipped=tuple(skipped),
     )
 
 
@@ -206,8 +210,8 @@ def _read_window(
     labels = draw_labels(boxes, past, present, grid)
     lanes = rasterise(road_map, grid, present, ["lane_dividers"])
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
-    seen = [_see(frame, settings) for frame in frames]
-    images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*seen, strict=True))
+    views = [_read_cameras(frame, settings) for frame in frames]
+    images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
     to_present = [lift(pose) for pose in poses[:past]]
     return Window(
         token=span.tokens[past - 1],
@@ -230,15 +234,16 @@ def _read_window(
     )
 
 
-def _see(
+def _read_cameras(
     frame: Keyframe, settings: WindowSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return images (N 3 H W), intrinsics, camera to ego, and depth (N h w) of a keyframe."""
     if not settings.looks:
         height, width = settings.image.height, settings.image.width
         patches = height // settings.stride, width // settings.stride
-        none = np.zeros((0, 3, 3)), np.zeros((0, 4, 4)), np.zeros((0, *patches), np.float32)
-        return np.zeros((0, 3, height, width), np.uint8), *none
+        matrices = np.zeros((0, 3, 3)), np.zeros((0, 4, 4))
+        blank = np.zeros((0, 3, height, width), np.uint8)
+        return blank, *matrices, np.zeros((0, *patches), np.float32)
     lidar = frame.shots[LIDAR]
     # From the global frame to the flat ego frame at the lidar's time.
     ego = flatten(lidar.ego)

@@ -1,4 +1,4 @@
-"""Text: files and folders streamed from disk, tokenizers, and positions that are values."""
+"""Text: files and folders streamed from disk, tokenizers, and reading positions as values."""
 
 from drivers.text.files import Text, load, load_default, split_evenly, take_first
 from drivers.text.parts import Part, find_part, measure_repeated, select_part

@@ -1,7 +1,7 @@
-"""Text from disk: the files of a folder, or one file, and stretches of them.
+"""Text on disk: the files of a folder, or a single file, and stretches of them.
 
-Nothing is held in memory: a text is a list of stretches of files, of which readers take blocks.
-An address counts the bytes of all stretches one after another; the end of a file takes one.
+A text is a list of stretches of files, which readers load block by block. An address counts the
+bytes of all stretches in sequence, with one address for the end of each file.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ import numpy as np
 
 from drivers.folders import found_in
 
-CHUNK = 2**20  # bytes read at once while files are checked
-LINE = 2**12  # bytes in which a cut looks for the end of a line
+CHUNK = 2**20  # bytes to read at once while checking files
+LINE = 2**12  # bytes to search for the end of a line before a cut
 FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
-OF_A_BUILD = "_sysconfigdata"  # how names begin that the build of a Python writes
+OF_A_BUILD = "_sysconfigdata"  # prefix of files that the build of a Python writes
 
 
 class Stretch(NamedTuple):
     """Bytes ``start`` to ``stop`` of a file.
 
-    modified: when it was written [ns], as it was loaded. last: the file ends there.
+    modified: its modification time [ns] when loading. last: whether the file ends at ``stop``.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The addresses it takes: a byte each, and one for the end of the file."""
+        """Number of addresses: one per byte, and one for the end of the file."""
         return self.stop - self.start + self.last
 
 
@@ -47,13 +47,13 @@ class Stretch(NamedTuple):
 class Text:
     """Text on disk.
 
-    stretches: of files, in their order.
-    root: the file, or the folder that they lie in.
-    source: where it comes from, for reports.
-    left_out: files that were skipped, each with the reason.
-    copies: files whose contents equal those of an earlier one; they do not count.
-    digest: SHA-256 of the files' paths inside the root and of their contents; of the whole text
-    also in a part of it.
+    stretches: of files, in order.
+    root: the file, or the folder of the files.
+    source: its origin, for reports.
+    left_out: skipped files, each with the reason.
+    copies: skipped files with the contents of an earlier file.
+    digest: SHA-256 of the files' paths inside the root and their contents; a part of a text
+    keeps the digest of the whole.
     """
 
     stretches: tuple[Stretch, ...]
@@ -65,50 +65,49 @@ class Text:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """The address at which each stretch begins, and behind the last: the length."""
+        """The first address of each stretch, then the length."""
         return np.cumsum([0, *(s.size for s in self.stretches)])
 
     @property
     def length(self) -> int:
-        """Bytes in all, and one for the end of each file."""
+        """Total number of bytes, plus one for the end of each file."""
         return int(self.starts[-1])
 
 
 def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
-    """Return the text of a file, or of the files in a folder and the folders in it, by name.
+    """Return the text of a file, or of all files below a folder, by name.
 
-    Hidden files and folders do not count, nor what is installed into a Python or differs from
-    build to build (:data:`FOREIGN`, :data:`OF_A_BUILD`), nor a file whose contents an earlier
-    one has. Every file is read once here, to find that out and whether it is text: UTF-8
-    without a NUL.
+    Skips hidden files and folders, packages installed into a Python and files that differ from
+    build to build (:data:`FOREIGN`, :data:`OF_A_BUILD`), and copies of earlier files. Reads
+    every file once, to find copies and to check that it is text: UTF-8 without a NUL.
 
     Args:
         path: a file or a folder.
-        pattern: which names of files count, such as ``*.txt``.
-        skip: leave out files that are empty or no text, and name them in ``left_out``.
+        pattern: of file names, such as ``*.txt``.
+        skip: skip files that are empty or not text, and list them in ``left_out``.
 
     Raises:
-        FileNotFoundError: there is no such path, or no file in it whose name fits.
-        ValueError: files are empty or no text (all are named), or all of them were left out.
+        FileNotFoundError: the path does not exist, or no file there matches.
+        ValueError: files are empty or not text (the message lists them), or none is left.
     """
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is neither a file nor a folder; found {found_in(path.parent)} beside; "
-            "give the path of a text, or of a folder of texts"
+            "pass the path of a text, or of a folder of texts"
         )
-    found = [path] if path.is_file() else sorted(_iterate_files(path, pattern))
-    if not found:
-        which = "" if pattern == "*" else f" whose name fits {pattern!r}"
+    files = [path] if path.is_file() else sorted(_iterate_files(path, pattern))
+    if not files:
+        which = "" if pattern == "*" else f" with a name like {pattern!r}"
         raise FileNotFoundError(
-            f"{path}: no file of text{which} in it, hidden ones aside; found {found_in(path)}; "
-            "give a folder of texts, or a file"
+            f"{path}: no text file{which} in it, except hidden ones; found {found_in(path)}; "
+            "pass a folder of texts, or a file"
         )
     kept: list[Stretch] = []
     wrong: list[str] = []
     copies: list[Path] = []
     known: set[bytes] = set()
     contents = hashlib.sha256()
-    for file in found:
+    for file in files:
         modified = file.stat().st_mtime_ns
         size, sha, why = _examine(file)
         if why:
@@ -122,16 +121,16 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
     if wrong and not (skip and kept):
         more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
         raise ValueError(
-            f"{'; '.join(wrong[:8])}{more}: remove or convert them to UTF-8, or leave such "
-            "files out (--skip-bad; in Python skip=True)"
+            f"{'; '.join(wrong[:8])}{more}: remove them, convert them to UTF-8, or skip them "
+            "(--skip-bad; in Python skip=True)"
             if kept or not skip
-            else f"{path}: nothing is left: {'; '.join(wrong[:8])}{more}; give a file of text"
+            else f"{path}: nothing is left: {'; '.join(wrong[:8])}{more}; add a text file"
         )
-    told = f"{len(kept)} file{'s' * (len(kept) != 1)} of {path}"
+    source = f"{len(kept)} file{'s' * (len(kept) != 1)} of {path}"
     return Text(
         stretches=tuple(kept),
         root=path,
-        source=told,
+        source=source,
         left_out=tuple(wrong),
         copies=tuple(copies),
         digest=contents.hexdigest(),
@@ -139,20 +138,20 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
 
 
 def load_default() -> Text:
-    """Return the sources of Python's standard library: those of this interpreter.
+    """Return the sources of the standard library of this interpreter.
 
-    They differ between versions of Python: compare figures of one version only.
+    They differ between versions of Python: compare only figures of one version.
     """
     return load(Path(sysconfig.get_path("stdlib")), "*.py", skip=True)
 
 
 def split_evenly(text: Text, many: int) -> tuple[Text, ...]:
-    """Return ``many`` texts that together are the whole, about equally long.
+    """Split a text into ``many`` texts of about equal length.
 
-    Files are cut behind the end of a line that is near, else between two characters.
+    Cuts files after a nearby end of a line, otherwise between two characters.
 
     Raises:
-        ValueError: the text is too short for so many.
+        ValueError: the text is too short.
     """
     edges = [0]
     for k in range(1, many):
@@ -160,17 +159,17 @@ def split_evenly(text: Text, many: int) -> tuple[Text, ...]:
     edges.append(text.length)
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(
-            f"{text.source}: {text.length:,} bytes cannot be split into {many} texts; give "
-            "more text, or split it into fewer"
+            f"{text.source}: {text.length:,} bytes are too few for {many} texts; add text, or "
+            "split it into fewer"
         )
     return tuple(take(text, a, b) for a, b in pairwise(edges))
 
 
 def take_first(text: Text, size: int) -> Text:
-    """Return about the first ``size`` bytes of a text, cut behind the end of a line.
+    """Return about the first ``size`` bytes of a text, cut after the end of a line.
 
     Raises:
-        ValueError: that would be nothing.
+        ValueError: no text is left.
     """
     if size >= text.length:
         return text
@@ -181,12 +180,12 @@ def take_first(text: Text, size: int) -> Text:
 
 
 def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
-    """Return up to ``most`` bytes from an address on, of one file; whether the file ends there.
+    """Return up to ``most`` bytes of one file from an address on, and whether the file ends.
 
-    At the address of an end of a file, there are no bytes.
+    There are no bytes at the address of the end of a file.
 
     Raises:
-        ValueError: the file has been written since the text was loaded.
+        ValueError: the file has changed since loading.
     """
     stretch, offset = _find(text, address)
     start = stretch.start + offset
@@ -197,18 +196,18 @@ def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
         modified = os.fstat(file.fileno()).st_mtime_ns
     if modified != stretch.modified or len(data) < want:
         raise ValueError(
-            f"{stretch.path} has been written since this process loaded it; texts must stay as "
-            "they are while they are read: start the command, or the notebook, again"
+            f"{stretch.path} has changed since this process loaded it; texts must not change "
+            "while in use: restart the command, or the notebook"
         )
     return data, stretch.last and start + want == stretch.stop
 
 
 def count_to_line_end(data: bytes) -> int:
-    """Return how many bytes to keep so that the last line is whole, or the last character."""
+    """Return how many bytes to keep so that the last line, or character, is complete."""
     if line := data.rfind(b"\n") + 1:
         return line
     end = len(data)
-    while end and (data[end - 1] & 0xC0) == 0x80:  # goes on with a character
+    while end and (data[end - 1] & 0xC0) == 0x80:  # a continuation byte
         end -= 1
     lead = data[end - 1] if end else 0
     width = 1 + (lead >= 0xC0) + (lead >= 0xE0) + (lead >= 0xF0)
@@ -216,7 +215,7 @@ def count_to_line_end(data: bytes) -> int:
 
 
 def find_cut(text: Text, address: int) -> int:
-    """Return the last place up to an address where a line ends, or a character."""
+    """Return the last end of a line, or of a character, up to an address."""
     _, offset = _find(text, address)
     if offset == 0:
         return address
@@ -227,7 +226,7 @@ def find_cut(text: Text, address: int) -> int:
 
 
 def take(text: Text, low: int, high: int) -> Text:
-    """Return the addresses ``low`` to ``high`` of a text."""
+    """Return the part of a text from address ``low`` to ``high``."""
     out = []
     for address, stretch in zip(text.starts[:-1].tolist(), text.stretches, strict=True):
         a, b = max(low - address, 0), min(high - address, stretch.size)
@@ -249,7 +248,7 @@ def _iterate_files(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def _examine(path: Path) -> tuple[int, bytes, str]:
-    """Return size and digest of a file, and why it is no text, or ""."""
+    """Return size and digest of a file, and why it is not text, or ""."""
     sha, size, decoder = hashlib.sha256(), 0, getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         while data := file.read(CHUNK):
@@ -269,7 +268,7 @@ def _examine(path: Path) -> tuple[int, bytes, str]:
 
 
 def _find(text: Text, address: int) -> tuple[Stretch, int]:
-    """Return the stretch of an address, and how far it lies in it."""
+    """Return the stretch of an address, and the offset in it."""
     if not 0 <= address < text.length:
         raise ValueError(
             f"{text.source}: no address {address}; it has {text.length:,}: positions belong to "

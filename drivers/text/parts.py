@@ -1,8 +1,7 @@
-"""Training, validation and test part of a text, and held-out files that training files repeat.
+"""Training, validation and test part of a text, without repetitions in held-out files.
 
-Files that are nearly those of another (tables of characters, a module and its older copy) may
-fall into different parts. A model that has read one is measured on the other as on what it
-knows, so such files are left out of the held-out parts.
+Near copies (tables of characters, a module and its older version) may fall into different
+parts. A model that has read one already knows the other, so the held-out parts drop such files.
 """
 
 import hashlib
@@ -15,16 +14,13 @@ from drivers.text.files import CHUNK, Text, count_to_line_end, find_cut, read_by
 
 Part = Literal["train", "val", "test"]
 
-TRAIN, VAL = (
-    0.9,
-    0.95,
-)  # shares of the digests of names, or of the bytes of one file, up to here
-LONG = 30  # bytes of a line, without blanks around it: shorter ones are idioms of any text
-MOST = 0.25  # of the bytes of a held-out file, which may be repeated
+TRAIN, VAL = 0.9, 0.95  # ends of these parts, as shares of digests or of the bytes of one file
+LONG = 30  # least bytes of a line without surrounding blanks; shorter ones are common idioms
+MOST = 0.25  # largest repeated share of the bytes of a held-out file
 
 
 def find_part(path: Path) -> Part:
-    """Return the part that a file belongs to, by its path inside its folder.
+    """Return the part of a file from its path inside the folder.
 
     >>> find_part(Path("ast.py")), find_part(Path("json/decoder.py"))
     ('train', 'train')
@@ -37,36 +33,35 @@ def find_part(path: Path) -> Part:
 def select_part(text: Text, part: Part) -> Text:
     """Return the training, validation or test part of a text: 90, 5 and 5 % of its files.
 
-    A file belongs to a part by the digest of its path inside the folder, on every machine
-    alike, whatever other files there are. Held-out files of which training files repeat more
-    than a quarter (:func:`measure_repeated`) are in no part, and named in ``left_out``.
-    One file is cut at ends of lines instead: its first 90 %, the next 5 % and the last 5 %,
-    whatever they repeat.
+    The digest of a file's path inside the folder determines its part, on every machine and with
+    any other files. The held-out parts drop files of which training files repeat more than a
+    quarter (:func:`measure_repeated`), and list them in ``left_out``. A single file is cut at
+    ends of lines instead: its first 90 %, the next 5 % and the last 5 %, with repetitions.
 
     Raises:
-        ValueError: no file is in that part, or one has been written since it was loaded.
+        ValueError: the part has no file, or a file has changed since loading.
     """
     if len(text.stretches) == 1:
         train, val = (find_cut(text, int(share * text.length)) for share in (TRAIN, VAL))
         edges = {"train": (0, train), "val": (train, val), "test": (val, text.length)}
-        found = take(text, *edges[part])
+        selected = take(text, *edges[part])
     else:
-        found = _select_files(text, part)
-    if not found.stretches:
+        selected = _select_files(text, part)
+    if not selected.stretches:
         raise ValueError(
-            f"{text.source}: none of them falls into the {part} part; give more files, or one "
-            "long one, which is cut"
+            f"{text.source}: no file falls into the {part} part; add files, or use a single "
+            "long one"
         )
     if len(text.stretches) > 1 and part != "train":
-        found = _leave_repeated_out(found, _select_files(text, "train"), part)
-    return replace(found, source=f"{part} part of {text.source}")
+        selected = _drop_repeated(selected, _select_files(text, "train"), part)
+    return replace(selected, source=f"{part} part of {text.source}")
 
 
 def measure_repeated(held: Text, train: Text) -> list[float]:
-    """Return of each held-out file the share of its bytes that training files repeat.
+    """Return the share of the bytes of each held-out file that training files repeat.
 
-    These are lines of ``LONG`` bytes or more, without blanks around them, that stand in a
-    training file, too. The long lines of the held-out files are in memory meanwhile.
+    Counts lines of at least ``LONG`` bytes without surrounding blanks. Holds the long lines of
+    the held-out files in memory.
     """
     files = range(len(held.stretches))
     long = {line for k in files for line in _iterate_lines(held, k) if len(line) >= LONG}
@@ -74,7 +69,7 @@ def measure_repeated(held: Text, train: Text) -> list[float]:
     for k in range(len(train.stretches)):
         known |= long.intersection(_iterate_lines(train, k))
     repeated = (sum(len(x) for x in _iterate_lines(held, k) if x in known) for k in files)
-    return [many / s.size for many, s in zip(repeated, held.stretches, strict=True)]
+    return [size / s.size for size, s in zip(repeated, held.stretches, strict=True)]
 
 
 def _select_files(text: Text, part: Part) -> Text:
@@ -82,27 +77,27 @@ def _select_files(text: Text, part: Part) -> Text:
     return replace(text, stretches=tuple(files))
 
 
-def _leave_repeated_out(held: Text, train: Text, part: Part) -> Text:
+def _drop_repeated(held: Text, train: Text, part: Part) -> Text:
     """Return held-out text without the files that training files repeat.
 
     Raises:
-        ValueError: none is left.
+        ValueError: no file is left.
     """
     shares = measure_repeated(held, train)
-    both = list(zip(held.stretches, shares, strict=True))
-    out = [f"{s.path}: {x:.0%} stands in training files" for s, x in both if x > MOST]
-    if len(out) == len(both):
+    pairs = list(zip(held.stretches, shares, strict=True))
+    dropped = [f"{s.path}: {x:.0%} repeats training files" for s, x in pairs if x > MOST]
+    if len(dropped) == len(pairs):
         raise ValueError(
-            f"{held.source}: nothing is left of the {part} part, for more than {MOST:.0%} of "
-            f"each of its files stands in training files ({'; '.join(out[:8])}); give files "
-            "that share less, or one long file, which is cut"
+            f"{held.source}: nothing is left of the {part} part, because training files repeat "
+            f"more than {MOST:.0%} of each of its files ({'; '.join(dropped[:8])}); use files "
+            "that share less, or a single long file"
         )
-    kept = tuple(s for s, share in both if share <= MOST)
-    return replace(held, stretches=kept, left_out=(*held.left_out, *out))
+    kept = tuple(s for s, share in pairs if share <= MOST)
+    return replace(held, stretches=kept, left_out=(*held.left_out, *dropped))
 
 
 def _iterate_lines(text: Text, k: int) -> Iterator[bytes]:
-    """Yield the lines of a file without blanks around them, in no more memory than CHUNK."""
+    """Yield the lines of a file without surrounding blanks, in CHUNK bytes of memory."""
     address, stretch = int(text.starts[k]), text.stretches[k]
     end = address + stretch.stop - stretch.start
     while address < end:

@@ -1,7 +1,7 @@
-"""Tokens of a text, read from disk block by block; where reading stands is a value.
+"""Stream the tokens of a text from disk, block by block; the reading position is a value.
 
-A block is up to 64 kB of one file, ended behind a line: what a tokenizer merges ends there,
-whatever is read at once.
+A block is up to 64 kB of one file and ends after a line, so that merges of a tokenizer do not
+depend on the amount of reading.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ BLOCK = 2**16  # bytes
 
 
 class Position(NamedTuple):
-    """Where reading stands: behind ``token`` tokens of the block at address ``block``."""
+    """A reading position: after ``token`` tokens of the block at address ``block``."""
 
     block: int = 0
     token: int = 0
 
 
 class Read(NamedTuple):
-    """Tokens, and where reading stands behind them."""
+    """Tokens, and the reading position after them."""
 
     tokens: Int32[np.ndarray, " N"]
     position: Position
@@ -41,11 +41,11 @@ def stream_tokens(
 ) -> Iterator[Read]:
     """Yield ``count`` tokens at a time, from a position on.
 
-    again: start over at the end, for ever; else the last may be fewer.
+    again: start over at the end, forever; otherwise the last yield may have fewer tokens.
 
     Raises:
-        ValueError: the position is not of this text and tokenizer, ``count`` is less than 1, or
-            a file has changed.
+        ValueError: the position does not belong to this text and tokenizer, ``count`` is < 1,
+            or a file has changed.
     """
     if count < 1:
         raise ValueError(f"stream_tokens: count must be >= 1, got {count}")
@@ -57,15 +57,15 @@ def stream_tokens(
         tokens = _encode(tokenizer, data, ends)
         if skip > len(tokens):
             raise ValueError(
-                f"{text.source}: {position} lies behind the {len(tokens)} tokens of its block; "
-                "go on with the text and tokenizer that it was read with"
+                f"{text.source}: {position} is after the {len(tokens)} tokens of its block; "
+                "continue with the text and tokenizer of the position"
             )
-        taken, skip = skip, 0
-        while taken < len(tokens):
-            part = tokens[taken : taken + count - have]
+        first, skip = skip, 0
+        while first < len(tokens):
+            part = tokens[first : first + count - have]
             ready.append(part)
-            have, taken = have + len(part), taken + len(part)
-            position = Position(block, taken)
+            have, first = have + len(part), first + len(part)
+            position = Position(block, first)
             if have == count:
                 yield Read(np.concatenate(ready), position)
                 ready, have = [], 0
@@ -74,26 +74,26 @@ def stream_tokens(
 
 
 def count_tokens(text: Text, tokenizer: Tokenizer) -> int:
-    """Return the tokens of a whole text."""
+    """Return the number of tokens of a text."""
     blocks = _iterate_blocks(text, 0, again=False)
     return sum(len(_encode(tokenizer, data, ends)) for _, data, ends in blocks)
 
 
 def require_lossless(text: Text, tokenizer: Tokenizer) -> None:
-    """Raise unless the tokens of a text tell all of it.
+    """Raise unless the tokens of a text decode to the text.
 
     Raises:
-        ValueError: they decode to another one.
+        ValueError: they decode to another text.
     """
     for _, data, _ in _iterate_blocks(text, 0, again=False):
-        found = tokenizer.decode(tokenizer.encode(data))
-        if found != data:
-            same = next(k for k, (a, b) in enumerate(zip_longest(data, found)) if a != b)
+        decoded = tokenizer.decode(tokenizer.encode(data))
+        if decoded != data:
+            same = next(k for k, (a, b) in enumerate(zip_longest(data, decoded)) if a != b)
             raise ValueError(
                 f"{text.source}: the tokens of {_show(data, same)} decode to "
-                f"{_show(found, same)}, and bits per byte of a text that tokens do not tell "
-                "would be too low; take a tokenizer that keeps every character (World, or "
-                'byte-level BPE with its decoder), or tokenizer="" for bytes'
+                f"{_show(decoded, same)}, which would make bits per byte too low; use a "
+                "tokenizer that keeps every character (World, or byte-level BPE with its "
+                'decoder), or tokenizer="" for bytes'
             )
 
 
@@ -109,7 +109,7 @@ def _encode(tokenizer: Tokenizer, data: bytes, ends: bool) -> Int32[np.ndarray, 
 
 
 def _iterate_blocks(text: Text, address: int, again: bool) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (address, bytes, whether a file ends behind them) of blocks from an address on."""
+    """Yield (address, bytes, whether a file ends after them) of blocks from an address on."""
     while True:
         while address < text.length:
             data, ends = read_bytes(text, address, BLOCK)

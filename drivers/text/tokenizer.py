@@ -1,4 +1,4 @@
-"""What a tokenizer offers, and two of them: bytes, and files of Hugging Face's tokenizers."""
+"""The tokenizer protocol, and two tokenizers: bytes, and files of Hugging Face."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,8 +17,7 @@ from neuro.extras import require_extra
 class Tokenizer(Protocol):
     """Turns bytes into tokens and back.
 
-    size: of the vocabulary; every token is less. end: the token of the end of a file, None
-    where there is none.
+    size: of the vocabulary; every token is less. end: the token of the end of a file, or None.
     """
 
     @property
@@ -32,16 +31,16 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
-        """Return the bytes that tokens stand for; the end of a file stands for none."""
+        """Return the bytes of tokens; the end of a file has none."""
         ...
 
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
-        """Return what gives the bytes of one token after another, behind those before."""
+        """Return a function that decodes one token at a time, after the tokens ``before``."""
         ...
 
 
 class Bytes:
-    """Every byte is a token: 256 in all. Text holds no NUL, so 0 is the end of a file.
+    """Every byte is a token: 256 in total. Text has no NUL, so 0 is the end of a file.
 
     >>> Bytes().encode("né".encode())
     array([110, 195, 169], dtype=int32)
@@ -58,31 +57,31 @@ class Bytes:
         """Return the bytes of tokens, without ends of files.
 
         Raises:
-            ValueError: a token is none.
+            ValueError: a token is not in the vocabulary.
         """
-        wanted = np.asarray(tokens, np.int64)
-        require_tokens(wanted, self.size)
-        return bytes(wanted[wanted != self.end].astype(np.uint8))
+        values = np.asarray(tokens, np.int64)
+        require_tokens(values, self.size)
+        return bytes(values[values != self.end].astype(np.uint8))
 
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:  # noqa: ARG002
-        """Return what gives the byte of one token after another."""
+        """Return a function that decodes one token at a time."""
         return lambda token: self.decode([token])
 
 
 class HuggingFace:
-    """A tokenizer in a ``tokenizer.json``, run by the library ``tokenizers``.
+    """A tokenizer from a ``tokenizer.json``, run by the library ``tokenizers``.
 
-    Its file's truncation and padding do not apply. A text that spells a special token, or the
-    end, does not make it one: its characters are tokens apart. A number below ``size`` that no
-    token has stands for no text.
+    Ignores truncation and padding in the file. If a text spells a special token, or the end,
+    its characters become separate tokens. Numbers below ``size`` without a token decode to
+    nothing.
 
     Args:
         path: the file.
-        end: the text of its token for the end of a file, such as ``</s>``; None: it has none.
+        end: the text of its token for the end of a file, such as ``</s>``; None: without one.
 
     Raises:
         RuntimeError: the library is not installed.
-        ValueError: the file is no tokenizer, or has no such token.
+        ValueError: the file is not a tokenizer, or has no such token.
     """
 
     def __init__(self, path: Path, end: str | None = None) -> None:
@@ -113,7 +112,7 @@ class HuggingFace:
         """Return the tokens of UTF-8, without those that a model adds around a text.
 
         Raises:
-            ValueError: it is none, or the end of a file would be among them.
+            ValueError: the bytes are not UTF-8, or contain the end of a file.
         """
         text = data.decode()
         out = _encode(self._tokenizer, text)
@@ -129,9 +128,9 @@ class HuggingFace:
 
     @cached_property
     def _apart(self) -> Any:
-        """The tokenizer with a cut around the first character of what spells a special token.
+        """The tokenizer with a cut around the first character of each spelled special token.
 
-        Models whose vocabulary holds special tokens (Unigram, words) find them there, too.
+        Models with special tokens in their vocabulary (Unigram, words) would find them there.
         """
         out = self._library.Tokenizer.from_str(self._tokenizer.to_str())
         out.encode_special_tokens = True
@@ -147,19 +146,19 @@ class HuggingFace:
         """Return the text of tokens in UTF-8, without the end of a file.
 
         Raises:
-            ValueError: a token is none.
+            ValueError: a token is not in the vocabulary.
         """
-        wanted = np.asarray(tokens, np.int64)
-        require_tokens(wanted, self.size)
-        kept = [int(t) for t in wanted if t != self.end]
+        values = np.asarray(tokens, np.int64)
+        require_tokens(values, self.size)
+        kept = [int(t) for t in values if t != self.end]
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
         return text.encode()
 
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
-        """Return what gives the text of one token after another, in UTF-8.
+        """Return a function that decodes one token at a time to UTF-8.
 
-        A token may be part of a character, whose text comes with the last of its tokens; and
-        its space depends on what stands before.
+        A character of several tokens comes with its last one; the space of a token depends on
+        the tokens before it.
         """
         stream = self._library.decoders.DecodeStream(skip_special_tokens=False)
 
@@ -177,10 +176,10 @@ def _encode(tokenizer: Any, text: str) -> Int32[np.ndarray, " N"]:
 
 
 def require_tokens(tokens: np.ndarray, size: int) -> None:
-    """Raise unless all tokens are of a vocabulary of that size."""
+    """Raise unless all tokens belong to a vocabulary of this size."""
     wrong = tokens[(tokens < 0) | (tokens >= size)]
     if len(wrong):
         raise ValueError(
-            f"{len(wrong)} tokens are not of this vocabulary of {size}, the first {wrong[0]}; "
+            f"{len(wrong)} tokens are not in this vocabulary of {size}, such as {wrong[0]}; "
             "decode with the tokenizer of the model"
         )

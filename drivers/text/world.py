@@ -1,9 +1,9 @@
-"""RWKV's World tokenizer: at each place the longest token that fits, over bytes.
+"""RWKV's World tokenizer: at each position the longest matching token, over bytes.
 
-The vocabulary is a text file of one token a line, ``id literal length``: a number from 1, the
+The vocabulary is a text file with a token per line, ``id literal length``: a number from 1, the
 token as a Python literal (str or bytes), and its length in bytes. Id 0 ends a text. (Published
 with the models of Peng et al. 2024, arXiv 2404.05892, as ``rwkv_vocab_v20230424.txt``.)
-The tokens are kept as a trie, whose edges lie in one hash table.
+A trie holds the tokens; its edges are in a hash table.
 """
 
 import ast
@@ -17,24 +17,24 @@ from drivers.text.tokenizer import require_tokens
 from neuro.ops.jit import inlined, kernel
 
 EMPTY = -1
-MAX_NODES = 2**23  # 256 times as many fit in the 32 bits of an edge's key
+MAX_NODES = 2**23  # times 256, this fits in the 32 bits of an edge's key
 CURE = "fetch rwkv_vocab_v20230424.txt again"
 
 
 class WorldTokenizer:
-    """A vocabulary of byte strings, matched greedily; it has all 256 single bytes.
+    """A vocabulary of byte strings for greedy matching; it has all 256 single bytes.
 
     >>> plain = {bytes([b]): b + 1 for b in range(256)}
-    >>> world = World(plain | {b"ab": 257, b"abc": 258})
+    >>> world = WorldTokenizer(plain | {b"ab": 257, b"abc": 258})
     >>> world.encode(b"abcabd").tolist(), world.decode([258, 257, 101])
     ([258, 257, 101], b'abcabd')
 
     Args:
-        tokens: their ids by their bytes; ids are at least 1, 0 is the end of a file.
+        tokens: ids by bytes; ids are >= 1, 0 is the end of a file.
 
     Raises:
-        ValueError: an id is out of range or stands twice, a token is empty, or a single byte
-            is missing.
+        ValueError: an id is out of range or occurs twice, a token is empty, or a single byte is
+            missing.
     """
 
     end = 0
@@ -49,7 +49,7 @@ class WorldTokenizer:
                 f"{ids.max() if len(ids) else 'none'}); {CURE}"
             )
         if len(set(ids.tolist())) < len(ids):
-            raise ValueError(f"World: an id stands for two tokens; {CURE}")
+            raise ValueError(f"World: two tokens have the same id; {CURE}")
         self.size = int(ids.max()) + 1
         self._bytes: dict[int, bytes] = {int(i): t for t, i in tokens.items()}
         flat = np.frombuffer(b"".join(tokens), np.uint8)
@@ -58,7 +58,7 @@ class WorldTokenizer:
             raise ValueError(
                 f"World: tokens of {len(flat):,} bytes, more than {MAX_NODES:,}; {CURE}"
             )
-        slots = 1 << int(2 * len(flat) + 1).bit_length()  # at most half are filled
+        slots = 1 << int(2 * len(flat) + 1).bit_length()  # at most half full
         self._edges = np.full((slots, 2), EMPTY, np.int32)
         self._ids = np.zeros(len(flat) + 1, np.int32)
         _insert(flat, ends, ids.astype(np.int32), self._edges, self._ids)
@@ -73,20 +73,20 @@ class WorldTokenizer:
         """Return the bytes of tokens, without ends of files.
 
         Raises:
-            ValueError: a token is none.
+            ValueError: a token is not in the vocabulary.
         """
-        wanted = np.asarray(tokens, np.int64)
-        require_tokens(wanted, self.size)
-        wanted = wanted[wanted != self.end]
+        values = np.asarray(tokens, np.int64)
+        require_tokens(values, self.size)
+        values = values[values != self.end]
         try:
-            return b"".join([self._bytes[i] for i in wanted.tolist()])
+            return b"".join([self._bytes[i] for i in values.tolist()])
         except KeyError as error:
             raise ValueError(
                 f"the vocabulary has no token {error}; decode with the tokenizer of the model"
             ) from error
 
     def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:  # noqa: ARG002
-        """Return what gives the bytes of one token after another."""
+        """Return a function that decodes one token at a time."""
         return lambda token: self.decode([token])
 
 
@@ -94,8 +94,8 @@ def load_world(path: str | Path) -> WorldTokenizer:
     """Return the tokenizer of a vocabulary file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged; says at which line.
+        OSError: the file cannot be read.
+        ValueError: it is damaged; the message names the line.
     """
     path = Path(path)
     try:
@@ -106,10 +106,10 @@ def load_world(path: str | Path) -> WorldTokenizer:
     for number, line in enumerate(lines, 1):
         if not line and number == len(lines):
             break
-        token, own = _parse(path, number, line)
+        token, token_id = _parse(path, number, line)
         if token in tokens:
-            raise ValueError(f"{path} line {number}: {token!r} stands there twice; {CURE}")
-        tokens[token] = own
+            raise ValueError(f"{path} line {number}: {token!r} occurs twice; {CURE}")
+        tokens[token] = token_id
     try:
         return WorldTokenizer(tokens)
     except ValueError as error:
@@ -118,14 +118,14 @@ def load_world(path: str | Path) -> WorldTokenizer:
 
 def _parse(path: Path, number: int, line: str) -> tuple[bytes, int]:
     """Return token and id of a line."""
-    own, _, rest = line.partition(" ")
+    token_id, _, rest = line.partition(" ")
     literal, _, length = rest.rpartition(" ")
     try:
-        found = ast.literal_eval(literal)
-        token = found.encode() if isinstance(found, str) else bytes(memoryview(found))
-        if not (own.isdecimal() and length.isdecimal() and len(token) == int(length)):
-            raise ValueError(f"{len(token)} bytes, and the line says {length}")
-        return token, int(own)
+        value = ast.literal_eval(literal)
+        token = value.encode() if isinstance(value, str) else bytes(memoryview(value))
+        if not (token_id.isdecimal() and length.isdecimal() and len(token) == int(length)):
+            raise ValueError(f"{len(token)} bytes instead of {length}")
+        return token, int(token_id)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(
             f"{path} line {number}: {line[:60]!r} is no `id literal length` ({error}); {CURE}"
@@ -165,8 +165,8 @@ def _insert(
 def _encode(
     source: np.ndarray, edges: np.ndarray, node_ids: np.ndarray, out: np.ndarray
 ) -> int:
-    """Write the tokens of ``source`` into ``out``; return how many there are."""
-    at, many = 0, 0
+    """Write the tokens of ``source`` into ``out``; return their number."""
+    at, count = 0, 0
     while at < len(source):
         node, here, found, stop = np.int64(0), at, np.int32(0), at
         while here < len(source):
@@ -178,7 +178,7 @@ def _encode(
             here += 1
             if node_ids[node]:
                 found, stop = node_ids[node], here
-        out[many] = found
-        many += 1
+        out[count] = found
+        count += 1
         at = stop
-    return many
+    return count

@@ -1,4 +1,4 @@
-"""Sequence mixers: what carries information from token to token."""
+"""Sequence mixers: layers that carry information from token to token."""
 
 from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
 from neuro.mixers.matrix_recurrence import GLA, HGRN2, RetentionState, RetNet

@@ -1,10 +1,10 @@
-"""Gated delta rule: a matrix of associations that corrects what it holds under a key.
+"""Gated delta rule: a matrix of associations that corrects the value stored under a key.
 
     S[t] = a S[t-1] + beta k (v - a S[t-1]^T k)^T        y[t] = q S[t]        a = exp g[t]
 
-with q, k, v, beta, g of token t. With g = 0 it is DeltaNet (Yang et al. 2024, arXiv
-2406.06484), with one decay a head Gated DeltaNet (arXiv 2412.06464). Keys should have length
-1: corrections overshoot from beta |k|^2 > 2 on. Nothing is scaled.
+with q, k, v, beta, g of token t. g = 0 is DeltaNet (Yang et al. 2024, arXiv 2406.06484), one
+decay per head Gated DeltaNet (arXiv 2412.06464). Keys should have length 1: corrections
+overshoot if beta |k|^2 > 2. Callers scale q and k.
 Axes: T tokens, B samples, H heads, K channels of keys, V of values; C tokens of a chunk, N
 chunks, M samples times heads. g: the logarithm of the decay, <= 0; None is 0. state: S before
 the first token; None is zeros.
@@ -53,15 +53,15 @@ def run_delta(
     g: Float[Tensor, "T B H"] | None = None,
     state: Float[Tensor, "B H K V"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), chunk by chunk; few tokens by a compiled loop.
+    """Return (y, state after the last token), by chunks, or by a compiled loop for few tokens.
 
     Within a chunk, with D[t, s] = exp(g[s+1] + ... + g[t]) and G[t] = exp(g[1] + ... + g[t]),
     the corrections u of all tokens solve one triangular system:
 
         (1 + M) u = beta (v - G k S)        M[t, s] = beta[t] D[t, s] k[t].k[s], s < t
 
-    Exact for decays of any strength: no exponential of a positive number, and no sum of g is a
-    difference of others. In 16 bits it computes in float32.
+    Exact for decays of any strength: exponents are never positive, and sums of g never come
+    from differences. Computes in float32 for 16-bit inputs.
     """
     _require_shapes(q, k, v, beta, g, state)
     g = torch.zeros_like(beta) if g is None else g
@@ -97,10 +97,10 @@ def _run_chunks(
     u, w = solved.split([v.shape[-1], k.shape[-1]], -1)
     to_end, total = (k * decay[:, :, -1:].mT).mT, since_start[:, :, -1:]
     states, corrections = [], []
-    # Unbound at once: the gradient of each u[n] would be as large as all of u.
-    for own, held, key, keep in zip(*map(torch.unbind, (u, w, to_end, total)), strict=True):
+    # Unbind once, because the gradient of each u[n] would be as large as all of u.
+    for own, read, key, keep in zip(*map(torch.unbind, (u, w, to_end, total)), strict=True):
         states.append(s)
-        change = torch.baddbmm(own, held, s, alpha=-1)
+        change = torch.baddbmm(own, read, s, alpha=-1)
         corrections.append(change)
         s = torch.baddbmm(keep * s, key, change)
     y = (q * since_start) @ torch.stack(states)
@@ -108,7 +108,7 @@ def _run_chunks(
 
 
 def decay_between(g: Float[Tensor, "N M C"]) -> Float[Tensor, "N M C C"]:
-    """Return exp(g[s+1] + ... + g[t]) at [t, s], 0 where s > t; each sum is made anew."""
+    """Return exp(g[s+1] + ... + g[t]) at [t, s], 0 where s > t; each sum adds up its own g."""
     size = g.shape[-1]
     lower = torch.ones(size, size, dtype=torch.bool, device=g.device).tril()
     after = lower & ~torch.eye(size, dtype=torch.bool, device=g.device)

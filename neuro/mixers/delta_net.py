@@ -1,9 +1,9 @@
-"""Mixers whose state is corrected by each token: DeltaNet and Gated DeltaNet.
+"""Mixers in which each token corrects the state: DeltaNet and Gated DeltaNet.
 
 Their core is :mod:`neuro.mixers.delta`. Queries, keys and values pass a convolution over 4
-tokens and a SiLU; then queries and keys are given length 1.
+tokens and a SiLU; then queries and keys are normalised to length 1.
 Axes: T tokens, B samples, D channels, H heads, K channels of keys, V of values, M channels of
-queries, keys and values together, P the 3 tokens that the convolution still reads.
+queries, keys and values together, P the last 3 tokens, which the convolution reads again.
 """
 
 import math
@@ -29,18 +29,18 @@ from neuro.mixers.short_conv import ShortConv
 
 EPS = 1e-5
 TAPS = 4
-STRONGEST, DT = 16.0, (1e-3, 0.1)  # from where Gated DeltaNet's first decays are drawn
+STRONGEST, DT = 16.0, (1e-3, 0.1)  # ranges of the initial decays of Gated DeltaNet
 
 
 class DeltaState(NamedTuple):
-    """Associations, and what the convolution still reads of the last tokens."""
+    """Associations, and the last tokens for the convolution."""
 
     s: Float[Tensor, "B H K V"]
     past: Float[Tensor, "P B M"]
 
 
 class _DeltaMixer(Mixer):
-    """What both share. keys, values: channels a head. reach: beta lies between 0 and this."""
+    """The delta mixers. keys, values: channels per head. reach: upper bound of beta."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class _DeltaMixer(Mixer):
         name = type(self).__name__
         require_positive(name, heads=heads, keys=keys, values=values)
         if reach not in (1.0, 2.0):
-            raise ValueError(f"{name}.reach must be 1 or 2, got {reach}; beyond 2 S grows")
+            raise ValueError(f"{name}.reach must be 1 or 2, got {reach}; above 2, S grows")
         self.heads, self.keys, self.values, self.reach = heads, keys, values, reach
         self.query, self.key = linear(width, heads * keys), linear(width, heads * keys)
         self.value, self.output = linear(width, heads * values), linear(heads * values, width)
@@ -73,9 +73,9 @@ class _DeltaMixer(Mixer):
     ) -> tuple[Float[Tensor, "T B D"], DeltaState]:
         """Return (y, state)."""
         maps = torch.cat([self.query(x), self.key(x), self.value(x)], -1)
-        seen, past = self.conv(maps, state.past)
+        convolved, past = self.conv(maps, state.past)
         sizes = [self.heads * n for n in (self.keys, self.keys, self.values)]
-        q, k, v = (split_heads(m, self.heads) for m in as_exact(*seen.split(sizes, -1)))
+        q, k, v = (split_heads(m, self.heads) for m in as_exact(*convolved.split(sizes, -1)))
         beta = self.reach * torch.sigmoid(as_exact(self.beta(x))[0])
         q, k = (F.normalize(m, dim=-1) for m in (q, k))
         y, s = run_delta(self.keys**-0.5 * q, k, v, beta, self.log_decay(x), state.s)
@@ -83,7 +83,7 @@ class _DeltaMixer(Mixer):
         return self.output(read), DeltaState(s, past)
 
     def log_decay(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B H"] | None:  # noqa: ARG002
-        """Return g of each token and head; None: S does not decay."""
+        """Return g of each token and head; None without decay."""
         return None
 
     def read_out(
@@ -91,39 +91,39 @@ class _DeltaMixer(Mixer):
         y: Float[Tensor, "T B M"],
         x: Float[Tensor, "T B D"],  # noqa: ARG002
     ) -> Float[Tensor, "T B M"]:
-        """Return what the output map reads."""
+        """Return the input of the output map."""
         return y
 
     def macs(self, context: int = 0) -> int:  # noqa: ARG002
-        """Return those of the linear maps, the convolution, and 4 an entry of S."""
-        seen = self.heads * (2 * self.keys + self.values)
-        maps = self.width * (seen + self.heads * self.values + self.heads)
-        return maps + TAPS * seen + 4 * self.heads * self.keys * self.values
+        """Count the linear maps, the convolution, and 4 per entry of S."""
+        channels = self.heads * (2 * self.keys + self.values)
+        maps = self.width * (channels + self.heads * self.values + self.heads)
+        return maps + TAPS * channels + 4 * self.heads * self.keys * self.values
 
 
 class DeltaNet(_DeltaMixer):
-    """Delta rule: y = W_o RMSNorm_head(q S / sqrt K), beta = reach sigmoid(W_b x) a head.
+    """Delta rule: y = W_o RMSNorm_head(q S / sqrt K), beta = reach sigmoid(W_b x) per head.
 
     K = V = D / H (Yang et al. 2024, arXiv 2406.06484).
 
-    reach: 1, or 2, with which a token may turn the sign of what is held under its key, as
-    counting modulo 2 needs (Grazzi et al. 2024, arXiv 2411.12537).
+    reach: 1 or 2. With 2, a token can flip the sign of the value stored under its key, as
+    counting modulo 2 requires (Grazzi et al. 2024, arXiv 2411.12537).
     """
 
     def __init__(
         self, width: int, heads: int = 4, reach: float = 1.0, linear: MakeLinear = make_linear
     ) -> None:
         require_positive("DeltaNet", width=width, heads=heads)
-        each = divide("DeltaNet", "width", width, heads)
-        super().__init__(width, heads, each, each, reach, linear)
+        channels = divide("DeltaNet", "width", width, heads)
+        super().__init__(width, heads, channels, channels, reach, linear)
 
 
 class GatedDeltaNet(_DeltaMixer):
-    """Delta rule with a decay a head: g = -exp(A) softplus(W_a x + dt).
+    """Delta rule with a decay per head: g = -exp(A) softplus(W_a x + dt).
 
     y = W_o (RMSNorm_head(q S / sqrt K) SiLU(W_g x)); K = 3 D / 4 H, V = 2 K
-    (Yang et al. 2024, arXiv 2412.06464). At first exp(A) is uniform in 0 to 16, softplus(dt)
-    log-uniform in 0.001 to 0.1. reach: as of :class:`DeltaNet`.
+    (Yang et al. 2024, arXiv 2412.06464). Initially exp(A) is uniform from 0 to 16, softplus(dt)
+    log-uniform from 0.001 to 0.1. reach: as in :class:`DeltaNet`.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ class GatedDeltaNet(_DeltaMixer):
         low, high = (math.log(x) for x in DT)
         dt = torch.empty(heads).uniform_(low, high).exp()
         self.log_strength = nn.Parameter(torch.empty(heads).uniform_(1e-3, STRONGEST).log())
-        self.dt = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
+        self.dt = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # inverse softplus of dt
 
     def log_decay(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B H"]:
         """Return g of each token and head."""
-        (given,) = as_exact(self.strength(x))
-        return -self.log_strength.to(given.dtype).exp() * F.softplus(given + self.dt)
+        (rate,) = as_exact(self.strength(x))
+        return -self.log_strength.to(rate.dtype).exp() * F.softplus(rate + self.dt)
 
     def read_out(
         self, y: Float[Tensor, "T B M"], x: Float[Tensor, "T B D"]
@@ -151,5 +151,5 @@ class GatedDeltaNet(_DeltaMixer):
         return y * F.silu(self.gate(x))
 
     def macs(self, context: int = 0) -> int:
-        """Return those of DeltaNet, and of the gate and the decay."""
+        """Count those of DeltaNet, the gate and the decay."""
         return super().macs(context) + self.width * self.heads * (self.values + 1)

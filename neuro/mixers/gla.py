@@ -4,8 +4,8 @@
     with a bonus u:      y[t] = q[t] (S[t-1] + diag(u) k[t] v[t]^T)
 
 Without a bonus it is the core of RetNet (g constant), GLA (Yang et al. 2024, arXiv 2312.06635)
-and HGRN-2; with one, which the present token alone is read through, that of RWKV-5 and 6 (Peng
-et al. 2024, arXiv 2404.05892). Nothing is scaled: who wants q / sqrt(K) gives that.
+and HGRN-2. With a bonus, a weight for the present token only, it is the core of RWKV-5 and 6
+(Peng et al. 2024, arXiv 2404.05892). Callers scale q, for example by 1 / sqrt(K).
 Axes: T tokens, B samples, H heads, K channels of keys, V of values. g: the logarithm of the
 decay, <= 0; K or 1 channels. state: S before the first token; None is zeros.
 """
@@ -21,9 +21,9 @@ from neuro.mixers.kernels import can_run, gla_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
 from neuro.mixers.shapes import require_heads, require_shape
 
-CHUNK = 32  # tokens; with 64 weak decays are a tenth faster, and strong ones half as fast
-# Within a block whose decays sum to no more, exp(-g / 2) is multiplied to keys and exp(g / 2)
-# to queries: in float32 1e14 times 1e-14, with a relative error of 2e-6.
+CHUNK = 32  # tokens; 64 is a tenth faster for weak decays, and half as fast for strong ones
+# Largest sum of decays in a block. There keys get a factor exp(-g / 2) and queries exp(g / 2):
+# in float32 1e14 times 1e-14, with a relative error of 2e-6.
 MAX_LOG_DECAY = 64.0
 
 
@@ -57,10 +57,10 @@ def run_gla(
     state: Float[Tensor, "B H K V"] | None = None,
     bonus: Float[Tensor, "H K"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
-    """Return (y, state after the last token), chunk by chunk; few tokens by a compiled loop.
+    """Return (y, state after the last token), by chunks, or by a compiled loop for few tokens.
 
-    Exact for decays of any strength: no exponential of a positive number but within a block
-    of :data:`MAX_LOG_DECAY`. In 16 bits it computes in float32.
+    Exact for decays of any strength: exponents are positive only within a block of
+    :data:`MAX_LOG_DECAY`. Computes in float32 for 16-bit inputs.
     """
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
@@ -95,10 +95,10 @@ def _require_shapes(
 
 
 def split_chunks(x: Tensor, chunk: int) -> Tensor:
-    """Return x (T B H K) in chunks (N, B H, chunk, K), with zeros behind the last token."""
-    many = -(-len(x) // chunk)
-    x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, many * chunk - len(x)))
-    return torch.unflatten(x, 0, (many, chunk)).permute(0, 2, 3, 1, 4).flatten(1, 2)
+    """Return x (T B H K) in chunks (N, B H, chunk, K), with zeros after the last token."""
+    chunks = -(-len(x) // chunk)
+    x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, chunks * chunk - len(x)))
+    return torch.unflatten(x, 0, (chunks, chunk)).permute(0, 2, 3, 1, 4).flatten(1, 2)
 
 
 def join_chunks(y: Tensor, like: Tensor) -> Tensor:
@@ -109,12 +109,12 @@ def join_chunks(y: Tensor, like: Tensor) -> Tensor:
 
 
 def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what each token reads of those before it, and the last state, by chunks.
+    """Return what each token reads from earlier tokens, and the last state, by chunks.
 
-    Blocks of two, four, ... tokens are joined, until one is a chunk. Of each block are known
-    ``since``, the sum of g of the tokens of the block before this one, ``left``, of those
-    after it, and ``total``. The second of two blocks reads the first by q exp(since) and
-    k exp(left): no sum is a difference of others, so a strong decay hides no weak one.
+    The loop joins blocks into blocks of twice the size until one is a chunk. For each token of
+    a block it knows the sums of g over the tokens ``since`` the start of the block and ``left``
+    until its end, and the ``total``. The second of two blocks reads the first by q exp(since)
+    and k exp(left). Sums never come from differences, so strong decays do not hide weak ones.
     """
     size = _choose_block(g)
     g = torch.unflatten(g, 2, (-1, size))
@@ -147,9 +147,9 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
 
 
 def _choose_block(g: Tensor) -> int:
-    """Return the most tokens, a power of two, in no block of which g sums beyond the limit.
+    """Return the largest power of two of tokens whose blocks keep the sum of g in the limit.
 
-    On device "meta", which has no values: one, as with strong decays.
+    On device "meta", which has no values, return 1, as for strong decays.
     """
     size, sums = 1, g.detach()
     while not g.is_meta and size < g.shape[2]:
@@ -161,17 +161,17 @@ def _choose_block(g: Tensor) -> int:
 
 
 def _multiply(x: Tensor, log: Tensor, size: int, half: int | None = None) -> Tensor:
-    """Return x exp(log) in blocks of a size, or in one half of each."""
+    """Return x exp(log) in blocks of a size, or in one half of each block."""
     if half is None:
         return torch.unflatten(x, 2, (-1, size)) * log.exp()
     return torch.unflatten(x, 2, (-1, 2, size // 2))[:, :, :, half] * log.exp()
 
 
 def _halves(x: Tensor) -> Any:
-    """Return the first and the second of each two blocks (axis 2)."""
+    """Return the first and the second block of each pair (axis 2)."""
     return torch.unflatten(x, 2, (-1, 2)).unbind(3)
 
 
 def _join(first: Tensor, second: Tensor) -> Tensor:
-    """Return blocks of twice the tokens."""
+    """Return pairs of blocks as blocks of twice the tokens."""
     return torch.cat([first, second], 3)

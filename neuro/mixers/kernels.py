@@ -1,8 +1,8 @@
-"""Compiled loops over a few tokens, without gradients: what generates text token by token.
+"""Compiled loops over a few tokens without gradients, for generation token by token.
 
-A torch step reads and writes the state once for each of its operations; these do it once.
-Axes: T tokens, B samples, H heads, K channels of keys, V of values. NumPy's views of tensors
-keep their axes: a view in other ones takes as long as a tenth of a small step.
+A torch step reads and writes the state once per operation; these loops do it once per token.
+Axes: T tokens, B samples, H heads, K channels of keys, V of values. The kernels take the axes
+of the tensors, because permuting a view costs a tenth of a small step.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import Tensor
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read
 
-MAX_TOKENS = 16  # from more on, chunks are as fast
+MAX_TOKENS = 16  # for more, chunks are as fast
 
 
 def can_run(first: Tensor, *others: Tensor | None) -> bool:
-    """Say whether the loops here suit: few tokens (axis 0 of the first), CPU, no gradient."""
+    """Say whether the loops apply: few tokens (axis 0 of the first), CPU, no gradient."""
     if first.shape[0] > MAX_TOKENS or not can_read(first):
         return False
     recorded, dtype = torch.is_grad_enabled(), first.dtype
@@ -35,7 +35,7 @@ def gla_steps(
     decay = g.exp() if g.shape == k.shape else g.exp().expand_as(k)
     values, before = _plain(v), _plain(s)
     y, after = np.zeros(values.shape, values.dtype), np.empty_like(before)
-    # A copy: once NumPy has seen a parameter, FSDP cannot resize its storage any more.
+    # Copy, because FSDP cannot resize the storage of a parameter that NumPy has a view of.
     weight = y[0, 0, :0] if bonus is None else _plain(bonus.detach().clone())
     run_gla_steps(_plain(q), _plain(k), values, _plain(decay), weight, before, y, after)
     return torch.from_numpy(y), torch.from_numpy(after)

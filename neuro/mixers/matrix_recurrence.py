@@ -1,4 +1,4 @@
-"""Mixers whose state is a matrix that decays: RetNet, GLA and HGRN-2.
+"""Mixers whose state is a decaying matrix: RetNet, GLA and HGRN-2.
 
 Their core is :mod:`neuro.mixers.gla`. Axes: T tokens, B samples, D channels, H heads, K
 channels of keys, V of values.
@@ -27,18 +27,18 @@ from neuro.mixers.rotary import rotate
 from neuro.mixers.shapes import require_shape
 
 EPS = 1e-5
-LEAST_OPEN = -80.0  # of a gate's input: from there on exp(-x) of float32 would be infinite
+LEAST_OPEN = -80.0  # least input of a gate: below -88, exp(-x) is infinite in float32
 
 
 class RetentionState(NamedTuple):
-    """Associations, and how many tokens each sample has seen."""
+    """Associations, and the number of earlier tokens of each sample."""
 
     s: Float[Tensor, "B H K V"]
     position: Int[Tensor, " B"]
 
 
 class RetNet(Mixer):
-    """Retention: S decays by 1 - 2^(-5-h) a token in head h, and q and k know their positions.
+    """Retention: S decays by 1 - 2^(-5-h) per token in head h; q and k carry their positions.
 
     y = W_o (RMSNorm_head(q S / sqrt K) SiLU(W_g x)), q and k rotated; K = D / H, V = 2 D / H
     (Sun et al. 2023, arXiv 2307.08621).
@@ -81,7 +81,7 @@ class RetNet(Mixer):
 
 
 class GLA(Mixer):
-    """Gated linear attention: a decay for each channel of the keys, of the token.
+    """Gated linear attention: a decay per token and channel of the keys.
 
     g = logsigmoid(W_2 W_1 x + b) / 16, W_1 of rank 16;
     y = W_o (RMSNorm_head(q S / sqrt K) SiLU(W_g x)); K = D / 2 H, V = D / H
@@ -123,7 +123,7 @@ class GLA(Mixer):
 
 
 class HGRN2(Mixer):
-    """HGRN with a matrix as state: what leaves a channel is what is written there.
+    """HGRN with a matrix as state: the share that leaves a channel is the share written there.
 
     f = floor + (1 - floor) sigmoid(W_f x), g = log f, k = 1 - f, q = SiLU(W_q x);
     y = W_o RMSNorm(q S); K = V = D / H, published with 128 (Qin et al. 2024, arXiv 2404.07904).
@@ -165,7 +165,7 @@ def keep_and_write(
 ) -> tuple[Float[Tensor, "*T D"], Float[Tensor, "*T D"]]:
     """Return (1 - f, log f) of f = floor + (1 - floor) sigmoid(opens).
 
-    log f = logsigmoid(x) + log(1 + floor exp(-x)), whose gradients are finite at floor 0 too.
+    log f = logsigmoid(x) + log(1 + floor exp(-x)) has finite gradients, at floor 0 too.
     """
     x = opens.clamp(min=LEAST_OPEN)
     if floor is None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from neuro.arguments import describe, is_whole, make_type_error
 
-MakeLinear = Callable[[int, int], nn.Module]  # of the numbers of inputs and of outputs
-ANEW = "go on with the samples and the mixer of the run before, or begin anew: state=None"
+MakeLinear = Callable[[int, int], nn.Module]  # (numbers of inputs, of outputs) -> layer
+CURE = "continue with the samples and mixer of the previous run, or start with state=None"
 
 
 class MatrixState(NamedTuple):
@@ -23,16 +23,16 @@ class MatrixState(NamedTuple):
     s: Float[Tensor, "B H K V"]
 
 
-def make_linear(given: int, made: int) -> nn.Module:
-    """Return a linear layer without a bias, as all mixers have by default."""
-    return nn.Linear(given, made, bias=False)
+def make_linear(inputs: int, outputs: int) -> nn.Module:
+    """Return a linear layer without a bias, the default of all mixers."""
+    return nn.Linear(inputs, outputs, bias=False)
 
 
 class Mixer(nn.Module, ABC):
     """Carries information from token to token; x and y have axes T B D.
 
     State in, state out: a NamedTuple of tensors, None before the first token. A run in parts
-    is one run, and a run of one token is a step of generation.
+    equals one run; a run of one token is a step of generation.
     """
 
     def __init__(self, width: int) -> None:
@@ -46,39 +46,39 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def mix(self, x: Float[Tensor, "T B D"], state: Any) -> tuple[Tensor, Any]:
-        """Return (y, state after the last token); both given are known to fit."""
+        """Return (y, state after the last token); x and state have passed their checks."""
 
     @abstractmethod
     def macs(self, context: int = 0) -> int:
-        """Return the multiply-accumulates for one token after ``context`` others.
+        """Return the multiply-accumulates of a token after ``context`` earlier tokens.
 
-        These are those of linear maps and convolutions, and of the recurrence: 2 a channel of a
-        scan, 3 an entry of a matrix that decays (decay, write, read) and 4 of one that also
-        corrects. Elementwise gates, token shifts, norms and rotations are not counted.
+        Counts linear maps, convolutions and the recurrence: 2 per channel of a scan, 3 per
+        entry of a decaying matrix (decay, write, read) and 4 per entry of one that also
+        corrects. Leaves out elementwise gates, token shifts, norms and rotations.
         """
 
-    def state_size(self, context: int = 0) -> int:  # noqa: ARG002 - the same for any
-        """Return how many numbers the state of a sample holds after ``context`` tokens."""
+    def state_size(self, context: int = 0) -> int:  # noqa: ARG002 - constant by default
+        """Return the number of values in the state of a sample after ``context`` tokens."""
         return sum(part.numel() for part in self.initial(torch.zeros(1, 1, self.width)))
 
     def forward(
-        self, x: Float[Tensor, "T B D"], state: Any = None, **given: Any
+        self, x: Float[Tensor, "T B D"], state: Any = None, **options: Any
     ) -> tuple[Float[Tensor, "T B D"], Any]:
         """Return (y, state after the last token).
 
-        given: what a mixer takes besides, such as the floor of an HGRN.
+        options: additional arguments of a mixer, such as the floor of an HGRN.
 
         Raises:
-            TypeError: x is no tensor, or the state that of another kind of mixer.
-            ValueError: x has no token or sample, another width or no floating-point numbers; or
-                the state is of other samples or sizes.
+            TypeError: x is not a tensor, or the state belongs to another kind of mixer.
+            ValueError: x is empty, has another width or integers; or the state has other
+                samples or sizes.
         """
         self._require_tokens(x)
         start = self.initial(x)
         if state is None:
-            return self.mix(x, start, **given)
+            return self.mix(x, start, **options)
         self._require_state(state, start)
-        return self.mix(x, state, **given)
+        return self.mix(x, state, **options)
 
     def _require_tokens(self, x: Any) -> None:
         name = type(self).__name__
@@ -95,55 +95,55 @@ class Mixer(nn.Module, ABC):
     def _require_state(self, state: Any, start: Any) -> None:
         name = type(self).__name__
         if type(state) is not type(start):
-            wanted = f"a {type(start).__name__}"
-            raise make_type_error(f"the state of {name}", wanted, state, ANEW)
-        for field, need in start._asdict().items():
-            have = getattr(state, field)
-            if not isinstance(have, Tensor) or not self.fits(have.shape, need.shape):
+            kind = f"a {type(start).__name__}"
+            raise make_type_error(f"the state of {name}", kind, state, CURE)
+        for field, initial in start._asdict().items():
+            values = getattr(state, field)
+            if not isinstance(values, Tensor) or not self.fits(values.shape, initial.shape):
                 raise ValueError(
-                    f"{name}: {field} of the state is {describe(have)}, and x asks for "
-                    f"shape {tuple(need.shape)}; {ANEW}"
+                    f"{name}: {field} of the state is {describe(values)}, x needs shape "
+                    f"{tuple(initial.shape)}; {CURE}"
                 )
 
-    def fits(self, have: torch.Size, need: torch.Size) -> bool:
+    def fits(self, shape: torch.Size, expected: torch.Size) -> bool:
         """Say whether a tensor of a state may have a shape."""
-        return have == need
+        return shape == expected
 
 
 def require_positive(name: str, **sizes: int) -> None:
     """Raise unless all sizes are whole numbers >= 1.
 
     Raises:
-        TypeError: one is no whole number.
-        ValueError: one is < 1.
+        TypeError: a size is not a whole number.
+        ValueError: a size is < 1.
     """
-    for what, size in sizes.items():
+    for parameter, size in sizes.items():
         if not is_whole(size):
-            raise make_type_error(f"{name}.{what}", "a whole number", size, "64 is one")
+            raise make_type_error(f"{name}.{parameter}", "a whole number", size, "such as 64")
         if size < 1:
-            raise ValueError(f"{name}.{what} must be >= 1, got {size}")
+            raise ValueError(f"{name}.{parameter} must be >= 1, got {size}")
 
 
 def divide(name: str, what: str, total: int, parts: int) -> int:
-    """Return total / parts, which must be whole.
+    """Return total / parts.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the quotient is not whole.
     """
     if total % parts:
         raise ValueError(
-            f"{name}: {what} {total} is no multiple of {parts}; choose another width or "
+            f"{name}: {what} {total} is not a multiple of {parts}; choose another width or "
             "number of heads"
         )
     return total // parts
 
 
 def split_heads(x: Float[Tensor, "T B M"], heads: int) -> Float[Tensor, "T B H K"]:
-    """Return channels as heads times channels."""
+    """Split the channels into heads."""
     return torch.unflatten(x, -1, (heads, -1))
 
 
 def exact_zeros(x: Tensor, *shape: int) -> Tensor:
-    """Return zeros on x's device, in its precision, but in no less than 32 bits."""
+    """Return zeros on x's device, in its precision, but in at least 32 bits."""
     short = x.dtype in (torch.float16, torch.bfloat16)
     return x.new_zeros(shape, dtype=torch.float32 if short else x.dtype)

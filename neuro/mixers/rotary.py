@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al. 2021, arXiv 2104.09864): q.k depends on the distance alone."""
+"""Rotary positions (Su et al. 2021, arXiv 2104.09864): q.k depends only on the distance."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,10 +13,12 @@ def rotate(x: Float[Tensor, "T B H K"], first: Int[Tensor, " B"]) -> Float[Tenso
     first: the position of the first token of each sample.
     """
     half = x.shape[-1] // 2
-    # In float64: a position of 1e6 in float32 would turn by a wrong angle.
+    # In float64, because float32 gives wrong angles at a position of 1e6.
     speeds = BASE ** (-torch.arange(half, dtype=torch.float64, device=x.device) / half)
     position = first + torch.arange(len(x), device=x.device)[:, None]
     angle = position[..., None, None] * speeds
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    one, two = torch.split(x, half, -1)
-    return torch.cat([one * cos - two * sin, two * cos + one * sin], -1)
+    first_half, second_half = torch.split(x, half, -1)
+    return torch.cat(
+        [first_half * cos - second_half * sin, second_half * cos + first_half * sin], -1
+    )

@@ -1,10 +1,10 @@
-"""Time mixing of RWKV-5 (Eagle) and RWKV-6 (Finch); parameters have their published names.
+"""Time mixing of RWKV-5 (Eagle) and RWKV-6 (Finch), with the published parameter names.
 
     y[t] = W_o (GroupNorm_H(r (S[t-1] + diag(u) k v^T)) SiLU(W_g x_g))
     S[t] = diag(w) S[t-1] + k v^T
 
-r, k, v and the gate are linear maps of mixtures x_m of the token and the one before it (token
-shift). Source: Peng et al. 2024, arXiv 2404.05892. x: after the block's layer norm.
+r, k, v and the gate are linear maps of mixtures x_m of a token and its predecessor (token
+shift). x comes from the layer norm of the block. Source: Peng et al. 2024, arXiv 2404.05892.
 Axes: T tokens, B samples, D channels, H heads of N channels.
 """
 
@@ -28,7 +28,7 @@ from neuro.mixers.mixer import (
 from neuro.mixers.precision import as_exact
 
 EPS = 64e-5
-MAX_DECAY = 20.0  # exp(-exp(5)) is 0 already; beyond 88 a gradient would be 0 times infinity
+MAX_DECAY = 20.0  # exp(-exp(5)) is 0 already; above 88 a gradient would be 0 times infinity
 
 
 class TimeMixState(NamedTuple):
@@ -39,12 +39,12 @@ class TimeMixState(NamedTuple):
 
 
 def shift_tokens(x: Float[Tensor, "T B D"], last: Float[Tensor, "B D"]) -> Tensor:
-    """Return the token before each one: ``last`` before the first."""
+    """Return the predecessor of each token; ``last`` precedes the first."""
     return torch.cat([last[None].to(x.dtype), x[:-1]])
 
 
 class _TimeMix(Mixer):
-    """What both versions share. layer, layers: where it stands, for the first parameters."""
+    """Time mixing of both versions. layer, layers: its position, for the initial parameters."""
 
     def __init__(
         self, width: int, head_width: int, layer: int, layers: int, linear: MakeLinear
@@ -80,7 +80,7 @@ class _TimeMix(Mixer):
     def attend(
         self, mixed: dict[str, Tensor], g: Float[Tensor, "T B D"], state: TimeMixState
     ) -> tuple[Float[Tensor, "T B D"], Tensor]:
-        """Return (y, associations) of the mixtures r, k, v and g, and of log decays."""
+        """Return (y, associations) from the mixtures r, k, v and g, and the log decays g."""
         maps = self.receptance(mixed["r"]), self.key(mixed["k"]), self.value(mixed["v"])
         r, k, v, g = (split_heads(m, self.heads) for m in as_exact(*maps, g))
         y, s = run_gla(r, k, v, g, state.s, self.time_faaaa.to(v.dtype))
@@ -89,7 +89,7 @@ class _TimeMix(Mixer):
 
 
 class RWKV5(_TimeMix):
-    """Eagle: x_m = mu_m x[t] + (1 - mu_m) x[t-1], and w = exp(-exp(w0)) a channel, constant."""
+    """Eagle: x_m = mu_m x[t] + (1 - mu_m) x[t-1], constant w = exp(-exp(w0)) per channel."""
 
     def __init__(
         self,
@@ -119,14 +119,14 @@ class RWKV5(_TimeMix):
 
 
 class RWKV6(_TimeMix):
-    """Finch: mixtures and decays depend on the token, through maps of low rank.
+    """Finch: mixtures and decays depend on the token through low-rank maps.
 
     x_m = x + d (mu_m + tanh((x + d mu_x) A) B_m), d = x[t-1] - x[t];
-    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) a channel and token. mix_rank: of A and each B_m;
-    decay_rank: of A_w and B_w; both as published for widths up to 2560.
+    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) per channel and token. mix_rank: of A and each B_m;
+    decay_rank: of A_w and B_w; the defaults are the published ones for widths up to 2560.
     """
 
-    def __init__(  # noqa: PLR0913 - the sizes of its parts
+    def __init__(  # noqa: PLR0913 - the sizes of the parts
         self,
         width: int,
         head_width: int = 64,
@@ -154,7 +154,7 @@ class RWKV6(_TimeMix):
         self.time_decay_w2 = nn.Parameter(small)
 
     def macs(self, context: int = 0) -> int:
-        """Return those of RWKV-5, and of the maps of low rank."""
+        """Count those of RWKV-5 and of the low-rank maps."""
         low_rank = 10 * self.time_maa_w2.shape[1] + 2 * self.time_decay_w2.shape[0]
         return super().macs(context) + self.width * low_rank
 
@@ -164,12 +164,12 @@ class RWKV6(_TimeMix):
         """Return (y, state)."""
         change = shift_tokens(x, state.last) - x
         low = torch.tanh((x + change * self.time_maa_x) @ self.time_maa_w1)
-        more = torch.einsum(
+        offsets = torch.einsum(
             "tbmr,mrd->mtbd", torch.unflatten(low, -1, (5, -1)), self.time_maa_w2
         )
         mixed = {  # in the order of the published parameters
-            m: x + change * (getattr(self, f"time_maa_{m}") + own)
-            for m, own in zip("wkvrg", more, strict=True)
+            m: x + change * (getattr(self, f"time_maa_{m}") + offset)
+            for m, offset in zip("wkvrg", offsets, strict=True)
         }
         w = self.time_decay + torch.tanh(mixed["w"] @ self.time_decay_w1) @ self.time_decay_w2
         g = -as_exact(w)[0].clamp(max=MAX_DECAY).exp()

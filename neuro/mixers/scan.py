@@ -1,6 +1,6 @@
 """Elementwise linear recurrence over time, h[t] = f[t] h[t-1] + i[t], and its gradients.
 
-Axes: T tokens, B samples, ``*N`` any others. h: before the first token; None is zeros.
+Axes: T tokens, B samples, ``*N`` any others. h: state before the first token; None is zeros.
 """
 
 from typing import Any
@@ -38,16 +38,16 @@ def run_scan(
     i: Float[Tensor, "T B *N"],
     h: Float[Tensor, "B *N"] | None = None,
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
-    """Return (h of every token, the last h, which is a view of them).
+    """Return (h of every token, the last h); the second is a view of the first.
 
-    On a CPU by compiled loops, forward and backward. Elsewhere by doubling (Hillis and Steele
-    1986): log2 T rounds over all tokens. Neither divides, so that f may be 0; neither has a
-    second derivative. In 16 bits it computes in float32.
+    On a CPU compiled loops compute both passes, elsewhere doubling (Hillis and Steele 1986):
+    log2 T rounds over all tokens. f may be 0, because neither divides. There is no second
+    derivative. Computes in float32 for 16-bit inputs.
     """
     _require_shapes(f, i, h)
     f, i = as_exact(f, i)
     h = torch.zeros_like(i[0]) if h is None else h.to(i.dtype)
-    apply: Any = _Scan.apply  # torch annotates it in some versions only
+    apply: Any = _Scan.apply  # annotated only in some versions of torch
     out: Tensor = apply(f, i, h)
     return out, out[-1]
 
@@ -55,7 +55,7 @@ def run_scan(
 def _require_shapes(f: Tensor, i: Tensor, h: Tensor | None) -> None:
     if i.dim() < 2 or 0 in i.shape:
         raise ValueError(
-            f"scan: i has axes T B and others, none of them empty, got shape {tuple(i.shape)}"
+            f"scan: i must have axes T B *N without an empty one, got shape {tuple(i.shape)}"
         )
     same = tuple(i.shape)
     require_shape("scan", "f", f, same)
@@ -68,7 +68,7 @@ def run_by_doubling(
     """Return h of every token, on any device."""
     out, keep = torch.cat([torch.addcmul(i[:1], f[:1], h[None]), i[1:]]), f
     reach = 1
-    while reach < len(i):  # out[t] sums what came in after t - reach, keep[t] is its decay
+    while reach < len(i):  # out[t] sums the inputs after t - reach, keep[t] is the decay
         later = torch.addcmul(out[reach:], keep[reach:], out[:-reach])
         out = torch.cat([out[:reach], later])
         keep = torch.cat([keep[:reach], keep[reach:] * keep[:-reach]])
@@ -92,7 +92,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor, ...]:
         f, h, out = ctx.saved_tensors
         if not can_read(out):
-            keep = torch.cat([f[1:], torch.zeros_like(f[:1])])  # of what later tokens send back
+            keep = torch.cat([f[1:], torch.zeros_like(f[:1])])  # decay of later gradients
             flow = run_by_doubling(keep.flip(0), to_out.flip(0), torch.zeros_like(h)).flip(0)
             return flow * torch.cat([h[None], out[:-1]]), flow, f[0] * flow[0]
         to_f, to_i, to_h = (torch.empty(x.shape, dtype=x.dtype) for x in (out, out, h[None]))
@@ -107,7 +107,7 @@ def _flat(x: Tensor, tokens: int) -> np.ndarray:
 
 
 def _in_shares(run: Any, *rows: np.ndarray) -> None:
-    """Run a kernel on the columns of all arrays, split over threads."""
+    """Run a kernel on the columns of all arrays, divided among threads."""
     size = max(x.size for x in rows)
     run_in_shares(rows[0].shape[1], size, lambda low, high: run(low, high, *rows))
 
@@ -138,13 +138,13 @@ def scan_backward(  # noqa: PLR0913 - arguments of a kernel have names
     to_h: np.ndarray,
 ) -> None:
     """Write the gradients of f, i and the first h, columns low to high."""
-    flow = to_h[0]  # what later tokens send back
+    flow = to_h[0]  # gradient from later tokens
     flow[low:high] = 0
     for t in range(out.shape[0] - 1, -1, -1):
         before = out[t - 1] if t else h[0]
-        keep, given, new, gate = f[t], to_out[t], to_i[t], to_f[t]
+        keep, direct, new, gate = f[t], to_out[t], to_i[t], to_f[t]
         for n in range(low, high):
-            here = flow[n] + given[n]
+            here = flow[n] + direct[n]
             new[n] = here
             gate[n] = here * before[n]
             flow[n] = here * keep[n]

@@ -1,6 +1,6 @@
-"""Shapes that the cores of sequence mixers ask for.
+"""Check the shapes of the arguments of mixer cores.
 
-Compiled loops read where they are told to: a shape that does not fit must not reach them.
+Compiled loops do not check bounds: a wrong shape must not reach them.
 """
 
 from torch import Tensor
@@ -10,7 +10,7 @@ def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]
     """Return T, B, H, K and V of queries and keys (T B H K) and values (T B H V).
 
     Raises:
-        ValueError: they do not fit one another, or an axis is empty.
+        ValueError: the shapes do not match, or an axis is empty.
     """
     _require_axes(core, "k", "T B H K", k)
     _require_axes(core, "v", "T B H V", v)
@@ -24,23 +24,24 @@ def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ..
     """Raise unless a tensor has one of these shapes; None passes.
 
     Raises:
-        ValueError: it has another.
+        ValueError: it has another shape.
     """
     if x is not None and x.shape not in shapes:
         raise ValueError(
-            f"{core}: {name} has shape {tuple(x.shape)}, where the other arguments ask for "
-            f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all share tokens, samples and "
-            "heads, and a state those of the run before"
+            f"{core}: {name} has shape {tuple(x.shape)}, the other arguments need "
+            f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all arguments share tokens, "
+            "samples and heads, a state those of the previous run"
         )
 
 
 def _require_axes(core: str, name: str, axes: str, x: Tensor) -> None:
-    """Raise unless a tensor has these axes, such as "T B H K", and none of them is empty.
+    """Raise unless a tensor has these axes, such as "T B H K", without an empty one.
 
     Raises:
-        ValueError: it has others.
+        ValueError: it has other axes, or an empty one.
     """
     if x.dim() != len(axes.split()) or 0 in x.shape:
         raise ValueError(
-            f"{core}: {name} has axes {axes}, none of them empty, got shape {tuple(x.shape)}"
+            f"{core}: {name} must have axes {axes} without an empty one, got shape "
+            f"{tuple(x.shape)}"
         )

@@ -1,8 +1,8 @@
-"""Causal softmax attention over all tokens so far, which are its state.
+"""Causal softmax attention; its state is all tokens so far.
 
     y[t] = sum_s w[s] v[s]        w = softmax over s <= t of q[t].k[s]
 
-Nothing is scaled: who wants q / sqrt(K) gives that.
+Callers scale q, for example by 1 / sqrt(K).
 Axes: T tokens, P tokens before them, B samples, H heads, K channels of keys, V of values.
 """
 
@@ -48,7 +48,7 @@ def run_softmax(
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
     """Return (y, all keys and values), by torch's scaled-dot-product attention.
 
-    Without a state before, that is k and v as they are given, not copies of them.
+    Without a state, the second is the arguments k and v themselves.
     """
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
@@ -58,7 +58,7 @@ def run_softmax(
         shape = len(k), len(after.k)
         mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
     q, keys, values = (x.permute(1, 2, 0, 3) for x in (q, *after))
-    if q.is_meta and mask is None:  # where torch would count all scores, which no device keeps
+    if q.is_meta and mask is None:  # the general path would allocate all scores
         y, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             q, keys, values, 0.0, causal, scale=1.0
         )

@@ -19,7 +19,7 @@ from neuro.mixers.softmax import KeysValues, run_softmax
 class SoftmaxAttention(Mixer):
     """Causal attention: y = W_o softmax(q k / sqrt K) v, q and k rotated; K = D / H.
 
-    Its state is all keys and values so far. limit: how many tokens these may be; None: any.
+    The state is all keys and values so far. limit: largest number of tokens; None: unlimited.
     """
 
     def __init__(
@@ -30,28 +30,28 @@ class SoftmaxAttention(Mixer):
         linear: MakeLinear = make_linear,
     ) -> None:
         super().__init__(width)
-        given = {} if limit is None else {"limit": limit}
-        require_positive("SoftmaxAttention", heads=heads, **given)
+        optional = {} if limit is None else {"limit": limit}
+        require_positive("SoftmaxAttention", heads=heads, **optional)
         half = divide("SoftmaxAttention", "width", width, 2 * heads)  # rotation pairs channels
         self.heads, self.keys, self.limit = heads, 2 * half, limit
         self.query, self.key = linear(width, width), linear(width, width)
         self.value, self.output = linear(width, width), linear(width, width)
 
     def initial(self, x: Float[Tensor, "T B D"]) -> KeysValues:
-        """Return keys and values of no token."""
-        none = x.new_zeros(0, x.shape[1], self.heads, self.keys)
-        return KeysValues(none, none)
+        """Return empty keys and values."""
+        empty = x.new_zeros(0, x.shape[1], self.heads, self.keys)
+        return KeysValues(empty, empty)
 
-    def fits(self, have: torch.Size, need: torch.Size) -> bool:
-        """Say whether keys or values are of these samples, for any number of tokens."""
-        return len(have) == len(need) and have[1:] == need[1:]
+    def fits(self, shape: torch.Size, expected: torch.Size) -> bool:
+        """Say whether keys or values have these samples and any number of tokens."""
+        return len(shape) == len(expected) and shape[1:] == expected[1:]
 
     def state_size(self, context: int = 0) -> int:
-        """Return 2 D for each token so far."""
+        """Return 2 D per token so far."""
         return 2 * self.width * context
 
     def macs(self, context: int = 0) -> int:
-        """Return 4 D^2, and 2 D for each token that is read, the present one too."""
+        """Return 4 D^2, plus 2 D per token that it reads, the present one included."""
         return 4 * self.width**2 + 2 * self.width * (context + 1)
 
     def mix(
@@ -60,7 +60,7 @@ class SoftmaxAttention(Mixer):
         """Return (y, state).
 
         Raises:
-            ValueError: there are more tokens than the limit; or as many keys as values are not.
+            ValueError: the tokens exceed the limit, or keys and values differ in number.
         """
         before = len(state.k)
         if len(state.v) != before:
@@ -69,8 +69,8 @@ class SoftmaxAttention(Mixer):
             )
         if self.limit is not None and before + len(x) > self.limit:
             raise ValueError(
-                f"SoftmaxAttention: {before} + {len(x)} tokens are more than its limit, "
-                f"{self.limit}; shorten the sequence, or give a larger limit"
+                f"SoftmaxAttention: {before} + {len(x)} tokens exceed the limit of "
+                f"{self.limit}; shorten the sequence, or raise the limit"
             )
         q, k, v = (split_heads(m(x), self.heads) for m in (self.query, self.key, self.value))
         first = torch.full((x.shape[1],), before, device=x.device)

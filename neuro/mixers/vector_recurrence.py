@@ -25,17 +25,17 @@ class VectorState(NamedTuple):
 
 
 def layer_floors(free: Float[Tensor, "L D"]) -> Float[Tensor, "L D"]:
-    """Return the least share of h that each layer keeps, of free parameters (zeros at first).
+    """Return the least share of h that each layer keeps, from free parameters (zeros at first).
 
-    The cumulative sum over layers of their softmax, less its first row: 0 in layer 0, growing
-    to less than 1 (HGRN; Qin et al. 2023, arXiv 2311.04823).
+    It is the cumulative sum over layers of their softmax, minus its first row: 0 in layer 0,
+    rising to less than 1 (HGRN; Qin et al. 2023, arXiv 2311.04823).
     """
     share = free.softmax(0)
     return share.cumsum(0) - share[0]
 
 
 class _VectorMixer(Mixer):
-    """What MLGRU and HGRN share. linear: makes the four maps (D to D). eps: of the norm."""
+    """MLGRU or HGRN. linear: makes the four maps (D to D). eps: of the norm."""
 
     def __init__(self, width: int, linear: MakeLinear, eps: float) -> None:
         super().__init__(width)
@@ -70,14 +70,14 @@ class _VectorMixer(Mixer):
     def read_out(
         self, h: Float[Tensor, "T B D"], gate: Float[Tensor, "T B D"]
     ) -> Float[Tensor, "T B D"]:
-        """Return what the output map reads."""
+        """Return the input of the output map."""
         raise NotImplementedError
 
 
 class MLGRU(_VectorMixer):
     """Token mixer of the MatMul-free language model: y = W_o (RMSNorm(W_g x) SiLU(h)).
 
-    That is its published code (Zhu et al. 2024, arXiv 2406.02528), and eps its default; the
+    It follows the published code (Zhu et al. 2024, arXiv 2406.02528) and its default eps; the
     paper writes sigmoid(h) W_g x instead.
     """
 

@@ -1,8 +1,9 @@
-"""Training on Lightning Fabric: the loop, its plan, several processes, checkpoints."""
+"""Training on Lightning Fabric: the loop, plans, several processes and checkpoints."""
 
 from neuro.training.checkpoint import get_best_weights_path, load_weights
+from neuro.training.course import Batch, Course, Progress
 from neuro.training.errors import TrainError
-from neuro.training.loop import Batch, Course, Progress, fit
+from neuro.training.loop import fit
 from neuro.training.plan import Group, Plan, Stage
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Files of a training: ``last.safetensors`` and ``best.safetensors``.
 
-``last`` holds the newest weights under their own names and, under names that start with
-``training/``, everything that training needs to go on: optimizer, schedule, position in the
-data, what the loss carries, and a copy of the best weights. ``best`` holds weights alone. No
-state of a random generator is kept: what a step draws follows from seed, epoch and step.
+``last`` holds the newest weights under their own names. Under names that start with
+``training/`` it holds the state of the training: optimizer, schedule, position in the data,
+carried state, and a copy of the best weights. ``best`` holds only weights. The state of the
+random generator follows from seed, epoch and step.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ OLD = ("checkpoint.npz", "weights.npz")  # of versions before safetensors
 class Checkpoint:
     """The state of a training between two updates.
 
-    weights: the model's parameters and buffers. best: those of the best validation so far, and
-    best_meta: which that was; None before the first. state: everything else, built of what
-    :func:`neuro.io.pytree.flatten` takes.
+    weights: the model's parameters and buffers. best: those of the best validation so far.
+    best_meta: epoch, score and run of that validation; None before the first. state: everything
+    else, built of the types that :func:`neuro.io.pytree.flatten` takes.
     """
 
     weights: dict[str, Tensor]
@@ -41,11 +41,11 @@ class Checkpoint:
 
 
 class TrainingState(TypedDict):
-    """What ``training/state`` holds: see :class:`neuro.training.loop.Progress` and its users.
+    """Contents of ``training/state``; see also :class:`neuro.training.course.Progress`.
 
-    steps: batches in an epoch. processes: of the training that wrote it. losses: since the
-    last validation. carry: (plain, arrays) of the state that the loss carries. tally, seed,
-    run: of the :class:`neuro.training.loop.Course`.
+    steps: batches in an epoch. processes: number of processes that wrote the state. losses:
+    since the last validation. carry: (plain, arrays) of the carried state. tally, seed, run: of
+    the :class:`neuro.training.course.Course`.
     """
 
     epoch: int
@@ -81,7 +81,7 @@ class _Meta:
 
 
 def get_best_weights_path(folder: Path) -> Path:
-    """Return where a run folder keeps its best weights, whether there are any yet or not.
+    """Return the path of a run folder's best weights, which need not exist yet.
 
     Raises:
         StoreError: the folder holds files of an earlier version.
@@ -90,9 +90,9 @@ def get_best_weights_path(folder: Path) -> Path:
     old = [name for name in OLD if (folder / name).exists()]
     if old and not path.exists() and not (folder / LAST).exists():
         raise StoreError(
-            f"{folder}: {' and '.join(old)} are of an earlier version, which wrote npz instead "
-            f"of {LAST} and {BEST}; train the run again in another folder (--out), or remove "
-            "them to train it again here"
+            f"{folder}: {' and '.join(old)} come from an earlier version, which wrote npz "
+            f"instead of {LAST} and {BEST}; train the run again in another folder (--out), or "
+            "remove these files to train it again here"
         )
     return path
 
@@ -103,7 +103,7 @@ def get_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(path: str | Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write weights; meta: about the validation that they were measured at."""
+    """Write weights; meta: epoch, score and run of their validation."""
     save_tensors(path, "weights", weights, meta)
 
 
@@ -113,11 +113,12 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     Args:
         path: the file.
         model: their network.
-        run: digest of the run that they must be of; "": of any.
+        run: digest of the run that they must belong to; "": any run.
 
     Raises:
         StoreError: the file is missing, damaged or of an earlier version.
-        TrainError: they are of another network (which names differ is said), or another run.
+        TrainError: the weights belong to another network (the message lists the differing
+            names) or another run.
     """
     path = Path(path)
     if path.name == BEST:
@@ -127,27 +128,27 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
         origin: _Origin = convert(meta, _Origin)
     except SchemaError as error:
         raise StoreError(
-            f"{path}: no whole weights: {error}; restore it from a copy"
+            f"{path}: incomplete weights: {error}; restore it from a copy"
         ) from error
     if run and origin["run"] != run:
-        other = "of another run: of another task, configuration or seed"
+        owner = "of another task, configuration or seed" if origin["run"] else "without a run"
         raise TrainError(
-            f"{path}: weights {other if origin['run'] else 'that name no run'}; put those of "
-            f"this run back, or train it on: {LAST} holds a copy of them"
+            f"{path}: weights {owner}; restore those of this run, or continue its training: "
+            f"{LAST} holds a copy of them"
         )
     put_weights(path, model, weights)
 
 
 def put_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy weights into a model; path: where they come from, for the message.
+    """Copy weights into a model; path: their file, for the message.
 
     Raises:
-        TrainError: they are of another network.
+        TrainError: the weights belong to another network.
     """
-    have = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    given = {k: tuple(v.shape) for k, v in weights.items()}
-    if have != given:
-        differ = sorted(k for k in have | given if have.get(k) != given.get(k))
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    shapes = {k: tuple(v.shape) for k, v in weights.items()}
+    if expected != shapes:
+        differ = sorted(k for k in expected | shapes if expected.get(k) != shapes.get(k))
         raise TrainError(
             f"{path}: weights of another network; {', '.join(differ)} differ in name or shape; "
             "use the configuration it was trained with"
@@ -165,8 +166,8 @@ def save_checkpoint(
 
     Args:
         folder: of the run.
-        weights: parameters and buffers now.
-        best_meta: meta of the ``best.safetensors`` that lies there; None: there is none yet.
+        weights: the current parameters and buffers.
+        best_meta: meta of the ``best.safetensors`` in the folder; None if there is none.
         state: everything else, as in :class:`Checkpoint`.
     """
     plain, tensors = flatten(state)
@@ -192,39 +193,38 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     tensors, meta = load_tensors(path, "checkpoint")
     state, best = _take(tensors, STATE), _take(tensors, BEST_COPY)
     try:
-        found: _Meta = convert(meta, _Meta)
-        told: Any = convert(unflatten(found.state, state), TrainingState, "state")
-        best_meta: Any = found.best
-        if not 0 <= told["step"] < told["steps"] or told["epoch"] < 0:
-            raise SchemaError(f"state: no step {told['step']} of {told['steps']}")
+        header: _Meta = convert(meta, _Meta)
+        values: Any = convert(unflatten(header.state, state), TrainingState, "state")
+        best_meta: Any = header.best
+        if not 0 <= values["step"] < values["steps"] or values["epoch"] < 0:
+            raise SchemaError(f"state: no step {values['step']} of {values['steps']}")
     except (SchemaError, KeyError) as error:
         raise StoreError(
-            f"{path}: no whole checkpoint ({error!r}); restore it from a copy, or train the "
+            f"{path}: incomplete checkpoint ({error!r}); restore it from a copy, or train the "
             "run again in another folder (--out)"
         ) from error
-    return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=told)
+    return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=values)
 
 
 def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) -> None:
-    """Raise a TrainError where a checkpoint is of another seed or run.
+    """Raise a TrainError if a checkpoint belongs to another seed or run.
 
-    path: where it comes from, for the message. state: its own. run: a digest; "": not known.
+    path: its file, for the message. state: of the checkpoint. run: a digest; "": unknown.
     """
     if state["seed"] != seed:
-        what = f"of seed {state['seed']}, and this training is of seed {seed}"
+        problem = f"its seed is {state['seed']}, the seed of this training is {seed}"
     elif run and state["run"] != run:
-        what = "of another run: of another task or configuration"
-        what = what if state["run"] else "of a training that names no run"
+        problem = "of another task or configuration" if state["run"] else "names no run"
     else:
         return
     raise TrainError(
-        f"{path}: {what}; put the checkpoint of this run back, or train again in another "
+        f"{path}: {problem}; restore the checkpoint of this run, or train again in another "
         "folder (--out)"
     )
 
 
 def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:
-    """Make ``best.safetensors`` that of the checkpoint; remove what a killed process left."""
+    """Restore ``best.safetensors`` from a checkpoint; remove files of a killed process."""
     remove_stale(folder)
     path = folder / BEST
     if checkpoint is None or checkpoint.best_meta is None:
@@ -234,6 +234,6 @@ def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Remove the tensors whose names start with a prefix; return them without it."""
+    """Pop the tensors whose names start with a prefix; return them under shorter names."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}

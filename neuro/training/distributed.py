@@ -1,7 +1,7 @@
-"""Shards of a batch that several processes train on (DDP), and random draws for them.
+"""Shards of a batch for several processes (DDP), and random draws for them.
 
-Of n processes, process r holds the samples r, r + n, r + 2 n, ... of the whole batch, its
-shard. Where ticks and samples are folded into one axis (rows T B), the shard has the same rows.
+Process r of n holds the samples r, r + n, r + 2 n, ... of the whole batch: its shard. Where
+ticks and samples share one axis (rows T B), the shard has the same rows.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_un
 
 from neuro.training.errors import TrainError
 
-PLAIN = (bool, int, float, str, type(None))  # parts of a batch that every process gets whole
+PLAIN = (bool, int, float, str, type(None))  # every process gets such parts of a batch whole
 
 
 def get_rank_and_world_size() -> tuple[int, int]:
@@ -28,33 +28,33 @@ def get_rank_and_world_size() -> tuple[int, int]:
 def shard_slice(of: tuple[int, int] | None = None) -> slice:
     """Return which samples of the whole batch this process holds.
 
-    of: (index, number) of processes; None: those that run.
+    of: (index, number) of processes; None: the running ones.
     """
     rank, n = of or get_rank_and_world_size()
     return slice(rank, None, n)
 
 
 def list_own_samples(samples: int) -> range:
-    """Return which of the samples of a whole batch are this process's.
+    """Return the indices of this process's samples in a whole batch.
 
     Raises:
-        TrainError: they do not divide into the processes.
+        TrainError: the samples do not divide into the processes.
     """
     _check_sizes([samples], None, get_rank_and_world_size()[1])
     return range(samples)[shard_slice()]
 
 
 def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Tensor:
-    """Return what is drawn at random for this process's samples of the whole batch.
+    """Draw random values for this process's samples of the whole batch.
 
-    Every process draws for all samples, from the same seed, and keeps what belongs to its
-    shard, so that N processes draw what one would. Only for training: the batches that a model
-    is evaluated on are not sharded.
+    Every process draws for all samples from the same seed and keeps the part of its shard, so
+    N processes draw the values of one process. Only for training: evaluation does not shard
+    batches.
 
     Args:
         draw: number of samples -> tensor.
         samples: number of samples in this process's shard.
-        axis: of the samples in that tensor.
+        axis: of the samples in the tensor.
 
     >>> import torch
     >>> draw_shard(lambda samples: torch.zeros(3, samples), 4, axis=1).shape
@@ -65,10 +65,10 @@ def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Te
 
 
 def keep_strides_of_gradients(model: nn.Module) -> None:
-    """Give gradients the strides of their parameters, where several processes train.
+    """Give gradients the strides of their parameters, if several processes train.
 
-    Along an axis of length 1 a stride means nothing, and a convolution of images channels last
-    returns another one than its weight has: of that DDP would warn.
+    A stride along an axis of length 1 has no meaning. A convolution of channels-last images
+    returns a gradient whose stride there differs from that of its weight, and DDP warns.
     """
     if get_rank_and_world_size()[1] == 1:
         return
@@ -78,7 +78,7 @@ def keep_strides_of_gradients(model: nn.Module) -> None:
 
 
 def _replace_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:
-    """Return a gradient with these strides along the axes of length 1."""
+    """Return a gradient that has these strides along its axes of length 1."""
     axes = zip(gradient.shape, strides, gradient.stride(), strict=True)
     return gradient.as_strided(gradient.shape, [a if n == 1 else b for n, a, b in axes])
 
@@ -89,12 +89,12 @@ def shard_batch(
     """Return this process's shard of a whole batch, on a device.
 
     Args:
-        batch: a pytree of tensors; numbers, strings and None in it are handed on.
+        batch: a pytree of tensors; its numbers, strings and None stay unchanged.
         batch_axis: the axis of the samples in every tensor, as ``in_dims`` of torch.vmap: an
             integer, or a pytree of integers whose leaves stand for whole subtrees of the batch;
             None: every process gets the tensors whole.
-        device: where the shard is to be.
-        of: (index, number) of processes; None: those that run.
+        device: of the shard.
+        of: (index, number) of processes; None: the running ones.
 
     Raises:
         TrainError: the axes do not fit the batch, its tensors differ in their number of
@@ -145,5 +145,5 @@ def _check_sizes(sizes: list[int], batch_axis: Any, n: int) -> None:
     if sizes and sizes[0] % n:
         raise TrainError(
             f"a batch of {sizes[0]} does not divide into {n} processes; choose a batch size "
-            "that is a multiple of --devices, and leave a smaller last batch out"
+            "that is a multiple of --devices, and drop a smaller last batch"
         )

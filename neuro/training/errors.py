@@ -1,5 +1,5 @@
-"""The error that a training raises when it cannot go on."""
+"""The error of a training that cannot continue."""
 
 
 class TrainError(RuntimeError):
-    """A training that cannot start or go on; the last good checkpoint is kept."""
+    """A training cannot start or continue; the last good checkpoint remains."""

@@ -1,4 +1,4 @@
-"""Parameters that grow without bound, by which a training that diverges is known and told."""
+"""Find parameters that grow without bound, the sign of a diverging training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from neuro.training.sharded import gather
 
-TOLD, DIVERGED = 10.0, 1000.0  # times the largest value at the start, or that of LEAST
+REPORTED, DIVERGED = 10.0, 1000.0  # factors on the largest initial value, or on LEAST
 LEAST = 0.1
 LISTED = 3  # parameters in a message
 
@@ -18,36 +18,39 @@ def measure_sizes(model: nn.Module) -> dict[str, float]:
     return {n: float(gather(p).abs().max()) for n, p in model.named_parameters() if p.numel()}
 
 
-def tell_divergence(grown: str) -> str:
-    """Return that a training has diverged, and the cure. grown: as described."""
+def explain_divergence(grown: str) -> str:
+    """Return the message of a diverged training, with the cure.
+
+    grown: from :func:`describe_growth`.
+    """
     return (
         f"the training has diverged: {grown}; lower the learning rate, and train again in "
         "another folder (--out)"
     )
 
 
-def tell_nonfinite(bad: Sequence[str], lr: float) -> str:
-    """Return that these parameters are not finite, and the cure."""
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+def explain_nonfinite(names: Sequence[str], lr: float) -> str:
+    """Return the message for parameters that are not finite, with the cure."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
-        f"{', '.join(bad[:5])}{more}: not finite after an update at a learning rate of {lr:g}; "
-        "the last good checkpoint is kept; lower it, and train again"
+        f"{', '.join(names[:5])}{more}: not finite after an update at a learning rate of "
+        f"{lr:g}; the last good checkpoint remains; lower the rate, and train again"
     )
 
 
 def describe_growth(
-    model: nn.Module, before: Mapping[str, float], lr: float, factor: float = TOLD
+    model: nn.Module, before: Mapping[str, float], lr: float, factor: float = REPORTED
 ) -> str:
-    """Return which parameters grew, from what to what, and the learning rate; "": none did.
+    """Return which parameters grew, their sizes, and the learning rate; "" if none grew.
 
-    before: their sizes when the training began. factor: by which a size has grown at least;
-    one below :data:`LEAST` counts as that, for biases begin at 0.
+    before: their sizes at the start of the training. factor: the least growth. A size below
+    :data:`LEAST` counts as LEAST, because biases start at 0.
     """
     now = measure_sizes(model)
     ratios = {name: now[name] / max(size, LEAST) for name, size in before.items()}
     grown = sorted((n for n in ratios if not ratios[n] <= factor), key=lambda n: -ratios[n])
     if not grown:
         return ""
-    told = [f"{name} grew from {before[name]:.3g} to {now[name]:.3g}" for name in grown]
+    sizes = [f"{name} grew from {before[name]:.3g} to {now[name]:.3g}" for name in grown]
     more = f" and {len(grown) - LISTED} more" if len(grown) > LISTED else ""
-    return f"{', '.join(told[:LISTED])}{more} at a learning rate of {lr:g}"
+    return f"{', '.join(sizes[:LISTED])}{more} at a learning rate of {lr:g}"

@@ -1,21 +1,20 @@
 """One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP, FSDP).
 
-The data and all random draws depend on seed, epoch and step alone, and the position in the data
-is part of each checkpoint: a killed training resumes, also in the middle of an epoch, to the
-same end, bit for bit. Every process is given the same whole batches and takes its shard, batch
-norms see the whole batch and dropouts draw for it, so that N processes follow the loss curve of
-one.
+The data and all random draws depend only on seed, epoch and step, and each checkpoint holds the
+position in the data. A training that was killed therefore resumes, even in the middle of an
+epoch, and ends bit for bit the same. Every process gets the same whole batches and takes its
+shard. Batch norms and dropouts work on the whole batch, so N processes follow the loss curve of
+one process.
 """
 
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +37,7 @@ from neuro.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from neuro.training.course import Course, Progress
 from neuro.training.distributed import (
     get_rank_and_world_size,
     keep_strides_of_gradients,
@@ -53,96 +53,8 @@ from neuro.training.sync_batch import synchronize_layers
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
-NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # that a loss may carry
-LOSS, DATA, VALIDATION = 0, 1, 2  # what random numbers are drawn for
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """How far a training is.
-
-    epoch: finished epochs. step: finished batches of the next one. best: the validation score
-    of the weights that are kept so far, infinitely bad before the first. history: one row a
-    validation: epoch (2.5: in the middle of the third), train_loss since the last row, the
-    score, and what was counted.
-    first_loss: of the first batch; None: it has not run yet.
-    silent: populations of which the last validation saw no spike. grown: parameters that grew
-    until then, in words, and the learning rate.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best: float = -math.inf
-    history: list[dict[str, float | int]] = field(default_factory=list)
-    first_loss: float | None = None
-    silent: tuple[str, ...] = ()
-    grown: str = ""
-
-    @property
-    def has_diverged(self) -> bool:
-        """Whether the last loss lies above the first by more than the first one's size."""
-        if self.first_loss is None or not self.history:
-            return False
-        return self.history[-1]["train_loss"] - self.first_loss > abs(self.first_loss)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """What is trained on: data, loss and validation.
-
-    batches: epoch -> the whole batches of that epoch, the same each time it is called; a batch
-        is any pytree of tensors. ``steps`` of them are taken: the iterable may be endless.
-    loss: (model, batch, at) -> mean loss over the batch; at: share of the training done. What
-        it draws for each sample it draws by :func:`neuro.training.distributed.draw_shard`.
-    validate: model -> score on the validation split, the same in every process; the weights
-        with the best score are kept, if the plan says nothing else. metric: its name. better:
-        which scores are.
-    seed: with epoch and step, of all that these functions draw from torch's global generator.
-    batch_axis: the axis of the samples in each tensor of a batch, as ``in_dims`` of torch.vmap:
-        an integer, or a pytree of them; None for what every process gets whole. By default a
-        batch is (x with axes T B ..., targets with axis B).
-    sharded: whether batches hold this process's samples alone, which
-        :func:`neuro.training.distributed.list_own_samples` lists: where reading a sample costs
-        much, no process reads those of others.
-    batches_from: (epoch, step) -> the batches of that epoch from that step on, to resume in the
-        middle of an epoch; None: those before it are made and passed over.
-    carry: for continuing streams: how long the state that a loss returns is handed to the next
-        batch. "epoch" or "training": the loss is called (model, batch, at, state), state None
-        at the start, and returns (mean loss, state), a pytree; gradients do not flow through
-        it. It is part of the checkpoint, for each process that of its shard.
-    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
-    watched: whether a validation calls each population, so that silent ones are seen.
-    tally: counters that the loss adds to. Each row of the history holds what was counted since
-        the last one, by the first process where there are several.
-    run: digest of all that the training depends on; a checkpoint of another run is refused, as
-        one of another seed is. "": not known.
-    """
-
-    batches: Callable[[int], Iterable[Any]]
-    steps: int
-    loss: Callable[..., Any]
-    validate: Callable[[nn.Module], float]
-    metric: str = "score"
-    better: Literal["higher", "lower"] = "higher"
-    seed: int = 0
-    batch_axis: Any = (1, 0)
-    sharded: bool = False
-    batches_from: Callable[[int, int], Iterable[Any]] | None = None
-    carry: Literal["no", "epoch", "training"] = "no"
-    carry_types: tuple[type, ...] = ()
-    watched: bool = True
-    tally: MutableMapping[str, int] = field(default_factory=dict)
-    run: str = ""
-
-    @property
-    def worst(self) -> float:
-        """The score that every other is better than."""
-        return -math.inf if self.better == "higher" else math.inf
-
-    def is_better(self, score: float, other: float) -> bool:
-        """Return whether a score is better than another one."""
-        return score > other if self.better == "higher" else score < other
+NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # a loss may carry these
+LOSS, DATA, VALIDATION = 0, 1, 2  # purposes of random draws
 
 
 def fit(
@@ -153,35 +65,37 @@ def fit(
     folder: Path,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> Progress:
-    """Train ``model`` in place, from where ``folder/last.safetensors`` left off if it exists.
+    """Train ``model`` in place; resume from ``folder/last.safetensors`` if it exists.
 
-    Writes ``last.safetensors`` after every epoch and as often as the plan says, and
-    ``best.safetensors`` after the best validation, or each, as the plan says. Logs to Fabric's
-    loggers, if it has any. From here on the process keeps the memory that it frees.
+    Writes ``last.safetensors`` after every epoch, and more often if the plan says so. Writes
+    ``best.safetensors`` after the best validation, or after each, as the plan says. Logs to
+    the loggers of Fabric. From this call on the process keeps the memory that it frees.
 
-    Of N processes each computes the loss of its shard of a batch. Their curve is that of one
-    process, up to the order of sums, if the loss is a mean over samples and what it draws for
-    each of them comes from :func:`neuro.training.distributed.draw_shard`. Batch norms and the
-    dropouts of ``torch.nn`` are taken care of, see :mod:`neuro.training.sync_batch`.
+    Each of N processes computes the loss of its shard of a batch. Their loss curve is that of
+    one process, up to the order of sums, if the loss is a mean over samples and draws its
+    random numbers with :func:`neuro.training.distributed.draw_shard`.
+    :mod:`neuro.training.sync_batch` takes care of batch norms and the dropouts of
+    ``torch.nn``.
 
     Args:
         model: the network.
         course: data, loss and validation.
         plan: how to train.
-        fabric: launched, of the plan's precision.
+        fabric: launched, with the precision of the plan.
         folder: of the run.
-        on_step: called after every step with the progress before it and its index in its epoch.
+        on_step: called after every step with the progress before it and its index in the
+            epoch.
 
     Raises:
-        TrainError: the loss or a gradient is no longer finite, plan, data and processes do not
-            fit together, or the checkpoint is of another run.
-        StoreError: the checkpoint is damaged, or of an earlier version.
+        TrainError: the loss or a gradient is not finite; plan, data and processes do not fit
+            together; or the checkpoint belongs to another run.
+        StoreError: the checkpoint is damaged, or comes from an earlier version.
     """
     precision = fabric.strategy.precision.precision
     if precision != plan.precision:
         raise TrainError(
-            f"the plan asks for precision {plan.precision}, Fabric was made with {precision}; "
-            "make it with Fabric(precision=plan.precision)"
+            f"the plan has precision {plan.precision}, Fabric has {precision}; create it as "
+            "Fabric(precision=plan.precision)"
         )
     if course.steps < 1:
         raise TrainError(
@@ -198,7 +112,7 @@ def fit(
 
 
 def _freeze(model: nn.Module, trained: list[str], stage: Stage | None) -> None:
-    """Let those of the ``trained`` parameters require a gradient that a stage trains."""
+    """Require gradients for those of the ``trained`` parameters that a stage trains."""
     for name in trained:
         parameter = model.get_parameter(name)
         parameter.requires_grad_(stage is None or not stage.is_frozen(name))
@@ -211,7 +125,7 @@ def _is_finite(values: Tensor) -> bool:
 
 
 class _Training:
-    """A training under way."""
+    """A training in progress."""
 
     def __init__(
         self,
@@ -225,32 +139,32 @@ class _Training:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
         self.progress = Progress(best=course.worst)
-        self.sizes = growth.measure_sizes(model)  # fresh: of no checkpoint yet
-        self._count({})
+        self.sizes = growth.measure_sizes(model)  # of the initial weights, not a checkpoint's
+        self._set_tally({})
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
         self._carry_types = (*NEURON_STATES, *course.carry_types)
         self.best_meta: dict[str, Any] | None = None
-        found = load_checkpoint(folder)
-        if found is not None:
-            self._restore(found)
+        checkpoint = load_checkpoint(folder)
+        if checkpoint is not None:
+            self._restore(checkpoint)
         if fabric.is_global_zero:
-            restore_best(folder, found)
-        self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
+            restore_best(folder, checkpoint)
+        self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
         self.stage = plan.find_stage(self._count_steps(), course.steps)
         _freeze(model, trained, self.stage)
-        self.wrapped = fabric.setup_module(model)  # whose parameters may be others by now
+        self.wrapped = fabric.setup_module(model)  # may replace the parameters of the model
         self.optimizer = plan.build_optimizer(model)
         self.wrapped_optimizer: Any = fabric.setup_optimizers(self.optimizer)
         self.sharded = is_sharded(model)
         if self.sharded and plan.stages:
             raise TrainError(
-                "a sharded model is trained in one stage: leave the stages out, or train whole "
+                "a sharded model trains in one stage: leave the stages out, or train whole "
                 "models (DDP)"
             )
         self.schedule = plan.build_schedule(self.optimizer, course.steps)
-        if found is not None:  # on the device that the parameters are on by now
-            self._restore_optimizer(found.state)
+        if checkpoint is not None:  # only now are the parameters on their device
+            self._restore_optimizer(checkpoint.state)
 
     def run(self, on_step: Callable[[Progress, int], None] | None) -> Progress:
         """Train to the end of the plan."""
@@ -267,14 +181,14 @@ class _Training:
         return progress
 
     def _count_steps(self) -> int:
-        """Return the finished steps of the whole training."""
+        """Return the number of finished steps of the whole training."""
         return self.progress.epoch * self.course.steps + self.progress.step
 
     def _seed(self, step: int, purpose: int) -> int:
         return derive_seed(self.course.seed, self.progress.epoch, step, purpose)
 
     def _open_batches(self) -> Iterator[Any]:
-        """Return the epoch's batches from the step on that is next."""
+        """Return the batches of the epoch from the next step on."""
         epoch, first = self.progress.epoch, self.progress.step
         if first and self.course.batches_from is not None:
             return iter(self.course.batches_from(epoch, first))
@@ -288,12 +202,12 @@ class _Training:
             for batch in batches:
                 return batch
         raise TrainError(
-            f"epoch {self.progress.epoch} has {step} batches, Course.steps says "
+            f"epoch {self.progress.epoch} has {step} batches, Course.steps is "
             f"{self.course.steps}; they must agree"
         )
 
     def _train_step(self, batch: Any, step: int) -> None:
-        """Add the gradient of a batch; after the last of an update, make it."""
+        """Add the gradient of a batch; the last batch of an update also updates the weights."""
         plan, fabric, steps = self.plan, self.fabric, self.course.steps
         first = step % plan.accumulate == 0
         last = (step + 1) % plan.accumulate == 0 or step + 1 == steps
@@ -301,27 +215,27 @@ class _Training:
             self._enter_stage(self.progress.epoch * steps + step)
             self.wrapped_optimizer.zero_grad()
         at = (self.progress.epoch + step / steps) / plan.epochs
-        of = (0, 1) if self.course.sharded else None  # whole, for it is this process's own
-        shard = shard_batch(batch, self.course.batch_axis, fabric.device, of)
+        shard_of = (0, 1) if self.course.sharded else None  # it holds only own samples already
+        shard = shard_batch(batch, self.course.batch_axis, fabric.device, shard_of)
         shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
-            again = partial(self._compute_loss, shard, at)
-            with seeded(self._seed(step, LOSS)), self._explain_errors(again):
-                loss, carry = again()
-            mean = self._average(loss)  # where one process cannot go on, none does
+            compute = partial(self._compute_loss, shard, at)
+            with seeded(self._seed(step, LOSS)), self._explain_errors(compute):
+                loss, carry = compute()
+            mean = self._average(loss)  # if one process cannot go on, all stop
             if not _is_finite(mean):
-                raise TrainError(self._describe_nonfinite(again))
+                raise TrainError(self._explain_nonfinite(compute))
             if not loss.requires_grad:
                 raise TrainError(
-                    "the loss depends on no parameter that is trained; compute it from what "
-                    "the model returns, without detach(), .item() or torch.no_grad()"
+                    "the loss depends on no trainable parameter; compute it from the outputs "
+                    "of the model, without detach(), .item() or torch.no_grad()"
                 )
             if self._count_steps() == 0:
                 self.progress.first_loss = float(mean)
             begin = step - step % plan.accumulate
             fabric.backward(loss / (min(begin + plan.accumulate, steps) - begin))
         if last and not self._update():
-            raise TrainError(self._describe_nonfinite(again))
+            raise TrainError(self._explain_nonfinite(compute))
         self.losses.append(loss.detach())
         self.carry = tree_map_only(Tensor, Tensor.detach, carry)
         if last and fabric.loggers:
@@ -332,27 +246,27 @@ class _Training:
             self.schedule.step()
 
     @contextmanager
-    def _explain_errors(self, again: Callable[[], Any]) -> Iterator[None]:
+    def _explain_errors(self, compute: Callable[[], Any]) -> Iterator[None]:
         try:
             yield
-        except FloatingPointError as error:  # of a layer that looks itself
-            raise TrainError(self._describe_nonfinite(again, "a membrane")) from error
-        except ValueError as error:  # of a neuron whose parameters are out of range
+        except FloatingPointError as error:  # from a layer that checks its own membrane
+            raise TrainError(self._explain_nonfinite(compute, "a membrane")) from error
+        except ValueError as error:  # from a neuron whose parameters left their range
             if not (grown := self._describe_growth()):
                 raise
-            raise TrainError(f"{growth.tell_divergence(grown)} ({error})") from error
+            raise TrainError(f"{growth.explain_divergence(grown)} ({error})") from error
 
     def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
         if self.course.carry == "no":
             loss, carry = self.course.loss(self.wrapped, shard, at), None
         else:
-            both = self.course.loss(self.wrapped, shard, at, self.carry)
-            if not isinstance(both, tuple | list) or len(both) != 2:
+            pair = self.course.loss(self.wrapped, shard, at, self.carry)
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise TrainError(
                     f"a loss that carries a state must return (mean loss, state), got "
-                    f"{describe(both)}; or set carry to 'no'"
+                    f"{describe(pair)}; or set carry to 'no'"
                 )
-            loss, carry = both
+            loss, carry = pair
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
             many = isinstance(loss, Tensor) and loss.numel() > 1
             cure = "its mean, loss.mean()" if many else "torch.nn.functional.cross_entropy, say"
@@ -363,7 +277,7 @@ class _Training:
         return loss.squeeze(), carry
 
     def _update(self) -> bool:
-        """Make a step down the gradient; return whether the gradient is finite."""
+        """Step down the gradient; return whether the gradient is finite."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         if not _is_finite(norm):
             return False
@@ -384,7 +298,7 @@ class _Training:
             return
         self.stage = stage
         _freeze(self.model, self.trained, stage)
-        if get_rank_and_world_size()[1] > 1:  # DDP exchanges the gradients it was made with
+        if get_rank_and_world_size()[1] > 1:  # DDP fixes the gradients it exchanges
             del self.wrapped
             gc.collect()
             self.wrapped = self.fabric.setup_module(self.model)
@@ -404,15 +318,15 @@ class _Training:
             self._save()
 
     def _validate(self, step: int) -> None:
-        """Measure the model, add a row to the history, keep its weights if the plan says so."""
+        """Measure the model, add a row to the history, and save the best weights."""
         progress, course = self.progress, self.course
         mean = self._average(torch.stack(self.losses).mean())
         self.losses = []
-        bad = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
-        if bad:
-            raise TrainError(growth.tell_nonfinite(bad, self.plan.lr))
+        nonfinite = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
+        if nonfinite:
+            raise TrainError(growth.explain_nonfinite(nonfinite, self.plan.lr))
         if grown := self._describe_growth(growth.DIVERGED):
-            raise TrainError(growth.tell_divergence(grown))
+            raise TrainError(growth.explain_divergence(grown))
         self.model.eval()
         watch = watch_silence(self.model) if course.watched else nullcontext(set[str]())
         with seeded(self._seed(step, VALIDATION)), watch as silent:
@@ -421,14 +335,14 @@ class _Training:
         progress.silent, progress.grown = tuple(sorted(silent)), self._describe_growth()
         if not math.isfinite(score):
             raise TrainError(
-                f"the validation {course.metric} is {score}; the last good checkpoint is kept; "
+                f"the validation {course.metric} is {score}; the last good checkpoint remains; "
                 "look for samples or outputs that are not finite"
             )
         part = progress.step / course.steps
         epoch = progress.epoch + part if progress.step else progress.epoch
         row = {"epoch": epoch, "train_loss": float(mean), f"val_{course.metric}": score}
         row |= course.tally
-        self._count({})
+        self._set_tally({})
         progress.history.append(row)
         if self.fabric.loggers:
             metrics = {k: v for k, v in row.items() if k != "epoch"}
@@ -442,10 +356,10 @@ class _Training:
             if self.fabric.is_global_zero:
                 save_weights(self.folder / BEST, weights, self.best_meta)
 
-    def _count(self, counted: Mapping[str, int]) -> None:
-        """Set the counters to what was counted since the last validation."""
+    def _set_tally(self, counts: Mapping[str, int]) -> None:
+        """Set the counters to the counts since the last validation."""
         for name in self.course.tally:
-            self.course.tally[name] = counted.get(name, 0)
+            self.course.tally[name] = counts.get(name, 0)
 
     def _average(self, value: Tensor) -> Tensor:
         """Return the mean over all processes."""
@@ -453,25 +367,25 @@ class _Training:
         out: Tensor = mean
         return out
 
-    def _describe_nonfinite(self, again: Callable[[], Any], what: str = "") -> str:
+    def _explain_nonfinite(self, compute: Callable[[], Any], subject: str = "") -> str:
         """Return where a step stopped being finite, and the cure.
 
-        what: is not finite; "": the gradient or the loss.
+        subject: names the values that are not finite; "": the gradient or the loss.
         """
-        bad = [
+        nonfinite = [
             name
             for name, p in self.model.named_parameters()
             if p.grad is not None and not _is_finite(p.grad)
         ]
-        what = what or (f"the gradient of {', '.join(bad)}" if bad else "the loss")
-        name = find_nonfinite(self.model, again)
+        gradient = f"the gradient of {', '.join(nonfinite)}" if nonfinite else "the loss"
+        name = find_nonfinite(self.model, compute)
         here = " in this process" if get_rank_and_world_size()[1] > 1 else ""
         where = f"{name} is not finite" if name else f"every layer is finite{here}"
         grown = self._describe_growth()
         return (
-            f"{what} is not finite: {where}; {grown and grown + '; '}the last good checkpoint "
-            "is kept; lower the learning rate, or look for such numbers in the data, and train "
-            "again"
+            f"{subject or gradient} is not finite: {where}; {grown and grown + '; '}the last "
+            "good checkpoint remains; lower the learning rate, or look for such numbers in the "
+            "data, and train again"
         )
 
     def _describe_growth(self, *factor: float) -> str:
@@ -485,14 +399,14 @@ class _Training:
             and done - self.saved_step >= plan.checkpoint_every
         )
         if plan.checkpoint_minutes is not None:
-            late = time.monotonic() - self.saved_at >= 60 * plan.checkpoint_minutes
+            late = time.monotonic() - self.saved_time >= 60 * plan.checkpoint_minutes
             if get_rank_and_world_size()[1] > 1:  # their clocks differ
                 late = bool(self._average(torch.tensor(float(late), device=self.fabric.device)))
             due = due or late
         return due
 
     def _save(self) -> None:
-        """Write a checkpoint; each process adds what it alone knows."""
+        """Write a checkpoint; each process adds its carried state and its losses."""
         plain, tensors = self._flatten_carry()
         carry = {name: self._gather(tensor) for name, tensor in tensors.items()}
         losses = self._gather(torch.stack(self.losses)) if self.losses else None
@@ -516,21 +430,21 @@ class _Training:
                 "run": self.course.run,
             }
             save_checkpoint(self.folder, weights, self.best_meta, state)
-        self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
+        self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
         self.fabric.barrier()
 
     def _get_weights(self) -> dict[str, Tensor]:
-        """Return the weights to be written; {} in processes that neither write nor help."""
+        """Return the weights to write; {} in processes that neither write nor gather."""
         return get_weights(self.model) if self.sharded or self.fabric.is_global_zero else {}
 
     def _flatten_carry(self) -> tuple[Any, dict[str, Tensor]]:
-        """Return the carried state as a file holds it; it must come back from there."""
+        """Return the carried state in the form of a file; it must be readable from there."""
         try:
             plain, tensors = flatten(self.carry)
             unflatten(plain, tensors, self._carry_types)
         except (KeyError, TypeError) as error:
             raise TrainError(
-                f"the state that the loss carries cannot be kept in a checkpoint ({error}); "
+                f"a checkpoint cannot hold the state that the loss carries ({error}); "
                 "build it of tensors, numbers, tuples, lists and mappings, or name its named "
                 "tuples and dataclasses in Course.carry_types"
             ) from error
@@ -540,16 +454,16 @@ class _Training:
         """Return the tensors of all processes, stacked along a first axis."""
         if get_rank_and_world_size()[1] == 1:
             return tensor[None]
-        every: Any = self.fabric.all_gather(tensor.detach().contiguous())
-        out: Tensor = every
+        gathered: Any = self.fabric.all_gather(tensor.detach().contiguous())
+        out: Tensor = gathered
         return out
 
-    def _restore(self, found: Checkpoint) -> None:
-        """Go to where a checkpoint was written."""
-        state, (rank, n) = found.state, get_rank_and_world_size()
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Restore weights and progress from a checkpoint."""
+        state, (rank, n) = checkpoint.state, get_rank_and_world_size()
         path = self.folder / LAST
         require_same_run(path, state, self.course.seed, self.course.run)
-        put_weights(path, self.model, found.weights)
+        put_weights(path, self.model, checkpoint.weights)
         if state["steps"] != self.course.steps:
             raise TrainError(
                 f"{path}: written with {state['steps']} batches an epoch, now there are "
@@ -558,8 +472,8 @@ class _Training:
         score = f"val_{self.course.metric}"
         if any(score not in row for row in state["history"]):
             raise TrainError(
-                f"{path}: holds no {score} of its validations: it was written with another "
-                "metric, or by an earlier version; train again in another folder (--out)"
+                f"{path}: its validations have no {score}: it comes from another metric or an "
+                "earlier version; train again in another folder (--out)"
             )
         device = self.fabric.device
         if state["losses"] is not None:
@@ -569,17 +483,17 @@ class _Training:
         plain, tensors = state["carry"]
         if tensors and state["processes"] != n:
             raise TrainError(
-                f"{path}: holds the state that {state['processes']} processes carry from batch "
-                f"to batch, now there are {n}; go on with --devices {state['processes']}"
+                f"{path}: holds the carried states of {state['processes']} processes, now "
+                f"there are {n}; continue with --devices {state['processes']}"
             )
         own = {k: v[rank].to(device) for k, v in tensors.items()}
         self.carry = unflatten(plain, own, self._carry_types)
-        self._count(state["tally"])
-        self.best_meta = found.best_meta
+        self._set_tally(state["tally"])
+        meta = self.best_meta = checkpoint.best_meta
         self.progress = Progress(
             epoch=state["epoch"],
             step=state["step"],
-            best=self.course.worst if found.best_meta is None else found.best_meta["score"],
+            best=self.course.worst if meta is None else meta["score"],
             history=state["history"],
             first_loss=state["first_loss"],
             silent=tuple(state["silent"]),

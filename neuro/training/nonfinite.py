@@ -13,35 +13,35 @@ from neuro.training.sharded import gather
 
 @torch.no_grad()
 def find_nonfinite(model: nn.Module, run: Callable[[], Any]) -> str:
-    """Return which parameter or layer is not finite first, or "" if all are finite.
+    """Return the first parameter or layer that is not finite, or "" if all are finite.
 
     Args:
-        model: its parameters are checked, then the outputs of its layers in the order in which
-            they are computed.
+        model: the function checks its parameters, then the outputs of its layers in the order
+            of computation.
         run: calls the model once.
     """
     for name, p in model.named_parameters():
-        if not _finite(p):
+        if not _is_finite(p):
             return f"parameter {name}"
-    found: list[str] = []
+    places: list[str] = []
 
     def make_hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def check(_: nn.Module, inputs: Any, outputs: Any) -> None:
-            if not found and not _finite(outputs):
-                found.append(f"layer {name}" if _finite(inputs) else f"the input of {name}")
+            if not places and not _is_finite(outputs):
+                places.append(f"layer {name}" if _is_finite(inputs) else f"the input of {name}")
 
         return check
 
     hooks = [m.register_forward_hook(make_hook(n)) for n, m in model.named_modules() if n]
     try:
-        with suppress(FloatingPointError):  # a layer that looks itself stops here
+        with suppress(FloatingPointError):  # from a layer that checks its own membrane
             run()
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else ""
+    return places[0] if places else ""
 
 
-def _finite(values: Any) -> bool:
+def _is_finite(values: Any) -> bool:
     tensors = [gather(t) for t in tree_leaves(values) if isinstance(t, Tensor)]
     return all(bool(torch.isfinite(t).all()) for t in tensors)

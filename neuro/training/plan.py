@@ -1,4 +1,4 @@
-"""How to train: optimizer, learning rate schedule, stages, precision, what is written when."""
+"""How to train: optimizer, learning rates, stages, precision, validations, checkpoints."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,9 +16,9 @@ from neuro.arguments import describe
 from neuro.training.errors import TrainError
 
 REFUSED_PRECISIONS = {
-    "16-mixed": "its loss scaling skips steps with infinite gradients, which here are errors; "
+    "16-mixed": "its loss scaling skips steps with infinite gradients, which are errors here; "
     "use bf16-mixed",
-    "64-true": "only the forward pass would see float64, and verbs load weights as float32; "
+    "64-true": "only the forward pass would use float64, and verbs load weights as float32; "
     "call model.double(), yield float64 batches and use 32-true",
     "16-true": "neurons keep their membranes in float32; use bf16-mixed",
     "bf16-true": "neurons keep their membranes in float32; use bf16-mixed",
@@ -26,7 +26,7 @@ REFUSED_PRECISIONS = {
 PRECISIONS = ("32-true", "bf16-mixed")
 KEEPS = ("best", "last")
 LISTED = 12  # names in a message
-# Of a Plan: which values each may have, and in words.
+# Allowed values of each number of a Plan, as a test and in words.
 NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda x: 0 < x < math.inf, "a finite number > 0"),
     "clip": (lambda x: x > 0, "a number > 0 (math.inf clips nothing)"),
@@ -38,12 +38,12 @@ NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of a training, which trains some of the parameters.
+    """A part of a training that trains some of the parameters.
 
-    name: for messages. epochs, steps: its length in epochs or in batches, one of the two.
-    frozen, thawed: patterns (of :mod:`fnmatch`) of parameter names: those that match
-        ``frozen`` and not ``thawed`` stay as they are. Each stage starts from all parameters.
-        Running statistics of batch norms follow the data in any case.
+    name: for messages. epochs, steps: its length, either in epochs or in batches.
+    frozen, thawed: patterns (of :mod:`fnmatch`) of parameter names. Parameters that match
+        ``frozen`` but not ``thawed`` stay constant in this stage. Running statistics of batch
+        norms always follow the data.
     lr: factor on the learning rate of the schedule.
     """
 
@@ -58,26 +58,26 @@ class Stage:
         lengths = [n for n in (self.epochs, self.steps) if n is not None]
         if len(lengths) != 1 or not _is_count(lengths[0]):
             raise ValueError(
-                f"stage {self.name}: give epochs or steps, one of the two, a whole number "
-                f">= 1; got epochs={self.epochs!r}, steps={self.steps!r}"
+                f"stage {self.name}: set either epochs or steps, to a whole number >= 1; got "
+                f"epochs={self.epochs!r}, steps={self.steps!r}"
             )
 
     def count_steps(self, steps: int) -> int:
-        """Return its length in batches; steps: batches in an epoch."""
+        """Return the length in batches; steps: batches in an epoch."""
         return self.steps if self.steps is not None else (self.epochs or 0) * steps
 
     def is_frozen(self, parameter: str) -> bool:
-        """Return whether the parameter of this name stays as it is."""
+        """Return whether the parameter of this name stays constant."""
         frozen = any(fnmatchcase(parameter, pattern) for pattern in self.frozen)
         return frozen and not any(fnmatchcase(parameter, p) for p in self.thawed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Parameters that are trained otherwise than the rest.
+    """Parameters with their own learning rate or weight decay.
 
-    parameters: patterns (of :mod:`fnmatch`) of their names; a parameter is of the first group
-    that has one which fits. lr: factor on the learning rate. decay: whether weights decay.
+    parameters: patterns (of :mod:`fnmatch`) of their names; a parameter belongs to the first
+    group with a matching pattern. lr: factor on the learning rate. decay: whether they decay.
     """
 
     parameters: tuple[str, ...]
@@ -87,12 +87,12 @@ class Group:
     def __post_init__(self) -> None:
         if not self.parameters or not 0 < self.lr < math.inf:
             raise ValueError(
-                f"Group: give patterns of names, and a factor lr > 0; got {self.parameters} "
-                f"and {self.lr}; a Stage freezes parameters"
+                f"Group: needs patterns of names and a factor lr > 0, got {self.parameters} "
+                f"and {self.lr}; to freeze parameters use a Stage"
             )
 
     def has(self, parameter: str) -> bool:
-        """Return whether the parameter of this name fits a pattern."""
+        """Return whether the parameter of this name matches a pattern."""
         return any(fnmatchcase(parameter, pattern) for pattern in self.parameters)
 
 
@@ -102,31 +102,30 @@ class Plan:
 
     epochs: passes over the data. lr: peak learning rate.
     clip: largest norm of the gradient.
-    warm: share of the training in which the learning rate rises along a line; it falls to 0
-        along a cosine over all of the training.
+    warm: share of the training in which the learning rate rises linearly; a factor falls to 0
+        along a cosine over the whole training.
     decay: weight decay; parameters with fewer than two axes (biases, norms, neurons) have none.
-    optimizer: called with parameter groups, each with its ``weight_decay``, and ``lr=``: a
-        class of torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
+    optimizer: takes parameter groups, each with its ``weight_decay``, and ``lr=``: a class of
+        torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
     schedule: (optimizer, updates of the whole training) -> one of torch's schedulers, which
-        steps after every update; None: warm-up and cosine, as above. A function: the second
-        argument of most scheduler classes is another one.
-    groups: parameters with a learning rate or weight decay of their own.
-    stages: parts of the training in their order; they must add up to ``epochs``. A stage begins
-        with the first update whose first batch lies in it.
-    accumulate: batches whose mean gradient makes one update; the last update of an epoch may
-        have fewer. Batch norms see one batch at a time.
-    precision: by the names of Lightning Fabric, "32-true" or "bf16-mixed"; Fabric must have
-        been made with the same.
-    validate_every: steps between validations, counted over the whole training; there is one at
-        its end in any case. None: one after each epoch.
-    keep: whose weights are the result, those of the "best" validation; or of the "last" one,
-        where its score says little of what counts.
-    checkpoint_every, checkpoint_minutes: write a checkpoint after so many steps, or minutes, at
-        the next update; there is one after each epoch in any case. None: no other.
+        steps after every update; None: warm-up and cosine. It must be a function, because the
+        second argument of most scheduler classes has another meaning.
+    groups: parameters with their own learning rate or weight decay.
+    stages: parts of the training in order; their lengths must add up to ``epochs``. A stage
+        begins with the first update whose first batch lies in it.
+    accumulate: batches per update, which uses their mean gradient; the last update of an epoch
+        may have fewer. Batch norms see one batch at a time.
+    precision: "32-true" or "bf16-mixed", as in Lightning Fabric; Fabric must have the same.
+    validate_every: steps between validations, counted over the whole training; the training
+        always ends with a validation. None: one after each epoch.
+    keep: which weights are the result: those of the "best" validation, or of the "last" one if
+        the score is a poor guide.
+    checkpoint_every, checkpoint_minutes: write a checkpoint after this many steps or minutes,
+        at the next update, in addition to one after each epoch. None: no additional ones.
 
     Raises:
-        ValueError: a number is none or out of range, the schedule is a class, or ``warm`` is
-            given beside it.
+        ValueError: a number has a wrong type or is out of range, the schedule is a class, or
+            a plan has both ``schedule`` and ``warm``.
     """
 
     epochs: int
@@ -149,13 +148,12 @@ class Plan:
         wrong = list(_list_wrong_numbers(self))
         if self.schedule is not None and self.warm:
             wrong.append(
-                f"warm={self.warm} belongs to the default schedule and would be ignored; leave "
-                "it out, or warm up in the schedule (torch.optim.lr_scheduler.SequentialLR)"
+                f"warm={self.warm} belongs to the default schedule; leave it out, or warm up "
+                "in the schedule (torch.optim.lr_scheduler.SequentialLR)"
             )
         if isinstance(self.schedule, type):
             wrong.append(
-                f"schedule must be a function, got the class {self.schedule.__name__}, which "
-                "would take the number of updates for another argument; write "
+                f"schedule must be a function, got the class {self.schedule.__name__}; write "
                 f"lambda optimizer, updates: {self.schedule.__name__}(optimizer, ...)"
             )
         if self.keep not in KEEPS:
@@ -167,35 +165,35 @@ class Plan:
             raise ValueError("Plan: " + "; ".join(wrong))
 
     def count_updates(self, steps: int) -> int:
-        """Return the updates in an epoch of ``steps`` batches."""
+        """Return the number of updates in an epoch of ``steps`` batches."""
         return -(-steps // self.accumulate)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """Return the optimizer of a model's parameters.
 
         Raises:
-            TrainError: a group has no parameter, or the optimizer needs many losses a step.
+            TrainError: a group has no parameter, or the optimizer needs several losses a step.
         """
         groups: list[dict[str, Any]] = []
         named = dict(model.named_parameters())
-        for group in (*self.groups, Group(parameters=("*",))):  # which takes what is left
+        for group in (*self.groups, Group(parameters=("*",))):  # the last takes the rest
             own = [named.pop(name) for name in list(named) if group.has(name)]
             if not own and named:
                 raise TrainError(
-                    f"Plan.groups: {', '.join(group.parameters)} fits none of "
+                    f"Plan.groups: {', '.join(group.parameters)} matches none of "
                     f"{', '.join(named)}; correct the pattern, or leave the group out"
                 )
             rate = {"lr": self.lr * group.lr} if self.groups else {}
             wide = [p for p in own if p.dim() >= 2 and group.decay]
             narrow = [p for p in own if p.dim() < 2 or not group.decay]
             groups += [
-                {"params": some, "weight_decay": decay, **rate}
-                for some, decay in ((wide, self.decay), (narrow, 0.0))
-                if some
+                {"params": parameters, "weight_decay": decay, **rate}
+                for parameters, decay in ((wide, self.decay), (narrow, 0.0))
+                if parameters
             ]
         optimizer = self.optimizer(groups, lr=self.lr)
         if isinstance(optimizer, torch.optim.LBFGS):
-            raise TrainError("LBFGS needs many losses a step; use another optimizer")
+            raise TrainError("LBFGS needs several losses a step; use another optimizer")
         return optimizer
 
     def build_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -208,18 +206,18 @@ class Plan:
         except (TypeError, ValueError) as error:
             raise TrainError(
                 f"Plan.schedule cannot be called with (optimizer, {updates}), the updates of "
-                f"the whole training: {error}; give it as lambda optimizer, updates: "
+                f"the whole training: {error}; write it as lambda optimizer, updates: "
                 "OneCycleLR(optimizer, max_lr=0.01, total_steps=updates)"
             ) from error
         if isinstance(schedule, ReduceLROnPlateau):
             raise TrainError(
-                "ReduceLROnPlateau steps on a metric, schedules here on every update; use "
+                "ReduceLROnPlateau steps on a metric, but schedules step on every update; use "
                 "another scheduler of torch.optim.lr_scheduler"
             )
         return schedule
 
     def find_stage(self, step: int, steps: int) -> Stage | None:
-        """Return the stage of a step of the whole training; None where there are no stages."""
+        """Return the stage of a step of the whole training; None without stages."""
         end = 0
         for stage in self.stages:
             end += stage.count_steps(steps)
@@ -228,7 +226,7 @@ class Plan:
         return None
 
     def check_stages(self, trained: Collection[str], steps: int) -> None:
-        """Check the stages against a model and its data.
+        """Check that the stages fit a model and its data.
 
         Args:
             trained: names of the model's parameters that require a gradient.
@@ -241,10 +239,10 @@ class Plan:
         if not self.stages:
             return
         wrong = []
-        total, have = self.epochs * steps, sum(s.count_steps(steps) for s in self.stages)
-        if have != total:
+        total, staged = self.epochs * steps, sum(s.count_steps(steps) for s in self.stages)
+        if staged != total:
             wrong.append(
-                f"stages last {have} steps, {self.epochs} epochs of {steps} last {total}; "
+                f"stages last {staged} steps, {self.epochs} epochs of {steps} last {total}; "
                 "change epochs, or the last stage"
             )
         for stage in self.stages:
@@ -260,25 +258,25 @@ class Plan:
 
 
 def _list_wrong_numbers(plan: Plan) -> Iterator[str]:
-    """Yield which numbers of a plan are none, or out of range."""
+    """Yield a message for each number of a plan of a wrong type or out of range."""
     for name in ("epochs", "accumulate", "validate_every", "checkpoint_every"):
         value = getattr(plan, name)
         if not (_is_count(value) or (value is None and name.endswith("every"))):
             yield f"{name} must be a whole number >= 1, got {describe(value)}"
-    for name, (fits, wanted) in NUMBERS.items():
+    for name, (is_allowed, requirement) in NUMBERS.items():
         value = getattr(plan, name)
-        known = isinstance(value, Real) and not isinstance(value, bool)
-        if not (fits(value) if known else value is None and name == "checkpoint_minutes"):
-            yield f"{name} must be {wanted}, got {describe(value)}"
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_allowed(value) if real else value is None and name == "checkpoint_minutes"):
+            yield f"{name} must be {requirement}, got {describe(value)}"
 
 
 def _is_count(value: object) -> bool:
-    """Say whether a value is a whole number of something, at least 1."""
+    """Say whether a value is a whole number >= 1."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def scale_lr(peak: float, warm: float, at: float) -> float:
-    """Return the learning rate of warm-up and cosine at a share ``at`` of the training."""
+    """Return the learning rate of warm-up and cosine after a share ``at`` of the training."""
     rise = min(1.0, at / warm) if warm else 1.0
     return peak * rise * (1 + math.cos(math.pi * at)) / 2
 
@@ -298,17 +296,17 @@ class WarmCosine(LRScheduler):
         return [scale_lr(float(peak), self.plan.warm, at) for peak in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many updates were made: all else follows from the plan."""
+        """Return the number of updates; the rest follows from the plan."""
         return {"last_epoch": self.last_epoch, "_step_count": self._step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to where a schedule was."""
+        """Restore the position of a schedule."""
         super().load_state_dict(state_dict)
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = lr
 
 
 def _list_names(trained: Collection[str]) -> str:
-    """Return names of parameters for a message; of many, the modules that they are of."""
+    """Return names of parameters for a message; for many parameters, those of their modules."""
     tops = [f"{name.split('.')[0]}.*" for name in trained]
     return ", ".join(trained if len(trained) <= LISTED else dict.fromkeys(tops))

@@ -1,7 +1,7 @@
 """Models whose parameters, gradients and optimizer states are sharded over processes (FSDP).
 
 Each process keeps 1 / n of every parameter, and gathers those of a block while it computes.
-What torch and Fabric need for it takes long to import, and waits until a model is sharded.
+The functions import what they need of torch and Fabric, because these imports take long.
 """
 
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_sharding(processes: int) -> "ModelParallelStrategy":
-    """Return Fabric's strategy for so many processes."""
+    """Return Fabric's sharding strategy for a number of processes."""
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     return ModelParallelStrategy(
@@ -26,22 +26,22 @@ def make_sharding(processes: int) -> "ModelParallelStrategy":
 
 
 def shard_model(model: nn.Module, mesh: Any) -> nn.Module:
-    """Shard a model in place: each block by itself, and what lies outside of blocks."""
+    """Shard a model in place: each block separately, then the rest."""
     from torch.distributed.fsdp import fully_shard
 
     for module in (*list_blocks(model), model):
-        module.register_forward_hook(_copy_views)  # before those that gather weights again
+        module.register_forward_hook(_copy_views)  # before the hooks that gather weights
         fully_shard(module, mesh=mesh["data_parallel"])
     return model
 
 
-def _copy_views(module: nn.Module, given: Any, out: Any) -> Any:  # noqa: ARG001
-    """Return outputs none of which shares its memory: who changes one would lose gradients."""
+def _copy_views(module: nn.Module, inputs: Any, out: Any) -> Any:  # noqa: ARG001
+    """Return outputs with views copied: changing a view in place would lose gradients."""
     return tree_map_only(Tensor, lambda t: t if t._base is None else t.clone(), out)
 
 
 def list_blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the modules that are sharded one by one: those of the outermost ModuleLists."""
+    """Return the modules to shard separately: those of the outermost ModuleLists."""
 
     def walk(module: nn.Module) -> Iterator[nn.Module]:
         for child in module.children():
@@ -56,13 +56,13 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def gather(values: Any) -> Any:
-    """Return a pytree with whole tensors for sharded ones; all processes must ask together."""
+    """Return a pytree with whole tensors for sharded ones; every process must call it."""
     return tree_map_only(Tensor, lambda t: t.full_tensor() if _is_shard(t) else t, values)
 
 
 def shard_states(optimizer: Optimizer) -> None:
-    """Shard the states of an optimizer as its parameters are; all processes must do so."""
-    p: Any  # a shard has attributes that Tensor has not
+    """Shard the states of an optimizer as its parameters are; every process must call it."""
+    p: Any  # a shard has more attributes than Tensor
     for p, states in optimizer.state.items():
         for name, value in states.items() if _is_shard(p) else ():
             if isinstance(value, Tensor) and value.shape == p.shape:
@@ -72,6 +72,6 @@ def shard_states(optimizer: Optimizer) -> None:
 
 
 def _is_shard(tensor: Tensor) -> bool:
-    """Say whether a tensor is a shard: none is, unless who made it has imported its type."""
+    """Say whether a tensor is a shard; without the import of its type there are none."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)

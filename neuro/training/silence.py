@@ -1,4 +1,4 @@
-"""Populations of which no spike is seen while a model is validated."""
+"""Find the populations that send no spike during a validation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from neuro.neurons import is_neuron
 
 @contextmanager
 def watch_silence(model: nn.Module) -> Iterator[set[str]]:
-    """Run a block; yield the names of the populations that it runs and that send no spike.
+    """Watch the populations that a block runs; yield the names of those without a spike.
 
-    A population that has fired is not looked at again: of a network that works, the first
-    batch is.
+    The watch of a population ends with its first spike, for a working network in the first
+    batch.
     """
     silent: set[str] = set()
     hooks: dict[str, RemovableHandle] = {}

@@ -1,9 +1,8 @@
 """Batch norms and dropouts over the whole batch of several processes (DDP), on any device.
 
-Each process normalises by the mean and variance of the whole batch, as one process would:
-torch's own SyncBatchNorm does so on GPUs only. Each draws the dropout
-mask of the whole batch, so that N processes draw what one would. All shards must have the same
-size.
+Each process normalises by the mean and variance of the whole batch; torch's SyncBatchNorm does
+so on GPUs only. Each process draws the dropout mask of the whole batch, so N processes draw the
+mask of one. All shards must have the same size.
 """
 
 from collections.abc import Callable
@@ -22,15 +21,15 @@ from neuro.training.distributed import get_rank_and_world_size, shard_slice
 def synchronize_layers(model: nn.Module) -> None:
     """Make a model's batch norms and dropouts, in training mode, work on the whole batch.
 
-    In one process nothing changes. Parameters, buffers and their names stay as they are.
+    A single process changes nothing. Parameters, buffers and their names stay the same.
     """
     if get_rank_and_world_size()[1] == 1:
         return
     for module in model.modules():
         for kind, apply in _WHOLE_BATCH.items():
             if isinstance(module, kind):
-                changed: Any = module
-                changed.forward = partial(_forward, module, apply)
+                layer: Any = module
+                layer.forward = partial(_forward, module, apply)
 
 
 def _forward(module: Any, apply: Callable[[Any, Tensor], Tensor], x: Tensor) -> Tensor:
@@ -42,9 +41,9 @@ def _forward(module: Any, apply: Callable[[Any, Tensor], Tensor], x: Tensor) -> 
 def apply_dropout(module: Any, x: Tensor) -> Tensor:
     """Return the output of a dropout in training mode for a shard, axes B ....
 
-    It is computed for the whole batch, with zeros for the samples of other processes: for a
-    moment it takes n times the memory. The mask is drawn in memory order, so the whole batch
-    has the memory format of ``x``.
+    Computes the whole batch, with zeros for the samples of other processes, which briefly takes
+    n times the memory. torch draws the mask in memory order, so the whole batch has the memory
+    format of ``x``.
     """
     rows = (len(x) * get_rank_and_world_size()[1], *x.shape[1:])
     order = sorted(range(x.dim()), key=x.stride, reverse=True)
@@ -67,11 +66,12 @@ def apply_batch_norm(module: Any, x: Tensor) -> Tensor:
 
 
 class _BatchNorm(torch.autograd.Function):
-    """The norm, its mean and variance, and the number of values that they are of.
+    """The normalised values, their mean and variance, and the number of values.
 
-    Variances of shards are joined by those of their means, so that nothing cancels out. With
-    g the gradient of y, z = (x - mean) / s and s the standard deviation, the gradient of x is
-    w / s (g - mean of g - z mean of g z), both means those of all processes.
+    The variance of the batch is the mean of the shards' variances plus the variance of their
+    means, which avoids cancellation. With g the gradient of y, z = (x - mean) / s and s the
+    standard deviation, the gradient of x is w / s (g - mean of g - z mean of g z), with means
+    over all processes.
     """
 
     @staticmethod
@@ -83,9 +83,9 @@ class _BatchNorm(torch.autograd.Function):
         wide = torch.promote_types(x.dtype, torch.float32)
         kind = wide if weight is None else weight.dtype  # wider than x in mixed precision
         own = torch.stack(torch.var_mean(x.to(kind), axes, correction=0))
-        of_all = [torch.empty_like(own) for _ in range(processes)]
-        dist.all_gather(of_all, own)
-        variances, means = torch.stack(of_all, 1)
+        moments = [torch.empty_like(own) for _ in range(processes)]
+        dist.all_gather(moments, own)
+        variances, means = torch.stack(moments, 1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
         y = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)

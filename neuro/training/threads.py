@@ -1,4 +1,4 @@
-"""How many threads torch has: while something is measured, or others need the cores."""
+"""Limit the threads of torch, for measurements or to leave cores to others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import torch
 
 @contextmanager
 def limit_threads(most: int) -> Iterator[None]:
-    """Run the block on no more threads of torch than that.
+    """Run the block on at most this many threads of torch.
 
-    On one, results are those of any number of workers beside each other.
+    With one thread, results do not depend on the number of parallel workers.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, most))

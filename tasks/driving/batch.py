@@ -1,4 +1,4 @@
-"""Batches of windows: what a model sees, and the truth it is trained on, as tensors.
+"""Batches of windows as tensors: observations and truth.
 
 Axes: B windows, S past and present frames, F future frames, T = 1 + F from the present on,
 N cameras, H and W of images, h and w of features, X and Y cells.
@@ -22,11 +22,11 @@ MOVING = ("vehicle", "pedestrian")
 MAPS = (*MOVING, "drivable", "lane")
 
 
-class Seen(NamedTuple):
-    """What a car can know; fields as of :class:`drivers.nuscenes.window.Window`.
+class Observation(NamedTuple):
+    """Input of a planner; fields as in :class:`drivers.nuscenes.window.Window`.
 
-    maps: true masks of MAPS (the map is the present one at all frames), where they are to be
-    seen; else K = 0.
+    maps: true masks of MAPS for models that see them, otherwise K = 0. The map of the ground is
+    the present one at all frames.
     """
 
     images: UInt8[Tensor, "B S N 3 H W"]
@@ -38,9 +38,9 @@ class Seen(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The truth; masks of the present frame and of future ones, of the map the present one.
+    """The truth: masks of present and future frames, the present map.
 
-    shown: whether images show what the car sees from where the path starts.
+    shown: whether the images show the view from the start of the path.
     """
 
     vehicle: Bool[Tensor, "B T X Y"]
@@ -54,15 +54,15 @@ class Truth(NamedTuple):
 
 
 class DrivingBatch(NamedTuple):
-    """Both; every tensor's first axis is B."""
+    """Observations and truth; the first axis of every tensor is B."""
 
-    seen: Seen
+    seen: Observation
     truth: Truth
 
 
-def make_seen(windows: Sequence[Window], maps: bool = False) -> Seen:
-    """Return what windows show; maps: whether the true ones are seen."""
-    return Seen(
+def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
+    """Return the observations of windows; maps: whether they include true maps."""
+    return Observation(
         **{
             name: _stack([getattr(w, name) for w in windows])
             for name in ("images", "intrinsic", "to_ego", "to_present")
@@ -77,7 +77,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Seen:
 
 
 def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
-    """Return masks by name of past and present frames, S K X Y."""
+    """Return the masks of these names for past and present frames, S K X Y."""
     frames, size = len(window.images), window.drivable.shape
     masks = [getattr(window, name)[:frames] for name in names if name in MOVING]
     still = [getattr(window, name) for name in names if name not in MOVING]
@@ -86,7 +86,7 @@ def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
 
 
 def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
-    """Return a batch of windows; maps: whether the true ones are seen."""
+    """Return a batch of windows; maps: whether observations include true maps."""
     present = windows[0].images.shape[0] - 1
     moving = (*MOVING, "instance")
     still = ("drivable", "lane", "depth", "path")
@@ -96,15 +96,15 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
     return DrivingBatch(make_seen(windows, maps), Truth(**truth, shown=shown))
 
 
-def make_blank(config: DrivingConfig, device: str | None = None) -> Seen:
-    """Return a window of black images, standing still.
+def make_blank(config: DrivingConfig, device: str | None = None) -> Observation:
+    """Return the observation of a standing car with black images.
 
-    device: None is the default one of torch.
+    device: None is torch's default.
     """
     frames, cameras = config.past, len(CAMERAS)
     eye = torch.eye(4, device=device)
     size, maps = config.image, len(MAPS) if config.sees == "maps" else 0
-    return Seen(
+    return Observation(
         images=torch.zeros(
             *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
         ),
@@ -121,10 +121,10 @@ def make_blank(config: DrivingConfig, device: str | None = None) -> Seen:
 
 
 def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
-    """Return a batch of black images and of no truth, shaped as :func:`make_batch` does."""
+    """Return a batch of black images and empty truth, with the shapes of :func:`make_batch`."""
     size, frames = config.batch, 1 + config.future
-    seen: Seen = tree_map(lambda x: x.repeat_interleave(size, 0), make_blank(config))
-    cameras = len(CAMERAS) if config.sees == "cameras" else 0  # as windows without images
+    seen: Observation = tree_map(lambda x: x.repeat_interleave(size, 0), make_blank(config))
+    cameras = len(CAMERAS) if config.sees == "cameras" else 0  # like windows without images
     looks = ("images", "intrinsic", "to_ego")
     seen = seen._replace(**{name: getattr(seen, name)[:, :, :cameras] for name in looks})
     masks = torch.zeros(size, frames, *config.grid.shape, dtype=torch.bool)
@@ -142,7 +142,7 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
 
 
 def keep_frames(batch: DrivingBatch, past: int) -> DrivingBatch:
-    """Return a batch that sees the last ``past`` of its S frames, the present one included."""
+    """Return a batch with the last ``past`` of its S frames, including the present one."""
     seen, truth = batch
     framed = ("images", "intrinsic", "to_ego", "to_present", "maps")
     kept = {name: getattr(seen, name)[:, -past:] for name in framed}

@@ -1,9 +1,9 @@
-"""Braking on the path that was chosen.
+"""Brake on the chosen path.
 
-Path and speed are decided one after the other (Kant and Zucker 1986): where costs of others in
-the way compete with those of the road in the choice of a path, the car evades at the price of
-the road; on a path that is settled, it can only slow down.
-Axes: B windows, F frames, V speeds: as planned first, then braking by RATES.
+The planner decides on path and speed in sequence (Kant and Zucker 1986). If the costs of others
+and of the road competed in the choice of a path, the car would evade by leaving the road. On a
+fixed path it can only slow down.
+Axes: B windows, F frames, V speeds: the planned one, then braking by RATES.
 """
 
 import torch
@@ -15,15 +15,15 @@ from tasks.driving.displace import go_along
 from tasks.driving.sampler import find_moves
 
 RATES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # [m/s^2]
-UNSURE = 0.3  # probability up to which nobody is there
+UNSURE = 0.3  # lower probabilities of occupancy count as 0
 
 
 def brake_along(
     path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B V F 3"]:
-    """Return a path as it is planned, then driven by who brakes at each of the RATES.
+    """Return a path at the planned speed, then while braking at each of the RATES.
 
-    speed: at its start [m/s]. Nobody is farther in a frame than the path itself.
+    speed: at its start [m/s]. No variant is ahead of the planned path in any frame.
     """
     planned = find_moves(path[..., :2]).norm(dim=-1).cumsum(1)[:, None]
     times = FRAME * torch.arange(1, path.shape[1] + 1, device=path.device)
@@ -37,5 +37,5 @@ def brake_along(
 
 
 def doubt(occupied: Float[Tensor, "B F X Y"]) -> Float[Tensor, "B F X Y"]:
-    """Return probabilities of which those up to UNSURE are none, and 1 stays 1."""
+    """Rescale probabilities so that UNSURE becomes 0 and 1 stays 1."""
     return ((occupied - UNSURE) / (1 - UNSURE)).clamp(min=0)

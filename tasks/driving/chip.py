@@ -1,14 +1,14 @@
-"""The spiking parts of the driver beside its decoder, as networks that take nothing but spikes.
+"""The spiking parts of the driver besides its decoder, as networks with spiking inputs only.
 
-A chip takes binary spikes. Where a part takes real values, its host sends them as bits: of each
-value the magnitude, rounded to :data:`FINEST` and cut off at 8, in planes of its own for either
-sign; the first connection puts them together again: the rest is the network as trained.
+A chip takes binary spikes. If a part takes real values, its host sends them as bits: the
+magnitude of each value, rounded to :data:`FINEST` and clipped at 8, in separate planes for
+either sign. The first connection adds the planes up again; the rest is the trained network.
 
     value = sum over planes of weight bit    weights: 2, 2, 2, 1, 1/2 ... 1/32, and -2 ... -1/32
 
-A loop of a chip needs a tick for each of its connections. Where there are more, a frame is
-stretched over several ticks (:func:`stretch`): delays and decays follow, and what was a bias
-comes from a clock, one spike a frame. Axes: T ticks, B samples, C channels, H and W.
+A loop on a chip needs a tick for each of its connections. For longer loops :func:`stretch`
+spreads a frame over several ticks: delays and decays follow, and a clock with one spike per
+frame replaces biases. Axes: T ticks, B samples, C channels, H and W.
 """
 
 import warnings
@@ -31,7 +31,7 @@ from neuro.neurons.reset import Reset
 from neuro.nn import Net, Stack
 from neuro.nn.trace import Tracer
 from neuro.units import Seconds, Ticks
-from tasks.driving.batch import Seen
+from tasks.driving.batch import Observation
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
@@ -40,27 +40,27 @@ from tasks.driving.refine import make_inputs
 from tasks.runs.task import FurtherNetwork, Split, Stimulus
 
 FINEST = 1 / 32
-PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # 4: the two first together
-BITS = (7, 7, 6, 5, 4, 3, 2, 1, 0)  # of the magnitude, that each plane shows
+PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # the first two are 4
+BITS = (7, 7, 6, 5, 4, 3, 2, 1, 0)  # of the magnitude, one per plane
 LARGEST = 2 ** (max(BITS) + 1) - 1  # magnitude, in units of FINEST
-MOST = 8  # ticks that a frame is stretched to, at most
-WINDOWS = 2  # that are compared
+MOST = 8  # largest number of ticks per frame
+WINDOWS = 2  # for the comparison of executors
 CLOCK = "clock"
 Stimuli = Callable[[Split], Iterator[Stimulus]]
 
 
 def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C18 H W"]:
-    """Return the planes of values: of each channel first those of positive values.
+    """Return the planes of values; each channel starts with those of positive values.
 
-    Warns of values that are cut off.
+    Warns about clipped values.
     """
     magnitude = (x.abs() / FINEST).round()
     beyond = int((magnitude > LARGEST).sum())
     if beyond:
         warnings.warn(
-            f"driving: {beyond} of {x.numel()} real values that the chip takes as bits are "
-            f"beyond {LARGEST * FINEST:.2f}, the largest is {float(x.abs().max()):.2f}: they "
-            "are cut off there, on all executors, and the trained network saw them whole",
+            f"driving: {beyond} of {x.numel()} real inputs of the chip exceed "
+            f"{LARGEST * FINEST:.2f}, the largest is {float(x.abs().max()):.2f}: all executors "
+            "clip them, the trained network does not",
             stacklevel=2,
         )
     magnitude = magnitude.clamp(max=LARGEST).long()
@@ -70,7 +70,7 @@ def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C18 H W"]:
 
 
 def join_bits(channels: int) -> Conv2d:
-    """Return the connection that puts the planes of :func:`split_bits` together."""
+    """Return the connection that adds up the planes of :func:`split_bits`."""
     weight = np.array([*PLANES, *(-w for w in PLANES)], np.float32)
     return Conv2d(
         weight=np.tile(weight[None, :, None, None], (channels, 1, 1, 1)), groups=channels
@@ -78,7 +78,7 @@ def join_bits(channels: int) -> Conv2d:
 
 
 def take_bits(graph: Graph, name: str) -> Graph:
-    """Return a graph that takes the bits of an input's values, at "NAME_bits"."""
+    """Return a graph that takes an input as bits, at "NAME_bits"."""
     channels, *rest = graph.shapes[name]
     planes = Input(shape=(2 * len(PLANES) * channels, *rest))
     nodes: dict[str, Node] = {f"{name}_bits": planes, **graph.nodes, name: join_bits(channels)}
@@ -86,27 +86,27 @@ def take_bits(graph: Graph, name: str) -> Graph:
 
 
 def count_ticks_of_a_frame(graph: Graph) -> int:
-    """Return over how many ticks a frame must be stretched so that loops have time.
+    """Return the least number of ticks per frame that the loops of a graph need.
 
     Raises:
-        ValueError: more than :data:`MOST`.
+        ValueError: they need more than :data:`MOST`.
     """
     for ticks in range(1, MOST + 1):
         stretched = stretch(graph, ticks)
         if not find_tight_loops(stretched, find_routes(stretched, [])):
             return ticks
     raise ValueError(
-        f"loops need more than {MOST} ticks a frame; take fewer connections in a loop"
+        f"loops need more than {MOST} ticks per frame; use fewer connections in a loop"
     )
 
 
 def stretch(graph: Graph, ticks: int) -> Graph:
-    """Return a graph whose tick ``ticks`` k is the tick k of this one; others are silent.
+    """Return a graph whose tick ``ticks`` k is the tick k of this one; other ticks are silent.
 
     A bias becomes a connection from the input :data:`CLOCK`, which spikes at those ticks.
 
     Raises:
-        ValueError: a population that may fire in between: one that is no LIF with hard reset,
+        ValueError: a population could fire in between, because it is not a LIF with hard reset,
             without synaptic current and refractory period.
     """
     if ticks == 1:
@@ -138,16 +138,16 @@ def _stretch_population(name: str, node: Node, dt: float, ticks: int) -> Node:
     plain = isinstance(node, LIF) and node.reset is Reset.HARD and node.tau_syn is None
     if not plain or node.refractory:  # type: ignore[union-attr]
         raise ValueError(
-            f"{name}: only a LIF with hard reset, without synaptic current and refractory "
-            "period is silent between frames; use one"
+            f"{name}: must be a LIF with hard reset, without synaptic current and refractory "
+            "period, to stay silent between frames"
         )
     kept = np.exp(-dt / np.asarray(node.tau))  # type: ignore[union-attr]
-    # A membrane that keeps nothing keeps nothing of a part of a tick either.
+    # A membrane without memory must stay without memory for a part of a tick.
     return replace(node, tau=node.tau / ticks) if not kept.any() else node  # type: ignore
 
 
 def spread_frames(x: Float[Tensor, "T B ..."], ticks: int) -> Float[Tensor, "T2 B ..."]:
-    """Return a stimulus for a stretched graph: a frame, then nothing until the next one."""
+    """Return a stimulus for a stretched graph: each frame, then silence until the next."""
     out = x.new_zeros(len(x) * ticks, *x.shape[1:])
     out[::ticks] = x
     return out
@@ -156,9 +156,9 @@ def spread_frames(x: Float[Tensor, "T B ..."], ticks: int) -> Float[Tensor, "T2 
 def make_encoder_graph(
     encoder: Encoder, shape: tuple[int, int, int], far_size: tuple[int, int]
 ) -> Graph:
-    """Return trunk, branches and pyramids, from the stem's currents.
+    """Return the graph of trunk, branches and pyramids; its input is the stem's current.
 
-    shape: C, H and W of these. far_size: of the branch at 1/16, on which the pyramids stand.
+    shape: C, H and W of the input. far_size: of the branch at 1/16, the input of the pyramids.
     Outputs: spikes near (1/8), and the last spikes of each pyramid.
     """
     walk = Tracer(nodes={"stem": Input(shape=shape)})
@@ -182,19 +182,19 @@ def make_encoder_graph(
     return walk.graph()
 
 
-def tail(stack: Stack) -> Stack:
-    """Return a Stack without its first layer: the neurons that make spikes of real values."""
+def drop_first_layer(stack: Stack) -> Stack:
+    """Return a Stack without its first layer, the neurons that turn real values into spikes."""
     return Stack(**dict(list(stack.named_children())[1:]))
 
 
-def fire(stack: Stack, x: Float[Tensor, "T B ..."]) -> Float[Tensor, "T B ..."]:
-    """Return the spikes of the first layer of a Stack, which its host computes."""
+def run_first_layer(stack: Stack, x: Float[Tensor, "T B ..."]) -> Float[Tensor, "T B ..."]:
+    """Return the spikes of the first layer of a Stack, which the host computes."""
     y: Tensor = next(iter(stack.children()))(x)[0]
     return y
 
 
-def _look_ahead(model: Driver, seen: Seen) -> Float[Tensor, "1 B C h w"]:
-    """Return the features of the front camera, as one tick."""
+def _look_ahead(model: Driver, seen: Observation) -> Float[Tensor, "1 B C h w"]:
+    """Return the features of the front camera as one tick."""
     front = model.perceive(seen).front
     if front is None:
         raise ValueError("a driver that sees maps has no front camera; see chip_part")
@@ -213,20 +213,20 @@ def make_parts(config: DrivingConfig, module: nn.Module) -> dict[str, FurtherNet
         def give_present(split: Split) -> Iterator[Stimulus]:
             for seen in _read(config, model, split):
                 present = model.perceive(seen).states[-1:]
-                yield Stimulus({"input": fire(shrink, present).cpu()}, ())
+                yield Stimulus({"input": run_first_layer(shrink, present).cpu()}, ())
 
         out["uncertainty"] = FurtherNetwork(
-            module=tail(shrink), stimuli=_without_gradient(give_present)
+            module=drop_first_layer(shrink), stimuli=_without_gradient(give_present)
         )
     out["pathways"] = _make_pathways_part(config, model)
 
     def give_front(split: Split) -> Iterator[Stimulus]:
         for seen in _read(config, model, split):
             front = _look_ahead(model, seen)
-            yield Stimulus({"input": fire(refinement.start, front).cpu()}, ())
+            yield Stimulus({"input": run_first_layer(refinement.start, front).cpu()}, ())
 
     out["start"] = FurtherNetwork(
-        module=tail(refinement.start), stimuli=_without_gradient(give_front)
+        module=drop_first_layer(refinement.start), stimuli=_without_gradient(give_front)
     )
     out["GRU"] = _make_gru_part(config, model)
     return out
@@ -255,7 +255,7 @@ def _make_pathways_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     graph = prediction.pathways.graph()
     if "latent" in graph.inputs:
         graph = take_bits(graph, "latent")
-    # Fusion by a product is a host's: it stays as it is, and lowering says so.
+    # A product needs a host: leave it unstretched, lowering refuses it.
     ticks = count_ticks_of_a_frame(graph) if config.prediction.fusion == "add" else 1
     graph = stretch(graph, ticks)
 
@@ -282,8 +282,8 @@ def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
             plan = model(seen).plan
             x = make_inputs(plan.taken, seen.ego)
             start = refinement.start(_look_ahead(model, seen))[0]
-            given = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
-            inputs = {"x_bits": split_bits(x[..., None, None]), "start": given[..., None, None]}
+            first = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
+            inputs = {"x_bits": split_bits(x[..., None, None]), "start": first[..., None, None]}
             yield Stimulus(_spread(graph, inputs, ticks), ())
 
     return FurtherNetwork(
@@ -292,14 +292,14 @@ def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
 
 
 def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Tensor]:
-    """Return inputs of frames for a stretched graph, with its clock where it has one."""
+    """Return inputs of frames for a stretched graph, with its clock if it has one."""
     if CLOCK in graph.inputs:
         x = next(iter(inputs.values()))
         inputs = inputs | {CLOCK: x.new_ones(*x.shape[:2], 1, 1, 1)}
     return {name: spread_frames(x, ticks).cpu() for name, x in inputs.items()}
 
 
-def _read(config: DrivingConfig, model: Driver, split: Split) -> Iterator[Seen]:
+def _read(config: DrivingConfig, model: Driver, split: Split) -> Iterator[Observation]:
     """Yield the first windows of a split, on the device of the model."""
     device, done = next(model.parameters()).device, 0
     for batch in read_batches(config, split, 0):
@@ -314,10 +314,10 @@ def _without_gradient(give: Stimuli) -> Stimuli:
     """Return the same stimuli, computed without gradients."""
 
     def stimuli(split: Split) -> Iterator[Stimulus]:
-        found = give(split)
+        source = give(split)
         while True:
             with torch.no_grad():
-                stimulus = next(found, None)
+                stimulus = next(source, None)
             if stimulus is None:
                 return
             yield stimulus

@@ -1,11 +1,11 @@
-"""Planners drive through the generated world: what they plan is driven, and the others react.
+"""Closed loop: planners drive through the generated world, and the others react.
 
-A course ends where it is completed, with a collision at fault, off the road (a corner of the
-car is more than 0.3 m from the drivable area, nuPlan's ``max_violation_threshold``; the scores
-count less than that, too, as PDMS does), or after so much time. Its first second is driven by
-the rules, so that there is a past to look at. Then, every half second, the planner sees six
-rendered cameras, its speed, its turn and the command; what it plans is driven until the next
-plan. Axes: S past and present frames, N cameras, F frames.
+A course ends when it is completed, with a collision at fault, off the road, or at a time limit.
+Off the road means a corner of the car more than 0.3 m from the drivable area, nuPlan's
+``max_violation_threshold``; the scores also count smaller violations, as PDMS does. The rules
+drive the first second, which gives planners a past. Then, every half second, the planner gets
+six rendered images, its speed, its yaw rate and the command, and the car follows its path until
+the next plan. Axes: S past and present frames, N cameras, F frames.
 """
 
 import io
@@ -39,7 +39,7 @@ from drivers.nuscenes.world.state import WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
 from neuro.arguments import describe
-from tasks.driving.batch import Seen
+from tasks.driving.batch import Observation
 from tasks.driving.planners import Planner
 from tasks.driving.sampler import COMMANDS, EgoState
 from tasks.driving.score import (
@@ -50,18 +50,18 @@ from tasks.driving.score import (
     score_drive,
 )
 
-SEGMENT = 40  # steps, 4 s, that are scored together
+SEGMENT = 40  # steps of a scored segment: 4 s
 LIMIT = 90.0  # [s] for a course
-TOLERANCE = 0.3  # [m] off the road with which a course goes on
+TOLERANCE = 0.3  # [m] off the road without ending a course
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a course went.
+    """The result of a course.
 
-    end: "completed", "collision" (at fault), "off road" or "time". share: of the route that was
-    driven. seconds: driven. collisions: at fault or not. segments: scores of each 4 s, and of
-    what is left at the end, beside what the rules would have driven from the start of each.
+    end: "completed", "collision" (at fault), "off road" or "time". share: driven part of the
+    route. seconds: of driving. collisions: at fault or not. segments: scores of each 4 s and of
+    the remainder; the reference is the drive of the rules from the start of the segment.
     """
 
     seed: int
@@ -72,9 +72,9 @@ class Outcome:
     segments: tuple[Score, ...]
 
     def mean(self, name: str) -> float:
-        """Return the mean of a sub-score, "pdms" or "driving_score" of the segments by time.
+        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration.
 
-        Scores are multiplied out first, segment by segment: bad segments do not stain others.
+        Products of sub-scores are taken within each segment, so a bad segment affects no other.
         """
         length = SEGMENT * STEP
         durations = [min(length, self.seconds - length * k) for k in range(len(self.segments))]
@@ -83,7 +83,7 @@ class Outcome:
 
     @property
     def driving_score(self) -> float:
-        """The mean score of the segments, times the share of the route that was driven."""
+        """The mean score of the segments times the driven share of the route."""
         return self.share * self.mean("driving_score")
 
     def as_json(self) -> dict[str, object]:
@@ -92,17 +92,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Eyes:
-    """The cameras of a car as training saw them: rendered, as JPEG, scaled and cut."""
+class CameraRig:
+    """The cameras of a car as in training: rendered, JPEG-encoded, scaled and cropped."""
 
     scenery: Scenery
     rig: Sequence[Camera]
     size: ImageSize
 
     def take(self, instant: WorldInstant) -> UInt8[np.ndarray, "N 3 H W"]:
-        """Return what all cameras see."""
-        seen = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
-        return np.stack([self._develop(camera.channel, image) for camera, image in seen])
+        """Return the images of all cameras."""
+        images = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
+        return np.stack([self._develop(camera.channel, image) for camera, image in images])
 
     def blank(self) -> UInt8[np.ndarray, "N 3 H W"]:
         """Return black images."""
@@ -115,23 +115,23 @@ class Eyes:
             return shrink_image(opened.convert("RGB"), self.size, Path(channel))
 
     def intrinsic(self) -> Float64[np.ndarray, "N 3 3"]:
-        """Return the intrinsics of the scaled and cut images."""
+        """Return the intrinsics of the scaled and cropped images."""
         scale = np.diag([self.size.scale, self.size.scale, 1.0])
-        found = np.stack([scale @ camera.intrinsic for camera in self.rig])
-        found[:, 1, 2] -= self.size.crop
-        return np.asarray(found)
+        matrices = np.stack([scale @ camera.intrinsic for camera in self.rig])
+        matrices[:, 1, 2] -= self.size.crop
+        return np.asarray(matrices)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilmedPlan:
-    """A plan as it is made, for who films a course. images: None where nothing was rendered.
+    """A plan with its circumstances, for a film of a course. images: None without cameras.
 
-    path: (x, y, yaw) in the present ego frame. by_rules: in the first second.
+    path: (x, y, yaw) in the present ego frame. by_rules: whether the rules made the plan.
     """
 
     course: PlannedDrive
     instant: WorldInstant
-    eyes: Eyes | None
+    cameras: CameraRig | None
     images: UInt8[np.ndarray, "N 3 H W"] | None
     path: Float64[np.ndarray, "F 3"]
     command: Command
@@ -140,13 +140,13 @@ class FilmedPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is tried on a course.
+    """A planner for a course.
 
-    planner: None: the rules, which know everything. size: of its images; None: it has no use
-    for any. blanked: they are black, and need not be rendered. past: S.
+    planner: None: the rules, which know everything. size: of its images; None without images.
+    blanked: whether the images are black, which saves rendering. past: S.
 
     Raises:
-        TypeError: the size is none.
+        TypeError: the size is not an ImageSize.
     """
 
     planner: Planner | None
@@ -157,10 +157,9 @@ class Trial:
     def __post_init__(self) -> None:
         if not isinstance(self.size, ImageSize | None):
             raise TypeError(
-                f"Trial.size must be an ImageSize or None, got {describe(self.size)}; give the "
-                "image of a driving configuration (config.image), ImageSize(height=64, "
-                "width=160, scale=1.0, crop=26), say, or None where the planner has no use for "
-                "images"
+                f"Trial.size must be an ImageSize or None, got {describe(self.size)}; use "
+                "config.image of a driving configuration, such as ImageSize(height=64, "
+                "width=160, scale=1.0, crop=26), or None for a planner without images"
             )
 
 
@@ -171,9 +170,9 @@ def run_course(
     limit: float = LIMIT,
     watch: Callable[[FilmedPlan], None] | None = None,
 ) -> Outcome:
-    """Return how a planner does on the course of a seed, so long [m], in that time [s].
+    """Drive the course of a seed; return its outcome.
 
-    watch: is told of each plan.
+    distance: length of the course [m]. limit: on its time [s]. watch: called with each plan.
     """
     course = start(seed, distance)
     states = [course.state]
@@ -197,29 +196,35 @@ def _drive_on(
     limit: float,
     watch: Callable[[FilmedPlan], None] | None = None,
 ) -> Iterator[WorldState]:
-    """Yield one state after the other, until the time is over."""
+    """Yield the states of a drive until the time limit."""
     world, state = course.world, course.state
-    eyes = None
+    cameras = None
     if trial.size is not None:
-        eyes = open_eyes(course, seed, trial.size)
-    seen: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+        cameras = make_cameras(course, seed, trial.size)
+    frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
-        image = None if eyes is None else eyes.blank() if trial.blanked else eyes.take(instant)
-        seen = [*seen, (instant, image)][-trial.past :]
+        image = (
+            None
+            if cameras is None
+            else cameras.blank()
+            if trial.blanked
+            else cameras.take(instant)
+        )
+        frames = [*frames, (instant, image)][-trial.past :]
         command = navigate(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
         if trial.planner is None or by_rules:
             path = plan_by_rules(world, state)
         else:
-            view = make_view(seen, eyes, command)
+            view = make_view(frames, cameras, command)
             with torch.no_grad():
                 path = _require_path(trial.planner(view), seed, frame / 2)
         if watch is not None:
             plan = FilmedPlan(
                 course=course,
                 instant=instant,
-                eyes=eyes,
+                cameras=cameras,
                 images=image,
                 path=path,
                 command=command,
@@ -231,53 +236,53 @@ def _drive_on(
         state = driven[-1]
 
 
-def _require_path(made: Any, seed: int, time: float) -> Float64[np.ndarray, "F 3"]:
-    """Return the path that a planner made at a time [s] of a course.
+def _require_path(output: Any, seed: int, time: float) -> Float64[np.ndarray, "F 3"]:
+    """Return the path of a planner at a time [s] of a course.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the output of the planner is not a path.
     """
-    shape = tuple(made.shape) if isinstance(made, torch.Tensor) else ()
-    sound = len(shape) == 3 and shape[0] == 1 and shape[1] > 0 and shape[2] == 3
-    if sound and made.isfinite().all():
-        path: Float64[np.ndarray, "F 3"] = made[0].double().cpu().numpy()
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+    fits = len(shape) == 3 and shape[0] == 1 and shape[1] > 0 and shape[2] == 3
+    if fits and output.isfinite().all():
+        path: Float64[np.ndarray, "F 3"] = output[0].double().cpu().numpy()
         return path
     raise ValueError(
         f"course {seed}, {time} s: the planner must return a path, a tensor of shape (1, F, 3) "
-        f"of finite x, y [m] and yaw [rad] after 0.5 s, 1.0 s, ..., got {describe(made)}"
-        f"{' with numbers that are not finite' if sound else ''}"
+        f"of finite x, y [m] and yaw [rad] after 0.5 s, 1.0 s, ..., got {describe(output)}"
+        f"{' with numbers that are not finite' if fits else ''}"
     )
 
 
-def open_eyes(course: PlannedDrive, seed: int, size: ImageSize) -> Eyes:
+def make_cameras(course: PlannedDrive, seed: int, size: ImageSize) -> CameraRig:
     """Return the cameras of the car on a course; seed: of the scenery."""
-    width = round(size.width / size.scale)  # of images that become those of the size
+    width = round(size.width / size.scale)  # before scaling and cropping
     height = round((size.height + size.crop) / size.scale)
     scenery = make_scenery(course.world.roads.map, seed)
-    return Eyes(scenery=scenery, rig=make_rig(width, height), size=size)
+    return CameraRig(scenery=scenery, rig=make_rig(width, height), size=size)
 
 
 def make_view(
     frames: Sequence[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]],
-    eyes: Eyes | None,
+    cameras: CameraRig | None,
     command: Command,
-) -> Seen:
-    """Return what a planner knows: S instants, the present one last, and images of each.
+) -> Observation:
+    """Return an observation of S frames (instant, images), the present one last.
 
-    eyes: None: there are no cameras (N is 0).
+    cameras: None for a car without cameras (N is 0).
     """
     ego = frames[-1][0].ego
     poses = np.array([[i.ego.x, i.ego.y, i.ego.yaw] for i, _ in frames])
     to_present = np.stack([lift(p) for p in enter_frame(poses, poses[-1])])
-    if eyes is None:
+    if cameras is None:
         images = torch.zeros(1, len(frames), 0, 3, 1, 1, dtype=torch.uint8)
         intrinsic = to_ego = torch.zeros(1, len(frames), 0, 4, 4)
         intrinsic = intrinsic[..., :3, :3]
     else:
         images = torch.from_numpy(np.array([image for _, image in frames]))[None]
-        intrinsic = _repeat(eyes.intrinsic(), len(frames))
-        to_ego = _repeat(np.stack([camera.to_ego for camera in eyes.rig]), len(frames))
-    return Seen(
+        intrinsic = _repeat(cameras.intrinsic(), len(frames))
+        to_ego = _repeat(np.stack([camera.to_ego for camera in cameras.rig]), len(frames))
+    return Observation(
         images=images,
         intrinsic=intrinsic,
         to_ego=to_ego,
@@ -301,9 +306,9 @@ def find_end(
     instants: Sequence[WorldInstant],
     tolerance: float = TOLERANCE,
 ) -> str:
-    """Return why a course is over by its last frame, "" where it is not.
+    """Return the end of a course by its last frame, "" if it continues.
 
-    tolerance: up to which a corner of the car may be off the road [m].
+    tolerance: largest distance of a corner of the car off the road [m].
     """
     drive = make_drive(course, instants)
     if any(c.at_fault for c in find_collisions(drive)):
@@ -321,7 +326,7 @@ def judge(
     seed: int,
     end: str,
 ) -> Outcome:
-    """Return how it went, by all states from the start and the instants that they are."""
+    """Return the outcome of a course from its states and their instants."""
     whole = make_drive(course, instants)
     scores = []
     for first in range(0, len(states) - 1, SEGMENT):
@@ -340,7 +345,7 @@ def judge(
 
 
 def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
-    """Return what was driven, to be scored."""
+    """Return a drive for the scores."""
     return Drive(
         ego=[i.ego for i in instants],
         boxes=[i.boxes for i in instants],
@@ -351,7 +356,7 @@ def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
 
 
 def _drive_by_rules(course: PlannedDrive, state: WorldState, steps: int) -> Drive:
-    """Return where the rules begin and where they end after so many steps."""
+    """Return the first and the last instant of a drive of the rules over a number of steps."""
     begin = show(course.world, state)
     for _ in range(steps):
         state = step_traffic(course.world, state)

@@ -1,4 +1,4 @@
-"""What a configuration of the driver holds; :mod:`tasks.driving.presets` has those to train.
+"""The classes of a configuration; :mod:`tasks.driving.presets` has configurations to train.
 
 Axes: S past and present frames, F future frames, D bins of depth, X and Y cells of the grid.
 """
@@ -13,7 +13,7 @@ from neuro.units import Ticks
 
 StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
-CHANNELS: Mapping[str, int] = {  # of the maps that heads make
+CHANNELS: Mapping[str, int] = {  # of the maps of heads
     "vehicle": 1,
     "pedestrian": 1,
     "lane": 1,
@@ -29,10 +29,10 @@ CHANNELS: Mapping[str, int] = {  # of the maps that heads make
 class Cells:
     """The neurons: v[t] = decay v[t-1] + x[t], a spike where v reaches the threshold.
 
-    kind: "lif"; or "relu", the twin without spikes, which then sees each image once.
+    kind: "lif", or "relu" for the ANN twin, which needs ticks=1.
     decay: of the membrane in a tick, SAD's 1 - 1 / tau. threshold: 1; SAD's code halves the
-    input of its neurons, which is a threshold of 2 here. surrogate: derivative of the spike;
-    "sigmoid" is that of SAD's backbones (slope 4), "arctan" that of all its other neurons.
+    input of its neurons, which equals a threshold of 2 here. surrogate: derivative of the
+    spike: "sigmoid" as in SAD's backbones (slope 4), "arctan" as in its other neurons.
     """
 
     kind: Literal["lif", "relu"] = "lif"
@@ -52,12 +52,13 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Of images, by a factor of 8 (and 16) smaller.
+    """The encoder, from images to features at 1/8 (and 1/16) of their size.
 
-    ticks: T, for which an image is repeated. channels: of the levels, each half the size of the
-    one before. stem: stride of the first convolution. blocks: membrane-shortcut blocks a level.
-    expansion: of a block's middle. far: channels of the branch at 1 / 16. aspp: channels of a
-    branch of the spatial pyramid; dilations: of its convolutions. dropout: behind the pyramid.
+    ticks: T, repetitions of an image. channels: of the levels, each half the size of the
+    previous one. stem: stride of the first convolution. blocks: membrane-shortcut blocks per
+    level. expansion: of the middle of a block. far: channels of the branch at 1/16. aspp:
+    channels of a branch of the spatial pyramid; dilations: of its convolutions. dropout: after
+    the pyramid.
     """
 
     ticks: Ticks
@@ -74,12 +75,12 @@ class EncoderConfig:
         shrunk = self.stem * 2 ** (len(self.channels) - 1)
         if shrunk != STRIDE:
             raise ValueError(
-                f"Encoder: features must be 1 / {STRIDE} of an image, stem {self.stem} and "
-                f"{len(self.channels)} levels make them 1 / {shrunk}; change stem or channels"
+                f"EncoderConfig: stem {self.stem} and {len(self.channels)} levels shrink an "
+                f"image by {shrunk} instead of {STRIDE}; change stem or channels"
             )
         if len(self.blocks) != len(self.channels) or min(self.blocks) < 1:
             raise ValueError(
-                f"Encoder.blocks must name one block or more for each of "
+                f"EncoderConfig.blocks must have a number >= 1 for each of "
                 f"{len(self.channels)} levels, got {self.blocks}"
             )
 
@@ -100,10 +101,10 @@ class Depth:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Of the bird's-eye map, over frames.
+    """The decoder of the bird's-eye map, over frames.
 
-    channels: of the levels; blocks: in each. carries: whether membranes go on from frame to
-    frame; without, each frame starts from rest, which shows what spiking time adds.
+    channels: of the levels; blocks: per level. carries: whether membranes keep their state from
+    frame to frame; without, each frame starts from rest, which shows the benefit of memory.
     """
 
     channels: tuple[int, ...]
@@ -113,13 +114,13 @@ class DecoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionConfig:
-    """Of future frames.
+    """The prediction of future frames.
 
-    hidden: channels of both pathways. kernel: of their convolutions. stride: cells along an
-    axis that are one of theirs, so that what moves fast stays within a kernel. latent: numbers
-    of the uncertainty that is drawn; 0: none. refine: hidden channels of the residual blocks
-    behind them, one entry a stage of two blocks. fusion: of the pathways. moves: whether
-    futures start from the present moved on, instead of from the present as it is.
+    hidden: channels of both pathways. kernel: of their convolutions. stride: cells of the state
+    per cell of the pathways along an axis, so that fast objects stay within a kernel. latent:
+    random numbers for the uncertainty; 0: none. refine: hidden channels of the residual blocks
+    after the pathways, one entry per stage of two blocks. fusion: of the pathways. moves:
+    whether futures start from the moved present instead of the present itself.
     """
 
     hidden: int
@@ -133,23 +134,30 @@ class PredictionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerConfig:
-    """Of the path.
+    """The planner.
 
-    candidates: M. sampler: "anchored" at the measured speed, or SAD's "clothoid" from speeds
-    drawn anew. weights: of the parts of the cost: "learned" (the paper), or "constant" (the
-    released code). hidden: neurons of the refinement. loss: of the choice between candidates,
-    the published "margin", whose gradient reaches one of them, or "softmax", which all get.
-    learns_from: maps that judge candidates in training, the "truth" as published, or
-    "predicted" ones, which judge when it drives. takes: what is refined, the "cheapest"
-    candidate as published, or the "mean" of all by soft-max of their costs. sharpness: times
-    which costs enter that soft-max; 1 as in the loss. dilations: of further convolutions of the
-    cost volume's head, which is then told of the ego, too; none as published. start: by which
-    the published weights are multiplied before training. caution: by which missing road costs
-    more when it drives than in training, whose paths are all on the road. refines: whether it
-    drives what is refined "always", as published, or where that is "cheaper" than what was
-    taken. braking: times which others cost more when it decides how hard to brake on its path;
-    0: as published, it does not. persistence: whether others are nowhere less probable than now
-    when it drives; as published, who fades from the prediction is in nobody's way.
+    candidates: M.
+    sampler: "anchored" at the measured speed, or SAD's "clothoid" with random speeds.
+    weights: of the parts of the cost: "learned" (the paper), or "constant" (the released code).
+    hidden: neurons of the refinement.
+    loss: of the choice between candidates: the published "margin", whose gradient reaches one
+        of them, or "softmax", whose gradient reaches all.
+    learns_from: the maps that judge candidates in training: the "truth" as published, or the
+        "predicted" ones, as in driving.
+    takes: the path for the refinement: the "cheapest" candidate as published, or the "mean" of
+        all, weighted by a soft-max of their costs.
+    sharpness: factor on the costs in that soft-max; 1 as in the loss.
+    dilations: of additional convolutions in the head of the cost volume, which then also gets
+        the state of the ego; published: none.
+    start: factor on the published weights before training.
+    caution: factor on the cost of missing road when driving; in training all paths are on the
+        road.
+    refines: when the car follows the refined path: "always", as published, or if it is
+        "cheaper" than the original.
+    braking: factor on the cost of others in the choice of a braking rate on the path; 0, as
+        published: no braking.
+    persistence: whether others stay at least as probable as now when driving. As published,
+        others that fade from the prediction no longer block the way.
     """
 
     candidates: int
@@ -170,19 +178,25 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         if not self.sharpness > 0:
             raise ValueError(
-                f"Planner.sharpness must be > 0, got {self.sharpness}; 1 is that of the loss"
+                f"PlannerConfig.sharpness must be > 0, got {self.sharpness}; 1 as in the loss"
             )
         if not self.start > 0:
-            raise ValueError(f"Planner.start must be > 0, got {self.start}; 1 is as published")
+            raise ValueError(
+                f"PlannerConfig.start must be > 0, got {self.start}; 1 as published"
+            )
         if not self.caution > 0:
-            raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
+            raise ValueError(
+                f"PlannerConfig.caution must be > 0, got {self.caution}; 1 has no effect"
+            )
         if not self.braking >= 0:
-            raise ValueError(f"Planner.braking must be >= 0, got {self.braking}; 0 is none")
+            raise ValueError(
+                f"PlannerConfig.braking must be >= 0, got {self.braking}; 0 disables it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassWeights:
-    """What a cell of a class weighs in its loss, a cell without it 1; published by default."""
+    """Weights of the cells of a class in its loss; others weigh 1. Defaults as published."""
 
     vehicle: float = 2.0
     pedestrian: float = 10.0
@@ -194,14 +208,17 @@ class ClassWeights:
 class Phase:
     """A stage of training.
 
-    futures: frames that are predicted. lr: peak of its learning rate, which rises over the
-    first tenth and falls along a cosine. frozen: parts of the model that stay as they are, and
-    run as in evaluation; parts that a stage has no use for stay too. past: frames that are
-    seen, the present one the last of them; None: all. Windows overlap: with one frame, an epoch
-    shows each image once. mirrored: share of the windows in which left and right are exchanged;
-    none where the path is learned: who has seen traffic on both sides does not know on which to
-    drive. displaced: share of windows that start off the recorded way, and come back to it; and
-    share of those that start at another speed.
+    futures: number of predicted frames.
+    lr: peak learning rate; it rises over the first tenth and falls along a cosine.
+    frozen: parts of the model that stay constant and run in evaluation mode; unused parts stay
+        constant as well.
+    past: number of input frames up to the present; None: all. Windows overlap: with one frame
+        an epoch shows each image once.
+    mirrored: share of windows with left and right exchanged. 0 for learning paths, because a
+        planner that has seen traffic on both sides does not know on which side to drive.
+    displaced: share of windows that start off the recorded way and return to it, and share of
+        windows that start at another speed.
+    driven: share of windows from disturbed drives, see :mod:`tasks.driving.drives`.
     """
 
     name: StageName
@@ -217,13 +234,13 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where windows come from.
+    """The source of windows.
 
-    data: the "generated" world, or "nuscenes", the real one in $NEURO_DATA/nuscenes. version:
-    of its tables. scenes, seed, share: of the generated one. held: scenes of the training part
-    that are kept for validation. train, test: at most so many windows (0: all). skip_bad:
-    leave bad windows out, and count them, instead of refusing the data. readers: processes that
-    read batches ahead, while the network computes; 0: none.
+    data: the "generated" world, or the real "nuscenes" in $NEURO_DATA/nuscenes. version: of its
+    tables. scenes, seed, share: of the generated world. held: scenes of the training part for
+    validation. train, test: largest number of windows (0: all). skip_bad: drop and count bad
+    windows instead of refusing the data. readers: processes that read batches ahead while the
+    network computes; 0: none.
     """
 
     data: Literal["generated", "nuscenes"] = "generated"
@@ -239,29 +256,30 @@ class Source:
 
     def __post_init__(self) -> None:
         for name, cure in (
-            ("readers", "0 reads none ahead"),
+            ("readers", "0 reads nothing ahead"),
             ("train", "0 takes all windows"),
             ("test", "0 takes all windows"),
-            ("held", "these scenes are kept for validation"),
+            ("held", "the number of scenes for validation"),
             ("scenes", "60 are usual"),
         ):
             if getattr(self, name) < 0:
-                what = f"Source.{name} must be >= 0, got {getattr(self, name)}"
-                raise ValueError(f"{what}; {cure}")
+                raise ValueError(
+                    f"Source.{name} must be >= 0, got {getattr(self, name)}; {cure}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrivingConfig:
     """One experiment.
 
-    past, future: S and F of a window. sees: what states are made of, "cameras"; or the true
-    "maps" of past and present frames, which tells how good prediction is by itself.
+    past, future: S and F of a window.
+    sees: the input of states: "cameras", or the true "maps" of past and present frames, to
+        measure the prediction separately.
     grid: of the bird's-eye map. channels: of its features.
-    discount: of the frame before in the fusion over time. heads: channels of a head's middle.
-    hardest: share of the cells of a frame, those of the greatest loss, that train its classes;
-    a quarter as published, where a class of more cells than that learns slowly.
-    depth_loss: whether measured depth is trained on; not as published. clip: of the gradient's
-    norm.
+    discount: of the previous frame in the fusion over time. heads: channels inside a head.
+    hardest: share of the cells of a frame, those with the highest loss, that train its classes;
+        published: a quarter, with which more frequent classes learn slowly.
+    depth_loss: whether to train on measured depth, unlike the paper. clip: of the gradient.
     optimizer: "adamw", or "adam" as published; decay: of weights.
     """
 
@@ -299,8 +317,8 @@ class DrivingConfig:
         shrunk = 2 ** len(self.decoder.channels)
         if any(n % shrunk for n in self.grid.shape):
             wrong.append(
-                f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, by "
-                "which the decoder shrinks it; change its extent"
+                f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, the "
+                "factor by which the decoder shrinks it; change its extent"
             )
         if any(n % self.prediction.stride for n in self.grid.shape):
             wrong.append(
@@ -310,34 +328,34 @@ class DrivingConfig:
         if max((p.futures for p in self.phases), default=0) > self.future:
             wrong.append(f"no phase may predict more than future={self.future} frames")
         wrong += [
-            f"phase planning plans all of future={self.future} frames, got futures={p.futures}"
+            f"phase planning needs futures={self.future}, all future frames, got {p.futures}"
             for p in self.phases
             if p.name == "planning" and p.futures != self.future
         ]
         wrong += [
-            f"phase {p.name} sees past={p.past} frames, of {self.past} that a window has"
+            f"phase {p.name} has past={p.past}, a window has {self.past} frames"
             for p in self.phases
             if p.past is not None and not 1 <= p.past <= self.past
         ]
         wrong += self._list_problems_of_training()
         wrong += [p for phase in self.phases for p in self._list_problems_of_moving(phase)]
         if wrong:
-            raise ValueError("\n".join(["driving cannot use this:", *wrong]))
+            raise ValueError("\n".join(["driving: wrong configuration:", *wrong]))
 
     def _list_problems_of_training(self) -> list[str]:
         wrong = []
         if not 0 < self.hardest <= 1:
-            wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 takes all cells")
+            wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 uses all cells")
         wrong += [
             f"phase {p.name}: mirrored must be in [0, 1], got {p.mirrored}, and needs a grid "
-            f"that reaches as far to the left as to the right, got y={self.grid.y}"
+            f"symmetric in y, got y={self.grid.y}"
             for p in self.phases
             if not 0 <= p.mirrored <= 1 or (p.mirrored and sum(self.grid.y))
         ]
         if self.sees == "maps" and any(p.name != "prediction" for p in self.phases):
             wrong.append(
-                'of the true maps (sees="maps") only prediction can be trained: perception has '
-                "nothing to see, and the planner needs the front camera; take other phases out"
+                'true maps (sees="maps") train only prediction: perception has no input, and '
+                "the planner needs the front camera; remove the other phases"
             )
         if self.sees == "maps" and self.depth_loss:
             wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
@@ -346,7 +364,7 @@ class DrivingConfig:
         return wrong
 
     def _list_problems_of_moving(self, phase: Phase) -> list[str]:
-        """Return what is wrong with windows of other poses than the recorded ones."""
+        """Return the problems of windows whose poses differ from the recorded ones."""
         shares = {"displaced": phase.displaced, "driven": phase.driven}
         wrong = [
             f"phase {phase.name}: {name} must be in [0, 1], got {share}"
@@ -356,18 +374,18 @@ class DrivingConfig:
         used = " and ".join(name for name, share in shares.items() if share)
         if used and self.planner.learns_from == "truth":
             wrong.append(
-                f"phase {phase.name}: windows cannot be {used} where the planner learns "
-                'from true maps, those of the recorded pose; set learns_from="predicted"'
+                f"phase {phase.name}: with {used} windows the planner cannot learn from true "
+                'maps, which belong to the recorded pose; set learns_from="predicted"'
             )
         missing = sorted(set(MAPPERS) - set(phase.frozen))
         if used and missing:
             wrong.append(
-                f"phase {phase.name}: true maps are those of the recorded pose, so that "
-                f"{used} windows train none of them; freeze {', '.join(missing)}"
+                f"phase {phase.name}: true maps belong to the recorded pose, so {used} windows "
+                f"cannot train them; freeze {', '.join(missing)}"
             )
         if phase.driven and self.source.data != "generated":
             wrong.append(
-                f"phase {phase.name}: only the generated world can be driven in; set driven=0, "
+                f"phase {phase.name}: driven windows need the generated world; set driven=0, "
                 'or source.data="generated"'
             )
         return wrong
@@ -379,7 +397,7 @@ class DrivingConfig:
 
     @property
     def last(self) -> Phase:
-        """The phase whose outputs a trained network has."""
+        """The phase that determines the outputs of a trained network."""
         return self.phases[-1]
 
     @property
@@ -389,7 +407,7 @@ class DrivingConfig:
 
     @property
     def state_channels(self) -> int:
-        """Channels of a bird's-eye state: features, and the ego's motion of six numbers."""
+        """Channels of a bird's-eye state: features, and six numbers of ego motion."""
         return self.channels + MOTION
 
     @property
@@ -398,17 +416,17 @@ class DrivingConfig:
         return self.image.height // STRIDE, self.image.width // STRIDE
 
 
-MAPPERS = (  # parts of the model that make maps of classes
+MAPPERS = (  # parts of the model that produce the maps of classes
     *("encoder", "prediction", "decoder"),
     *(f"heads.parts.{name}" for name in CHANNELS if name != "cost"),
 )
 STRIDE = 8  # pixels of an image in a feature, along each axis
-MOTION = 6  # translation and rotation of the ego since the frame before
+MOTION = 6  # translation and rotation of the ego since the previous frame
 
 
 def find_phase(config: DrivingConfig, at: float) -> tuple[Phase, float]:
-    """Return the phase at a share of the training, and the share of it that is done."""
-    # Shares are quotients of whole numbers of steps: a boundary is met up to rounding.
+    """Return the phase at a share of the training, and the finished share of that phase."""
+    # A share is a quotient of whole numbers, so it meets a boundary only up to rounding.
     epoch, begin = at * config.epochs + 1e-9, 0
     for phase in config.phases:
         if epoch < begin + phase.epochs:

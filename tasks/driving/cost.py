@@ -1,4 +1,4 @@
-"""What a path costs: seven parts, weighed.
+"""The cost of a path: a weighted sum of seven parts.
 
     safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
     headway   occupancy on the road under the box, 10 m ahead
@@ -8,11 +8,11 @@
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
     progress  - way driven [m]
 
-Under the boxes of safety and headway counts the most that one of their points meets: 0 to 1,
-whatever the size of cells. (SAD sums up cells, enlarges the box by 1 m / cell [m], and measures
-progress along x, which a turn makes none of.) Of classes, maps are probabilities, taken as they
-are at the nearest cell; but road between cells, for lanes are little wider than the car. Beyond
-the grid nothing is occupied or painted, and there is road where there is at its edge.
+Safety and headway use the highest occupancy at a point of the box: 0 to 1, for any cell size.
+(SAD sums over cells, enlarges the box by 1 m / cell [m], and measures progress along x, which
+is 0 in a turn.) Maps of classes are probabilities, read at the nearest cell. Road is
+interpolated, because lanes are only slightly wider than the car. Outside the grid nothing is
+occupied or painted, and road continues from the edge.
 Axes: B windows, M paths, F frames, P points of a box, X and Y cells.
 """
 
@@ -29,14 +29,14 @@ from drivers.nuscenes.window import FRAME
 from tasks.driving.config import DrivingConfig
 from tasks.driving.sampler import find_moves
 
-# [m] the car, and its middle before its rear axle, as of drivers.nuscenes.world.instant, which
-# needs the extra "driving".
+# [m] the car, and its middle ahead of its rear axle, equal to drivers.nuscenes.world.instant,
+# which needs the extra "driving".
 LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
-MARGIN = 1.0  # [m] by which the larger box is larger, on each side
-VERGE = 0.25  # [m], the same of the box that has to be on the road
-GAP = 10.0  # [m] headway that is looked at
-NEAR = 1.0  # [m] to a divider that is too near
-FAST = 10.0  # [m/s] at which the larger box counts as much as the car's
+MARGIN = 1.0  # [m] of the larger box, on each side
+VERGE = 0.25  # [m] margin of the box that must be on the road
+GAP = 10.0  # [m] headway
+NEAR = 1.0  # [m] least distance to a divider
+FAST = 10.0  # [m/s] at which both boxes have equal weight
 LIMITS = (3.0, 3.0, 1.0)  # comfortable: lateral, longitudinal [m/s^2], jerk [m/s^3]
 
 FACTORS: Mapping[str, float] = {
@@ -49,11 +49,11 @@ FACTORS: Mapping[str, float] = {
     "progress": 0.5,
 }
 PER_FRAME = ("safety", "headway", "lane", "rule", "learned")
-MOST = 100.0  # of each part of a frame, weighed
+MOST = 100.0  # largest value of a part per frame
 
 
 class Surroundings(NamedTuple):
-    """What paths are judged by, in the present ego frame; all but ``learned`` from 0 to 1.
+    """The maps that determine costs, in the present ego frame; all but ``learned`` from 0 to 1.
 
     occupied: by vehicles and pedestrians in each future frame. lane: painted dividers.
     learned: the cost volume.
@@ -71,9 +71,9 @@ def place_box(
     margin: float = 0.0,
     ahead: float = 0.0,
 ) -> Float[Tensor, "*B P 2"]:
-    """Return points no more than a step apart that fill the car's box on a path [m].
+    """Return points, at most a step apart, that fill the box of the car along a path [m].
 
-    margin: by which the box is larger on each side. ahead: by how much it lies further on.
+    margin: enlarges the box on each side. ahead: moves it forward.
     """
     along, across = LENGTH / 2 + margin, WIDTH / 2 + margin
     forward, left = (
@@ -94,7 +94,7 @@ def look_up(
     grid: GroundGrid,
     beyond: float = 0.0,
 ) -> Float[Tensor, "B M F P"]:
-    """Return the values of maps, one a frame or one for all, at the cells of points.
+    """Return the values of maps (one per frame, or one for all) at the cells of points.
 
     beyond: the value outside the grid.
     """
@@ -106,38 +106,35 @@ def look_up(
     b, m, f, p = cell.shape
     flat = maps.flatten(2).expand(-1, f, -1)
     index = cell.transpose(1, 2).flatten(2)
-    found = flat.gather(2, index).view(b, f, m, p).transpose(1, 2)
-    return torch.where(inside, found, beyond)
+    values = flat.gather(2, index).view(b, f, m, p).transpose(1, 2)
+    return torch.where(inside, values, beyond)
 
 
 def interpolate(
     maps: Float[Tensor, "B _ X Y"], points: Float[Tensor, "B M F P 2"], grid: GroundGrid
 ) -> Float[Tensor, "B M F P"]:
-    """Return the values of maps, one a frame or one for all, between the middles of cells.
+    """Interpolate maps (one per frame, or one for all) at points.
 
-    Bilinear; outside the grid they are those at its edge.
+    Bilinear between the middles of cells; the edge continues outside the grid.
     """
     b, m, f, p, _ = points.shape
     size = points.new_tensor(grid.shape) * grid.step
     low = points.new_tensor([grid.x[0], grid.y[0]])
     at = (2 * (points - low) / size - 1).flip(-1)  # grid_sample takes the last axis first
     each = maps.flatten(0, 1)[:, None]
-    found = F.grid_sample(
+    values = F.grid_sample(
         each,
         at.transpose(1, 2).reshape(len(each), 1, -1, 2),
         padding_mode="border",
         align_corners=False,
     )
-    return found.view(b, f, m, p).transpose(1, 2)
+    return values.view(b, f, m, p).transpose(1, 2)
 
 
 def measure_distance(
     mask: Float[Tensor, "B X Y"], step: float, reach: float
 ) -> Float[Tensor, "B X Y"]:
-    """Return how far each cell's middle is from that of the nearest one > 0.5 [m].
-
-    ``reach``, where it is as far as that or farther.
-    """
+    """Return the distance of each cell to the nearest cell > 0.5, at most ``reach`` [m]."""
     r = int(reach / step)
     marked = F.pad((mask > 0.5).to(mask), (r, r, r, r))
     nx, ny = mask.shape[-2:]
@@ -152,7 +149,7 @@ def measure_distance(
 
 
 class Motion(NamedTuple):
-    """How a path is driven; a_lat, a_lon [m/s^2], jerk [m/s^3] between its frames."""
+    """The motion along a path; a_lat, a_lon [m/s^2], jerk [m/s^3] between its frames."""
 
     speed: Float[Tensor, "B M F"]
     lateral: Float[Tensor, "B M F"]
@@ -162,19 +159,19 @@ class Motion(NamedTuple):
 
 
 def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) -> Motion:
-    """Return how paths are driven that start at the origin, at this speed.
+    """Return the motion along paths from the origin with an initial speed.
 
-    Speeds are those in the middle of frames: the first is reached after half a frame.
+    Speeds are those in the middle of frames, the first half a frame after the start.
     """
     moved = find_moves(path)
     steps = moved[..., :2].norm(dim=-1)
     v = steps / FRAME
     start = speed[:, None, None].expand_as(v[..., :1])
-    taken = torch.full_like(v[0, 0], FRAME)
-    taken[0] = FRAME / 2
-    longitudinal = torch.diff(v, dim=-1, prepend=start) / taken
+    dt = torch.full_like(v[0, 0], FRAME)
+    dt[0] = FRAME / 2
+    longitudinal = torch.diff(v, dim=-1, prepend=start) / dt
     lateral = v * moved[..., 2] / FRAME
-    jerk = longitudinal.diff(dim=-1) / ((taken[1:] + taken[:-1]) / 2)
+    jerk = longitudinal.diff(dim=-1) / ((dt[1:] + dt[:-1]) / 2)
     return Motion(v, lateral, longitudinal, jerk, steps.sum(-1))
 
 
@@ -184,7 +181,7 @@ def compute_parts(
     speed: Float[Tensor, " B"],
     grid: GroundGrid,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
-    """Return the parts of the cost of paths, by name; those PER_FRAME are B M F, others B M."""
+    """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M."""
     motion = derive_motion(path, speed)
     road = around.drivable[:, None]
 
@@ -210,27 +207,27 @@ def compute_parts(
 
 
 def place_middle(path: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 2"]:
-    """Return where the middle of the car is on a path [m]."""
+    """Return the middle of the car along a path [m]."""
     x, y, yaw = path.unbind(-1)
     return torch.stack([x + AHEAD * yaw.cos(), y + AHEAD * yaw.sin()], -1)
 
 
 class Costs(NamedTuple):
-    """The weighed cost of paths: of each frame, and of the whole."""
+    """The weighted cost of paths: per frame, and of the whole path."""
 
     frames: Float[Tensor, "B M F"]
     whole: Float[Tensor, "B M"]
 
     @property
     def total(self) -> Float[Tensor, "B M"]:
-        """Their sum."""
+        """The sum of all costs."""
         return self.frames.sum(-1) + self.whole
 
 
 class Cost(nn.Module):
-    """Weighs the parts: weights are trained as their logarithms, or stay as published.
+    """Weights the parts; trains the logarithms of the weights, or keeps the published ones.
 
-    In evaluation, ``rule`` weighs more, by the planner's caution.
+    In evaluation the planner's caution multiplies ``rule``.
     """
 
     def __init__(self, config: DrivingConfig) -> None:
@@ -247,7 +244,7 @@ class Cost(nn.Module):
         speed: Float[Tensor, " B"],
         others: float = 1.0,
     ) -> Costs:
-        """Return the costs of paths; others: times which ``safety`` weighs more."""
+        """Return the costs of paths; others: factor on ``safety``."""
         parts = compute_parts(path, around, speed, self.grid)
         weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
         weights["safety"] = others * weights["safety"]

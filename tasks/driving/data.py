@@ -1,8 +1,8 @@
-"""Windows of nuScenes as batches: real ones, or those of the generated world.
+"""Batches of windows of nuScenes, real or generated.
 
-Training and validation take scenes of the official training split, the last of them for
-validation; the test split is the official validation split. The driver is imported where it is
-called: the devkit behind it takes seconds, and is an extra.
+Training and validation use the official training split, validation its last scenes. The test
+split is the official validation split. Functions import the driver themselves, because the
+devkit takes seconds to import and is an extra.
 """
 
 import os
@@ -31,28 +31,28 @@ from tasks.runs.task import Split
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
     from drivers.nuscenes.windows import Windows, WindowSettings
-    from tasks.driving.drives import Driven
+    from tasks.driving.drives import DisturbedWindow
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
 
 def find_data(source: Source) -> Path:
-    """Return the folder of the data set; the generated one is made where it is missing.
+    """Return the folder of the data set; generate a missing generated one.
 
     Raises:
-        FileNotFoundError: the real one is asked for, and is not in $NEURO_DATA.
-        RuntimeError: what makes the generated one is not installed.
+        FileNotFoundError: the real data set is not in $NEURO_DATA.
+        RuntimeError: the packages for the generated one are not installed.
     """
     if source.data == "nuscenes":
-        found = in_neuro_data(("nuscenes",))
-        if found is None:
+        folder = in_neuro_data(("nuscenes",))
+        if folder is None:
             raise FileNotFoundError(
                 "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
-                "can_bus; set NEURO_DATA to the folder that holds nuscenes (it is "
-                f"{os.environ.get('NEURO_DATA') or 'not set'}), or take driving:tiny, which "
+                "can_bus; set NEURO_DATA to the folder of nuscenes (it is "
+                f"{os.environ.get('NEURO_DATA') or 'not set'}), or use driving:tiny, which "
                 "generates its data"
             )
-        return found
+        return folder
     with require_devkit():
         from drivers.nuscenes.world.make import Made, find_cached_nuscenes
     made = Made(scenes=source.scenes, seed=source.seed, share=source.share)
@@ -63,7 +63,7 @@ def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ..
     """Return the names of a split's scenes.
 
     Raises:
-        ValueError: the training split has no more scenes than are held back.
+        ValueError: validation would take all scenes of the training split.
     """
     with require_devkit():
         from drivers.nuscenes.tables import list_split
@@ -73,26 +73,26 @@ def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ..
     names = list_split(tables, train)
     if len(names) <= source.held:
         raise ValueError(
-            f"{tables.root}: the training split has {len(names)} scenes, held={source.held} of "
-            "them are kept for validation; hold fewer, or take more scenes"
+            f"{tables.root}: the training split has {len(names)} scenes, and validation takes "
+            f"held={source.held} of them; reduce held, or add scenes"
         )
     cut = len(names) - source.held
     return names[:cut] if split == "train" else names[cut:]
 
 
 def open_split(config: DrivingConfig, split: Split) -> "Windows":
-    """Return the windows of a split, lazily read."""
-    # All that windows depend on, and nothing else: other configurations share them.
+    """Return the windows of a split, which it reads lazily."""
+    # Pass only what determines windows, so that configurations share them.
     return find_split(config.source, make_settings(config), split)
 
 
 def open_truth(config: DrivingConfig, split: Split) -> "Windows":
-    """Return the windows of a split without images: they have no cameras, and are read soon."""
+    """Return the windows of a split without cameras, which is fast."""
     return find_split(config.source, replace(make_settings(config), looks=False), split)
 
 
 def make_settings(config: DrivingConfig) -> "WindowSettings":
-    """Return what a window of a configuration holds."""
+    """Return the settings of the windows of a configuration."""
     with require_devkit():
         from drivers.nuscenes.windows import WindowSettings
     return WindowSettings(
@@ -106,7 +106,7 @@ def make_settings(config: DrivingConfig) -> "WindowSettings":
 
 
 def find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
-    """Return the windows of a split, as settings say."""
+    """Return the windows of a split with these settings."""
     return _find_split(replace(source, train=0, test=0, readers=0), settings, split)
 
 
@@ -121,53 +121,53 @@ def _find_split(source: Source, settings: "WindowSettings", split: Split) -> "Wi
 
 @lru_cache(maxsize=2)
 def _open_tables(root: Path, version: str) -> "Tables":
-    """Return the tables of a data set, which all splits share: real ones take gigabytes."""
+    """Return the tables of a data set; all splits share them, as they may take gigabytes."""
     with require_devkit():
         from drivers.nuscenes.tables import open_tables
     return open_tables(root, version)
 
 
 def skip_bad(config: DrivingConfig) -> DrivingConfig:
-    """Return the configuration that leaves bad windows out, and counts them."""
+    """Return the configuration that drops and counts bad windows."""
     return replace(config, source=replace(config.source, skip_bad=True))
 
 
-class Lost(NamedTuple):
-    """What was left out of a scene of a split: how many windows, and why."""
+class DroppedWindows(NamedTuple):
+    """The number of windows dropped from a scene, and the reasons."""
 
     split: Split
     scene: str
     windows: int
-    why: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
-def list_lost(config: DrivingConfig) -> list[Lost]:
-    """Return what was left out of all splits as damaged."""
+def list_dropped(config: DrivingConfig) -> list[DroppedWindows]:
+    """Return the damaged windows dropped from all splits."""
     splits: tuple[Split, ...] = ("train", "val", "test")
     return [
-        Lost(split, one.scene, one.windows, tuple(map(str, one.problems)))
+        DroppedWindows(split, skipped.scene, skipped.windows, tuple(map(str, skipped.problems)))
         for split in splits
-        for one in open_split(config, split).skipped
+        for skipped in open_split(config, split).skipped
     ]
 
 
 def count_windows(config: DrivingConfig, split: Split) -> int:
-    """Return the windows of a split that are used."""
+    """Return the number of used windows of a split."""
     most = {"train": config.source.train, "val": 0, "test": config.source.test}[split]
-    found = len(open_split(config, split))
-    return min(found, most) if most else found
+    available = len(open_split(config, split))
+    return min(available, most) if most else available
 
 
 def count_steps(config: DrivingConfig) -> int:
-    """Return the batches of an epoch of training; a last part batch is left out."""
+    """Return the number of whole batches in an epoch of training."""
     return count_windows(config, "train") // config.batch
 
 
 def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[DrivingBatch]:
-    """Yield the batches of a split; in training their order depends on the epoch, and which
-    windows are mirrored, displaced, or replaced by those of disturbed drives.
+    """Yield the batches of a split.
 
-    In training each process reads its own windows alone, where there are several.
+    In training the epoch determines their order, and which windows are mirrored, displaced, or
+    replaced by those of disturbed drives. Each of several processes reads only its own windows.
     """
     return read_batches_from(config, split, epoch, 0)
 
@@ -176,7 +176,7 @@ def read_batches_from(
     config: DrivingConfig, split: Split, epoch: int, step: int
 ) -> Iterator[DrivingBatch]:
     """Yield the batches from a step on."""
-    open_split(config, split)  # once, for all readers
+    open_split(config, split)  # once for all readers
     if split == "train":
         own = tuple(list_own_samples(config.batch))
         read = partial(_read_training, config, own, epoch)
@@ -187,8 +187,7 @@ def read_batches_from(
 
 
 def read_blind(config: DrivingConfig, epoch: int) -> Iterator[DrivingBatch]:
-    """Yield the batches of an epoch of training without images: of as many windows, on the same
-    drives and as much displaced."""
+    """Yield the batches of a training epoch without images, equally displaced and disturbed."""
     yield from _read_training(config, range(config.batch), epoch, 0, 1, looks=False)
 
 
@@ -201,7 +200,7 @@ def _read_from(
 def _read_others(
     config: DrivingConfig, split: Split, first: int, every: int
 ) -> Iterator[DrivingBatch]:
-    """Yield each ``every``-th batch of a split from the ``first``."""
+    """Yield each ``every``-th batch of a split from the ``first`` on."""
     windows, n = open_split(config, split), count_windows(config, split)
     orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
     for order in orders[first::every]:
@@ -216,18 +215,18 @@ def _read_training(
     every: int,
     looks: bool = True,
 ) -> Iterator[DrivingBatch]:
-    """Yield the rows ``own`` of each ``every``-th batch of training, as above."""
+    """Yield the rows ``own`` of each ``every``-th training batch from the ``first`` on."""
     windows = (open_split if looks else open_truth)(config, "train")
     phase, _ = find_phase(config, epoch / config.epochs)
     shuffled = np.random.default_rng([1, epoch])
     orders = list(shuffle_batches(count_windows(config, "train"), config.batch, shuffled))
     shape = (len(orders), config.batch)
     sides, starts, others = (
-        torch.from_numpy(np.random.default_rng([k, epoch]).random(drawn)).float()[:, own]
-        for k, drawn in ((2, shape), (3, (*shape, 5)), (4, shape))
+        torch.from_numpy(np.random.default_rng([k, epoch]).random(size)).float()[:, own]
+        for k, size in ((2, shape), (3, (*shape, 5)), (4, shape))
     )
     mirrored, driven = sides < phase.mirrored, others < phase.driven
-    drives: list[Iterator[Driven]] = []
+    drives: list[Iterator[DisturbedWindow]] = []
     if phase.driven:
         from tasks.driving.drives import replace_windows, stream_windows
 
@@ -236,15 +235,15 @@ def _read_training(
             stream_windows(config, epoch, row, count, looks)
             for row, count in zip(own, counts, strict=True)
         ]
-    passed = 0  # batches whose windows of drives are behind
+    passed = 0  # batches whose windows the streams have passed
     for k in range(first, len(orders), every):
         batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")
         if phase.mirrored:
             batch = mirror_windows(batch, mirrored[k])
         if phase.displaced:
-            drawn = starts[k]
-            poses = draw_starts(drawn[:, :3], phase.displaced)
-            speed = draw_speeds(drawn[:, 3:], phase.displaced, batch.seen.ego.speed)
+            draws = starts[k]
+            poses = draw_starts(draws[:, :3], phase.displaced)
+            speed = draw_speeds(draws[:, 3:], phase.displaced, batch.seen.ego.speed)
             batch = displace_starts(batch, poses, speed)
         if phase.driven:
             for stream, count in zip(drives, driven[passed:k].sum(0).tolist(), strict=True):

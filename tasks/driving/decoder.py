@@ -3,10 +3,10 @@
     state -> spikes -> conv, stride 2 -> blocks -> blocks, stride 2 -> ... -> spikes
                     \\________________ upsampled, added at each size ______/
 
-One tick is one frame (sequence alignment): membranes carry what was seen from frame to frame,
-into the future. It is a U-Net of membrane shortcuts: maps go up by nearest neighbours, and the
-widest shortcut carries the spikes of the input, so that the whole is a Graph of which all
-inputs are spikes. SAD goes up bilinearly, and adds the real-valued state there.
+One tick is one frame (sequence alignment): membranes carry information from frame to frame,
+into the future. It is a U-Net of membrane shortcuts. Upsampling uses nearest neighbours, and
+the widest shortcut carries the spikes of the input, so the whole is a Graph with spiking
+inputs. SAD upsamples bilinearly, and adds the real-valued state there.
 Axes: T frames (ticks), B windows, C channels of the state, X and Y cells.
 """
 
@@ -21,35 +21,35 @@ from tasks.driving.config import DrivingConfig
 
 
 def make_decoder_body(config: DrivingConfig) -> Stack:
-    """Return what maps spikes of states to spikes for the heads, T B C X Y both."""
+    """Return the Stack from spikes of states to spikes for the heads, T B C X Y both."""
     cells, c, outer = config.cells, config.decoder, config.state_channels
     inner: Residual | None = None
     levels = [(c.channels[0], c.channels[0]), *pairwise(c.channels)]
-    for level, (given, made) in reversed(list(enumerate(levels))):
+    for level, (above, width) in reversed(list(enumerate(levels))):
         layers: dict[str, nn.Module] = {}
         if level == 0:
-            layers["stem"] = nn.Conv2d(outer, made, 7, 2, padding=3, bias=False)
-            layers["norm"] = nn.BatchNorm2d(made)
+            layers["stem"] = nn.Conv2d(outer, width, 7, 2, padding=3, bias=False)
+            layers["norm"] = nn.BatchNorm2d(width)
         for k in range(c.blocks):
-            start, stride = (given, 2) if level and not k else (made, 1)
-            layers[f"block{k}"] = make_block(cells, start, made, made, stride)
+            start, stride = (above, 2) if level and not k else (width, 1)
+            layers[f"block{k}"] = make_block(cells, start, width, width, stride)
         if inner is not None:
             layers["inner"] = inner
-        up = given if level else outer
-        layers |= {f"up_{name}": m for name, m in convolve(cells, made, up, 1).items()}
+        up = above if level else outer
+        layers |= {f"up_{name}": m for name, m in convolve(cells, width, up, 1).items()}
         layers["up"] = nn.Upsample(scale_factor=2)
         inner = Residual(Stack(**layers), None if level else _make_shortcut(outer))
     return Stack(levels=inner, spikes=make_cells(cells))  # type: ignore[arg-type]
 
 
 def _make_shortcut(channels: int) -> Stack:
-    """Return the widest shortcut: what each spike of a state brings its own cell."""
+    """Return the widest shortcut: the current of each spike of a state into its own cell."""
     conv = nn.Conv2d(channels, channels, 1, bias=False)
     return Stack(conv=conv, norm=nn.BatchNorm2d(channels))
 
 
 class Decoder(nn.Module):
-    """Turns states into spikes, and decodes these. Only ``body`` is for a chip."""
+    """Turns states into spikes and decodes them; a chip runs only ``body``."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Decoder(nn.Module):
         self.body = make_decoder_body(config)
 
     def forward(self, states: Float[Tensor, "T B C X Y"]) -> Float[Tensor, "T B C X Y"]:
-        """Return the spikes that heads read, of each frame, from rest."""
+        """Return the spikes for the heads of each frame, from rest."""
         frames = states if self.carries else states.flatten(0, 1)[None]
         y: Tensor = self.body(self.see(frames)[0])[0]
         return y.reshape(*states.shape[:2], *y.shape[2:])

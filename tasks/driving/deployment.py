@@ -1,9 +1,8 @@
-"""What a chip runs of the driver, what drives it there, and what is left to its host.
+"""The decoder of the driver on a chip: its stimuli, and the work of the host.
 
-The chip runs the bird's-eye decoder, spikes in and spikes out, a tick for each frame, and the
-spiking parts of :mod:`tasks.driving.chip`; the host computes what is before, between and behind
-them. Axes: T frames (ticks), B windows, C channels, X and Y
-cells.
+The chip runs the bird's-eye decoder, from spikes to spikes with one tick per frame, and the
+spiking parts of :mod:`tasks.driving.chip`. The host computes the rest. Axes: T frames (ticks),
+B windows, C channels, X and Y cells.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,23 +16,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
-from tasks.driving.batch import Seen, make_blank
+from tasks.driving.batch import Observation, make_blank
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
 
-CLASSES = ("vehicle", "lane", "drivable")  # that are decoded, of the present frame
-COMPARED = 8  # windows that all executors run
+CLASSES = ("vehicle", "lane", "drivable")  # decoded classes of the present frame
+COMPARED = 8  # windows for all executors
 
 
 def chip_part(config: DrivingConfig, model: nn.Module) -> Stack:
     """Return the decoder.
 
     Raises:
-        RunError: the twin without spikes, which has none; the one whose frames each start from
-            rest, as no Graph does; or the one that sees true maps.
+        RunError: the model has no spikes, starts each frame from rest, or sees true maps.
     """
     if why := explain_only_torch(config):
         raise RunError(why)
@@ -41,19 +39,18 @@ def chip_part(config: DrivingConfig, model: nn.Module) -> Stack:
 
 
 def explain_only_torch(config: DrivingConfig) -> str:
-    """Return why no Graph can hold the decoder; "" where one can."""
+    """Return why no Graph can hold the decoder; "" if one can."""
     if config.sees == "maps":
         return (
-            "driving:maps sees true maps, as no car does, and is for neuro eval alone; "
-            "take a run of driving:tiny"
+            "driving:maps sees true maps, which only neuro eval has; use a run of driving:tiny"
         )
     if not config.decoder.carries:
         return (
-            "the decoder of driving:tiny_reset starts each frame from rest, the membranes of a "
-            "Graph go on; take a run of driving:tiny"
+            "the decoder of driving:tiny_reset starts each frame from rest, but the membranes "
+            "of a Graph keep their state; use a run of driving:tiny"
         )
     if config.cells.kind != "lif":
-        return "the twin without spikes has no Graph; take a run of driving:tiny"
+        return "the twin without spikes has no Graph; use a run of driving:tiny"
     return ""
 
 
@@ -87,8 +84,8 @@ def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor
 def measure(config: DrivingConfig, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001
     """Return the IoU of each class."""
     pairs = zip(answers.unbind(1), targets.unbind(1), strict=True)
-    found: list[Overlap] = [count_overlap(a.numpy(), t.numpy()) for a, t in pairs]
-    return {f"iou_{name}": o.iou for name, o in zip(CLASSES, found, strict=True)}
+    overlaps: list[Overlap] = [count_overlap(a.numpy(), t.numpy()) for a, t in pairs]
+    return {f"iou_{name}": o.iou for name, o in zip(CLASSES, overlaps, strict=True)}
 
 
 HOST: Mapping[str, tuple[str, ...]] = {
@@ -103,60 +100,62 @@ HOST: Mapping[str, tuple[str, ...]] = {
     "motion of cells": ("prediction.motion",),
     "heads": ("heads",),
     "path": ("planner.refinement.end",),
-}  # modules that the host computes; those of refinement take and give real values
-OPTIONAL = {"uncertainty": "uncertainty", "motion of cells": "motion"}  # of the prediction
+}  # modules of the host; those of the refinement map real values to real values
+OPTIONAL = {"uncertainty": "uncertainty", "motion of cells": "motion"}  # in the prediction
 
 
 def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return the multiply-accumulates of a window that the host does, by part.
+    """Return the multiply-accumulates of the host per window, by part.
 
-    Beside modules these are lifting, the products of features and depth. Soft-max, sampling,
-    the shares of moved cells and the sums of the cost are not counted.
+    Counts modules and lifting, the products of features and depth. Leaves out soft-max,
+    sampling, the shares of moved cells and the sums of the cost.
 
     Raises:
-        RuntimeError: the model has no such module any more.
+        RuntimeError: HOST names a module that the model does not run.
     """
     with torch.device("meta"):
-        made = Driver(config).eval()
-    _, macs, found = _count(made, make_blank(config, "meta"))
+        driver = Driver(config).eval()
+    _, macs, by_module = _count(driver, make_blank(config, "meta"))
     out = {}
     for name, paths in HOST.items():
-        if getattr(made.prediction, OPTIONAL.get(name, "pathways")) is None:
+        if getattr(driver.prediction, OPTIONAL.get(name, "pathways")) is None:
             continue
-        lost = [path for path in paths if path not in found]
-        if lost:
-            raise RuntimeError(f"host: the driver ran no {', '.join(lost)}; mend HOST")
-        out[name] = sum(found[path] for path in paths)
+        missing = [path for path in paths if path not in by_module]
+        if missing:
+            raise RuntimeError(f"host: the driver ran no {', '.join(missing)}; correct HOST")
+        out[name] = sum(by_module[path] for path in paths)
     return out | {"lift": macs["lift"]}
 
 
 def count_macs(config: DrivingConfig) -> dict[str, int]:
-    """Return the multiply-accumulates of a window by part, zeros counted too.
+    """Return the multiply-accumulates of a window by part, including zeros.
 
-    A stem is computed once an image, however often it is repeated. Of lifting: the products of
-    features and depth. Of the planner: its layers alone.
+    The stem runs once per image, regardless of its repetitions. Lifting counts the products of
+    features and depth, the planner only its layers.
     """
     with torch.device("meta"):
         model = Driver(config).eval()
     return run_counted(model, make_blank(config, "meta"))[1]
 
 
-def run_counted(model: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, int]]:
-    """Return the outputs for some windows, and the multiply-accumulates by part."""
+def run_counted(model: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, int]]:
+    """Return the outputs for windows, and the multiply-accumulates by part."""
     outputs, macs, _ = _count(model, seen)
     return outputs, macs
 
 
-def _count(model: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
-    """Return outputs, and multiply-accumulates by part and by the path of every module."""
+def _count(
+    model: Driver, seen: Observation
+) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
+    """Return outputs, and the multiply-accumulates by part and by module path."""
     config = model.config
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = model(seen)
     names = ("encoder", "prediction", "decoder", "heads", "planner")
-    found = {
+    by_module = {
         path.removeprefix("Driver."): sum(counts.values()) // 2
         for path, counts in counter.get_flop_counts().items()
     }
-    macs = {k: found.get(k, 0) for k in names}
+    macs = {k: by_module.get(k, 0) for k in names}
     lifted = seen.images.shape[:3].numel() * config.depth.bins * config.channels
-    return outputs, macs | {"lift": lifted * prod(config.feature_size)}, found
+    return outputs, macs | {"lift": lifted * prod(config.feature_size)}, by_module

@@ -1,16 +1,16 @@
-"""Starts off the way, for training: what a planner sees when it has to come back.
+"""Displaced starts for training, from which a planner learns to return to its way.
 
-A recorded car keeps to its way and to its speed, one that is driven by a planner does not; who
-has only seen recorded starts never learns to come back, and learns that who stands goes on to
-stand. A displaced window is seen from a pose to a side of the recorded one, and turned:
-features of images are splat from there, which is exact; images themselves stay. It starts at
-another speed, which becomes the recorded one as fast as candidates change theirs. Its path
-comes back to the recorded one after the way of 3 s; until then it is
+A recorded car keeps to its way and its speed; the car of a planner deviates. A planner that has
+only seen recorded starts does not learn to return, and learns that a standing car stays. A
+displaced window starts beside the recorded pose, with another heading. The model splats image
+features from there, which is exact; the images stay. The start has another speed, which
+approaches the recorded one at the acceleration of candidates. The path returns to the recorded
+one after the way of 3 s; after a share u of that way it is
 
     e(u) = e0 (1 - 10 u^3 + 15 u^4 - 6 u^5) + s0 (u - 6 u^3 + 8 u^4 - 3 u^5)
 
-to the left of it, where a share u of that way is driven (ChauffeurNet, Bansal et al. 2018,
-displaces the middle of paths). True maps stay those of the recorded pose.
+to the left of it (ChauffeurNet, Bansal et al. 2018, displaces the middle of paths). True maps
+stay those of the recorded pose.
 Axes: B windows, F future frames. Poses are (x, y, yaw) [m, rad] in the recorded frame.
 """
 
@@ -28,9 +28,9 @@ FASTER = 3.0  # [m/s] at most
 
 
 def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3"]:
-    """Return poses of starts, of draws from 0 to 1.
+    """Return poses of starts from draws in 0..1.
 
-    share: of the windows that are displaced; the others start at the origin.
+    share: of displaced windows; the others start at the origin.
     """
     aside, turned = SIDE * (2 * draws[:, 1] - 1), TURN * (2 * draws[:, 2] - 1)
     poses = torch.stack([torch.zeros_like(aside), aside, turned], 1)
@@ -40,9 +40,9 @@ def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3
 def draw_speeds(
     draws: Float[Tensor, "B 2"], share: float, speed: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """Return speeds of starts, of draws from 0 to 1: from standing to 3 m/s faster.
+    """Return speeds of starts from draws in 0..1: from 0 to 3 m/s above the recorded speed.
 
-    share: of the windows of another speed; the others keep theirs. speed: recorded [m/s].
+    share: of windows with another speed; the others keep theirs. speed: recorded [m/s].
     """
     return torch.where(draws[:, 0] < share, draws[:, 1] * (speed + FASTER), speed)
 
@@ -50,22 +50,22 @@ def draw_speeds(
 def displace_starts(
     batch: DrivingBatch, start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
 ) -> DrivingBatch:
-    """Return a batch whose windows are seen from these poses, and whose paths come back.
+    """Return a batch whose windows start at these poses, with paths that return.
 
-    start: with x = 0; the command is that of the path from there. speed: at the start [m/s];
-    curvature and command stay, for the navigation looks as far ahead of who is slow. Windows
-    that keep pose and speed stay as they are.
+    start: with x = 0; determines the command, together with the new path. speed: at the start
+    [m/s]; curvature and command stay, because the navigation looks equally far ahead at any
+    speed. Windows with unchanged pose and speed stay the same.
     """
     seen, truth = batch
     turned, faster = (start != 0).any(1), speed != seen.ego.speed
     moved = turned | faster
     path = come_back(change_speed(truth.path, speed), start, speed)
     path = torch.where(moved[:, None, None], path, truth.path)
-    said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
+    command = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
     ego = EgoState(
         speed=speed,
         yaw_rate=torch.where(faster, seen.ego.curvature * speed, seen.ego.yaw_rate),
-        command=torch.where(turned, said.to(seen.ego.command), seen.ego.command),
+        command=torch.where(turned, command.to(seen.ego.command), seen.ego.command),
     )
     to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
     return DrivingBatch(
@@ -77,21 +77,21 @@ def displace_starts(
 def change_speed(
     path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return paths on the same ways, driven at ``speed`` [m/s] at first.
+    """Return paths along the same ways with the initial ``speed`` [m/s].
 
-    It becomes that of the path by -4 to 2 m/s^2, as candidates do.
+    It approaches the original speed at -4 to 2 m/s^2, the acceleration of candidates.
     """
-    wanted = find_moves(path[..., :2]).norm(dim=-1) / FRAME
+    target = find_moves(path[..., :2]).norm(dim=-1) / FRAME
     driven, now, time = [], speed, FRAME / 2  # of the first frame, in its middle
     for k in range(path.shape[1]):
-        now = wanted[:, k].clamp(now + BRAKING * time, now + THRUST * time).clamp(min=0)
+        now = target[:, k].clamp(now + BRAKING * time, now + THRUST * time).clamp(min=0)
         driven.append(now)
         time = FRAME
     return go_along(path, FRAME * torch.stack(driven, 1).cumsum(1))
 
 
 def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
-    """Return the poses on paths after so much way [m], straight on behind their ends."""
+    """Return the poses after a driven way [m] along paths, which continue straight ahead."""
     poses = F.pad(path, (0, 0, 1, 0))  # from the origin
     ends = F.pad(find_moves(path[..., :2]).norm(dim=-1).cumsum(1), (1, 0))
     after = torch.searchsorted(ends, way, right=True).clamp(max=path.shape[1])
@@ -104,20 +104,20 @@ def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[T
 
 
 def make_poses(flat: Float[Tensor, "B 3"]) -> Float[Tensor, "B 4 4"]:
-    """Return poses as matrices from their frame."""
+    """Return poses as matrices from their own frame."""
     x, y, yaw = flat.unbind(1)
-    made = torch.eye(4).to(flat).repeat(len(flat), 1, 1)
-    made[:, 0, 0], made[:, 0, 1], made[:, 0, 3] = yaw.cos(), -yaw.sin(), x
-    made[:, 1, 0], made[:, 1, 1], made[:, 1, 3] = yaw.sin(), yaw.cos(), y
-    return made
+    poses = torch.eye(4).to(flat).repeat(len(flat), 1, 1)
+    poses[:, 0, 0], poses[:, 0, 1], poses[:, 0, 3] = yaw.cos(), -yaw.sin(), x
+    poses[:, 1, 0], poses[:, 1, 1], poses[:, 1, 3] = yaw.sin(), yaw.cos(), y
+    return poses
 
 
 def come_back(
     path: Float[Tensor, "B F 3"], start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return paths from the starts that come back to these, in the starts' frames.
+    """Return paths from the starts back to these paths, in the frames of the starts.
 
-    start: with x = 0. speed: now [m/s].
+    start: with x = 0. speed: at the start [m/s].
     """
     reach = find_reach(speed)[:, None]
     u = (find_moves(path[..., :2]).norm(dim=-1).cumsum(1) / reach).clamp(max=1)

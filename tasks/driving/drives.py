@@ -1,10 +1,10 @@
-"""Drives that are disturbed, for training: windows of states that no recorded car gets into.
+"""Disturbed drives for training: windows of states that recorded drives do not reach.
 
-Who imitates recorded drives knows nothing of where his own errors take him (DART, Laskey et al.
-2017). Here the rules drive through worlds of training, but for a second or more at a time what
-they plan is moved to a side, or driven faster, slower or not at all. The path to be learned is
-what the rules plan from where that has led. A drive ends as a course does; where it ends
-with a collision or off the road, its last two seconds are left out: no path is right there.
+A planner that imitates recorded drives does not know the states that follow its own errors
+(DART, Laskey et al. 2017). Here the rules drive through training worlds, but disturbances of a
+second or more shift their path to a side, or change its speed. The path to learn is the plan of
+the rules from the resulting state. A drive ends like a course. A drive that ends in a collision
+or off the road loses its last two seconds, because no path is right there.
 Axes: B windows, F future frames.
 """
 
@@ -20,66 +20,66 @@ from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.drive import drive, navigate, plan_by_rules, start
 from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.poses import show
-from tasks.driving.batch import DrivingBatch, Seen
-from tasks.driving.closed_loop import find_end, make_view, open_eyes
+from tasks.driving.batch import DrivingBatch, Observation
+from tasks.driving.closed_loop import find_end, make_cameras, make_view
 from tasks.driving.config import DrivingConfig
 from tasks.driving.displace import go_along
 from tasks.driving.sampler import EgoState, find_moves, find_reach, shift_aside
 
-NUMBER = 5  # in front of the seeds of these drives, which no course and no data set has
+NUMBER = 5  # prefix of the seeds, distinct from those of courses and data sets
 LIMIT = 30.0  # [s] of a drive
-LOST = 4  # windows before a bad end
-POOL = 30  # windows at least, of a drive or two, of which one is drawn
-SIDE = 3.0  # [m] aside at most, in half of the disturbances
-PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # times the speed of the rules, in two of five
-HELD = (2, 7)  # frames that a disturbance lasts
+DROPPED = 4  # windows before a bad end
+POOL = 30  # least number of windows for a random draw, from one or two drives
+SIDE = 3.0  # [m] largest shift, in half of the disturbances
+PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # factors on the speed of the rules, in two of five
+HELD = (2, 7)  # frames of a disturbance
 
 
-class Driven(NamedTuple):
-    """A window of a drive; B is 1."""
+class DisturbedWindow(NamedTuple):
+    """A window of a disturbed drive; B is 1."""
 
-    seen: Seen
+    seen: Observation
     path: Float[Tensor, "1 F 3"]
 
 
 def disturb_path(
     path: Float64[np.ndarray, "F 3"], speed: float, side: float, pace: float
 ) -> Float64[np.ndarray, "F 3"]:
-    """Return a path driven at ``pace`` times its speed, and moved to the left by ``side`` [m].
+    """Return a path at ``pace`` times its speed, shifted to the left by ``side`` [m].
 
-    It moves over the way of 3 s at ``speed`` [m/s], that of its start.
+    The shift takes the way of 3 s at the initial ``speed`` [m/s].
     """
-    given = torch.from_numpy(path)[None]
-    way = pace * find_moves(given[..., :2]).norm(dim=-1).cumsum(1)
-    paced, shift = go_along(given, way)[:, None], torch.tensor([[side]], dtype=given.dtype)
-    length = find_reach(torch.tensor([speed], dtype=given.dtype))
+    planned = torch.from_numpy(path)[None]
+    way = pace * find_moves(planned[..., :2]).norm(dim=-1).cumsum(1)
+    paced, shift = go_along(planned, way)[:, None], torch.tensor([[side]], dtype=planned.dtype)
+    length = find_reach(torch.tensor([speed], dtype=planned.dtype))
     moved = shift_aside(paced, way[:, None], shift, length[:, None])
     return np.asarray(moved[0, 0].numpy())
 
 
 def drive_disturbed(
     config: DrivingConfig, seed: Sequence[int], looks: bool = True
-) -> list[Driven]:
-    """Return the windows of the drive of a seed, one a frame from when there is a past.
+) -> list[DisturbedWindow]:
+    """Return the windows of the drive of a seed, one per frame with a complete past.
 
-    looks: whether images are rendered; without, windows have no cameras (N is 0).
+    looks: whether to render images; without, windows have no cameras (N is 0).
     """
     rng = np.random.default_rng(seed)
     course = start(seed)
     scenery = int(rng.integers(2**31))
-    eyes = open_eyes(course, scenery, config.image) if looks else None
+    cameras = make_cameras(course, scenery, config.image) if looks else None
     world, state = course.world, course.state
-    found: list[Driven] = []
+    windows: list[DisturbedWindow] = []
     frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     left, side, pace = 0, 0.0, 1.0
     before = show(world, state)
     for _ in range(round(LIMIT / FRAME)):
-        taken = eyes.take(before) if eyes else None
-        frames = [*frames, (before, taken)][-config.past :]
+        images = cameras.take(before) if cameras else None
+        frames = [*frames, (before, images)][-config.past :]
         path = driven = plan_by_rules(world, state, config.future)
         if len(frames) == config.past:
-            view = make_view(frames, eyes, navigate(world, state))
-            found.append(Driven(view, torch.from_numpy(path).float()[None]))
+            view = make_view(frames, cameras, navigate(world, state))
+            windows.append(DisturbedWindow(view, torch.from_numpy(path).float()[None]))
             if left == 0:
                 left = int(rng.integers(*HELD, endpoint=True))
                 side = float(rng.uniform(-SIDE, SIDE)) if rng.random() < 0.5 else 0.0
@@ -91,20 +91,20 @@ def drive_disturbed(
         state, before = states[-1], instants[-1]
         end = find_end(course, state, instants, tolerance=0.0)
         if end:
-            return found if end == "completed" else found[:-LOST]
-    return found
+            return windows if end == "completed" else windows[:-DROPPED]
+    return windows
 
 
 def stream_windows(
     config: DrivingConfig, epoch: int, row: int, count: int, looks: bool = True
-) -> Iterator[Driven]:
-    """Yield ``count`` windows for a row of the batches of an epoch of training, mixed.
+) -> Iterator[DisturbedWindow]:
+    """Yield ``count`` shuffled windows for a row of the batches of a training epoch.
 
-    Each row has drives of its own, so that no process needs those of another one.
+    Each row has its own drives, so processes do not depend on each other.
     """
     seed = [NUMBER, config.source.seed, epoch, row]
     rng = np.random.default_rng(seed)
-    pool: list[Driven] = []
+    pool: list[DisturbedWindow] = []
     number = 0
     for left in range(count, 0, -1):
         while len(pool) < min(POOL, left):
@@ -116,21 +116,23 @@ def stream_windows(
 
 
 def replace_windows(
-    batch: DrivingBatch, chosen: Bool[Tensor, " B"], streams: Sequence[Iterator[Driven]]
+    batch: DrivingBatch,
+    chosen: Bool[Tensor, " B"],
+    streams: Sequence[Iterator[DisturbedWindow]],
 ) -> DrivingBatch:
-    """Return a batch in which the next of a row's stream stands in the place of a chosen one.
+    """Replace the chosen windows of a batch by the next ones of their rows' streams.
 
-    Of its truth there is the path alone; maps and depth stay those of what was there.
+    The new truth is only the path; maps and depth stay those of the replaced window.
     """
     rows = chosen.nonzero()[:, 0].tolist()
     if not rows:
         return batch
     new = [next(streams[row]) for row in rows]
 
-    def put(given: Tensor, parts: list[Tensor]) -> Tensor:
-        made = given.clone()
-        made[rows] = torch.cat(parts).to(given)
-        return made
+    def put(values: Tensor, parts: list[Tensor]) -> Tensor:
+        out = values.clone()
+        out[rows] = torch.cat(parts).to(values)
+        return out
 
     seen, truth = batch
     names = ("images", "intrinsic", "to_ego", "to_present")

@@ -3,10 +3,10 @@
     image -> stem -> blocks ... -> near (1/8)  ------------------\\
                                \\-> far (1/16) -> pyramid, mean over T, upsampled -> head
 
-An image is repeated for T ticks (sequence repetition); behind the means over T everything is
-real-valued and a host's work, as in SAD. Feature and depth head are alike and share no weight.
-Between the two convolutions of a head's end stands a ReLU; SAD has none there, so that its two
-convolutions are one.
+Each image is repeated for T ticks (sequence repetition). After the means over T everything is
+real-valued and runs on a host, as in SAD. Feature and depth head have the same architecture and
+separate weights. Between the two convolutions at the end of a head we have a ReLU; SAD has
+none, which makes its two convolutions one.
 Axes: T ticks, K images, C channels, D bins of depth, H and W of images, h and w of features.
 """
 
@@ -23,7 +23,7 @@ from tasks.driving.config import DrivingConfig
 
 
 class Features(NamedTuple):
-    """What images show: features, and logits of their depth."""
+    """Features of images, and logits of their depth."""
 
     features: Float[Tensor, "K C h w"]
     depth: Float[Tensor, "K D h w"]
@@ -39,20 +39,20 @@ def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
 
 
 def make_stem(config: DrivingConfig) -> Stack:
-    """Return what makes currents of images; it has no neuron before it."""
+    """Return the stem, which turns images into currents without neurons."""
     c = config.encoder
     conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
     return Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
 
 
 def make_trunk(config: DrivingConfig) -> Stack:
-    """Return the trunk behind the stem but for the last block, to currents T K C h w."""
+    """Return the trunk after the stem without the last block, to currents T K C h w."""
     c = config.encoder
     layers: dict[str, nn.Module] = {}
     for level, (channels, blocks) in enumerate(zip(c.channels, c.blocks, strict=True)):
         if level:
-            given = c.channels[level - 1]
-            layers[f"down{level}"] = Stack(**convolve(config.cells, given, channels, stride=2))
+            above = c.channels[level - 1]
+            layers[f"down{level}"] = Stack(**convolve(config.cells, above, channels, stride=2))
         last = level == len(c.channels) - 1
         for k in range(blocks - last):
             layers[f"block{level}_{k}"] = make_encoder_block(config, channels)
@@ -60,7 +60,7 @@ def make_trunk(config: DrivingConfig) -> Stack:
 
 
 class Pyramid(nn.Module):
-    """Spatial pyramid of spikes (ASPP): branches of several dilations, and one of the mean."""
+    """Spatial pyramid of spikes (ASPP): branches of several dilations, and a mean branch."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -85,31 +85,31 @@ class Pyramid(nn.Module):
 
     def forward(self, x: Float[Tensor, "T K C h2 w2"]) -> Float[Tensor, "T K C h2 w2"]:
         """Return currents for spikes."""
-        found = [branch(x)[0] for branch in self.branches]
+        branches = [branch(x)[0] for branch in self.branches]
         whole = self.mean(x.mean((3, 4), keepdim=True).flatten(0, 1))
-        found.append(whole.unflatten(0, x.shape[:2]).expand_as(found[0]))
-        y: Tensor = self.end(torch.cat(found, 2))[0]
+        branches.append(whole.unflatten(0, x.shape[:2]).expand_as(branches[0]))
+        y: Tensor = self.end(torch.cat(branches, 2))[0]
         return y
 
 
 def _without_cells(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return layers that take the spikes of neurons which several of them share."""
+    """Return layers without their neurons, which several branches share."""
     return {name: layer for name, layer in layers.items() if name != "cells"}
 
 
 class Head(nn.Module):
-    """From the spikes of both branches to ``made`` channels."""
+    """From the spikes of both branches to ``channels`` channels."""
 
-    def __init__(self, config: DrivingConfig, made: int) -> None:
+    def __init__(self, config: DrivingConfig, channels: int) -> None:
         super().__init__()
         near, far = config.encoder.channels[-1], config.encoder.far
         self.pyramid = Pyramid(config)
         self.end = nn.Sequential(
-            nn.Conv2d(near + far, made, 3, padding=1, bias=False),
-            nn.BatchNorm2d(made),
+            nn.Conv2d(near + far, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(made, made, 3, padding=1, bias=False),
-            nn.BatchNorm2d(made),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(
@@ -123,7 +123,7 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Trunk and branches are Stacks, whose first neurons sit behind the stem."""
+    """Trunk and branches are Stacks; the first neurons come after the stem."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -142,8 +142,8 @@ class Encoder(nn.Module):
         self.depth = Head(config, config.depth.bins)
 
     def forward(self, images: Float[Tensor, "K 3 H W"]) -> Features:
-        """Return features and depth of images, each by itself."""
-        seen = self.stem(images[None])[0]  # once: it is the same at every tick
-        x, _ = self.trunk(seen.expand(self.ticks, *seen.shape[1:]))
+        """Return features and depth of each image."""
+        current = self.stem(images[None])[0]  # once, because it is the same at every tick
+        x, _ = self.trunk(current.expand(self.ticks, *current.shape[1:]))
         near, far = self.near(x)[0], self.far(x)[0]
         return Features(self.features(near, far), self.depth(near, far))

@@ -1,8 +1,8 @@
-"""What a trained driver is worth on a split: maps, their future, paths; beside plain baselines.
+"""Measure a trained driver on a split: maps, their future and paths, with simple baselines.
 
-Baselines: "static": the own present vehicles stay where they are; "static truth": the true
-ones do; "constant velocity": the car drives on as it does. Others are measured by
-``neuro bench driving``. Axes: B windows, T = 1 + F frames, X and Y cells.
+Baselines: "static": the predicted present vehicles stay; "static truth": the true ones stay;
+"constant velocity": the car keeps its speed and heading. ``neuro bench driving`` measures
+further baselines. Axes: B windows, T = 1 + F frames, X and Y cells.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import Lost, list_lost, open_split, read_batches
+from tasks.driving.data import DroppedWindows, list_dropped, open_split, read_batches
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import (
     Overlap,
@@ -42,8 +42,8 @@ DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
 CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 
-NEAR = 24.0  # [m] from the car along both axes, within which IoU is told, too
-SHORT = 4  # future frames of the prediction figures: 2 s, as published
+NEAR = 24.0  # [m] from the car along both axes, for a second IoU
+SHORT = 4  # future frames of the prediction metrics: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
 METRICS = (
     SCORE,
@@ -69,7 +69,7 @@ METRICS = (
 
 
 class MetricCounts(NamedTuple):
-    """What was counted, by name of the metric, a list of parts each."""
+    """Counts by metric, a list of parts each."""
 
     overlaps: defaultdict[str, list[Overlap]]
     segments: defaultdict[str, list[Panoptic]]
@@ -82,37 +82,37 @@ def count_class(
     grid: GroundGrid,
     counts: MetricCounts,
     name: str,
-    made: Bool[np.ndarray, "*B X Y"],
+    predicted: Bool[np.ndarray, "*B X Y"],
     true: Bool[np.ndarray, "*B X Y"],
 ) -> None:
-    """Add what is counted of maps of a class, everywhere and within :data:`NEAR`."""
+    """Count the maps of a class, everywhere and within :data:`NEAR`."""
     far = np.broadcast_to(np.abs(grid.centres()).max(-1) > NEAR, true.shape)
-    counts.overlaps[f"iou_{name}"].append(count_overlap(made, true))
-    counts.overlaps[f"near_iou_{name}"].append(count_overlap(made, true, far))
+    counts.overlaps[f"iou_{name}"].append(count_overlap(predicted, true))
+    counts.overlaps[f"near_iou_{name}"].append(count_overlap(predicted, true, far))
 
 
 def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
-    """Add what is counted of the maps of one batch."""
-    made = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
+    """Count the maps of a batch."""
+    predicted = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
     true = {k: getattr(truth, k).cpu().numpy() for k in CLASSES}
     for name in CLASSES:
-        own = true[name] if name in ("lane", "drivable") else true[name][:, 0]
-        count_class(config.grid, counts, name, made[name][:, 0], own)
-    frames = min(SHORT + 1, made["vehicle"].shape[1])
+        present = true[name] if name in ("lane", "drivable") else true[name][:, 0]
+        count_class(config.grid, counts, name, predicted[name][:, 0], present)
+    frames = min(SHORT + 1, predicted["vehicle"].shape[1])
     numbers = truth.instance.cpu().numpy()[:, :frames]
     instances = _decode(maps, frames)
     for b, number in enumerate(numbers):
         still = find_still(number, config.grid)
-        aside = np.isin(number, list(still))
-        ways = {"": made["vehicle"][b, :frames]}
+        ignored = np.isin(number, list(still))
+        ways = {"": predicted["vehicle"][b, :frames]}
         ways["_static"] = np.repeat(ways[""][:1], frames, 0)
         ways["_static_truth"] = np.repeat(true["vehicle"][b, :1], frames, 0)
         for way, mask in ways.items():
             now, then = mask[1:], true["vehicle"][b, 1:frames]
             counts.overlaps[f"future_iou{way}"].append(count_overlap(now, then))
-            moving = count_overlap(now, then, aside[1:])
+            moving = count_overlap(now, then, ignored[1:])
             counts.overlaps[f"future_iou_moving{way}"].append(moving)
         if instances is not None:
             counts.segments["pq"].append(count_segments(instances[b], number))
@@ -120,17 +120,17 @@ def count_maps(
 
 
 def _decode(maps: Mapping[str, Tensor], frames: int) -> list[np.ndarray] | None:
-    """Return the instances of each window, if there are maps of them."""
+    """Return the instances of each window; None without their maps."""
     if "centre" not in maps:
         return None
     heat = maps["centre"].sigmoid()
     parts = (maps["vehicle"] > 0, heat, maps["offset"], maps["flow"])
     arrays = [part[:, :frames].cpu().numpy() for part in parts]
-    return [decode_instances(InstanceMaps(*one)) for one in zip(*arrays, strict=True)]
+    return [decode_instances(InstanceMaps(*window)) for window in zip(*arrays, strict=True)]
 
 
 def summarise_counts(counts: MetricCounts) -> dict[str, float]:
-    """Return the metrics that counts give, by name."""
+    """Return metrics from counts, by name."""
     values: dict[str, float] = {}
     for name, parts in counts.overlaps.items():
         values[name] = add_counts(parts).iou
@@ -151,7 +151,7 @@ def measure_plan(config: DrivingConfig, path: Tensor, truth: Truth) -> PathError
 def measure_model(
     config: DrivingConfig, model: nn.Module, batches: Iterable[DrivingBatch]
 ) -> tuple[dict[str, float], int]:
-    """Return (values by name, those of baselines too; windows). The model is in evaluation."""
+    """Return (values by name, including baselines; number of windows) in evaluation mode."""
     counts = MetricCounts(defaultdict(list), defaultdict(list))
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
     device, n = next(model.parameters()).device, 0
@@ -166,17 +166,17 @@ def measure_model(
         n += len(truth.path)
     values = summarise_counts(counts)
     for way, errors in paths.items():
-        found = summarise_paths(join_errors(errors))
-        values |= {f"{name}{way}": value for name, value in found.items()}
+        summary = summarise_paths(join_errors(errors))
+        values |= {f"{name}{way}": value for name, value in summary.items()}
     values["score"] = score(values)
     return values, n
 
 
 def score(values: Mapping[str, float]) -> float:
-    """Return the figure that tells how a training goes, from 0 to 1.
+    """Return the validation score of a training, from 0 to 1.
 
-    The mean of the IoU of vehicles, lanes, road and future vehicles, and, if a path is planned,
-    of 1 / (1 + mean distance to the true one over 3 s [m]).
+    It is the mean of the IoU of vehicles, lanes, road and future vehicles, and, for a planner,
+    of 1 / (1 + mean distance to the true path over 3 s [m]).
     """
     names = ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")
     parts = [values[name] for name in names]
@@ -195,26 +195,26 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
     config: DrivingConfig = run.config
     values, n = measure_model(config, model, read_batches(config, split, 0))
     names = {m.name for m in METRICS}
-    lost = list_lost(config) if config.source.skip_bad else []
+    dropped = list_dropped(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
         split=split,
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
-            "skipped": sum(one.windows for one in lost),
+            "skipped": sum(scene.windows for scene in dropped),
         },
         tables=(
-            _tell_future(values),
-            *([_tell_paths(values)] if config.plans else []),
-            *([tell_lost(lost)] if config.source.skip_bad else []),
+            _tabulate_future(values),
+            *([_tabulate_paths(values)] if config.plans else []),
+            *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model, split),
     )
 
 
 def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
-    """Write scene.png and scene.gif; of a planner in the generated world drive.gif, too."""
+    """Write scene.png and scene.gif; for a planner in the generated world also drive.gif."""
     from tasks.driving.film import SEED, write_film
     from tasks.driving.pictures import write_scene
 
@@ -223,7 +223,7 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     out = [
         Picture(
             file="scene.png",
-            title="What it sees, believes and plans",
+            title="Input, predictions and plan",
             caption=f"{CAPTIONS[config.sees]}the true and the predicted map"
             f"{'; the plan and all candidates' if config.plans else ''}. Left is left.",
         ),
@@ -236,44 +236,44 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     ]
     if config.plans and config.source.data == "generated":
         outcome = write_film(run.folder, config, model, FILMED)
-        told = (
-            f"Course {SEED}, roads and traffic of its own: {outcome.end} after "
+        caption = (
+            f"Course {SEED}, with its own roads and traffic: {outcome.end} after "
             f"{outcome.seconds:.1f} s, {outcome.share:.0%} of the route"
             f"{f' (filmed for {FILMED:g} s)' if outcome.end == 'time' else ''}. Others are "
-            "drawn where they truly are, and react. Its first second is driven by the rules."
+            "at their true positions, and react. The rules drive the first second."
         )
-        out.append(Picture(file="drive.gif", title="A drive in closed loop", caption=told))
+        out.append(Picture(file="drive.gif", title="A drive in closed loop", caption=caption))
     return out
 
 
-def tell_lost(lost: Sequence[Lost]) -> Table:
-    """Return what --skip-bad left out."""
-    rows = [[one.split, one.scene, one.windows, _tell_why(one.why)] for one in lost]
-    windows = sum(one.windows for one in lost)
+def tabulate_dropped(dropped: Sequence[DroppedWindows]) -> Table:
+    """Return a table of the windows that --skip-bad dropped."""
+    windows = sum(d.windows for d in dropped)
     return Table(
-        title="Left out as damaged",
+        title="Dropped as damaged",
         head=("split", "scene", "windows", "why"),
-        rows=rows,
-        caption=f"{windows} windows of {len(rows)} scenes (--skip-bad).",
+        rows=[[d.split, d.scene, d.windows, _shorten(d.reasons)] for d in dropped],
+        caption=f"{windows} windows of {len(dropped)} scenes (--skip-bad).",
     )
 
 
-def _tell_why(why: Sequence[str]) -> str:
-    return f"{why[0]} (and {len(why) - 1} more)" if len(why) > 1 else why[0]
+def _shorten(reasons: Sequence[str]) -> str:
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return reasons[0] + more
 
 
-def _tell_future(values: Mapping[str, float]) -> Table:
+def _tabulate_future(values: Mapping[str, float]) -> Table:
     ways = {"ours": "", "own present, static": "_static", "true present": "_static_truth"}
     names = ("future_iou", "future_iou_moving")
     return Table(
         title=f"Vehicles in the next {SHORT * FRAME:.0f} s",
-        head=("from", "IoU", "IoU of what moves"),
+        head=("from", "IoU", "IoU of moving vehicles"),
         rows=[[k, *(f"{values[n + way]:.1%}" for n in names)] for k, way in ways.items()],
-        caption="Static: vehicles stay where they are; true present: where they truly are.",
+        caption="Static: predicted vehicles stay; true present: true vehicles stay.",
     )
 
 
-def _tell_paths(values: Mapping[str, float]) -> Table:
+def _tabulate_paths(values: Mapping[str, float]) -> Table:
     ways = {"ours": "", "constant velocity": "_constant_velocity"}
     kinds = [(f"l2_mean_{s}s", f"L2 {s} s [m]", ".2f") for s in (1, 2, 3)]
     kinds += [(f"collision_mean_{s}s", f"collisions {s} s", ".1%") for s in (1, 2, 3)]

@@ -1,7 +1,7 @@
-"""A film of a drive in closed loop: the front cameras, and the car, the others and its plan.
+"""Film a drive in closed loop: the front cameras, the car, its plan, and the others.
 
-Each picture is what the planner sees when it plans, half a second after the one before. Other
-road users are drawn as they truly are.
+A picture shows the planner's input at each plan, every half second. Other road users are drawn
+at their true positions.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch import nn
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame, enter_frame
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.hd_map import cover_areas, rasterise
 from neuro.io.store import write_bytes
-from tasks.driving.batch import Seen
 from tasks.driving.closed_loop import FilmedPlan, Outcome, Trial, run_course
 from tasks.driving.config import DrivingConfig
 from tasks.driving.pictures import (
@@ -36,7 +33,7 @@ from tasks.driving.pictures import (
     PLAN,
     ROAD,
     VEHICLE,
-    View,
+    WindowView,
     as_png,
     draw_camera,
     draw_ground,
@@ -45,10 +42,11 @@ from tasks.driving.pictures import (
     name_colour,
     paint_maps,
 )
+from tasks.driving.planners import ModelPlanner
 
 FRONT = (0, 1, 2)  # front left, front, front right
-STEP = 0.5  # [m] of a cell of the map that is drawn
-SEED = 4242  # of the course; training sees none
+STEP = 0.5  # [m] of a cell of the drawn map
+SEED = 4242  # of the course; training uses no courses
 LONGEST = 20.0  # [s]
 _STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
 LEGEND = (
@@ -79,7 +77,7 @@ def place_route(plan: FilmedPlan) -> Float[np.ndarray, "P 2"]:
 
 
 def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
-    """Draw the footprints of boxes; a short line shows where each is heading."""
+    """Draw the footprints of boxes; a short line shows the heading of vehicles."""
     for box in boxes:
         corners = box_footprint(box)
         ax.add_patch(Polygon(corners[:, ::-1], color=name_colour(box), linewidth=0, zorder=4))
@@ -90,23 +88,23 @@ def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
 
 @mpl.rc_context(_STYLE)
 def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
-    """Return a PNG of a plan as it is made: three cameras, and the ground around.
+    """Return a PNG of a plan: three cameras, and the surrounding ground.
 
     Raises:
-        ValueError: the course was driven without cameras.
+        ValueError: the drive had no cameras.
     """
-    if plan.images is None or plan.eyes is None:
-        raise ValueError("draw_plan: nothing was rendered; give Trial the size of images")
+    if plan.images is None or plan.cameras is None:
+        raise ValueError("draw_plan: there are no images; set Trial.size")
     boxes = place_boxes(plan)
     ego = plan.instant.ego
     road, pose = plan.course.world.roads.map, np.array([ego.x, ego.y, ego.yaw])
     empty = np.zeros((1, *grid.shape), bool)
     lanes = rasterise(road, grid, pose, ["lane_dividers"])["lane_dividers"]
     maps = {"drivable": cover_areas(road.drivable, grid, pose), "lane": lanes}
-    view = View(
+    view = WindowView(
         images=plan.images,
-        intrinsic=plan.eyes.intrinsic(),
-        to_ego=np.stack([camera.to_ego for camera in plan.eyes.rig]),
+        intrinsic=plan.cameras.intrinsic(),
+        to_ego=np.stack([camera.to_ego for camera in plan.cameras.rig]),
         boxes=(),
         maps=maps | {"vehicle": empty, "pedestrian": empty},
         path=plan.path,
@@ -134,42 +132,23 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     return as_png(figure)
 
 
-def make_planner(model: nn.Module) -> "Driving":
-    """Return a trained model as a planner: its refined path."""
-    return Driving(model)
-
-
-class Driving:
-    """A model that plans."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    @torch.no_grad()
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
-        """Return the path."""
-        device = next(self.model.parameters()).device
-        path: Tensor = self.model(tree_map_only(Tensor, lambda x: x.to(device), seen)).plan.path
-        return path
-
-
 def film_course(
     trial: Trial, grid: GroundGrid, seed: int = SEED, limit: float = LONGEST
 ) -> tuple[bytes, Outcome]:
-    """Return a GIF of a course, a picture a plan, and how it went.
+    """Drive a course; return a GIF with a picture per plan, and the outcome.
 
-    trial: with the size of its images. grid: of the ground that is drawn.
+    trial: with the size of its images. grid: of the drawn ground.
     """
     plans: list[FilmedPlan] = []
     outcome = run_course(trial, seed, limit=limit, watch=plans.append)
     fine = GroundGrid(x=grid.x, y=grid.y, step=STEP)
     pictures = []
     for plan in plans:
-        who = "by the rules" if plan.by_rules else "by the planner"
+        driver = "rules" if plan.by_rules else "planner"
         ego = plan.instant.ego
         title = (
             f"{plan.instant.time - plans[0].instant.time:.1f} s, {ego.speed:.1f} m/s, "
-            f"command: {plan.command}, driven {who}"
+            f"command: {plan.command}, driven by the {driver}"
         )
         pictures.append(draw_plan(plan, fine, title))
     return join_as_gif(pictures), outcome
@@ -178,8 +157,8 @@ def film_course(
 def write_film(
     folder: Path, config: DrivingConfig, model: nn.Module, limit: float = LONGEST
 ) -> Outcome:
-    """Write drive.gif, a film of how a model drives the course of :data:`SEED`."""
-    trial = Trial(planner=make_planner(model), size=config.image, past=config.past)
+    """Write drive.gif, a film of a model on the course of :data:`SEED`."""
+    trial = Trial(planner=ModelPlanner(model), size=config.image, past=config.past)
     film, outcome = film_course(trial, config.grid, limit=limit)
     write_bytes(folder / "drive.gif", film)
     return outcome

@@ -1,11 +1,11 @@
 """Heads: from spikes of the decoder to maps of each frame.
 
-Each is conv 3x3, norm, ReLU, conv 1x1, real-valued and on the host. A class is one logit:
-its sigmoid is the soft-max of the two that SAD has. The head of the cost volume may look
-farther, by dilated convolutions, and is then told of each cell where it lies (which lane is its
-own, a car knows by where it is), how far that is before the place which the car reaches in that
-frame at its present speed, and the speed, the yaw rate and the command: where the car should be
-in a frame depends on all of these. Axes: T frames, B windows, X and Y cells.
+Each is conv 3x3, norm, ReLU, conv 1x1, real-valued and on the host. A class has one logit,
+whose sigmoid equals the soft-max of SAD's two. The head of the cost volume may have dilated
+convolutions for a larger view. It then also gets the state of the ego, on which the right place
+of the car in a frame depends: the position of each cell (which identifies the car's own lane),
+its distance from the place that the car reaches in that frame at its present speed, the speed,
+the yaw rate and the command. Axes: T frames, B windows, X and Y cells.
 """
 
 import torch
@@ -18,9 +18,9 @@ from drivers.nuscenes.window import FRAME
 from tasks.driving.config import CHANNELS, DrivingConfig
 from tasks.driving.sampler import COMMANDS, EgoState
 
-PRESENT = ("lane", "drivable")  # maps of the present frame alone
-TOLD = 7 + len(COMMANDS)  # channels of what the head of the cost volume is told
-AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s] that are told as 1
+PRESENT = ("lane", "drivable")  # maps of the present frame only
+EGO_CHANNELS = 7 + len(COMMANDS)  # additional inputs of the head of the cost volume
+AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s]: the units of these inputs
 
 
 class Heads(nn.Module):
@@ -28,14 +28,14 @@ class Heads(nn.Module):
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
-        given, middle = config.state_channels, config.heads
+        inputs, middle = config.state_channels, config.heads
         self.grid = config.grid
-        self.told = bool(config.planner.dilations)
+        self.sees_ego = bool(config.planner.dilations)
         self.parts = nn.ModuleDict()
         for name, channels in CHANNELS.items():
-            told = self.told and name == "cost"
-            layers = _convolve(given + TOLD * told, middle, 1)
-            for dilation in config.planner.dilations if told else ():
+            sees_ego = self.sees_ego and name == "cost"
+            layers = _convolve(inputs + EGO_CHANNELS * sees_ego, middle, 1)
+            for dilation in config.planner.dilations if sees_ego else ():
                 layers += _convolve(middle, middle, dilation)
             self.parts[name] = nn.Sequential(*layers, nn.Conv2d(middle, channels, 1))
 
@@ -45,53 +45,53 @@ class Heads(nn.Module):
         names: tuple[str, ...],
         ego: EgoState | None = None,
     ) -> dict[str, Float[Tensor, "T2 B K X Y"]]:
-        """Return the maps of some heads; the first frame of x is the present one.
+        """Return the maps of these heads; the first frame of x is the present.
 
-        Logits of vehicle, pedestrian, lane and drivable, and of the heat of instances' centres;
-        offset to an instance's centre and flow to its next place, along X and Y [cells]; cost.
-        Those of PRESENT have one frame. ego: for the cost.
+        Logits of vehicle, pedestrian, lane and drivable, and of the heat of instance centres;
+        offset to the centre of an instance and flow to its next place, along X and Y [cells];
+        cost. Maps of PRESENT have one frame. ego: for the cost.
 
         Raises:
-            ValueError: a cost volume that looks far is asked for without the ego.
+            ValueError: the cost volume needs the ego, which is missing.
         """
         out = {}
         for name in names:
             frames = x[:1] if name in PRESENT else x
-            if self.told and name == "cost":
+            if self.sees_ego and name == "cost":
                 if ego is None:
                     raise ValueError("Heads: the cost volume depends on the ego; pass it")
-                frames = torch.cat([frames, tell_ego(ego, self.grid, len(x))], 2)
+                frames = torch.cat([frames, encode_ego(ego, self.grid, len(x))], 2)
             y: Tensor = self.parts[name](frames.flatten(0, 1))
             out[name] = y.reshape(*frames.shape[:2], *y.shape[1:])
         return out
 
 
-def tell_ego(ego: EgoState, grid: GroundGrid, frames: int) -> Float[Tensor, "T B K X Y"]:
-    """Return what the head of the cost volume is told of each cell, in each frame.
+def encode_ego(ego: EgoState, grid: GroundGrid, frames: int) -> Float[Tensor, "T B K X Y"]:
+    """Return the additional inputs of the cost head for each cell and frame.
 
-    Its place along X and Y, from -1 to 1; how far it lies before the place reached at the
-    present speed, with its sign and without [10 m]; speed [10 m/s], yaw rate [0.5 rad/s]; the
-    time, 1 in the last frame; the command, one channel each. frames: T; the first is now.
+    These are: position along X and Y, from -1 to 1; signed and absolute distance ahead of the
+    place reached at the present speed [10 m]; time, 1 in the last frame; speed [10 m/s]; yaw
+    rate [0.5 rad/s]; the command, one channel each. frames: T; the first is the present.
     """
     speed = ego.speed
     times = torch.arange(frames).to(speed)[:, None, None, None, None]
-    # Of the middles of cells.
+    # Positions of the middles of cells.
     x, y = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape)
     middle = grid.x[0] + (x + 1) / 2 * (grid.x[1] - grid.x[0])
     ahead = (middle[:, None] - FRAME * times * speed[:, None, None, None]) / AHEAD
     command = F.one_hot(ego.command, len(COMMANDS)).to(speed)
-    told = [speed / FAST, ego.yaw_rate / TURN, *command.unbind(1)]
+    state = [speed / FAST, ego.yaw_rate / TURN, *command.unbind(1)]
     planes = [
         *(x[:, None], y, ahead, ahead.abs(), times / max(1, frames - 1)),
-        *(value[:, None, None, None] for value in told),
+        *(value[:, None, None, None] for value in state),
     ]
     shape = (frames, len(speed), 1, *grid.shape)
     return torch.cat([plane.expand(shape) for plane in planes], 2)
 
 
-def _convolve(given: int, made: int, dilation: int) -> list[nn.Module]:
+def _convolve(inputs: int, outputs: int, dilation: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(given, made, 3, padding=dilation, dilation=dilation, bias=False),
-        nn.BatchNorm2d(made),
+        nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
         nn.ReLU(),
     ]

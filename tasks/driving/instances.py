@@ -1,8 +1,8 @@
-"""Instances of vehicles over time, read off maps of centres, offsets and flow.
+"""Decode instances of vehicles over time from maps of centres, offsets and flow.
 
-Centres are the local maxima of the heat; a cell of a vehicle belongs to the centre that is
-nearest to where its offset points; a centre is followed to the frame after by its mean flow, to
-the centres there that together are nearest (Hungarian method) and no further than a gate.
+Centres are the local maxima of the heat. A vehicle cell belongs to the centre nearest to the
+target of its offset. The mean flow of an instance predicts its next centre; the Hungarian
+method matches predictions and centres, up to a maximum distance.
 Axes: T frames, I instances, X and Y cells.
 """
 
@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float, Int
 
 CONFIDENCE = 0.1  # least heat of a centre
 MOST = 100  # centres in a frame
-GATE = 3.0  # [cells] that a centre may be from where flow leads
+GATE = 3.0  # [cells] largest distance of a centre from its prediction
 
 
 class InstanceMaps(NamedTuple):
-    """What instances are read off: mask, heat of centres (0 to 1), displacements [cells]."""
+    """Maps that define instances: mask, heat of centres (0 to 1), displacements [cells]."""
 
     vehicle: Bool[np.ndarray, "T X Y"]
     centre: Float[np.ndarray, "T X Y"]
@@ -30,8 +30,7 @@ class InstanceMaps(NamedTuple):
 def find_centres(heat: Float[np.ndarray, "X Y"]) -> Int[np.ndarray, "I 2"]:
     """Return the cells of centres, the most certain first.
 
-    Of neighbours that are as warm as each other, as around a middle between two cells, the
-    first is one.
+    Among neighbours of equal heat, as around a middle between two cells, the first is a centre.
     """
     around = F.unfold(F.pad(torch.from_numpy(heat)[None, None], [1] * 4, value=-np.inf), 3)
     near = around[0].view(9, *heat.shape).numpy()
@@ -47,55 +46,55 @@ def assign_cells(
     offset: Float[np.ndarray, "2 X Y"],
 ) -> Int[np.ndarray, "X Y"]:
     """Return the number of each vehicle cell's centre, from 1; 0 elsewhere."""
-    found = np.zeros(vehicle.shape, np.int64)
+    numbers = np.zeros(vehicle.shape, np.int64)
     cells = np.argwhere(vehicle)
     if len(centres) and len(cells):
-        aim = cells + offset[:, vehicle].T
-        away = np.linalg.norm(aim[:, None] - centres[None], axis=-1)
-        found[vehicle] = 1 + away.argmin(1)
-    return found
+        target = cells + offset[:, vehicle].T
+        distance = np.linalg.norm(target[:, None] - centres[None], axis=-1)
+        numbers[vehicle] = 1 + distance.argmin(1)
+    return numbers
 
 
 def follow_instances(
     before: Float[np.ndarray, "I 2"], after: Float[np.ndarray, "J 2"]
 ) -> dict[int, int]:
-    """Return which of ``before`` each of ``after`` is, by number; new ones are left out.
+    """Match instances; return the index in ``before`` of each matched index in ``after``.
 
     Args:
-        before: where instances should be by now [cells].
-        after: where instances are.
+        before: predicted positions of instances [cells].
+        after: their actual positions.
     """
-    from scipy.optimize import linear_sum_assignment  # of the extra "driving"
+    from scipy.optimize import linear_sum_assignment  # in the extra "driving"
 
-    away = np.linalg.norm(before[:, None] - after[None], axis=-1)
-    rows, columns = linear_sum_assignment(away)
+    distance = np.linalg.norm(before[:, None] - after[None], axis=-1)
+    rows, columns = linear_sum_assignment(distance)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {j: i for i, j in pairs if away[i, j] <= GATE}
+    return {j: i for i, j in pairs if distance[i, j] <= GATE}
 
 
 def decode_instances(maps: InstanceMaps) -> Int[np.ndarray, "T X Y"]:
-    """Return masks of instances; one has the same number in all frames, from 1; 0 is none."""
+    """Return masks of instances, with the same number >= 1 in all frames; 0 is background."""
     out = np.zeros(maps.vehicle.shape, np.int64)
-    numbers: list[int] = []  # of the instances of the frame before
-    aims = np.zeros((0, 2))  # where these should be
+    numbers: list[int] = []  # of the instances in the previous frame
+    predicted = np.zeros((0, 2))  # their present positions
     new = 1
     for t, (vehicle, heat) in enumerate(zip(maps.vehicle, maps.centre, strict=True)):
         centres = find_centres(heat)
-        found = assign_cells(vehicle, centres, maps.offset[t])
-        same = follow_instances(aims, centres.astype(float))
+        cells = assign_cells(vehicle, centres, maps.offset[t])
+        same = follow_instances(predicted, centres.astype(float))
         known = [numbers[same[j]] if j in same else 0 for j in range(len(centres))]
         numbers = []
         for number in known:
             numbers.append(number or new)
             new += not number
-        out[t] = np.array([0, *numbers])[found]
-        steps = [_mean_flow(maps.flow[t], found == k + 1) for k in range(len(centres))]
-        aims = centres + np.array(steps).reshape(-1, 2)
+        out[t] = np.array([0, *numbers])[cells]
+        steps = [_mean_flow(maps.flow[t], cells == k + 1) for k in range(len(centres))]
+        predicted = centres + np.array(steps).reshape(-1, 2)
     return out
 
 
 def _mean_flow(
     flow: Float[np.ndarray, "2 X Y"], cells: Bool[np.ndarray, "X Y"]
 ) -> Float[np.ndarray, " 2"]:
-    """Return the mean flow of some cells; none: zeros."""
+    """Return the mean flow of cells; zeros without cells."""
     return flow[:, cells].mean(1) if cells.any() else np.zeros(2)

@@ -1,8 +1,8 @@
-"""What driving costs: joules a planned second, streaming or with all frames anew.
+"""The energy of driving: joules per planned second, streaming or with all frames.
 
-A plan is made every half second. Of all frames anew the encoder runs for each camera and past
-frame; streaming, what it said of past frames is kept, and only the images of the present are
-new. Pathways and decoder run over all frames in both, as the map moves with the car.
+The car plans every half second. With all frames, the encoder runs for each camera and past
+frame. Streaming keeps its outputs for past frames, and encodes only the present images. In both
+variants pathways and decoder run over all frames, because the map moves with the car.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ENDS = ("low", "nominal", "high")
 
 
 class Joules(NamedTuple):
-    """Of a chip, [J] a planned second. images: that are encoded for each plan, in words."""
+    """Energy of a chip [J] per planned second. images: encoded per plan, in words."""
 
     chip: str
     images: str
@@ -28,21 +28,21 @@ class Joules(NamedTuple):
     whole: dict[str, float]
 
 
-def list_joules(found: Mapping[str, Any]) -> list[Joules]:
-    """Return the core and the chip tier of each chip, both ways, by ``energy.json``.
+def list_joules(energy: Mapping[str, Any]) -> list[Joules]:
+    """Return the core and the chip tier of each chip for both variants, from ``energy.json``.
 
-    Empty where it is not of all parts.
+    Empty unless the file covers all parts.
     """
-    encoder = found.get("parts", {}).get(ENCODER)
+    encoder = energy.get("parts", {}).get(ENCODER)
     if encoder is None:
         return []
     out = []
-    for name in show.list_chips(dict(found)):
+    for name in show.list_chips(dict(energy)):
         for images in (encoder["runs"], len(CAMERAS)):
             saved = encoder["runs"] - images
             core, whole = {}, {}
             for end in ENDS:
-                chip, part = found[name], encoder[name]
+                chip, part = energy[name], encoder[name]
                 seconds = chip["latency"]["inference"][end]
                 left = (seconds - saved * part["seconds"][end]) / seconds
                 static = chip["chip"][end] - chip["core"][end]
@@ -54,22 +54,22 @@ def list_joules(found: Mapping[str, Any]) -> list[Joules]:
 
 
 def show_joules(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
-    """Return the section of the report, where energy was measured."""
-    found = read_result(run.folder, "energy")
-    rows = list_joules(found) if found else []
+    """Return the section of the report, if there is a file of energy."""
+    energy = read_result(run.folder, "energy")
+    rows = list_joules(energy) if energy else []
     if not rows:
         return ()
     cells = [
         [r.chip, r.images, show.format_range(r.core), show.format_range(r.whole)] for r in rows
     ]
-    told = (
-        "Two plans a second. Streaming: what the encoder said of past frames is kept. What the "
-        "host does is listed below in multiply-accumulates, and is in no tier."
+    caption = (
+        "Two plans per second. Streaming: the encoder keeps its outputs for past frames. The "
+        "tiers exclude the host, whose multiply-accumulates follow below."
     )
     return (
         page.section(
-            "Joules a planned second",
+            "Joules per planned second",
             page.table(("chip", "for each plan", "core", "chip"), cells),
-            page.paragraph(told, "caption"),
+            page.paragraph(caption, "caption"),
         ),
     )

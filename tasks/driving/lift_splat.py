@@ -1,12 +1,12 @@
-"""From images to the ground: features are lifted by their depth and summed up in cells.
+"""From images to the ground: lift features by their depth and sum them in cells.
 
     point (s, n, d, i, j) of the ego frame of frame s = to_ego[s, n] (z_d K[s, n]^-1 (u, v, 1))
     pooled[s, cell] = sum over points that fall into the cell of p[d] feature
     bev[s] = discount bev[s - 1] + pooled[s]
 
-p: soft-max of the depth's logits. All points, those of past frames too, are moved into the
-present ego frame first; points outside the grid, or not between its heights, are left out
-(Philion & Fidler 2020, Hu et al. 2022: ST-P3). Everything here is real-valued.
+p: soft-max of the depth logits. All points, including those of past frames, first move to the
+present ego frame; points outside the grid or its range of heights are dropped (Philion & Fidler
+2020, Hu et al. 2022: ST-P3). Everything here is real-valued.
 Axes: B windows, S frames, N cameras, D bins of depth, h and w of features, X and Y cells.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from drivers.nuscenes.grid import GroundGrid
 from tasks.driving.config import STRIDE, Depth
 
-HEIGHTS = (-10.0, 10.0)  # [m] over the ground, of points that count
+HEIGHTS = (-10.0, 10.0)  # [m] range of points over the ground
 
 
 def lift_points(
@@ -27,19 +27,19 @@ def lift_points(
     depth: Depth,
     size: tuple[int, int],
 ) -> Float[Tensor, "B S N D h w 3"]:
-    """Return where in the present ego frame features at each depth lie [m].
+    """Return the positions of features at each depth in the present ego frame [m].
 
-    A feature stands for the middle of its block of pixels, a bin for its middle; the first
-    pixel reaches from 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
+    A feature lies in the middle of its block of pixels, a depth in the middle of its bin. The
+    first pixel reaches from 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
     """
     height, width = size
     u, v, z = (_list_middles(n, intrinsic) for n in (width, height, depth.bins))
     u, v, z = STRIDE * u, STRIDE * v, depth.first + depth.step * z
     pixels = torch.stack([*torch.meshgrid(u, v, indexing="xy"), u.new_ones(height, width)], -1)
     rays = torch.einsum("bsnij,hwj->bsnhwi", _invert_intrinsic(intrinsic), pixels)
-    seen = rays[:, :, :, None] * z[:, None, None, None]
+    in_camera = rays[:, :, :, None] * z[:, None, None, None]
     pose = to_present[:, :, None] @ to_ego
-    turned = torch.einsum("bsnij,bsndhwj->bsndhwi", pose[..., :3, :3], seen)
+    turned = torch.einsum("bsnij,bsndhwj->bsndhwi", pose[..., :3, :3], in_camera)
     points: Tensor = turned + pose[..., None, None, None, :3, 3]
     return points
 
@@ -49,7 +49,7 @@ def _list_middles(number: int, like: Tensor) -> Float[Tensor, " number"]:
 
 
 def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
-    """Return the inverse of a pinhole camera's matrix, in closed form: it has no skew."""
+    """Return the inverse of a pinhole camera's matrix without skew, in closed form."""
     fx, fy, cx, cy = k[..., 0, 0], k[..., 1, 1], k[..., 0, 2], k[..., 1, 2]
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
     rows = (1 / fx, zero, -cx / fx, zero, 1 / fy, -cy / fy, zero, zero, one)
@@ -57,7 +57,7 @@ def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
 
 
 def find_cells(points: Float[Tensor, "... 3"], grid: GroundGrid) -> Int64[Tensor, "..."]:
-    """Return the index of each point's cell in C order; X Y where it lies in none."""
+    """Return the index of the cell of each point in C order; X Y for points outside."""
     nx, ny = grid.shape
     x = ((points[..., 0] - grid.x[0]) / grid.step).floor()
     y = ((points[..., 1] - grid.y[0]) / grid.step).floor()
@@ -72,13 +72,13 @@ def pool_features(
     cells: Int64[Tensor, "B S N D h w"],
     grid: GroundGrid,
 ) -> Float[Tensor, "B S C X Y"]:
-    """Return the sums of features in cells, weighted by the probability of their depth.
+    """Sum features in cells, weighted by the probability of their depth.
 
     depth: logits.
     """
     b, s = features.shape[:2]
     nx, ny = grid.shape
-    size = nx * ny + 1  # the last one takes what lies outside
+    size = nx * ny + 1  # the last cell collects points outside
     p = depth.softmax(3)
     lifted = p[..., None] * features.permute(0, 1, 2, 4, 5, 3)[:, :, :, None]
     frame = torch.arange(b * s, device=cells.device).view(b, s, 1, 1, 1, 1)
@@ -92,7 +92,7 @@ def pool_features(
 def fuse_frames(
     pooled: Float[Tensor, "B S C X Y"], discount: float
 ) -> Float[Tensor, "B S C X Y"]:
-    """Return each frame's map with those before it, discounted frame by frame."""
+    """Add to each frame's map the earlier ones, discounted frame by frame."""
     fused = [pooled[:, 0]]
     for frame in pooled[:, 1:].unbind(1):
         fused.append(discount * fused[-1] + frame)
@@ -100,9 +100,9 @@ def fuse_frames(
 
 
 def compute_motion(to_present: Float[Tensor, "B S 4 4"]) -> Float[Tensor, "B S 6"]:
-    """Return how the ego moved since the frame before: x, y, z [m] and roll, pitch, yaw [rad].
+    """Return the ego motion since the previous frame: x, y, z [m] and roll, pitch, yaw [rad].
 
-    Of the first frame nothing is known: zeros.
+    The motion of the first frame is unknown: zeros.
     """
     moved = torch.linalg.solve(to_present[:, :-1], to_present[:, 1:])
     turn = moved[..., :3, :3]

@@ -1,13 +1,13 @@
-"""Losses: what each task is trained by, and how they are weighed against each other.
+"""Losses of all tasks, and their trained weights.
 
-    total = sum over tasks of loss exp(-s) / 2 + s / 2          s: trained, one a task
+    total = sum over tasks of loss exp(-s) / 2 + s / 2          s: trained, one per task
 
-(Kendall et al. 2018). Segmentation: cross-entropy of the hardest cells in a frame, of the
-road that of all; centre: squared error; offset and flow: absolute error where there is
-an instance; all of future frames discounted by 0.95 a frame. Motion: absolute error, in
-vehicles and outside. Depth: cross-entropy where it was
-measured. Path: the greatest violation of a margin by a candidate, or the cross-entropy of all
-candidates; and the error of the refined path, where images show what the car sees.
+(Kendall et al. 2018). Segmentation: cross-entropy of the hardest cells in a frame, for road of
+all cells. Centre: squared error. Offset and flow: absolute error in instances. The weight of
+these falls by 0.95 per future frame. Motion: absolute error, in vehicles and outside. Depth:
+cross-entropy at measured points. Path: the largest violation of a margin by a candidate, or the
+cross-entropy of all candidates; and the error of the refined path, for windows whose images
+show the view from the start of the path.
 Axes: B windows, T present and future frames, F future frames, M candidates, X and Y cells.
 """
 
@@ -24,15 +24,15 @@ from tasks.driving.cost import Costs
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.targets import make_instance_targets
 
-DISCOUNT = 0.95  # of each frame further in the future
+DISCOUNT = 0.95  # per future frame
 LATERAL = 10.0  # weight of errors to the side, SAD's
-NEAR = 0.5  # [m] from the true path at which a candidate is by a factor e less probable
+NEAR = 0.5  # [m] from the true path that make a candidate less probable by a factor e
 
 
 def discount_frames(
     losses: Float[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
-    """Return the mean over windows and frames, weighed by how near in time they are."""
+    """Return the mean over windows and frames, with lower weights for later frames."""
     weights = DISCOUNT ** torch.arange(losses.shape[1], device=losses.device)
     return (losses * weights / weights.sum()).sum(1).mean()
 
@@ -43,9 +43,9 @@ def segmentation_loss(
     weight: float,
     hardest: float,
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of a class, of its hardest cells in each frame.
+    """Return the cross-entropy of a class over its hardest cells in each frame.
 
-    weight: of a cell that is of the class. hardest: share of cells that count.
+    weight: of a cell of the class. hardest: share of cells that count.
     """
     positive = torch.tensor(weight, device=logits.device)
     losses = F.binary_cross_entropy_with_logits(
@@ -63,33 +63,33 @@ def centre_loss(
 
 
 def displacement_loss(
-    made: Float[Tensor, "B T 2 X Y"], truth: Float[Tensor, "B T 2 X Y"]
+    predicted: Float[Tensor, "B T 2 X Y"], truth: Float[Tensor, "B T 2 X Y"]
 ) -> Float[Tensor, ""]:
-    """Return the absolute error of offset or flow, where the truth is not NaN; else 0."""
+    """Return the absolute error of offset or flow; a truth of NaN gives 0."""
     known = ~truth.isnan()
-    error = (made - truth.nan_to_num()).abs() * known
+    error = (predicted - truth.nan_to_num()).abs() * known
     return discount_frames(error.sum((2, 3, 4)) / known.sum((2, 3, 4)).clamp(min=1))
 
 
 def motion_loss(
-    made: Float[Tensor, "B 2 X Y"],
+    predicted: Float[Tensor, "B 2 X Y"],
     flow: Float[Tensor, "B 2 X Y"],
     inside: Bool[Tensor, "B X Y"],
 ) -> Float[Tensor, ""]:
-    """Return the absolute error [cells] in vehicles, plus that outside, which stays.
+    """Return the absolute error [cells] in vehicles, plus that outside, where motion is 0.
 
     Vehicles that leave have no flow (NaN), and do not count.
     """
     known = inside & ~flow.isnan().any(1)
-    moving = (made - flow.nan_to_num()).abs().sum(1) * known
-    still = made.abs().sum(1) * ~inside
+    moving = (predicted - flow.nan_to_num()).abs().sum(1) * known
+    still = predicted.abs().sum(1) * ~inside
     return moving.sum() / known.sum().clamp(min=1) + still.sum() / (~inside).sum().clamp(min=1)
 
 
 def depth_loss(
     logits: Float[Tensor, "*K D h w"], measured: Float[Tensor, "*K h w"], depth: Depth
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of the bins of measured depths [m]; 0 if there is none."""
+    """Return the cross-entropy of the bins of measured depths [m]; 0 without any."""
     bins = ((measured - depth.first) / depth.step).floor()
     known = (bins >= 0) & (bins < depth.bins)  # NaN is neither
     target = torch.where(known, bins.nan_to_num(), 0).long()
@@ -100,10 +100,10 @@ def depth_loss(
 def margin_loss(
     truth: Costs, candidates: Costs, distance: Float[Tensor, "B M"]
 ) -> Float[Tensor, ""]:
-    """Return by how much a candidate is not dearer than the true path by its distance [m].
+    """Return the largest violation of the margin by a candidate.
 
-    truth: of one path, M = 1. The greatest of all candidates counts; frame by frame, a
-    candidate that is dearer gains nothing.
+    A candidate should cost more than the true path by at least its distance from it [m]. In
+    each frame, a higher cost of the candidate counts as 0. truth: of one path, M = 1.
     """
     frames = F.relu(truth.frames - candidates.frames).sum(-1)
     whole = truth.whole - candidates.whole
@@ -111,20 +111,20 @@ def margin_loss(
 
 
 def choice_loss(candidates: Costs, distance: Float[Tensor, "B M"]) -> Float[Tensor, ""]:
-    """Return the cross-entropy of candidates: the cheaper, the more probable, by soft-max.
+    """Return the cross-entropy of candidates, whose probabilities are a soft-max of costs.
 
-    distance: from the true path [m]; by soft-max, too, it says how probable each should be.
+    distance: from the true path [m]; its soft-max gives the target probabilities.
     """
-    aim = (-distance / NEAR).softmax(1)
-    return -(aim * (-candidates.total).log_softmax(1)).sum(1).mean()
+    target = (-distance / NEAR).softmax(1)
+    return -(target * (-candidates.total).log_softmax(1)).sum(1).mean()
 
 
 def path_loss(
     path: Float[Tensor, "B F 3"], truth: Float[Tensor, "B F 3"], shown: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Return the smooth absolute error along x and, ten times, along y; 0 of no window.
+    """Return the smooth absolute error along x plus ten times that along y; 0 without windows.
 
-    shown: windows that count: what refines a path sees their images.
+    shown: windows that count, because the refinement uses their images.
     """
     error = F.smooth_l1_loss(path[..., :2], truth[..., :2], reduction="none")
     error = (error * torch.tensor((1.0, LATERAL), device=error.device)).mean((1, 2))
@@ -134,7 +134,7 @@ def path_loss(
 def weigh_losses(
     losses: Mapping[str, Float[Tensor, ""]], balance: Mapping[str, Float[Tensor, ""]]
 ) -> Float[Tensor, ""]:
-    """Return the sum of the losses of tasks, weighed by their s."""
+    """Return the sum of the losses of tasks, weighted by their s."""
     parts = [x * (-balance[k]).exp() / 2 + balance[k] / 2 for k, x in losses.items()]
     return torch.stack(parts).sum()
 
@@ -151,7 +151,7 @@ def compute_losses(
         "lane": truth.lane[:, None],
         "drivable": truth.drivable[:, None],
     }
-    found = {
+    losses = {
         k: segmentation_loss(
             *(maps[k], masks[k], getattr(config.weights, k)),
             1.0 if k == "drivable" else config.hardest,
@@ -159,22 +159,22 @@ def compute_losses(
         for k in masks
         if k in tasks
     }
-    moved = outputs.motion if "motion" in tasks else None
-    if "centre" in tasks or moved is not None:
-        aims = make_instance_targets(truth.instance)
+    motion = outputs.motion if "motion" in tasks else None
+    if "centre" in tasks or motion is not None:
+        targets = make_instance_targets(truth.instance)
     if "centre" in tasks:
-        found["centre"] = centre_loss(maps["centre"], aims.centre[:, :frames])
-        for name, aim in (("offset", aims.offset), ("flow", aims.flow)):
-            found[name] = displacement_loss(maps[name], aim[:, :frames])
-    if moved is not None:
-        found["motion"] = motion_loss(moved, aims.flow[:, 0], truth.instance[:, 0] > 0)
+        losses["centre"] = centre_loss(maps["centre"], targets.centre[:, :frames])
+        for name, target in (("offset", targets.offset), ("flow", targets.flow)):
+            losses[name] = displacement_loss(maps[name], target[:, :frames])
+    if motion is not None:
+        losses["motion"] = motion_loss(motion, targets.flow[:, 0], truth.instance[:, 0] > 0)
     if "depth" in tasks and outputs.depth is not None:
-        found["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
+        losses["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
     if plan is not None and plan.truth is not None:
-        away = (plan.candidates - truth.path[:, None])[..., :2].norm(dim=-1).mean(-1)
+        distance = (plan.candidates - truth.path[:, None])[..., :2].norm(dim=-1).mean(-1)
         if config.planner.loss == "margin":
-            found["choice"] = margin_loss(plan.truth, plan.costs, away)
+            losses["choice"] = margin_loss(plan.truth, plan.costs, distance)
         else:
-            found["choice"] = choice_loss(plan.costs, away)
-        found["path"] = path_loss(plan.path, truth.path, truth.shown)
-    return found
+            losses["choice"] = choice_loss(plan.costs, distance)
+        losses["path"] = path_loss(plan.path, truth.path, truth.shown)
+    return losses

@@ -1,7 +1,7 @@
-"""How good maps, their future and paths are.
+"""Metrics of maps, their future and paths.
 
-Counts are summed over all cells, frames and windows before anything is divided. Paths are
-measured in both usual conventions: "mean" over all frames up to a time (ST-P3, SAD), and "at"
+Metrics divide counts only after summing them over all cells, frames and windows. Paths have
+metrics in both usual conventions: "mean" over all frames up to a time (ST-P3, SAD), and "at"
 that time (UniAD). Axes: B windows, T or F frames, X and Y cells.
 """
 
@@ -19,14 +19,14 @@ from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 
 MATCH = 0.5  # intersection over union above which two segments are the same
 SECONDS = (1, 2, 3)
-MOVING = 1.0  # [m] between the first and the last frame of an instance that moves
+MOVING = 1.0  # [m] least distance of a moving instance between its first and last frame
 
 
 C = TypeVar("C", "Overlap", "Panoptic")
 
 
 class Overlap(NamedTuple):
-    """Cells that are rightly, wrongly and not predicted."""
+    """Numbers of cells: correct, falsely predicted, and missed."""
 
     hits: int
     false: int
@@ -34,24 +34,24 @@ class Overlap(NamedTuple):
 
     @property
     def iou(self) -> float:
-        """Intersection over union; NaN where there is nothing, and nothing predicted."""
+        """Intersection over union; NaN without true or predicted cells."""
         union = sum(self)
         return self.hits / union if union else float("nan")
 
 
 def count_overlap(
-    made: Bool[np.ndarray, "*S"],
+    predicted: Bool[np.ndarray, "*S"],
     truth: Bool[np.ndarray, "*S"],
     ignored: Bool[np.ndarray, "*S"] | None = None,
 ) -> Overlap:
-    """Return how masks overlap; ``ignored`` cells are left out."""
+    """Count the overlap of masks outside ``ignored`` cells."""
     counted = np.ones_like(truth) if ignored is None else ~ignored
-    parts = made & truth, made & ~truth, ~made & truth
+    parts = predicted & truth, predicted & ~truth, ~predicted & truth
     return Overlap(*(int((part & counted).sum()) for part in parts))
 
 
 class Panoptic(NamedTuple):
-    """Sums over matched segments and segments without a match, over frames."""
+    """Sums over frames of matched segments and of segments without a match."""
 
     iou: float
     hits: int
@@ -61,42 +61,41 @@ class Panoptic(NamedTuple):
     @property
     def quality(self) -> tuple[float, float, float]:
         """PQ, SQ and RQ: panoptic, segmentation and recognition quality."""
-        weighed = self.hits + self.false / 2 + self.missed / 2
-        if not weighed:
+        total = self.hits + self.false / 2 + self.missed / 2
+        if not total:
             return (float("nan"),) * 3
         segment = self.iou / self.hits if self.hits else 0.0
-        return self.iou / weighed, segment, self.hits / weighed
+        return self.iou / total, segment, self.hits / total
 
 
 def count_segments(
-    made: Int[np.ndarray, "T X Y"],
+    predicted: Int[np.ndarray, "T X Y"],
     truth: Int[np.ndarray, "T X Y"],
     ignored: frozenset[int] = frozenset(),
 ) -> Panoptic:
-    """Return how instances of one window match over its frames.
+    """Match the instances of a window over its frames.
 
-    In each frame a pair of segments matches where their IoU is above 1/2. A match whose
-    predicted number differs from the one that the true instance had before counts as one
-    false and one missed. Numbers 0 are no instance. What matches an ``ignored`` true instance,
-    or lies on such ones by more than half, does not count.
+    In each frame a pair of segments matches if their IoU exceeds 1/2. A match whose predicted
+    number differs from the earlier one of the true instance counts as one false and one missed
+    segment. The number 0 is background. Predicted segments do not count if they match an
+    ``ignored`` true instance, or lie on such instances by more than half.
     """
     iou, hits, false, missed = 0.0, 0, 0, 0
     known: dict[int, int] = {}  # true instance -> predicted one
-    for now, true in zip(made, truth, strict=True):
+    for now, true in zip(predicted, truth, strict=True):
         pairs = _match_segments(now, true)
-        own = {int(n) for n in np.unique(true) if n}
-        aside = {p for p in _list(now) if _lies_on(now == p, true, ignored)}
+        dropped = {p for p in _list(now) if _lies_on(now == p, true, ignored)}
         for t, (p, overlap) in pairs.items():
             if t in ignored:
-                aside.add(p)
+                dropped.add(p)
             elif known.setdefault(t, p) == p:
                 iou, hits = iou + overlap, hits + 1
             else:
                 false, missed = false + 1, missed + 1
                 known[t] = p
         matched = {p for p, _ in pairs.values()}
-        false += len(set(_list(now)) - matched - aside)
-        missed += len(own - set(pairs) - ignored)
+        false += len(set(_list(now)) - matched - dropped)
+        missed += len(set(_list(true)) - set(pairs) - ignored)
     return Panoptic(iou, hits, false, missed)
 
 
@@ -110,23 +109,23 @@ def _lies_on(segment: np.ndarray, truth: np.ndarray, numbers: frozenset[int]) ->
     return bool(numbers) and 2 * int(np.isin(below, list(numbers)).sum()) > len(below)
 
 
-def _match_segments(made: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int, float]]:
-    """Return the predicted number of each true instance that has a match, and their IoU."""
-    found = {}
+def _match_segments(predicted: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Return the predicted number and the IoU of each matched true instance."""
+    matches = {}
     for t in _list(truth):
         mask = truth == t
-        for p in _list(made[mask]):
-            other = made == p
-            overlap = float((mask & other).sum() / (mask | other).sum())
+        for p in _list(predicted[mask]):
+            segment = predicted == p
+            overlap = float((mask & segment).sum() / (mask | segment).sum())
             if overlap > MATCH:
-                found[t] = p, overlap
-    return found
+                matches[t] = p, overlap
+    return matches
 
 
 def find_still(truth: Int[np.ndarray, "T X Y"], grid: GroundGrid) -> frozenset[int]:
     """Return the instances whose middle moves less than 1 m from their first to last frame.
 
-    Of one that is there for a single frame nothing is known: it counts as still.
+    An instance with a single frame counts as still.
     """
     still = set()
     for number in _list(truth):
@@ -144,10 +143,10 @@ def add_counts(counts: Sequence[C]) -> C:
 
 
 class PathErrors(NamedTuple):
-    """Of each frame: distance [m], and collisions that count.
+    """Per frame: distance [m], and collisions.
 
-    hits: the box of a path touches a vehicle or a pedestrian, and the true one neither;
-    vehicle_hits: a vehicle, and the true one none.
+    hits: the box of the path touches a vehicle or a pedestrian, and the true box does not;
+    vehicle_hits: the same for vehicles only.
     """
 
     distance: Float[Tensor, "B F"]
@@ -162,7 +161,7 @@ def measure_paths(
     pedestrian: Bool[Tensor, "B F X Y"],
     grid: GroundGrid,
 ) -> PathErrors:
-    """Return how far paths are from the truth [m], and where they collide."""
+    """Return the distances of paths from the truth [m], and their collisions."""
 
     def find_counted(occupied: Bool[Tensor, "B F X Y"]) -> Bool[Tensor, "B F"]:
         return find_hits(path, occupied, grid) & ~find_hits(truth, occupied, grid)
@@ -174,9 +173,9 @@ def measure_paths(
 def find_hits(
     path: Float[Tensor, "B F 3"], occupied: Bool[Tensor, "B F X Y"], grid: GroundGrid
 ) -> Bool[Tensor, "B F"]:
-    """Return where the car's box touches an occupied cell: they share a point.
+    """Return the frames in which the box of the car shares a point with an occupied cell.
 
-    Two rectangles share none where one of their four directions parts them: exact, up to the
+    Two rectangles are disjoint if one of their four directions separates them: exact, up to the
     rounding of float64.
     """
     b, f, i, j = occupied.nonzero(as_tuple=True)
@@ -201,21 +200,21 @@ def find_hits(
 def summarise_paths(errors: PathErrors) -> dict[str, float]:
     """Return distance [m] and share of collisions by time, in both conventions.
 
-    Collisions "mean": of all frames up to a time, those with a hit, whatever is hit; "at": of
-    windows, those with a hit of a vehicle in the frame at that time.
+    Collisions "mean": the share of frames up to a time with any hit; "at": the share of windows
+    with a hit of a vehicle in the frame at that time.
     """
-    found = {}
+    summary = {}
     hits, vehicle_hits = errors.hits.double(), errors.vehicle_hits.double()
     for second in SECONDS:
         last = round(second / FRAME)
         if last > errors.distance.shape[1]:
             break
         distance = errors.distance[:, :last].double()
-        found[f"l2_mean_{second}s"] = float(distance.mean())
-        found[f"l2_at_{second}s"] = float(distance[:, -1].mean())
-        found[f"collision_mean_{second}s"] = float(hits[:, :last].mean())
-        found[f"collision_at_{second}s"] = float(vehicle_hits[:, last - 1].mean())
-    return found
+        summary[f"l2_mean_{second}s"] = float(distance.mean())
+        summary[f"l2_at_{second}s"] = float(distance[:, -1].mean())
+        summary[f"collision_mean_{second}s"] = float(hits[:, :last].mean())
+        summary[f"collision_at_{second}s"] = float(vehicle_hits[:, last - 1].mean())
+    return summary
 
 
 def join_errors(parts: Iterable[PathErrors]) -> PathErrors:

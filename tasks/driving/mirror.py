@@ -1,8 +1,8 @@
-"""Batches with left and right exchanged: twice the scenes, for training.
+"""Exchange left and right in batches, which doubles the scenes for training.
 
-A mirrored window is what cameras would see in a world that is mirrored along y: images are
-flipped and trade places, the principal point and the poses of cameras follow, and so do maps,
-the command and the path. Traffic then keeps to the other side, as it does in Singapore.
+A mirrored window shows a world mirrored along y: images are flipped and trade places, and the
+principal point and the poses of cameras, the maps, the command and the path follow. Traffic
+then keeps to the other side, as in Singapore.
 Axes: B windows, S frames, N cameras, K maps, X and Y cells.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import DrivingBatch, Seen, Truth
+from tasks.driving.batch import DrivingBatch, Observation, Truth
 from tasks.driving.sampler import COMMANDS
 
 
@@ -21,33 +21,33 @@ def _exchange(name: str) -> str:
     return name.replace(left, right) if left in name else name.replace(right, left)
 
 
-TRADED = [CAMERAS.index(_exchange(name)) for name in CAMERAS]  # who sees the other side
+TRADED = [CAMERAS.index(_exchange(name)) for name in CAMERAS]  # camera on the other side
 MASKS = ("vehicle", "pedestrian", "instance", "drivable", "lane")
 
 
 def mirror_windows(batch: DrivingBatch, chosen: Bool[Tensor, " B"]) -> DrivingBatch:
-    """Return a batch in which the chosen windows are mirrored; its grid must be symmetric."""
+    """Mirror the chosen windows of a batch; its grid must be symmetric."""
 
-    def choose(plain: Tensor, other: Tensor) -> Tensor:
-        return torch.where(chosen.view(-1, *[1] * (plain.dim() - 1)), other, plain)
+    def choose(plain: Tensor, mirrored: Tensor) -> Tensor:
+        return torch.where(chosen.view(-1, *[1] * (plain.dim() - 1)), mirrored, plain)
 
-    made: DrivingBatch = tree_map(choose, batch, mirror(batch))
-    return made
+    out: DrivingBatch = tree_map(choose, batch, mirror(batch))
+    return out
 
 
 def mirror(batch: DrivingBatch) -> DrivingBatch:
-    """Return a batch of which all windows are mirrored."""
+    """Mirror all windows of a batch."""
     return DrivingBatch(_mirror_seen(batch.seen), _mirror_truth(batch.truth))
 
 
-def _mirror_seen(seen: Seen) -> Seen:
+def _mirror_seen(seen: Observation) -> Observation:
     intrinsic = _trade(seen.intrinsic).clone()
     intrinsic[..., 0, 2] = seen.images.shape[-1] - intrinsic[..., 0, 2]
     ego = seen.ego
-    return Seen(
+    return Observation(
         images=_trade(seen.images).flip(-1),
         intrinsic=intrinsic,
-        # An axis of a camera points to the right, one of the car to the left.
+        # The lateral axis of a camera points to the right, that of the car to the left.
         to_ego=_negate(_trade(seen.to_ego), 1, 0),
         to_present=_negate(seen.to_present, 1, 1),
         maps=seen.maps.flip(-1),
@@ -56,7 +56,7 @@ def _mirror_seen(seen: Seen) -> Seen:
 
 
 def _trade(cameras: Shaped[Tensor, "B S N ..."]) -> Shaped[Tensor, "B S N ..."]:
-    """Return what cameras see, or are, at the places of those of the other side; N 0 or 6."""
+    """Exchange the values of the cameras on both sides; N is 0 or 6."""
     return cameras[:, :, TRADED] if cameras.shape[2] else cameras
 
 

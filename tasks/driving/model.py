@@ -1,12 +1,12 @@
-"""All of it: from images of six cameras to bird's-eye maps, their future, and a path.
+"""The whole network: from images of six cameras to bird's-eye maps, their future, and a path.
 
     images -> encoder -> lift, splat, fuse -> prediction -> decoder -> heads -> cost -> path
 
-State is explicit: every spiking part starts from rest for each window, ticks of the encoder are
-repetitions of an image, ticks behind it are frames. The axis of ticks comes first, that of
-windows second, and they are swapped where one is needed for the other, never reshaped: no
-window sees another one. Axes: B windows, S past and present frames, F future frames, T = 1 + F
-present and future frames, N cameras, C channels, M candidates, X and Y cells.
+State is explicit: every spiking part starts from rest for each window. Ticks of the encoder are
+repetitions of an image, later ticks are frames. The axis of ticks comes first, that of windows
+second; transposing them, never reshaping, keeps windows independent. Axes: B windows, S past
+and present frames, F future frames, T = 1 + F present and future frames, N cameras, C channels,
+M candidates, X and Y cells.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import MAPS, MOVING, Seen, Truth
+from tasks.driving.batch import MAPS, MOVING, Observation, Truth
 from tasks.driving.braking import brake_along, doubt
 from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
@@ -44,13 +44,13 @@ HEADS: Mapping[StageName, tuple[str, ...]] = {
     "prediction": ("vehicle", "pedestrian", "lane", "drivable", "centre", "offset", "flow"),
     "planning": tuple(CHANNELS),
 }
-TASKS = (*HEADS["prediction"], "motion", "depth", "choice", "path")  # that have a loss
+TASKS = (*HEADS["prediction"], "motion", "depth", "choice", "path")  # with a loss
 
 
 class Perceived(NamedTuple):
-    """What was seen. states: bird's-eye states. front: features of the front camera, now.
+    """Result of perception. states: bird's-eye states. front: present features of the front.
 
-    depth and front: of cameras; None where true maps are seen.
+    depth and front come from cameras; None for models that see true maps.
     """
 
     states: Float[Tensor, "S B C X Y"]
@@ -61,8 +61,8 @@ class Perceived(NamedTuple):
 class Planned(NamedTuple):
     """A plan. taken: the cheapest candidate, or the mean of all.
 
-    path: what was taken, refined and braked, as far as the planner is told to do either.
-    truth: cost of the true path, where it was given.
+    path: the taken one, after refinement and braking if the planner does either. truth: cost
+    of the true path, in training.
     """
 
     candidates: Float[Tensor, "B M F 3"]
@@ -73,10 +73,10 @@ class Planned(NamedTuple):
 
 
 class DrivingOutputs(NamedTuple):
-    """What the model says.
+    """Outputs of the model.
 
-    maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. motion: of the present frame's
-    cells [cells a frame], where the prediction moves them. balance: s of each task's loss.
+    maps: B T X Y (offset, flow: B T 2 X Y), from the heads. motion: of the cells of the present
+    frame [cells per frame], if the prediction moves them. balance: s of each task's loss.
     """
 
     depth: Float[Tensor, "B S N D h w"] | None
@@ -109,28 +109,27 @@ class Driver(nn.Module):
 
     def forward(
         self,
-        seen: Seen,
+        seen: Observation,
         stage: StageName | None = None,
         futures: int | None = None,
         truth: Truth | None = None,
         frozen: tuple[str, ...] = (),
     ) -> DrivingOutputs:
-        """Return what is to be said in a stage.
+        """Return the outputs of a stage.
 
         Args:
-            seen: of the windows.
-            stage: which decides on heads and on whether a path is planned; None: that of
-                the last phase.
-            futures: frames to be predicted; None: those of the last phase. A plan needs all.
-            truth: of training. Its path is judged too, and candidates by its maps instead of
-                the predicted ones, if the planner learns from them; the learned cost is used
-                in any case.
-            frozen: parts that run as in evaluation, and get no gradient.
+            seen: observations of windows.
+            stage: selects the heads, and whether to plan a path; None: that of the last phase.
+            futures: number of predicted frames; None: as in the last phase. A plan needs all.
+            truth: for training. The plan includes the cost of its path. If the planner learns
+                from the truth, its maps replace the predicted ones; the cost volume is always
+                the predicted one.
+            frozen: parts that run in evaluation mode.
         """
         c = self.config
         futures = c.last.futures if futures is None else futures
         stage = c.last.name if stage is None else stage
-        with self._as_evaluated(frozen):
+        with self._evaluating(frozen):
             perceived = self.perceive(seen)
             states = perceived.states
             motion = None
@@ -147,7 +146,7 @@ class Driver(nn.Module):
                 plan = self.planner(seen.ego, around, perceived.front, path)
         return DrivingOutputs(perceived.depth, maps, motion, plan, dict(self.balance))
 
-    def perceive(self, seen: Seen) -> Perceived:
+    def perceive(self, seen: Observation) -> Perceived:
         """Return bird's-eye states of past and present frames, in the present ego frame."""
         c, windows = self.config, seen.images.shape[:3]
         motion = compute_motion(seen.to_present)[..., None, None]
@@ -155,9 +154,9 @@ class Driver(nn.Module):
         if c.sees == "maps":
             embedded = self.embed(seen.maps.flatten(0, 1).to(motion)).unflatten(0, windows[:2])
             return Perceived(torch.cat([embedded, motion], 2).transpose(0, 1), None, None)
-        found = self.encoder(self.normalise(seen.images.flatten(0, 2)))
-        features = found.features.unflatten(0, windows)
-        depth = found.depth.unflatten(0, windows)
+        encoded = self.encoder(self.normalise(seen.images.flatten(0, 2)))
+        features = encoded.features.unflatten(0, windows)
+        depth = encoded.depth.unflatten(0, windows)
         pose = seen.intrinsic, seen.to_ego, seen.to_present
         cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
         fused = fuse_frames(pool_features(features, depth, cells, c.grid), c.discount)
@@ -165,7 +164,7 @@ class Driver(nn.Module):
         return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
 
     def normalise(self, images: UInt8[Tensor, "K 3 H W"]) -> Float[Tensor, "K 3 H W"]:
-        """Return images as numbers around zero."""
+        """Normalise images to numbers around zero."""
         return (images / 255 - self.mean) / self.spread
 
     def read_maps(
@@ -174,7 +173,7 @@ class Driver(nn.Module):
         names: tuple[str, ...],
         ego: EgoState | None = None,
     ) -> dict[str, Tensor]:
-        """Return maps by name, windows first; those of one channel lose its axis.
+        """Return maps by name, windows first; maps of one channel have no channel axis.
 
         ego: for the cost.
         """
@@ -184,8 +183,8 @@ class Driver(nn.Module):
         }
 
     @contextmanager
-    def _as_evaluated(self, parts: tuple[str, ...]) -> Iterator[None]:
-        """Run the block with some parts in evaluation mode."""
+    def _evaluating(self, parts: tuple[str, ...]) -> Iterator[None]:
+        """Run a block with these parts in evaluation mode."""
         modules = [self.get_submodule(name) for name in parts]
         modes = [module.training for module in modules]
         try:
@@ -198,18 +197,18 @@ class Driver(nn.Module):
 
 
 def require_driver(model: nn.Module) -> Driver:
-    """Return the model as what it is.
+    """Return the model as a Driver.
 
     Raises:
-        TypeError: it is none that ``build`` of this task makes.
+        TypeError: the model is not a Driver.
     """
     if not isinstance(model, Driver):
-        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
+        raise TypeError(f"expected a Driver, got {type(model).__name__}")
     return model
 
 
 class Planner(nn.Module):
-    """Candidates, their cost, and the refinement of what is taken of them."""
+    """Candidates, their costs, and the refinement of the taken path."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -226,7 +225,7 @@ class Planner(nn.Module):
         front: Float[Tensor, "B C h w"],
         truth: Float[Tensor, "B F 3"] | None = None,
     ) -> Planned:
-        """Return the plan; truth: the true path, to be judged too."""
+        """Return the plan; truth: the true path, for its cost."""
         candidates = self.sampler(ego)
         costs = self.cost(candidates, around, ego.speed)
         if self.takes == "mean":
@@ -236,7 +235,7 @@ class Planner(nn.Module):
             cheapest = costs.total.detach().argmin(1)
             rows = torch.arange(len(cheapest), device=cheapest.device)
             taken = candidates[rows, cheapest]
-        judged = None if truth is None else self.cost(truth[:, None], around, ego.speed)
+        true_cost = None if truth is None else self.cost(truth[:, None], around, ego.speed)
         path = self.refinement(taken, front, ego)
         if self.refines == "cheaper" and not self.training:
             both = torch.stack([taken, path], 1)
@@ -244,12 +243,12 @@ class Planner(nn.Module):
             path = torch.where((total[:, 1] < total[:, 0])[:, None, None], path, taken)
         if self.braking and not self.training:
             path = self._brake(path, around, ego.speed)
-        return Planned(candidates, costs, taken, path, judged)
+        return Planned(candidates, costs, taken, path, true_cost)
 
     def _brake(
         self, path: Float[Tensor, "B F 3"], around: Surroundings, speed: Float[Tensor, " B"]
     ) -> Float[Tensor, "B F 3"]:
-        """Return the path, braked as hard as is cheapest where others count so much more."""
+        """Return the path at the cheapest braking rate, with a higher cost of others."""
         driven = brake_along(path, speed)
         around = around._replace(occupied=doubt(around.occupied))
         cheapest = self.cost(driven, around, speed, self.braking).total.argmin(1)
@@ -259,10 +258,10 @@ class Planner(nn.Module):
 def find_surroundings(
     maps: Mapping[str, Tensor], truth: Truth | None = None, persistence: bool = False
 ) -> Surroundings:
-    """Return what candidates are judged by: the truth if there is one, else what was predicted.
+    """Return the surroundings of candidates: the truth if there is one, else predictions.
 
-    Predicted are probabilities. The cost volume is predicted in any case, and is not negative.
-    persistence: whether others are nowhere less probable than now.
+    Predicted maps are probabilities. The cost volume is always predicted, and is >= 0.
+    persistence: whether others stay at least as probable as now.
     """
     learned = F.softplus(maps["cost"][:, 1:])
     if truth is not None:

@@ -1,7 +1,7 @@
-"""Pictures of what a driver sees, believes and plans: a window as PNG, a scene as GIF.
+"""Draw the input, the predictions and the plan of a driver: a window as PNG, a scene as GIF.
 
-Maps are drawn as seen from above, ahead is up and left is left. Colours mean the same in all
-panels. Drawn on matplotlib's Figure objects, without pyplot.
+Maps show the view from above, with ahead at the top and left at the left. All panels use the
+same colours. Figures are matplotlib objects, without pyplot.
 Axes: N cameras, X and Y cells, M candidates, F frames.
 """
 
@@ -30,7 +30,7 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.store import write_bytes
-from tasks.driving.batch import Seen, Truth, make_batch
+from tasks.driving.batch import Observation, Truth, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 from tasks.driving.model import DrivingOutputs
@@ -40,9 +40,9 @@ GROUND, ROAD, DIVIDER = "#f4f5f6", "#d3d8de", "#e69f00"
 VEHICLE, PEDESTRIAN, OTHER, EGO = "#0072b2", "#d55e00", "#56606b", "#111418"
 PLAN, TRUE_PATH = "#00a878", "#cc2f8f"
 COLOURS = (GROUND, ROAD, DIVIDER, VEHICLE, PEDESTRIAN, OTHER, EGO, PLAN, TRUE_PATH, "white")
-FAINT, FAINTEST = 0.45, 0.12  # how strongly the first and the last future frame are painted
-NEAR = 0.3  # [m] before a camera, from which on something is drawn
-FAR = 45.0  # [m] within which boxes are drawn
+FAINT, FAINTEST = 0.45, 0.12  # opacity of the first and the last future frame
+NEAR = 0.3  # [m] least distance of drawn points from a camera
+FAR = 45.0  # [m] largest distance of drawn boxes
 DPI = 100
 _STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
 EDGES = [(k, (k + 1) % 4) for k in range(4)]
@@ -50,13 +50,12 @@ EDGES = [*EDGES, *((a + 4, b + 4) for a, b in EDGES), *((k, k + 4) for k in rang
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class View:
-    """What is drawn of an instant, all in the present ego frame.
+class WindowView:
+    """The contents of a picture, in the present ego frame.
 
     images, intrinsic, to_ego: of the present frame; N = 0 without cameras. boxes: true ones, z
-    over the ground. maps: by name ("drivable", "lane", "vehicle", "pedestrian"): of the
-    present, and of vehicles the future, too. path: where the car is to be, (x, y, yaw); None if
-    nothing was planned.
+    over the ground. maps: by name ("drivable", "lane", "vehicle", "pedestrian"): the present,
+    for vehicles also the future. path: the plan, (x, y, yaw); None without one.
     """
 
     images: UInt8[np.ndarray, "N 3 H W"]
@@ -72,27 +71,27 @@ def project(
     intrinsic: Float[np.ndarray, "3 3"],
     to_ego: Float[np.ndarray, "4 4"],
 ) -> tuple[Float[np.ndarray, "*P 2"], Float[np.ndarray, "*P"]]:
-    """Return (pixels u, v; depth [m]) of points of the ego frame; depth > 0 lies ahead.
+    """Return (pixels u, v; depth [m]) of points in the ego frame; depth > 0 is ahead.
 
-    Pixel (0, 0) is the middle of the first one; u runs to the right, v down.
+    Pixel (0, 0) is the middle of the first pixel; u points to the right, v down.
     """
     turn, place = to_ego[:3, :3], to_ego[:3, 3]
-    seen = (np.asarray(points, np.float64) - place) @ turn
-    depth = seen[..., 2]
+    in_camera = (np.asarray(points, np.float64) - place) @ turn
+    depth = in_camera[..., 2]
     safe = np.where(depth > 0, depth, np.nan)
-    return (seen @ intrinsic.T)[..., :2] / safe[..., None], depth
+    return (in_camera @ intrinsic.T)[..., :2] / safe[..., None], depth
 
 
 def list_lines(
     box: Box, intrinsic: Float[np.ndarray, "3 3"], to_ego: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "L 2 2"]:
-    """Return the edges of a box in an image, (from, to) in pixels, as far as they lie ahead."""
+    """Return the visible parts of the edges of a box in an image, (from, to) in pixels."""
     from drivers.nuscenes.geometry import box_corners
 
     corners = box_corners(box)
     ends = np.array([(corners[a], corners[b]) for a, b in EDGES])
     ahead = (ends - to_ego[:3, 3]) @ to_ego[:3, 2]
-    # What begins behind the camera is cut where it comes to lie ahead.
+    # Clip edges that begin behind the camera.
     step = ahead[:, 1] - ahead[:, 0]
     share = (NEAR - ahead[:, 0]) / np.where(step == 0, 1.0, step)
     cut = ends[:, 0] + share[:, None] * (ends[:, 1] - ends[:, 0])
@@ -103,7 +102,7 @@ def list_lines(
 
 
 def spread_path(path: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "K 2 2"]:
-    """Return the ground (left, right) that the car will cover, from its front on."""
+    """Return the left and right borders of the ground that the car will cover."""
     whole = np.concatenate([np.zeros((1, 3)), path])
     fine = np.linspace(0, len(path), 8 * len(path) + 1)
     x, y = (np.interp(fine, np.arange(len(whole)), whole[:, k]) for k in (0, 1))
@@ -115,8 +114,8 @@ def spread_path(path: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "K 2 2"]:
     return np.stack([middle + aside, middle - aside], 1)
 
 
-def draw_camera(ax: Axes, view: View, number: int) -> None:
-    """Draw what a camera sees, the boxes and the path, if there is one."""
+def draw_camera(ax: Axes, view: WindowView, number: int) -> None:
+    """Draw the image of a camera, the boxes, and the path if there is one."""
     image = view.images[number]
     intrinsic, to_ego = view.intrinsic[number], view.to_ego[number]
     height, width = image.shape[1:]
@@ -142,17 +141,17 @@ def draw_camera(ax: Axes, view: View, number: int) -> None:
 
 
 def name_colour(box: Box) -> str:
-    """Return the colour of a box by its kind."""
+    """Return the colour of a kind of box."""
     return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
 
 
 def as_seen_from_above(cells: Shaped[np.ndarray, "X Y *C"]) -> Shaped[np.ndarray, "X Y *C"]:
-    """Return cells as an image: what lies ahead above, what lies left at the left."""
+    """Return cells as an image with ahead at the top and left at the left."""
     return cells[::-1, ::-1]
 
 
 def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
-    """Return maps as an image of colours; future vehicles are the fainter the later."""
+    """Return maps as a colour image; later vehicles are fainter."""
     road, now = maps["drivable"], maps["vehicle"]
     out = np.tile(np.array(to_rgb(GROUND)), (*road.shape, 1))
 
@@ -193,7 +192,7 @@ def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -
 
 
 def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str = "-") -> None:
-    """Draw where the middle of the car will be, a mark a frame."""
+    """Draw the path of the middle of the car, with a mark per frame."""
     whole = np.concatenate([np.zeros((1, 3)), path])
     x = whole[:, 0] + AHEAD * np.cos(whole[:, 2])
     y = whole[:, 1] + AHEAD * np.sin(whole[:, 2])
@@ -203,9 +202,9 @@ def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str 
 def draw_candidates(
     ax: Axes, paths: Float[np.ndarray, "M F 3"], cost: Float[np.ndarray, " M"]
 ) -> LineCollection:
-    """Draw candidates, the cheap ones on top; return what the colours mean.
+    """Draw candidates, cheap ones on top; return the lines for a colour bar.
 
-    The colours end where nine of ten candidates are cheaper.
+    The colour scale ends at the 90 % quantile of the costs.
     """
     norm = Normalize(float(cost.min()), float(np.quantile(cost, 0.9)))
     order = np.argsort(-cost, kind="stable")
@@ -228,7 +227,7 @@ LEGEND = (
     Patch(color=VEHICLE, alpha=FAINT, label="vehicle, later"),
     Patch(color=PEDESTRIAN, label="pedestrian"),
     Patch(color=EGO, label="this car"),
-    Line2D([], [], color=TRUE_PATH, linestyle="--", label="path truly driven"),
+    Line2D([], [], color=TRUE_PATH, linestyle="--", label="recorded path"),
 )
 PLANNED = Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan")
 CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
@@ -236,11 +235,11 @@ CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
 
 @mpl.rc_context(_STYLE)
 def draw_window(
-    config: DrivingConfig, view: View, truth: Truth, outputs: DrivingOutputs, title: str
+    config: DrivingConfig, view: WindowView, truth: Truth, outputs: DrivingOutputs, title: str
 ) -> bytes:
-    """Return a PNG: six cameras with boxes and plan; maps true and predicted; candidates.
+    """Return a PNG: six cameras with boxes and plan; true and predicted maps; candidates.
 
-    truth, outputs: of one window (B = 1). Without images there are no cameras, without a plan
+    truth, outputs: of one window (B = 1). Without images it has no cameras, without a plan
     no candidates.
     """
     rows = (CAMERA_ROWS, MAP_ROW) if len(view.images) else (MAP_ROW,)
@@ -262,15 +261,15 @@ def draw_window(
     if outputs.plan is not None and view.path is not None:
         legend.append(PLANNED)
         draw_path(panels[1], view.path, PLAN)
-        panels[1].set(title="predicted, and the plan")
+        panels[1].set(title="predicted, with the plan")
         cost = outputs.plan.costs.total[0].detach().cpu().numpy()
         road = {k: v & (k == "drivable") for k, v in view.maps.items()}
         draw_ground(panels[2], config.grid, paint_maps(road))
         candidates = outputs.plan.candidates[0].detach().cpu().numpy()
-        shown = draw_candidates(panels[2], candidates, cost)
+        lines = draw_candidates(panels[2], candidates, cost)
         draw_path(panels[2], view.path, PLAN)
         panels[2].set(title=f"{len(cost)} candidates, predicted road", xlabel="left [m]")
-        below.colorbar(shown, ax=panels[2], label="cost", shrink=0.75, extend="max")
+        below.colorbar(lines, ax=panels[2], label="cost", shrink=0.75, extend="max")
     below.legend(
         handles=legend, loc="outside lower center", ncols=len(legend), frameon=False,
         fontsize=7, columnspacing=1.0, handlelength=1.4,
@@ -286,7 +285,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def take_true_maps(truth: Truth) -> dict[str, np.ndarray]:
-    """Return the true maps of the first window, as :class:`View` holds maps."""
+    """Return the true maps of the first window for a :class:`WindowView`."""
     return {
         name: getattr(truth, name)[0].cpu().numpy()
         for name in ("drivable", "lane", "vehicle", "pedestrian")
@@ -294,17 +293,18 @@ def take_true_maps(truth: Truth) -> dict[str, np.ndarray]:
 
 
 def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return the maps of the first window that are more probable than not."""
-    found = {k: maps[k][0].detach().cpu().numpy() > 0 for k in ("drivable", "lane")}
-    found = {k: y[0] for k, y in found.items()}
-    moving = ("vehicle", "pedestrian")
-    return found | {k: maps[k][0].detach().cpu().numpy() > 0 for k in moving}
+    """Return the predicted masks of the first window, with a probability above 1/2."""
+    masks = {
+        name: maps[name][0].detach().cpu().numpy() > 0
+        for name in ("drivable", "lane", "vehicle", "pedestrian")
+    }
+    return masks | {name: masks[name][0] for name in ("drivable", "lane")}
 
 
-def make_view(seen: Seen, outputs: DrivingOutputs, boxes: Sequence[Box]) -> View:
-    """Return what is drawn of the present frame of the first window."""
+def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) -> WindowView:
+    """Return the view of the present frame of the first window."""
     plan = outputs.plan
-    return View(
+    return WindowView(
         images=seen.images[0, -1].cpu().numpy(),
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
@@ -318,7 +318,7 @@ def make_view(seen: Seen, outputs: DrivingOutputs, boxes: Sequence[Box]) -> View
 def draw_windows(
     config: DrivingConfig, model: nn.Module, windows: Any, numbers: Sequence[int]
 ) -> Iterator[bytes]:
-    """Yield a PNG of each of some windows of :func:`tasks.driving.data.open_split`."""
+    """Yield a PNG of each of these windows of :func:`tasks.driving.data.open_split`."""
     device = next(model.parameters()).device
     for number in numbers:
         window = windows[number]
@@ -332,18 +332,18 @@ def draw_windows(
 
 
 def choose_scene(scenes: Sequence[str]) -> list[int]:
-    """Return the numbers of the windows of the first scene, by the scene of each window."""
+    """Return the indices of the windows of the first scene, from the scene of each window."""
     return [number for number, scene in enumerate(scenes) if scene == scenes[0]]
 
 
 def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
-    """Return PNG files as an animated GIF that begins anew at its end; the last stays longer.
+    """Join PNG files into an animated GIF that repeats; the last picture stays longer.
 
     Raises:
         ValueError: there is no picture.
     """
     if not pictures:
-        raise ValueError("join_as_gif: no pictures; draw one at least")
+        raise ValueError("join_as_gif: no pictures; draw at least one")
     frames = [_reduce_colours(Image.open(io.BytesIO(png)).convert("RGB")) for png in pictures]
     milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * seconds) + 1000]
     file = io.BytesIO()
@@ -354,7 +354,7 @@ def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
 
 
 def _reduce_colours(image: Image.Image) -> Image.Image:
-    """Return an image of 256 colours, :data:`COLOURS` among them: rare ones would be lost."""
+    """Reduce an image to 256 colours including :data:`COLOURS`, of which some are rare."""
     fixed = [round(255 * part) for colour in COLOURS for part in to_rgb(colour)]
     free = 256 - len(COLOURS)
     palette = (image.quantize(free).getpalette() or [])[: 3 * free]
@@ -366,12 +366,12 @@ def _reduce_colours(image: Image.Image) -> Image.Image:
 def write_scene(
     folder: Path, config: DrivingConfig, model: nn.Module, windows: Any, most: int
 ) -> int:
-    """Write scene.png and scene.gif of the first scene of a split; return the windows drawn.
+    """Write scene.png and scene.gif of the first scene of a split; return the window count.
 
     scene.png: the window in the middle. most: windows in the GIF, from the first on.
     """
     numbers = choose_scene([span.scene for span in windows.spans])[:most]
-    drawn = list(draw_windows(config, model, windows, numbers))
-    write_bytes(folder / "scene.png", drawn[len(drawn) // 2])
-    write_bytes(folder / "scene.gif", join_as_gif(drawn))
-    return len(drawn)
+    pictures = list(draw_windows(config, model, windows, numbers))
+    write_bytes(folder / "scene.png", pictures[len(pictures) // 2])
+    write_bytes(folder / "scene.gif", join_as_gif(pictures))
+    return len(pictures)

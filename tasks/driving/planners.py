@@ -1,7 +1,7 @@
-"""Planners without cameras, beside which one with cameras has to stand.
+"""Planners without cameras, the baselines of planners with cameras.
 
-A planner is a function of what a car knows (:class:`tasks.driving.batch.Seen`) that returns
-where it will be: (x, y, yaw) in the present ego frame at the next frames [m, rad].
+A planner is a function from an :class:`~tasks.driving.batch.Observation` to a path: (x, y, yaw)
+in the present ego frame at the next frames [m, rad].
 Axes: B windows, S past and present frames, F future frames.
 """
 
@@ -12,32 +12,33 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.window import FRAME
-from tasks.driving.batch import Seen
+from tasks.driving.batch import Observation
 from tasks.driving.sampler import COMMANDS
 
-Planner = Callable[[Seen], Float[Tensor, "B F 3"]]
+Planner = Callable[[Observation], Float[Tensor, "B F 3"]]
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Stays where it is."""
+    """Stands still."""
 
     frames: int
 
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return the path."""
         return torch.zeros(len(seen.ego.speed), self.frames, 3, device=seen.ego.speed.device)
 
 
 @dataclass(frozen=True)
 class KeepVelocity:
-    """Goes on straight ahead, as fast as now."""
+    """Continues straight ahead at the present speed."""
 
     frames: int
 
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return the path."""
         times = _times(self.frames, seen)
         return _straight(seen.ego.speed[:, None] * times)
@@ -45,14 +46,14 @@ class KeepVelocity:
 
 @dataclass(frozen=True)
 class KeepAcceleration:
-    """Goes on straight ahead, gains or loses speed as in the last frame, and does not reverse.
+    """Continues straight ahead with the acceleration of the last frame, without reversing.
 
-    The speed a frame ago is that of the way since then.
+    The distance since the last frame determines the earlier speed.
     """
 
     frames: int
 
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return the path."""
         speed = seen.ego.speed[:, None]
         way = seen.to_present[:, -2, :2, 3].norm(dim=-1)[:, None]  # since the last frame
@@ -63,10 +64,24 @@ class KeepAcceleration:
         return _straight(speed * driven + gain * driven**2 / 2)
 
 
-class EgoMlp(nn.Module):
-    """A perceptron of what the car knows of itself: no camera, no map (AD-MLP, 2305.10430).
+class ModelPlanner:
+    """Plans with a trained model."""
 
-    Input: where it was, its speed and yaw rate now, and the command.
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
+        """Return the path, refined and braked."""
+        device = next(self.model.parameters()).device
+        path: Tensor = self.model(tree_map_only(Tensor, lambda x: x.to(device), seen)).plan.path
+        return path
+
+
+class EgoMlp(nn.Module):
+    """A perceptron over the state of the car: no camera, no map (AD-MLP, arXiv 2305.10430).
+
+    Input: its past poses, its present speed and yaw rate, and the command.
     """
 
     def __init__(self, past: int, frames: int, hidden: int = 128) -> None:
@@ -81,14 +96,14 @@ class EgoMlp(nn.Module):
             nn.Linear(hidden, 3 * frames),
         )
 
-    def forward(self, seen: Seen) -> Float[Tensor, "B F 3"]:
-        """Return the path: that of constant velocity, and what the layers add to it."""
+    def forward(self, seen: Observation) -> Float[Tensor, "B F 3"]:
+        """Return the path of constant velocity plus the output of the layers."""
         ego, pose = seen.ego, seen.to_present[:, :-1]
         yaw = torch.atan2(pose[..., 1, 0], pose[..., 0, 0])
         past = torch.stack([pose[..., 0, 3], pose[..., 1, 3], yaw], -1)
         known = torch.stack([ego.speed, ego.yaw_rate], -1)
         command = F.one_hot(ego.command, len(COMMANDS)).to(known)
-        # Metres, metres a second and radians are brought to a size of about 1.
+        # Scale metres, metres per second and radians to a size of about 1.
         size = known.new_tensor([10.0, 0.5])
         inputs = torch.cat([past.flatten(1) / 10, known / size, command], 1)
         change: Tensor = self.body(inputs).unflatten(1, (self.frames, 3))
@@ -96,9 +111,11 @@ class EgoMlp(nn.Module):
 
 
 def train_ego_mlp(
-    model: EgoMlp, batches: Iterable[tuple[Seen, Float[Tensor, "B F 3"]]], lr: float = 3e-3
+    model: EgoMlp,
+    batches: Iterable[tuple[Observation, Float[Tensor, "B F 3"]]],
+    lr: float = 3e-3,
 ) -> float:
-    """Train in place on (what is seen, true path), a step a batch; return the last loss [m].
+    """Train in place on (observation, true path), a step per batch; return the last loss [m].
 
     Loss: smooth L1 of x and y [m] and of yaw [rad]. The rate falls to zero along a cosine.
     """
@@ -118,16 +135,16 @@ def train_ego_mlp(
 
 @dataclass(frozen=True)
 class Blanked:
-    """A planner that is shown black images."""
+    """A planner with black images."""
 
     planner: Planner
 
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return its path."""
         return self.planner(seen._replace(images=torch.zeros_like(seen.images)))
 
 
-def _times(frames: int, seen: Seen) -> Float[Tensor, " F"]:
+def _times(frames: int, seen: Observation) -> Float[Tensor, " F"]:
     return FRAME * torch.arange(1, frames + 1, device=seen.ego.speed.device)
 
 

@@ -1,4 +1,4 @@
-"""What comes next: two spiking pathways that run on by themselves where frames end.
+"""Prediction: two spiking pathways that continue without input after the last frame.
 
     a[t] = LIF(W_a s[t] + V_a c[t-1] + U z)            c = a + b ("add"), a b ("multiply"),
     h[t] = LIF(W_h s[t] + V_h c[t-1] + R h[t-1])           or g_a a + g_b b ("gate")
@@ -6,15 +6,15 @@
     state[S - 1 + k] = move(state[S - 1], k u) + norm(W c[S - 1 + k])   for k = 1 ... F
     u = W_u c[S - 1]
 
-s: spikes of the states of past and present frames, then nothing; z: numbers that are drawn of
-the uncertainty of the present state. One tick is one frame. As published, pathway a carries the
-uncertainty, pathway b a memory h of its own; the published sum ("add") is all spikes, the
-product of the released code and the gates are host nodes. There is no norm inside the loop,
-where one with running statistics goes silent in evaluation. Futures start from the present, of
-which the features of each cell move on by its u [cells a frame], trained as the flow of
-vehicles (published is neither; without ``moves`` u is 0). The ego's motion in a state stays.
-Where cells of the pathways are larger than those of the states (stride), W makes all of the
-smaller ones. Behind them come residual blocks over all frames.
+s: spikes of the states of past and present frames, then silence; z: random numbers from the
+uncertainty of the present state. One tick is one frame. As published, pathway a carries the
+uncertainty, pathway b its own memory h. The published sum ("add") has only spikes; the product
+of the released code and the gates need host nodes. The loop has no norm, because one with
+running statistics goes silent in evaluation. Futures start from the present: the features of
+each cell move by its u [cells per frame], which trains as the flow of vehicles (both unlike the
+paper; without ``moves`` u is 0). The ego motion in a state stays. If cells of the pathways are
+larger than those of the states (stride), W produces all of the smaller ones. Residual blocks
+over all frames follow.
 Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers,
 X and Y cells of a state, X2 and Y2 of the pathways.
 """
@@ -35,14 +35,14 @@ from tasks.driving.cells import convolve, draw_weights, make_block, make_cells, 
 from tasks.driving.config import MOTION, DrivingConfig
 
 NEXT = Ticks(1)
-CURRENT = 0.5  # of first weights: with 1, a few other spikes soon make all of them others
-SPREAD = -2.0  # logarithm of the first spread of what is drawn
+CURRENT = 0.5  # of initial weights: with 1, small differences in spikes grow to large ones
+SPREAD = -2.0  # logarithm of the initial standard deviation of the latent
 
 
 def make_pathways(config: DrivingConfig) -> Net:
     """Return the loop of both pathways. Inputs: "frames" T B C X Y and "latent" T B Z 1 1.
 
-    Outputs: the activity of all its nodes; the fused map are nodes "a" and "b" together.
+    Outputs: the activity of all its nodes; for "add" the fused map is the nodes "a" and "b".
     """
     c, state, shape = config.prediction, config.state_channels, config.grid.shape
     nodes: dict[str, Node] = {
@@ -77,18 +77,18 @@ def make_pathways(config: DrivingConfig) -> Net:
     return net
 
 
-def _convolution(given: int, made: int, kernel: int, stride: int = 1) -> Conv2d:
-    weight = np.zeros((made, given, kernel, kernel), np.float32)
-    bias = np.zeros(made, np.float32)
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Conv2d:
+    weight = np.zeros((outputs, inputs, kernel, kernel), np.float32)
+    bias = np.zeros(outputs, np.float32)
     padding = (kernel // 2, kernel // 2)
     return Conv2d(weight=weight, bias=bias, padding=padding, stride=(stride, stride))
 
 
-Parts = tuple[tuple[str, ...], dict[str, Node], list[Edge]]  # what is fused, nodes, edges
+Parts = tuple[tuple[str, ...], dict[str, Node], list[Edge]]  # fused nodes, new nodes, edges
 
 
 def _add(hidden: int) -> Parts:  # noqa: ARG001
-    """Return that both pathways together are the fused map: what they bring adds up."""
+    """Return both pathways as the fused map: their currents add up."""
     return ("a", "b"), {}, []
 
 
@@ -118,10 +118,10 @@ _FUSIONS = {"add": _add, "multiply": _multiply, "gate": _gate}
 
 
 class Uncertainty(nn.Module):
-    """Mean and spread of the numbers that are drawn, from the present state.
+    """Draws the latent; computes its mean and spread from the present state.
 
-    Four spiking convolutions, each of stride 2, their mean over the map, and a linear layer. In
-    evaluation the mean is taken. As in SAD nothing but the task's own loss trains them.
+    Four spiking convolutions of stride 2, their mean over the map, and a linear layer. In
+    evaluation it returns the mean. As in SAD, only the loss of the task trains it.
     """
 
     def __init__(self, config: DrivingConfig) -> None:
@@ -129,17 +129,17 @@ class Uncertainty(nn.Module):
         half, latent = config.state_channels // 2, config.prediction.latent
         layers: dict[str, nn.Module] = {}
         for k in range(4):
-            given = half if k else config.state_channels
-            made = convolve(config.cells, given, half, stride=2)
-            layers |= {f"{name}{k}": module for name, module in made.items()}
+            inputs = half if k else config.state_channels
+            level = convolve(config.cells, inputs, half, stride=2)
+            layers |= {f"{name}{k}": module for name, module in level.items()}
         self.shrink = Stack(**layers, spikes=make_cells(config.cells))
         self.end = nn.Linear(half, 2 * latent)
         nn.init.constant_(self.end.bias[latent:], SPREAD)
 
     def forward(self, present: Float[Tensor, "B C X Y"]) -> Float[Tensor, "B Z"]:
-        """Return the numbers; draws come from torch's global generator."""
-        seen, _ = self.shrink(present[None])
-        y: Tensor = self.end(seen[0].mean((2, 3)))
+        """Return the latent; draws use torch's global generator."""
+        spikes, _ = self.shrink(present[None])
+        y: Tensor = self.end(spikes[0].mean((2, 3)))
         mean, spread = y.chunk(2, 1)
         if not self.training:
             return mean
@@ -152,7 +152,7 @@ class Uncertainty(nn.Module):
 
 
 class Predicted(NamedTuple):
-    """States of past, present and future frames; u, in cells a frame, if states move."""
+    """States of past, present and future frames; u [cells per frame] if states move."""
 
     states: Float[Tensor, "T B C X Y"]
     motion: Float[Tensor, "B 2 X Y"] | None
@@ -161,10 +161,10 @@ class Predicted(NamedTuple):
 def move_cells(
     features: Float[Tensor, "B C X Y"], motion: Float[Tensor, "B 2 X Y"], frames: int
 ) -> Float[Tensor, "F B C X Y"]:
-    """Return what cells hold after 1 to ``frames`` frames, in which each moves on steadily.
+    """Return features after 1 to ``frames`` frames of steady motion of each cell.
 
-    What moves is divided among the four nearest cells (bilinear weights); it adds up where it
-    meets, and is lost beyond the edge. motion: along X and Y [cells a frame].
+    Each moved cell is divided among the four nearest cells (bilinear weights). Overlapping
+    cells add up, and cells beyond the edge are lost. motion: along X and Y [cells per frame].
     """
     b, c, nx, ny = features.shape
     axes = [torch.arange(n, device=features.device) for n in (nx, ny)]
@@ -174,8 +174,8 @@ def move_cells(
     corner = end.detach().floor()
     share = end - corner
     row = torch.arange(frames * b, device=features.device).view(frames, b, 1, 1)
-    given = features.movedim(1, -1)  # B X Y C
-    out = given.new_zeros(frames * b * nx * ny, c)
+    values = features.movedim(1, -1)  # B X Y C
+    out = values.new_zeros(frames * b * nx * ny, c)
     for dx in (0, 1):
         for dy in (0, 1):
             i, j = (corner + corner.new_tensor((dx, dy))).long().unbind(-1)
@@ -183,13 +183,13 @@ def move_cells(
             x, y = share.unbind(-1)
             weight = (x if dx else 1 - x) * (y if dy else 1 - y) * inside
             place = (row * nx + i.clamp(0, nx - 1)) * ny + j.clamp(0, ny - 1)
-            part = weight[..., None] * given
+            part = weight[..., None] * values
             out = out.index_add(0, place.flatten(), part.flatten(0, -2))
     return out.view(frames, b, nx, ny, c).movedim(-1, 2)
 
 
 class Prediction(nn.Module):
-    """States of past and present to states of past, present and future."""
+    """From states of past and present to states of past, present and future."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -217,21 +217,21 @@ class Prediction(nn.Module):
             for i in range(2)
         }
         self.refine = Stack(**blocks)
-        # It starts as what is true of most of the world: all stays where it is.
+        # Initially everything stays in place, which is right for most of the world.
         last = [block.get_parameter("body.norm2.weight") for block in blocks.values()]
         for gain in (self.project[1].get_parameter("weight"), *last):
             nn.init.zeros_(gain)
 
     def forward(self, states: Float[Tensor, "S B C X Y"], futures: int) -> Predicted:
-        """Return states with ``futures`` more, refined; from rest."""
+        """Return the refined states with ``futures`` additional ones; from rest."""
         past, present = len(states), states[-1]
         fused = self.run_pathways(states, futures)
         change = self.project(fused[past:].flatten(0, 1)).unflatten(0, (futures, -1))
         moved, motion = present.expand_as(change), None
         if self.motion is not None:
             motion = self.motion(fused[past - 1])
-            features, own = present[:, :-MOTION], moved[:, :, -MOTION:]
-            moved = torch.cat([move_cells(features, motion, futures), own], 2)
+            features, ego = present[:, :-MOTION], moved[:, :, -MOTION:]
+            moved = torch.cat([move_cells(features, motion, futures), ego], 2)
         y: Tensor = self.refine(torch.cat([states, moved + change]))[0]
         return Predicted(y, motion)
 
@@ -245,9 +245,10 @@ class Prediction(nn.Module):
     def make_inputs(
         self, states: Float[Tensor, "S B C X Y"], futures: int
     ) -> dict[str, Tensor]:
-        """Return what drives the pathways, by name, T B ..."""
-        seen, _ = self.see(states)
-        inputs = {"frames": torch.cat([seen, seen.new_zeros(futures, *seen.shape[1:])])}
+        """Return the inputs of the pathways by name, T B ..."""
+        spikes, _ = self.see(states)
+        silence = spikes.new_zeros(futures, *spikes.shape[1:])
+        inputs = {"frames": torch.cat([spikes, silence])}
         if self.uncertainty is not None:
             z = self.uncertainty(states[-1])[..., None, None]
             inputs["latent"] = z.expand(len(states) + futures, *z.shape)

@@ -1,4 +1,4 @@
-"""Configurations to train: the paper's size, a tiny one, their twins and ablations."""
+"""Configurations to train: the size of the paper, a tiny one, ANN twins and ablations."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from tasks.driving.config import (
 
 
 def paper() -> DrivingConfig:
-    """The paper's size, for real nuScenes on GPUs."""
+    """The size of the paper, for real nuScenes on GPUs."""
     return DrivingConfig(
         image=ImageSize(height=224, width=480, scale=0.3, crop=46),
         encoder=EncoderConfig(
@@ -56,7 +56,7 @@ def paper() -> DrivingConfig:
 
 
 def tiny() -> DrivingConfig:
-    """The generated world, six small cameras: 21 minutes on two cores, from nothing."""
+    """The generated world and six small cameras: 21 minutes on two cores from scratch."""
     return DrivingConfig(
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
         encoder=EncoderConfig(
@@ -122,7 +122,7 @@ def tiny() -> DrivingConfig:
         ),
         batch=4,
         source=Source(scenes=150, share=1, held=8, readers=1),
-        # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
+        # One cell in a hundred belongs to a vehicle, one in a thousand to a pedestrian.
         weights=ClassWeights(vehicle=4.0, pedestrian=10.0, lane=1.75, drivable=1.5),
         hardest=1.0,
         depth_loss=True,
@@ -132,9 +132,9 @@ def tiny() -> DrivingConfig:
 def use_nuscenes(
     config: DrivingConfig, version: str = "v1.0-trainval", held: int = 4
 ) -> DrivingConfig:
-    """Return the configuration for the real nuScenes, where nothing can be driven.
+    """Return the configuration for the real nuScenes, without driven windows.
 
-    held: scenes of the training part that are kept to pick weights.
+    held: scenes of the training part for validation.
     """
     return replace(
         config,
@@ -146,7 +146,7 @@ def use_nuscenes(
 
 
 def without_spikes(config: DrivingConfig) -> DrivingConfig:
-    """Return the ANN twin: ReLU for neurons, and each image seen once."""
+    """Return the ANN twin: ReLU instead of neurons, one tick per image."""
     return replace(
         config,
         cells=replace(config.cells, kind="relu"),
@@ -160,25 +160,25 @@ def tiny_ann() -> DrivingConfig:
 
 
 def tiny_reset() -> DrivingConfig:
-    """Every frame decoded from rest: what does spiking time add?"""
+    """Every frame decoded from rest, to measure the benefit of memory."""
     config = tiny()
     return replace(config, decoder=replace(config.decoder, carries=False))
 
 
 def tiny_multiply() -> DrivingConfig:
-    """Pathways multiplied, as in SAD's released code."""
+    """Fusion by a product, as in SAD's released code."""
     config = tiny()
     return replace(config, prediction=replace(config.prediction, fusion="multiply"))
 
 
 def tiny_gate() -> DrivingConfig:
-    """Pathways weighed by gates."""
+    """Fusion by gates."""
     config = tiny()
     return replace(config, prediction=replace(config.prediction, fusion="gate"))
 
 
 def see_maps(config: DrivingConfig) -> DrivingConfig:
-    """Return prediction by itself, of the future of the true maps."""
+    """Return a configuration that predicts only the future of true maps."""
     return replace(
         config,
         sees="maps",
@@ -188,20 +188,20 @@ def see_maps(config: DrivingConfig) -> DrivingConfig:
 
 
 def maps() -> DrivingConfig:
-    """Prediction by itself: the future of the true maps."""
+    """Only prediction, from true maps."""
     return see_maps(tiny())
 
 
 def maps_reset() -> DrivingConfig:
-    """Of true maps, every frame decoded from rest."""
+    """From true maps, every frame decoded from rest."""
     return see_maps(tiny_reset())
 
 
 def maps_multiply() -> DrivingConfig:
-    """Of true maps, pathways multiplied."""
+    """From true maps, fusion by a product."""
     return see_maps(tiny_multiply())
 
 
 def maps_gate() -> DrivingConfig:
-    """Of true maps, pathways weighed by gates."""
+    """From true maps, fusion by gates."""
     return see_maps(tiny_gate())

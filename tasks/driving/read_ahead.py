@@ -1,4 +1,4 @@
-"""Batches that other processes read while this one computes."""
+"""Read batches ahead in other processes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -14,17 +14,16 @@ ReadShare = Callable[[int, int], Iterator[Item]]
 
 
 def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
-    """Yield items in their order, read by ``readers`` processes; 0: by this one, when asked.
+    """Yield items in order, read by ``readers`` processes; 0: by this one, on demand.
 
-    An error in a reader is raised here, in the place of the item that it was met at. As long as
-    there are readers, torch has the cores that they leave, one at least: where threads wait for
-    a core that a reader has, all of them wait.
+    An error in a reader is raised here, in place of its item. While there are readers, torch
+    uses the remaining cores, at least one: if one of its threads waited for the core of a
+    reader, all would wait.
 
     Args:
-        read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. What it draws at random
-            may not come from the global generators, which each process has its own of.
-        readers: processes, of which no more run than there are cores; each is two items ahead
-            at most.
+        read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. It must not draw from
+            global random generators, because each process has its own.
+        readers: number of processes, at most that of cores; each reads up to two items ahead.
 
     >>> list(read_ahead(lambda k, n: iter(range(k, 5, n)), 0))
     [0, 1, 2, 3, 4]
@@ -38,7 +37,7 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
         batch_size=None,
         num_workers=readers,
         collate_fn=_keep,
-        generator=torch.Generator(),  # the loader draws a seed, but not from torch's own
+        generator=torch.Generator(),  # so that the loader does not draw from torch's global one
     )
     with limit_threads(max(1, cpu_count() - readers)):
         for item in loader:
@@ -48,23 +47,23 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
 
 
 class _Failure:
-    """An error of a reader."""
+    """An error in a reader."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 class _Shares(IterableDataset[Item], Generic[Item]):
-    """The items, of which each reader reads its share."""
+    """The items; each reader reads its share."""
 
     def __init__(self, read_share: ReadShare[Item]) -> None:
         self.read_share = read_share
 
     def __iter__(self) -> Iterator[Item | _Failure]:  # type: ignore[override]
-        info: Any = get_worker_info()  # which there is in every reader
+        info: Any = get_worker_info()  # not None in a reader
         try:
             yield from self.read_share(info.id, info.num_workers)
-        except Exception as error:  # raised where the item is asked for
+        except Exception as error:  # raised in the main process
             yield _Failure(error)
 
 

@@ -1,15 +1,15 @@
-"""Refinement of the cheapest path by a spiking GRU that sees the front camera.
+"""Refinement of a path by a spiking GRU with features of the front camera.
 
     r = H(W_r x + U_r h), z = H(W_z x + U_z h), n = H(W_n x + U_n (r and h))
     h' = (z and h) or (n and not z)          speed[k] += sum over j <= k of (W h'[j])_0
                                              curvature[k] += (W h'[k])_1
 
-H fires where its argument is not negative. Every value is a spike, so that the products of a
-GRU are gates of neurons without memory and weights of one, and the whole cell is a Graph of
-spikes; SAD multiplies, and keeps a state of real numbers. x: the selected path, speed, yaw rate
-and command; h starts as spikes of the front camera's features. One tick is one future frame.
-The twin without spikes has a GRU. SAD adds W h' to x and y; where the car is slow, that bends
-its path more than a car can turn, and it stands there for ever.
+H fires for arguments >= 0. Every value is a spike, so neurons without memory compute the
+products of a GRU as logic gates with weights of one, and the whole cell is a spiking Graph; SAD
+multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and command; h
+starts as spikes of the features of the front camera. One tick is one future frame. The ANN twin
+has a GRU. SAD adds W h' to x and y; for a slow car that bends the path more than a car can
+turn, and the car stays there forever.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 
@@ -30,17 +30,17 @@ from tasks.driving.config import Cells, DrivingConfig
 from tasks.driving.sampler import COMMANDS, EgoState, find_moves
 
 NEXT = Ticks(1)
-INPUTS = 6 + len(COMMANDS)  # place and move of a frame, speed, yaw rate; the command
-SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # by which the first six are divided
-CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: of speed and of curvature, by a W h' of one
+INPUTS = 6 + len(COMMANDS)  # position and step of a frame, speed, yaw rate; the command
+SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # units of the first six
+CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: changes of speed and curvature by W h' = 1
 FORGETFUL = Seconds(DT / 1000)  # exp(-1000) is 0 in every precision
 
 
 def make_spiking_gru(cells: Cells, hidden: int) -> Net:
     """Return the cell as a Net over T frames. Inputs: "x" T B I 1 1 and "start" T B Q 1 1.
 
-    start: spikes that are the state before the first tick, then nothing. Outputs: "keep" and
-    "new", which never fire together and are the state h'.
+    start: spikes of the state before the first tick, then silence. Outputs: "keep" and
+    "new", which never fire together; their sum is the state h'.
     """
     nodes: dict[str, Node] = {
         "x": Input(shape=(INPUTS, 1, 1)),
@@ -75,20 +75,20 @@ def _neurons(cells: Cells, threshold: float) -> LIF:
     return LIF(tau=FORGETFUL, threshold=threshold, reset="hard", surrogate=surrogate)
 
 
-def _dense(given: int, made: int, bias: float | None = None) -> Conv2d:
-    """Return a dense layer of values (C, 1, 1), its weights still to be drawn."""
-    weight = np.zeros((made, given, 1, 1), np.float32)
-    offset = None if bias is None else np.full(made, bias, np.float32)
+def _dense(inputs: int, outputs: int, bias: float | None = None) -> Conv2d:
+    """Return a dense layer of values (C, 1, 1) with zero weights."""
+    weight = np.zeros((outputs, inputs, 1, 1), np.float32)
+    offset = None if bias is None else np.full(outputs, bias, np.float32)
     return Conv2d(weight=weight, bias=offset)
 
 
 def _link(size: int, weight: float) -> Conv2d:
-    """Return one weight from each value to its own neuron."""
+    """Return a one-to-one connection with equal weights."""
     return Conv2d(weight=np.full((size, 1, 1, 1), weight, np.float32), groups=size)
 
 
 class Refinement(nn.Module):
-    """Corrects a path."""
+    """Refines a path."""
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
@@ -96,9 +96,9 @@ class Refinement(nn.Module):
         self.spiking = config.cells.kind == "lif"
         middle = max(8, config.channels // 4)
         layers: dict[str, nn.Module] = {}
-        for k, given in enumerate((config.channels, middle, middle)):
-            made = convolve(config.cells, given, middle, stride=2)
-            layers |= {f"{name}{k}": module for name, module in made.items()}
+        for k, inputs in enumerate((config.channels, middle, middle)):
+            level = convolve(config.cells, inputs, middle, stride=2)
+            layers |= {f"{name}{k}": module for name, module in level.items()}
             height, width = (height + 1) // 2, (width + 1) // 2
         layers |= {
             "cells": make_cells(config.cells),
@@ -118,7 +118,7 @@ class Refinement(nn.Module):
     def forward(
         self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: EgoState
     ) -> Float[Tensor, "B F 3"]:
-        """Return the path, driven faster or slower and steered to a side."""
+        """Return the path with a changed speed and curvature."""
         states = self.run_gru(make_inputs(path, ego), self.start(front[None])[0])
         change = self.end(states).transpose(0, 1) * torch.tensor(CHANGES, device=path.device)
         return steer_path(path, FRAME * change[..., 0].cumsum(1), change[..., 1])
@@ -130,30 +130,30 @@ class Refinement(nn.Module):
         if not self.spiking:
             states: Tensor = self.gru(x, start)[0]
             return states
-        given = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
-        out, _ = self.gru({"x": x[..., None, None], "start": given[..., None, None]})
+        first = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
+        out, _ = self.gru({"x": x[..., None, None], "start": first[..., None, None]})
         state: Tensor = out["keep"] + out["new"]
         return state[..., 0, 0]
 
 
 def make_inputs(path: Float[Tensor, "B F 3"], ego: EgoState) -> Float[Tensor, "F B I"]:
-    """Return what the GRU is told of each frame."""
+    """Return the inputs of the GRU for each frame."""
     frames = path.shape[1]
     xy = path[..., :2]
-    own = torch.stack([ego.speed, ego.yaw_rate], -1)[:, None].expand(-1, frames, -1)
-    order = torch.cat([xy, find_moves(xy), own], -1)
+    motion = torch.stack([ego.speed, ego.yaw_rate], -1)[:, None].expand(-1, frames, -1)
+    values = torch.cat([xy, find_moves(xy), motion], -1)
     sizes = torch.tensor(SIZES, device=path.device)
     command = F.one_hot(ego.command, len(COMMANDS)).to(path)
-    told = torch.cat([order / sizes, command[:, None].expand(-1, frames, -1)], -1)
-    return told.transpose(0, 1)
+    inputs = torch.cat([values / sizes, command[:, None].expand(-1, frames, -1)], -1)
+    return inputs.transpose(0, 1)
 
 
 def steer_path(
     path: Float[Tensor, "B F 3"], speed: Float[Tensor, "B F"], curvature: Float[Tensor, "B F"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return a path driven faster, but never backwards, and steered more to the left.
+    """Add speed and curvature to a path, without driving backwards.
 
-    speed [m/s], curvature [1/m]: what is added in each frame. Of nothing, the path stays.
+    speed [m/s], curvature [1/m]: changes per frame; zeros keep the path.
     """
     moves = find_moves(path[..., :2])
     length, course = moves.norm(dim=-1), find_course(moves, path[..., 2])
@@ -168,7 +168,7 @@ def steer_path(
 def find_course(
     moves: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
 ) -> Float[Tensor, "B F"]:
-    """Return the direction of steps; ``yaw`` of those shorter than a millimetre."""
+    """Return the direction of steps; ``yaw`` for those shorter than a millimetre."""
     long = moves.norm(dim=-1) > 1e-3
     x, y = torch.where(long, moves[..., 0], 1), torch.where(long, moves[..., 1], 0)
     return torch.where(long, torch.atan2(y, x), yaw)

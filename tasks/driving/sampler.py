@@ -1,24 +1,23 @@
-"""Candidate paths: where the car could be in the next frames.
+"""Sample candidate paths of the car for the next frames.
 
     x' = v cos(yaw), y' = v sin(yaw), yaw' = v k        v = max(0, v0 + a t)
 
-"anchored": v0 is the measured speed; a from -4 to 2 m/s^2, from -1/2 - 2 v0 where that is more:
-braking harder than a slow car can would only be standing still once more. The curvature k moves
-from the measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways,
-both by the command. To a side it shifts by up to a lane, and so far that it is 1.5 m aside
-after the way of 3 s: the command says that the way is 2 m aside there, and costs do not know
-it. Half of those to a side keep lane and curvature before they turn, until 5 m of that way are
-left at most, and shift by less, as their way is shorter: a car that waits behind another at a
-crossing stays on the road. Forward it shifts by up to 2.5 m, and that other curvature is a
-share of the measured one and a bend, the sharper the slower the car is: who turns by mistake
-can turn back.
-"clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
-7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
-A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where
-they end, the command takes a third, three times.
+"anchored": v0 is the measured speed; a ranges from max(-4, -1/2 - 2 v0) to 2 m/s^2, because
+stronger braking of a slow car would only repeat standing still. The command determines how the
+curvature k changes within 1.5 s from the measured one (yaw rate by speed), and how the path
+shifts sideways. For a turn it shifts by up to a lane, and is at least 1.5 m aside after the way
+of 3 s: the command means that the way is 2 m aside there, which costs do not contain. Half of
+the turning candidates first keep lane and curvature, until at least 5 m of that way remain, and
+then shift less on their shorter way: a car that waits behind another at a crossing stays on the
+road. Forward, the path shifts by up to 2.5 m, and the new curvature is a share of the measured
+one plus a bend, sharper for slower cars, so that a car can correct a wrong turn.
+"clothoid": as in SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3
+to 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2
+with A from 6 to 80 m; 40 % turn left, 40 % right, 20 % go straight. The command selects a third
+of all, sorted by their ends, and repeats it three times.
 
-What is random is drawn once, from the seed of the sampler: equal inputs have equal candidates,
-whatever else is in the batch. Axes: B windows, M candidates, F frames, K small steps.
+The seed of the sampler determines all draws: equal inputs have equal candidates in any batch.
+Axes: B windows, M candidates, F frames, K small steps.
 """
 
 import math
@@ -34,19 +33,19 @@ from tasks.driving.config import DrivingConfig
 
 COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
-BRAKING, THRUST = -4.0, 2.0  # [m/s^2] between which accelerations lie
-LANE = 4.0  # [m] by which a path may shift to a side, a little more than a lane
-LITTLE = 2.5  # [m], the same of one that goes on forward
-LEAST_ASIDE = 1.5  # [m] to the side, where that is the command
-TURNING = 5.0  # [m] of way that are left to get there, at least
-SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
-GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
-PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
-SLOW = 1.0  # [m/s] below which a yaw rate tells no curvature
+BRAKING, THRUST = -4.0, 2.0  # [m/s^2] range of accelerations
+LANE = 4.0  # [m] largest shift in a turn, slightly more than a lane
+LITTLE = 2.5  # [m] largest shift forward
+LEAST_ASIDE = 1.5  # [m] least shift in a turn
+TURNING = 5.0  # [m] least way for that shift
+SHARPEST = 0.25  # [1 / m] largest curvature of a turn at a crossing
+GENTLE, SHARP = 0.03, 0.1  # [1 / m] largest bend forward for fast and for slow cars
+PUSH = 2.0  # [m/s^2] lateral acceleration of that bend in between
+SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
 
 
 class EgoState(NamedTuple):
-    """What the car knows of itself: speed [m/s], yaw rate [rad/s], number of the command."""
+    """State of the car: speed [m/s], yaw rate [rad/s], index of the command."""
 
     speed: Float[Tensor, " B"]
     yaw_rate: Float[Tensor, " B"]
@@ -54,12 +53,12 @@ class EgoState(NamedTuple):
 
     @property
     def curvature(self) -> Float[Tensor, " B"]:
-        """How it turns now [1 / m]."""
+        """The present curvature [1 / m]."""
         return (self.yaw_rate / self.speed.clamp(min=SLOW)).clamp(-SHARPEST, SHARPEST)
 
 
 class Sampler(nn.Module):
-    """Draws candidates; it has nothing to train."""
+    """Draws candidates; it has no parameters."""
 
     draws: Tensor
 
@@ -78,7 +77,7 @@ class Sampler(nn.Module):
 
 
 def spread_points(number: int, axes: int, seed: int) -> Float[np.ndarray, "number axes"]:
-    """Return points that fill the unit cube evenly: an additive recurrence from a random start.
+    """Return evenly spread points in the unit cube, by an additive recurrence.
 
     Source: Roberts 2018, "The unreasonable effectiveness of quasirandom sequences".
     """
@@ -118,10 +117,7 @@ def _make_times(frames: int, like: Tensor) -> Float[Tensor, " K"]:
 def sample_anchored(
     ego: EgoState, draws: Float[Tensor, "M 4"], frames: int
 ) -> Float[Tensor, "B M F 3"]:
-    """Return candidates that start at the measured speed and curvature.
-
-    The first of them keeps both.
-    """
+    """Return candidates from the measured speed and curvature; the first keeps both."""
     times = _make_times(frames, ego.speed)
     first = torch.arange(len(draws), device=draws.device) == 0
     hardest = (-0.5 - 2 * ego.speed[:, None]).clamp(min=BRAKING)
@@ -139,7 +135,7 @@ def sample_anchored(
     aim = torch.where(side == 0, ahead, side * turning)
     swing = 2 * draws[:, 2] - 1
     either = LITTLE * swing * swing.abs().sqrt()
-    # A curvature that rises from 0 for the first half of a way w leads 7 / 24 k w^2 aside.
+    # A curvature that rises from 0 over the first half of a way w shifts by 7 / 24 k w^2.
     missing = LEAST_ASIDE - 7 / 24 * turning * length.square()
     aside = torch.maximum(LANE * draws[:, 2] * length / reach, missing)
     shift = torch.where(side == 0, either, side * aside)
@@ -154,12 +150,12 @@ def sample_anchored(
 
 
 def find_moves(path: Float[Tensor, "*B F K"]) -> Float[Tensor, "*B F K"]:
-    """Return by how much a path changes from frame to frame, the first from the origin."""
+    """Return the changes of a path from frame to frame, the first from the origin."""
     return path.diff(dim=-2, prepend=torch.zeros_like(path[..., :1, :]))
 
 
 def find_reach(speed: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Return the way [m] over which a path changes to a side: that of 3 s, 8 m at least."""
+    """Return the way [m] of a sideways shift: that of 3 s, at least 8 m."""
     return (3 * speed).clamp(min=8.0)
 
 
@@ -169,9 +165,10 @@ def shift_aside(
     shift: Float[Tensor, "B M"],
     length: Float[Tensor, "B #M"],
 ) -> Float[Tensor, "B M K 3"]:
-    """Return paths that move to the left by ``shift`` [m], smoothly over a way of ``length``.
+    """Shift paths smoothly to the left by ``shift`` [m], over a way of ``length`` [m].
 
-    The change ends with the heading it began with. way: driven since it began [m].
+    The heading after the shift equals that before it. way: driven since the start of the shift
+    [m].
     """
     u = (way / length[..., None]).clamp(0, 1)
     aside = shift[..., None] * u**3 * (10 - 15 * u + 6 * u**2)
@@ -184,18 +181,18 @@ def shift_aside(
 def sample_clothoids(
     ego: EgoState, draws: Float[Tensor, "M 4"], frames: int
 ) -> Float[Tensor, "B M F 3"]:
-    """Return the candidates of SAD and ST-P3, but for the curvature.
+    """Return the candidates of SAD and ST-P3, with a corrected curvature.
 
-    Theirs takes the angle of the steering wheel for that of the wheels.
+    Theirs confuses the angle of the steering wheel with that of the wheels.
     """
     times = _make_times(frames, ego.speed)
-    many, batch = len(draws), len(ego.speed)
+    count, batch = len(draws), len(ego.speed)
     keeps = draws[:, 3] < 0.2
     start = torch.where(keeps, ego.speed[:, None], 15 * (draws[:, 3] - 0.2) / 0.8)
     speed = _make_speeds(start, (10 * draws[:, 0] - 3).expand(batch, -1), times)
     way = speed.cumsum(-1) * (FRAME / STEPS)
-    number = torch.arange(many, device=draws.device)
-    left, right = number < 0.4 * many, number >= 0.6 * many
+    number = torch.arange(count, device=draws.device)
+    left, right = number < 0.4 * count, number >= 0.6 * count
     side = left.to(speed) - right.to(speed)
     circle = draws[:, 1] < 0.2
     now = torch.where(left | right, ego.curvature[:, None], 0.0)
@@ -204,7 +201,7 @@ def sample_clothoids(
     curvature = now[..., None] + rate[:, None] * way
     path = drive_along(speed, curvature, FRAME / STEPS)[..., STEPS - 1 :: STEPS, :]
     order = path[:, :, -1, 1].argsort(1, descending=True)
-    third = math.ceil(many / 3)
-    place = (ego.command * third).clamp(max=many - third)[:, None]
+    third = math.ceil(count / 3)
+    place = (ego.command * third).clamp(max=count - third)[:, None]
     chosen = order.gather(1, place + number % third)
     return path.gather(1, chosen[..., None, None].expand(-1, -1, *path.shape[2:]))

@@ -1,9 +1,9 @@
-"""How well a car was driven: the sub-scores of the predictive driver model score (PDMS).
+"""Score a drive: the sub-scores of the predictive driver model score (PDMS).
 
-The rules are those of NAVSIM (Dauner et al. 2024, arXiv 2406.15349, and its published scorer),
-which takes them from nuPlan; lane keeping, and direction as a factor, are of its second version
-(Cao et al. 2025, arXiv 2506.04218). NAVSIM judges 4 s; comfort is smoothed for that length.
-Not judged: traffic lights (nuScenes does not know them) and comfort across two plans.
+The rules come from NAVSIM (Dauner et al. 2024, arXiv 2406.15349, and its published scorer),
+which takes them from nuPlan. Lane keeping, and direction as a factor, come from its second
+version (Cao et al. 2025, arXiv 2506.04218). NAVSIM scores 4 s, the length of the smoothing for
+comfort. Not scored: traffic lights (nuScenes has none) and comfort across two plans.
 Axes: T instants, 0.1 s apart.
 """
 
@@ -25,29 +25,29 @@ from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_WIDTH, STEP, Ego
 
 Kind = Literal["stopped_ego", "stopped_track", "rear", "front", "lateral"]
-STOPPED = 0.05  # [m/s] at or below which a car stands
-AHEAD, BEHIND = pi / 6, 5 * pi / 6  # angle to what is ahead, and to what is behind
-FORESIGHT = (0, 3, 6, 9)  # instants for which the time to a collision is foreseen
-HORIZON = 10  # instants over which a way against the direction adds up
-AGAINST = (2.0, 6.0)  # [m] of it: half the score is lost, and all of it
-ASIDE, LONG_ASIDE = 0.5, 20  # [m] from the middle of a lane, for so many instants: not kept
+STOPPED = 0.05  # [m/s] highest speed of a standing car
+AHEAD, BEHIND = pi / 6, 5 * pi / 6  # largest angle ahead, and least angle behind
+FORESIGHT = (0, 3, 6, 9)  # instants ahead for the time to collision
+HORIZON = 10  # instants for the sum of the way off the route
+AGAINST = (2.0, 6.0)  # [m] of it that cost half of the score, and all of it
+ASIDE, LONG_ASIDE = 0.5, 20  # [m] from the middle of a lane and instants: lane not kept
 WINDOW = 41  # instants of 4 s
 SHORT_WINDOW, TURN_WINDOW = 8, 5  # of accelerations before their slope; of angles
-SHORT = 5.0  # [m] of the reference's progress, up to which progress is not judged
+SHORT = 5.0  # [m] least progress for a score of progress
 WEIGHTS = {"time_to_collision": 5, "progress": 5, "lane_keeping": 2, "comfort": 2}
-FIXED = ("static_object.", "movable_object.")  # categories that are no road users
+FIXED = ("static_object.", "movable_object.")  # categories of things, not road users
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drive:
-    """What was driven. ego, boxes: the car, and all others in the global frame, by instant.
+    """A drive. ego, boxes: the car, and all others in the global frame, by instant.
 
-    route: tokens of the lanes that lead where the car should go, and of those beside them of
-    the same direction. line: along which progress is measured, in the global frame.
+    route: tokens of the lanes of the route, and of parallel lanes in the same direction. line:
+    the reference line of progress, in the global frame.
 
     Raises:
-        ValueError: fewer than two instants, not as many of boxes as of the ego, or a lane of
-            the route that the map does not have.
+        ValueError: there are fewer than two instants, ego and boxes differ in length, or the
+            map lacks a lane of the route.
     """
 
     ego: Sequence[Ego]
@@ -60,13 +60,13 @@ class Drive:
         if len(self.ego) != len(self.boxes) or len(self.ego) < 2:
             raise ValueError(
                 f"Drive: {len(self.ego)} instants of the ego, {len(self.boxes)} of the others; "
-                f"give both for the same instants, {STEP} s apart, two at least"
+                f"both need the same instants, {STEP} s apart, at least two"
             )
         unknown = sorted(self.route - set(self.road_map.lanes))
         if unknown:
             raise ValueError(
                 f"Drive: the map of {self.road_map.location} has no lanes "
-                f"{', '.join(unknown[:5])} of the route; take both from one data set"
+                f"{', '.join(unknown[:5])} of the route; use route and map of one data set"
             )
 
     @cached_property
@@ -86,12 +86,12 @@ class Drive:
 
     @cached_property
     def off_road(self) -> Bool[np.ndarray, " T"]:
-        """Whether a corner of the car lies on no drivable area."""
+        """Whether a corner of the car lies outside the drivable area."""
         return np.asarray(~_contain(self.road_map.drivable, self.corners).any(0).all(-1))
 
     @cached_property
     def violation(self) -> Float64[np.ndarray, " T"]:
-        """How far a corner is from the drivable area, at most [m]."""
+        """The largest distance of a corner from the drivable area [m]."""
         areas = np.array(self.road_map.drivable)[:, None]
         away = np.zeros(len(self.corners))
         for t in np.flatnonzero(self.off_road):
@@ -101,7 +101,7 @@ class Drive:
 
     @cached_property
     def between_lanes(self) -> Bool[np.ndarray, " T"]:
-        """Whether corners lie in several lanes, and no lane holds all four."""
+        """Whether the corners lie in several lanes, and no lane contains all four."""
         inside = _contain([lane.polygon for lane in self.road_map.lanes.values()], self.corners)
         held = inside.sum(-1)
         return np.asarray(((held > 0).sum(0) > 1) & ~(held == 4).any(0))
@@ -109,9 +109,9 @@ class Drive:
 
 @dataclass(frozen=True)
 class Collision:
-    """A contact. instant: of its begin. kind: who ran into whom, by nuPlan's names.
+    """A contact. instant: of its start. kind: in nuPlan's terms.
 
-    at_fault: whether the car is to blame. fixed: with a thing, not a road user.
+    at_fault: whether the car is to blame. fixed: whether the other is a thing, not a road user.
     """
 
     instant: int
@@ -126,7 +126,7 @@ class Score:
     """Sub-scores, each from 0 (bad) to 1.
 
     no_collision: no collision at fault (1/2: with a thing). drivable: never off the road.
-    direction: (nearly) never away from lanes of the route. progress: of the reference's.
+    direction: (almost) always on lanes of the route. progress: share of the reference.
     """
 
     no_collision: float
@@ -140,30 +140,30 @@ class Score:
     @property
     def pdms(self) -> float:
         """NAVSIM's first score: NC * DAC * (5 TTC + 5 EP + 2 C) / 12."""
-        weighed = 5 * self.time_to_collision + 5 * self.progress + 2 * self.comfort
-        return self.no_collision * self.drivable * weighed / 12
+        weighted = 5 * self.time_to_collision + 5 * self.progress + 2 * self.comfort
+        return self.no_collision * self.drivable * weighted / 12
 
     @property
     def driving_score(self) -> float:
-        """Collisions, area and direction as factors of the weighed mean of the rest.
+        """Collisions, area and direction as factors of the weighted mean of the rest.
 
-        Progress is that of the first version, of which direction is no factor.
+        Progress is that of the first version, in which direction is not a factor.
         """
         factor = self.no_collision * self.drivable * self.direction
-        weighed: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
-        return factor * weighed / sum(WEIGHTS.values())
+        weighted: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
+        return factor * weighted / sum(WEIGHTS.values())
 
 
 def score_drive(drive: Drive, reference: float) -> Score:
     """Return the scores of a drive.
 
     Args:
-        drive: what was driven.
-        reference: progress [m] that a good driver makes there, such as
-            :func:`measure_progress` of the recorded drive.
+        drive: of the car.
+        reference: progress [m] of a good driver there, such as :func:`measure_progress` of the
+            recorded drive.
     """
-    found = [c for c in find_collisions(drive) if c.at_fault]
-    no_collision = min((0.5 if c.fixed else 0.0 for c in found), default=1.0)
+    at_fault = [c for c in find_collisions(drive) if c.at_fault]
+    no_collision = min((0.5 if c.fixed else 0.0 for c in at_fault), default=1.0)
     drivable = float(not drive.off_road.any())
     return Score(
         no_collision=no_collision,
@@ -177,22 +177,22 @@ def score_drive(drive: Drive, reference: float) -> Score:
 
 
 def find_collisions(drive: Drive) -> list[Collision]:
-    """Return the first contact with each other box; one at the first instant is not counted."""
-    found: dict[str, Collision] = {}
-    touched = {b.instance for b in _touching(drive.outlines[0], drive.boxes[0])}
+    """Return the first contact with each other box, without contacts at the first instant."""
+    collisions: dict[str, Collision] = {}
+    touched = {b.instance for b in _find_touching(drive.outlines[0], drive.boxes[0])}
     for t, (ego, boxes) in enumerate(zip(drive.ego, drive.boxes, strict=True)):
-        for box in _touching(drive.outlines[t], boxes):
-            if box.instance not in touched | set(found):
-                found[box.instance] = _judge(drive, t, ego, box)
-    return list(found.values())
+        for box in _find_touching(drive.outlines[t], boxes):
+            if box.instance not in touched | set(collisions):
+                collisions[box.instance] = _classify(drive, t, ego, box)
+    return list(collisions.values())
 
 
-def _judge(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
+def _classify(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
     kind: Kind
     front = LineString(drive.corners[t][[0, 3]])
     if abs(ego.speed) <= STOPPED:
         kind = "stopped_ego"
-    elif not hypot(box.vx, box.vy) > STOPPED:  # one that is not known counts as standing
+    elif not hypot(box.vx, box.vy) > STOPPED:  # an unknown speed (NaN) counts as standing
         kind = "stopped_track"
     elif find_angle(ego, box) > BEHIND:
         kind = "rear"
@@ -206,16 +206,16 @@ def _judge(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
 
 
 def find_short_time(drive: Drive) -> int | None:
-    """Return the first instant at which a collision within 0.9 s is to be foreseen, or None.
+    """Return the first instant with a foreseeable collision within 0.9 s, or None.
 
-    The car is moved on with its speed in its direction, the others as they went. What lies
-    beside counts where the car is between lanes, off the road or in an intersection; what lies
-    behind never does. What the drive's last instants would show after its end is not known.
+    The car continues at its speed in its direction, the others follow the drive. Boxes beside
+    the car count only if it is between lanes, off the road or in an intersection; boxes behind
+    it never count. The forecast stops at the end of the drive.
     """
     aside = drive.off_road | drive.between_lanes
     axle = np.array([[e.x, e.y] for e in drive.ego])
     aside = aside | _contain(drive.road_map.intersections, axle[:, None])[..., 0].any(0)
-    ignored = {b.instance for b in _touching(drive.outlines[0], drive.boxes[0])}
+    ignored = {b.instance for b in _find_touching(drive.outlines[0], drive.boxes[0])}
     for t, ego in enumerate(drive.ego):
         if abs(ego.speed) < 0.005:
             continue
@@ -224,7 +224,7 @@ def find_short_time(drive: Drive) -> int | None:
                 break
             way = ego.speed * later * STEP * np.array([cos(ego.yaw), sin(ego.yaw)])
             moved = Polygon(drive.corners[t] + way)
-            for box in _touching(moved, drive.boxes[t + later]):
+            for box in _find_touching(moved, drive.boxes[t + later]):
                 angle = find_angle(ego, box)
                 if box.instance in ignored:
                     continue
@@ -235,7 +235,7 @@ def find_short_time(drive: Drive) -> int | None:
 
 
 def score_direction(drive: Drive) -> float:
-    """Return 1, 1/2 or 0 by the way within a second on which no lane of the route is below."""
+    """Return 1, 1/2 or 0 by the largest way off the lanes of the route within a second."""
     lanes = [drive.road_map.lanes[token].polygon for token in sorted(drive.route)]
     on_route = _contain(lanes, drive.middles[:, None])[..., 0].any(0)
     way = np.zeros(len(drive.ego))
@@ -247,16 +247,16 @@ def score_direction(drive: Drive) -> float:
 
 
 def measure_progress(drive: Drive) -> float:
-    """Return by how much the car has come forward along the line of the route [m]."""
+    """Return the progress of the car along the line of the route [m]."""
     first, last = (drive.line.project(Point(drive.middles[t])) for t in (0, -1))
     return max(0.0, float(last - first))
 
 
 def score_progress(drive: Drive, reference: float, factor: float) -> float:
-    """Return the share of the better of the car's progress and the reference's.
+    """Return the car's progress relative to the larger of its own and the reference.
 
-    ``factor``: of the other sub-scores; what they forbid is no progress. Where neither comes
-    further than 5 m, progress is not judged.
+    ``factor``: of the other sub-scores, which scales the car's progress. If neither exceeds
+    5 m, the score is 1, or 0 for a factor of 0.
     """
     own = factor * measure_progress(drive)
     best = max(own, reference)
@@ -266,10 +266,10 @@ def score_progress(drive: Drive, reference: float, factor: float) -> float:
 
 
 def score_lane_keeping(drive: Drive) -> float:
-    """Return 0 where the car was beside the middle of every lane for 2 s, else 1.
+    """Return 0 if the car was off the middle of every lane for 2 s, else 1.
 
-    Only lanes of the route count. Instants inside an intersection are left out: those before
-    and behind it are neighbours.
+    Only lanes of the route count. Instants inside an intersection are dropped; those before and
+    after it become neighbours.
     """
     lanes = [drive.road_map.lanes[token] for token in sorted(drive.route)]
     points = shapely.points(drive.middles)
@@ -287,8 +287,8 @@ def score_lane_keeping(drive: Drive) -> float:
 def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
     """Return whether each quantity of the ride stays within nuPlan's bounds.
 
-    Smoothed by polynomials as published (Savitzky-Golay over all of the 4 s, in longer drives
-    over as long a window; angles over five instants).
+    Smoothing is as published: Savitzky-Golay filters over windows of 4 s, for angles over five
+    instants.
     """
     window, turning = min(len(ego), WINDOW), min(len(ego), TURN_WINDOW)
     along = np.array([e.acceleration for e in ego])
@@ -313,7 +313,7 @@ def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
 def _smooth(
     values: Float64[np.ndarray, " T"], window: int, slope: int = 0
 ) -> Float64[np.ndarray, " T"]:
-    """Return values, or their first or second derivative by time, smoothed."""
+    """Smooth values, or their first or second derivative by time."""
     degree = min(3 if slope == 2 else 2, window - 1)
     if slope > degree:
         return np.zeros_like(values)
@@ -326,7 +326,7 @@ def find_angle(ego: Ego, box: Box) -> float:
     return abs(wrap_angle(way))
 
 
-def _touching(area: Polygon, boxes: Sequence[Box]) -> list[Box]:
+def _find_touching(area: Polygon, boxes: Sequence[Box]) -> list[Box]:
     x, y = area.centroid.coords[0]
     reach = (EGO_LENGTH + EGO_WIDTH) / 2
     near = [b for b in boxes if hypot(b.x - x, b.y - y) < reach + (b.length + b.width) / 2]
@@ -337,10 +337,10 @@ def _contain(
     areas: Sequence[Polygon], points: Float64[np.ndarray, "T P 2"]
 ) -> Bool[np.ndarray, "A T P"]:
     """Return which areas contain which points."""
-    found = np.zeros((len(areas), *points.shape[:2]), bool)
+    inside = np.zeros((len(areas), *points.shape[:2]), bool)
     for i, area in enumerate(areas):
         x0, y0, x1, y1 = area.bounds
         x, y = points[..., 0], points[..., 1]
         near = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-        found[i][near] = shapely.intersects_xy(area, x[near], y[near])
-    return found
+        inside[i][near] = shapely.intersects_xy(area, x[near], y[near])
+    return inside

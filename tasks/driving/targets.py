@@ -1,12 +1,12 @@
-"""What heads are to show of instances: centres, offsets and flow, from masks of instances.
+"""Targets of instance heads: centres, offsets and flow, from masks of instances.
 
     centre(cell) = max over instances of exp(-|cell - middle|^2 / sigma^2)      sigma = 3 cells
     offset(cell) = middle - cell, in the cells of the instance
     flow(cell) = middle in the next frame - middle, in the cells of the instance
 
-middle: the mean of an instance's cells. Offset and flow are NaN where they count for nothing:
-outside instances, and of flow where the instance is not in the next frame. As the masks lie in
-the ego frame of the present, the ego's own motion is in none of them.
+middle: the mean of an instance's cells. Offset and flow are NaN outside instances; flow is also
+NaN if the instance is not in the next frame. The masks are in the present ego frame, so ego
+motion does not appear.
 Axes: B windows, T frames, I instances, X and Y cells.
 """
 
@@ -28,16 +28,16 @@ class FrameTargets(NamedTuple):
 
 
 def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> FrameTargets:
-    """Return the targets of masks of instances: 0 is none, a number is one vehicle always."""
-    if instance.is_meta:  # has no numbers, on which no shape depends
+    """Return the targets of masks of instances: 0 is background, a number is a vehicle."""
+    if instance.is_meta:  # without values; the shapes do not depend on them
         centre = torch.empty_like(instance, dtype=torch.float32)
         pairs = [torch.stack([centre, centre], 2) for _ in range(2)]
         return FrameTargets(centre, *pairs)
     numbers, place = _number_densely(instance)
     middle, there = _find_middles(place, len(numbers) + 1)
     cells = _list_cells(instance)
-    away = (cells - middle[:, :, :, None, None]).square().sum(-1)  # B T I X Y
-    heat = torch.where(there[..., None, None], (-away / SIGMA**2).exp(), 0)
+    distance2 = (cells - middle[:, :, :, None, None]).square().sum(-1)  # B T I X Y
+    heat = torch.where(there[..., None, None], (-distance2 / SIGMA**2).exp(), 0)
     centre = heat.amax(2) if heat.shape[2] else torch.zeros_like(instance, dtype=cells.dtype)
     step = middle[:, 1:] - middle[:, :-1]
     last = step.new_full((len(instance), 1, *step.shape[2:]), torch.nan)
@@ -62,7 +62,7 @@ def _list_cells(instance: Tensor) -> Float[Tensor, "X Y 2"]:
 
 
 def _find_middles(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return (middles B T I 2, NaN where an instance is not in a frame; whether it is)."""
+    """Return (middles B T I 2; presence): NaN and False if an instance is not in a frame."""
     b, t = place.shape[:2]
     frame = torch.arange(b * t, device=place.device).view(b, t, 1, 1) * size
     index = (frame + place).flatten()
@@ -74,13 +74,13 @@ def _find_middles(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _paint(place: Tensor, values: Float[Tensor, "B T I 2"]) -> Float[Tensor, "B T 2 X Y"]:
-    """Return in each cell the values of its instance, NaN in none."""
-    none = values.new_full((*values.shape[:2], 1, 2), torch.nan)
-    table = torch.cat([none, values], 2)
+    """Return for each cell the values of its instance, NaN outside instances."""
+    background = values.new_full((*values.shape[:2], 1, 2), torch.nan)
+    table = torch.cat([background, values], 2)
     index = place.flatten(2)[..., None].expand(-1, -1, -1, 2)
     return table.gather(2, index).view(*place.shape, 2).movedim(-1, 2)
 
 
 def _inside(place: Tensor, cells: Tensor) -> Float[Tensor, "B T 2 X Y"]:
-    """Return each cell's own place."""
+    """Return the position of each cell."""
     return cells.movedim(-1, 0).expand(*place.shape[:2], -1, -1, -1)

@@ -1,4 +1,4 @@
-"""The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
+"""The task: driving by six cameras, as in SAD (Zhu et al. 2024), on nuScenes."""
 
 from tasks.driving import deployment, presets
 from tasks.driving.batch import make_dummy_batch
@@ -37,8 +37,9 @@ TASK = Task(
         loss=compute_loss,
         validation=SCORE,
         validate=validate,
-        seed_changes="the first weights, and what dropout and latents draw in training; order, "
-        "mirroring and displacement of the windows, and disturbed drives, are of the epoch",
+        seed_changes="the initial weights, and the draws of dropout and latents in training; "
+        "order, mirroring and displacement of windows, and disturbed drives, follow from the "
+        "epoch",
         skip_bad=skip_bad,
     ),
     deployment=Deployment(

@@ -1,4 +1,4 @@
-"""How it is trained: stages, what each of them trains, learning rates, the loss of a batch."""
+"""Training: stages and their parameters, learning rates, and the loss of a batch."""
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,18 @@ WARM = 0.1  # share of a phase in which its learning rate rises
 
 
 def build(config: DrivingConfig) -> Driver:
-    """Return a fresh network. :class:`tasks.driving.batch.Seen` to Outputs."""
+    """Return a new network."""
     return Driver(config)
 
 
 def plan(config: DrivingConfig) -> Plan:
-    """Return how it is trained: each phase has its own rise and fall of the learning rate."""
+    """Return the plan: the learning rate rises and falls in each phase."""
     optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return Plan(
         epochs=config.epochs,
         lr=max(p.lr for p in config.phases),
         clip=config.clip,
-        # How near a path is to what was driven says little of how it drives (docs/driving.md).
+        # The distance to recorded paths is a poor guide to driving quality (docs/driving.md).
         keep="last",
         decay=config.decay,
         optimizer=optimizer,
@@ -40,7 +40,7 @@ def plan(config: DrivingConfig) -> Plan:
 
 
 def make_schedule(config: DrivingConfig, optimizer: Optimizer, updates: int) -> LRScheduler:
-    """Return the learning rates of all updates of the training."""
+    """Return the schedule over all updates of the training."""
     peak = max(p.lr for p in config.phases)
 
     def factor(update: int) -> float:
@@ -62,7 +62,7 @@ def list_tasks(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
 
 
 def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
-    """Return patterns of the parameters that stay as they are: those that get no gradient."""
+    """Return patterns of the constant parameters, which get no gradient."""
     parts = [f"{part}.*" for part in phase.frozen]
     if not phase.futures and "prediction" not in phase.frozen:
         parts.append("prediction.*")
@@ -76,7 +76,7 @@ def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
 def compute_loss(
     config: DrivingConfig, model: nn.Module, batch: DrivingBatch, at: float
 ) -> Tensor:
-    """Return the loss of a batch; at: share of the training done, which says the phase."""
+    """Return the loss of a batch; at: share of the training done, which selects the phase."""
     phase, _ = find_phase(config, at)
     seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)
     outputs = model(seen, phase.name, phase.futures, truth, phase.frozen)

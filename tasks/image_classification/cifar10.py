@@ -34,7 +34,7 @@ IMAGE = (3, cifar.SIDE, cifar.SIDE)
 class Cifar10Config(ImageConfig):
     """One experiment on colour images.
 
-    source: "cifar10", which $NEURO_DATA must have; or "generated" gratings in its place.
+    source: "cifar10" from $NEURO_DATA, or "generated" gratings.
     shift: largest random shift in training [pixels].
     """
 
@@ -57,7 +57,7 @@ def fast() -> Cifar10Config:
 
 
 def tiny() -> Cifar10Config:
-    """The same, smaller, on generated gratings: trains in seconds."""
+    """A smaller network on generated gratings: trains in seconds."""
     return replace(
         fast(),
         source="generated",
@@ -73,7 +73,7 @@ def tiny() -> Cifar10Config:
 
 
 def paper() -> Cifar10Config:
-    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
+    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size, for a GPU."""
     return replace(
         fast(),
         ticks=8,
@@ -92,35 +92,35 @@ def paper() -> Cifar10Config:
 
 
 def build(config: Cifar10Config) -> Stack:
-    """Return a fresh network. Input T B 3 32 32, output T B 10 (10 voters a class: 100)."""
+    """Return a new network. Input T B 3 32 32, output T B 10 (100 with 10 voters per class)."""
     return image_net.build(config, IMAGE, len(CLASSES))
 
 
 @functools.lru_cache(maxsize=4)
 def _part(source: str, part: Literal["train", "test"]) -> Labelled:
     d = cifar.generated(part) if source == "generated" else cifar.official(part)
-    # The original order is at random; copies may lie class by class.
+    # The original order is random, but copies may be sorted by class.
     order = np.random.default_rng(0).permutation(len(d.labels))
     return Labelled(images=d.images[order], labels=d.labels[order], source=d.source)
 
 
 def images(config: Cifar10Config, split: Split) -> Labelled:
-    """Return a split: "val" is held out of the training part; "test" is never trained on."""
+    """Return a split; "val" is the held-out end of the training part."""
     return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
 
 
 def steps(config: Cifar10Config) -> int:
-    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    """Return the number of whole batches in an epoch of training."""
     return len(images(config, "train").labels) // config.batch
 
 
 def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
-    """Yield (stimulus T B 3 32 32, labels B); training is shuffled and augmented by epoch."""
+    """Yield (stimulus T B 3 32 32, labels B); the epoch seeds the augmentation in training."""
 
-    def changed(some: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return augment.flipped(augment.shifted(some, config.shift, rng), rng)
+    def distort(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment.flipped(augment.shifted(pixels, config.shift, rng), rng)
 
-    return image_data.batches(images(config, split), config, changed, split, epoch)
+    return image_data.batches(images(config, split), config, distort, split, epoch)
 
 
 TASK = make_classifier(

@@ -1,4 +1,4 @@
-"""The task of a classifier: accuracy, confusion matrix, and the part of the model for the chip.
+"""The task of a classifier: accuracy, confusion matrix, and the part of the model on the chip.
 
 Axes: T ticks, B batch, K classes.
 """
@@ -42,10 +42,10 @@ from tasks.runs.task import (
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """How a classifier answers.
+    """How outputs become answers.
 
     classes: names of the classes.
-    scores: output, T B ``*K`` -> one score a class, axes B K; the greatest wins.
+    scores: output T B ``*K`` -> scores B K, one per class; the highest wins.
     """
 
     classes: Sequence[str]
@@ -54,15 +54,15 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(Generic[C]):
-    """A classifier whose model maps (x, state) to (y, state), and its three parts of a Task.
+    """The functions of a classifier's Task; its model maps (x, state) to (y, state).
 
     batches: (configuration, split, epoch) -> batches of stimuli T B ... and labels B.
     loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
     answers: classes and scores.
-    encodes: whether the input is analog. The model is a Stack then, whose first population
-        turns it into spikes: that far, and through a maximum of them, a host runs it, and a
-        chip from there.
-    compared: how many samples of a split other executors run; 0: all.
+    encodes: whether the input is analog. If so, the model must be a Stack; a host runs its
+        layers up to the first population, with a maximum pool that follows, and a chip runs the
+        rest.
+    compared: number of samples of a split that other executors run; 0: all.
     """
 
     batches: Callable[[C, Split, int], Iterable[Pair]]
@@ -75,7 +75,7 @@ class Classifier(Generic[C]):
         """Return the mean loss of a batch.
 
         Raises:
-            RunError: the model does not answer with a score for each class.
+            RunError: the scores do not have shape (samples, classes).
         """
         x, labels = batch
         y = model(x)[0]
@@ -85,30 +85,30 @@ class Classifier(Generic[C]):
 
     def validate(self, config: C, model: nn.Module) -> float:
         """Return the accuracy on the validation split."""
-        found = count_confusion(model, self.batches(config, "val", 0), self.answers)
-        return float(found.trace() / found.sum())
+        confusion = count_confusion(model, self.batches(config, "val", 0), self.answers)
+        return float(confusion.trace() / confusion.sum())
 
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split, and the confusion matrix."""
-        found = count_confusion(model, self.batches(run.config, "test", 0), self.answers)
-        n, correct = int(found.sum()), int(found.trace())
+        confusion = count_confusion(model, self.batches(run.config, "test", 0), self.answers)
+        n, correct = int(confusion.sum()), int(confusion.trace())
         classes = list(self.answers.classes)
-        facts = {"correct": correct, "classes": classes, "confusion": found.tolist()}
+        facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
         return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
 
     def chip_part(self, config: C, model: nn.Module) -> nn.Module:
-        """Return the model, without its encoder where a host runs it."""
-        return _behind(model) if self.encodes(config) else model
+        """Return the model, without the encoder that a host runs."""
+        return _take_rest(model) if self.encodes(config) else model
 
     def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-        """Yield what drives that part, and the labels."""
+        """Yield stimuli of the chip part, with labels."""
         left = self.compared(config) or sys.maxsize
         for x, labels in self.batches(config, split, 0):
-            some, known = x[:, :left], labels[:left]
+            x, labels = x[:, :left], labels[:left]
             if self.encodes(config):
-                some = _encoded(model, some)
-            yield Stimulus({"input": some}, known)
-            left -= len(known)
+                x = _encode(model, x)
+            yield Stimulus({"input": x}, labels)
+            left -= len(labels)
             if left <= 0:
                 return
 
@@ -117,23 +117,23 @@ class Classifier(Generic[C]):
         if not self.encodes(config):
             return {}
         x, _ = next(iter(self.batches(config, "val", 0)))
-        return count_macs(trace(_head(model), tuple(x.shape[2:])))
+        return count_macs(trace(_take_encoder(model), tuple(x.shape[2:])))
 
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
-        """Return the class that wins for each sample."""
+        """Return the class with the highest score for each sample."""
         (y,) = outputs.values()
         return self.answers.scores(y).argmax(1)
 
-    def measure(self, config: C, given: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG002
-        """Return the share of right answers."""
-        return {"accuracy": int((given == labels).sum()) / len(labels)}
+    def measure(self, config: C, answers: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """Return the share of correct answers."""
+        return {"accuracy": int((answers == labels).sum()) / len(labels)}
 
-    def describe(self, config: C, given: Tensor, labels: Tensor) -> list[str]:  # noqa: ARG002
+    def describe(self, config: C, answers: Tensor, labels: Tensor) -> list[str]:  # noqa: ARG002
         """Return "true class → answer" of each sample."""
         names = self.answers.classes
         return [
             f"{names[true]} → {names[answer]}" + "  ✗" * (true != answer)
-            for true, answer in zip(labels.tolist(), given.tolist(), strict=True)
+            for true, answer in zip(labels.tolist(), answers.tolist(), strict=True)
         ]
 
 
@@ -155,11 +155,11 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
 ) -> Task[C]:
     """Return the task of a classifier.
 
-    summary, configs: as of a Task. build, plan, steps, eventprop, dummy_batch, seed_changes: as
-    of a Training. The rest: as of a :class:`Classifier`.
+    summary, configs: see Task. build, plan, steps, eventprop, dummy_batch, seed_changes: see
+    Training. The rest: see :class:`Classifier`.
     """
     batches = partial(_check_batches, batches, len(answers.classes))
-    use = Classifier(
+    classifier = Classifier(
         batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
     )
     return Task(
@@ -170,21 +170,23 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             plan=plan,
             steps=steps,
             batches=batches,
-            loss=use.batch_loss,
+            loss=classifier.batch_loss,
             validation=ACCURACY,
-            validate=use.validate,
+            validate=classifier.validate,
             eventprop=eventprop,
             dummy_batch=dummy_batch,
             seed_changes=seed_changes,
         ),
-        deployment=Deployment(part=use.chip_part, stimuli=use.stimuli, host=use.host),
+        deployment=Deployment(
+            part=classifier.chip_part, stimuli=classifier.stimuli, host=classifier.host
+        ),
         evaluation=Evaluation(
             metrics=(ACCURACY,),
-            evaluate=use.evaluate,
-            decode=use.decode,
-            measure=use.measure,
-            describe=use.describe,
-            reading="Captions: true class → answer, the class whose output is highest.",
+            evaluate=classifier.evaluate,
+            decode=classifier.decode,
+            measure=classifier.measure,
+            describe=classifier.describe,
+            reading="Captions: true class → answer, the class with the highest output.",
             sections=show_confusion,
         ),
     )
@@ -200,8 +202,7 @@ def _check_batches(
     """Yield the batches of a classifier.
 
     Raises:
-        RunError: there are no samples, or the labels are not one whole number for each, or
-            name no class.
+        RunError: there are no samples, or the labels are not one class index per sample.
     """
     samples = 0
     for x, labels in batches(config, split, epoch):
@@ -209,26 +210,25 @@ def _check_batches(
         if labels.shape != x.shape[1:2] or labels.dtype != torch.int64:
             raise RunError(
                 f"batches of {split!r}: the labels of a stimulus T B ... must be one whole "
-                f"number a sample, ({x.shape[1]},) of torch.int64; got {describe(labels)}; "
-                "labels.flatten().long() makes them of a column, labels.argmax(1) of one-hot "
-                "rows"
+                f"number per sample, ({x.shape[1]},) of torch.int64, got {describe(labels)}; "
+                "convert a column with labels.flatten().long(), one-hot rows with "
+                "labels.argmax(1)"
             )
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise RunError(
-                f"batches of {split!r}: there are {classes} classes, and labels from "
-                f"{int(labels.min())} to {int(labels.max())}; count them from 0, and name all "
-                "in Answers.classes"
+                f"batches of {split!r}: there are {classes} classes, but labels from "
+                f"{int(labels.min())} to {int(labels.max())}; count from 0, and name every "
+                "class in Answers.classes"
             )
         yield x, labels
     if samples == 0:
         raise RunError(
-            f"batches of {split!r}: there are no samples, and nothing can be measured; give "
-            "some to each split, which no other split has"
+            f"batches of {split!r}: there are no samples; give each split samples of its own"
         )
 
 
-class Confused(TypedDict):
-    """What ``eval.json`` of a classifier holds more. confusion: rows are true classes."""
+class ConfusionFacts(TypedDict):
+    """Additional values in ``eval.json`` of a classifier. confusion: rows are true classes."""
 
     correct: int
     classes: list[str]
@@ -239,31 +239,31 @@ def show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
     """Return the confusion matrix of ``eval.json`` as a section of the report.
 
     Raises:
-        StoreError: it is none.
+        StoreError: ``eval.json`` holds no square confusion matrix.
     """
-    check_facts(run.folder, evaluation, Confused)
+    check_facts(run.folder, evaluation, ConfusionFacts)
     k = len(evaluation["classes"])
     if [len(row) for row in evaluation["confusion"]] != [k] * k:
         raise StoreError(
-            f"{run.folder / 'eval.json'}: its confusion matrix is not {k} x {k}; neuro eval "
-            "writes it again"
+            f"{run.folder / 'eval.json'}: its confusion matrix is not {k} x {k}; write it "
+            "again with neuro eval"
         )
-    told = (
+    caption = (
         f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
-        "right. Rows: true class. Columns: answer. Shade: share of the row."
+        "correct. Rows: true class. Columns: answer. Shade: share of the row."
     )
     matrix = page.matrix(evaluation["classes"], evaluation["confusion"])
-    return [page.section("Confusion matrix", matrix, page.paragraph(told, "caption"))]
+    return [page.section("Confusion matrix", matrix, page.paragraph(caption, "caption"))]
 
 
 def require_scores(answers: Answers, scores: Tensor) -> None:
-    """Raise a RunError unless there is one score a class, axes B K."""
+    """Raise a RunError unless scores have axes B K."""
     k = len(answers.classes)
     if scores.dim() != 2 or scores.shape[1] != k:
         raise RunError(
-            f"there are {k} classes, and the scores of a batch have shape "
-            f"{tuple(scores.shape)}, which must be (samples, {k}); make the last layer as "
-            f"wide, nn.Linear(..., {k}), or name in Answers.classes what there is"
+            f"there are {k} classes, so the scores of a batch must have shape (samples, {k}), "
+            f"got {tuple(scores.shape)}; end the model in nn.Linear(..., {k}), or name the "
+            "right classes in Answers.classes"
         )
 
 
@@ -271,7 +271,7 @@ def require_scores(answers: Answers, scores: Tensor) -> None:
 def count_confusion(
     model: nn.Module, batches: Iterable[Pair], answers: Answers
 ) -> Int64[np.ndarray, "K K"]:
-    """Return counts of answers: row = true class, column = answer."""
+    """Count answers: rows are true classes, columns answers."""
     k = len(answers.classes)
     counts = np.zeros((k, k), np.int64)
     device = next(model.parameters()).device
@@ -284,24 +284,24 @@ def count_confusion(
 
 
 @torch.no_grad()
-def _encoded(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the spikes of the first population of a Stack."""
-    y: Tensor = _head(model)(x)[0]
+def _encode(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the spikes of the encoder of a Stack."""
+    y: Tensor = _take_encoder(model)(x)[0]
     return y
 
 
-def _head(model: nn.Module) -> Stack:
-    """Return a Stack up to its first population, for evaluation."""
-    return Stack(**dict(list_steps(model)[: _encoder(model)])).eval()
+def _take_encoder(model: nn.Module) -> Stack:
+    """Return the encoder of a Stack, for evaluation."""
+    return Stack(**dict(list_steps(model)[: _count_encoder_steps(model)])).eval()
 
 
-def _behind(model: nn.Module) -> Stack:
-    """Return what comes after the first population of a Stack."""
-    return Stack(**dict(list_steps(model)[_encoder(model) :]))
+def _take_rest(model: nn.Module) -> Stack:
+    """Return the steps of a Stack behind its encoder."""
+    return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
 
-def _encoder(model: nn.Module) -> int:
-    """Return how many steps of a Stack it takes to make spikes, and maxima of them."""
+def _count_encoder_steps(model: nn.Module) -> int:
+    """Return the number of steps up to the first population and its maximum pools."""
     steps = [module for _, module in list_steps(model)]
     first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
     pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])

@@ -1,4 +1,4 @@
-"""From labelled images to batches: splits, order, augmentation, code.
+"""Batches of labelled images: splits, order, augmentation, code.
 
 Axes: N images, C H W of an image, T ticks, B batch.
 """
@@ -17,30 +17,30 @@ from tasks.image_classification.network import NetConfig, stimulus
 from tasks.runs.task import Pair, Split
 
 SEED_CHANGES = (
-    "the first weights, and what dropout draws; order and augmentation of the images are of "
-    "the epoch and seed_of_data"
+    "the initial weights and the draws of dropout; order and augmentation of the images follow "
+    "from the epoch and seed_of_data"
 )
 
 
 @runtime_checkable
 class SplitSizes(Protocol):
-    """What :func:`take_split` asks of a configuration: held, train, test and batch of them."""
+    """The fields of a configuration that :func:`take_split` reads."""
 
     @property
     def held(self) -> int:
-        """Images of the training part kept for model selection, the last ones."""
+        """Number of images at the end of the training part for model selection."""
 
     @property
     def train(self) -> int:
-        """At most so many for training (0: all)."""
+        """Largest number of training images (0: all)."""
 
     @property
     def test(self) -> int:
-        """At most so many for testing (0: all)."""
+        """Largest number of test images (0: all)."""
 
     @property
     def batch(self) -> int:
-        """Images of a batch."""
+        """Images per batch."""
 
 
 Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarray]
@@ -50,8 +50,8 @@ Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarr
 class ImageConfig(NetConfig):
     """An experiment on images.
 
-    held: images of the training part kept for model selection, the last ones. train, test: at
-    most so many images (0: all). compared: test samples that other executors run (0: all).
+    held: number of images at the end of the training part for model selection. train, test:
+    largest number of images (0: all). compared: test samples that other executors run (0: all).
     lr: peak learning rate. warm: share of the training in which it rises. decay: of weights.
     """
 
@@ -75,9 +75,9 @@ class Labelled:
     labels: Int64[np.ndarray, " N"]
     source: str
 
-    def some(self, which: slice) -> "Labelled":
-        """Return some of them."""
-        return replace(self, images=self.images[which], labels=self.labels[which])
+    def take(self, part: slice) -> "Labelled":
+        """Return part of the images."""
+        return replace(self, images=self.images[part], labels=self.labels[part])
 
 
 def plan(config: ImageConfig) -> Plan:
@@ -88,32 +88,32 @@ def plan(config: ImageConfig) -> Plan:
 def take_split(
     part: Callable[[str], Labelled], config: SplitSizes, split: Split, smaller: str
 ) -> Labelled:
-    """Return a split: "val" is held out of the training part; "test" is never trained on.
+    """Return a split; "val" is the held-out end of the training part.
 
     part: "train" or "test" -> that part of a data set.
-    smaller: name of a configuration that needs less.
+    smaller: name of a configuration that needs fewer images, for the message.
 
     Raises:
         ValueError: the training part is too small.
     """
     if split == "test":
-        return part("test").some(slice(0, config.test or None))
+        return part("test").take(slice(0, config.test or None))
     whole = part("train")
     most = len(whole.labels) - config.held
     if most < config.batch:
         raise ValueError(
-            f"{whole.source}: too few for {config.held} held for model selection and one batch "
+            f"{whole.source}: too few images for {config.held} for model selection and a batch "
             f"of {config.batch}; use the whole data set, or {smaller}"
         )
     if split == "val":
-        return whole.some(slice(most, None))
-    return whole.some(slice(0, min(config.train or most, most)))
+        return whole.take(slice(most, None))
+    return whole.take(slice(0, min(config.train or most, most)))
 
 
 def batches(
     data: Labelled, config: ImageConfig, augment: Augment, split: Split, epoch: int
 ) -> Iterator[Pair]:
-    """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
+    """Yield the batches of a split in an epoch; shuffle and augment only training images."""
     if split == "train":
         return shuffled_batches(data, config, augment, epoch)
     return ordered_batches(data, config)
@@ -122,20 +122,20 @@ def batches(
 def shuffled_batches(
     data: Labelled, config: ImageConfig, augment: Augment, epoch: int
 ) -> Iterator[Pair]:
-    """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
+    """Yield the whole batches of an epoch, shuffled and augmented."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffle_batches(len(data.labels), config.batch, rng):
-        yield _batch(augment(data.images[some], rng), data.labels[some], config)
+    for indices in shuffle_batches(len(data.labels), config.batch, rng):
+        yield _batch(augment(data.images[indices], rng), data.labels[indices], config)
 
 
 def ordered_batches(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
-    """Yield batches as they lie in the data set."""
+    """Yield batches in the order of the data set."""
     for i in range(0, len(data.labels), size):
         yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
 
 
 def make_dummy_batch(config: ImageConfig, image: tuple[int, int, int]) -> Pair:
-    """Return a batch of training of black images C H W."""
+    """Return a training batch of black images C H W."""
     labels = torch.zeros(config.batch, dtype=torch.int64)
     return torch.zeros(config.ticks, config.batch, *image), labels
 

@@ -33,9 +33,9 @@ IMAGE = (1, mnist.SIDE, mnist.SIDE)
 class MnistConfig(ImageConfig):
     """One experiment on digits.
 
-    source: "embedded" digits; or "mnist", "fashion": the full set in $NEURO_DATA.
-    shift: largest random shift in training [pixels]. warp: how much to turn, move and scale
-    instead; 1 is as much as Fang et al. 2021 do.
+    source: "embedded" digits, or the full "mnist" or "fashion" set from $NEURO_DATA.
+    shift: largest random shift in training [pixels]. warp: strength of random rotation, shift
+    and scaling, which replace ``shift``; 1 is the strength of Fang et al. 2021.
     """
 
     source: Literal["embedded", "mnist", "fashion"] = "embedded"
@@ -45,12 +45,12 @@ class MnistConfig(ImageConfig):
 
 
 def demo() -> MnistConfig:
-    """What neuro demo trains: 3,500 embedded digits, half a minute on a CPU."""
+    """The network of neuro demo: 3,500 embedded digits, half a minute on a CPU."""
     return MnistConfig(blocks=(12, 0, 24, 0), first=5, padded=False, norm=False)
 
 
 def tiny() -> MnistConfig:
-    """The same, smaller: trains in seconds."""
+    """A smaller network: trains in seconds."""
     return replace(
         demo(),
         ticks=4,
@@ -64,12 +64,12 @@ def tiny() -> MnistConfig:
 
 
 def full() -> MnistConfig:
-    """The demo's network on all of MNIST, which $NEURO_DATA must have."""
+    """The network of the demo on all of MNIST, from $NEURO_DATA."""
     return replace(demo(), source="mnist", held=5000, batch=100)
 
 
 def fashion() -> MnistConfig:
-    """The same on Fashion-MNIST, which $NEURO_DATA must have."""
+    """The same on Fashion-MNIST, from $NEURO_DATA."""
     return replace(full(), source="fashion")
 
 
@@ -92,17 +92,17 @@ def fast() -> MnistConfig:
 
 
 def fast_fixed() -> MnistConfig:
-    """The same with fixed thresholds: what learning them brings."""
+    """The same with fixed thresholds, to measure the effect of learning them."""
     return replace(fast(), threshold="fixed")
 
 
 def fast_adaptive() -> MnistConfig:
-    """The same with thresholds that also rise at every spike (Bellec et al. 2018)."""
+    """The same with thresholds that also rise with every spike (Bellec et al. 2018)."""
     return replace(fast(), beta=0.1)
 
 
 def paper() -> MnistConfig:
-    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
+    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size, for a GPU."""
     return MnistConfig(
         source="mnist",
         code="direct",
@@ -121,7 +121,7 @@ def paper() -> MnistConfig:
 
 
 def build(config: MnistConfig) -> Stack:
-    """Return a fresh network. Input T B 1 28 28, output T B 10 (10 voters a class: 100)."""
+    """Return a new network. Input T B 1 28 28, output T B 10 (100 with 10 voters per class)."""
     return image_net.build(config, IMAGE, mnist.CLASSES)
 
 
@@ -135,25 +135,25 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 
 def digits(config: MnistConfig, split: Split) -> Labelled:
-    """Return a split: "val" is held out of the training part; "test" is never trained on."""
+    """Return a split; "val" is the held-out end of the training part."""
     return take_split(partial(_part, config.source), config, split, "mnist:tiny")
 
 
 def steps(config: MnistConfig) -> int:
-    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    """Return the number of whole batches in an epoch of training."""
     return len(digits(config, "train").labels) // config.batch
 
 
 def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
-    """Yield (stimulus T B 1 28 28, labels B); training is shuffled and augmented by epoch."""
+    """Yield (stimulus T B 1 28 28, labels B); the epoch seeds the augmentation in training."""
 
-    def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def distort(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if config.warp:
             w = config.warp
             return augment.warped(images, rng, 30 * w, 0.15 * w, (1 - 0.15 * w, 1 + 0.11 * w))
         return augment.shifted(images, config.shift, rng)
 
-    return image_data.batches(digits(config, split), config, changed, split, epoch)
+    return image_data.batches(digits(config, split), config, distort, split, epoch)
 
 
 TASK = make_classifier(

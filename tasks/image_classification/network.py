@@ -1,9 +1,9 @@
-"""Networks for images: blocks of convolutions and pools, dense layers, an answer.
+"""Networks for images: blocks of convolutions and pools, dense layers, an output.
 
-    {conv - batch norm - ALIF | pool} x n -> {dropout - dense - ALIF} x m -> dense -> answer
+    {conv - batch norm - ALIF | pool} x n -> {dropout - dense - ALIF} x m -> dense -> output
 
-The answer is a leaky read-out, or a vote: the mean rate of some firing neurons a class.
-Axes: T ticks, B batch, K classes, V voters a class.
+The output is a leaky read-out, or a vote: the mean rate of several firing neurons per class.
+Axes: T ticks, B batch, K classes, V voters per class.
 """
 
 import math
@@ -23,17 +23,18 @@ from neuro.units import Seconds, Ticks
 
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
-    """A network for images, and the code that its input is in.
+    """A network for images, and the code of its input.
 
-    ticks: length of a run. code: "rate": evenly spaced spikes, the brighter the more; "direct":
-    the image itself at every tick, which a host turns into the spikes of the first population.
+    ticks: length of a run. code: "rate": evenly spaced spikes, more of them for brighter
+    pixels; "direct": the image itself at every tick, which a host turns into the spikes of the
+    first population.
     blocks: channels of each convolution; 0 is a pool of 2 x 2. first: side of the kernels of
-    the first convolution, others have 3. padded: whether maps keep their size. norm: whether a
-    batch norm follows each convolution. pool: of averages or of maxima.
-    hidden: neurons of dense layers. dropout: in front of the first so many dense layers, by
-    that probability. vote: firing neurons a class; 0: a leaky read-out.
-    threshold: whether thresholds are "learned" or "fixed"; leaks are learned. beta: rise of a
-    threshold at a spike [weight units].
+    the first convolution, the others have 3. padded: whether maps keep their size. norm:
+    whether a batch norm follows each convolution. pool: of averages or of maxima.
+    hidden: neurons of each dense layer. dropout: probability of a dropout before each of the
+    first dense layers. vote: firing neurons per class; 0: a leaky read-out.
+    threshold: whether the network learns thresholds; it always learns leaks. beta: rise of a
+    threshold with a spike [weight units].
     """
 
     ticks: int = 8
@@ -51,7 +52,7 @@ class NetConfig:
 
 
 def build(config: NetConfig, image: tuple[int, int, int], classes: int) -> Stack:
-    """Return a fresh network for images C H W. Input T B C H W, output T B K (T B K V)."""
+    """Return a new network for images C H W. Input T B C H W, output T B K (T B K V)."""
     net = Stack(**dict(_modules(config, image, classes)))
     for name, p in net.named_parameters():
         if name.endswith(".threshold") and config.threshold == "fixed":
@@ -65,8 +66,8 @@ def _modules(
     channels, *sides = image
     cells = ALIF(threshold=0.5, beta=config.beta)
     convolutions = pools = 0
-    for made in config.blocks:
-        if made == 0:
+    for width in config.blocks:
+        if width == 0:
             pools += 1
             sides = [side // 2 for side in sides]
             kind = nn.AvgPool2d if config.pool == "average" else nn.MaxPool2d
@@ -74,50 +75,50 @@ def _modules(
             continue
         convolutions += 1
         size = 3 if convolutions > 1 else config.first
-        yield f"conv{convolutions}", _conv(channels, made, size, config)
+        yield f"conv{convolutions}", _conv(channels, width, size, config)
         if config.norm:
-            yield f"norm{convolutions}", nn.BatchNorm2d(made)
+            yield f"norm{convolutions}", nn.BatchNorm2d(width)
         yield f"alif{convolutions}", Spiking(cells)
-        channels, sides = made, sides if config.padded else [s - size + 1 for s in sides]
+        channels, sides = width, sides if config.padded else [s - size + 1 for s in sides]
     yield "flat", nn.Flatten()
     width = channels * math.prod(sides)
-    for k, made in enumerate(config.hidden):
+    for k, neurons in enumerate(config.hidden):
         if k < len(config.dropout):
             yield f"drop{k + 1}", nn.Dropout(config.dropout[k])
-        yield f"fc{k + 1}", nn.Linear(width, made, bias=False)
+        yield f"fc{k + 1}", nn.Linear(width, neurons, bias=False)
         yield f"dense{k + 1}", Spiking(cells)
-        width = made
+        width = neurons
     if len(config.dropout) > len(config.hidden):
         yield "drop", nn.Dropout(config.dropout[-1])
     yield "fc", nn.Linear(width, classes * max(config.vote, 1), bias=False)
     yield "readout", Spiking(cells if config.vote else LI(tau=Seconds(0.02)))
 
 
-def _conv(given: int, made: int, size: int, config: NetConfig) -> nn.Conv2d:
-    """Return a convolution without bias: silence in, silence out, and nothing to compute."""
+def _conv(inputs: int, outputs: int, size: int, config: NetConfig) -> nn.Conv2d:
+    """Return a convolution without bias, so that silent inputs cost nothing."""
     padding = size // 2 if config.padded else 0
-    conv = nn.Conv2d(given, made, size, padding=padding, bias=False)
+    conv = nn.Conv2d(inputs, outputs, size, padding=padding, bias=False)
     if not config.norm:
-        nn.init.normal_(conv.weight, std=math.sqrt(4 / (given * size * size)))
+        nn.init.normal_(conv.weight, std=math.sqrt(4 / (inputs * size * size)))
     return conv
 
 
 def stimulus(images: Float[Tensor, "B C H W"], config: NetConfig) -> Float[Tensor, "T B C H W"]:
-    """Return images of values from 0 to 1 in the code of a network."""
+    """Encode images with values from 0 to 1 for a network."""
     ticks = Ticks(config.ticks)
     return rate(images, ticks) if config.code == "rate" else direct(images, ticks)
 
 
 def scores(y: Float[Tensor, "T B N"], classes: int = 10) -> Float[Tensor, "B K"]:
-    """Return the mean over the ticks, and over the voters of each class."""
+    """Return the mean over the ticks and over the voters of each class."""
     return y.mean(0).reshape(y.shape[1], classes, -1).mean(2)
 
 
 def loss(
     config: NetConfig, y: Float[Tensor, "T B N"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of a read-out's scores; of votes, their mean squared error."""
-    answer = scores(y)
+    """Return the cross-entropy of a read-out, or the mean squared error of a vote."""
+    s = scores(y)
     if not config.vote:
-        return F.cross_entropy(answer, labels)
-    return F.mse_loss(answer, F.one_hot(labels, answer.shape[1]).to(answer))
+        return F.cross_entropy(s, labels)
+    return F.mse_loss(s, F.one_hot(labels, s.shape[1]).to(s))

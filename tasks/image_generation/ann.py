@@ -1,8 +1,8 @@
 """The twin without spikes: the same convolutions with LeakyReLU and a Gaussian latent.
 
-    z = m + sqrt(v) e, e ~ N(0, 1); m and log v are linear in what the last convolution sees
+    z = m + sqrt(v) e, e ~ N(0, 1); m and log v are linear in the output of the last convolution
 
-It sees an image once: T = 1. Axes: B samples, C channels, H height, W width, Z numbers.
+T = 1. Axes: B samples, C channels, H height, W width, Z numbers.
 """
 
 from itertools import pairwise
@@ -22,8 +22,12 @@ from tasks.image_generation.vae import Reconstruction
 def convolutions(colours: int, channels: tuple[int, ...]) -> nn.Sequential:
     """Return images B C H W -> B (4 channels[-1]), for images of 2 ** (layers + 1) pixels."""
     layers: list[nn.Module] = []
-    for given, made in pairwise((colours, *channels)):
-        layers += [nn.Conv2d(given, made, **KERNEL), nn.BatchNorm2d(made), nn.LeakyReLU()]
+    for inputs, outputs in pairwise((colours, *channels)):
+        layers += [
+            nn.Conv2d(inputs, outputs, **KERNEL),
+            nn.BatchNorm2d(outputs),
+            nn.LeakyReLU(),
+        ]
     return nn.Sequential(*layers, nn.Flatten())
 
 
@@ -34,15 +38,15 @@ def transposed(latent: int, channels: tuple[int, ...], colours: int) -> nn.Seque
         nn.Linear(latent, 4 * widths[0]),
         nn.Unflatten(1, (widths[0], 2, 2)),
     ]
-    for given, made in pairwise(widths):
-        up = nn.ConvTranspose2d(given, made, output_padding=1, **KERNEL)
-        layers += [up, nn.BatchNorm2d(made), nn.LeakyReLU()]
+    for inputs, outputs in pairwise(widths):
+        up = nn.ConvTranspose2d(inputs, outputs, output_padding=1, **KERNEL)
+        layers += [up, nn.BatchNorm2d(outputs), nn.LeakyReLU()]
     head = nn.ConvTranspose2d(widths[-1], colours, 3, padding=1)
     return nn.Sequential(*layers, head, nn.Tanh())
 
 
 class GaussianVAE(nn.Module):
-    """An ordinary VAE of the same layers."""
+    """An ordinary VAE with the same layers."""
 
     def __init__(self, config: GenerationConfig) -> None:
         super().__init__()
@@ -53,18 +57,18 @@ class GaussianVAE(nn.Module):
         self.decoder = transposed(config.latent, config.channels, config.colours)
 
     def forward(self, x: Float[Tensor, "1 B C H W"], at: float = 0.0) -> Reconstruction:  # noqa: ARG002
-        """Return the reconstruction; draws come from torch's global generator."""
-        seen = self.encoder(x[0])
-        mean, log_variance = self.mean(seen), self.log_variance(seen)
+        """Return the reconstruction; draws use torch's global generator."""
+        features = self.encoder(x[0])
+        mean, log_variance = self.mean(features), self.log_variance(features)
         noise = self._noise(len(x[0])).to(mean)
         image = self.decoder(mean + noise * torch.exp(log_variance / 2))
         return Reconstruction(image, gaussian_kl(mean, log_variance))
 
     def _noise(self, samples: int) -> Float[Tensor, "B Z"]:
-        """Return e; in training, for the own samples of the whole batch."""
+        """Return e; in training, for this process's samples of the whole batch."""
 
-        def draw(many: int) -> Tensor:
-            return torch.randn(many, self.config.latent)
+        def draw(count: int) -> Tensor:
+            return torch.randn(count, self.config.latent)
 
         return draw_shard(draw, samples) if self.training else draw(samples)
 

@@ -1,10 +1,9 @@
-"""The autoencoder whose code the metric FAD compares images in.
+"""The autoencoder in whose code FAD compares images.
 
 Encoder: for each of 32, 64, 128, 256 channels conv 3 x 3 stride 2, batch norm, LeakyReLU;
-linear 1024 -> 64. Decoder: the mirror of it (Kamata et al. 2022, 918,305 parameters on one
-colour). "published" is the one that FSVAE's figures were measured with; where its file is
-missing, "own" is trained here on the run's training images. Distances of the two are in
-different units: never compare them.
+linear 1024 -> 64. Decoder: its mirror (Kamata et al. 2022, 918,305 parameters for one colour).
+FSVAE's figures used the "published" one; without its file we train our "own" on the training
+images of the run. The distances of the two have different units: never compare them.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -25,11 +24,11 @@ from tasks.image_generation.frechet import Gaussian
 CHANNELS = (32, 64, 128, 256)
 CODE = 64
 FOLDER = "fsvae_metrics"
-STEPS, BATCH, RATE = 120, 64, 2e-3  # of the own one: 15 s on a core
+STEPS, BATCH, RATE = 120, 64, 2e-3  # of our own training: 15 s on a core
 
 
 class Autoencoder(nn.Module):
-    """Images of 32 x 32 pixels in -1..1, to 64 numbers and back."""
+    """Maps images of 32 x 32 pixels in -1..1 to 64 numbers and back."""
 
     def __init__(self, colours: int = 1) -> None:
         super().__init__()
@@ -48,24 +47,24 @@ class Autoencoder(nn.Module):
 def compute_codes(
     model: Autoencoder, images: Float[Tensor, "N C 32 32"], batch: int
 ) -> Float[np.ndarray, "N 64"]:
-    """Return the codes of images, the batch norms taking the statistics of each batch.
+    """Return the codes of images; batch norms use the statistics of each batch.
 
-    The published protocol never leaves training mode, and its figures depend on that: real
-    digits score 4 this way and 100 by the running statistics.
+    The published protocol stays in training mode, and its figures depend on that: real digits
+    score 4 this way and 100 with the running statistics.
 
     Raises:
-        ValueError: the images are no whole number of batches.
+        ValueError: the images do not fill whole batches.
     """
     if len(images) % batch:
         raise ValueError(
-            f"{len(images)} images are no whole number of batches of {batch}, and a smaller "
-            "batch has other statistics; leave some out"
+            f"{len(images)} images do not fill batches of {batch}, and a smaller batch has "
+            f"other statistics; drop {len(images) % batch} of them"
         )
     model.train()
-    own = {k: v.clone() for k, v in model.state_dict().items()}
-    found = [model.encoder(x).numpy() for x in torch.split(images, batch)]
-    model.load_state_dict(own)  # whose running statistics the passes have moved
-    return np.concatenate(found)
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    codes = [model.encoder(x).numpy() for x in torch.split(images, batch)]
+    model.load_state_dict(weights)  # restores the running statistics
+    return np.concatenate(codes)
 
 
 def load_published(
@@ -73,8 +72,8 @@ def load_published(
 ) -> tuple[Autoencoder, Gaussian] | None:
     """Return the published autoencoder of MNIST and the codes of its test part.
 
-    None where ``$NEURO_DATA/fsvae_metrics/`` does not hold mnist_autoencoder_64.npz and
-    mnist_test_64.npz.
+    None without mnist_autoencoder_64.npz and mnist_test_64.npz in
+    ``$NEURO_DATA/fsvae_metrics/``.
     """
     data = find_neuro_data(environ)
     folder = Path(data) / FOLDER
@@ -83,14 +82,14 @@ def load_published(
         return None
     model = Autoencoder()
     with np.load(files[0], allow_pickle=False) as arrays:
-        given = [torch.from_numpy(arrays[name]) for name in arrays.files]
-    model.load_state_dict(dict(zip(model.state_dict(), given, strict=True)))
+        weights = [torch.from_numpy(arrays[name]) for name in arrays.files]
+    model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
     with np.load(files[1], allow_pickle=False) as arrays:
         return model, Gaussian(arrays["mu"].astype(np.float64), arrays["sigma"])
 
 
 def train_own(images: Float[Tensor, "N C 32 32"]) -> Autoencoder:
-    """Return an autoencoder trained on these images, always the same."""
+    """Train an autoencoder on images, with a fixed seed."""
     with seeded(0):
         model = Autoencoder(images.shape[1])
         adam = torch.optim.AdamW(model.parameters(), RATE)

@@ -1,4 +1,4 @@
-"""What is generated, by which network, and how it is trained."""
+"""Configurations: the images, the network and its training."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,16 +13,16 @@ Model = Literal["attention", "drawn", "membrane", "ann"]
 class GenerationConfig:
     """One experiment on images.
 
-    source: "embedded" digits; or the full set of that name in $NEURO_DATA.
-    model: how the spiking decoder's ticks become an image, see
-        :mod:`tasks.image_generation.decoding`; or "ann", the twin without spikes.
+    source: "embedded" digits, or the full set of that name from $NEURO_DATA.
+    model: how the ticks of the spiking decoder become an image, see
+        :mod:`tasks.image_generation.decoding`; or "ann", the network without spikes.
     channels: of the convolutions; images are 2 ** (their number + 1) pixels wide.
-    latent: bits a tick, of the ANN numbers. copies: k, from which each bit is drawn.
+    latent: bits per tick; for the ANN, numbers. copies: k, the candidates for each bit.
     ticks: T. distance: of the prior from the posterior, see
-        :mod:`tasks.image_generation.losses`; an ANN knows only "kl". weight: of that distance
-        in the loss.
-    held: images of the training part kept for model selection. train, test: at most so many
-    images (0: all). compared: test images whose latents other executors run (0: all).
+        :mod:`tasks.image_generation.losses`; an ANN has only "kl". weight: of that distance in
+        the loss.
+    held: images of the training part for model selection. train, test: largest number of images
+    (0: all). compared: test images whose latents other executors run (0: all).
     decay: of weights (AdamW).
     """
 
@@ -51,16 +51,16 @@ class GenerationConfig:
         ]
         if len(self.channels) < 2 or min(self.channels, default=0) < 1:
             problems.append(
-                f"channels must be two or more, each >= 1, got {self.channels}; four of them "
-                "suit images of 32 x 32 pixels"
+                f"channels must be two or more, each >= 1, got {self.channels}; images of "
+                "32 x 32 pixels need four"
             )
         if self.model == "ann" and self.distance != "kl":
             problems.append(
-                f'an ann has the distance "kl" alone, got "{self.distance}"; make it from '
-                "another configuration with ann(config)"
+                f'an ann needs distance="kl", got "{self.distance}"; convert another '
+                "configuration with ann(config)"
             )
         if problems:
-            raise ValueError("\n".join(["image_generation cannot use this:", *problems]))
+            raise ValueError("\n".join(["image_generation: wrong configuration:", *problems]))
 
     @property
     def colours(self) -> int:
@@ -74,7 +74,7 @@ class GenerationConfig:
 
 
 def full() -> GenerationConfig:
-    """The paper's size on MNIST, which $NEURO_DATA must have: days on a CPU."""
+    """The size of the paper, on MNIST from $NEURO_DATA: days on a CPU."""
     return GenerationConfig(source="mnist", held=5000)
 
 
@@ -84,12 +84,12 @@ def fashion() -> GenerationConfig:
 
 
 def cifar10() -> GenerationConfig:
-    """The same on CIFAR-10, mirrored at random in training."""
+    """The same on CIFAR-10, with random mirroring in training."""
     return replace(full(), source="cifar10")
 
 
 def night() -> GenerationConfig:
-    """All of MNIST by a network of half the width and time: some hours on one core."""
+    """All of MNIST by a network of half the width and ticks: some hours on one core."""
     return replace(
         full(),
         channels=(16, 32, 64, 128),
@@ -117,12 +117,12 @@ def tiny() -> GenerationConfig:
 
 
 def tiny_drawn() -> GenerationConfig:
-    """The same with the attention that the paper draws."""
+    """The same with the attention in the figure of the paper."""
     return replace(tiny(), model="drawn")
 
 
 def tiny_membrane() -> GenerationConfig:
-    """The same with the decoder of FSVAE, which TAID improves on."""
+    """The same with the decoder of FSVAE, the baseline of TAID."""
     return replace(tiny(), model="membrane")
 
 
@@ -132,5 +132,5 @@ def tiny_ann() -> GenerationConfig:
 
 
 def ann(config: GenerationConfig) -> GenerationConfig:
-    """Return the twin without spikes: the published weight of its KL is 1 / 240 on MNIST."""
+    """Return the twin without spikes; 1 / 240 is the published weight of its KL on MNIST."""
     return replace(config, model="ann", ticks=Ticks(1), distance="kl", weight=1 / 240)

@@ -1,4 +1,4 @@
-"""From the pixels' currents of T ticks to one image: what a host does behind the chip.
+"""Combine the pixel currents of T ticks into one image, on the host.
 
     membrane     x = tanh(sum_t 0.8^(T-1-t) X[t])              FSVAE (Kamata et al. 2022)
     attention    x = tanh(sum_t A[t] X[t])                     TAID (Qiu et al. 2023)
@@ -6,9 +6,9 @@
     drawn        x = tanh(sum_t w[t] a[t] X[t])
         a = sigmoid(MLP(m)), m[t] the mean over C, H and W, w T numbers: as its figure draws it
 
-The figure names a squeeze to one number a tick, an MLP and "a learnable matrix"; that the MLP
-is T-T-T with a ReLU between and the matrix a factor of each tick, 1 at first, is our reading.
-The paper speaks of spikes, its code weights the currents X of the last convolution; so do we.
+The figure shows a squeeze to one number per tick, an MLP and "a learnable matrix". We read the
+MLP as T-T-T with a ReLU between, and the matrix as a factor per tick that starts at 1. The
+paper weights spikes, its code the currents X of the last convolution; we follow the code.
 Axes: T ticks, B samples, C channels, H height, W width.
 """
 
@@ -23,7 +23,7 @@ Image = Float[Tensor, "B C H W"]
 
 
 class Membrane(nn.Module):
-    """The last value of integrators of decay 0.8, which end the decoder."""
+    """The last value of the integrators (decay 0.8) at the end of the decoder."""
 
     def forward(self, currents: Currents) -> Image:
         """Return the image, in -1..1."""
@@ -65,7 +65,7 @@ class DrawnAttention(nn.Module):
 
 
 def make_decoding(config: GenerationConfig) -> nn.Module:
-    """Return what makes images of the currents that the decoder of this model puts out."""
+    """Return the module that turns the currents of the decoder into images."""
     if config.model == "membrane":
         return Membrane()
     make = Attention if config.model == "attention" else DrawnAttention

@@ -2,8 +2,8 @@
 
     d = |m - n|^2 + tr(S) + tr(R) - 2 tr((S^1/2 R S^1/2)^1/2)
 
-m, n: means; S, R: covariances. Both roots are of symmetric matrices, by their eigenvalues, so
-that nothing complex can appear. Axes: N samples, D features.
+m, n: means; S, R: covariances. Both roots come from the eigenvalues of symmetric matrices, so
+the result is real. Axes: N samples, D features.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 
 class Gaussian(NamedTuple):
-    """What is left of features: their mean and covariance, float64."""
+    """Mean and covariance of features, float64."""
 
     mean: Float[np.ndarray, " D"]
     covariance: Float[np.ndarray, "D D"]
@@ -25,16 +25,16 @@ def fit_gaussian(features: Float[np.ndarray, "N D"]) -> Gaussian:
     return Gaussian(x.mean(0), np.atleast_2d(np.cov(x, rowvar=False)))
 
 
-def compute_distance(one: Gaussian, other: Gaussian) -> float:
+def compute_distance(a: Gaussian, b: Gaussian) -> float:
     """Return the Frechet distance."""
-    root = _root(one.covariance)
-    inner = root @ other.covariance @ root
+    root = _root(a.covariance)
+    inner = root @ b.covariance @ root
     shared = np.sqrt(np.linalg.eigvalsh((inner + inner.T) / 2).clip(min=0)).sum()
-    apart = np.square(one.mean - other.mean).sum()
-    return float(apart + one.covariance.trace() + other.covariance.trace() - 2 * shared)
+    offset = np.square(a.mean - b.mean).sum()
+    return float(offset + a.covariance.trace() + b.covariance.trace() - 2 * shared)
 
 
 def _root(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
-    """Return the symmetric square root; rounding may make a value of zero negative."""
+    """Return the symmetric square root; clip eigenvalues that rounding makes negative."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     return np.asarray((vectors * np.sqrt(values.clip(min=0))) @ vectors.T)

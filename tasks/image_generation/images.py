@@ -1,4 +1,4 @@
-"""The images: digits or objects, brought to the network's size, in -1..1.
+"""Images of digits or objects, resized for the network, in -1..1.
 
 Axes: T ticks, N or B images, C colours, H height, W width.
 """
@@ -19,23 +19,23 @@ from tasks.image_classification.data import Labelled, take_split
 from tasks.image_generation.config import GenerationConfig
 from tasks.runs.task import Pair, Split
 
-WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
+EVALUATED = 256  # images per batch outside training; the metric depends on it
 
 
 @lru_cache(maxsize=4)
 def _part(source: str, which: Literal["train", "test"]) -> Labelled:
     if source == "cifar10":
-        found: cifar.Images | mnist.Digits = cifar.official(which, "cifar10")
-        return Labelled(images=found.images, labels=found.labels, source=found.source)
+        objects = cifar.official(which, "cifar10")
+        return Labelled(images=objects.images, labels=objects.labels, source=objects.source)
     if source == "embedded":
-        found = mnist.default(which, environ={})
+        digits = mnist.default(which, environ={})
     else:
-        found = mnist.official(which, "fashion" if source == "fashion" else "mnist")
-    return Labelled(images=found.images[:, None], labels=found.labels, source=found.source)
+        digits = mnist.official(which, "fashion" if source == "fashion" else "mnist")
+    return Labelled(images=digits.images[:, None], labels=digits.labels, source=digits.source)
 
 
 def part(config: GenerationConfig, split: Split) -> Labelled:
-    """Return a split, as it is stored."""
+    """Return a split in its stored form."""
     source = partial(_part, config.source)
     return take_split(source, config, split, "image_generation:tiny")
 
@@ -43,7 +43,7 @@ def part(config: GenerationConfig, split: Split) -> Labelled:
 def scale_images(
     images: UInt8[np.ndarray, "N C H W"], side: int
 ) -> Float[Tensor, "N C side side"]:
-    """Return images as numbers in -1..1, resized between pixels (bilinear)."""
+    """Return images as numbers in -1..1, resized by bilinear interpolation."""
     x = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)
     if x.shape[-1] == side:
         return x
@@ -51,24 +51,24 @@ def scale_images(
 
 
 def steps(config: GenerationConfig) -> int:
-    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    """Return the number of whole batches in an epoch of training."""
     return len(part(config, "train").labels) // config.batch
 
 
 def batches(config: GenerationConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (images T B C H W, the same at every tick; labels B).
 
-    Training is shuffled by epoch; colour images are mirrored at random there.
+    In training the epoch seeds the order, and the mirroring of colour images.
     """
-    found = part(config, split)
-    n = len(found.labels)
+    data = part(config, split)
+    n = len(data.labels)
     if split != "train":
-        for i in range(0, n, WHOLE):
-            yield _batch(found, np.arange(i, min(i + WHOLE, n)), config)
+        for i in range(0, n, EVALUATED):
+            yield _batch(data, np.arange(i, min(i + EVALUATED, n)), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffle_batches(n, config.batch, rng):
-        x, labels = _batch(found, some, config)
+    for indices in shuffle_batches(n, config.batch, rng):
+        x, labels = _batch(data, indices, config)
         if config.colours == 3:
             mirrored = torch.from_numpy(rng.random(config.batch) < 0.5)[:, None, None, None]
             x = torch.where(mirrored, x[0].flip(-1), x[0]).expand_as(x)
@@ -76,12 +76,12 @@ def batches(config: GenerationConfig, split: Split, epoch: int) -> Iterator[Pair
 
 
 def make_dummy_batch(config: GenerationConfig) -> Pair:
-    """Return a batch of training of grey images."""
+    """Return a training batch of grey images."""
     size, side = config.batch, config.side
     x = torch.zeros(config.ticks, size, config.colours, side, side)
     return x, torch.zeros(size, dtype=torch.int64)
 
 
-def _batch(found: Labelled, which: np.ndarray, config: GenerationConfig) -> Pair:
-    x = scale_images(found.images[which], config.side)
-    return x.expand(config.ticks, *x.shape), torch.from_numpy(found.labels[which])
+def _batch(data: Labelled, indices: np.ndarray, config: GenerationConfig) -> Pair:
+    x = scale_images(data.images[indices], config.side)
+    return x.expand(config.ticks, *x.shape), torch.from_numpy(data.labels[indices])

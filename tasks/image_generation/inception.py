@@ -1,9 +1,9 @@
-"""FID and inception score, where torch-fidelity and its weights are at hand.
+"""FID and inception score, by torch-fidelity and its weights if both are available.
 
-torch-fidelity and not clean-fid, whose FID FSVAE published: it computes both scores, and it
-takes the file of the weights, so that it never downloads. The two resize differently, and the
-published IS is that of images in 0..255 without normalisation: neither figure here is to be
-set beside the published ones. It has been run with random weights only.
+FSVAE published the FID of clean-fid. We use torch-fidelity because it computes both scores and
+reads the weights from a file without a download. The two libraries resize differently, and the
+published IS used images in 0..255 without normalisation, so do not compare these figures with
+published ones. We have run this module only with random weights.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -21,11 +21,11 @@ from drivers.folders import find_neuro_data
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 FOLDER = "inception"
-SPLITS = 10  # of the images, by whose scores the inception score has its spread
+SPLITS = 10  # of the images, for the spread of the inception score
 
 
 class _Pixels(Dataset):
-    """Images as torch-fidelity takes them: three colours of 0..255."""
+    """Images for torch-fidelity: three colours in 0..255."""
 
     def __init__(self, images: Float[Tensor, "N C H W"]) -> None:
         grey = ((images.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -43,10 +43,10 @@ def compute_scores(
     real: Float[Tensor, "M C H W"],
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return ``fid``, ``inception_score`` and ``inception_score_sd``; or ``missing``, a cure.
+    """Return ``fid``, ``inception_score`` and ``inception_score_sd``, or ``missing``: a cure.
 
-    fakes, real: two or more each, in -1..1. Fewer fakes than :data:`SPLITS` are a split each,
-    whose score is 1.
+    fakes, real: at least two each, in -1..1. With fewer fakes than :data:`SPLITS`, each fake is
+    a split with score 1.
     """
     data = find_neuro_data(environ)
     weights = Path(data) / FOLDER / WEIGHTS
@@ -56,7 +56,7 @@ def compute_scores(
         return {"missing": f"FID and IS need {WEIGHTS} in $NEURO_DATA/{FOLDER}/"}
     import torch_fidelity
 
-    found = torch_fidelity.calculate_metrics(
+    scores = torch_fidelity.calculate_metrics(
         input1=_Pixels(fakes),
         input2=_Pixels(real),
         fid=True,
@@ -64,11 +64,11 @@ def compute_scores(
         cuda=torch.cuda.is_available(),
         feature_extractor_weights_path=str(weights),
         isc_splits=min(SPLITS, len(fakes)),
-        save_cpu_ram=True,  # no processes that load: the images lie in memory
+        save_cpu_ram=True,  # the images are in memory, so load them in this process
         verbose=False,
     )
     return {
-        "fid": found["frechet_inception_distance"],
-        "inception_score": found["inception_score_mean"],
-        "inception_score_sd": found["inception_score_std"],
+        "fid": scores["frechet_inception_distance"],
+        "inception_score": scores["inception_score_mean"],
+        "inception_score_sd": scores["inception_score_std"],
     }

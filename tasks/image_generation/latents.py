@@ -1,13 +1,13 @@
-"""Autoregressive latents of spikes: each tick's bits are drawn knowing those before.
+"""Autoregressive spiking latents: the bits of a tick depend on those of earlier ticks.
 
     q(z[t] | x[<=t], z[<t])   the posterior, a Stack over [x[t], z[t-1]]
     p(z[t] | z[<t])           the prior, a Stack over z[t-1]            z[-1] = 0
 
-What came before is in the state of the Stack's neurons, so that a draw costs one pass over T
-ticks; feeding the whole past again at every tick, as published, costs (T + 1) / 2 of them and
-gives, in evaluation, the same spikes. A Stack puts out k copies of each bit, themselves spikes;
-a bit is drawn by picking one of them, its probability is their mean.
-Axes: T ticks, B samples, Z bits, K copies, G values given.
+The state of the Stack's neurons holds the past, so a draw costs one pass over T ticks. The
+published code feeds the whole past again at every tick, which costs (T + 1) / 2 passes and
+gives the same spikes in evaluation. A Stack returns k copies of each bit, which are spikes;
+drawing a bit picks one copy, and its probability is their mean.
+Axes: T ticks, B samples, Z bits, K copies, G features.
 """
 
 from collections.abc import Iterator
@@ -22,24 +22,24 @@ from neuro.nn.layers import Stack
 from neuro.training.distributed import draw_shard
 
 Bits = Float[Tensor, "T B Z"]
-FIRST_OWN = 5  # tick from which on the prior may be given its own bits in training
-NOISE = 1e-3  # decides between as many ones as zeros
+FIRST_OWN = 5  # first tick at which the prior may see its own bits in training
+NOISE = 1e-3  # breaks ties between ones and zeros
 
 
 def draw_indices(
     ticks: int, samples: int, bits: int, copies: int, generator: torch.Generator | None = None
 ) -> Int64[Tensor, "T B Z"]:
-    """Return which of the copies each bit is picked from, on the CPU.
+    """Draw the index of the copy to pick for each bit, on the CPU.
 
-    generator: None takes torch's global one.
+    generator: None uses torch's global one.
     """
     return torch.randint(copies, (ticks, samples, bits), generator=generator)
 
 
 def pick_copies(copies: Float[Tensor, "T B ZK"], index: Int64[Tensor, "T B Z"]) -> Bits:
-    """Return the copy of each bit that ``index`` names."""
-    apart = copies.reshape(*index.shape, -1)
-    return apart.gather(-1, index.to(copies.device)[..., None])[..., 0]
+    """Return the copy at ``index`` of each bit."""
+    per_bit = copies.reshape(*index.shape, -1)
+    return per_bit.gather(-1, index.to(copies.device)[..., None])[..., 0]
 
 
 def average_copies(copies: Float[Tensor, "T B ZK"], bits: int) -> Bits:
@@ -48,7 +48,7 @@ def average_copies(copies: Float[Tensor, "T B ZK"], bits: int) -> Bits:
 
 
 def delay_by_tick(z: Bits) -> Bits:
-    """Return z a tick later: at the start zeros, the last tick left out."""
+    """Return z one tick later: zeros first, without the last tick."""
     return torch.cat([torch.zeros_like(z[:1]), z[:-1]])
 
 
@@ -64,46 +64,49 @@ def evaluate_mode(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def sample(stack: Stack, given: Float[Tensor, "T B G"], index: Int64[Tensor, "T B Z"]) -> Bits:
-    """Return latents drawn tick by tick, in evaluation and without gradient."""
-    z = given.new_zeros(index.shape[1:])
+def sample(
+    stack: Stack, features: Float[Tensor, "T B G"], index: Int64[Tensor, "T B Z"]
+) -> Bits:
+    """Draw latents tick by tick, in evaluation and without gradient."""
+    z = features.new_zeros(index.shape[1:])
     state: Any = None
     out = []
     with evaluate_mode(stack):
-        for seen, which in zip(given, index, strict=True):
-            copies, state = stack(torch.cat([seen, z], -1)[None], state)
-            z = pick_copies(copies, which[None])[0]
+        for x, picked in zip(features, index, strict=True):
+            copies, state = stack(torch.cat([x, z], -1)[None], state)
+            z = pick_copies(copies, picked[None])[0]
             out.append(z)
     return torch.stack(out)
 
 
 def infer(
-    posterior: Stack, seen: Float[Tensor, "T B G"], index: Int64[Tensor, "T B Z"]
+    posterior: Stack, features: Float[Tensor, "T B G"], index: Int64[Tensor, "T B Z"]
 ) -> tuple[Bits, Bits]:
-    """Return (latents, their probabilities) for what the encoder saw.
+    """Return (latents, their probabilities) from the features of the encoder.
 
-    The bits before each tick are drawn first, without gradient. In training it is drawn with
-    the running statistics of the batch norms (the published code norms each prefix by itself),
-    and the latents then, by the same draws, with those of the batch: they may differ.
+    First draws the bits before each tick, without gradient and with the running statistics of
+    the batch norms (the published code normalises each prefix separately). Then computes the
+    latents from the same draws; in training it uses the statistics of the batch, so the two
+    may differ.
     """
-    past = delay_by_tick(sample(posterior, seen, index))
-    copies, _ = posterior(torch.cat([seen, past], -1))
+    past = delay_by_tick(sample(posterior, features, index))
+    copies, _ = posterior(torch.cat([features, past], -1))
     return pick_copies(copies, index), average_copies(copies, index.shape[-1])
 
 
 def sample_scheduled(prior: Stack, z: Bits, share: float) -> Bits:
-    """Return the prior's input in training: z of the tick before, now and then its own.
+    """Return the prior's input in training: z of the previous tick, sometimes its own.
 
-    Scheduled sampling (Bengio et al. 2015) as published: from z[5] on, a tick of the whole
-    batch is replaced, with probability ``share``, by the more probable value of each bit under
-    the prior.
+    Scheduled sampling (Bengio et al. 2015) as published: from z[5] on, with probability
+    ``share``, the more probable value of each bit under the prior replaces a tick of the whole
+    batch.
     """
-    drawn = torch.rand(len(z), device="cpu") < share
-    own = [t for t in drawn.nonzero().flatten().tolist() if t >= FIRST_OWN]
+    replaced = torch.rand(len(z), device="cpu") < share
+    own = [t for t in replaced.nonzero().flatten().tolist() if t >= FIRST_OWN]
     out = delay_by_tick(z.detach())
     state: Any = None
     with evaluate_mode(prior):
-        for t in range(min(max(own, default=-1) + 1, len(z) - 1)):  # none but those that count
+        for t in range(min(max(own, default=-1) + 1, len(z) - 1)):  # up to the last own tick
             copies, state = prior(out[t : t + 1], state)
             if t in own:
                 p = average_copies(copies, z.shape[-1])[0]

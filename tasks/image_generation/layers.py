@@ -2,11 +2,11 @@
 
     u[t] = u[t-1] / 4 + I[t]      o[t] = 1 if u[t] >= 0.2 else 0      u[t] = 0 where o[t] = 1
 
-Each convolution and linear layer is followed by a batch norm over ticks and samples whose gain
-starts at alpha x 0.2 (tdBN, Zheng et al. 2021), and by LIF neurons (Kamata et al. 2022, from
-whom TAID has them all). Where we differ: our neurons fire at u = 0.2 too, and the gradient does
-not pass through their reset; the norm's gain is one number a channel, theirs a trained factor
-times a constant; what precedes a norm has no bias, as the norm has one.
+A batch norm over ticks and samples follows each convolution and linear layer; its gain starts
+at alpha x 0.2 (tdBN, Zheng et al. 2021). Then come LIF neurons (Kamata et al. 2022; TAID uses
+the same). Differences: our neurons also fire at u = 0.2, and the gradient does not pass through
+their reset. Our gain is one number per channel, theirs a trained factor times a constant.
+Layers before a norm have no bias, because the norm has one.
 Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
@@ -27,11 +27,11 @@ KERNEL: dict[str, Any] = {"kernel_size": 3, "padding": 1, "stride": 2}
 
 
 def window(distance: Tensor) -> Tensor:
-    """Return 1 where the membrane is within 0.5 of zero, and not, as usual, of the threshold.
+    """Return 1 where the membrane is within 0.5 of zero, as in the published code.
 
-    So it is in the published code. distance: membrane - threshold.
+    The usual window is around the threshold. distance: membrane - threshold.
     """
-    return (distance + THRESHOLD).abs_().lt_(0.5)  # in place: no copies of large maps
+    return (distance + THRESHOLD).abs_().lt_(0.5)  # in place, to save memory
 
 
 def make_neurons() -> Spiking:
@@ -41,18 +41,18 @@ def make_neurons() -> Spiking:
 
 
 def make_encoder(config: GenerationConfig) -> Stack:
-    """Return images T B C H W -> spikes T B Z."""
+    """Return the Stack from images T B C H W to spikes T B Z."""
     layers: dict[str, nn.Module] = {}
-    for k, (given, made) in enumerate(pairwise((config.colours, *config.channels)), 1):
-        layers[f"conv{k}"] = nn.Conv2d(given, made, bias=False, **KERNEL)
-        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
+    for k, (inputs, outputs) in enumerate(pairwise((config.colours, *config.channels)), 1):
+        layers[f"conv{k}"] = nn.Conv2d(inputs, outputs, bias=False, **KERNEL)
+        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(outputs))
         layers[f"lif{k}"] = make_neurons()
     layers["flat"] = nn.Flatten()
     return Stack(**layers, **_dense("out", 4 * config.channels[-1], config.latent))
 
 
 def make_bernoulli(inputs: int, config: GenerationConfig) -> Stack:
-    """Return inputs T B * -> ``copies`` draws of each bit of the latent, T B (Z copies)."""
+    """Return the Stack from inputs T B * to ``copies`` draws of each latent bit, T B (Z K)."""
     sizes = (inputs, 2 * config.latent, 4 * config.latent, config.copies * config.latent)
     layers: dict[str, nn.Module] = {}
     for k in range(3):
@@ -61,21 +61,22 @@ def make_bernoulli(inputs: int, config: GenerationConfig) -> Stack:
 
 
 def make_decoder(config: GenerationConfig) -> Stack:
-    """Return spikes T B Z -> what the last convolution brings each pixel, T B C H W.
+    """Return the Stack from spikes T B Z to the pixel currents, T B C H W.
 
-    It ends in leaky integrators, read out by :mod:`tasks.image_generation.decoding`: of decay
-    0.8 for the membrane decoder, else without memory, so that they show the current of a tick.
+    It ends in leaky integrators, which :mod:`tasks.image_generation.decoding` reads: with decay
+    0.8 for the membrane decoder, otherwise without memory, so that they show the current of
+    each tick.
     """
     widest = config.channels[-1]
     layers = _dense("in", config.latent, 4 * widest)
     layers["shape"] = nn.Unflatten(1, (widest, 2, 2))
     widths = (*reversed(config.channels), config.channels[0])
-    for k, (given, made) in enumerate(pairwise(widths), 1):
-        up = nn.ConvTranspose2d(given, made, output_padding=1, bias=False, **KERNEL)
+    for k, (inputs, outputs) in enumerate(pairwise(widths), 1):
+        up = nn.ConvTranspose2d(inputs, outputs, output_padding=1, bias=False, **KERNEL)
         layers[f"up{k}"] = up
-        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
+        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(outputs))
         layers[f"lif{k}"] = make_neurons()
-    # Published as a transposed convolution, which at stride 1 is one with its kernel turned.
+    # The paper has a transposed convolution: at stride 1 a convolution with a flipped kernel.
     layers["head"] = nn.Conv2d(config.channels[0], config.colours, 3, padding=1)
     # exp(-1000) is 0 in every precision.
     tau = DT / math.log(1 / 0.8) if config.model == "membrane" else DT / 1000
@@ -97,5 +98,5 @@ def _norm(norm: nn.Module, alpha: float = 1.0) -> nn.Module:
 
 
 def make_silence(ticks: int, samples: int, like: Tensor) -> Tensor:
-    """Return no input at all, T B 0."""
+    """Return an empty input, T B 0."""
     return torch.zeros(ticks, samples, 0, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""How far the prior's latents are from the posterior's.
+"""Distances of the prior's latents from the posterior's.
 
     mmd = mean over T, B, Z of (s(q) - s(p))^2        s[t] = s[t-1] + (q[t] - s[t-1]) / 2
     kl  = mean over B of the sum over T, Z of
@@ -32,7 +32,7 @@ def mmd(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, "
 
 
 def bernoulli_kl(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, ""]:
-    """Return the divergence of the bits, kept finite by a floor."""
+    """Return the divergence of the bits; a floor keeps it finite."""
     ones = q * torch.log((q + FLOOR) / (p + FLOOR))
     zeros = (1 - q) * torch.log((1 - q + FLOOR) / (1 - p + FLOOR))
     return (ones + zeros).sum((0, 2)).mean()

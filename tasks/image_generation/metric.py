@@ -1,11 +1,11 @@
-"""FAD: how far generated images are from real ones, in the code of an autoencoder.
+"""FAD: the distance of generated images from real ones, in the code of an autoencoder.
 
 Published protocol (Kamata et al. 2022): 5,120 generated images in batches of 256, batch norms
-in training mode, against the mean and covariance of the test part. It can be followed for
-digits where ``$NEURO_DATA/fsvae_metrics/`` is at hand. On its scale the first 9,984 test digits
-score 0.0008; the first 5,120, which are neater than the others, 9.3; the first 5,120 training
-digits 4.6; FSVAE 35.5. Otherwise an autoencoder of our own is taken, as many generated as test
-images, and batches of up to 250. Axes: N images, C colours, H height, W width.
+in training mode, against the mean and covariance of the test part. We follow it for digits if
+``$NEURO_DATA/fsvae_metrics/`` exists. On its scale the first 9,984 test digits score 0.0008;
+the first 5,120, which are neater, 9.3; the first 5,120 training digits 4.6; FSVAE 35.5.
+Otherwise we use our own autoencoder, as many generated images as test images, and batches of up
+to 250. Axes: N images, C colours, H height, W width.
 """
 
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.frechet import Gaussian, compute_distance, fit_gaussian
 from tasks.image_generation.images import part, scale_images
 
-SIDE = 32  # pixels that the autoencoder sees
+SIDE = 32  # pixels of the autoencoder's images
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceImages:
-    """What images are compared with.
+    """The reference for generated images.
 
-    autoencoder: whose it is; figures of the two are in different units. reference: the codes of
-    real images. fakes: how many images to generate. batch: how many are encoded together.
+    autoencoder: its origin; figures of the two have different units. reference: the codes of
+    real images. fakes: number of images to generate. batch: images per encoding batch.
     """
 
     autoencoder: Literal["published", "own"]
@@ -47,18 +47,18 @@ class ReferenceImages:
         """Return the Frechet distance of images in -1..1 from the real ones.
 
         Raises:
-            ValueError: they are no whole number of batches.
+            ValueError: the images do not fill whole batches.
         """
         return compute_distance(
-            fit_gaussian(compute_codes(self.model, _fitted(images), self.batch)), self.reference
+            fit_gaussian(compute_codes(self.model, _resize(images), self.batch)), self.reference
         )
 
 
-def metric(config: GenerationConfig) -> ReferenceImages:
-    """Return the published metric of this data set, where it is at hand, else our own."""
-    found = load_published() if config.source in ("embedded", "mnist") else None
-    if found is not None:
-        model, reference = found
+def make_metric(config: GenerationConfig) -> ReferenceImages:
+    """Return the published metric of this data set if available, otherwise our own."""
+    published = load_published() if config.source in ("embedded", "mnist") else None
+    if published is not None:
+        model, reference = published
         return ReferenceImages(
             autoencoder="published", model=model, reference=reference, fakes=5120, batch=256
         )
@@ -76,7 +76,7 @@ def _real(images: np.ndarray) -> Float[Tensor, "N C 32 32"]:
     return scale_images(images, SIDE)
 
 
-def _fitted(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C 32 32"]:
+def _resize(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C 32 32"]:
     images = images.cpu()
     if images.shape[-1] == SIDE:
         return images

@@ -13,14 +13,16 @@ from torch import Tensor
 
 
 def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
-    """Return a PNG of images in -1..1, ``columns`` a row, in their order.
+    """Return a PNG of images in -1..1, ``columns`` per row, in order.
 
     Raises:
         ValueError: the last row is not full.
     """
     n, colours, height, width = images.shape
     if n % columns:
-        raise ValueError(f"{n} images do not fill rows of {columns}; leave {n % columns} out")
+        raise ValueError(
+            f"{n} images do not fill rows of {columns}; drop {n % columns} of them"
+        )
     pixels = ((images.detach().cpu().numpy() + 1) * 127.5).round().clip(0, 255)
     grid = pixels.reshape(-1, columns, colours, height, width).transpose(0, 3, 1, 4, 2)
     flat = grid.reshape(-1, columns * width, colours).astype(np.uint8)
@@ -29,6 +31,6 @@ def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
     return file.getvalue()
 
 
-def interleave(one: Float[Tensor, "N C H W"], other: Float[Tensor, "N C H W"]) -> Tensor:
-    """Return 2 N images, those of ``one`` each followed by its own of ``other``."""
-    return torch.stack([one, other], 1).flatten(0, 1)
+def interleave(a: Float[Tensor, "N C H W"], b: Float[Tensor, "N C H W"]) -> Tensor:
+    """Return 2 N images, alternately from ``a`` and ``b``."""
+    return torch.stack([a, b], 1).flatten(0, 1)

@@ -1,8 +1,8 @@
-"""The task: a spiking VAE that is trained on images and then makes new ones.
+"""The task: train a spiking VAE on images and generate new ones.
 
 Fully spiking variational autoencoder (FSVAE, Kamata et al. 2022, AAAI) with the temporal
 attention decoder of TAID (Qiu et al. 2023, ICLR Tiny Papers), and a twin without spikes.
-Its chip part is the decoder; the host draws latents and weights the decoder's currents.
+The chip runs the decoder; the host draws latents and weights the decoder's currents.
 Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
@@ -26,7 +26,7 @@ from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
-    WHOLE,
+    EVALUATED,
     batches,
     make_dummy_batch,
     part,
@@ -34,7 +34,7 @@ from tasks.image_generation.images import (
     steps,
 )
 from tasks.image_generation.latents import evaluate_mode
-from tasks.image_generation.metric import metric
+from tasks.image_generation.metric import make_metric
 from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
 from tasks.runs.task import (
@@ -51,7 +51,7 @@ from tasks.runs.task import (
 )
 
 ROWS, COLUMNS = 6, 16  # of a sheet
-NO_SPIKES = "an ANN has no spikes and no Graph; take a run of image_generation:tiny, which has"
+NO_SPIKES = "an ANN has no spikes and no Graph; use a run of image_generation:tiny"
 LOSS = Metric(name="loss", better="lower")
 METRICS = (
     Metric(name="fad", better="lower"),
@@ -63,76 +63,77 @@ METRICS = (
 
 
 def build(config: GenerationConfig) -> nn.Module:
-    """Return a fresh network. Images T B C H W to :class:`Reconstruction`."""
+    """Return a new network, from images T B C H W to :class:`Reconstruction`."""
     return GaussianVAE(config) if config.model == "ann" else SpikingVAE(config)
 
 
 def plan(config: GenerationConfig) -> Plan:
-    """Return how it is trained: as published, but for the cosine and the clipping."""
+    """Return the published plan, with a cosine schedule and gradient clipping added."""
     return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
 def loss(config: GenerationConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
     """Return the squared error of the reconstruction plus the distance of the prior."""
     x, _ = batch
-    made: Reconstruction = model(x, at)
-    return F.mse_loss(made.image, x[0]) + config.weight * made.distance
+    reconstruction: Reconstruction = model(x, at)
+    error = F.mse_loss(reconstruction.image, x[0])
+    return error + config.weight * reconstruction.distance
 
 
 def validate(config: GenerationConfig, model: nn.Module) -> float:
     """Return the loss on the validation split."""
-    error, apart = _held_out(config, model, "val")
-    return error + config.weight * apart
+    error, distance = _measure(config, model, "val")
+    return error + config.weight * distance
 
 
-def _held_out(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[float, float]:
-    """Return (squared error, distance of the prior) on a split, always by the same draws."""
+def _measure(config: GenerationConfig, model: nn.Module, split: Split) -> tuple[float, float]:
+    """Return (squared error, distance of the prior) on a split, with a fixed seed."""
     device = next(model.parameters()).device
     total, n = torch.zeros(2, dtype=torch.float64), 0
     with evaluate_mode(model), seeded(0):
         for x, labels in batches(config, split, 0):
-            made = model(x.to(device))
-            error = F.mse_loss(made.image, x[0].to(device))
-            total += torch.stack([error, made.distance]).double().cpu() * len(labels)
+            output = model(x.to(device))
+            error = F.mse_loss(output.image, x[0].to(device))
+            total += torch.stack([error, output.distance]).double().cpu() * len(labels)
             n += len(labels)
     return float(total[0]) / n, float(total[1]) / n
 
 
 def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
-    """Return ``n`` new images N C H W on the CPU, always the same."""
+    """Return ``n`` new images N C H W on the CPU, the same for a seed."""
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
-    sizes = [min(WHOLE, n - first) for first in range(0, n, WHOLE)]
+    sizes = [min(EVALUATED, n - first) for first in range(0, n, EVALUATED)]
     return torch.cat([make(size, rng).cpu() for size in sizes])
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split; write two sheets of pictures.
 
-    Values: fad; reconstruction_mse and distance, of the ``n`` images of the test split; fid and
-    inception_score. Facts: ``autoencoder``, of which fad is: only figures of the same one can
-    be compared; ``fakes``: generated images it is of; inception_score_sd, or what is
-    ``missing`` for these scores.
+    Values: fad; reconstruction_mse and distance of the ``n`` images of the test split; fid and
+    inception_score. Facts: ``autoencoder`` of fad (compare only figures of the same one);
+    ``fakes``, the number of generated images; inception_score_sd, or what these scores are
+    ``missing``.
     """
     config = run.config
-    error, apart = _held_out(config, model, "test")
-    against = metric(config)
-    fakes = generate_images(model, against.fakes, run.seed)
+    error, distance = _measure(config, model, "test")
+    metric = make_metric(config)
+    fakes = generate_images(model, metric.fakes, run.seed)
     real = scale_images(part(config, "test").images, config.side)
     scores = inception.compute_scores(fakes, real)
     names = {m.name for m in METRICS}
     return Findings(
         values={
-            "fad": against.fad(fakes),
+            "fad": metric.fad(fakes),
             "reconstruction_mse": error,
-            "distance": apart,
+            "distance": distance,
             **{k: v for k, v in scores.items() if k in names},
         },
         n=len(real),
-        notes={"fad": f"{against.fakes:,} new images, {against.autoencoder} autoencoder"},
+        notes={"fad": f"{metric.fakes:,} new images, {metric.autoencoder} autoencoder"},
         facts={
-            "autoencoder": against.autoencoder,
-            "fakes": against.fakes,
+            "autoencoder": metric.autoencoder,
+            "fakes": metric.fakes,
             **{k: v for k, v in scores.items() if k not in names},
         },
         pictures=_sheets(run, model, fakes),
@@ -144,30 +145,31 @@ def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture
     n = min(len(fakes), ROWS * COLUMNS) // COLUMNS * COLUMNS
     x = x[:, : n // 2]
     with evaluate_mode(model), seeded(0):
-        made = model(x.to(next(model.parameters()).device)).image.cpu()
+        copies = model(x.to(next(model.parameters()).device)).image.cpu()
     write_bytes(run.folder / "samples.png", draw_sheet(fakes[:n], COLUMNS))
-    write_bytes(run.folder / "reconstructions.png", draw_sheet(interleave(x[0], made), COLUMNS))
+    sheet = draw_sheet(interleave(x[0], copies), COLUMNS)
+    write_bytes(run.folder / "reconstructions.png", sheet)
     return (
         Picture(
             file="samples.png",
             title="New images",
-            caption=f"The first {n} images generated, none left out.",
+            caption=f"The first {n} generated images, without selection.",
         ),
         Picture(
             file="reconstructions.png",
             title="Reconstructions",
-            caption=f"The first {n // 2} test images, each with its reconstruction behind.",
+            caption=f"The first {n // 2} test images, each followed by its reconstruction.",
         ),
     )
 
 
 def chip_part(config: GenerationConfig, model: nn.Module) -> nn.Module:  # noqa: ARG001
-    """Return the decoder: spikes T B Z -> currents of pixels T B C H W.
+    """Return the decoder: spikes T B Z -> pixel currents T B C H W.
 
-    Its neurons have a surrogate that a file can name: it matters in training alone.
+    Its neurons get a surrogate that a file can name, which matters only in training.
 
     Raises:
-        RunError: the ANN, which has no spikes.
+        RunError: the model is the ANN, which has no spikes.
     """
     decoder = copy.deepcopy(_spiking(model).decoder)
     for layer in decoder.modules():
@@ -178,37 +180,37 @@ def chip_part(config: GenerationConfig, model: nn.Module) -> nn.Module:  # noqa:
 
 
 def stimuli(config: GenerationConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield latents of ``compared`` images of a split, T B Z, always the same; labels B."""
+    """Yield latents T B Z of ``compared`` images of a split, with a fixed seed; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
     left = config.compared or sys.maxsize
     for x, labels in batches(config, split, 0):
-        some = x[:, :left].to(device)
+        x = x[:, :left].to(device)
         with evaluate_mode(model):
-            z, _ = spiking.latents(some, rng)
+            z, _ = spiking.latents(x, rng)
         yield Stimulus({"input": z.cpu()}, labels[:left])
-        left -= some.shape[1]
+        left -= x.shape[1]
         if left <= 0:
             return
 
 
 def host(config: GenerationConfig, model: nn.Module) -> dict[str, int]:
-    """Return the multiply-accumulates of a new image that no chip does.
+    """Return the multiply-accumulates that the host does for a new image.
 
-    prior: it draws the latents; a connection of it is one a weight and tick, as in an ANN.
-    decoding: one a weight, and one a pixel and tick. The membrane decoder needs none.
+    prior: draws the latents; one per weight and tick, as in an ANN. decoding: one per weight,
+    and one per pixel and tick. The membrane decoder needs none.
     """
     spiking = _spiking(model)
     connections = [
         m.weight.numel() for m in spiking.prior.children() if isinstance(m, nn.Linear)
     ]
-    found = {"prior": config.ticks * sum(connections)}
+    macs = {"prior": config.ticks * sum(connections)}
     weights = sum(p.numel() for p in spiking.decoding.parameters())
     if weights:
         times = config.colours if config.model == "attention" else 1
         pixels = config.colours * config.side**2
-        found["decoding"] = weights * times + config.ticks * pixels
-    return found
+        macs["decoding"] = weights * times + config.ticks * pixels
+    return macs
 
 
 def _spiking(model: nn.Module) -> SpikingVAE:
@@ -218,7 +220,7 @@ def _spiking(model: nn.Module) -> SpikingVAE:
 
 
 def explain_only_torch(config: GenerationConfig) -> str:
-    """Return why no Graph can hold the decoder; "" where one can."""
+    """Return why no Graph can hold the decoder; "" if one can."""
     return NO_SPIKES if config.model == "ann" else ""
 
 
@@ -243,8 +245,8 @@ TASK = Task(
         loss=loss,
         validation=LOSS,
         validate=validate,
-        seed_changes="the first weights, the latents that are drawn in training, and the new "
-        "images that are measured; order and mirroring of the images are of the epoch and "
+        seed_changes="the initial weights, the draws of latents in training, and the new "
+        "images for the metrics; order and mirroring of the images follow from the epoch and "
         "seed_of_data",
     ),
     deployment=Deployment(

@@ -33,9 +33,9 @@ from tasks.image_generation.losses import DISTANCES
 
 
 class Reconstruction(NamedTuple):
-    """What a VAE makes of images.
+    """Output of a VAE.
 
-    image: in -1..1. distance: of its prior from the posterior of these images.
+    image: in -1..1. distance: of the prior from the posterior of these images.
     """
 
     image: Float[Tensor, "B C H W"]
@@ -43,7 +43,7 @@ class Reconstruction(NamedTuple):
 
 
 class SpikingVAE(nn.Module):
-    """Encoder, posterior, prior and decoder are Stacks; decoding is a host's work."""
+    """Encoder, posterior, prior and decoder are Stacks; a host does the decoding."""
 
     def __init__(self, config: GenerationConfig) -> None:
         super().__init__()
@@ -52,14 +52,13 @@ class SpikingVAE(nn.Module):
         self.posterior = make_bernoulli(2 * config.latent, config)
         self.prior = make_bernoulli(config.latent, config)
         self.decoder = make_decoder(config)
-        self.decoding = make_decoding(
-            config
-        )  # last: the others start the same, whichever it is
+        # Last, so that the initial weights of the rest do not depend on it.
+        self.decoding = make_decoding(config)
 
     def forward(self, x: Float[Tensor, "T B C H W"], at: float = 0.0) -> Reconstruction:
-        """Return the reconstruction; draws come from torch's global generator.
+        """Return the reconstruction; draws use torch's global generator.
 
-        at: share of the training done, with which the prior is given its own bits more often.
+        at: share of the training done; the prior sees its own bits more often as it grows.
         """
         z, q = self.latents(x)
         past = (
@@ -92,9 +91,9 @@ class SpikingVAE(nn.Module):
     ) -> Float[Tensor, "n C H W"]:
         """Return new images, in evaluation and without gradient.
 
-        generator: of the CPU; None takes torch's global one.
+        generator: of the CPU; None uses torch's global one.
         """
-        c, some = self.config, next(self.parameters())
+        c, like = self.config, next(self.parameters())
         index = draw_indices(c.ticks, n, c.latent, c.copies, generator)
         with evaluate_mode(self):
-            return self.decode(sample(self.prior, make_silence(c.ticks, n, some), index))
+            return self.decode(sample(self.prior, make_silence(c.ticks, n, like), index))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.mixers import Mixer, layer_floors
-from neuro.mixers.mixer import ANEW
+from neuro.mixers.mixer import CURE
 from neuro.nn.ternary import BitLinear, SpikeCount
 from tasks.language.config import LanguageConfig
 from tasks.language.mixers import MIXERS
@@ -61,7 +61,7 @@ class LanguageModel(nn.Module):
         if state is not None and len(state) != len(self.blocks):
             raise ValueError(
                 f"LanguageModel: it has {len(self.blocks)} layers, and the state is of "
-                f"{len(state)}; {ANEW}"
+                f"{len(state)}; {CURE}"
             )
         x, after = self.embedding(tokens), []
         floors = None if self.floors is None else layer_floors(self.floors)

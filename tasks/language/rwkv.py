@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from neuro.arguments import describe
 from neuro.mixers import RWKV5, RWKV6, TimeMixState
-from neuro.mixers.mixer import ANEW, require_positive
+from neuro.mixers.mixer import CURE, require_positive
 from neuro.mixers.rwkv import shift_tokens
 from tasks.language.generate import read_parts
 
@@ -158,7 +158,7 @@ class RWKV(nn.Module):
             )
         if state is not None and len(state) != len(self.blocks):
             raise ValueError(
-                f"RWKV: its state has {len(self.blocks)} blocks, got {len(state)}; {ANEW}"
+                f"RWKV: its state has {len(self.blocks)} blocks, got {len(state)}; {CURE}"
             )
         x, after = self.emb(tokens), []
         for block, own in zip(self.blocks, state or [None] * len(self.blocks), strict=True):

@@ -142,7 +142,7 @@ TASK = Task(
         validation=BITS,
         validate=lambda config, model: measure_bits(config, model, "val"),
         pin=pin_files,
-        seed_changes="the first weights; the text is read in the same order",
+        seed_changes="the initial weights; the text is read in the same order",
         skip_bad=skip_bad,
     ),
     deployment=Deployment(

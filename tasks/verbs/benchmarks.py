@@ -163,8 +163,8 @@ def _hybrids() -> Benchmark:
 
 def _driving() -> Benchmark:
     from tasks.bench import plot
-    from tasks.driving.contest.parts import PARTS
-    from tasks.driving.contest.tables import tabulate
+    from tasks.driving.benchmark.parts import PARTS
+    from tasks.driving.benchmark.tables import tabulate
 
     return Benchmark(
         about=NAMES["driving"],

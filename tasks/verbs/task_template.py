@@ -75,5 +75,5 @@ TASK = make_classifier(  # for another kind, build a tasks.runs.task.Task from i
     batches=batches,
     loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
     answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
-    seed_changes="the first weights, and the order of the digits in training",
+    seed_changes="the initial weights, and the order of the digits in training",
 )

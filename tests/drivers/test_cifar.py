@@ -95,9 +95,7 @@ def test_files_of_the_other_set_are_told_by_name_and_by_size(
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"gone is not a folder; make it one that holds"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"gone is not a folder"):
         official(environ={"NEURO_DATA": str(tmp_path / "gone")})
 
 

@@ -14,9 +14,7 @@ def test_the_first_of_the_names_is_taken(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert in_neuro_data(("a", "b"), environ) == tmp_path / "a"
     assert in_neuro_data(("a",), {}) is None
-    with pytest.raises(
-        FileNotFoundError, match=r"gone is not a folder; make it one that holds a/"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"gone is not a folder; create it with a/"):
         in_neuro_data(("a",), {"NEURO_DATA": str(tmp_path / "gone")})
 
 

@@ -170,7 +170,7 @@ class TestDefault:
             mnist.default(environ={"NEURO_DATA": str(tmp_path)})
 
     def test_a_folder_that_does_not_exist_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match=r"NEURO_DATA=.*gone is not a folder; make"):
+        with pytest.raises(FileNotFoundError, match=r"NEURO_DATA=.*gone is not a folder"):
             mnist.default(environ={"NEURO_DATA": str(tmp_path / "gone")})
 
     @pytest.mark.parametrize("name", ["fashion-mnist", "fashion"])

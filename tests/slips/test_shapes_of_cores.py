@@ -18,7 +18,7 @@ def test_one_more_along_any_axis_of_any_argument_is_refused(core: Core, tokens: 
             longer = torch.cat([x, x.narrow(axis, 0, 1)], axis)
             wrong = (*given[:which], longer, *given[which + 1 :])
             for form in (core.fast, core.slow):
-                with pytest.raises(ValueError, match=r"has shape .*; all share tokens"):
+                with pytest.raises(ValueError, match="has shape"):
                     form(*wrong)
 
 
@@ -27,7 +27,7 @@ def test_one_more_along_any_axis_of_any_argument_is_refused(core: Core, tokens: 
 def test_an_axis_without_entries_is_refused(core: Core, axis: int) -> None:
     given = [x.narrow(axis, 0, 0) for x in core.make(4, 1.0, draw_from(5))]
     for form in (core.fast, core.slow):
-        with pytest.raises(ValueError, match="none of them empty"):
+        with pytest.raises(ValueError, match="an empty one"):
             form(*given)
 
 
@@ -35,7 +35,7 @@ def test_an_axis_without_entries_is_refused(core: Core, axis: int) -> None:
 def test_an_axis_less_is_refused(core: Core) -> None:
     given = [x.flatten() for x in core.make(4, 1.0, draw_from(5))]
     for form in (core.fast, core.slow):
-        with pytest.raises(ValueError, match=r"has axes T B .*\(\d+,\)"):
+        with pytest.raises(ValueError, match=r"axes T B .*\(\d+,\)"):
             form(*given)
 
 
@@ -49,7 +49,7 @@ def test_a_state_of_other_samples_is_refused(core: Core) -> None:
 
 @pytest.mark.parametrize("mixer", [HGRN(32), HGRN2(32)])
 def test_a_floor_of_another_width_is_refused(mixer: Mixer) -> None:
-    with pytest.raises(ValueError, match=r"HGRN2?: floor has shape \(1,\).*ask for \(32,\)"):
+    with pytest.raises(ValueError, match=r"HGRN2?: floor has shape \(1,\)"):
         mixer(torch.zeros(4, 1, 32), floor=torch.zeros(1))
 
 

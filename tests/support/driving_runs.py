@@ -48,10 +48,16 @@ def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(TASK.configs, "tiny", lambda: SMALL)  # type: ignore[arg-type]
     monkeypatch.setitem(TASK.configs, "tiny_ann", lambda: TWIN)  # type: ignore[arg-type]
-    for module in ("driving.data", "driving.contest.contest", "driving.contest.observe"):
+    for module in (
+        "driving.data",
+        "driving.benchmark.entrants",
+        "driving.benchmark.window_results",
+    ):
         for name in ("open_split", "open_truth"):
             monkeypatch.setattr(f"tasks.{module}.{name}", open_split, raising=False)
-    monkeypatch.setattr("tasks.driving.contest.observe.digest_tables", lambda _: "tables")
+    monkeypatch.setattr(
+        "tasks.driving.benchmark.window_results.digest_tables", lambda _: "tables"
+    )
     assert data.count_windows(SMALL, "test") == MANY["test"]
 
 

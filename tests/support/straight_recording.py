@@ -6,7 +6,12 @@ from straight_road import make_straight_road
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import EGO_MIDDLE, Ego
-from tasks.driving.contest.recorded import FRAMES, RecordedDrive, find_route, interpolate_boxes
+from tasks.driving.benchmark.recorded_scenes import (
+    FRAMES,
+    RecordedDrive,
+    find_route,
+    interpolate_boxes,
+)
 
 ROAD = make_straight_road()
 LANE = 98.25  # y of the inner lane along x; the outer one lies 3.5 m to the right of it

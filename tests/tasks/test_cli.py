@@ -359,7 +359,7 @@ def test_the_full_set_is_never_replaced_by_the_embedded_digits(
     assert not (tmp_path / "run").exists()
     write_mnist(tmp_path / "mnist", 20)
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
-    assert "too few for 5000 held" in told(["train", "mnist:full", "--out", out], capsys)
+    assert "too few images for 5000" in told(["train", "mnist:full", "--out", out], capsys)
 
 
 def test_devices_are_checked(

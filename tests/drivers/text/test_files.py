@@ -54,7 +54,7 @@ def test_a_character_across_two_chunks_is_text(tmp_path: Path) -> None:
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="neither a file nor a folder"):
         load(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no file of text whose name fits '\*\.md'"):
+    with pytest.raises(FileNotFoundError, match=r"no text file with a name like '\*\.md'"):
         load(write(tmp_path, a=b""), "*.md")
     with pytest.raises(ValueError, match="nothing is left"):
         load(tmp_path, skip=True)
@@ -69,7 +69,7 @@ def test_a_file_that_was_written_since_is_told(tmp_path: Path) -> None:
     for data, modified in ((b"long", before), (b"short still\n", before + 10**9)):
         path.write_bytes(data)
         os.utime(path, ns=(modified, modified))
-        with pytest.raises(ValueError, match=r"a.txt has been written since .* start the comm"):
+        with pytest.raises(ValueError, match=r"a.txt has changed since"):
             read_bytes(text, 2, 8)
     with pytest.raises(ValueError, match="no address 13"):
         read_bytes(text, 13, 8)
@@ -105,7 +105,7 @@ def test_shares_begin_with_lines_and_too_many_are_refused(tmp_path: Path) -> Non
     shares = split_evenly(text, 3)
     assert [t.length for t in shares] == [363, 363, 375]
     assert all(everything(t).startswith(b"first") for t in shares)
-    with pytest.raises(ValueError, match="cannot be split into 1000 texts"):
+    with pytest.raises(ValueError, match="are too few for 1000 texts"):
         split_evenly(text, 1000)
 
 

@@ -19,7 +19,7 @@ def test_the_part_of_a_file_follows_from_its_path_alone(tmp_path: Path) -> None:
     assert len(shown["train"]) == 55
     few = load(tmp_path, "f[0-2]*.txt")
     assert [s.path.name for s in select_part(few, "val").stretches] == ["f28.txt"]
-    with pytest.raises(ValueError, match="none of them falls into the val part"):
+    with pytest.raises(ValueError, match="no file falls into the val part"):
         select_part(load(tmp_path, "f[3-5].txt"), "val")
 
 
@@ -55,8 +55,8 @@ def test_a_held_out_file_that_training_files_repeat_is_left_out(tmp_path: Path) 
     train_part, val = (select_part(text, part) for part in ("train", "val"))
     assert [s.path.stem for s in val.stretches] == ["f28", "f35"]
     assert val.left_out == (
-        f"{tmp_path / 'f42.txt'}: 26% stands in training files",
-        f"{tmp_path / 'f55.txt'}: 96% stands in training files",
+        f"{tmp_path / 'f42.txt'}: 26% repeats training files",
+        f"{tmp_path / 'f55.txt'}: 96% repeats training files",
     )
     assert measure_repeated(val, train_part) == [0, 30 / 120]
     assert [s.path.stem for s in train_part.stretches] == ["f0"]
@@ -66,7 +66,7 @@ def test_a_held_out_file_that_training_files_repeat_is_left_out(tmp_path: Path) 
 def test_held_out_files_that_all_repeat_training_files_are_refused(tmp_path: Path) -> None:
     line = LINE % 1
     text = load(write(tmp_path, f0=line, f28=line + b"\n", f30=b"x", f31=b"a\n" + line))
-    with pytest.raises(ValueError, match=r"nothing is left of the val .*f28.txt: 94% stands"):
+    with pytest.raises(ValueError, match=r"nothing is left of the val .*f28.txt: 94% repeats"):
         select_part(text, "val")
 
 

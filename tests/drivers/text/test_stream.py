@@ -77,7 +77,7 @@ def test_a_byte_has_a_position_of_its_own(text: Text) -> None:
 
 
 def test_what_is_no_position_of_the_text_is_refused(text: Text) -> None:
-    with pytest.raises(ValueError, match=r"lies behind the 9[0-9] tokens"):
+    with pytest.raises(ValueError, match=r"is after the 9[0-9] tokens"):
         next(stream_tokens(text, Bytes(), 4, Position(0, 101)))
     with pytest.raises(ValueError, match="count must be >= 1, got 0"):
         next(stream_tokens(text, Bytes(), 0))

@@ -46,7 +46,7 @@ def test_the_end_of_a_file_stands_for_no_byte() -> None:
 
 
 def test_tokens_of_another_vocabulary_are_refused() -> None:
-    with pytest.raises(ValueError, match="not of this vocabulary of 256, the first 256"):
+    with pytest.raises(ValueError, match="not in this vocabulary of 256, such as 256"):
         Bytes().decode([3, 256])
     with pytest.raises(ValueError, match="the first -1"):
         Bytes().decode([-1])
@@ -76,9 +76,9 @@ def test_a_vocabulary_file_holds_strings_and_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("66 'A' 1", "66 'A' 2", "line 66: .*1 bytes, and the line says 2"),
-        ("66 'A' 1", "66 'B' 1", "line 67: b'B' stands there twice"),
-        ("66 'A' 1", "67 'A' 1", "an id stands for two tokens"),
+        ("66 'A' 1", "66 'A' 2", "line 66: .*1 bytes instead of 2"),
+        ("66 'A' 1", "66 'B' 1", "line 67: b'B' occurs twice"),
+        ("66 'A' 1", "67 'A' 1", "two tokens have the same id"),
         ("66 'A' 1\n", "", "lacks 1 of the 256 single bytes"),
         ("66 'A' 1", "-1 'A' 1", "line 66: .* is no `id literal length`"),
         ("66 'A' 1", "0 'A' 1", r"ids out of 1\.\."),

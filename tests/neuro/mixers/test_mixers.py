@@ -327,10 +327,10 @@ def test_another_kind_of_state_is_refused() -> None:
 def test_the_state_of_another_batch_is_refused(name: str) -> None:
     mixer = make(name).float()
     _, state = mixer(torch.zeros(2, 3, WIDTH))
-    message = rf"{name}: \w+ of the state is a Tensor of shape .*, and x asks for shape .*begin"
+    message = rf"{name}: \w+ of the state is a Tensor of shape "
     with pytest.raises(ValueError, match=message):
         mixer(torch.zeros(2, 4, WIDTH), state)
-    with pytest.raises(ValueError, match=r"of the state is None, and x asks for"):
+    with pytest.raises(ValueError, match="of the state is None"):
         mixer(torch.zeros(2, 3, WIDTH), state._replace(**{state._fields[0]: None}))
 
 
@@ -350,7 +350,7 @@ def test_what_is_no_tensor_of_floats_is_refused() -> None:
 def test_more_tokens_than_the_limit_are_refused() -> None:
     mixer = SoftmaxAttention(WIDTH, 2, limit=5)
     _, state = mixer(torch.zeros(5, 1, WIDTH))
-    with pytest.raises(ValueError, match=r"5 \+ 1 tokens are more than its limit, 5; shorten"):
+    with pytest.raises(ValueError, match=r"5 \+ 1 tokens exceed the limit of 5"):
         mixer(torch.zeros(1, 1, WIDTH), state)
     with pytest.raises(ValueError, match="its state has 5 keys and 4 values"):
         mixer(torch.zeros(1, 1, WIDTH), KeysValues(state.k, state.v[1:]))
@@ -359,9 +359,9 @@ def test_more_tokens_than_the_limit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: GLA(18, 4), "GLA: width 18 is no multiple of 8; choose"),
-        (lambda: RetNet(12, 4), "RetNet: width 12 is no multiple of 8"),
-        (lambda: GatedDeltaNet(10, 4), "3 x width 30 is no multiple of 16"),
+        (lambda: GLA(18, 4), "GLA: width 18 is not a multiple of 8"),
+        (lambda: RetNet(12, 4), "RetNet: width 12 is not a multiple of 8"),
+        (lambda: GatedDeltaNet(10, 4), "3 x width 30 is not a multiple of 16"),
         (lambda: DeltaNet(16, 4, reach=3.0), "DeltaNet.reach must be 1 or 2, got 3"),
         (lambda: HGRN2(16, 0), "HGRN2.heads must be >= 1, got 0"),
         (lambda: SoftmaxAttention(16, 4, limit=0), "SoftmaxAttention.limit must be >= 1"),

@@ -33,7 +33,7 @@ def cpu() -> Fabric:
         (lambda y: y.mean().long(), r"got a Tensor of shape \(\), torch.int64"),
         (
             lambda y: y.mean().detach(),
-            "the loss depends on no parameter that is trained; compute",
+            "the loss depends on no trainable parameter",
         ),
     ],
 )

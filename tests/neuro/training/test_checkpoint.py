@@ -75,7 +75,7 @@ def test_metadata_of_another_shape_is_refused(
     path = written(tmp_path)
     tensors, meta = load_tensors(path, "checkpoint")
     save_tensors(path, "checkpoint", tensors, change(meta))
-    with pytest.raises(StoreError, match=rf"last.safetensors: no whole checkpoint .*{told}"):
+    with pytest.raises(StoreError, match=rf"last.safetensors: incomplete checkpoint .*{told}"):
         load_checkpoint(tmp_path)
 
 
@@ -95,7 +95,7 @@ def test_a_state_of_another_shape_is_refused(
     tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
     written(tmp_path, {**STATE, **change})
-    with pytest.raises(StoreError, match=rf"last.safetensors: no whole checkpoint .*{told}"):
+    with pytest.raises(StoreError, match=rf"last.safetensors: incomplete checkpoint .*{told}"):
         load_checkpoint(tmp_path)
 
 
@@ -145,5 +145,5 @@ def test_files_of_a_version_that_did_not_name_their_run_are_refused(
 def test_weights_that_say_nonsense_of_their_run_are_refused(tmp_path: Path, meta: Any) -> None:
     path = tmp_path / "best.safetensors"
     save_tensors(path, "weights", {"weight": torch.ones(1, 2)}, meta)
-    with pytest.raises(StoreError, match=r"best.safetensors: no whole weights: .* is "):
+    with pytest.raises(StoreError, match=r"best.safetensors: incomplete weights: .* is "):
         load_weights(path, torch.nn.Linear(2, 1, bias=False), "ab")

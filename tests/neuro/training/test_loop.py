@@ -122,7 +122,7 @@ def test_a_score_that_is_better_when_lower_stands_as_it_is(tmp_path: Path) -> No
 def test_a_checkpoint_of_another_metric_is_refused(tmp_path: Path) -> None:
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
     other = replace(course(), metric="rmse", better="lower")
-    with pytest.raises(TrainError, match="holds no val_rmse of its validations"):
+    with pytest.raises(TrainError, match="its validations have no val_rmse"):
         fit(model(), other, Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
 
 
@@ -390,7 +390,7 @@ def test_an_epoch_takes_as_many_steps_as_it_says_of_an_endless_stream(tmp_path: 
     )
     assert other == one
     short = replace(course(), steps=4)
-    with pytest.raises(TrainError, match=r"epoch 0 has 3 batches, Course\.steps says 4"):
+    with pytest.raises(TrainError, match=r"epoch 0 has 3 batches, Course\.steps is 4"):
         fit(model(), short, changed(), cpu(), tmp_path / "short")
 
 
@@ -540,7 +540,7 @@ def test_curves_go_to_the_loggers_of_fabric(tmp_path: Path) -> None:
 def test_a_run_of_an_earlier_version_is_told_with_a_cure(tmp_path: Path) -> None:
     for name in ("checkpoint.npz", "weights.npz"):
         (tmp_path / name).write_bytes(b"")
-    told = r"checkpoint.npz and weights.npz are of an earlier version.*another folder \(--out\)"
+    told = r"checkpoint.npz and weights.npz come from an earlier version"
     for do in (
         lambda: fit(model(), course(), changed(), cpu(), tmp_path),
         lambda: load_weights(get_best_weights_path(tmp_path), model()),
@@ -591,7 +591,7 @@ def test_a_sharded_model_has_no_stages(tmp_path: Path, monkeypatch: pytest.Monke
     plan = Plan(epochs=1, lr=1e-2, stages=(Stage(name="all", epochs=1),))
     fit(model(), course(), plan, cpu(), tmp_path / "whole")
     monkeypatch.setattr("neuro.training.loop.is_sharded", lambda _: True)
-    with pytest.raises(TrainError, match=r"is trained in one stage: leave the stages out, or"):
+    with pytest.raises(TrainError, match="a sharded model trains in one stage"):
         fit(model(), course(), plan, cpu(), tmp_path / "sharded")
 
 
@@ -603,14 +603,14 @@ def test_a_checkpoint_of_another_seed_or_run_is_refused_and_changes_nothing(
     fit(model(), mine, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
     before = get_weights(net)
     for other, told in (
-        (replace(mine, seed=2), r"of seed 1, and this training is of seed 2; put the"),
-        (replace(mine, run="cd"), r"of another run: of another task or configuration; put"),
+        (replace(mine, seed=2), "its seed is 1, the seed of this training is 2"),
+        (replace(mine, run="cd"), "of another task or configuration"),
     ):
         with pytest.raises(TrainError, match=rf"last.safetensors: {told}.*\(--out\)$"):
             fit(net, other, plan, cpu(), tmp_path)
         assert all(torch.equal(v, get_weights(net)[k]) for k, v in before.items())
     assert fit(net, replace(mine, run=""), plan, cpu(), tmp_path).epoch == 2
-    with pytest.raises(TrainError, match=r"last.safetensors: of a training that names no run"):
+    with pytest.raises(TrainError, match=r"last.safetensors: names no run"):
         fit(model(), mine, plan, cpu(), tmp_path)
 
 
@@ -619,10 +619,10 @@ def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     for run in ("", "ab"):
         load_weights(path, model(), run)
-    with pytest.raises(TrainError, match=r"best.safetensors: weights of another run: .* back"):
+    with pytest.raises(TrainError, match=r"best.safetensors: weights of another"):
         load_weights(path, model(), "cd")
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path / "unnamed")
     path = tmp_path / "unnamed" / "best.safetensors"
     load_weights(path, model())
-    with pytest.raises(TrainError, match=r"best.safetensors: weights that name no run; put"):
+    with pytest.raises(TrainError, match=r"best.safetensors: weights without a run"):
         load_weights(path, model(), "cd")

@@ -64,13 +64,13 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -
     kept = data.skip_bad(config)
     assert kept == replace(config, source=replace(config.source, skip_bad=True))
     assert len(data.open_split(kept, "train")) == 1  # of two windows of scene-0553
-    lost = data.list_lost(kept)
+    lost = data.list_dropped(kept)
     assert [(one.split, one.scene, one.windows) for one in lost] == [
         (split, scene, windows)
         for split in ("train", "val", "test")
         for scene, windows in zip(SCENES, (2, 1), strict=True)
     ]
-    table = evaluate.tell_lost(lost[:2])
+    table = evaluate.tabulate_dropped(lost[:2])
     assert [row[:3] for row in table.rows] == [
         ["train", "scene-0061", 2],
         ["train", SCENES[1], 1],
@@ -81,8 +81,8 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -
 
 
 def test_more_than_one_reason_is_told() -> None:
-    some = data.Lost("test", "a", 4, ("is missing; mend it", "is gone", "is late"))
-    (row,) = evaluate.tell_lost([some]).rows
+    some = data.DroppedWindows("test", "a", 4, ("is missing; mend it", "is gone", "is late"))
+    (row,) = evaluate.tabulate_dropped([some]).rows
     assert row[3] == "is missing; mend it (and 2 more)"
 
 

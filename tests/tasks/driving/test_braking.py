@@ -95,5 +95,5 @@ def test_how_much_others_count_decides_how_hard() -> None:
 
 
 def test_braking_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Planner.braking must be >= 0, got -1.0; 0 is none"):
+    with pytest.raises(ValueError, match=r"PlannerConfig.braking must be >= 0, got -1.0"):
         replace(tiny().planner, braking=-1.0)

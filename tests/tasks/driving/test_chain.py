@@ -119,7 +119,7 @@ def test_every_layer_has_a_rate_and_counts_under_both_clocks(run: TaskRun) -> No
 
 def test_the_report_shows_it(run: TaskRun) -> None:
     text = (run.folder / "report.html").read_text()
-    for part in ("Joules a planned second", "streaming, 6 images", "encoder: near_spikes"):
+    for part in ("Joules per planned second", "streaming, 6 images", "encoder: near_spikes"):
         assert part in text
     assert "not measured yet" not in text
     told = f"no metric covers the other networks of the chip: {', '.join(PARTS)}"

@@ -66,7 +66,7 @@ def test_bits_say_the_value_to_a_thirty_second() -> None:
 
 def test_values_beyond_the_bits_are_cut_off_with_a_word() -> None:
     x = torch.tensor([7.98, 7.99, -9.0]).view(1, 1, 3, 1, 1)  # 7.98 rounds to the largest
-    with pytest.warns(UserWarning, match=r"2 of 3 real values .* beyond 7.97, .* is 9.00"):
+    with pytest.warns(UserWarning, match=r"2 of 3 real inputs .* exceed 7.97, .* is 9.00"):
         bits = split_bits(x)
     found = join_bits(3).apply(bits[0], torch.tensor(join_bits(3).weight))
     assert found.flatten().tolist() == [7.96875, 7.96875, -7.96875]

@@ -19,7 +19,7 @@ from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.world.drive import start
 from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import show
-from tasks.driving.batch import Seen
+from tasks.driving.batch import Observation
 from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, find_end, run_course
 from tasks.driving.planners import KeepVelocity, Stop
 from tasks.driving.presets import tiny
@@ -135,9 +135,9 @@ class Watch:
     """Goes straight on, and keeps what it saw."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
 
-    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+    def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         self.seen.append(seen)
         return KeepVelocity(6)(seen)
 

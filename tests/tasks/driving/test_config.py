@@ -57,7 +57,7 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         (
             {"grid": GroundGrid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)},
-            "multiples of 4, by which",
+            "multiples of 4, the factor",
         ),
         (
             {"phases": (replace(tiny().phases[-1], displaced=1.5),)},
@@ -69,28 +69,28 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         (
             {"source": Source(data="nuscenes")},
-            'only the generated world can be driven in; set driven=0, or source.data="gen',
+            "driven windows need the generated world",
         ),
         (
             {"planner": replace(tiny().planner, learns_from="truth")},
-            'windows cannot be displaced and driven where .*; set learns_from="predicted"',
+            'displaced and driven windows .*; set learns_from="predicted"',
         ),
         (
             {"phases": (replace(tiny().phases[-1], frozen=("encoder", "prediction")),)},
-            "displaced and driven windows train none of them; freeze decoder, heads.parts.cent",
+            "displaced and driven windows cannot train them; freeze decoder, heads.parts.cent",
         ),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
-        ({"future": 8}, "plans all of future=8 frames, got futures=6"),
+        ({"future": 8}, "phase planning needs futures=8, all future frames, got 6"),
         (
             {"phases": (replace(tiny().phases[0], past=4),)},
-            "phase perception sees past=4 frames, of 3 that a window has",
+            "phase perception has past=4, a window has 3 frames",
         ),
         (
             {"prediction": replace(tiny().prediction, stride=5)},
             r"grid of \(48, 48\) cells must be whole multiples of prediction.stride=5",
         ),
         ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
-        ({"sees": "maps", "depth_loss": False}, "of the true maps .* take other phases out"),
+        ({"sees": "maps", "depth_loss": False}, "true maps .* train only prediction"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),
         ({"batch": 0}, "past and batch must be >= 1, got 3 and 0"),
     ],
@@ -108,11 +108,9 @@ def test_several_problems_are_told_together() -> None:
 def test_an_encoder_makes_features_of_an_eighth() -> None:
     fields = {"ticks": Ticks(2), "expansion": 1, "far": 4, "aspp": 4}
     fields |= {"dilations": (2,), "dropout": 0.0}
-    with pytest.raises(ValueError, match="2 levels make them 1 / 4; change stem or channels"):
+    with pytest.raises(ValueError, match="2 levels shrink an image by 4"):
         EncoderConfig(channels=(4, 8), stem=2, blocks=(1, 1), **fields)
-    with pytest.raises(
-        ValueError, match=r"one block or more for each of 2 levels, got \(1, 0\)"
-    ):
+    with pytest.raises(ValueError, match=r"for each of 2 levels, got \(1, 0\)"):
         EncoderConfig(channels=(4, 8), stem=4, blocks=(1, 0), **fields)
 
 

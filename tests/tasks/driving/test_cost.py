@@ -263,11 +263,11 @@ def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
 
 
 def test_factors_that_are_none_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0.0; 1 adds none"):
+    with pytest.raises(ValueError, match=r"PlannerConfig.caution must be > 0, got 0.0"):
         replace(tiny().planner, caution=0.0)
-    with pytest.raises(ValueError, match=r"Planner.start must be > 0, got 0.0; 1 is as pub"):
+    with pytest.raises(ValueError, match=r"PlannerConfig.start must be > 0, got 0.0"):
         replace(tiny().planner, start=0.0)
-    with pytest.raises(ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is"):
+    with pytest.raises(ValueError, match=r"PlannerConfig.sharpness must be > 0, got -1.0"):
         replace(tiny().planner, sharpness=-1.0)
 
 

@@ -91,8 +91,8 @@ def test_processes_that_read_ahead_change_no_number(
 @pytest.mark.parametrize(
     ("name", "cure"),
     [
-        ("readers", "0 reads none ahead"), ("train", "0 takes all windows"),
-        ("test", "0 takes all windows"), ("held", "these scenes are kept for validation"),
+        ("readers", "0 reads nothing ahead"), ("train", "0 takes all windows"),
+        ("test", "0 takes all windows"), ("held", "the number of scenes for validation"),
         ("scenes", "60 are usual"),
     ],
 )  # fmt: skip

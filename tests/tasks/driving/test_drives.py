@@ -20,7 +20,7 @@ from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
     LOST,
-    Driven,
+    DisturbedWindow,
     disturb_path,
     drive_disturbed,
     replace_windows,
@@ -32,7 +32,7 @@ SEED = [5, 0, 0, 3]
 
 
 @pytest.fixture(scope="module")
-def windows() -> list[Driven]:
+def windows() -> list[DisturbedWindow]:
     """Return the windows of five seconds of a drive."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drives, "LIMIT", 5.0)
@@ -61,7 +61,7 @@ def test_a_disturbed_path_is_driven_at_another_pace_and_moved_to_a_side() -> Non
     np.testing.assert_allclose(disturb_path(path, 4.0, 2.0, 1.0)[2], [12, 2, 0], atol=1e-9)
 
 
-def test_a_window_shows_where_the_disturbed_car_is(windows: list[Driven]) -> None:
+def test_a_window_shows_where_the_disturbed_car_is(windows: list[DisturbedWindow]) -> None:
     assert len(windows) == 10 - (SMALL.past - 1)
     for before, now in pairwise(windows):
         s = now.seen
@@ -75,7 +75,7 @@ def test_a_window_shows_where_the_disturbed_car_is(windows: list[Driven]) -> Non
 
 
 def test_a_drive_is_that_of_its_seed(
-    windows: list[Driven], monkeypatch: pytest.MonkeyPatch
+    windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drives, "LIMIT", 2.0)
     again, other = drive_disturbed(SMALL, SEED), drive_disturbed(SMALL, [*SEED[:3], 4])
@@ -126,7 +126,7 @@ def test_what_is_learned_is_what_the_rules_plan_and_not_what_is_driven(
     ("end", "lost"), [("collision", LOST), ("off road", LOST), ("completed", 0)]
 )
 def test_windows_before_a_bad_end_are_left_out(
-    end: str, lost: int, windows: list[Driven], monkeypatch: pytest.MonkeyPatch
+    end: str, lost: int, windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = iter(["", "", "", "", "", "", "", end])
 
@@ -168,9 +168,9 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
     assert not seeds
 
 
-def make_driven(number: int) -> Driven:
+def make_driven(number: int) -> DisturbedWindow:
     seen = make_batch([make_window(SMALL, 100 + number)]).seen
-    return Driven(seen, torch.full((1, SMALL.future, 3), float(number)))
+    return DisturbedWindow(seen, torch.full((1, SMALL.future, 3), float(number)))
 
 
 def test_chosen_windows_are_replaced_and_no_others() -> None:
@@ -199,7 +199,7 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 
     def stream(
         _: DrivingConfig, epoch: int, row: int, many: int, looks: bool
-    ) -> Iterator[Driven]:
+    ) -> Iterator[DisturbedWindow]:
         assert looks
         first = 1000 * epoch + 100 * row
         return map(make_driven, range(first, first + many))

@@ -195,7 +195,7 @@ def test_phases_are_mirrored_each_by_its_own_share() -> None:
 
 
 def test_a_grid_that_is_not_symmetric_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"as far to the left as to the right, got y=\(-8"):
+    with pytest.raises(ValueError, match=r"symmetric in y, got y=\(-8"):
         replace(tiny(), grid=GroundGrid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
     with pytest.raises(ValueError, match=r"mirrored must be in \[0, 1\], got 2"):
         mirror_phases(tiny(), 2.0)

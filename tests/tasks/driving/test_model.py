@@ -11,11 +11,11 @@ from drivers.nuscenes.grid import GroundGrid
 from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from tasks.driving.batch import DrivingBatch, Seen, make_batch, make_blank, make_seen
+from tasks.driving.batch import DrivingBatch, Observation, make_batch, make_blank, make_seen
 from tasks.driving.config import CHANNELS
 from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import run_counted
-from tasks.driving.heads import TOLD, Heads, tell_ego
+from tasks.driving.heads import EGO_CHANNELS, Heads, encode_ego
 from tasks.driving.model import HEADS, Driver, DrivingOutputs, Planner, find_surroundings
 from tasks.driving.presets import paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
@@ -44,7 +44,7 @@ def model(batch: DrivingBatch) -> Driver:
     return model.eval()
 
 
-def run(model: Driver, seen: Seen) -> DrivingOutputs:
+def run(model: Driver, seen: Observation) -> DrivingOutputs:
     with torch.no_grad():
         return model(seen)
 
@@ -54,7 +54,7 @@ def found(model: Driver, batch: DrivingBatch) -> DrivingOutputs:
     return run(model, batch.seen)
 
 
-def take(seen: Seen, rows: list[int]) -> Seen:
+def take(seen: Observation, rows: list[int]) -> Observation:
     return tree_map_only(Tensor, lambda x: x[rows], seen)
 
 
@@ -262,8 +262,8 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
 def test_what_the_head_of_the_cost_volume_is_told() -> None:
     grid = GroundGrid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
     speed, yaw_rate = torch.tensor([4.0, 0.0]), torch.tensor([0.25, -0.1])
-    told = tell_ego(EgoState(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
-    assert told.shape == (7, 2, TOLD, 8, 8)
+    told = encode_ego(EgoState(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
+    assert told.shape == (7, 2, EGO_CHANNELS, 8, 8)
     x, y, ahead, far, time = told[:, :, :5].unbind(2)
     # The middles of cells: x = -3, -1, ... 11 m, y = -7 ... 7 m, of -4 ... 12 and -8 ... 8.
     assert x[3, 1, :, 2].tolist() == y[6, 0, 4].tolist()

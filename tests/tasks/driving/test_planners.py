@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.seeds import seeded
-from tasks.driving.batch import Seen, make_blank
+from tasks.driving.batch import Observation, make_blank
 from tasks.driving.planners import (
     Blanked,
     EgoMlp,
@@ -23,7 +23,9 @@ from tasks.driving.sampler import EgoState
 CONFIG = tiny()
 
 
-def see(speed: float, before: float = 0.0, yaw_rate: float = 0.0, command: int = 1) -> Seen:
+def see(
+    speed: float, before: float = 0.0, yaw_rate: float = 0.0, command: int = 1
+) -> Observation:
     """Return what a car sees that has come ``before`` metres in the last frame."""
     seen = make_blank(CONFIG)
     pose = seen.to_present.clone()
@@ -60,7 +62,7 @@ class TestConstantAcceleration:
 def test_a_blanked_planner_sees_black_and_all_else() -> None:
     bright = see(8.0)._replace(images=torch.full_like(see(8.0).images, 200))
 
-    def look(seen: Seen) -> Float[Tensor, "B F 3"]:
+    def look(seen: Observation) -> Float[Tensor, "B F 3"]:
         return torch.stack([seen.images.sum() + 0.0, seen.ego.speed[0], seen.ego.speed[0]])[
             None, None
         ]
@@ -70,7 +72,7 @@ def test_a_blanked_planner_sees_black_and_all_else() -> None:
 
 class TestEgoMlp:
     @staticmethod
-    def batches(n: int) -> Iterator[tuple[Seen, Float[Tensor, "B F 3"]]]:
+    def batches(n: int) -> Iterator[tuple[Observation, Float[Tensor, "B F 3"]]]:
         """Yield cars that turn by the command, 3 m aside at 10 m/s."""
         for k in range(n):
             seen = see(10.0, before=5.0, command=k % 3)

@@ -15,7 +15,13 @@ from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
-from tasks.driving.batch import Seen, keep_frames, make_batch, make_blank, make_dummy_batch
+from tasks.driving.batch import (
+    Observation,
+    keep_frames,
+    make_batch,
+    make_blank,
+    make_dummy_batch,
+)
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
@@ -203,7 +209,7 @@ def test_twins_have_no_part_for_a_chip() -> None:
     with pytest.raises(RunError, match="sees true maps"):
         deployment.chip_part(maps(), nn.Identity())
     why = TASK.deployment.only_torch
-    assert why(twin) == "the twin without spikes has no Graph; take a run of driving:tiny"
+    assert why(twin) == "the twin without spikes has no Graph; use a run of driving:tiny"
     assert "starts each frame from rest" in why(reset)
     assert why(SMALL) == ""
 
@@ -244,7 +250,7 @@ class Oracle(nn.Module):
         self.some = nn.Parameter(torch.zeros(1))
         self.batches = data.read_batches(SMALL, "val", 0)
 
-    def forward(self, seen: Seen) -> DrivingOutputs:  # noqa: ARG002
+    def forward(self, seen: Observation) -> DrivingOutputs:  # noqa: ARG002
         truth = next(self.batches).truth
         aims = make_instance_targets(truth.instance)
         maps = {
@@ -274,7 +280,7 @@ def test_the_truth_scores_one() -> None:
 
 def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "NEAR", 2.0)
-    counts = evaluate.MetricCounts(defaultdict(list), defaultdict(list))
+    counts = evaluate.Counts(defaultdict(list), defaultdict(list))
     grid = GroundGrid(x=(-2.0, 4.0), y=(-3.0, 2.0), step=1.0)
     made, true = np.ones((2, 6, 5), bool), np.zeros((2, 6, 5), bool)
     true[:, :4, 1:], true[1, 0, 1] = True, False
@@ -299,9 +305,7 @@ def test_real_data_must_be_in_neuro_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("NEURO_DATA", raising=False)
-    with pytest.raises(
-        FileNotFoundError, match="set NEURO_DATA to the folder that holds nuscenes"
-    ):
+    with pytest.raises(FileNotFoundError, match="set NEURO_DATA to the folder of nuscenes"):
         data.find_data(paper().source)
     (tmp_path / "nuscenes").mkdir()
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))

@@ -112,7 +112,7 @@ CONFUSED: dict[str, Any] = {
 def test_a_confusion_is_shown_with_how_many_were_right(tmp_path: Path) -> None:
     run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=mnist.tiny())
     (page,) = show_confusion(run, CONFUSED)
-    assert "2 of 3 test samples right. Rows: true class. Columns: answer." in page
+    assert "2 of 3 test samples correct. Rows: true class. Columns: answer." in page
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_confusion_is_shown_with_how_many_were_right(tmp_path: Path) -> None:
     [
         ({"correct": "2"}, "correct: is '2', expected a whole number"),
         ({"classes": "cd"}, "classes: is 'cd', expected a list"),
-        ({"confusion": [[1, 0], [1]]}, "its confusion matrix is not 2 x 2; neuro eval writes"),
-        ({"confusion": [[1, 0]]}, "its confusion matrix is not 2 x 2; neuro eval writes"),
+        ({"confusion": [[1, 0], [1]]}, "its confusion matrix is not 2 x 2"),
+        ({"confusion": [[1, 0]]}, "its confusion matrix is not 2 x 2"),
     ],
 )
 def test_facts_that_are_no_confusion_are_refused_by_name(

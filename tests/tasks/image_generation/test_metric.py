@@ -22,7 +22,7 @@ from tasks.image_generation.autoencoder import (
 )
 from tasks.image_generation.config import GenerationConfig, tiny
 from tasks.image_generation.images import scale_images
-from tasks.image_generation.metric import metric
+from tasks.image_generation.metric import make_metric
 from tasks.runs.task import Split
 
 needs_files = pytest.mark.skipif(
@@ -53,7 +53,7 @@ def test_codes_are_those_of_training_mode_batch_by_batch_and_nothing_moves() -> 
 
 
 def test_a_part_batch_is_refused() -> None:
-    with pytest.raises(ValueError, match="61 images are no whole number of batches of 20"):
+    with pytest.raises(ValueError, match="61 images do not fill batches of 20"):
         compute_codes(Autoencoder(), digits(61), 20)
 
 
@@ -75,7 +75,7 @@ def test_without_the_files_the_figure_is_of_our_own_autoencoder(
 ) -> None:
     monkeypatch.setattr(autoencoder, "STEPS", 8)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
-    against = metric(replace(tiny(), train=100, test=300))
+    against = make_metric(replace(tiny(), train=100, test=300))
     assert (against.autoencoder, against.fakes, against.batch) == ("own", 250, 250)
     real = scale_images(mnist.default("test", environ={}).images[:250, None], 32)
     assert against.fad(real) == pytest.approx(0, abs=1e-4)
@@ -99,7 +99,7 @@ def test_all_whole_batches_of_the_test_part_are_compared(
     monkeypatch.setattr(f"{module}.part", lambda *_: images)
     monkeypatch.setattr(f"{module}.train_own", lambda _: Autoencoder())
     monkeypatch.setattr(f"{module}.compute_codes", compute)
-    against = metric(tiny())
+    against = make_metric(tiny())
     assert (against.fakes, against.batch, seen) == (500, 250, [(500, 250)])
 
 
@@ -124,13 +124,13 @@ def test_our_own_autoencoder_learns_from_training_images_and_codes_test_images(
     monkeypatch.setattr(f"{module}.part", part)
     monkeypatch.setattr(f"{module}.train_own", learn)
     monkeypatch.setattr(f"{module}.compute_codes", compute)
-    metric(tiny())
+    make_metric(tiny())
     assert (learned, coded) == ([-1.0], [1.0])
 
 
 @needs_files
 def test_on_the_published_scale_real_digits_blurred_and_noisy_ones_score_as_known() -> None:
-    against = metric(replace(tiny(), source="mnist"))
+    against = make_metric(replace(tiny(), source="mnist"))
     assert (against.autoencoder, against.fakes, against.batch) == ("published", 5120, 256)
     test = scale_images(mnist.official("test").images[:, None], 32)
     assert against.fad(test[:9984]) == pytest.approx(0.0008, abs=0.0005)
@@ -144,7 +144,7 @@ def test_on_the_published_scale_real_digits_blurred_and_noisy_ones_score_as_know
 @needs_files
 def test_the_first_training_digits_score_4_point_6() -> None:
     train = scale_images(mnist.official("train").images[:5120, None], 32)
-    assert metric(tiny()).fad(train) == pytest.approx(4.588, abs=0.01)
+    assert make_metric(tiny()).fad(train) == pytest.approx(4.588, abs=0.01)
 
 
 def test_without_torch_fidelity_or_its_weights_the_cure_is_said(

@@ -90,7 +90,7 @@ def test_an_evaluation_tells_of_what_its_figures_are_and_writes_two_sheets(
     json.dumps(asdict(one), allow_nan=False)
     for picture in one.pictures:
         assert (tmp_path / picture.file).read_bytes().startswith(b"\x89PNG")
-    assert one.pictures[0].caption == "The first 32 images generated, none left out."
+    assert one.pictures[0].caption == "The first 32 generated images, without selection."
 
 
 def test_validation_is_the_loss_of_its_split_always_by_the_same_draws() -> None:
@@ -143,7 +143,7 @@ def test_an_ann_has_no_part_for_a_chip() -> None:
     config = ann(SMALL)
     with pytest.raises(RunError, match="an ANN has no spikes and no Graph"):
         chip_part(config, build(config))
-    with pytest.raises(RunError, match="take a run of image_generation:tiny"):
+    with pytest.raises(RunError, match="image_generation:tiny"):
         next(iter(stimuli(config, build(config), "test")))
     assert TASK.deployment.only_torch(config).startswith("an ANN has no spikes and no Graph")
     assert TASK.deployment.only_torch(SMALL) == ""

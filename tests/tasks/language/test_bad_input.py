@@ -87,7 +87,7 @@ def test_where_the_loss_is_no_number_the_last_good_checkpoint_is_kept(
     before = (run / "last.safetensors").read_bytes()
     told = refuse(["train", str(folder / "task.py"), "--out", str(run)], capsys)
     assert "the loss is not finite" in told
-    assert "the last good checkpoint is kept; lower the learning rate" in told
+    assert "the last good checkpoint remains; lower the learning rate" in told
     assert (run / "last.safetensors").read_bytes() == before
     found = load_checkpoint(run)
     assert found is not None
@@ -170,7 +170,7 @@ def test_a_tokenizer_that_loses_text_is_refused_before_the_training(
     task, out = write_task(tmp_path, text, more=f"tokenizer={words!r}"), tmp_path / "run"
     said = refuse(["train", str(task), "--out", str(out)], capsys)
     assert "the tokens of 'one and two.\\none and' decode to 'one and ? one and ? '" in said
-    assert "take a tokenizer that keeps every character" in said
+    assert "use a tokenizer that keeps every character" in said
     assert not out.exists()
 
 
@@ -219,7 +219,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(
     (texts / "x.bin").write_bytes(b"\0\1")
     task = write_task(tmp_path, texts, good=1.0)
     train = ["train", str(task), "--out", str(tmp_path / "run")]
-    assert "leave such files out (--skip-bad; in Python skip=True)" in refuse(train, capsys)
+    assert "skip them (--skip-bad; in Python skip=True)" in refuse(train, capsys)
     main([*train, "--skip-bad"])
     main(["eval", str(tmp_path / "run")])
     assert open_folder(tmp_path / "run").config.skip_bad
@@ -296,7 +296,7 @@ def test_states_of_other_samples_or_layers_are_refused() -> None:
         for k in (0, 1):
             other = [None, None]
             other[k] = state[k]
-            with pytest.raises(ValueError, match=r"of the state is .*begin anew: state=None"):
+            with pytest.raises(ValueError, match="of the state is"):
                 model(torch.zeros(1, 5, dtype=torch.int64), tuple(other))
         for wrong in (state[:1], (*state, state[0])):
             with pytest.raises(ValueError, match=f"2 layers, and the state is of {len(wrong)}"):
@@ -313,7 +313,7 @@ def test_a_transformer_reads_no_more_than_its_limit() -> None:
     said = "has 3 tokens, --tokens 8 follow, and this model reads 10 at most; .*7"
     with pytest.raises(ValueError, match=said):
         list(generate_text(writer, "abc", 8, 1.0, 0))
-    with pytest.raises(ValueError, match="0 \\+ 11 tokens are more than its limit, 10"):
+    with pytest.raises(ValueError, match="0 \\+ 11 tokens exceed the limit of 10"):
         writer.model(torch.zeros(11, 1, dtype=torch.int64))
     with pytest.raises(ValueError, match="batches of 11 tokens are longer than the limit, 10"):
         replace(config, tokens=11)

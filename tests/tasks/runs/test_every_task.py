@@ -88,14 +88,14 @@ def test_what_a_seed_changes_is_said_as_it_is(name: str, config: object) -> None
             batches.append(next(iter(training.batches(config, "train", 0)))[1])
     assert torch.equal(batches[0], batches[1])
     changed, _, kept = training.seed_changes.partition("; ")
-    assert changed.startswith("the first weights")
+    assert changed.startswith("the initial weights")
     assert not torch.equal(batches[0], batches[2]) == ("order" in changed) == (not kept)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_a_seed_does_not_change_is_said_of_large_tasks(name: str) -> None:
     changed, _, kept = find_task(name).training.seed_changes.partition("; ")
-    assert changed.startswith("the first weights")
+    assert changed.startswith("the initial weights")
     assert "order" in kept
 
 

@@ -77,23 +77,23 @@ SLIPS = {
     "labels in a column": (
         "torch.from_numpy(labels[some])\n",
         "torch.from_numpy(labels[some])[:, None]\n",
-        "batches of 'train': the labels of a stimulus T B ... must be one whole number a "
-        "sample, (50,) of torch.int64; got a Tensor of shape (50, 1), torch.int64; labels",
+        "batches of 'train': the labels of a stimulus T B ... must be one whole number per "
+        "sample, (50,) of torch.int64, got a Tensor of shape (50, 1), torch.int64",
     ),
     "labels that are floats": (
         "torch.from_numpy(labels[some])\n",
         "torch.from_numpy(labels[some]).float()\n",
-        "got a Tensor of shape (50,), torch.float32; labels.flatten().long() makes them",
+        "got a Tensor of shape (50,), torch.float32",
     ),
     "labels from 1": (
         "torch.from_numpy(labels[some])\n",
         "torch.from_numpy(labels[some]) + 1\n",
-        "there are 10 classes, and labels from 1 to 10; count them from 0",
+        "there are 10 classes, but labels from 1 to 10",
     ),
     "labels below 0": (
         "torch.from_numpy(labels[some])\n",
         "torch.from_numpy(labels[some]) - 1\n",
-        "there are 10 classes, and labels from -1 to 8; count them from 0",
+        "there are 10 classes, but labels from -1 to 8",
     ),
     "a configuration that can be changed": (
         "@dataclass(frozen=True, kw_only=True)",
@@ -110,8 +110,8 @@ SLIPS = {
     "too few answers": (
         "fc2=nn.Linear(64, 10, bias=False)",
         "fc2=nn.Linear(64, 8, bias=False)",
-        "there are 10 classes, and the scores of a batch have shape (50, 8), which must be "
-        "(samples, 10); make the last layer as wide, nn.Linear(..., 10), or name in Answers",
+        "there are 10 classes, so the scores of a batch must have shape (samples, 10), got "
+        "(50, 8)",
     ),
     "a loss that returns nothing": (
         "lambda _, y, labels: F.cross_entropy(y.mean(0), labels)",

@@ -47,7 +47,7 @@ def test_weights_of_another_run_are_not_measured(tmp_path: Path) -> None:
     save_weights(path, weights, {"epoch": 0, "run": digest})
     load_trained_model(run)
     other = begin_run(make_run("yinyang:tiny", tmp_path / "other", 2))
-    for mine, told in ((other, "of another run: of another"), ("", "that name no run; put")):
+    for mine, told in ((other, "of another task"), ("", "without a run")):
         save_weights(path, weights, {"epoch": 0, "run": mine})
         with pytest.raises(TrainError, match=f"best.safetensors: weights {told}"):
             load_trained_model(run)

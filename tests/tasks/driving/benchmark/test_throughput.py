@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from driving_runs import SMALL, make_run, put_small
 
-from tasks.bench.harness import Measurement, RunTiming
-from tasks.driving.contest import throughput
-from tasks.driving.contest.contest import open_contest
-from tasks.driving.contest.throughput import (
+from tasks.bench.harness import Measured, Timing
+from tasks.driving.benchmark import throughput
+from tasks.driving.benchmark.entrants import open_comparison
+from tasks.driving.benchmark.throughput import (
     MODULES,
     REST,
     make_windows,
@@ -49,19 +49,16 @@ def test_windows_are_black_and_as_many_as_asked_for() -> None:
 def test_rates_come_from_the_best_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "tiny_ann")]
 
-    def pretend(subjects: dict, repeats: int) -> dict[str, Measurement]:
+    def pretend(subjects: dict, repeats: int) -> dict[str, Measured]:
         assert repeats == 2
-        slow = Measurement(
-            runs=[
-                RunTiming(1.0, 0.5, 4, grown=3_000_000),
-                RunTiming(1.0, 0.4, 4, grown=2_000_000),
-            ]
+        slow = Measured(
+            runs=[Timing(1.0, 0.5, 4, grown=3_000_000), Timing(1.0, 0.4, 4, grown=2_000_000)]
         )
-        dead = Measurement(problem="out of memory")
+        dead = Measured(problem="out of memory")
         return dict(zip(subjects, (slow, dead), strict=True))
 
     monkeypatch.setattr(throughput, "measure", pretend)
-    rows = list(measure_throughput(open_contest(runs), 2, (4,)))
+    rows = list(measure_throughput(open_comparison(runs), 2, (4,)))
     found = {row.case: row for row in rows}
     windows = found["batch of 4: windows"]
     assert (windows.ours, windows.theirs, windows.ratio) == (10.0, None, None)
@@ -80,11 +77,11 @@ def test_rates_come_from_the_best_time(tmp_path: Path, monkeypatch: pytest.Monke
 def test_alone_there_are_rows_without_a_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = Measurement(runs=[RunTiming(1.0, 0.25, 1)])
+    fast = Measured(runs=[Timing(1.0, 0.25, 1)])
     monkeypatch.setattr(
         throughput, "measure", lambda subjects, _: dict.fromkeys(subjects, fast)
     )
-    rows = list(measure_throughput(open_contest([make_run(tmp_path / "a")]), 1, (1,)))
+    rows = list(measure_throughput(open_comparison([make_run(tmp_path / "a")]), 1, (1,)))
     assert {row.peer for row in rows} == {"none"}
     assert (rows[0].ours, rows[0].theirs, rows[0].note) == (4.0, None, "")
     assert rows[2].ours is None  # memory that no system told

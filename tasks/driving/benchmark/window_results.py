@@ -1,7 +1,7 @@
-"""Test windows as planners see them: the paths that they plan, and the maps that runs predict.
+"""Results on test windows: the paths of planners, and the maps of trained runs.
 
-Each run sees all windows once; what came out is kept, and not computed again. Planners without
-cameras, and forecasts that need no learning, are counted on the windows' truth alone.
+Each run sees all windows once; a file stores the results for later benchmarks. Planners without
+cameras and forecasts without learning need only the truth of the windows.
 Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells.
 """
 
@@ -21,10 +21,9 @@ from neuro.io.pytree import digest
 from neuro.io.schema import convert
 from neuro.training.threads import limit_threads
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.driving.batch import DrivingBatch, Seen, make_batch
-from tasks.driving.config import DrivingConfig, Source
-from tasks.driving.contest.contest import Entrant, Trained, describe_windows
-from tasks.driving.contest.forecasts import (
+from tasks.driving.batch import DrivingBatch, Observation, make_batch
+from tasks.driving.benchmark.entrants import Entrant, describe_windows
+from tasks.driving.benchmark.forecasts import (
     Forecast,
     as_json,
     copy_present,
@@ -33,16 +32,17 @@ from tasks.driving.contest.forecasts import (
     make_counts,
     warp_instances,
 )
+from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
 from tasks.driving.evaluate import CLASSES, MetricCounts, count_class, measure_plan
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import PathErrors
-from tasks.driving.model import Driver, DrivingOutputs
-from tasks.driving.planners import Blanked, Planner
+from tasks.driving.model import Driver, DrivingOutputs, require_driver
+from tasks.driving.planners import Blanked, ModelPlanner, Planner
 from tasks.runs.results import Number
 
-FILE = "driving-windows.jsonl"  # beside the figures
-OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # maps that instances are read off
+FILE = "driving-windows.jsonl"  # in the folder of the figures
+OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # the maps that define instances
 OWN = ""
 OWN_COPY, OWN_WARP = "own present, copied", "own present, warped"
 EMPTY, PRIOR = "empty", "prior map"
@@ -51,11 +51,11 @@ AS_JSON = dict[str, dict[str, list[Number]]]  # sums of counts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What a planner made of all windows.
+class WindowResults:
+    """Results of a planner on all windows.
 
-    token, scene: of each window. path: N F 3. distance, hits, vehicle_hits: N F, as of
-    :class:`tasks.driving.metrics.PathErrors`. counts: by forecast, its own is "".
+    token, scene: of each window. path: N F 3. distance, hits, vehicle_hits: N F, as in
+    :class:`tasks.driving.metrics.PathErrors`. counts: by forecast; "" is the planner's own.
     """
 
     token: tuple[str, ...] = ()
@@ -72,13 +72,13 @@ class Observed:
         return PathErrors(*(torch.tensor(getattr(self, name)) for name in PathErrors._fields))
 
 
-def observe_all(
+def evaluate_windows(
     entrants: Sequence[Entrant], config: DrivingConfig, folder: Path
-) -> dict[str, dict[int, Observed]]:
-    """Return what planners made of the test windows, by name and seed; known ones are read.
+) -> dict[str, dict[int, WindowResults]]:
+    """Return results on the test windows, by name and seed; reuse those in the folder.
 
     Raises:
-        StoreError: a result in the folder's file is damaged.
+        StoreError: a result in the file of the folder is damaged.
     """
     path = folder / FILE
     known = read_results(path)
@@ -92,21 +92,22 @@ def observe_all(
         }
         for e in entrants
     }
-    keys = {who: make_key(told) for who, told in about.items()}
+    keys = {planner: make_key(conditions) for planner, conditions in about.items()}
     missing = [e for e in entrants if keys[e.name, e.seed] not in known]
     with limit_threads(1):
-        for entrant, found in _observe(missing, config):
-            who = entrant.name, entrant.seed
-            known[keys[who]] = append_result(path, keys[who], about[who], asdict(found))
-    found_all: dict[str, dict[int, Observed]] = {}
+        for entrant, results in _evaluate(missing, config):
+            planner = entrant.name, entrant.seed
+            key = keys[planner]
+            known[key] = append_result(path, key, about[planner], asdict(results))
+    by_name: dict[str, dict[int, WindowResults]] = {}
     for name, seed in keys:
         value = known[keys[name, seed]]
-        found_all.setdefault(name, {})[seed] = read_value(path, value, Observed)
-    return found_all
+        by_name.setdefault(name, {})[seed] = read_value(path, value, WindowResults)
+    return by_name
 
 
 def digest_tables(source: Source) -> str:
-    """Return the digest of a data set's tables, maps and CAN bus; images are not read."""
+    """Return the digest of a data set's tables, maps and CAN bus, without images."""
     root, sha = find_data(source), sha256()
     for folder in (source.version, "maps/expansion", "can_bus"):
         for path in sorted((root / folder).glob("*.json")):
@@ -115,33 +116,33 @@ def digest_tables(source: Source) -> str:
     return sha.hexdigest()[:16]
 
 
-def _observe(
+def _evaluate(
     entrants: Sequence[Entrant], config: DrivingConfig
-) -> Iterator[tuple[Entrant, Observed]]:
-    """Yield what each made of all windows: those with cameras one by one, the others last."""
+) -> Iterator[tuple[Entrant, WindowResults]]:
+    """Yield the results of each entrant: first those with cameras, then the others."""
     for entrant in entrants:
         if entrant.size is not None:
-            yield entrant, observe_run(config, entrant.make())
+            yield entrant, evaluate_run(config, entrant.make())
     plain = [e for e in entrants if e.size is None]
     if plain:
-        yield from zip(plain, observe_plain(config, [e.make() for e in plain]), strict=True)
+        yield from zip(plain, evaluate_plain(config, [e.make() for e in plain]), strict=True)
 
 
 def iterate_windows(
     config: DrivingConfig, windows: Any
 ) -> Iterator[tuple[list[Window], DrivingBatch]]:
     """Yield the test windows in order, by batch."""
-    many = count_windows(config, "test")
-    for first in range(0, many, config.batch):
-        some = [windows[k] for k in range(first, min(first + config.batch, many))]
-        yield some, make_batch(some)
+    count = count_windows(config, "test")
+    for first in range(0, count, config.batch):
+        last = min(first + config.batch, count)
+        batch = [windows[k] for k in range(first, last)]
+        yield batch, make_batch(batch)
 
 
-class _Observing:
-    """Windows so far."""
+class _Collector:
+    """Collects results window by window."""
 
     def __init__(self) -> None:
-        self.windows: list[Window] = []
         self.columns: dict[str, list[Any]] = {k: [] for k in ("path", *PathErrors._fields)}
 
     def add(
@@ -154,33 +155,33 @@ class _Observing:
 
     def close(
         self, names: Sequence[tuple[str, str]], counts: Mapping[str, MetricCounts]
-    ) -> Observed:
-        made = {
+    ) -> WindowResults:
+        columns = {
             "token": [token for token, _ in names],
             "scene": [scene for _, scene in names],
             **self.columns,
             "counts": {k: as_json(c) for k, c in counts.items()},
         }
-        found: Observed = convert(made, Observed)
-        return found
+        results: WindowResults = convert(columns, WindowResults)
+        return results
 
 
-def observe_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[Observed]:
-    """Return what planners without cameras made of the windows."""
-    found, names = [_Observing() for _ in planners], []
+def evaluate_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[WindowResults]:
+    """Return the results of planners without cameras."""
+    collectors, names = [_Collector() for _ in planners], []
     for windows, batch in iterate_windows(config, open_truth(config, "test")):
         names += [(w.token, w.scene) for w in windows]
-        for planner, one in zip(planners, found, strict=True):
+        for planner, collector in zip(planners, collectors, strict=True):
             with torch.no_grad():
-                one.add(config, batch, planner(batch.seen))
-    return [one.close(names, {}) for one in found]
+                collector.add(config, batch, planner(batch.seen))
+    return [collector.close(names, {}) for collector in collectors]
 
 
-def observe_run(config: DrivingConfig, planner: Any) -> Observed:
-    """Return what a trained network made of the windows; black ones where it is blanked."""
+def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
+    """Return the results of a trained network, on black images if it is blanked."""
     blanked = isinstance(planner, Blanked)
     driver = find_driver(planner)
-    found, names = _Observing(), []
+    collector, names = _Collector(), []
     counts = {way: make_counts() for way in (OWN, OWN_COPY, OWN_WARP)}
     for windows, batch in iterate_windows(config, open_split(config, "test")):
         names += [(w.token, w.scene) for w in windows]
@@ -190,29 +191,29 @@ def observe_run(config: DrivingConfig, planner: Any) -> Observed:
         outputs, before = look(driver, seen)
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")
-        found.add(config, batch, outputs.plan.path)
+        collector.add(config, batch, outputs.plan.path)
         count_classes(config, counts[OWN], outputs.maps, batch)
         for b in range(len(windows)):
             _count_own(config, counts, outputs, before, batch, b)
-    return found.close(names, counts)
+    return collector.close(names, counts)
 
 
 def find_driver(planner: Planner) -> Driver:
-    """Return the network of a planner of :func:`tasks.driving.contest.contest.list_trained`."""
+    """Return the network of a trained planner, blanked or not."""
     inner = planner.planner if isinstance(planner, Blanked) else planner
-    if not isinstance(inner, Trained):
+    if not isinstance(inner, ModelPlanner):
         raise TypeError(f"expected a trained planner, got {type(inner).__name__}")
-    return inner.model
+    return require_driver(inner.model)
 
 
 @torch.no_grad()
-def look(driver: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, Tensor]]:
-    """Return what a network says, and its maps of instances in the frame before the present.
+def look(driver: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, Tensor]]:
+    """Return the outputs of a network, and its maps of instances one frame earlier.
 
-    Heads are trained from the present frame on: the frame before is read by the same weights.
+    Heads train on the present and the future; the same weights read the earlier frame.
     """
     spikes: list[Tensor] = []
-    hook = driver.decoder.register_forward_hook(lambda *given: spikes.append(given[2]))
+    hook = driver.decoder.register_forward_hook(lambda *call: spikes.append(call[2]))
     try:
         outputs: DrivingOutputs = driver(seen)
     finally:
@@ -225,12 +226,12 @@ def look(driver: Driver, seen: Seen) -> tuple[DrivingOutputs, dict[str, Tensor]]
 def count_classes(
     config: DrivingConfig, counts: MetricCounts, maps: Mapping[str, Tensor], batch: DrivingBatch
 ) -> None:
-    """Add how the maps of the present overlap with the truth, by class."""
+    """Count the overlap of the present maps with the truth, by class."""
     for name in CLASSES:
         true = getattr(batch.truth, name)
         true = true if name in ("lane", "drivable") else true[:, 0]
-        made = maps[name][:, 0] > 0
-        count_class(config.grid, counts, name, made.numpy(), true.numpy())
+        predicted = maps[name][:, 0] > 0
+        count_class(config.grid, counts, name, predicted.numpy(), true.numpy())
 
 
 def _count_own(
@@ -241,18 +242,18 @@ def _count_own(
     batch: DrivingBatch,
     b: int,
 ) -> None:
-    """Add the forecasts of one window that come of what a network perceived."""
+    """Count the forecasts of a window that start from the network's own perception."""
     now = read_instances(outputs.maps, b)
     frames = len(now)
-    both = now[:1]
+    recent = now[:1]
     if before:
         joined = {k: torch.cat([before[k], outputs.maps[k][:, :1]], 1) for k in OF_INSTANCES}
-        both = read_instances(joined, b)
+        recent = read_instances(joined, b)
     vehicle = outputs.maps["vehicle"][b].numpy() > 0
     ways = {
         OWN: Forecast(vehicle, now),
         OWN_COPY: Forecast(np.repeat(vehicle[:1], frames, 0), copy_present(now[0], frames)),
-        OWN_WARP: warp(both[0], both[-1], vehicle[0], frames),
+        OWN_WARP: warp(recent[0], recent[-1], vehicle[0], frames),
     }
     true = batch.truth.instance[b].numpy(), batch.truth.vehicle[b].numpy()
     for way, forecast in ways.items():
@@ -265,41 +266,41 @@ def warp(
     vehicle: Bool[np.ndarray, "X Y"],
     frames: int,
 ) -> Forecast:
-    """Return instances moved on, and the cells that are covered then.
+    """Move instances on; return them with the cells that they cover.
 
-    vehicle: the present mask; cells of it that are of no instance stay.
+    vehicle: the present mask; its cells outside instances stay.
     """
     moved = warp_instances(before, now, frames)
     return Forecast((moved > 0) | (vehicle & (now == 0)), moved)
 
 
 def read_instances(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"]:
-    """Return the instances of a window by its maps."""
+    """Decode the instances of a window from its maps."""
     vehicle, centre, offset, flow = (maps[k][b] for k in OF_INSTANCES)
     parts = (vehicle > 0, centre.sigmoid(), offset, flow)
     return decode_instances(InstanceMaps(*(part.numpy() for part in parts)))
 
 
 def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
-    """Return the best masks that know nothing but training: by class, vehicles T X Y."""
+    """Return the best constant masks of the training windows by class; vehicles T X Y."""
     sums: dict[str, Any] = {}
-    windows, many = open_truth(config, "train"), count_windows(config, "train")
-    for k in range(many):
+    windows, count = open_truth(config, "train"), count_windows(config, "train")
+    for k in range(count):
         window = windows[k]
         for name in CLASSES:
             mask = getattr(window, name)
             mask = mask if name in ("lane", "drivable") else mask[config.past - 1 :]
             sums[name] = sums.get(name, 0) + mask.astype(np.int64)
     return {
-        name: np.stack([find_prior(one, many) for one in found])
-        if found.ndim == 3
-        else find_prior(found, many)
-        for name, found in sums.items()
+        name: np.stack([find_prior(frame, count) for frame in total])
+        if total.ndim == 3
+        else find_prior(total, count)
+        for name, total in sums.items()
     }
 
 
 def count_truth(config: DrivingConfig) -> dict[str, MetricCounts]:
-    """Return the counts of forecasts that need no learning, by name."""
+    """Return the counts of forecasts without learning, by name."""
     priors = count_priors(config)
     counts = {way: make_counts() for way in (EMPTY, PRIOR, TRUE_COPY, TRUE_WARP)}
     for windows, _ in iterate_windows(config, open_truth(config, "test")):

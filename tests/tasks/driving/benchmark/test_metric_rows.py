@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from tasks.bench.rows import find_ratio
-from tasks.driving.contest.figures import ContestFigure, make_rows
-from tasks.driving.contest.tables import tabulate
+from tasks.driving.benchmark.metric_rows import ComparedMetric, make_rows
+from tasks.driving.benchmark.tables import TESTS, tabulate
 
 OURS, CV = "driving:tiny", "constant velocity"
 
 
-def make_collisions() -> ContestFigure:
-    return ContestFigure(
+def make_collisions() -> ComparedMetric:
+    return ComparedMetric(
         name="collisions",
         values={OURS: np.array([[0.0, 0, 1, 0], [0, 0, 0, 0]]), CV: np.array([[1.0, 1, 1, 0]])},
         better="lower",
@@ -32,7 +32,7 @@ def test_a_row_has_both_sides_their_seeds_and_a_paired_test() -> None:
 
 
 def test_windows_of_a_scene_count_once_in_a_test_and_each_in_a_mean() -> None:
-    figure = ContestFigure(
+    figure = ComparedMetric(
         name="L2",
         values={OURS: np.array([[1.0, 3, 5]]), CV: np.array([[2.0, 3, 8]])},
         unit="m",
@@ -50,7 +50,7 @@ def test_rates_differ_where_their_interval_is_on_one_side_of_zero() -> None:
     few, many = np.array([[0.0, 0, 1, 0]]), np.array([[2.0, 2, 3, 2]])
     peers = {OURS: few, CV: many, "stops": np.array([[0.0, 1, 0, 0]]), "none": few}
     driven = {k: np.full((1, 4), 0.0 if k == "none" else 0.5) for k in peers}
-    figure = ContestFigure(name="hits", values=peers, per=driven, unit="1/km", better="lower")
+    figure = ComparedMetric(name="hits", values=peers, per=driven, unit="1/km", better="lower")
     rows = list(make_rows("closed loop", figure, OURS, {}))
     assert [row.ours for row in rows] == [0.5] * 3
     assert [row.theirs for row in rows] == [4.5, 0.5, None]
@@ -58,8 +58,8 @@ def test_rates_differ_where_their_interval_is_on_one_side_of_zero() -> None:
     assert rows[2].conditions["rates"] == {"difference": None, "low": None, "high": None}
     (table,) = tabulate("closed loop", rows)
     assert [next(column.cells) for column in table.columns[2:]] == ["4.5*", "0.5", "-"]
-    assert table.caption == f"*: differs from {OURS} (rates: 95 % of courses drawn anew)"
-    more = ContestFigure(name="hits", values={OURS: many, CV: few}, per=driven, unit="1/km")
+    assert table.caption == f"*: differs from {OURS} ({TESTS['rates']})"
+    more = ComparedMetric(name="hits", values={OURS: many, CV: few}, per=driven, unit="1/km")
     (table,) = tabulate("closed loop", list(make_rows("closed loop", more, OURS, {})))
     assert next(table.columns[2].cells) == "0.5*"
 
@@ -76,14 +76,14 @@ def test_ratios_are_above_one_where_we_are_better_and_missing_at_zero() -> None:
 
 def test_what_cannot_be_counted_is_none_with_a_note() -> None:
     values = {OURS: np.array([[0.5]]), CV: np.array([[np.nan]])}
-    (row,) = make_rows("maps", ContestFigure(name="IoU", values=values), OURS, {})
+    (row,) = make_rows("maps", ComparedMetric(name="IoU", values=values), OURS, {})
     assert (row.ours, row.theirs, row.ratio) == (50, None, None)
     assert row.note == "IoU: nothing to count for constant velocity"
     assert row.conditions["theirs"] == {"sd": None, "seeds": [None]}
 
 
 def test_a_table_has_a_line_a_figure_and_a_column_a_planner() -> None:
-    sure = ContestFigure(
+    sure = ComparedMetric(
         name="done",
         values={OURS: np.ones((2, 8)), CV: np.zeros((1, 8))},
         of="course",

@@ -1,7 +1,7 @@
-"""How fast trained networks drive: windows and images a second, memory, and time by module.
+"""Throughput of trained networks: windows and images per second, memory, time by module.
 
-Each is timed in a process of its own, in turns with the others (:mod:`tasks.bench.harness`).
-Windows are black: a convolution takes as long for any image. Reading data is not in it.
+Each network runs in its own process, in turns with the others (:mod:`tasks.bench.harness`). The
+images are black, because a convolution takes as long for any image. Reading data is excluded.
 """
 
 import time
@@ -21,8 +21,8 @@ from tasks.bench.comparison import describe_machine
 from tasks.bench.harness import Measurement, Run as Timed, measure
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
-from tasks.driving.batch import Seen, make_blank
-from tasks.driving.contest.contest import Contest
+from tasks.driving.batch import Observation, make_blank
+from tasks.driving.benchmark.entrants import Comparison
 from tasks.driving.deployment import count_macs
 from tasks.driving.model import Driver, require_driver
 from tasks.runs.find import open_folder
@@ -30,22 +30,22 @@ from tasks.runs.trained_run import load_trained_model
 
 MODULES = ("encoder", "prediction", "decoder", "heads", "planner")
 REST = "lift, splat, the rest"
-ALONE = "none"  # the peer where there is no other configuration
+ALONE = "none"  # the peer if there is no other configuration
 
 
-def make_windows(model: Driver, batch: int) -> Seen:
-    """Return so many black windows."""
+def make_windows(model: Driver, batch: int) -> Observation:
+    """Return a batch of black windows."""
     blank = make_blank(model.config)
 
     def widen(x: Tensor) -> Tensor:
         return x.expand(batch, *x.shape[1:]).contiguous()
 
-    widened: Seen = tree_map(widen, blank)
+    widened: Observation = tree_map(widen, blank)
     return widened
 
 
 def build_forward(folder: Path, batch: int, threads: int) -> Timed:
-    """Return a run that plans a batch of windows again and again, and counts them."""
+    """Return a timed run that repeatedly plans a batch of windows, and counts them."""
     torch.set_num_threads(threads)
     model = _load(folder)
     seen = make_windows(model, batch)
@@ -64,7 +64,7 @@ def _load(folder: Path) -> Driver:
 
 @contextmanager
 def time_modules(model: Driver) -> Iterator[dict[str, float]]:
-    """Give the seconds that modules take while the block runs, by name."""
+    """Measure the seconds of each module in a block, by name."""
     seconds: defaultdict[str, float] = defaultdict(float)
     begun: dict[str, float] = {}
 
@@ -85,8 +85,8 @@ def time_modules(model: Driver) -> Iterator[dict[str, float]]:
 
 
 def measure_modules(model: Driver, batch: int, repeats: int) -> dict[str, float]:
-    """Return the seconds of each module in the fastest of some passes; :data:`REST` beside."""
-    seen, found = make_windows(model, batch), []
+    """Return the seconds of each module and of :data:`REST` in the fastest pass."""
+    seen, passes = make_windows(model, batch), []
     with torch.no_grad():
         model(seen)  # compiles
         for _ in range(repeats):
@@ -94,32 +94,32 @@ def measure_modules(model: Driver, batch: int, repeats: int) -> dict[str, float]
             with time_modules(model) as seconds:
                 model(seen)
             whole = time.perf_counter() - start
-            found.append({**seconds, REST: whole - sum(seconds.values())})
-    return min(found, key=lambda one: sum(one.values()))
+            passes.append({**seconds, REST: whole - sum(seconds.values())})
+    return min(passes, key=lambda times: sum(times.values()))
 
 
 def measure_throughput(
-    contest: Contest, repeats: int, batches: tuple[int, ...]
+    comparison: Comparison, repeats: int, batches: tuple[int, ...]
 ) -> Iterator[Row]:
-    """Yield rows of the subject beside each other configuration, the first run of each."""
-    folders = {name: runs[0].folder for name, runs in contest.runs.items()}
+    """Yield rows of the subject beside each other configuration, by their first runs."""
+    folders = {name: runs[0].folder for name, runs in comparison.runs.items()}
     for batch in batches:
-        found = measure(
+        measured = measure(
             {name: partial(build_forward, f, batch) for name, f in folders.items()}, repeats
         )
-        yield from _tell_speed(contest, found, batch, repeats)
-    yield from _tell_modules(contest, folders, repeats)
+        yield from _list_speeds(comparison, measured, batch, repeats)
+    yield from _list_module_times(comparison, folders, repeats)
 
 
-def _tell_speed(
-    contest: Contest, found: Mapping[str, Measurement], batch: int, repeats: int
+def _list_speeds(
+    comparison: Comparison, measured: Mapping[str, Measurement], batch: int, repeats: int
 ) -> Iterator[Row]:
-    config = contest.config
+    config = comparison.config
     images = config.past * make_blank(config).images.shape[2]
-    rates = {k: batch / m.best("wall") if m.runs else None for k, m in found.items()}
+    rates = {k: batch / m.best("wall") if m.runs else None for k, m in measured.items()}
     frames = {k: None if v is None else v * images for k, v in rates.items()}
-    grown = {k: None if m.grown is None else m.grown / 1e6 for k, m in found.items()}
-    problems = {k: m.problem for k, m in found.items()}
+    grown = {k: None if m.grown is None else m.grown / 1e6 for k, m in measured.items()}
+    problems = {k: m.problem for k, m in measured.items()}
     conditions = {
         "batch": batch,
         "time": f"wall, best of {repeats}",
@@ -132,13 +132,15 @@ def _tell_speed(
         ("peak memory", "MB", "lower", grown),
     ):
         case = f"batch of {batch}: {name}"
-        yield from _pair(contest, case, unit, better, values, conditions)
+        yield from _pair(comparison, case, unit, better, values, conditions)
 
 
-def _tell_modules(contest: Contest, folders: Mapping[str, Path], repeats: int) -> Iterator[Row]:
+def _list_module_times(
+    comparison: Comparison, folders: Mapping[str, Path], repeats: int
+) -> Iterator[Row]:
     with limit_threads(1):
         times = {k: measure_modules(_load(f), 1, repeats) for k, f in folders.items()}
-    macs = count_macs(contest.config)
+    macs = count_macs(comparison.config)
     macs[REST] = macs.pop("lift")
     whole, wholes = sum(macs.values()), {k: sum(t.values()) for k, t in times.items()}
     for name in (*MODULES, REST):
@@ -150,19 +152,19 @@ def _tell_modules(contest: Contest, folders: Mapping[str, Path], repeats: int) -
             "share": {k: times[k].get(name, 0.0) / wholes[k] for k in times},
             "share_of_macs": macs[name] / whole,
         }
-        yield from _pair(contest, f"time of {name}", "ms", "lower", values, conditions)
+        yield from _pair(comparison, f"time of {name}", "ms", "lower", values, conditions)
 
 
 def _pair(
-    contest: Contest,
+    comparison: Comparison,
     case: str,
     unit: str,
     better: str,
     values: Mapping[str, float | None],
     conditions: Mapping[str, Any],
 ) -> Iterator[Row]:
-    """Yield a row for each peer; one without a peer where there is none."""
-    subject = contest.subject
+    """Yield a row for each peer; without peers, a single row."""
+    subject = comparison.subject
     ours = values[subject]
     for peer in [name for name in values if name != subject] or [ALONE]:
         theirs = values.get(peer)

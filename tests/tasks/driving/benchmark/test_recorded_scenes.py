@@ -10,7 +10,7 @@ from straight_road import head, make_box
 
 from drivers.nuscenes.spans import WindowSpan
 from drivers.nuscenes.world.instant import Ego
-from tasks.driving.contest.recorded import (
+from tasks.driving.benchmark.recorded_scenes import (
     cut_map,
     drive_path,
     extend_path,

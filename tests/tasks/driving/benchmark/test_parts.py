@@ -16,10 +16,9 @@ from straight_recording import make_recording
 from tasks.bench.options import BenchOptions
 from tasks.bench.plot import HEADLINES
 from tasks.bench.rows import Row
-from tasks.driving.closed_loop import Outcome, Trial
-from tasks.driving.contest import contest, courses, scored
-from tasks.driving.contest.contest import DISTURBED, MLP
-from tasks.driving.contest.parts import (
+from tasks.driving.benchmark import courses, entrants, scene_scores
+from tasks.driving.benchmark.entrants import DISTURBED, MLP
+from tasks.driving.benchmark.parts import (
     GOAL,
     MAPS,
     PARTS,
@@ -28,7 +27,8 @@ from tasks.driving.contest.parts import (
     drive_courses,
     score_windows,
 )
-from tasks.driving.contest.recorded import RecordedDrive
+from tasks.driving.benchmark.recorded_scenes import RecordedDrive
+from tasks.driving.closed_loop import Outcome, Trial
 from tasks.driving.score import Score
 from tasks.verbs.bench import show
 
@@ -40,20 +40,20 @@ PLAIN = {"constant velocity", "constant acceleration", "stops", MLP, DISTURBED}
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BenchOptions:
     """Ask for two seeds and a twin; recordings are of a free straight road."""
     put_small(monkeypatch)
-    monkeypatch.setattr(contest, "EPOCHS", 2)
-    monkeypatch.setattr(scored, "digest_tables", lambda _: "tables")
+    monkeypatch.setattr(entrants, "EPOCHS", 2)
+    monkeypatch.setattr(scene_scores, "digest_tables", lambda _: "tables")
     tokens = [f"sample-{40 + k}" for k in (0, 1, 3)]  # one has no 4 s of future
     spans = [
         SimpleNamespace(tokens=("", "", token), scene=f"scene-{k // 2:04}")
         for k, token in zip((0, 1, 3), tokens, strict=True)
     ]
-    monkeypatch.setattr(scored, "open_recordings", lambda _: SimpleNamespace(spans=spans))
+    monkeypatch.setattr(scene_scores, "open_recordings", lambda _: SimpleNamespace(spans=spans))
 
     def read_recording(windows: SimpleNamespace, number: int) -> RecordedDrive:
         token = windows.spans[number].tokens[2]
         return replace(make_recording([[]] * 9), token=token)
 
-    monkeypatch.setattr(scored, "read_recording", read_recording)
+    monkeypatch.setattr(scene_scores, "read_recording", read_recording)
     runs = [("a", "tiny", 0), ("b", "tiny", 1), ("c", "tiny_ann", 0)]
     made = tuple(make_run(tmp_path / f, name, seed) for f, name, seed in runs)
     return BenchOptions(out=tmp_path / "bench", runs=made, repeats=1)

@@ -1,8 +1,7 @@
-"""Closed loop: every planner drives the same courses, in worlds that no training has seen.
+"""Closed loop: every planner drives the same courses, in worlds outside all training data.
 
-Courses are dealt out to processes; what each planner did on each is kept as soon as it is
-known. A course comes out the same in whatever process, and beside whatever others, it is
-driven.
+Processes share the courses. A file stores each outcome as soon as a course ends. Outcomes do
+not depend on the process or on other courses.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,17 +14,17 @@ from joblib import Parallel, delayed
 
 from neuro.training.threads import limit_threads
 from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.driving.benchmark.entrants import Entrant
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
-from tasks.driving.contest.contest import Entrant
 
 FIRST = 10_000  # seed of the first course
-FILE = "driving-courses.jsonl"  # beside the figures
+FILE = "driving-courses.jsonl"  # in the folder of the figures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Courses:
-    """Which courses: seeds; length [m] of each; most time [s] on each; past: S."""
+    """A set of courses: seeds; distance: length [m]; limit: time [s] per course; past: S."""
 
     seeds: tuple[int, ...]
     distance: float = 150.0
@@ -37,17 +36,17 @@ Outcomes = dict[str, dict[int, list[Outcome]]]  # by planner and its seed, in or
 
 
 def choose_courses(source: Source, number: int, past: int, quick: bool = False) -> Courses:
-    """Return so many courses of other worlds than those of the data.
+    """Return courses in worlds that are not in the data.
 
     Raises:
-        ValueError: data of the same seeds.
+        ValueError: data and courses share seeds.
     """
     seeds = tuple(range(FIRST, FIRST + number))
-    # A scene's world is made from (seed of the data, ...), a course's from (its seed, ...).
+    # The seed of a scene's world is (seed of the data, ...), of a course's (its seed, ...).
     if source.data == "generated" and source.seed in seeds:
         raise ValueError(
             f"data of seed {source.seed} may hold the worlds of courses {FIRST} to "
-            f"{seeds[-1]}; take data of a seed below {FIRST}"
+            f"{seeds[-1]}; use data of a seed below {FIRST}"
         )
     if quick:
         return Courses(seeds=seeds, distance=25.0, limit=6.0, past=past)
@@ -60,10 +59,10 @@ def drive_all(
     folder: Path,
     workers: int,
 ) -> Outcomes:
-    """Return how each planner did on each course; what is in the folder is not driven again.
+    """Return the outcomes of all planners on all courses; reuse those in the folder.
 
     Raises:
-        StoreError: a result in the folder's file is damaged.
+        StoreError: an outcome in the file of the folder is damaged.
     """
     path = folder / FILE
     known = read_results(path)
@@ -75,17 +74,17 @@ def drive_all(
     run = parallel(drive(k, jobs[k][0], courses, jobs[k][1]) for k in missing)
     for k, outcome in run:
         known[keys[k]] = append_result(path, keys[k], jobs[k][2], asdict(outcome))
-    found: Outcomes = {}
+    outcomes: Outcomes = {}
     for (entrant, _, _), key in zip(jobs, keys, strict=True):
-        by_seed = found.setdefault(entrant.name, {})
+        by_seed = outcomes.setdefault(entrant.name, {})
         by_seed.setdefault(entrant.seed, []).append(read_value(path, known[key], Outcome))
-    return found
+    return outcomes
 
 
 def drive_course(
     number: int, entrant: Entrant, courses: Courses, seed: int
 ) -> tuple[int, Outcome]:
-    """Return (number, how a planner did on the course of a seed)."""
+    """Return (number, outcome of a planner on the course of a seed)."""
     trial = Trial(
         planner=entrant.make(), size=entrant.size, blanked=entrant.blanked, past=courses.past
     )
@@ -94,43 +93,43 @@ def drive_course(
 
 
 def _describe(entrant: Entrant, courses: Courses, seed: int) -> dict[str, Any]:
-    """Return all that an outcome depends on, beside the code."""
-    how = {k: v for k, v in asdict(courses).items() if k != "seeds"}
+    """Return everything but the code that determines an outcome."""
+    settings = {k: v for k, v in asdict(courses).items() if k != "seeds"}
     return {
         "planner": entrant.name,
         "seed": entrant.seed,
         "digest": entrant.digest,
         "course": seed,
-        **how,
+        **settings,
     }
 
 
-def _is(end: str, outcome: Outcome) -> float:
+def _has_ended(end: str, outcome: Outcome) -> float:
     return float(outcome.end == end)
 
 
-def _score(name: str, outcome: Outcome) -> float:
+def _average_score(name: str, outcome: Outcome) -> float:
     return outcome.mean(name)
 
 
 FIGURES: Mapping[str, Callable[[Outcome], float]] = {
-    "routes completed": partial(_is, "completed"),
-    "collisions at fault": partial(_is, "collision"),
-    "off road": partial(_is, "off road"),
-    "out of time": partial(_is, "time"),
+    "routes completed": partial(_has_ended, "completed"),
+    "collisions at fault": partial(_has_ended, "collision"),
+    "off road": partial(_has_ended, "off road"),
+    "out of time": partial(_has_ended, "time"),
     "route driven": lambda o: o.share,
     "driving score": lambda o: o.driving_score,
-    "score of segments": partial(_score, "driving_score"),
-    "PDMS of segments": partial(_score, "pdms"),
-    "no collision": partial(_score, "no_collision"),
-    "on the road": partial(_score, "drivable"),
-    "direction": partial(_score, "direction"),
-    "time to collision": partial(_score, "time_to_collision"),
-    "progress": partial(_score, "progress"),
-    "lane keeping": partial(_score, "lane_keeping"),
-    "comfort": partial(_score, "comfort"),
+    "score of segments": partial(_average_score, "driving_score"),
+    "PDMS of segments": partial(_average_score, "pdms"),
+    "no collision": partial(_average_score, "no_collision"),
+    "on the road": partial(_average_score, "drivable"),
+    "direction": partial(_average_score, "direction"),
+    "time to collision": partial(_average_score, "time_to_collision"),
+    "progress": partial(_average_score, "progress"),
+    "lane keeping": partial(_average_score, "lane_keeping"),
+    "comfort": partial(_average_score, "comfort"),
 }
-LOWER = ("collisions at fault", "off road", "out of time")  # is better
+LOWER = ("collisions at fault", "off road", "out of time")  # lower is better
 
 
 Values = dict[str, list[list[float]]]  # by planner: of each seed and course
@@ -143,9 +142,9 @@ def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, Values]]:
 
 
 def count_collisions(outcomes: Outcomes, distance: float) -> tuple[Values, Values]:
-    """Return (collisions at fault, kilometres driven).
+    """Return (collisions at fault, kilometres driven); their ratio is fair to slow planners.
 
-    Who hardly drives hardly collides. distance: of a course [m].
+    distance: of a course [m].
     """
     hits = _measure(outcomes, FIGURES["collisions at fault"])
     return hits, _measure(outcomes, lambda o: distance / 1000 * o.share)
@@ -153,6 +152,6 @@ def count_collisions(outcomes: Outcomes, distance: float) -> tuple[Values, Value
 
 def _measure(outcomes: Outcomes, figure: Callable[[Outcome], float]) -> Values:
     return {
-        planner: [[figure(o) for o in some] for some in by_seed.values()]
+        planner: [[figure(o) for o in of_seed] for of_seed in by_seed.values()]
         for planner, by_seed in outcomes.items()
     }

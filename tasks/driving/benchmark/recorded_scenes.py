@@ -1,10 +1,10 @@
-"""Open loop: a path is driven through a recorded scene, and scored as a drive of 4 s.
+"""Open loop: drive a path through a recorded scene, and score it as a drive of 4 s.
 
-The car follows the path as in the closed loop (:mod:`drivers.nuscenes.world.tracker`); all
-others move as they were recorded, whatever the car does, in between keyframes evenly. A path
-that ends before 4 s goes on at its last speed and turn. The recorded drive is the reference of
-progress; its way is the line along which progress is measured. nuScenes does not know a route:
-lanes count that go where the car was recorded to go, those beside them, and what these lead to.
+The car follows the path as in the closed loop (:mod:`drivers.nuscenes.world.tracker`). All
+others follow their recording, whatever the car does, interpolated between keyframes. A path
+that ends before 4 s continues at its last speed and turn. The recorded drive is the reference
+of progress, and its line is the line of the route. nuScenes has no routes: the route consists
+of the lanes along the recorded drive, the lanes beside these, and their successors.
 Axes: K keyframes, F frames, 0.5 s apart; T instants, 0.1 s apart.
 """
 
@@ -33,21 +33,21 @@ from tasks.driving.config import DrivingConfig
 from tasks.driving.data import find_split, make_settings
 from tasks.driving.score import Drive, Score, measure_progress, score_drive
 
-FRAMES = SEGMENT // STEPS  # keyframes after the present one that are scored: 4 s
-NEAR = 150.0  # [m] around the car, of all that may matter within 4 s, at 30 m/s too
+FRAMES = SEGMENT // STEPS  # scored keyframes after the present: 4 s
+NEAR = 150.0  # [m] around the car, enough for 4 s at 30 m/s
 BESIDE = 4.0  # [m] from the recorded way to a lane beside it
-SAME_WAY = np.pi / 4  # [rad] between the car and a lane that goes its way
-FURTHER = 2  # lanes one after the other that are reached behind the recorded way
-SLOW = 1.0  # [m/s] below which a yaw rate tells no curvature
-LEAST = 0.5  # [m] of a step that has a direction
+SAME_WAY = np.pi / 4  # [rad] largest angle between the car and a lane of its direction
+FURTHER = 2  # successive lanes beyond the recorded way
+SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
+LEAST = 0.5  # [m] least length of a step with a direction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedDrive:
-    """What was recorded from the present of a window on, to be driven in.
+    """The recording from the present of a window on.
 
     path: of the recorded car at each of 8 keyframes, in the present ego frame. boxes: of all
-    others at each instant. route, line: as of :class:`tasks.driving.score.Drive`.
+    others at each instant. route, line: as in :class:`tasks.driving.score.Drive`.
     """
 
     token: str
@@ -61,18 +61,18 @@ class RecordedDrive:
 
     @cached_property
     def reference(self) -> float:
-        """Progress of the recorded car, driven along its path as others are [m]."""
+        """Progress of the recorded path, driven as all other paths [m]."""
         return measure_progress(_make_drive(self, self.path))
 
 
 def open_recordings(config: DrivingConfig) -> Windows:
-    """Return the test windows that have 4 s of future: fewer than those of 3 s."""
+    """Return the test windows with 4 s of future: fewer than those with 3 s."""
     settings = replace(make_settings(config), future=FRAMES, looks=False)
     return find_split(config.source, settings, "test")
 
 
 def read_recording(windows: Windows, number: int) -> RecordedDrive:
-    """Return the recording of a window with 8 future frames."""
+    """Read the recording of a window with 8 future frames."""
     span, past = windows.spans[number], windows.settings.past
     poses = span.poses[past - 1 :]
     frames = [windows.tables.read_boxes(token) for token in span.tokens[past - 1 :]]
@@ -94,7 +94,7 @@ def read_recording(windows: Windows, number: int) -> RecordedDrive:
 
 
 def find_ego(span: WindowSpan, past: int) -> Ego:
-    """Return the car as it was in the present of a window."""
+    """Return the state of the car in the present of a window."""
     now = past - 1
     speed = max(0.0, float(span.speed[now]))
     before = float(span.speed[now - 1]) if now else speed
@@ -111,7 +111,7 @@ def find_ego(span: WindowSpan, past: int) -> Ego:
 
 
 def cut_map(road_map: RoadMap, here: Point) -> RoadMap:
-    """Return what of a map lies around a place."""
+    """Cut a map to the surroundings of a place."""
     around = here.buffer(NEAR)
 
     def near(shapes: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
@@ -127,21 +127,21 @@ def cut_map(road_map: RoadMap, here: Point) -> RoadMap:
 
 
 def find_route(road_map: RoadMap, poses: Float64[np.ndarray, "K 3"]) -> frozenset[str]:
-    """Return the lanes that go where the car was recorded to go, and the next two behind them.
+    """Return the lanes along the recorded drive and their next two successors.
 
-    A lane goes that way where it lies within 4 m of a pose, and its middle there heads no more
-    than 45 degrees off.
+    A lane is along the drive if it lies within 4 m of a pose and its middle there differs from
+    the heading by at most 45 degrees.
     """
-    found = {
+    route = {
         token
         for token, lane in road_map.lanes.items()
         if any(_goes_along(lane, pose) for pose in poses)
     }
-    reached = found
+    reached = route
     for _ in range(FURTHER):
         reached = {n for k in reached for n in road_map.lanes[k].outgoing} & set(road_map.lanes)
-        found = found | reached
-    return frozenset(found)
+        route = route | reached
+    return frozenset(route)
 
 
 def _goes_along(lane: Lane, pose: Float64[np.ndarray, "3"]) -> bool:
@@ -153,20 +153,20 @@ def _goes_along(lane: Lane, pose: Float64[np.ndarray, "3"]) -> bool:
 
 
 def interpolate_boxes(frames: Sequence[Sequence[Box]]) -> list[list[Box]]:
-    """Return boxes at each instant from those of keyframes.
+    """Interpolate the boxes of keyframes to all instants.
 
-    One is there from its first keyframe to its last; where it is missing from a keyframe, not
-    up to the next one that holds it. Velocities are those of the way between keyframes.
+    A box exists from its first to its last keyframe. It is absent between a keyframe without it
+    and the next keyframe with it. Velocities are those between keyframes.
     """
-    found: list[list[Box]] = []
+    instants: list[list[Box]] = []
     for before, after in pairwise(frames):
         then = {b.instance: b for b in after}
         both = [(b, then[b.instance]) for b in before if b.instance in then]
         alone = [b for b in before if b.instance not in then]
         for step in range(STEPS):
             moved = [_move(first, last, step / STEPS) for first, last in both]
-            found.append(moved if step else [*moved, *alone])
-    return [*found, list(frames[-1])]
+            instants.append(moved if step else [*moved, *alone])
+    return [*instants, list(frames[-1])]
 
 
 def _move(first: Box, last: Box, share: float) -> Box:
@@ -182,10 +182,10 @@ def _move(first: Box, last: Box, share: float) -> Box:
 
 
 def extend_path(path: Float[np.ndarray, "F 3"], frames: int) -> Float64[np.ndarray, "F2 3"]:
-    """Return a path of so many frames, the first of a longer one.
+    """Cut or extend a path to a number of frames.
 
-    A shorter one goes on with its last step, turned each time by as much as that was against
-    the one before; steps below 0.5 m have no direction to turn from.
+    An extension repeats the last step, each time with the last change of direction; steps below
+    0.5 m have no direction.
     """
     points = [np.zeros(2), *np.asarray(path, np.float64)[:, :2]][: frames + 1]
     steps = np.diff(points, axis=0)
@@ -194,8 +194,8 @@ def extend_path(path: Float[np.ndarray, "F 3"], frames: int) -> Float64[np.ndarr
     if lengths[-1] >= LEAST:
         heading = atan2(steps[-1, 1], steps[-1, 0])
         before = atan2(steps[-2, 1], steps[-2, 0]) if len(steps) > 1 else 0.0
-        sure = len(steps) == 1 or lengths[-2] >= LEAST
-        angle = float(wrap_angle(heading - before)) if sure else 0.0
+        known = len(steps) == 1 or lengths[-2] >= LEAST
+        angle = float(wrap_angle(heading - before)) if known else 0.0
     step = steps[-1]
     while len(points) <= frames:
         step = turn(angle) @ step
@@ -207,7 +207,7 @@ def extend_path(path: Float[np.ndarray, "F 3"], frames: int) -> Float64[np.ndarr
 
 
 def drive_path(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> list[Ego]:
-    """Return the car at each instant while it follows a path of its present frame."""
+    """Return the car at each instant while it follows a path in its present frame."""
     trajectory = make_trajectory(ego, path)
     egos = [ego]
     for step in range(STEPS * len(path)):
@@ -216,7 +216,7 @@ def drive_path(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> list[Ego]:
 
 
 def score_path(recording: RecordedDrive, path: Float[np.ndarray, "F 3"]) -> Score:
-    """Return the scores of a path; the recorded one's progress is what could be reached."""
+    """Return the scores of a path; the recorded progress is the reference."""
     return score_drive(_make_drive(recording, extend_path(path, FRAMES)), recording.reference)
 
 

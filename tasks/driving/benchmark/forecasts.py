@@ -1,8 +1,8 @@
-"""Forecasts of vehicles that need no learning, and how forecasts are counted.
+"""Forecasts of vehicles without learning, and counts of all forecasts.
 
-Copy: all stays as it is now. Warp: each instance moves on as its middle did in the last half
-second, by whole cells. Prior: what covers each cell of the ego frame often enough in training,
-of each frame the set of cells with the best intersection over union there.
+Copy: everything stays. Warp: each instance continues the motion of its middle in the last half
+second, by whole cells. Prior: the cells of the ego frame that vehicles often cover in training;
+for each frame the set with the best intersection over union there.
 Axes: T present and future frames, X and Y cells, M kinds of maps.
 """
 
@@ -27,7 +27,7 @@ from tasks.runs.results import Number
 
 
 class Forecast(NamedTuple):
-    """Masks of vehicles; of instances, where a forecast knows of them."""
+    """Masks of vehicles, and of instances if the forecast has them."""
 
     vehicle: Bool[np.ndarray, "T X Y"]
     instance: Int[np.ndarray, "T X Y"] | None = None
@@ -41,10 +41,9 @@ def copy_present(instance: Int[np.ndarray, "X Y"], frames: int) -> Int[np.ndarra
 def warp_instances(
     before: Int[np.ndarray, "X Y"], now: Int[np.ndarray, "X Y"], frames: int
 ) -> Int[np.ndarray, "T X Y"]:
-    """Return instances of the present moved on as since the frame before, in ``frames`` frames.
+    """Move present instances on as since the previous frame, for ``frames`` frames.
 
-    One that was not there before stays. Where two come to lie on each other, the one of the
-    larger number is seen.
+    New instances stay. Where two overlap, the larger number wins.
     """
     out = np.zeros((frames, *now.shape), np.int64)
     for number in np.unique(now[now > 0]).tolist():
@@ -61,7 +60,7 @@ def warp_instances(
 def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
     """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
 
-    The best set are the cells that are covered most often: of these, so many as are best.
+    It holds the most frequently covered cells, in the best number.
     """
     flat = counts.ravel()
     order = np.argsort(-flat, kind="stable")
@@ -81,39 +80,39 @@ def count_forecast(
     vehicle: Bool[np.ndarray, "T X Y"],
     grid: GroundGrid,
 ) -> None:
-    """Add what is counted of the forecast of one window: IoU of the future, and PQ with the
-    present, of all and of what moves.
+    """Count the forecast of a window: future IoU, and PQ with the present, each for all and
+    for moving vehicles.
 
     instance, vehicle: the truth.
     """
     frames = min(SHORT + 1, len(forecast.vehicle))
     numbers, true = instance[:frames], vehicle[:frames]
     still = find_still(numbers, grid)
-    aside = np.isin(numbers, list(still))
-    now, then = forecast.vehicle[1:frames], true[1:]
-    counts.overlaps["future_iou"].append(count_overlap(now, then))
-    counts.overlaps["future_iou_moving"].append(count_overlap(now, then, aside[1:]))
+    ignored = np.isin(numbers, list(still))
+    predicted, future = forecast.vehicle[1:frames], true[1:]
+    counts.overlaps["future_iou"].append(count_overlap(predicted, future))
+    counts.overlaps["future_iou_moving"].append(count_overlap(predicted, future, ignored[1:]))
     if forecast.instance is not None:
-        made = forecast.instance[:frames]
-        counts.segments["pq"].append(count_segments(made, numbers))
-        counts.segments["pq_moving"].append(count_segments(made, numbers, still))
+        segments = forecast.instance[:frames]
+        counts.segments["pq"].append(count_segments(segments, numbers))
+        counts.segments["pq_moving"].append(count_segments(segments, numbers, still))
 
 
 def make_counts() -> MetricCounts:
-    """Return counts of nothing."""
+    """Return empty counts."""
     return MetricCounts(defaultdict(list), defaultdict(list))
 
 
 def as_json(counts: MetricCounts) -> dict[str, dict[str, list[Number]]]:
     """Return the sums of counts."""
     return {
-        kind: {name: list(add_counts(parts)) for name, parts in found.items()}
-        for kind, found in counts._asdict().items()
+        kind: {name: list(add_counts(parts)) for name, parts in by_name.items()}
+        for kind, by_name in counts._asdict().items()
     }
 
 
 def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
-    """Return counts of sums."""
+    """Return counts from their sums."""
     counts = make_counts()
     for name, parts in value["overlaps"].items():
         counts.overlaps[name].append(Overlap(*parts))

@@ -10,11 +10,11 @@ from driving_runs import MANY, SMALL, make_run, put_small
 from driving_windows import make_window
 from torch import nn
 
-from tasks.driving.batch import Seen, make_batch
-from tasks.driving.contest import contest, observe
-from tasks.driving.contest.contest import list_plain, list_trained, open_contest
-from tasks.driving.contest.forecasts import from_json
-from tasks.driving.contest.observe import (
+from tasks.driving.batch import Observation, make_batch
+from tasks.driving.benchmark import entrants, window_results
+from tasks.driving.benchmark.entrants import list_plain, list_trained, open_comparison
+from tasks.driving.benchmark.forecasts import from_json
+from tasks.driving.benchmark.window_results import (
     EMPTY,
     OWN,
     OWN_COPY,
@@ -22,12 +22,12 @@ from tasks.driving.contest.observe import (
     PRIOR,
     TRUE_COPY,
     TRUE_WARP,
-    Observed,
+    WindowResults,
     count_truth,
     digest_tables,
+    evaluate_windows,
     find_driver,
     look,
-    observe_all,
     warp,
 )
 from tasks.driving.data import read_batches
@@ -38,7 +38,7 @@ from tasks.driving.evaluate import measure_model, summarise_counts
 def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         put_small(patch)
-        patch.setattr(contest, "EPOCHS", 2)
+        patch.setattr(entrants, "EPOCHS", 2)
         yield
 
 
@@ -51,18 +51,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def observed(folder: Path) -> dict[str, dict[int, Observed]]:
-    found = open_contest([folder / "a"])
-    return observe_all([*list_trained(found), *list_plain(found)], SMALL, folder)
+def observed(folder: Path) -> dict[str, dict[int, WindowResults]]:
+    found = open_comparison([folder / "a"])
+    return evaluate_windows([*list_trained(found), *list_plain(found)], SMALL, folder)
 
 
 def test_a_run_has_the_figures_of_its_evaluation(
-    observed: dict[str, dict[int, Observed]], folder: Path
+    observed: dict[str, dict[int, WindowResults]], folder: Path
 ) -> None:
     one = observed["driving:tiny"][0]
     assert one.token == tuple(f"sample-{40 + k}" for k in range(4))
     assert one.scene == ("scene-0000",) * 2 + ("scene-0001",) * 2
-    driver = find_driver(list_trained(open_contest([folder / "a"]))[0].make())  # type: ignore[arg-type]
+    driver = find_driver(list_trained(open_comparison([folder / "a"]))[0].make())  # type: ignore[arg-type]
     values, n = measure_model(SMALL, driver, read_batches(SMALL, "test", 0))
     assert n == MANY["test"]
     mine = summarise_counts(from_json(one.counts[OWN]))
@@ -76,7 +76,7 @@ def test_a_run_has_the_figures_of_its_evaluation(
 
 
 def test_planners_without_cameras_have_paths_and_no_maps(
-    observed: dict[str, dict[int, Observed]],
+    observed: dict[str, dict[int, WindowResults]],
 ) -> None:
     straight = observed["constant velocity"][0]
     assert straight.counts == {}
@@ -98,24 +98,26 @@ def test_a_blanked_run_is_shown_black_images(
     class Enough(Exception):
         pass
 
-    def watch(_: object, seen: Seen) -> None:
+    def watch(_: object, seen: Observation) -> None:
         bright.append(bool(seen.images.any()))
         raise Enough
 
-    monkeypatch.setattr(observe, "look", watch)
-    for entrant in list_trained(open_contest([folder / "a"])):
+    monkeypatch.setattr(window_results, "look", watch)
+    for entrant in list_trained(open_comparison([folder / "a"])):
         with pytest.raises(Enough):
-            observe.observe_run(SMALL, entrant.make())
+            window_results.evaluate_run(SMALL, entrant.make())
     assert bright == [True, False]
 
 
 def test_what_is_known_is_not_observed_again(
-    observed: dict[str, dict[int, Observed]], folder: Path, monkeypatch: pytest.MonkeyPatch
+    observed: dict[str, dict[int, WindowResults]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observe, "observe_run", None)
-    monkeypatch.setattr(observe, "observe_plain", None)
-    found = open_contest([folder / "a"])
-    assert observe_all([*list_trained(found), *list_plain(found)], SMALL, folder) == observed
+    monkeypatch.setattr(window_results, "evaluate_run", None)
+    monkeypatch.setattr(window_results, "evaluate_plain", None)
+    found = open_comparison([folder / "a"])
+    assert (
+        evaluate_windows([*list_trained(found), *list_plain(found)], SMALL, folder) == observed
+    )
 
 
 def test_forecasts_without_learning_are_those_of_the_truth() -> None:
@@ -151,7 +153,7 @@ def test_what_is_of_no_instance_stays_in_a_warp() -> None:
 
 
 def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
-    (entrant, _) = list_trained(open_contest([folder / "a"]))
+    (entrant, _) = list_trained(open_comparison([folder / "a"]))
     driver = find_driver(entrant.make())  # type: ignore[arg-type]
     for module in driver.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -170,7 +172,7 @@ def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
 
 
 def test_own_forecasts_begin_with_the_own_present(
-    observed: dict[str, dict[int, Observed]],
+    observed: dict[str, dict[int, WindowResults]],
 ) -> None:
     counts = observed["driving:tiny"][0].counts
     assert set(counts) == {OWN, OWN_COPY, OWN_WARP}
@@ -180,7 +182,7 @@ def test_own_forecasts_begin_with_the_own_present(
 def test_data_are_others_where_a_table_a_map_or_the_can_bus_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observe, "find_data", lambda _: tmp_path)
+    monkeypatch.setattr(window_results, "find_data", lambda _: tmp_path)
     version = SMALL.source.version
     found = set()
     for name in (f"{version}/sample_annotation", "maps/expansion/a", "can_bus/scene-0061_pose"):

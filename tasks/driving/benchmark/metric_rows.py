@@ -1,4 +1,4 @@
-"""A figure of all planners becomes rows: the subject beside each peer, seeds, a test."""
+"""Rows of a metric: the subject beside each peer, with seeds and a statistical test."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,13 +21,13 @@ PERCENT = "%"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ContestFigure:
-    """One figure.
+class ComparedMetric:
+    """A metric of all planners.
 
-    values: by planner, of each seed and unit (S U); shares where ``unit`` is "%".
-    of: what planners are compared on, "course" or "scene"; "": nothing. groups: of each unit,
-    where several belong together (windows of a scene) and count as one observation.
-    per: what values are counted in, where the figure is a rate: their sum over that of these.
+    values: by planner, per seed and unit (S U); shares if ``unit`` is "%".
+    of: the unit of the paired test, "course" or "scene"; "": no test. groups: the group of each
+    unit, if a group (the windows of a scene) counts as one observation. per: the denominators,
+    if the metric is a rate: the sum of values over the sum of these.
     """
 
     name: str
@@ -44,16 +44,16 @@ class ContestFigure:
         if not self.groups:
             return values
         labels = np.array(self.groups)
-        parts = [values[:, labels == one].mean(1) for one in dict.fromkeys(self.groups)]
+        parts = [values[:, labels == group].mean(1) for group in dict.fromkeys(self.groups)]
         return np.stack(parts, 1)
 
 
 def make_rows(
-    part: str, figure: ContestFigure, subject: str, about: Mapping[str, Any]
+    part: str, figure: ComparedMetric, subject: str, about: Mapping[str, Any]
 ) -> Iterator[Row]:
-    """Yield a row for each peer; about: further conditions.
+    """Yield a row for each peer; about: additional conditions.
 
-    A figure that a planner does not have (NaN) is None, and a note says so.
+    A missing value of a planner (NaN) is None, with a note.
     """
     scale = 100.0 if figure.unit == PERCENT else 1.0
     sides = {
@@ -66,16 +66,16 @@ def make_rows(
             continue
         conditions: dict[str, Any] = {
             "better": figure.better,
-            "ours": _tell(ours),
-            "theirs": _tell(theirs),
+            "ours": _describe_side(ours),
+            "theirs": _describe_side(theirs),
         }
         if figure.per:
             pairs = [(scale * figure.values[k], figure.per[k]) for k in (subject, peer)]
-            conditions["rates"] = _tell_difference(compare_rates(*pairs[0], *pairs[1]))
+            conditions["rates"] = _describe_difference(compare_rates(*pairs[0], *pairs[1]))
         elif figure.of:
             first, second = (scale * figure.grouped(name) for name in (subject, peer))
             paired = compare_paired(first, second)
-            conditions["paired"] = _tell_paired(figure, paired, first.shape[1])
+            conditions["paired"] = _describe_paired(figure, paired, first.shape[1])
         lost = [k for k in (subject, peer) if np.isnan(sides[k].mean)]
         yield Row(
             case=f"{part}: {figure.name}",
@@ -94,21 +94,19 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _tell(side: Summary) -> dict[str, Any]:
-    found = {"sd": side.sd, "seeds": [_or_none(v) for v in side.seeds]}
-    if side.sd is None or np.isnan(side.sd):
-        found["sd"] = None
-    return found
+def _describe_side(side: Summary) -> dict[str, Any]:
+    sd = None if side.sd is None else _or_none(side.sd)
+    return {"sd": sd, "seeds": [_or_none(v) for v in side.seeds]}
 
 
-def _tell_difference(found: Difference) -> dict[str, float | None]:
-    return {k: None if v is None else _or_none(v) for k, v in asdict(found).items()}
+def _describe_difference(difference: Difference) -> dict[str, float | None]:
+    return {k: None if v is None else _or_none(v) for k, v in asdict(difference).items()}
 
 
-def _tell_paired(figure: ContestFigure, paired: Paired, units: int) -> dict[str, Any]:
-    """Return a comparison for JSON: of so many units, in how many each was better."""
-    told = asdict(paired)
-    wins = (told.pop("more"), told.pop("fewer"))
+def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:
+    """Return a comparison for JSON, with the number of units in which each side is better."""
+    fields = asdict(paired)
+    wins = (fields.pop("more"), fields.pop("fewer"))
     if figure.better == "lower":
         wins = wins[::-1]
-    return {**told, "better": wins[0], "worse": wins[1], "units": units, "of": figure.of}
+    return {**fields, "better": wins[0], "worse": wins[1], "units": units, "of": figure.of}

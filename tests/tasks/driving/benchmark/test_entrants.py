@@ -14,27 +14,27 @@ from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training.threads import limit_threads
 from tasks.driving import TASK, data, drives
 from tasks.driving.batch import make_batch, make_blank
-from tasks.driving.config import DrivingConfig
-from tasks.driving.contest import contest
-from tasks.driving.contest.contest import (
-    join_truths,
+from tasks.driving.benchmark import entrants
+from tasks.driving.benchmark.entrants import (
+    join_drives,
     list_plain,
     list_trained,
     load_planner,
-    open_contest,
+    open_comparison,
     read_disturbed,
     read_recorded,
     train_ego_mlps,
 )
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
-from tasks.driving.drives import Driven
+from tasks.driving.drives import DisturbedWindow
 from tasks.driving.planners import Blanked
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     put_small(monkeypatch)
-    monkeypatch.setattr(contest, "EPOCHS", 2)
+    monkeypatch.setattr(entrants, "EPOCHS", 2)
 
 
 def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path: Path) -> None:
@@ -43,12 +43,12 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
         make_run(tmp_path / "b", "tiny_ann"),
         make_run(tmp_path / "c", seed=1),
     ]
-    found = open_contest(runs)
+    found = open_comparison(runs)
     assert found.subject == "driving:tiny"
     assert found.seeds == (3, 1)
     assert [run.name for run in found.runs["driving:tiny_ann"]] == ["tiny_ann"]
     assert found.config == SMALL
-    quick = open_contest(runs, quick=True).config.source
+    quick = open_comparison(runs, quick=True).config.source
     assert (quick.train, quick.test) == (40, 8)
     names = [(e.name, e.seed) for e in [*list_trained(found), *list_plain(found)]]
     assert names == [
@@ -71,7 +71,7 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
 
 def test_without_runs_it_is_told_how_to_make_some() -> None:
     with pytest.raises(RunError, match=r"--runs RUN .*neuro train driving:tiny --seed 1"):
-        open_contest(())
+        open_comparison(())
 
 
 def test_runs_that_do_not_belong_together_are_all_named(
@@ -83,7 +83,7 @@ def test_runs_that_do_not_belong_together_are_all_named(
     run = Run(folder=tmp_path / "c", task="driving", name="tiny_gate", seed=0, config=other)
     begin_run(run)
     with pytest.raises(RunError) as told:
-        open_contest((first, again, run.folder))
+        open_comparison((first, again, run.folder))
     assert "b and " in str(told.value)
     assert "a are both driving:tiny of seed 0" in str(told.value)
     assert "c sees other windows than" in str(told.value)
@@ -95,26 +95,26 @@ def test_a_run_that_plans_nothing_is_left_to_evaluation(
     other = replace(SMALL, phases=SMALL.phases[:2])
     monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
     begin_run(Run(folder=tmp_path, task="driving", name="tiny_gate", seed=0, config=other))
-    with pytest.raises(RunError, match=r"\(driving:tiny_gate\) plans no path; neuro eval"):
-        open_contest([tmp_path])
+    with pytest.raises(RunError, match=r"\(driving:tiny_gate\) plans no path"):
+        open_comparison([tmp_path])
 
 
 def test_weights_that_change_meanwhile_are_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
-    entrant = list_trained(open_contest([folder]))[0]
+    entrant = list_trained(open_comparison([folder]))[0]
     (folder / "best.safetensors").unlink()
     make_run(folder, seed=0)
     assert entrant.make() is not None  # the same again
     load_planner.cache_clear()
     make_run(folder, drawn=5)
-    with pytest.raises(RunError, match="others than when the benchmark began"):
+    with pytest.raises(RunError, match="its weights changed during the benchmark"):
         entrant.make()
 
 
 def test_planners_can_be_sent_to_processes_and_the_blanked_one_sees_nothing(
     tmp_path: Path,
 ) -> None:
-    found = open_contest([make_run(tmp_path / "a")])
+    found = open_comparison([make_run(tmp_path / "a")])
     seen = make_blank(SMALL)
     bright = seen._replace(images=seen.images + 99)
     paths = []
@@ -150,10 +150,12 @@ def test_a_perceptron_may_learn_from_the_windows_of_the_planner(
         names = ("images", "intrinsic", "to_ego", "depth")
         return replace(window, **{name: getattr(window, name)[:, :0] for name in names})
 
-    def drive(_: DrivingConfig, seed: Sequence[int], looks: bool = True) -> list[Driven]:
+    def drive(
+        _: DrivingConfig, seed: Sequence[int], looks: bool = True
+    ) -> list[DisturbedWindow]:
         windows = [make_window(SMALL, 1000 * sum(seed) + k) for k in range(4)]
         made = [make_batch([w if looks else close_eyes(w)]) for w in windows]
-        return [Driven(seen, truth.path) for seen, truth in made]
+        return [DisturbedWindow(seen, truth.path) for seen, truth in made]
 
     monkeypatch.setattr(drives, "drive_disturbed", drive)
     monkeypatch.setattr(data, "open_truth", lambda *a: [*map(close_eyes, data.open_split(*a))])
@@ -178,12 +180,12 @@ def test_perceptrons_take_as_many_steps_on_more_windows(
     def count(model: object, batches: Iterable[object]) -> None:  # noqa: ARG001
         steps.append(len(list(batches)))
 
-    monkeypatch.setattr(contest, "train_ego_mlp", count)
-    monkeypatch.setattr(contest, "EPOCHS", 6)
-    monkeypatch.setattr(contest, "BATCH", 1)
+    monkeypatch.setattr(entrants, "train_ego_mlp", count)
+    monkeypatch.setattr(entrants, "EPOCHS", 6)
+    monkeypatch.setattr(entrants, "BATCH", 1)
     once = read_recorded(SMALL)
     train_ego_mlps(SMALL, once, (0,))
-    train_ego_mlps(SMALL, join_truths([once] * 3), (0,))
+    train_ego_mlps(SMALL, join_drives([once] * 3), (0,))
     assert steps[0] == steps[1] == 6 * len(once[1])
 
 

@@ -1,4 +1,4 @@
-"""Rows of planners as one table: a line a figure, a column a planner."""
+"""Tables of benchmark rows: a line per figure, a column per planner."""
 
 from collections.abc import Iterator
 
@@ -7,20 +7,19 @@ from rich.table import Table
 from tasks.bench.rows import Row
 from tasks.report.tables import make_table
 
-CERTAIN = 0.05  # p below which a difference is marked
+CERTAIN = 0.05  # the table marks differences with a smaller p
 WORD = "figure"
 TESTS = {
     "paired": f"paired sign test, p < {CERTAIN}",
-    "rates": "rates: 95 % of courses drawn anew",
+    "rates": "rates: 95 % bootstrap interval over courses",
 }
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
-    """Yield the table of a part: means over seeds, their deviation, * where a test is sure.
+    """Yield the table of a part: means and deviations over seeds; * marks significance.
 
-    In a column of a peer, * says that it differs from the subject on the same courses or
-    scenes (exact sign test, p < 0.05), or that the 95 % interval of the difference of rates
-    is on one side of zero.
+    In a peer's column, * marks a difference from the subject on the same courses or scenes
+    (exact sign test, p < 0.05), or a 95 % interval of the difference of rates without zero.
     """
     if not rows:
         return
@@ -30,17 +29,19 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     for row in rows:
         line = cells.setdefault(f"{row.case.removeprefix(f'{part}: ')} [{row.unit}]", {})
         line[subject] = _cell(row, "ours", row.ours)
-        line[row.peer] = _cell(row, "theirs", row.theirs) + ("*" if _is_sure(row) else "")
+        line[row.peer] = _cell(row, "theirs", row.theirs) + (
+            "*" if _is_significant(row) else ""
+        )
     out = make_table(f"{part}: mean ± deviation over seeds", WORD, subject, *peers)
     for figure, line in cells.items():
         out.add_row(figure, *(line.get(name, "") for name in (subject, *peers)))
-    tests = [told for key, told in TESTS.items() if any(key in row.conditions for row in rows)]
+    tests = [text for key, text in TESTS.items() if any(key in row.conditions for row in rows)]
     if tests:
         out.caption = f"*: differs from {subject} ({'; '.join(tests)})"
     yield out
 
 
-def _is_sure(row: Row) -> bool:
+def _is_significant(row: Row) -> bool:
     rates = row.conditions.get("rates")
     if rates is None:
         return bool(row.conditions.get("paired", {}).get("p", 1.0) < CERTAIN)

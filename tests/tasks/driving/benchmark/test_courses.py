@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.driving.closed_loop import Outcome, Trial, run_course
-from tasks.driving.config import Source
-from tasks.driving.contest import courses
-from tasks.driving.contest.contest import VELOCITY, Entrant, make_rules
-from tasks.driving.contest.courses import (
+from tasks.driving.benchmark import courses
+from tasks.driving.benchmark.courses import (
     FILE,
     FIRST,
     Courses,
@@ -18,6 +15,9 @@ from tasks.driving.contest.courses import (
     drive_course,
     list_figures,
 )
+from tasks.driving.benchmark.entrants import VELOCITY, Entrant, make_rules
+from tasks.driving.closed_loop import Outcome, Trial, run_course
+from tasks.driving.config import Source
 from tasks.driving.planners import KeepVelocity, Planner, Stop
 from tasks.driving.presets import tiny
 from tasks.driving.score import Score
@@ -134,7 +134,7 @@ def test_courses_are_of_other_worlds_than_the_data() -> None:
     found = choose_courses(Source(), 3, past=2)
     assert found == Courses(seeds=(10_000, 10_001, 10_002), past=2)
     assert choose_courses(Source(), 1, past=3, quick=True).limit < 10
-    with pytest.raises(ValueError, match="take data of a seed below 10000"):
+    with pytest.raises(ValueError, match="use data of a seed below 10000"):
         choose_courses(Source(seed=10_002), 3, past=3)
     assert choose_courses(Source(seed=10_002, data="nuscenes"), 3, past=3).seeds == found.seeds
 

@@ -1,0 +1,241 @@
+"""The parts of ``neuro bench driving``: each yields its rows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row, list_versions
+from tasks.bench.statistics import stack_seeds
+from tasks.driving.benchmark.courses import (
+    LOWER,
+    choose_courses,
+    count_collisions,
+    drive_all,
+    list_figures,
+)
+from tasks.driving.benchmark.entrants import (
+    Comparison,
+    list_plain,
+    list_trained,
+    make_rules,
+    open_comparison,
+)
+from tasks.driving.benchmark.forecasts import from_json
+from tasks.driving.benchmark.metric_rows import PERCENT, ComparedMetric, make_rows
+from tasks.driving.benchmark.scene_scores import score_all
+from tasks.driving.benchmark.throughput import measure_throughput
+from tasks.driving.benchmark.window_results import (
+    OWN,
+    OWN_COPY,
+    WindowResults,
+    count_truth,
+    evaluate_windows,
+)
+from tasks.driving.evaluate import CLASSES, NEAR, summarise_counts
+from tasks.driving.metrics import PathErrors, summarise_paths
+from tasks.driving.score import Score
+
+COURSES, FEW = 24, 2
+# Least IoU on held-out scenes of the generated world, with driving:tiny. A study with a grid of
+# 24 m to all sides had shown that these targets are within reach.
+TARGETS = {
+    f"{where}iou_{name}": least
+    for where in ("", "near_")
+    for name, least in (("vehicle", 0.35), ("lane", 0.60), ("drivable", 0.92))
+}
+GAIN = 0.03  # target of the future IoU of vehicles over the own present, copied
+TARGET = "target"  # a peer
+CLOSED, OPEN, MAP = "closed loop", "open loop", "maps"
+MAPS = {
+    **{f"iou_{k}": f"IoU of {k}" for k in CLASSES},
+    **{f"near_iou_{k}": f"IoU of {k} within {NEAR:.0f} m" for k in CLASSES},
+    "future_iou": "future IoU of vehicles",
+    "future_iou_moving": "future IoU of what moves",
+    **{k: k.upper() for k in ("pq", "sq", "rq")},
+    **{f"{k}_moving": f"{k.upper()} of what moves" for k in ("pq", "sq", "rq")},
+}
+SCORES: Mapping[str, Callable[[Score], float]] = {
+    "driving score": lambda s: s.driving_score,
+    "PDMS": lambda s: s.pdms,
+    **{k.replace("_", " "): attrgetter(k) for k in Score.__dataclass_fields__},
+}
+
+
+def drive_courses(options: BenchOptions) -> Iterator[Row]:
+    """Closed loop: yield rows of the ends of courses and of driving scores."""
+    comparison = open_comparison(options.runs, options.quick)
+    config = comparison.config
+    number = FEW if options.quick else COURSES
+    courses = choose_courses(config.source, number, config.past, options.quick)
+    entrants = [*list_trained(comparison), *list_plain(comparison), make_rules()]
+    outcomes = drive_all(entrants, courses, options.out, options.workers)
+    about = _describe(comparison) | {
+        "courses": list(courses.seeds),
+        "metres": courses.distance,
+        "limit_seconds": courses.limit,
+    }
+    for name, values in list_figures(outcomes):
+        figure = ComparedMetric(
+            name=name,
+            values={k: stack_seeds(v) for k, v in values.items()},
+            better="lower" if name in LOWER else "higher",
+            of="course",
+        )
+        yield from make_rows(CLOSED, figure, comparison.subject, about)
+    hits, driven = (
+        {k: stack_seeds(v) for k, v in by_planner.items()}
+        for by_planner in count_collisions(outcomes, courses.distance)
+    )
+    rate = ComparedMetric(
+        name="collisions at fault a kilometre",
+        values=hits,
+        per=driven,
+        unit="1/km",
+        better="lower",
+    )
+    yield from make_rows(CLOSED, rate, comparison.subject, about)
+
+
+def score_windows(options: BenchOptions) -> Iterator[Row]:
+    """Open loop: yield rows of 4 s scores, then of the published distances and collisions."""
+    comparison = open_comparison(options.runs, options.quick)
+    entrants = [*list_trained(comparison), *list_plain(comparison)]
+    observed = evaluate_windows(entrants, comparison.config, options.out)
+    about = _describe(comparison)
+    scenes, scores = score_all(entrants, observed, comparison.config, options.out)
+    for name, get in SCORES.items():
+        figure = ComparedMetric(
+            name=f"{name}, 4 s",
+            values={
+                planner: stack_seeds(
+                    [[get(s) for s in of_seed] for of_seed in by_seed.values()]
+                )
+                for planner, by_seed in scores.items()
+            },
+            of="scene",
+            groups=scenes,
+        )
+        yield from make_rows(OPEN, figure, comparison.subject, about | {"windows": len(scenes)})
+    errors = {k: [list_errors(o) for o in by_seed.values()] for k, by_seed in observed.items()}
+    whole = observed[comparison.subject][comparison.seeds[0]].scene
+    for name in errors[comparison.subject][0]:
+        is_distance = name.startswith("l2")
+        figure = ComparedMetric(
+            name=_name_error(name),
+            values={k: stack_seeds([e[name] for e in seeds]) for k, seeds in errors.items()},
+            unit="m" if is_distance else PERCENT,
+            better="lower",
+            of="scene",
+            groups=whole,
+        )
+        yield from make_rows(OPEN, figure, comparison.subject, about | {"windows": len(whole)})
+
+
+def list_errors(observed: WindowResults) -> dict[str, list[float]]:
+    """Return the errors of each window, by the names of
+    :func:`tasks.driving.metrics.summarise_paths`."""
+    errors = observed.errors
+    each = [
+        summarise_paths(PathErrors(*(column[k : k + 1] for column in errors)))
+        for k in range(len(errors.distance))
+    ]
+    return {name: [window[name] for window in each] for name in each[0]}
+
+
+def _name_error(name: str) -> str:
+    kind, convention, time = name.split("_")
+    quantity = {"l2": "L2", "collision": "collisions"}[kind]
+    return (
+        f"{quantity}, {'mean to' if convention == 'mean' else 'at'} {time.removesuffix('s')} s"
+    )
+
+
+def compare_maps(options: BenchOptions) -> Iterator[Row]:
+    """Perception and prediction: yield rows of maps and of their future."""
+    comparison = open_comparison(options.runs, options.quick)
+    observed = evaluate_windows(list_trained(comparison), comparison.config, options.out)
+    figures = summarise_maps(comparison, observed)
+    figures |= {
+        name: [summarise_counts(counts)]
+        for name, counts in count_truth(comparison.config).items()
+    }
+    about = _describe(comparison)
+    for name, title in MAPS.items():
+        values = {
+            k: [run[name] for run in runs] for k, runs in figures.items() if name in runs[0]
+        }
+        if comparison.subject not in values:
+            continue
+        figure = ComparedMetric(
+            name=title, values={k: stack_seeds([[x] for x in v]) for k, v in values.items()}
+        )
+        yield from make_rows(MAP, figure, comparison.subject, about)
+    yield from _list_targets(comparison, figures, about)
+
+
+def summarise_maps(
+    comparison: Comparison, observed: Mapping[str, Mapping[int, WindowResults]]
+) -> dict[str, list[dict[str, float]]]:
+    """Return the map metrics of each run by name, with forecasts from the subject's maps."""
+    figures = {}
+    for name, by_seed in observed.items():
+        for way in next(iter(by_seed.values())).counts:
+            if way == OWN or name == comparison.subject:
+                figures[way or name] = [
+                    summarise_counts(from_json(run.counts[way])) for run in by_seed.values()
+                ]
+    return figures
+
+
+def _list_targets(
+    comparison: Comparison,
+    figures: Mapping[str, list[dict[str, float]]],
+    about: Mapping[str, Any],
+) -> Iterator[Row]:
+    """Yield rows of the subject beside the targets, on the generated world."""
+    if comparison.config.source.data != "generated":
+        return
+    ours = figures[comparison.subject]
+    gains = [
+        a["future_iou"] - b["future_iou"] for a, b in zip(ours, figures[OWN_COPY], strict=True)
+    ]
+    targets = {MAPS[k]: ([run[k] for run in ours], least) for k, least in TARGETS.items()}
+    targets["future IoU of vehicles, gain over the own present, copied"] = (gains, GAIN)
+    for name, (values, least) in targets.items():
+        figure = ComparedMetric(
+            name=name,
+            values={
+                comparison.subject: stack_seeds([[v] for v in values]),
+                TARGET: np.array([[least]]),
+            },
+        )
+        yield from make_rows(MAP, figure, comparison.subject, {**about, "target": 1.0})
+
+
+def measure_speed(options: BenchOptions) -> Iterator[Row]:
+    """Throughput: yield rows of speed, memory and time by module."""
+    comparison = open_comparison(options.runs, options.quick)
+    batches = (1,) if options.quick else (1, comparison.config.batch)
+    yield from measure_throughput(comparison, 1 if options.quick else options.repeats, batches)
+
+
+def _describe(comparison: Comparison) -> dict[str, Any]:
+    """Return the conditions of all rows."""
+    runs = {name: [str(run.folder) for run in runs] for name, runs in comparison.runs.items()}
+    return {
+        "runs": runs,
+        "run_seeds": list(comparison.seeds),
+        "data": comparison.config.source.data,
+        "versions": list_versions("torch"),
+    }
+
+
+PARTS = {
+    "closed": drive_courses,
+    "open": score_windows,
+    "maps": compare_maps,
+    "speed": measure_speed,
+}
