@@ -125,6 +125,8 @@ def _convert_union(value: Any, args: Any, where: str, problems: list[str]) -> An
 
 
 def _name_type(hint: Any) -> str:
+    if is_typeddict(hint) or is_dataclass(hint):
+        return f"an object of {', '.join(get_type_hints(hint))}"
     words = get_args(hint) if get_origin(hint) is Literal else ()
     return " or ".join(map(repr, words)) or getattr(hint, "__name__", str(hint))
 
@@ -149,7 +151,7 @@ def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> A
     exact, hints, before = is_dataclass(hint), get_type_hints(hint), len(problems)
     known = [f.name for f in fields(hint) if f.init] if exact else list(hints)
     if not isinstance(value, dict):
-        return _refuse(value, f"an object of {', '.join(known)}", where, problems)
+        return _refuse(value, _name_type(hint), where, problems)
     if exact:
         problems += [
             f"{_join(where, key)}: there is no such field; there are {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""What the verbs write into a run folder, and how it is read back: checked, or refused by name.
+"""Results files of a run: their layout, and readers that check them or refuse them by name.
 
-A results file holds at least these keys; what a task or a later version adds is left alone. Its
-checksum is that of all the others: figures that were changed by hand are refused.
+A results file holds at least these keys; a task or a later version may add more. The checksum
+covers all other keys: figures that were changed by hand are refused.
 """
 
 import json
@@ -15,13 +15,13 @@ from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_json, read_text
 from tasks.runs.task import Metric
 
-KEY = "measured_on"  # in results files: digests of what they were measured on
-CHECKSUM = "checksum"  # in results files of runs
+KEY = "measured_on"  # digests of the weights, data and code behind a result
+CHECKSUM = "checksum"
 Number = int | float
 Cell = str | int | float | bool
 
 
-class Interval(TypedDict):
+class LowToHigh(TypedDict):
     """A range of joules or seconds."""
 
     low: float
@@ -48,8 +48,8 @@ class _Picture(TypedDict):
     caption: str
 
 
-class Measured(TypedDict):
-    """The figures of ``eval.json``, beside the values of its metrics."""
+class EvalFigures(TypedDict):
+    """The figures of ``eval.json``; its metrics stand beside these keys."""
 
     n: int
     metrics: NotRequired[dict[str, _Metric]]
@@ -57,8 +57,8 @@ class Measured(TypedDict):
     seed_changes: NotRequired[str]
 
 
-class Evaluated(Measured):
-    """``eval.json``, beside the values of its metrics and the facts of a task."""
+class EvalResult(EvalFigures):
+    """``eval.json``; metrics and the facts of a task stand beside these keys."""
 
     split: str
     tables: NotRequired[list[_Table]]
@@ -77,10 +77,10 @@ class _Rate(TypedDict):
     neurons: int
 
 
-class Simulated(TypedDict):
-    """``simulate.json``, beside the values of its metrics.
+class SimulateResult(TypedDict):
+    """``simulate.json``; metrics stand beside these keys.
 
-    record: digest of the file ``records/events.safetensors`` that was written with it.
+    record: digest of ``records/events.safetensors``, which was written with it.
     """
 
     n: int
@@ -144,14 +144,14 @@ class _Executors(TypedDict):
     integers: NotRequired[float]
 
 
-class Agreed(TypedDict):
+class VerifyFigures(TypedDict):
     """The figures of ``verify.json``."""
 
     metrics: dict[str, _Executors]
     without_metric: NotRequired[list[str]]
 
 
-class Verified(Agreed):
+class VerifyResult(VerifyFigures):
     """``verify.json``."""
 
     torch_events: _Compared
@@ -175,13 +175,13 @@ class _Scaled(TypedDict):
     head_room: float | None
 
 
-class Exported(TypedDict):
+class ExportResult(TypedDict):
     """``export.json``."""
 
     scaling: list[_Scaled]
 
 
-class _LayerEnergy(Interval):
+class _LayerEnergy(LowToHigh):
     parts: dict[str, float]
     synaptic_events: NotRequired[float]
 
@@ -202,14 +202,14 @@ class _Mapped(TypedDict):
 
 
 class _Latency(TypedDict):
-    inference: Interval
-    tick: Interval
+    inference: LowToHigh
+    tick: LowToHigh
     bottleneck: str
 
 
 class _Tiers(TypedDict):
-    core: Interval
-    chip: Interval
+    core: LowToHigh
+    chip: LowToHigh
     misfits: NotRequired[list[str]]
 
 
@@ -220,7 +220,7 @@ class _System(TypedDict):
     reason: NotRequired[str]
 
 
-class _ChipEnergy(_Tiers):
+class _Chip(_Tiers):
     title: str
     system: NotRequired[_System]
     static_share: float
@@ -269,8 +269,8 @@ class _OwnTable(TypedDict):
     caption: str
 
 
-class Priced(TypedDict):
-    """``energy.json``, beside what each chip costs, by its name."""
+class EnergyResult(TypedDict):
+    """``energy.json``; chips stand beside these keys, by name."""
 
     sequence: NotRequired[_Sequence]
     silent: NotRequired[_Silent]
@@ -280,42 +280,46 @@ class Priced(TypedDict):
 
 
 KINDS: Mapping[str, Any] = {
-    "eval": Evaluated,
-    "simulate": Simulated,
-    "verify": Verified,
-    "export": Exported,
-    "energy": Priced,
+    "eval": EvalResult,
+    "simulate": SimulateResult,
+    "verify": VerifyResult,
+    "export": ExportResult,
+    "energy": EnergyResult,
 }
-FIGURES: Mapping[str, Any] = {"eval": Measured, "verify": Agreed, "energy": dict[str, Any]}
+FIGURES: Mapping[str, Any] = {
+    "eval": EvalFigures,
+    "verify": VerifyFigures,
+    "energy": dict[str, Any],
+}
 
 
 def read_result(
     folder: Path, verb: str, metrics: Sequence[Metric] = (), kinds: Mapping[str, Any] = KINDS
 ) -> dict[str, Any] | None:
-    """Return what a verb wrote; None if it has not run yet.
+    """Return the result of a verb; None if it has not run yet.
 
-    metrics: those whose values the result may hold beside its other keys. kinds: what each verb
-    wrote, as far as it is asked for.
+    metrics: the result may hold their values beside its other keys. kinds: the layout of each
+    verb's result, or of the part that the caller needs.
 
     Raises:
-        StoreError: the file is damaged or of another shape; lists all that is wrong.
+        StoreError: the file is damaged or of another shape; lists all problems.
     """
     path = folder / f"{verb}.json"
     if not path.exists():
         return None
     with _naming(path, verb):
-        held = read_json(path)
-        checksum = held.pop(CHECKSUM, None) if isinstance(held, dict) else None
-        found = check_result(held, verb, metrics, kinds)
-        if checksum not in (None, compute_checksum(held)):
+        result = read_json(path)
+        checksum = result.pop(CHECKSUM, None) if isinstance(result, dict) else None
+        checked = check_result(result, verb, metrics, kinds)
+        if checksum not in (None, compute_checksum(result)):
             raise SchemaError("its checksum is another: it was changed after it was written")
-        return found
+        return checked
 
 
 def compute_checksum(result: Mapping[str, Any]) -> str:
-    """Return the digest of a result as a file holds it, in whatever order of its keys."""
-    held = json.loads(json.dumps(result))
-    return digest(json.dumps(held, sort_keys=True))
+    """Return the digest of a result as a file holds it; the order of keys does not matter."""
+    plain = json.loads(json.dumps(result))
+    return digest(json.dumps(plain, sort_keys=True))
 
 
 def check_result(
@@ -324,29 +328,20 @@ def check_result(
     """Return the result of a verb, checked as :func:`read_result` does.
 
     Raises:
-        SchemaError: it is of another shape; lists all that is wrong.
+        SchemaError: it is of another shape; lists all problems.
     """
-    found: dict[str, Any] = convert(value, kinds[verb])
-    convert(found.get(KEY, {}), dict[str, str], KEY)
-    for name in (m.name for m in metrics if m.name in found):
-        convert(found[name], Number, name)
-    if verb == "eval":
-        _check_evaluated(found)
-    if verb == "simulate" and len({"macs" in n for n in found["per_sample"].values()}) > 1:
-        raise SchemaError("per_sample: macs are missing of some nodes")
-    if verb == "verify" and not found.get("misfits"):
-        for name, values in found["metrics"].items():
-            if "integers" not in values:
-                raise SchemaError(
-                    f"metrics.{name}.integers: is missing, and no misfit says why"
-                )
-    if verb == "energy":
-        _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
-    return found
+    result: dict[str, Any] = convert(value, kinds[verb])
+    convert(result.get(KEY, {}), dict[str, str], KEY)
+    for metric in metrics:
+        convert(result.get(metric.name, 0), Number, metric.name)
+    chips = _Chip if kinds is KINDS else _Tiers
+    if problems := [*_list_problems(verb, result, chips)]:
+        raise SchemaError(*problems)
+    return result
 
 
 def read_history(folder: Path) -> list[dict[str, Number]]:
-    """Return the rows of ``metrics.jsonl``; none if nothing was validated yet.
+    """Return the rows of ``metrics.jsonl``; none before the first validation.
 
     Raises:
         StoreError: a line is no row of numbers, or has other columns than the first.
@@ -360,18 +355,15 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
             value = parse_json(path, line, i)
             row: dict[str, Number] = convert(value, dict[str, Number], f"line {i}")
             rows.append(row)
-            if list(row) != list(rows[0]) or not _is_row(row):
+            whole = {"epoch", "train_loss"} <= row.keys()  # of every training
+            whole = whole and ("spikes" in row) == ("raised" in row)  # both of EventProp
+            if list(row) != list(rows[0]) or not whole:
                 raise SchemaError(f"line {i}: has the columns {', '.join(row)}")
     return rows
 
 
-def _is_row(row: Mapping[str, Number]) -> bool:
-    """Say whether a row of a history has what every training writes, and EventProp whole."""
-    return {"epoch", "train_loss"} <= row.keys() and ("spikes" in row) == ("raised" in row)
-
-
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return versions and machine of a run; nothing if they were not written down.
+    """Return versions and machine of a run; empty if the run has no such file.
 
     Raises:
         StoreError: the file is damaged.
@@ -380,18 +372,18 @@ def read_environment(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with _naming(path, "train in another folder"):
-        found: dict[str, Any] = convert(read_json(path), _Environment)
-    return found
+        environment: dict[str, Any] = convert(read_json(path), _Environment)
+    return environment
 
 
-def check_facts(folder: Path, found: Mapping[str, Any], hint: Any) -> Any:
+def check_facts(folder: Path, facts: Mapping[str, Any], hint: Any) -> Any:
     """Return the facts that a task adds to ``eval.json``, checked against a TypedDict.
 
     Raises:
         StoreError: they are of another shape.
     """
     with _naming(folder / "eval.json", "eval"):
-        return convert(dict(found), hint)
+        return convert(dict(facts), hint)
 
 
 class _Environment(TypedDict):
@@ -400,7 +392,7 @@ class _Environment(TypedDict):
 
 @contextmanager
 def _naming(path: Path, verb: str) -> Iterator[None]:
-    """Name the file, and the verb that writes it again, in what is wrong in it."""
+    """Add the file and the verb that writes it again to an error."""
     cure = f"neuro {verb} writes it again"
     try:
         yield
@@ -412,46 +404,57 @@ def _naming(path: Path, verb: str) -> Iterator[None]:
         ) from error
 
 
-def _check_evaluated(found: Mapping[str, Any]) -> None:
-    if {"accuracy", "correct", "confusion"} <= found.keys():  # of a classifier
-        accuracy, correct = (convert(found[k], Number, k) for k in ("accuracy", "correct"))
-        if round(accuracy * found["n"]) != correct:
-            raise SchemaError(
-                f"accuracy is {accuracy}, and {correct} of {found['n']} samples are right"
-            )
-    for name, about in found.get("metrics", {}).items():
-        convert(found.get(name), Number, name)
+def _list_problems(verb: str, result: Mapping[str, Any], chips: Any) -> Iterator[str]:
+    """Yield what contradicts itself in a result of the right shape."""
+    if verb == "eval":
+        yield from _list_eval_problems(result)
+    if verb == "simulate" and len({"macs" in n for n in result["per_sample"].values()}) > 1:
+        yield "per_sample: macs are missing of some nodes"
+    if verb == "verify" and not result.get("misfits"):
+        for name, values in result["metrics"].items():
+            if "integers" not in values:
+                yield f"metrics.{name}.integers: is missing, and no misfit says why"
+    if verb == "energy":
+        yield from _list_energy_problems(result, chips)
+
+
+def _list_eval_problems(result: Mapping[str, Any]) -> Iterator[str]:
+    if {"accuracy", "correct", "confusion"} <= result.keys():  # of a classifier
+        accuracy, correct = (convert(result[k], Number, k) for k in ("accuracy", "correct"))
+        if round(accuracy * result["n"]) != correct:
+            yield f"accuracy is {accuracy}, and {correct} of {result['n']} samples are right"
+    for name, about in result.get("metrics", {}).items():
+        convert(result.get(name), Number, name)
         try:
             format(0.5, about["format"])
         except ValueError as error:
-            raise SchemaError(f"metrics.{name}.format: {error}") from error
-    for i, table in enumerate(found.get("tables", ())):
+            yield f"metrics.{name}.format: {error}"
+    for i, table in enumerate(result.get("tables", ())):
         if any(len(row) != len(table["head"]) for row in table["rows"]):
-            raise SchemaError(f"tables[{i}]: its rows and its head differ in length")
+            yield f"tables[{i}]: its rows and its head differ in length"
 
 
-def _check_priced(found: Mapping[str, Any], kind: Any) -> None:
-    chips = {}
-    for name, part in found.items():
-        if name not in ("host", "tables") and "layers" in convert(part, dict[str, Any], name):
-            chips[name] = convert(part, kind, name)
+def _list_energy_problems(result: Mapping[str, Any], kind: Any) -> Iterator[str]:
+    """Yield problems of chips: all have the same layers and parts, and limits that bind."""
+    chips = {
+        name: convert(part, kind, name)
+        for name, part in result.items()
+        if name not in ("host", "tables") and "layers" in convert(part, dict[str, Any], name)
+    }
     if not chips:
-        raise SchemaError("no chip is in it")
-    if kind is _ChipEnergy:
-        if "sequence" in found and (steps := found["sequence"]["steps"]) < 1:
-            raise SchemaError(f"sequence.steps: is {steps}, expected >= 1")
-        for name, chip in chips.items():
-            _check_chip(name, chip, list(next(iter(chips.values()))["layers"]))
-
-
-def _check_chip(name: str, chip: Mapping[str, Any], layers: Sequence[str]) -> None:
-    """Raise unless a chip has these layers, all of the same parts, and limits that bind."""
-    if list(chip["layers"]) != layers or not layers:
-        raise SchemaError(f"{name}.layers: are {', '.join(chip['layers']) or 'none'}")
-    parts = list(chip["layers"][layers[0]]["parts"])
-    for layer, energy in chip["layers"].items():
-        if list(energy["parts"]) != parts:
-            raise SchemaError(f"{name}.layers.{layer}.parts: differ from the first layer's")
-    for layer, place in chip["mapping"]["layers"].items():
-        if place["binds"] and place["binds"] not in place["use"]:
-            raise SchemaError(f"{name}.mapping.layers.{layer}.binds: has no use")
+        yield "no chip is in it"
+    if kind is _Tiers:
+        return
+    if "sequence" in result and (steps := result["sequence"]["steps"]) < 1:
+        yield f"sequence.steps: is {steps}, expected >= 1"
+    for name, chip in chips.items():
+        layers = chip["layers"]
+        if not layers or list(layers) != list(next(iter(chips.values()))["layers"]):
+            yield f"{name}.layers: are {', '.join(layers) or 'none'}"
+        parts = [list(layer["parts"]) for layer in layers.values()]
+        for layer, names in zip(layers, parts, strict=True):
+            if names != parts[0]:
+                yield f"{name}.layers.{layer}.parts: differ from the first layer's"
+        for layer, place in chip["mapping"]["layers"].items():
+            if place["binds"] and place["binds"] not in place["use"]:
+                yield f"{name}.mapping.layers.{layer}.binds: has no use"

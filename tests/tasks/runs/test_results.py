@@ -112,7 +112,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("simulate", ("input_shapes", "x"), 3, "input_shapes.x: is 3, expected a list"),
     ("simulate", ("accuracy",), [0.5], r"accuracy: is \[0.5\]"),
     ("verify", ("torch_events", "layers", "a", "margins"), {}, "margins: is {}, expected a"),
-    ("verify", ("reference_lava",), {"samples": 0}, "reference_lava: is .*_Skipped or _Ran"),
+    ("verify", ("reference_lava",), {"samples": 0}, "reference_lava: is .*of samples, skipped"),
     ("verify", ("metrics", "accuracy"), {"torch": 0.5}, "accuracy.events: is missing"),
     ("verify", ("metrics", "accuracy"), {"torch": 0.5, "events": 0.5},
      "metrics.accuracy.integers: is missing, and no misfit says why"),
