@@ -45,7 +45,7 @@ from tasks.runs.task import Task, TaskRun
 from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.verify import verify_run
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 TASK = str(SUPPORT / "forecast_task.py")
 DIES_IN_EPOCH_2 = """
 import os

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 def test_what_is_no_metric_or_function_is_refused_with_what_to_write(tmp_path: Path) -> None:

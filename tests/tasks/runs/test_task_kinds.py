@@ -18,7 +18,7 @@ from tasks.cli import main
 from tasks.runs.find import load_task, open_folder
 from tasks.runs.trained_run import open_trained_run
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 VERBS = ("eval", "simulate", "verify", "export", "energy", "report")
 METRICS = {
     "stream": {"bits_per_symbol": "lower"},
