@@ -4,9 +4,9 @@ Each class answers for itself: the shape that it puts out, its output in torch, 
 by one, and how many of them a value of its input has. Convolutions and pools are in
 :mod:`neuro.graph.convolutions`.
 
-Weights and biases keep float64 where they are given so, and become float32 otherwise.
+Weights and biases in float64 stay so; all others become float32.
 Axes: K cases, C channels, H height, W width; images are ``C H W``. E synapses, N values of the
-input in C order, ``*given`` its shape.
+input in C order, ``*input_shape`` its shape.
 """
 
 import math
@@ -61,7 +61,7 @@ class Connection:
         """Length of the first axis of the input, 0 if any will do."""
         return 0
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
         raise NotImplementedError
 
@@ -71,27 +71,27 @@ class Connection:
         weight: Any = None,
         bias: Any = None,
     ) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given).
+        """Return the output for K cases (K, *input_shape).
 
         weight, bias: tensors in the place of the node's own and in the dtype of ``x``; weight
             is None for a node that has none. Delays of synapses are left out.
         """
         raise NotImplementedError
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the number of synapses of each value of the input.
 
         What only renames or moves values has none.
         """
-        none = np.zeros(math.prod(given), np.int64)
+        none = np.zeros(math.prod(input_shape), np.int64)
         return FanOut(none, none)
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the synapses of each value of the input, enumerated from the definition.
 
         Products with padding are none. Slow: it is what fast code is compared with.
         """
-        return [[Synapse(j, 1.0)] for j in range(math.prod(given))]
+        return [[Synapse(j, 1.0)] for j in range(math.prod(input_shape))]
 
 
 class Weighted(Connection):
@@ -176,15 +176,15 @@ def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
         TypeError: they are no real numbers; names ``what``.
         ValueError: the dtype is of integers, or they are, and it does not hold them.
     """
-    given = as_numbers(what, value)
+    numbers = as_numbers(what, value)
     if dtype is None:
-        wide = given.dtype.kind == "f" and given.dtype.itemsize >= 8
+        wide = numbers.dtype.kind == "f" and numbers.dtype.itemsize >= 8
         dtype = np.float64 if wide else np.float32
     with np.errstate(invalid="ignore"):  # NaN is no integer
-        out: np.ndarray = np.array(given, dtype)
-    floats = given.dtype.kind == out.dtype.kind == "f"  # which may be rounded
-    if not floats and not np.can_cast(given.dtype, out.dtype):
-        lost = given[out != given]
+        out: np.ndarray = np.array(numbers, dtype)
+    floats = numbers.dtype.kind == out.dtype.kind == "f"  # which may be rounded
+    if not floats and not np.can_cast(numbers.dtype, out.dtype):
+        lost = numbers[out != numbers]
         if lost.size:
             cure = "float64" if out.dtype.kind == "f" else "whole numbers of its range"
             raise ValueError(f"{what}: {lost[0]} is no {out.dtype}; give {cure}")
@@ -206,16 +206,16 @@ class Dense(Weighted):
         """Number of inputs."""
         return int(self.weight.shape[1]) if self.weight.ndim > 1 else 0
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (out,), or what is wrong."""
         weight, bias = self.weight, self.bias
         if weight.ndim != 2:
             return f"Dense.weight must be (out, in), got shape {weight.shape}"
-        if given != (weight.shape[1],):
-            cure = "put a Flatten before it" if len(given) > 1 else "change its weight"
-            if given == weight.shape[:1]:
+        if input_shape != (weight.shape[1],):
+            cure = "put a Flatten before it" if len(input_shape) > 1 else "change its weight"
+            if input_shape == weight.shape[:1]:
                 cure = "its weight is (out, in): give weight.T"
-            return f"Dense takes {(weight.shape[1],)}, got {given}; {cure}"
+            return f"Dense takes {(weight.shape[1],)}, got {input_shape}; {cure}"
         if bias is not None and bias.shape != weight.shape[:1]:
             return f"Dense.bias must be {weight.shape[:1]}, got {bias.shape}"
         return (int(weight.shape[0]),)
@@ -224,12 +224,12 @@ class Dense(Weighted):
         """Return weight x + bias."""
         return F.linear(x, weight, bias)
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return one synapse an output."""
         outputs, inputs = self.weight.shape
         return FanOut((self.weight != 0).sum(0), np.full(inputs, outputs))
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the columns of the matrix."""
         return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in self.weight.T]
 
@@ -269,15 +269,15 @@ class Sparse(Weighted):
         """The input of every synapse."""
         return np.repeat(np.arange(self.input_length), np.diff(self.indptr))
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (out,), or what is wrong."""
         inputs, shape, bias = self.input_length, self.shape, self.bias
         if len(shape) != 1 or shape[0] < 1:
             return f"Sparse.shape must be (out,), got {shape}"
-        if given != (inputs,):
+        if input_shape != (inputs,):
             flatten = "put a Flatten before it"
-            cure = flatten if len(given) > 1 else "change the length of Sparse.indptr"
-            return f"Sparse takes {(inputs,)}, got {given}; {cure}"
+            cure = flatten if len(input_shape) > 1 else "change the length of Sparse.indptr"
+            return f"Sparse takes {(inputs,)}, got {input_shape}; {cure}"
         if bias is not None and bias.shape != shape:
             return f"Sparse.bias must be {shape}, got {bias.shape}"
         return shape
@@ -294,12 +294,12 @@ class Sparse(Weighted):
         y: Tensor = torch.sparse.mm(matrix, x.T).T
         return y if bias is None else y + bias
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the lengths of the rows."""
         used = np.bincount(self.source, self.weight != 0, self.input_length)
         return FanOut(used.astype(np.int64), np.diff(self.indptr))
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the rows."""
         late = np.zeros(self.indices.size, np.int32) if self.delay is None else self.delay
         columns = zip(self.indices.tolist(), self.weight.tolist(), late.tolist(), strict=True)
@@ -318,7 +318,7 @@ class Sparse(Weighted):
         delay: Int[np.ndarray, " _"] | None = None,
         bias: Float[np.ndarray, " _"] | None = None,
     ) -> "Sparse":
-        """Return E synapses given one by one, in any order. shape: (out, in).
+        """Return E listed synapses, in any order. shape: (out, in).
 
         Raises:
             TypeError: a column does not hold real numbers.
@@ -366,28 +366,28 @@ class Upsample(Connection):
     def __post_init__(self) -> None:
         pair_up(self, "scale")
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (C, H, W), or what is wrong."""
-        if len(given) != 3:
-            return f"Upsample takes (C, H, W), got {given}"
+        if len(input_shape) != 3:
+            return f"Upsample takes (C, H, W), got {input_shape}"
         if min(self.scale) < 1:
             return f"Upsample.scale must be >= 1, got {self.scale}"
-        return (given[0], given[1] * self.scale[0], given[2] * self.scale[1])
+        return (input_shape[0], input_shape[1] * self.scale[0], input_shape[2] * self.scale[1])
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return every value as a block."""
         high, wide = self.scale
         return x.repeat_interleave(high, -2).repeat_interleave(wide, -1)
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the size of a block."""
-        fan = np.full(math.prod(given), math.prod(self.scale))
+        fan = np.full(math.prod(input_shape), math.prod(self.scale))
         return FanOut(fan, fan)
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return a weight of 1 to each value of a block."""
-        rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        channels, high, wide = given
+        rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
+        channels, high, wide = input_shape
         shape = (channels, high * self.scale[0], wide * self.scale[1])
         for k, (c, y, x) in enumerate(np.ndindex(shape)):
             source = (c * high + y // self.scale[0]) * wide + x // self.scale[1]
@@ -399,9 +399,9 @@ class Upsample(Connection):
 class Flatten(Reshaping):
     """C order: (C, H, W) to (C H W,)."""
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (N,)."""
-        return (math.prod(given),)
+        return (math.prod(input_shape),)
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return the same values, one axis a case."""
@@ -417,12 +417,12 @@ class Unflatten(Reshaping):
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape("Unflatten.shape", self.shape))
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return ``shape``, or what is wrong."""
         n = math.prod(self.shape)
-        if min(self.shape, default=0) < 1 or given != (n,):
-            cure = "put a Flatten before it" if len(given) > 1 else "change its shape"
-            return f"Unflatten.shape {self.shape} holds ({n},), got {given}; {cure}"
+        if min(self.shape, default=0) < 1 or input_shape != (n,):
+            cure = "put a Flatten before it" if len(input_shape) > 1 else "change its shape"
+            return f"Unflatten.shape {self.shape} holds ({n},), got {input_shape}; {cure}"
         return self.shape
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
@@ -438,9 +438,9 @@ class Concat(Connection):
     Its methods take what is joined already; each edge by itself goes through its :class:`Slot`.
     """
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of what is joined."""
-        return given
+        return input_shape
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return what is joined."""
@@ -462,7 +462,7 @@ class Slot:
         """Where it begins among the values of the Concat in C order."""
         return self.first * math.prod(self.shape[1:])
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the Concat."""
         return self.shape
 
@@ -473,13 +473,13 @@ class Slot:
         return y
 
 
-def find_output_shape(node: Connection | Slot, given: Shape) -> Shape:
+def find_output_shape(node: Connection | Slot, input_shape: Shape) -> Shape:
     """Return the shape of the output of a node.
 
     Raises:
         ValueError: the input does not fit.
     """
-    shape = node.output_shape(given)
+    shape = node.output_shape(input_shape)
     if isinstance(shape, str):
         raise ValueError(shape)
     return shape

@@ -38,7 +38,7 @@ def count_span(kernel: int, dilation: int) -> int:
 
 
 def count_all_windows(
-    given: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
+    input_shape: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> Shape | str:
     """Return the number of windows along each axis of images (C, *size), or what is wrong."""
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
@@ -48,9 +48,9 @@ def count_all_windows(
             f"{tuple(padding)} >= 0"
         )
     windows = tuple(map(count_span, kernel, dilation))
-    size = tuple(map(count_windows, given[1:], windows, stride, padding))
+    size = tuple(map(count_windows, input_shape[1:], windows, stride, padding))
     if min(size) < 1:
-        return f"kernel {windows} does not fit into {given}; use a smaller one or pad"
+        return f"kernel {windows} does not fit into {input_shape}; use a smaller one or pad"
     return size
 
 
@@ -66,7 +66,7 @@ def find_window_at(
 
 
 def _fan_in_windows(
-    kernels: np.ndarray, given: Shape, stride: Shape, padding: Shape, dilation: Shape
+    kernels: np.ndarray, input_shape: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> np.ndarray:
     """Return, by place of the input, ``kernels`` summed over the windows that it is in.
 
@@ -74,20 +74,25 @@ def _fan_in_windows(
     """
     fan = kernels
     for axis, steps in enumerate(zip(stride, padding, dilation, strict=True), 1):
-        meets = find_window_at(given[axis], kernels.shape[axis], *steps) >= 0
+        meets = find_window_at(input_shape[axis], kernels.shape[axis], *steps) >= 0
         fan = np.moveaxis(np.tensordot(meets.astype(np.int64), fan, (1, axis)), 0, axis)
     return fan.ravel()
 
 
 def _taps(
-    shape: Shape, kernel: Shape, given: Shape, stride: Shape, padding: Shape, dilation: Shape
+    shape: Shape,
+    kernel: Shape,
+    input_shape: Shape,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
 ) -> Iterator[tuple[Shape, Shape, Shape]]:
     """Yield (window, kernel position, place of the input) of all pairs that meet."""
     for window in np.ndindex(*shape):
         for tap in np.ndindex(*kernel):
             axes = zip(window, tap, stride, padding, dilation, strict=True)
             place = tuple(w * s + k * d - p for w, k, s, p, d in axes)
-            if all(0 <= x < n for x, n in zip(place, given, strict=True)):
+            if all(0 <= x < n for x, n in zip(place, input_shape, strict=True)):
                 yield window, tap, place
 
 
@@ -95,19 +100,19 @@ def _flat(place: Shape, shape: Shape) -> int:
     return int(np.ravel_multi_index(place, shape))
 
 
-def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> str:
+def _misfit(node: Weighted, input_shape: Shape, axes: str, inputs_axis: int = 1) -> str:
     """Return what is wrong with a kernel of these axes, of which ``inputs_axis`` is C_in."""
     weight, bias, kind = node.weight, node.bias, type(node).__name__
     names = axes.split()
     if weight.ndim != len(names):
         return f"{kind}.weight must be ({', '.join(names)}), got shape {weight.shape}"
     inputs, outputs = node.input_length, weight.shape[1 - inputs_axis]
-    if len(given) != len(names) - 1 or given[0] != inputs:
+    if len(input_shape) != len(names) - 1 or input_shape[0] != inputs:
         image = "H, W" if len(names) == 4 else "L"
         cure = "change its weight or input"
-        if len(given) == len(names) - 1 and given[0] == outputs:
+        if len(input_shape) == len(names) - 1 and input_shape[0] == outputs:
             cure = f"its weight is ({', '.join(names)}): give weight.swapaxes(0, 1)"
-        return f"{kind} takes ({inputs}, {image}), got {given}; {cure}"
+        return f"{kind} takes ({inputs}, {image}), got {input_shape}; {cure}"
     if bias is not None and bias.shape != (outputs,):
         return f"{kind}.bias must be {(outputs,)}, got {bias.shape}"
     return ""
@@ -144,29 +149,31 @@ class Convolution(Weighted):
         stride, padding, dilation = (steps[axis] for steps in self._steps)
         window = find_window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
         windows = count_windows(size, self.window[axis], stride, padding)
-        found = np.zeros((size, windows), np.float32)
+        inside = np.zeros((size, windows), np.float32)
         place, tap = np.nonzero(window >= 0)
-        found[place, window[place, tap]] = 1
-        return found
+        inside[place, window[place, tap]] = 1
+        return inside
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (C_out, *windows), or what is wrong."""
         outputs = len(self.weight) if self.weight.ndim else 0
         if self.groups < 1 or outputs % self.groups:
             kind = type(self).__name__
             return f"{kind}.groups {self.groups} must be >= 1 and divide {outputs} outputs"
-        wrong = _misfit(self, given, self._axes)
+        wrong = _misfit(self, input_shape, self._axes)
         if wrong:
             return wrong
-        size = count_all_windows(given, self.weight.shape[2:], *self._steps)
+        size = count_all_windows(input_shape, self.weight.shape[2:], *self._steps)
         return (int(self.weight.shape[0]), *size) if isinstance(size, tuple) else size
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the products of each value with weights in windows that hold it."""
         by_input = self.by_input()
         nonzero = (by_input != 0).sum(1)
         every = np.full_like(nonzero, by_input.shape[1])
-        return FanOut(*(_fan_in_windows(x, given, *self._steps) for x in (nonzero, every)))
+        return FanOut(
+            *(_fan_in_windows(x, input_shape, *self._steps) for x in (nonzero, every))
+        )
 
     def by_input(self) -> np.ndarray:
         """Return the weights as (C_in, outputs of a group, *kernel)."""
@@ -174,18 +181,18 @@ class Convolution(Weighted):
         grouped = self.weight.reshape(self.groups, outputs // self.groups, inputs, *kernel)
         return grouped.swapaxes(1, 2).reshape(self.groups * inputs, -1, *kernel)
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the products of each value with weights in windows that hold it."""
-        rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape = find_output_shape(self, given)
-        taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
+        rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
+        shape = find_output_shape(self, input_shape)
+        taps = list(_taps(shape[1:], self.weight.shape[2:], input_shape[1:], *self._steps))
         for co, own in np.ndindex(self.weight.shape[:2]):
             group = co // (len(self.weight) // self.groups)
             ci = group * self.weight.shape[1] + own
             for window, tap, place in taps:
                 weight = float(self.weight[(co, own, *tap)])
                 target = _flat((co, *window), shape)
-                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+                rows[_flat((ci, *place), input_shape)].append(Synapse(target, weight))
         return rows
 
 
@@ -283,9 +290,9 @@ class ConvTranspose2d(Weighted):
         """Number of input channels."""
         return int(self.weight.shape[0]) if self.weight.ndim else 0
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (C_out, H, W), or what is wrong."""
-        wrong = _misfit(self, given, "C_in C_out kH kW", inputs_axis=0)
+        wrong = _misfit(self, input_shape, "C_in C_out kH kW", inputs_axis=0)
         if wrong:
             return wrong
         kernel = self.weight.shape[2:]
@@ -299,7 +306,7 @@ class ConvTranspose2d(Weighted):
             return f"output_padding {far} must be below stride {stride}"
         size = tuple(
             (n - 1) * s - 2 * p + k + f
-            for n, k, s, p, f in zip(given[1:], kernel, stride, padding, far, strict=True)
+            for n, k, s, p, f in zip(input_shape[1:], kernel, stride, padding, far, strict=True)
         )
         if min(size) < 1:
             return f"padding {padding} takes away all that a kernel {kernel} paints; use less"
@@ -311,12 +318,12 @@ class ConvTranspose2d(Weighted):
             x, weight, bias, self.stride, self.padding, self.output_padding
         )
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the kernel positions of each value that lie inside the output."""
         nonzero = (self.weight != 0).sum(1)
         every = np.full_like(nonzero, self.weight.shape[1])
-        _, *size = find_output_shape(self, given)
-        rows, columns = (self._inside(a, given[1 + a], size[a]) for a in (0, 1))
+        _, *size = find_output_shape(self, input_shape)
+        rows, columns = (self._inside(a, input_shape[1 + a], size[a]) for a in (0, 1))
         return FanOut(
             *(np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (nonzero, every))
         )
@@ -327,17 +334,19 @@ class ConvTranspose2d(Weighted):
         place = np.arange(size)[:, None] * self.stride[axis] - self.padding[axis] + taps
         return np.asarray((place >= 0) & (place < outputs), np.int64)
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the kernel positions of each value that lie inside the output."""
-        rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape, kernel = find_output_shape(self, given), self.weight.shape[2:]
+        rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
+        shape, kernel = find_output_shape(self, input_shape), self.weight.shape[2:]
         # A Conv2d the other way round: what is its window is a place of the input here.
-        taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
+        taps = list(
+            _taps(input_shape[1:], kernel, shape[1:], self.stride, self.padding, (1, 1))
+        )
         for ci, co in np.ndindex(self.weight.shape[:2]):
             for place, tap, reached in taps:
                 target = _flat((co, *reached), shape)
                 weight = float(self.weight[(ci, co, *tap)])
-                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+                rows[_flat((ci, *place), input_shape)].append(Synapse(target, weight))
         return rows
 
 
@@ -359,30 +368,30 @@ class AvgPool2d(Connection):
         """Number of values in a window."""
         return math.prod(self.kernel)
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return (C, *windows), or what is wrong."""
-        if len(given) != 3:
-            return f"AvgPool2d takes (C, H, W), got {given}"
-        size = count_all_windows(given, self.kernel, self.stride, (0, 0), (1, 1))
-        return (given[0], *size) if isinstance(size, tuple) else size
+        if len(input_shape) != 3:
+            return f"AvgPool2d takes (C, H, W), got {input_shape}"
+        size = count_all_windows(input_shape, self.kernel, self.stride, (0, 0), (1, 1))
+        return (input_shape[0], *size) if isinstance(size, tuple) else size
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return (K, C, *windows)."""
         return F.avg_pool2d(x, self.kernel, self.stride)
 
-    def fan_out(self, given: Shape) -> FanOut:
+    def fan_out(self, input_shape: Shape) -> FanOut:
         """Return the windows that hold each value."""
-        ones = np.ones((given[0], *self.kernel), np.int64)
-        fan = _fan_in_windows(ones, given, self.stride, (0, 0), (1, 1))
+        ones = np.ones((input_shape[0], *self.kernel), np.int64)
+        fan = _fan_in_windows(ones, input_shape, self.stride, (0, 0), (1, 1))
         return FanOut(fan, fan)
 
-    def synapses(self, given: Shape) -> SynapseRows:
+    def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the windows that hold each value."""
-        rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape = find_output_shape(self, given)
-        taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
-        for c in range(given[0]):
+        rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
+        shape = find_output_shape(self, input_shape)
+        taps = list(_taps(shape[1:], self.kernel, input_shape[1:], self.stride, (0, 0), (1, 1)))
+        for c in range(input_shape[0]):
             for window, _, place in taps:
                 target = _flat((c, *window), shape)
-                rows[_flat((c, *place), given)].append(Synapse(target, 1.0))
+                rows[_flat((c, *place), input_shape)].append(Synapse(target, 1.0))
         return rows

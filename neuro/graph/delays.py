@@ -4,11 +4,11 @@ from neuro.graph.graph import Graph
 from neuro.graph.paths import Route
 
 
-def find_tight_loops(graph: Graph, found: list[Route]) -> list[str]:
+def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
     """Return each loop whose delays add up to less than its connections, with a cure."""
     problems = []
     for group in graph.components:
-        inside = [r for r in found if r.source in group and r.target in group]
+        inside = [r for r in routes if r.source in group and r.target in group]
         loop = _find_tight_loop(inside)
         if loop:
             names = " -> ".join([*(r.source for r in loop), loop[-1].target])
@@ -39,13 +39,13 @@ def _find_tight_loop(inside: list[Route]) -> list[Route]:
     return loop
 
 
-def assign_lags(names: list[str], found: list[Route]) -> dict[str, int]:
+def assign_lags(names: list[str], routes: list[Route]) -> dict[str, int]:
     """Return the lag of each population [steps]: its tick t happens at step t + lag.
 
     It is the least, from 0 on, with lag[target] >= lag[source] + 1 - delay on every route.
     """
     lag = dict.fromkeys(names, 0)
     for _ in names:
-        for r in found:
+        for r in routes:
             lag[r.target] = max(lag[r.target], lag[r.source] + 1 - r.delay)
     return lag

@@ -36,7 +36,7 @@ class Graph(Topology):
     instant_loops: the loops along zero-delay edges, in order (derived).
 
     Raises:
-        GraphError: lists every problem found, each with its cure.
+        GraphError: lists every problem with its cure.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(init=False)
@@ -48,9 +48,9 @@ class Graph(Topology):
         super().__post_init__()
         problems = problems_of_wiring(self) + problems_of_values(self)
         problems += [
-            f"{name}: dt of the graph is {self.dt:g} s, and {told}"
+            f"{name}: dt of the graph is {self.dt:g} s, and {other}"
             for name, node in self.nodes.items()
-            if (told := describe_other_dt(node, self.dt))
+            if (other := describe_other_dt(node, self.dt))
         ]
         if problems:
             raise GraphError(problems)
@@ -123,8 +123,8 @@ class Graph(Topology):
         """Names of the read-outs, and of what fires and feeds nothing outside its own loop."""
         group = {n: members for members in self.components for n in members}
         left = {group[e.source] for e in self.edges if group[e.source] != group[e.target]}
-        told = {*self.firing, *self.readouts}
-        return tuple(n for n in self.populations if n in told and group[n] not in left)
+        shown = {*self.firing, *self.readouts}
+        return tuple(n for n in self.populations if n in shown and group[n] not in left)
 
     def summary(self) -> GraphSummary:
         """Return a table of the nodes: what they are, shapes, neurons, parameters, synapses."""

@@ -1,8 +1,8 @@
 """Host nodes: real-valued operations that no spiking chip runs; a host computes them in torch.
 
-They take values or spikes and put out a value every tick, also where nothing arrived: f(0) need
-not be 0. They keep no state. Every report counts their operations apart, as those of a host.
-Axes: K cases, ``*given`` the shape of what comes in, ``*rest`` all of its axes but the first.
+They take values or spikes and put out a value every tick, even without input: f(0) may differ
+from 0. They keep no state. Every report counts their operations apart, as those of a host.
+Axes: K cases, ``*input_shape`` of one case, ``*rest`` all of its axes but the first.
 """
 
 import math
@@ -40,19 +40,19 @@ class Softmax:
     def __post_init__(self) -> None:
         require_whole("Softmax.axis", self.axis, "0 is the first")
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        if not -len(given) <= self.axis < len(given):
-            return f"Softmax.axis {self.axis} is no axis of {given}; use 0 for the first"
-        return given
+        if not -len(input_shape) <= self.axis < len(input_shape):
+            return f"Softmax.axis {self.axis} is no axis of {input_shape}; use 0 for the first"
+        return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         return x.softmax(self.axis + (self.axis >= 0))
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return 2 a value: its exponential and its division."""
-        return 2 * math.prod(given)
+        return 2 * math.prod(input_shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,40 +73,40 @@ class Outer:
                 f"Outer.first must be >= 1, got {self.first}; it is the length of one factor"
             )
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        if not given or given[0] <= self.first:
+        if not input_shape or input_shape[0] <= self.first:
             return (
                 f"Outer(first={self.first}) takes more than {self.first} along the first axis, "
-                f"got {given}; join both factors with a Concat"
+                f"got {input_shape}; join both factors with a Concat"
             )
-        return (self.first, given[0] - self.first, *given[1:])
+        return (self.first, input_shape[0] - self.first, *input_shape[1:])
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         return x[:, : self.first, None] * x[:, None, self.first :]
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return one multiplication a value put out."""
-        return self.first * (given[0] - self.first) * math.prod(given[1:])
+        return self.first * (input_shape[0] - self.first) * math.prod(input_shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Multiply:
     """y = x[:n] * x[n:], the two halves along the first axis: (2n, *rest) to (n, *rest)."""
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        return halve_shape("Multiply", given)
+        return halve_shape("Multiply", input_shape)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         one, other = x.chunk(2, 1)
         return one * other
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return one multiplication a value put out."""
-        return math.prod(given) // 2
+        return math.prod(input_shape) // 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,17 +120,17 @@ class Pointwise:
             known = ", ".join(FUNCTIONS)
             raise ValueError(f"Pointwise.function is one of {known}; got {self.function!r}")
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output: that of the input."""
-        return given
+        return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         return FUNCTIONS[self.function](x)
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return one operation a value; handing it on is none."""
-        return 0 if self.function == "identity" else math.prod(given)
+        return 0 if self.function == "identity" else math.prod(input_shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,18 +141,18 @@ class Exceeds:
     samples, and a run stays a function of its inputs. No gradient passes.
     """
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        return halve_shape("Exceeds", given)
+        return halve_shape("Exceeds", input_shape)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         one, other = x.chunk(2, 1)
         return (one > other).to(x.dtype)
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return one comparison a value put out."""
-        return math.prod(given) // 2
+        return math.prod(input_shape) // 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,20 +174,21 @@ class RMSNorm:
                 f"RMSNorm.eps must be > 0 and finite, got {self.eps}; 1e-6 is usual"
             )
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        if given != self.gain.shape:
-            return f"RMSNorm has gains of shape {self.gain.shape} for {given}; give one a value"
-        return given
+        if input_shape != self.gain.shape:
+            shapes = f"{self.gain.shape} for {input_shape}"
+            return f"RMSNorm has gains of shape {shapes}; give one for each value"
+        return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         mean = x.flatten(1).square().mean(1).view(-1, *[1] * (x.dim() - 1))
         return x * torch.rsqrt(mean + self.eps) * torch.tensor(self.gain).to(x)
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return 3 a value: its square, and its products with the root and the gain."""
-        return 3 * math.prod(given)
+        return 3 * math.prod(input_shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,28 +212,28 @@ class CountSpikes:
                 f"{self.ticks} and {self.threshold}; ticks=4, threshold=0.75 is a good start"
             )
 
-    def output_shape(self, given: Shape) -> Shape | str:
+    def output_shape(self, input_shape: Shape) -> Shape | str:
         """Return the shape of the output: that of the input."""
-        return given
+        return input_shape
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-        """Return the output for K cases (K, *given)."""
+        """Return the output for K cases (K, *input_shape)."""
         counts = ((x.abs() + self.threshold / 2) / self.threshold).floor()
         return counts.clamp(max=self.ticks) * x.sign()
 
-    def macs(self, given: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return one operation a value."""
-        return math.prod(given)
+        return math.prod(input_shape)
 
 
 Host = Softmax | Outer | Multiply | Pointwise | Exceeds | RMSNorm | CountSpikes
 
 
-def halve_shape(kind: str, given: Shape) -> Shape | str:
+def halve_shape(kind: str, input_shape: Shape) -> Shape | str:
     """Return a shape with half of its first axis, or why this kind of node has none."""
-    if not given or given[0] % 2:
+    if not input_shape or input_shape[0] % 2:
         return (
-            f"{kind} takes two halves along the first axis, got {given}; join two of one shape "
-            "with a Concat, or let a Dense or a convolution put out both"
+            f"{kind} takes two halves along the first axis, got {input_shape}; join two of one "
+            "shape with a Concat, or let a Dense or a convolution put out both"
         )
-    return (given[0] // 2, *given[1:])
+    return (input_shape[0] // 2, *input_shape[1:])

@@ -31,13 +31,13 @@ def require_inputs(
 
 def require_trains(inputs: Mapping[str, Events | Times]) -> None:
     """Raise a TypeError unless the stimulus is spike trains by the name of their Input."""
-    wanted = "Events or Times"
+    kinds = "Events or Times"
     if not isinstance(inputs, Mapping):
         cure = 'for example {"input": neuro.to_events(raster)}'
-        raise make_type_error("inputs", f"{wanted} by the name of their Input", inputs, cure)
+        raise make_type_error("inputs", f"{kinds} by the name of their Input", inputs, cure)
     cure = "neuro.to_events(raster) makes Events, of axes (ticks, samples, *neurons)"
     problems = [
-        str(make_type_error(name, wanted, train, cure))
+        str(make_type_error(name, kinds, train, cure))
         for name, train in inputs.items()
         if not isinstance(train, Events | Times)
     ]
@@ -68,8 +68,8 @@ def list_problems_of_inputs(
                 "neuro.spikes.to_ticks(times, dt)"
             )
             continue
-        found = list_problems(train, dt or Seconds(1.0)) or list_problems_of_order(train)
-        problems += [f"{name}: {p}" for p in found]
+        own = list_problems(train, dt or Seconds(1.0)) or list_problems_of_order(train)
+        problems += [f"{name}: {p}" for p in own]
         if list_problems_of_types(train):
             continue
         whole[name] = train

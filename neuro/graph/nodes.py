@@ -35,7 +35,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Topology:
-    """Nodes and edges as they were given: what a Graph is before anything is derived from it.
+    """Nodes and edges as a user writes them: a Graph before anything is derived from it.
 
     nodes: by name. edges: in the order in which a node with several reads them. dt: length of
     a tick [s].
@@ -61,8 +61,8 @@ class Topology:
         for e in self.edges:
             into.setdefault(e.target, []).append(e)
             out_of.setdefault(e.source, []).append(e)
-        object.__setattr__(self, "_into", {n: tuple(found) for n, found in into.items()})
-        object.__setattr__(self, "_out_of", {n: tuple(found) for n, found in out_of.items()})
+        object.__setattr__(self, "_into", {n: tuple(edges) for n, edges in into.items()})
+        object.__setattr__(self, "_out_of", {n: tuple(edges) for n, edges in out_of.items()})
 
     def into(self, name: str) -> tuple[Edge, ...]:
         """Return the edges that end at ``name``, in their order."""
@@ -80,34 +80,34 @@ class Topology:
 
 def _problems_of_kinds(graph: Topology) -> list[str]:
     """Return what is no node, no edge or no time, each with its cure."""
-    found: list[TypeError] = []
+    problems: list[TypeError] = []
     if isinstance(graph.nodes, Mapping):
         cure = (
             "a class needs brackets, as LIF(tau=0.02); of torch modules "
             "neuro.nn.trace.trace(net, input_shape) makes a Graph"
         )
-        found += [
+        problems += [
             make_type_error(f"node {name!r}", "a node of neuro.graph or a neuron", node, cure)
             for name, node in graph.nodes.items()
             if not (isinstance(node, Input | Connection | Host) or is_neuron(node))
         ]
         cure = 'for example "cells"'
-        found += [
+        problems += [
             make_type_error("the name of a node", "a word", name, cure)
             for name in graph.nodes
             if not isinstance(name, str)
         ]
     else:
         cure = 'for example {"input": Input(shape=(3,)), ...}'
-        found.append(make_type_error("nodes", "nodes by name", graph.nodes, cure))
+        problems.append(make_type_error("nodes", "nodes by name", graph.nodes, cure))
     cure = 'for example (Edge("input", "fc"), Edge("fc", "cells", delay=1))'
     if isinstance(graph.edges, tuple) and not isinstance(graph.edges, Edge):
-        found += [
+        problems += [
             make_type_error("an edge", "Edge(source, target, delay)", edge, cure)
             for edge in graph.edges
             if not isinstance(edge, tuple) or len(edge) not in (2, 3)
         ]
-        found += [
+        problems += [
             make_type_error("an end of an edge", "the name of a node, a word", name, cure)
             for edge in graph.edges
             if isinstance(edge, tuple) and len(edge) in (2, 3)
@@ -115,10 +115,10 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
             if not isinstance(name, str)
         ]
     else:
-        found.append(make_type_error("edges", "a tuple of Edges", graph.edges, cure))
+        problems.append(make_type_error("edges", "a tuple of Edges", graph.edges, cure))
     if not is_real(graph.dt):
-        found.append(make_type_error("dt", "a number of seconds", graph.dt, "1 ms is 1e-3"))
-    return [str(error) for error in found]
+        problems.append(make_type_error("dt", "a number of seconds", graph.dt, "1 ms is 1e-3"))
+    return [str(error) for error in problems]
 
 
 def _with_plain_delay(edge: tuple[Any, ...]) -> Edge:

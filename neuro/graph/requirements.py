@@ -23,9 +23,9 @@ def require_graph(graph: object) -> None:
 
 def require_clocked(graph: Graph) -> None:
     """Raise a GraphError with :func:`problems_on_a_clock`, unless there are none."""
-    found = problems_on_a_clock(graph)
-    if found:
-        raise GraphError(found, "the graph cannot run on a clock")
+    problems = problems_on_a_clock(graph)
+    if problems:
+        raise GraphError(problems, "the graph cannot run on a clock")
 
 
 def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]:
@@ -35,11 +35,11 @@ def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]
 
     without: neurons that are not looked at, as they are refused for another reason.
     """
-    found = []
+    problems = []
     for loop in graph.instant_loops:
         inside = [e for e in graph.edges if e.source in loop and e.target in loop]
         cycle = find_cycle(graph, [e for e in inside if find_least_delay(graph, e) == 0])
-        found.append(
+        problems.append(
             f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 "
             "tick, or run it with clock=Exact()"
         )
@@ -48,15 +48,15 @@ def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]
             try:
                 node.coefficients(graph.dt)
             except ValueError as error:
-                found.append(f"{name}: {error}, or run it with clock=Exact()")
-    return found
+                problems.append(f"{name}: {error}, or run it with clock=Exact()")
+    return problems
 
 
 def require_normal_form(graph: Graph, executor: str) -> None:
     """Raise a GraphError with :func:`problems_of_neurons` at ticks, unless there are none."""
-    found = problems_of_neurons(graph, executor)
-    if found:
-        raise GraphError(found, f"{executor} cannot run the graph")
+    problems = problems_of_neurons(graph, executor)
+    if problems:
+        raise GraphError(problems, f"{executor} cannot run the graph")
 
 
 def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False) -> list[str]:
@@ -71,12 +71,12 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         continuous: it uses the form in continuous time, and not that at ticks.
     """
     cure = "run the graph on torch's clock, neuro.nn.replay"
-    found = []
+    problems = []
     for name, node in graph.nodes.items():
         if not is_neuron(node) or isinstance(node, Hosted):
             continue
         if not has_normal_form(node):
-            found.append(
+            problems.append(
                 f"{name}: a {get_kind(node)} has no normal form, by which {executor} runs "
                 f"neurons; {cure}"
             )
@@ -84,27 +84,27 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         try:
             form = node.dynamics(graph.dt) if continuous else node.coefficients(graph.dt)
         except ValueError as error:
-            found += [f"{name}: {error}"] if continuous else []
+            problems += [f"{name}: {error}"] if continuous else []
             continue
         if form.fires and form.reset not in SOFT_OR_HARD:
-            found.append(
+            problems.append(
                 f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
                 f"{get_kind(node)}; use 'soft' or 'hard', or {cure}"
             )
         if isinstance(form, Dynamics) and (np.isinf(form.rate_adapt) & (form.beta > 0)).any():
-            found.append(
+            problems.append(
                 f"{name}: a spike raises the threshold of this {get_kind(node)} (beta > 0) for "
                 "no time at all (rho = 0), which is nothing on a clock, and has no meaning "
                 "between its ticks; use beta=0"
             )
         own = form.rate_syn is not None if isinstance(form, Dynamics) else form.decay_syn.any()
         if not form.fires and (own or form.beta.any() or form.refractory):
-            found.append(
+            problems.append(
                 f"{name}: this {get_kind(node)} never fires, but has a current of its own, an "
                 f"adaptation or a refractory period, which {executor} does not know; use LI, "
                 f"or {cure}"
             )
-    return found
+    return problems
 
 
 def require_continuous(graph: Graph) -> None:
@@ -112,14 +112,14 @@ def require_continuous(graph: Graph) -> None:
 
     These are nodes that have values at ticks only, and neurons without a continuous form.
     """
-    found = [
+    problems = [
         f"{name}: a {get_kind(node)} has a value a tick, and none between; use clock=Grid()"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]
-    found += problems_of_neurons(graph, "the exact clock", continuous=True)
-    if found:
-        raise GraphError(found, "the graph cannot run in continuous time")
+    problems += problems_of_neurons(graph, "the exact clock", continuous=True)
+    if problems:
+        raise GraphError(problems, "the graph cannot run in continuous time")
 
 
 def problems_on_a_chip(graph: Graph) -> list[str]:

@@ -13,7 +13,7 @@ from neuro.neurons import GatedLI, find_misfit
 def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
     """Return the shape of every node, or raise one GraphError with every mismatch.
 
-    order: all names; of several nodes whose shape can be told, the first is told first.
+    order: all names; of several nodes whose shape is known, the first comes first.
     """
     shapes: dict[str, Shape] = {}
     problems: list[str] = []
@@ -63,7 +63,7 @@ class _Pending:
             heappush(heap, self._place[target])
 
     def pop(self, joins_in_loops: bool) -> str | None:
-        """Return the next node, None where no other can be told.
+        """Return the next node, None where no further shape follows.
 
         joins_in_loops: whether that may be a Concat that waits for itself.
         """
@@ -155,17 +155,17 @@ def _joined_shape(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape
     )
 
 
-def output_shape(node: Node, given: Shape) -> Shape | str:
+def output_shape(node: Node, input_shape: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
     if isinstance(node, Connection | Host):
-        return node.output_shape(given)
-    return _population_shape(node, given)  # type: ignore[arg-type]
+        return node.output_shape(input_shape)
+    return _population_shape(node, input_shape)  # type: ignore[arg-type]
 
 
-def _population_shape(node: Population, given: Shape) -> Shape | str:
+def _population_shape(node: Population, input_shape: Shape) -> Shape | str:
     if isinstance(node, GatedLI):
-        own = halve_shape("GatedLI", given)
+        own = halve_shape("GatedLI", input_shape)
         if isinstance(own, str):
             return own
-        given = own
-    return find_misfit(node, given) or given
+        input_shape = own
+    return find_misfit(node, input_shape) or input_shape

@@ -42,14 +42,14 @@ def to_dense(node: Sparse) -> Dense:
     return Dense(weight=weight, bias=node.bias)
 
 
-def write_out_synapses(node: Connection, given: tuple[int, ...]) -> Sparse:
-    """Return the synapses of a linear node for inputs of shape ``given``, its bias left out.
+def write_out_synapses(node: Connection, input_shape: tuple[int, ...]) -> Sparse:
+    """Return the synapses of a linear node for inputs of this shape, its bias left out.
 
     Weights of zero are synapses, products with the padding are none. Values are flat, C order.
     """
-    source, target, weight = list_synapses([node], given, zeros=True)
+    source, target, weight = list_synapses([node], input_shape, zeros=True)
     kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
-    shape = (math.prod(find_output_shape(node, given)), math.prod(given))
+    shape = (math.prod(find_output_shape(node, input_shape)), math.prod(input_shape))
     return Sparse.from_coo(source, target, weight.astype(kept), shape=shape)
 
 

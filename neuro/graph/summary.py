@@ -90,7 +90,7 @@ def summarise(
     for name in order:
         node, into = graph.nodes[name], graph.into(name)
         joins = isinstance(node, Concat)
-        given = shapes[name] if joins or not into else shapes[into[0].source]
+        input_shape = shapes[name] if joins or not into else shapes[into[0].source]
         linear = isinstance(node, Connection)
         nodes.append(
             NodeSummary(
@@ -99,7 +99,7 @@ def summarise(
                 shape=shapes[name],
                 neurons=int(np.prod(shapes[name])) if is_neuron(node) else 0,
                 parameters=_count_parameters(node),
-                synapses=int(node.fan_out(given).every.sum()) if linear else 0,  # type: ignore[union-attr]
+                synapses=int(node.fan_out(input_shape).every.sum()) if linear else 0,  # type: ignore[union-attr]
                 edges=into,
             )
         )

@@ -45,19 +45,19 @@ def is_population(node: Node) -> bool:
 
 def problems_of_wiring(graph: Topology) -> list[str]:
     """Return what is wrong with names, delays, loops and loose ends."""
-    found = _edges_that_lead_nowhere(graph)
+    problems = _edges_that_lead_nowhere(graph)
     if not 0 < graph.dt < np.inf:
-        found.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
+        problems.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
     if not any(isinstance(n, Input) for n in graph.nodes.values()):
-        found.append("no Input: add one, Input(shape=...)")
-    if found:
-        return found
+        problems.append("no Input: add one, Input(shape=...)")
+    if problems:
+        return problems
     loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
     return (loose or _out_of_reach(graph)) + _loops_that_never_fire(graph)
 
 
 def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
-    found = [
+    problems = [
         f"node {name!r}: a name is not empty and holds no '.' or '/' and nothing that cannot "
         "be printed; rename it"
         for name in graph.nodes
@@ -68,31 +68,33 @@ def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
         if times[e] > 1:
             joins = isinstance(graph.nodes.get(e.target), Concat)
             cure = "add up the weights behind it" if joins else "multiply the weights"
-            found.append(
+            problems.append(
                 f"edge {e.source} -> {e.target} of delay {e.delay} is there "
                 f"{times[e]} times; keep one and {cure}"
             )
         for name in (e.source, e.target):
             if name not in graph.nodes:
                 known = ", ".join(graph.nodes)
-                found.append(f"edge {e.source} -> {e.target}: no node {name!r}; have {known}")
+                problems.append(
+                    f"edge {e.source} -> {e.target}: no node {name!r}; have {known}"
+                )
         if not is_whole(e.delay) or e.delay < 0:
-            found.append(
+            problems.append(
                 f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
                 "ticks >= 0; convert seconds with neuro.units.ticks"
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(problems))
 
 
 def _loose_ends(graph: Topology, name: str) -> list[str]:
     node, ins, outs = graph.nodes[name], graph.into(name), graph.out_of(name)
-    found = []
+    problems = []
     if isinstance(node, Input) and ins:
-        found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
+        problems.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
     if not isinstance(node, Input) and not any(e.source != name for e in ins):
-        found.append(f"{name}: no edge feeds this {get_kind(node)}; connect or remove it")
+        problems.append(f"{name}: no edge feeds this {get_kind(node)}; connect or remove it")
     if is_leaky_integrator(node):
-        found += [
+        problems += [
             f"{name}: an {get_kind(node)} is a current or a read-out, it feeds populations and "
             f"host nodes only; use LIF or ALIF before {e.target}, or put {e.target} before "
             f"{name}"
@@ -101,8 +103,8 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
             if not (is_population(target) or isinstance(target, Host))
         ]
     if not is_population(node) and not outs:
-        found.append(f"{name}: nothing follows this {get_kind(node)}; end with a LI or LIF")
-    return found
+        problems.append(f"{name}: nothing follows this {get_kind(node)}; end with a LI or LIF")
+    return problems
 
 
 def _out_of_reach(graph: Topology) -> list[str]:
@@ -138,9 +140,9 @@ def find_cycle(graph: Topology, edges: Iterable[Edge]) -> list[str]:
 
 def problems_of_values(graph: Topology) -> list[str]:
     """Return parameters that may change or are not finite, and synapses that are no rows."""
-    found = []
+    problems = []
     for name, node in graph.nodes.items():
-        found += [
+        problems += [
             f"{name}.{field}: is a tensor that is trained, and a Graph never changes; give its "
             "values, tensor.detach(), or trace a Stack with Spiking(model)"
             for field in (f.name for f in fields(node))
@@ -155,14 +157,14 @@ def problems_of_values(graph: Topology) -> list[str]:
                 where = (
                     f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
                 )
-                found.append(
+                problems.append(
                     f"{name}.{field}: {int(bad.sum())} of {bad.size} values are NaN or infinite"
                     f"{where}; look at what they were computed from; where they were trained, "
                     "lower the learning rate or clip the gradient"
                 )
         if isinstance(node, Sparse):
-            found += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]
-    return found
+            problems += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]
+    return problems
 
 
 def _problems_of_synapses(node: Sparse) -> list[str]:
@@ -176,20 +178,20 @@ def _problems_of_synapses(node: Sparse) -> list[str]:
     rows = ends.ndim == 1 and ends.size > 1 and ends[0] == 0 and ends[-1] == synapses
     if not rows or (np.diff(ends) < 0).any():
         return [f"Sparse.indptr must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
-    found = []
+    problems = []
     outside = (node.indices < 0) | (node.indices >= np.prod(node.shape))
     if outside.any():
-        found.append(
+        problems.append(
             f"{int(outside.sum())} targets like {node.indices[outside][0]} are not among the "
             f"{node.shape} outputs; make Sparse.shape larger"
         )
     if node.delay is not None and (node.delay < 0).any():
-        found.append(
+        problems.append(
             f"{int((node.delay < 0).sum())} delays are < 0 ticks; a spike acts after its source"
         )
     if not _sorted_rows(node):
-        found.append(f"a row of Sparse is not sorted by (delay, target); {cure}")
-    return found
+        problems.append(f"a row of Sparse is not sorted by (delay, target); {cure}")
+    return problems
 
 
 def _sorted_rows(node: Sparse) -> bool:

@@ -82,9 +82,9 @@ def run(
     samples = range(next(iter(stimuli.values())).shape[1])
     records = []
     for sample in samples:
-        given = {name: of_sample(times, sample) for name, times in stimuli.items()}
-        network = plan(graph, given, membranes or {}, precise=precise)
-        records.append(_record(graph, given, network, _simulate(network, threads)))
+        one = {name: of_sample(times, sample) for name, times in stimuli.items()}
+        network = plan(graph, one, membranes or {}, precise=precise)
+        records.append(_record(graph, one, network, _simulate(network, threads)))
     return concatenate(records)
 
 
@@ -150,22 +150,23 @@ def _convert_inputs(graph: Graph, inputs: Inputs, *, precise: bool) -> dict[str,
     Unless ``precise``, each spike stands at the end of its tick.
     """
     require_inputs(graph, inputs)
-    found = {}
-    for name, given in inputs.items():
-        train = to_ticks(given, graph.dt) if isinstance(given, Times) and not precise else given
-        found[name] = train if isinstance(train, Times) else to_times(train, graph.dt)
-    return found
+    stimuli = {}
+    for name, train in inputs.items():
+        if isinstance(train, Times) and not precise:
+            train = to_ticks(train, graph.dt)
+        stimuli[name] = train if isinstance(train, Times) else to_times(train, graph.dt)
+    return stimuli
 
 
 def _record(
     graph: Graph,
     inputs: Mapping[str, Times],
     network: nest_script.NestNetwork,
-    found: Mapping[str, nest_script.NestSpikes],
+    spikes_of: Mapping[str, nest_script.NestSpikes],
 ) -> Record:
     times = dict(inputs) | {
         name: _to_times(spikes.time / MS, spikes.neuron, (network.ticks, 1, graph.size(name)))
-        for name, spikes in found.items()
+        for name, spikes in spikes_of.items()
     }
     return Record(
         executor="nest",

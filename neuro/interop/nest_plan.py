@@ -61,14 +61,14 @@ def plan(
     arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
     for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in find_ports(graph, way[-1].target):
-            found = find_synapses(graph, way, port, precise=precise)
+            synapses = find_synapses(graph, way, port, precise=precise)
             late = not precise and port.rate is not None
-            problems += _check_path(graph, way, found, late=late)
-            if found.pre.size:  # a connection may carry a bias alone
-                arriving[port.cell].append((port, found))
+            problems += _check_path(graph, way, synapses, late=late)
+            if synapses.pre.size:  # a connection may carry a bias alone
+                arriving[port.cell].append((port, synapses))
     cells = {
-        name: _make_population(graph, name, given, precise, problems)
-        for name, given in arriving.items()
+        name: _make_population(graph, name, ports, precise, problems)
+        for name, ports in arriving.items()
     }
     if problems:
         raise NestError(problems)
@@ -83,7 +83,7 @@ def plan(
             n: NestStimulus(t.shape[2], t.neuron, _to_ms(t, graph.dt), t.value)
             for n, t in inputs.items()
         },
-        synapses=tuple(s for given in arriving.values() for _, s in given),
+        synapses=tuple(s for ports in arriving.values() for _, s in ports),
     )
 
 
@@ -102,20 +102,20 @@ def _check_inputs(
     graph: Graph, inputs: Mapping[str, Times], membranes: Mapping[str, object]
 ) -> list[str]:
     """Return why NEST cannot take dt, the inputs or the initial membranes."""
-    found = []
+    problems = []
     if (dt := _round_dt(graph.dt)) != graph.dt:
-        found.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; take dt = {dt:.15g} s")
-    found += [
+        problems.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; take dt = {dt:.15g} s")
+    problems += [
         f"{name}: negative values of input spikes; negate the weights behind it instead"
         for name, times in inputs.items()
         if (times.value < 0).any()
     ]
-    found += [
+    problems += [
         f"membranes of {name!r}: not a LIF of this graph; have {', '.join(graph.firing)}"
         for name in membranes
         if name not in graph.firing
     ]
-    return found
+    return problems
 
 
 def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
@@ -136,25 +136,25 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
         return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
     if k.reset != Reset.HARD:
         return [f'{name}: the reset {str(k.reset)!r} is not written for NEST; use reset="hard"']
-    found = []
+    problems = []
     if (k.rate == 0).any():
-        found.append(f"{name}: NEST needs a leak; use a finite tau")
+        problems.append(f"{name}: NEST needs a leak; use a finite tau")
     dt = _round_dt(graph.dt)
     try:
         wait = ticks(k.refractory, dt)
     except ValueError:  # which speaks of a shorter dt, and NEST may have none
         near = max(1, round(k.refractory / dt)) * dt
-        told = (
+        whole = (
             f"{name}.refractory: {k.refractory:g} s is no whole number of ticks of dt = "
             f"{dt:g} s; take {near:.15g} s"
         )
-        return [*found, told]
+        return [*problems, whole]
     if precise and wait < 1:
-        found.append(
+        problems.append(
             f"{name}: NEST's precise models need refractory >= dt = {graph.dt:g} s, got "
             f"{k.refractory:g} s; lengthen it or take precise=False"
         )
-    return found
+    return problems
 
 
 def _check_current(graph: Graph, name: str) -> list[str]:
@@ -162,27 +162,29 @@ def _check_current(graph: Graph, name: str) -> list[str]:
     targets = [e.target for e in graph.out_of(name)]
     if not targets:
         return [f"{name}: NEST has no read-out; end with the population that feeds {name}"]
-    found = [
+    problems = [
         f"{name}: feeds {target}; in NEST a current feeds a LIF only"
         for target in targets
         if target not in graph.firing
     ]
     none: list[str] = []
     if find_bias(graph, name, none)[0].any() or none:
-        found.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
+        problems.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
     if (graph.nodes[name].dynamics(graph.dt).rate == 0).any():  # type: ignore[union-attr]
-        found.append(f"{name}: a current of NEST decays; use a finite tau")
-    return found
+        problems.append(f"{name}: a current of NEST decays; use a finite tau")
+    return problems
 
 
 def _check_path(
-    graph: Graph, way: tuple[Edge, ...], found: NestSynapses, *, late: bool
+    graph: Graph, way: tuple[Edge, ...], synapses: NestSynapses, *, late: bool
 ) -> list[str]:
-    """Return why NEST cannot run the synapses found along a path of edges.
+    """Return why NEST cannot run the synapses along a path of edges.
 
     late: they lead to a current at ticks, which acts a tick later in NEST.
     """
-    path = " -> ".join(dict.fromkeys([*(e.source for e in way), way[-1].target, found.target]))
+    path = " -> ".join(
+        dict.fromkeys([*(e.source for e in way), way[-1].target, synapses.target])
+    )
     via = [graph.nodes[e.target] for e in way[:-1]]
     problems = []
     own = [node for node in via if isinstance(node, Sparse) and node.delay is not None]
@@ -191,8 +193,8 @@ def _check_path(
             f"{path}: a Sparse with delays of its own stands in a chain of connections; put a "
             "population between"
         )
-    least = found.delay.min(initial=np.inf)
-    if found.source not in graph.inputs and least < 0.5 * graph.dt * MS:
+    least = synapses.delay.min(initial=np.inf)
+    if synapses.source not in graph.inputs and least < 0.5 * graph.dt * MS:
         problems.append(
             f"{path}: its delay is less than 2 ticks, and with spikes at ticks a current of "
             "NEST acts a tick later; lengthen it to >= 2 ticks or take precise=True"
@@ -254,7 +256,7 @@ def _time_constants(
             f"{name}: some spikes make its membrane jump, others go through a current; NEST "
             "has cells for one or the other: send all of them through LI nodes, or none"
         )
-    found: list[Float[np.ndarray, " N"] | None] = []
+    taus: list[Float[np.ndarray, " N"] | None] = []
     for kind, sign in (("excitatory", 1), ("inhibitory", -1)):
         rates = [
             p.rate for p, s in arriving if p.rate is not None and (sign * s.weight > 0).any()
@@ -264,7 +266,7 @@ def _time_constants(
                 f"{name}: {kind} currents decay at different rates; NEST has one time constant "
                 f"for each sign of weight: give its {kind} synapses one LI"
             )
-        found.append(MS / rates[0] if rates else None)
+        taus.append(MS / rates[0] if rates else None)
     first = next(p.rate for p, _ in arriving if p.rate is not None)
-    excitatory = next((tau for tau in found if tau is not None), MS / first)
-    return excitatory, excitatory if found[1] is None else found[1]
+    excitatory = next((tau for tau in taus if tau is not None), MS / first)
+    return excitatory, excitatory if taus[1] is None else taus[1]

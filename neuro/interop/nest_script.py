@@ -1,4 +1,4 @@
-"""Runs a network written by neuro in NEST. This file needs NumPy and NEST, and nothing else.
+"""Runs a network that neuro wrote in NEST. This file needs only NumPy and NEST.
 
     python run_nest.py --threads 4            one machine
     mpirun -n 64 python run_nest.py           many; NEST must have been built with MPI
@@ -86,11 +86,11 @@ def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
     """
     nest, recorders = build(network, threads)
     nest.Simulate(network.ticks * network.dt)
-    found = {name: read_spikes(r, network) for name, r in recorders.items()}
-    early = [find_early_spike(n, network.populations[n], s) for n, s in found.items()]
+    spikes = {name: read_spikes(r, network) for name, r in recorders.items()}
+    early = [find_early_spike(n, network.populations[n], s) for n, s in spikes.items()]
     if any(early):
         raise ValueError("\n".join(["NEST went wrong:", *filter(None, early)]))
-    return found
+    return spikes
 
 
 def find_early_spike(name: str, population: NestPopulation, spikes: NestSpikes) -> str:
@@ -248,12 +248,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
     here = Path(__file__).parent
     try:
-        found = simulate(load(here / "network.npz"), parser.parse_args().threads)
+        spikes = simulate(load(here / "network.npz"), parser.parse_args().threads)
     except ValueError as error:
         sys.exit(str(error))
     import nest
 
-    save_spikes(found, here, nest.Rank())
+    save_spikes(spikes, here, nest.Rank())
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def test_a_norm_divides_by_the_root_of_the_mean_square() -> None:
     assert of(node, 3.0, -4.0) == [pytest.approx(0.75), pytest.approx(-2)]
     assert not node.gain.flags.writeable
     assert (
-        node.output_shape((3,)) == "RMSNorm has gains of shape (2,) for (3,); give one a value"
+        node.output_shape((3,))
+        == "RMSNorm has gains of shape (2,) for (3,); give one for each value"
     )
     for eps in (0.0, math.inf):
         with pytest.raises(ValueError, match="eps must be > 0 and finite"):
