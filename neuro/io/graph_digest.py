@@ -1,4 +1,4 @@
-"""The digest of a Graph: what a state, a stream or a result belongs to."""
+"""The digest of a Graph, by which a state, a stream or a result names its network."""
 
 from dataclasses import fields
 from functools import lru_cache
@@ -17,8 +17,7 @@ from neuro.record import Record
 def digest_graph(graph: Graph) -> str:
     """Return 16 hexadecimal digits of the SHA-256 of nodes, edges and dt.
 
-    Surrogates are left out, which only training uses. A graph that was written to a file and
-    read again has the same digest.
+    Surrogates are left out: only training uses them. A graph keeps its digest in a file.
     """
     nodes = {
         name: (
@@ -30,20 +29,20 @@ def digest_graph(graph: Graph) -> str:
     return digest((nodes, graph.edges, graph.dt))
 
 
-def list_foreign(graph: Graph, found: str, what: str = "state") -> list[str]:
-    """Return that what has the digest ``found`` belongs to another graph; none if not."""
-    mine = digest_graph(graph)
-    if found == mine:
+def list_foreign(graph: Graph, other: str, what: str = "state") -> list[str]:
+    """Return a problem if the digest ``other`` belongs to another graph."""
+    own = digest_graph(graph)
+    if other == own:
         return []
     return [
-        f"it belongs to another network: its digest is {found}, that of this graph {mine}; "
+        f"it belongs to another network: its digest is {other}, that of this graph {own}; "
         "take one that this graph made, or, if weights were changed on purpose, give "
         f"replace({what}, digest=digest_graph(graph)), see neuro.io.graph_digest"
     ]
 
 
 def list_foreign_record(graph: Graph, record: Record) -> list[str]:
-    """Return that a record is of another graph; none if not, or if it does not say of which."""
+    """Return a problem if a record names another graph; one without a digest names none."""
     return list_foreign(graph, record.digest, "record") if record.digest else []
 
 

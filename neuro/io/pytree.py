@@ -52,7 +52,7 @@ def _plain(value: Any, arrays: Arrays) -> Any:
 
 
 def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ()) -> Any:
-    """Return the value that :func:`flatten` was given.
+    """Return the value that :func:`flatten` took apart.
 
     Args:
         plain: its JSON part.

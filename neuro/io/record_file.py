@@ -124,7 +124,7 @@ def _train(cls: Any, kind: str, name: str, shape: tuple[int, int, int], arrays: 
         if column.ndim != 1 or column.dtype.kind != ("f" if part in ("time", "value") else "i"):
             raise SchemaError(f"{kind}/{name}/{part} is {column.dtype} {column.shape}")
     train = cls(**columns, shape=shape)
-    # Times are held against the ends of ticks by whoever knows how long a tick is.
+    # The caller that knows the length of a tick compares times with the ends of ticks.
     problems = list_problems(train, Seconds(np.inf))
     if problems:
         raise SchemaError(*(f"{kind}/{name}: {problem}" for problem in problems))

@@ -42,12 +42,12 @@ _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
 
 class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message says why, and the cure."""
+    """A run folder that does not fit the call; the message says why, with the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run folder, and the configuration it was made for.
+    """A run folder and its configuration.
 
     task, name: as in ``neuro train task:name``. config: that configuration.
     gradient: how it is trained, "surrogate" or "eventprop".
@@ -71,8 +71,8 @@ class Run:
         try:
             write_json(self.folder / file, value)
         except StoreError as error:
-            told = json.dumps(value, allow_nan=False)
-            raise RunError(f"{error}; what it should hold: {told}") from error
+            text = json.dumps(value, allow_nan=False)
+            raise RunError(f"{error}; it should hold: {text}") from error
 
     def read(self, file: str) -> Any:
         """Read a JSON result; None if it has not been written yet."""
@@ -86,7 +86,7 @@ class Run:
 
 
 class RunHeader(TypedDict):
-    """What ``config.json`` holds; what each is says :class:`Run`.
+    """What ``config.json`` holds; see :class:`Run`.
 
     neuro: its version. trained: :func:`digest_configuration` of the rest when training began.
     """
@@ -102,20 +102,20 @@ class RunHeader(TypedDict):
 
 
 def has_begun(folder: Path) -> bool:
-    """Return whether a folder holds what a training made: weights, or its curve."""
-    made = ("*.safetensors", "*.npz", "metrics.jsonl")
-    return any(next(folder.glob(pattern), None) is not None for pattern in made)
+    """Return whether a folder holds weights, or the curve of a training."""
+    patterns = ("*.safetensors", "*.npz", "metrics.jsonl")
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
 
 
 def begin_run(run: Run, *, write: bool = True) -> str:
     """Create the folder of a run, or check that it belongs to the same run.
 
-    Of several processes that begin at once, one creates it; the others check. What a killed one
-    left out is written by the next.
+    Of several processes that begin at once, one creates it and the others check. The next
+    process writes what a killed one left out.
 
     Args:
-        run: what is begun.
-        write: False: only check, as all but one of several processes that train together do.
+        run: the run.
+        write: False: only check. Of processes that train together, one writes.
 
     Returns:
         :func:`digest_configuration` of the run.
@@ -125,7 +125,7 @@ def begin_run(run: Run, *, write: bool = True) -> str:
         StoreError: it is a file, cannot be written, or its name is not UTF-8.
     """
     path = run.folder / "config.json"
-    asked: dict[str, Any] = {
+    header: dict[str, Any] = {
         "neuro": importlib.metadata.version("neuro"),
         "task": run.task,
         "name": run.name,
@@ -134,23 +134,21 @@ def begin_run(run: Run, *, write: bool = True) -> str:
         "gradient": run.gradient,
         "digest": run.digest,
     }
-    asked["trained"] = digest_configuration(asked)
+    header["trained"] = digest_configuration(header)
     if write:
         require_utf_8(run.folder)
         require_writable(run.folder)
-        write_new_bytes(path, to_json_bytes(asked))
-    found = read_header(run.folder) if path.exists() else asked
-    _require_as_trained(path, found, asked["config"])
-    differ = [k for k in CONFIGURED if found[k] != asked[k]]
-    if differ:
-        told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
+        write_new_bytes(path, to_json_bytes(header))
+    old = read_header(run.folder) if path.exists() else header
+    _require_as_trained(path, old, header["config"])
+    if changes := [x for key in CONFIGURED for x in _list_changes(key, old[key], header[key])]:
         raise RunError(
-            f"{run.folder} holds another run: {told}; choose another --out, or delete that "
-            "folder"
+            f"{run.folder} holds another run: {'; '.join(changes)}; choose another --out, or "
+            "delete that folder"
         )
     if write:
         write_new_bytes(run.folder / "environment.json", to_json_bytes(describe_environment()))
-    return digest_configuration(found)
+    return digest_configuration(old)
 
 
 def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
@@ -167,17 +165,17 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
     path = folder / "config.json"
     if not path.exists():
         raise RunError(f"{folder} is no run: it has no config.json; make one with neuro train")
-    found = read_header(folder)
-    make = configs(found["task"]).get(found["name"])
+    header = read_header(folder)
+    make = configs(header["task"]).get(header["name"])
     if make is None:
         raise RunError(
-            f"{path}: task {found['task']} has no configuration {found['name']!r} now"
+            f"{path}: task {header['task']} has no configuration {header['name']!r} now"
         )
-    made = make()
-    _require_as_trained(path, found, _to_json(made))
-    config = _rebuild(path, type(made), found)
-    asked: Any = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
-    return Run(folder=folder, config=config, **asked)
+    default = make()
+    _require_as_trained(path, header, _to_json(default))
+    config = _rebuild(path, type(default), header)
+    others: Any = {key: header[key] for key in CONFIGURED if key != "config"}
+    return Run(folder=folder, config=config, **others)
 
 
 def find_file(folder: Path, name: str, named_in: str) -> Path:
@@ -203,38 +201,35 @@ def check_values(config: Any) -> None:
     """Check that each field of a configuration holds a value of its type.
 
     Raises:
-        SchemaError: lists every field that does not, such as a word of a Literal that is none;
-            or those that are infinite or no number.
+        SchemaError: lists every field that does not, and every number that is not finite.
     """
-    held = _to_json(config)
-    convert(held, type(config))
-    if wrong := list(_find_infinite(held, "")):
+    plain = _to_json(config)
+    convert(plain, type(config))
+    if wrong := list(_find_infinite(plain, "")):
         raise SchemaError(f"{', '.join(wrong)}; give finite numbers")
 
 
 def _find_infinite(value: Any, path: str) -> Iterator[str]:
-    """Yield what fields of a configuration as JSON hold that is no finite number."""
+    """Yield the fields of a configuration that hold infinity or NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         yield f"{path} is {value}"
-    held = dict(enumerate(value)) if isinstance(value, list) else value
-    for key, one in held.items() if isinstance(held, dict) else ():
-        yield from _find_infinite(one, f"{path}.{key}" if path else str(key))
+    parts = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, part in parts.items() if isinstance(parts, dict) else ():
+        yield from _find_infinite(part, f"{path}.{key}" if path else str(key))
 
 
 def digest_configuration(header: Mapping[str, Any]) -> str:
-    """Return the digest of what ``config.json`` says of a training, however it is ordered."""
+    """Return the digest of what ``config.json`` says of a training, in any order of keys."""
     return digest(json.dumps({k: header.get(k) for k in CONFIGURED}, sort_keys=True))
 
 
-def _list_changes(path: str, found: Any, asked: Any) -> Iterator[str]:
+def _list_changes(path: str, old: Any, new: Any) -> Iterator[str]:
     """Yield what differs between two values of ``config.json``, field by field."""
-    if found == asked:
-        return
-    if not (isinstance(found, dict) and isinstance(asked, dict)):
-        yield f"{path} is {found}, asked for {asked}"
-        return
-    for key in found | asked:
-        yield from _list_changes(f"{path}.{key}", found.get(key), asked.get(key))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old | new:
+            yield from _list_changes(f"{path}.{key}", old.get(key), new.get(key))
+    elif old != new:
+        yield f"{path} is {old!r} there and {new!r} here"
 
 
 def _to_json(config: Any) -> Any:
@@ -242,35 +237,37 @@ def _to_json(config: Any) -> Any:
     return json.loads(json.dumps(asdict(config)))
 
 
-def _require_as_trained(path: Path, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+def _require_as_trained(
+    path: Path, header: Mapping[str, Any], default: Mapping[str, Any]
+) -> None:
     """Raise unless a header is as the training wrote it.
 
-    made: the configuration of its name as the task makes it now. A header without "trained", of
-    an earlier version, must hold that one.
+    default: the configuration of its name as the task makes it now. A header of an earlier
+    version, without "trained", must hold that one.
     """
-    as_made = digest_configuration({**found, "config": made})
-    if digest_configuration(found) == found.get("trained", as_made):
+    as_default = digest_configuration({**header, "config": default})
+    if digest_configuration(header) == header.get("trained", as_default):
         return
-    config, name = found["config"], f"{found['task']}:{found['name']}"
-    told = [
-        f"{key} is {config.get(key, 'missing')}, {name} has {made.get(key, 'no such field')}"
-        for key in {**made, **config}
-        if key not in made or key not in config or config[key] != made[key]
+    config, name = header["config"], f"{header['task']}:{header['name']}"
+    changes = [
+        f"{key} is {config.get(key, 'missing')}, {name} has {default.get(key, 'no such field')}"
+        for key in {**default, **config}
+        if key not in default or key not in config or config[key] != default[key]
     ]
     what = (
-        "was edited after the training began, and the weights are not of what it says"
-        if "trained" in found
+        "was edited after the training began, and the weights belong to the old one"
+        if "trained" in header
         else f"is of an earlier version, and not {name} as it is now"
     )
     raise RunError(
-        f"{path}: {what} ({'; '.join(told) or 'its task, name, seed, gradient or digest'}); "
+        f"{path}: {what} ({'; '.join(changes) or 'its task, name, seed, gradient or digest'}); "
         "put it back as it was, or make a configuration of your own and train that in another "
         "folder (--out)"
     )
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """Return what ``config.json`` of a run folder says, its configuration as JSON.
+    """Return the content of ``config.json`` of a run folder, its configuration as JSON.
 
     Raises:
         StoreError: it is damaged.
@@ -286,15 +283,15 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path}: {error}; {cure}") from error
 
 
-def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
+def _rebuild(path: Path, cls: type, header: dict[str, Any]) -> Any:
     if not is_dataclass(cls):
         raise TypeError(f"a configuration must be a dataclass, got {cls.__name__}")
     try:
-        return convert(found["config"], cls)
+        return convert(header["config"], cls)
     except SchemaError as error:
         raise RunError(
-            f"{path}: written by neuro {found['neuro']} for another version of {cls.__name__}: "
-            f"{error}; go back to that version of it or train again"
+            f"{path}: written by neuro {header['neuro']} for another version of "
+            f"{cls.__name__}: {error}; go back to that version or train again"
         ) from error
 
 

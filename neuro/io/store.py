@@ -1,8 +1,8 @@
 """Files without pickle: arrays and tensors in safetensors, all else as JSON in its metadata.
 
-A file is written under a temporary name and renamed, so that a killed process leaves the old
-file or the new one, and never a part of one. It holds exactly what its kind and version say: a
-later version that adds a field raises the version of its kind of file.
+A file is written under a temporary name and renamed: a killed process leaves the old file or
+the new one, never a part of one. A file holds exactly the fields of its kind and version: a new
+field raises the version of its kind.
 """
 
 import json
@@ -30,7 +30,7 @@ VERSIONS = {  # by kind of file
     **{"chunk": 5, "state": 4},
     **{"weights": 2, "checkpoint": 2, "packed": 1},
 }
-READERS = {
+READERS = {  # by kind of file
     "graph": "neuro.io.graph_file.load_graph",
     "record": "neuro.io.record_file.load_record",
     **dict.fromkeys(("program", "graded_program"), "lava_export.load_program"),
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 class StoreError(ValueError):
-    """A file that cannot be read as what it should be, or written; says the cure."""
+    """A file that cannot be read as its kind, or not be written; says the cure."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -103,7 +103,7 @@ def _write_temporary(path: Path, data: bytes) -> Iterator[Path]:
 
 @cache
 def _remove_stale_once(folder: Path) -> None:
-    """Remove what killed processes left in a folder, the first time that one writes there."""
+    """Remove what killed processes left in a folder; later calls do nothing."""
     remove_stale(folder)
 
 
@@ -112,7 +112,7 @@ def require_writable(folder: str | Path) -> None:
     folder = Path(folder)
     probe = folder / name_own("probe")
     if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder}: is a file, where a folder is asked for; name another one")
+        raise StoreError(f"{folder}: is a file, and not a folder; name another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -122,7 +122,7 @@ def require_writable(folder: str | Path) -> None:
 
 
 def require_utf_8(path: str | Path) -> None:
-    """Raise a StoreError unless the bytes of a path are UTF-8, which safetensors asks for."""
+    """Raise a StoreError unless the bytes of a path are UTF-8, as safetensors needs them."""
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError as error:
@@ -158,9 +158,9 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
-    """Return the value of a text; path: where it comes from, for the message.
+    """Return the value of a text of JSON.
 
-    line: which one of the file it is; 0: the text is all of it.
+    path: of its file, for the message. line: its number in the file; 0: it is the whole file.
     """
     try:
         return json.loads(
@@ -170,11 +170,11 @@ def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
             parse_float=_parse_finite,
         )
     except (ValueError, RecursionError) as error:
-        told = str(error)
+        reason = str(error)
         if line and isinstance(error, json.JSONDecodeError):
-            told = f"{error.msg}: column {error.colno}"
+            reason = f"{error.msg}: column {error.colno}"
         where = f"line {line}: " if line else ""
-        raise StoreError(f"{path}: {where}cannot be read as JSON ({told})") from error
+        raise StoreError(f"{path}: {where}cannot be read as JSON ({reason})") from error
 
 
 def read_text(path: Path) -> str:
@@ -228,18 +228,18 @@ def load_value(
     decode: Callable[[Arrays, Any], T],
     encode: Callable[[T], tuple[Mapping[str, np.ndarray], Any]],
 ) -> T:
-    """Read a value that :func:`save_arrays` wrote, and require that it is all the file holds.
+    """Read a value that :func:`save_arrays` wrote; the file must hold nothing else.
 
     Args:
         path: the file.
         kind: as of :func:`save_arrays`.
-        decode: (arrays, meta) -> value; a ValueError says what is wrong in them, a KeyError
-            which array is missing.
-        encode: value -> (arrays, meta), as they were written.
+        decode: (arrays, meta) -> value; raises a ValueError for wrong content, a KeyError for
+            a missing array.
+        encode: value -> (arrays, meta), as a file holds them.
 
     Raises:
-        StoreError: as :func:`load_arrays`; or a field is missing, unknown, or would be written
-            otherwise: in another dtype, say.
+        StoreError: as :func:`load_arrays`; or a field is missing, unknown, or of another form,
+            such as another dtype.
     """
     arrays, meta = load_arrays(path, kind)
     try:
@@ -256,13 +256,13 @@ def load_value(
 
 
 def _compare(
-    found: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], meta: Any, plain: Any
+    arrays: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], meta: Any, plain: Any
 ) -> list[str]:
-    """Return how a file differs from what its value would be written as."""
-    problems = [f"{name} has no meaning" for name in found if name not in again]
-    problems += [f"{name} is missing" for name in again if name not in found]
-    for name in found.keys() & again.keys():
-        a, b = found[name], np.asarray(again[name])
+    """Return how a file differs from one with the same value that is written now."""
+    problems = [f"{name} has no meaning" for name in arrays if name not in again]
+    problems += [f"{name} is missing" for name in again if name not in arrays]
+    for name in arrays.keys() & again.keys():
+        a, b = arrays[name], np.asarray(again[name])
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             problems.append(f"{name} is {a.dtype} {a.shape}, and not {b.dtype} {b.shape}")
         elif a.tobytes() != b.tobytes():
@@ -301,8 +301,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     path = Path(path)
     require_utf_8(path)
     with _reading(path, kind), safe_open(path, "pt") as file:
-        told = (file.metadata() or {})["neuro"]
-        header = json.loads(told, object_pairs_hook=make_object)
+        text = (file.metadata() or {})["neuro"]
+        header = json.loads(text, object_pairs_hook=make_object)
         _check_header(path, kind, header)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
@@ -326,8 +326,8 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
     """Raise a StoreError for a missing file, and for one that is no file of this kind."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        made = WRITERS.get(kind)
-        cure = f"{made} writes one" if made else "this run has not got that far"
+        writer = WRITERS.get(kind)
+        cure = f"{writer} writes one" if writer else "this run has not got that far"
         raise StoreError(f"{path}: {what}; {cure}")
     try:
         yield
@@ -365,8 +365,8 @@ def _check_header(path: Path, kind: str, header: dict[str, Any]) -> None:
         )
 
 
-def _say_other_kind(path: Path, kind: str, found: str) -> str:
-    reader = READERS.get(found)
+def _say_other_kind(path: Path, kind: str, other: str) -> str:
+    reader = READERS.get(other)
     again = "take another file, or delete it and run the verb that made it again"
     cure = f"read it with {reader}" if reader else again
-    return f"{path}: holds a {found}, expected a {kind}; {cure}"
+    return f"{path}: holds a {other}, expected a {kind}; {cure}"

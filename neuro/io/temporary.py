@@ -1,6 +1,6 @@
 """Temporary files and folders, named after the process that makes them.
 
-What a killed process left is known by that name: a later process on this machine removes it.
+The names tell what a killed process left: a later process on this machine removes it.
 """
 
 import os
@@ -14,22 +14,22 @@ PATTERN = re.compile(r".*\.(?P<host>[^.]*)-(?P<pid>\d+)\.tmp[^.]*")
 
 
 def name_own(name: str) -> str:
-    """Return a temporary name of this process; what follows it holds no dot."""
+    """Return a temporary name of this process; a suffix may follow it, without a dot."""
     host = platform.node().replace(".", "-")
     return f".{name}.{host}-{os.getpid()}.tmp"
 
 
 def remove_stale(folder: Path, name: str = "") -> None:
-    """Remove the temporary files and folders in ``folder`` whose processes are no more.
+    """Remove the temporary files and folders of dead processes in ``folder``.
 
-    name: only those made for this name; "": all. Those of other machines, which may share the
-    folder, and of living processes stay; so does what this user may not remove.
+    name: only those for this name; "": all. Files of living processes and of other machines,
+    which may share the folder, stay; so do files that this user may not remove.
     """
     own = PATTERN.fullmatch(name_own(""))
     with suppress(OSError):  # a folder that cannot be read
         for path in folder.glob(f".{name}*.tmp*"):
-            found = PATTERN.fullmatch(path.name)
-            if found and own and found["host"] == own["host"] and _is_dead(int(found["pid"])):
+            match = PATTERN.fullmatch(path.name)
+            if match and own and match["host"] == own["host"] and _is_dead(int(match["pid"])):
                 _remove(path)
 
 

@@ -158,7 +158,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     )
     main(name_train_command(opened).split()[1:])  # goes on with it: nothing is left to do
     assert "✓ trained 1 epoch" in capsys.readouterr().out.splitlines()[-1]
-    assert "config.lr is 0.001, asked for 0.003" in told(argv[:4], capsys)
+    assert "config.lr is 0.001 there and 0.003 here" in told(argv[:4], capsys)
     text = told([*argv[:4], "--set", "epoch=1"], capsys)
     assert "--set: no field 'epoch'; did you mean epochs? there are ticks, dt, coded" in text
     assert "--set: lr: is 'x', expected a number" in told([*argv[:4], "--lr", "x"], capsys)
@@ -260,7 +260,7 @@ def test_a_run_of_another_seed_is_not_overwritten(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = told(["train", "mnist:tiny", "--out", str(run), "--seed", "1"], capsys)
-    assert "holds another run: seed is 0, asked for 1; choose another --out" in text
+    assert "holds another run: seed is 0 there and 1 here; choose another --out" in text
 
 
 def test_a_run_folder_is_no_task_and_a_task_no_run_folder(

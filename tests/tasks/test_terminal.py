@@ -169,7 +169,7 @@ def test_other_verbs_name_what_was_typed(
         assert f"neuro: {tmp_path / 'out' / name}" in told
         assert "Not a directory" in told
         told = seen([*verb, "--out", str(tmp_path / "out")], capsys)
-        assert "out: is a file, where a folder is asked for" in told
+        assert "out: is a file, and not a folder" in told
 
 
 def test_verbs_name_what_they_wrote(

@@ -111,7 +111,7 @@ def test_a_run_is_not_continued_with_another_gradient(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = told(["train", "yinyang:tiny", "--out", str(run)], capsys)
-    assert "gradient is eventprop, asked for surrogate; choose another --out" in text
+    assert "gradient is 'eventprop' there and 'surrogate' here; choose another --out" in text
 
 
 def test_a_network_without_exact_gradients_is_refused_before_anything_is_written(

@@ -71,7 +71,7 @@ def test_of_two_seeds_that_begin_at_once_one_is_refused(
         return describe(header)
 
     monkeypatch.setattr(run_folder, "digest_configuration", begin_another)
-    with pytest.raises(RunError, match=r"seed is 2, asked for 1; choose another --out"):
+    with pytest.raises(RunError, match=r"seed is 2 there and 1 here; choose another --out"):
         begin_run(run(tmp_path, seed=1))
     assert open_run(tmp_path, configs).seed == 2
     assert json.loads((tmp_path / "environment.json").read_text()) == made()
@@ -117,13 +117,15 @@ def test_a_training_has_begun_where_it_left_weights_or_the_curve_alone(
 def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     begin_run(run(tmp_path))
     begin_run(run(tmp_path))
-    with pytest.raises(RunError, match=r"seed is 1, asked for 2; choose another --out"):
+    with pytest.raises(RunError, match=r"seed is 1 there and 2 here; choose another --out"):
         begin_run(run(tmp_path, seed=2))
-    with pytest.raises(RunError, match=r"gradient is surrogate, asked for eventprop"):
+    with pytest.raises(RunError, match=r"gradient is 'surrogate' there and 'eventprop' here"):
         begin_run(run(tmp_path, gradient="eventprop"))
-    with pytest.raises(RunError, match=r"run: config.epochs is 3, asked for 4; choose"):
+    with pytest.raises(RunError, match=r"run: config.epochs is 3 there and 4 here; choose"):
         begin_run(run(tmp_path, config=Config(epochs=4)))
-    with pytest.raises(RunError, match=r"digest is , asked for ab; choose another --out"):
+    with pytest.raises(
+        RunError, match=r"digest is '' there and 'ab' here; choose another --out"
+    ):
         begin_run(run(tmp_path, digest="ab"))
 
 
@@ -165,7 +167,7 @@ def test_a_value_of_another_type_is_refused(
 
 def test_a_run_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(StoreError, match=r"out: is a file, where a folder is asked for"):
+    with pytest.raises(StoreError, match=r"out: is a file, and not a folder"):
         begin_run(run(tmp_path / "out"))
     with pytest.raises(StoreError, match=r"below: cannot be written"):
         begin_run(run(tmp_path / "out" / "below"))
@@ -204,7 +206,7 @@ def test_a_configuration_of_another_version_names_its_fields(tmp_path: Path) -> 
     with pytest.raises(RunError) as e:
         open_run(tmp_path, configs)
     assert "written by neuro 0.0.9" in str(e.value)
-    assert "width: there is no such field; channels: is missing" in str(e.value)
+    assert "no such field; there are epochs, channels; channels: is missing" in str(e.value)
 
 
 def test_a_configuration_that_was_edited_is_told_as_such(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     require_writable(tmp_path / "new" / "one")
     assert [*(tmp_path / "new").rglob("*")] == [tmp_path / "new" / "one"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file: is a file, where a folder is asked for"):
+    with pytest.raises(StoreError, match=r"file: is a file, and not a folder"):
         require_writable(tmp_path / "file")
     with pytest.raises(StoreError, match=r"below: cannot be written \(Not a directory"):
         require_writable(tmp_path / "file" / "below")

@@ -68,7 +68,7 @@ def test_what_cannot_be_made_is_told(
         (["nuscenes", str(tmp_path / "[/b]"), "--seed", "-1"], "--seed must be >= 0"),
         (
             ["nuscenes", str(tmp_path / "file" / "a")],
-            "file: is a file, where a folder is asked for",
+            "file: is a file, and not a folder",
         ),
     ):
         with pytest.raises(SystemExit) as e:
