@@ -1,7 +1,7 @@
-"""A tick of the normal form in NumPy, up to the threshold and from it, for what measures a run.
+"""A tick of the normal form in NumPy, before and after the threshold, for measures of a run.
 
-Executors have kernels of their own, and their oracles loops of their own. Axes: ``...`` any,
-the last those of the population.
+Executors and their oracles have separate code. Axes: ``...`` any; the last ones are those of
+the population.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from neuro.neurons.normal_form import Coefficients
 
 
 class MembraneState(NamedTuple):
-    """v, the current i, the rise of the threshold a, and the ticks left to wait."""
+    """v, the current i, the rise of the threshold a, and the remaining refractory ticks."""
 
     v: np.ndarray
     i: np.ndarray
@@ -22,7 +22,7 @@ class MembraneState(NamedTuple):
 
     @property
     def free(self) -> Bool[np.ndarray, "..."]:
-        """Where no refractory period holds v."""
+        """True where v is not in a refractory period."""
         return np.asarray(self.wait == 0)
 
 
@@ -34,7 +34,7 @@ def rest_membrane(*shape: int) -> MembraneState:
 def charge_membrane(
     k: Coefficients, state: MembraneState, x: Float[np.ndarray, "..."], kept: np.ndarray
 ) -> MembraneState:
-    """Return the state before the threshold is tested. kept: what the leak leaves of v."""
+    """Return the state before the test of the threshold. kept: v after its leak."""
     i = k.decay_syn * state.i + x
     v = np.where(state.free, kept + k.gain * i, state.v)
     return MembraneState(v, i, k.decay_adapt * state.a, state.wait)
@@ -43,7 +43,7 @@ def charge_membrane(
 def reset_membrane(
     k: Coefficients, state: MembraneState, fired: Bool[np.ndarray, "..."]
 ) -> MembraneState:
-    """Return the state after the spikes of its tick."""
+    """Return the state after the spikes of the tick."""
     v = np.where(fired, 0 if k.hard else state.v - (k.threshold + state.a), state.v)
     wait = np.where(fired, k.refractory, np.maximum(state.wait - 1, 0))
     return MembraneState(v, state.i, state.a + k.beta * fired, wait)

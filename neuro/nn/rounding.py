@@ -26,6 +26,7 @@ from neuro.graph.connections import get_bias, get_weight
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import Coefficients, LinearNeuron, has_normal_form
+from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.record import Record
 from neuro.spikes import to_raster
@@ -218,29 +219,28 @@ def integrate_membranes(
     x: input, with errors ``off``. fired: spikes, which reset; None: a read-out. unit: relative
     error of an operation.
     """
-    i, v, a, wait, off_i, off_v, off_a = (np.zeros(x.shape[1:]) for _ in range(7))
+    after = rest_membrane(*x.shape[1:])
+    off_i, off_v, off_a = np.zeros((3, *x.shape[1:]))
     values, errors, margin, bound = (np.empty_like(x) for _ in range(4))
     for t, (x_t, off_x) in enumerate(zip(x, np.broadcast_to(off, x.shape), strict=True)):
-        off_i = k.decay_syn * off_i + off_x + unit * (k.decay_syn * abs(i) + abs(x_t))
-        i = k.decay_syn * i + x_t
-        free = wait == 0
+        free, state = after.free, charge_membrane(k, after, x_t, k.decay * after.v)
+        off_i = k.decay_syn * off_i + off_x + unit * (k.decay_syn * abs(after.i) + abs(x_t))
         moved = k.decay * off_v + k.gain * off_i
-        moved += unit * (k.decay * abs(v) + k.gain * abs(i))
+        moved += unit * (k.decay * abs(after.v) + k.gain * abs(state.i))
         off_v = np.where(free, moved, off_v)
-        v = np.where(free, k.decay * v + k.gain * i, v)
-        a = k.decay_adapt * a
-        off_a = k.decay_adapt * off_a + unit * a
-        values[t], errors[t] = v, off_v
+        off_a = k.decay_adapt * off_a + unit * state.a
+        values[t], errors[t] = state.v, off_v
         if fired is None:
+            after = state
             continue
-        high = k.threshold + a
-        margin[t] = np.where(free, v - high, -np.inf)
+        high = k.threshold + state.a
+        margin[t] = np.where(free, state.v - high, -np.inf)
         bound[t] = np.where(free, off_v + off_a + unit * high, 0)
         s = fired[t] > 0
-        off_v = np.where(s, 0 if k.hard else off_v + off_a + unit * (high + abs(v)), off_v)
-        v = np.where(s, 0 if k.hard else v - high, v)
-        a, off_a = a + k.beta * s, off_a + unit * (a + k.beta) * s
-        wait = np.where(s, k.refractory, np.maximum(wait - 1, 0))
+        after_reset = off_v + off_a + unit * (high + abs(state.v))
+        off_v = np.where(s, 0 if k.hard else after_reset, off_v)
+        off_a = off_a + unit * (state.a + k.beta) * s
+        after = reset_membrane(k, state, s)
     flat = (*x.shape[:2], -1)
     return values, errors, MembraneBound(margin.reshape(flat), bound.reshape(flat))
 

@@ -83,7 +83,7 @@ SLIPS: dict[str, Slip] = {
     "save_program(Graph)": Slip(
         call(lava_export.save_program, "program.safetensors", GRAPH),
         TypeError,
-        "program must be a LoihiProgram, got a Graph",
+        "program must be a LoihiProgram or a GradedProgram, got a Graph",
         "lower(graph",
     ),
     "find_chip(Chip)": Slip(
