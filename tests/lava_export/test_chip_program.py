@@ -9,7 +9,6 @@ import pytest
 from small_language import make_small
 
 from lava_export import (
-    LavaFailed,
     ProgramError,
     load_program,
     lower,
@@ -110,16 +109,6 @@ def test_lava_runs_eight_tokens_of_one_sample_of_a_graded_one(
     assert (found["samples"], found["ticks"], found["mismatches"]) == (1, 8, 1)
     assert found["first"]["layer"] == LOGITS
     assert (found["first"]["tick"], found["first"]["neuron"]) == (5, 2)
-
-
-def test_a_lava_that_fails_is_part_of_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: object) -> Record:
-        raise LavaFailed("Lava ended with code 1")
-
-    monkeypatch.setattr("lava_export.chip_program.run", failing)
-    found = check_parity(lower_graph(BINARY, ticks=6), STIMULUS).as_json()
-    told = "Lava failed: Lava ended with code 1"
-    assert found == {"samples": 0, "skipped": told, "failed": True}
 
 
 def test_what_a_chip_lacks_is_named_for_each_set_of_its_constants() -> None:
