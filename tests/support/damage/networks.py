@@ -23,7 +23,7 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, to_events
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from neuro.units import Seconds, Ticks
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.packed import load_packed, make_empty, save_packed
 
 
@@ -141,7 +141,7 @@ def read_weights(path: Path) -> str:
 
 
 def make_packed(folder: Path) -> Path:
-    config = Config(stack="mlgru+rwkv5", width=8, hidden=6, heads=2, linear="ternary")
+    config = LanguageConfig(stack="mlgru+rwkv5", width=8, hidden=6, heads=2, linear="ternary")
     model = make_empty(config).to_empty(device="cpu")
     for tensor in model.state_dict().values():
         tensor.fill_(0.5 if tensor.is_floating_point() else 0b10010001)
