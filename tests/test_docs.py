@@ -30,8 +30,8 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     assert list(energy) == ["loihi1", "loihi2", "conventional45nm", "measured_on"]
     assert 0 < energy["loihi1"]["core"]["low"] <= energy["loihi1"]["core"]["high"]
     assert got["replayed"]["accuracy"] == equality["metrics"]["accuracy"]["events"]
-    assert got["exported"]["fits"]["loihi2"] == []
-    assert got["program"]["hidden"].scale > 0
+    assert got["exported"].fits["loihi2"] == []
+    assert got["program"].program["hidden"].scale > 0
     page = (tmp_path / "report.html").read_text()
     for section in ("Activity", "Do the executors agree?", "Energy per inference"):
         assert f"<h2>{section}</h2>" in page

@@ -36,11 +36,11 @@ from tasks.runs.trained_run import open_trained_run
 def estimate_energy(run: TaskRun, chip: str | None = None) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
-    What a host computes before or behind the chip is counted in MACs, as the task says. What
-    keeps the network off a chip is told beside its figures, as ``misfits``.
+    Host operations before or behind the chip are counted in MACs, as the task says. ``misfits``
+    of a chip says why the network does not fit it.
 
-    chip: the file of one more than those of the folder ``neuro/energy/chips``, or the name of
-        one of them. The result says of which constants in that file it is.
+    chip: the file of a chip that is not in the folder ``neuro/energy/chips``, or the name of
+        one that is. The result holds a digest of the constants in that file.
     """
     trained, chips = open_trained_run(run), dict(load_chips())
     measured_on, chip_file = dict(trained.measured_on), {}
@@ -77,17 +77,17 @@ def estimate_samples(
 ) -> dict[str, Any]:
     """Estimate joules per inference from the spikes of samples on the event engine.
 
-    chips: as they are, or by name; None: all there are. beside: multiply-accumulates per
-    inference that a host does before or behind the graph, by name. ann_passes: as of
-    :func:`neuro.energy.estimate`; for a sequence give its steps.
+    chips: values or names; None: all chips. beside: multiply-accumulates per inference of host
+    operations before or behind the graph, by name. ann_passes: as of
+    :func:`neuro.energy.estimate`; for a sequence, its number of steps.
 
     Returns:
-        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it;
-        measured_on: of :func:`describe_samples`.
+        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run the
+        graph; measured_on: of :func:`describe_samples`.
 
     Raises:
-        TypeError, ValueError: samples or chips are none, or do not fit the graph; says the
-            cure.
+        TypeError, ValueError: samples or chips are of another kind, or do not fit the graph;
+            says the cure.
     """
     estimates, digests = price_samples(graph, samples, chips, beside or {}, ann_passes)
     return {**as_json(*estimates), KEY: digests}

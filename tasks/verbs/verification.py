@@ -15,7 +15,7 @@ class Verification:
 
     layers, flips: by layer. unexplained: differences that rounding cannot bring about. misfits:
     why there are no integers; none where there are. measured_on: digests of the graph and of
-    the stimuli.
+    the stimuli. without_metric: networks that no metric covers.
     """
 
     layers: Mapping[str, Mapping[str, Any]]
@@ -28,6 +28,7 @@ class Verification:
     ticks: int
     misfits: Sequence[str]
     measured_on: Mapping[str, str]
+    without_metric: Sequence[str] = ()
 
     @property
     def mismatches(self) -> int:
@@ -49,6 +50,7 @@ class Verification:
             "n": self.n,
             "ticks": self.ticks,
             **({"misfits": list(self.misfits)} if self.misfits else {}),
+            **({"without_metric": list(self.without_metric)} if self.without_metric else {}),
             KEY: dict(self.measured_on),
         }
 
@@ -68,4 +70,5 @@ def join_verifications(networks: Mapping[str, Verification]) -> Verification:
         parity=join_parities({k: v.parity for k, v in networks.items()}),
         quantisation=join_layers({k: v.quantisation for k, v in networks.items()}),
         misfits=join_messages({k: v.misfits for k, v in networks.items()}),
+        without_metric=list(networks)[1:],
     )

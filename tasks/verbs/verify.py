@@ -52,8 +52,9 @@ ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
-    That is what :func:`verify_samples` returns, of all networks that the chip runs. Of several,
-    without_metric: those that answer nothing; the metrics are of the other one.
+    Returns:
+        The result of :func:`verify_samples`, of all networks that the chip runs. Of several,
+        without_metric: the networks that do not answer; the metrics are of the other one.
     """
     trained = open_trained_run(run)
     networks = {
@@ -61,8 +62,6 @@ def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
         for name, net in trained.networks.items()
     }
     result = join_verifications(networks).as_json()
-    if len(networks) > 1:
-        result["without_metric"] = list(networks)[1:]
     write_result(run, "verify", result, trained.measured_on)
     return result
 
@@ -75,14 +74,14 @@ def verify_samples(
 ) -> dict[str, Any]:
     """Compare torch, the event engine, the integers and Lava on samples.
 
-    What does not fit Loihi, the network or graded spikes of its stimulus, is compared on torch
-    and the event engine alone.
+    A network that does not fit Loihi, or has graded spikes as its stimulus, is compared only on
+    torch and the event engine.
 
     Args:
         graph: the network.
         samples: all of as many ticks; several batches need less memory than one.
         judge: how outputs are judged against the targets.
-        lava_samples: how many of the first batch run on Lava, too, at most; 0: none.
+        lava_samples: the most samples of the first batch that run on Lava; 0: none.
 
     Returns:
         torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
@@ -92,19 +91,19 @@ def verify_samples(
             ``float32_flips``: by layer, spikes that float32 rounding alone changes in torch
             (flips) and the largest margin among them; spikes that differ between torch and the
             engine, both in float32 (executors); and membranes of the float64 run so near to
-            their threshold that float32 decides (near), None where that is not known.
-            ``unexplained``: first differences of a sample that rounding cannot bring about.
+            their threshold that float32 decides (near), None where that is unknown.
+            ``unexplained``: first differences of a sample that rounding cannot cause.
         reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. n, ticks: test samples, and the length of each. measured_on: of
             :func:`describe_samples`.
-        misfits: why there are no integers, where there are none.
+        misfits: why there are no integers; missing where there are.
 
     Raises:
-        TypeError, ValueError: samples or judge are none, do not fit the graph, or do not fit
-            each other; says the cure.
+        TypeError, ValueError: samples or judge are of another kind, do not fit the graph, or do
+            not fit each other; says the cure.
         GraphError: the graph does not run on a clock.
     """
     return compare_executors(graph, samples, judge, lava_samples).as_json()
@@ -117,7 +116,7 @@ def compare_executors(
     judge: Judge = CLASSIFIER,
     lava_samples: int = 8,
 ) -> Verification:
-    """Return what :func:`verify_samples` finds, before it becomes JSON."""
+    """Return the result of :func:`verify_samples` before it becomes JSON."""
     require_judge(judge)
     if not isinstance(lava_samples, int) or lava_samples < 0:
         cure = "0 leaves Lava out"
@@ -141,8 +140,8 @@ def compare_executors(
         n += some.n
     known = join_batches(targets)
     values = {
-        who: measure_answers(judge, join_batches(given), known)
-        for who, given in answers.items()
+        who: measure_answers(judge, join_batches(batches_of_answers), known)
+        for who, batches_of_answers in answers.items()
     }
     parity = Parity(samples=0, skipped=DOES_NOT_FIT)
     if program is not None:
@@ -154,7 +153,7 @@ def compare_executors(
         parity=parity,
         quantisation=tally.quantisation(),
         metrics={
-            name: {who: found[name] for who, found in values.items()}
+            name: {who: by_name[name] for who, by_name in values.items()}
             for name in values["torch"]
         },
         n=n,
@@ -203,7 +202,7 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
         elif name in one.values:
             a, b = one.values[name], other.values[name]
             near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
-            out[name] = ~near  # also what is no number
+            out[name] = ~near  # NaN differs, too
     return out
 
 

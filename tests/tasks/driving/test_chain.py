@@ -9,6 +9,7 @@ import pytest
 from driving_windows import make_window, small_config
 
 from drivers.nuscenes.box import Box
+from lava_export.parity import Parity
 from neuro.events import Exact
 from neuro.graph import Graph, GraphError
 from tasks.driving import data, evaluate
@@ -49,8 +50,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskRun]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_split", open_split)
         patch.setattr(evaluate, "draw_pictures", lambda *_: [])
-        skipped = {"samples": 0, "skipped": "not here"}
-        patch.setattr(export, "compare_on_lava", lambda *_: skipped)
+        skipped = Parity(samples=0, skipped="not here")
+        patch.setattr(export, "check_samples", lambda *_: skipped)
         folder = tmp_path_factory.mktemp("run") / "run"
         run = replace(make_run("driving:tiny", folder), config=SMALL)
         train_run(run, launch_fabric(run, "cpu", 1))

@@ -27,12 +27,12 @@ TASK_FILE = """
 from dataclasses import replace
 from tasks.language import TASK as WHOLE
 from tasks.runs.find import open_folder
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.data import make_tokenizer
 
 
 def tiny():
-    return Config(
+    return LanguageConfig(
         stack="mlgru", width=8, hidden=8, text={text!r}, tokens=16, lanes=4, steps=12,
         validations=3, {more}
     )

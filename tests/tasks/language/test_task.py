@@ -29,11 +29,11 @@ LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900
 TASK_FILE = """
 from dataclasses import replace
 from tasks.language import TASK as WHOLE
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 
 
-def tiny() -> Config:
-    return Config(
+def tiny() -> LanguageConfig:
+    return LanguageConfig(
         stack="mlgru+rwkv6", width=16, hidden=24, heads=2, linear="ternary", text={text!r},
         tokens=16, lanes=4, steps=45, validations=3, lr=1e-2,
     )
@@ -272,12 +272,12 @@ def test_what_sends_no_spikes_is_refused_by_name(
 
 SPIKING_FILE = """
 from tasks.language import TASK as WHOLE
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from dataclasses import replace
 
 
-def tiny() -> Config:
-    return Config(
+def tiny() -> LanguageConfig:
+    return LanguageConfig(
         stack="mlgru", width=16, hidden=24, linear="spiking", text={text!r},
         tokens=16, lanes=4, steps=12, validations=1, lr=1e-2,
     )
