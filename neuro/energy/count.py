@@ -102,9 +102,9 @@ def count_macs(graph: Graph) -> dict[str, int]:
     macs = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Connection):
-            macs[name] = int(node.fan_out(graph.given(name)).every.sum())
+            macs[name] = int(node.fan_out(graph.input_shape(name)).every.sum())
         elif isinstance(node, Hosted):
-            macs[name] = node.macs(graph.given(name))
+            macs[name] = node.macs(graph.input_shape(name))
     return macs
 
 

@@ -72,8 +72,8 @@ class Graph(Topology):
         first = sum(self.shapes[e.source][0] for e in before)
         return Slot(shape=self.shapes[edge.target], first=first)
 
-    def given(self, name: str) -> tuple[int, ...]:
-        """Return the shape of what a node takes; a Concat takes what is joined."""
+    def input_shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of the input of a node; that of a Concat is the joined one."""
         if isinstance(self.nodes[name], Concat):
             return self.shapes[name]
         return self.shapes[self.into(name)[0].source]

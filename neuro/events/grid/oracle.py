@@ -146,7 +146,7 @@ def find_biases(node: Node, size: int) -> list[float]:
 
 def list_synapses(graph: Graph, name: str) -> SynapseRows:
     """Return the synapses of every source of a connection, in C order."""
-    return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
+    return graph.nodes[name].synapses(graph.input_shape(name))  # type: ignore[union-attr]
 
 
 class Delivery(NamedTuple):

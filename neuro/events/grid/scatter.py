@@ -38,7 +38,7 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
-    node, inputs, shape = graph.nodes[name], graph.given(name), graph.shapes[name]
+    node, inputs, shape = graph.nodes[name], graph.input_shape(name), graph.shapes[name]
     if isinstance(node, Dense):
         return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):

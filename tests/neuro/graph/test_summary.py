@@ -27,8 +27,11 @@ def test_parameters_are_those_of_the_net_and_synapses_those_listed_one_by_one(
         assert (told.shape, told.edges) == (graph.shapes[told.name], graph.into(told.name))
         assert told.neurons == (graph.size(told.name) if told.name in graph.populations else 0)
         want = 0
-        if isinstance(node, Connection) and node.fan_out(graph.given(told.name)).every.any():
-            want = sum(map(len, node.synapses(graph.given(told.name))))
+        if (
+            isinstance(node, Connection)
+            and node.fan_out(graph.input_shape(told.name)).every.any()
+        ):
+            want = sum(map(len, node.synapses(graph.input_shape(told.name))))
         assert told.synapses == want
 
 

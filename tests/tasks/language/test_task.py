@@ -17,7 +17,7 @@ from drivers.text import Bytes, World
 from lava_export import LavaMissing, load_program
 from tasks.cli import main
 from tasks.language import data
-from tasks.language.config import Config, tiny
+from tasks.language.config import LanguageConfig, tiny
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
 from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
 from tasks.language.task import TASK, build, measure_bits
@@ -51,11 +51,13 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def config(text: str) -> Config:
-    return Config(stack="mlgru", width=16, hidden=24, text=text, tokens=50, lanes=4, steps=120)
+def config(text: str) -> LanguageConfig:
+    return LanguageConfig(
+        stack="mlgru", width=16, hidden=24, text=text, tokens=50, lanes=4, steps=120
+    )
 
 
-def test_lanes_are_streams_that_go_on_from_epoch_to_epoch(config: Config) -> None:
+def test_lanes_are_streams_that_go_on_from_epoch_to_epoch(config: LanguageConfig) -> None:
     rounds = [list(batches(config, "train", epoch)) for epoch in range(4)]
     assert [len(r) for r in rounds] == [30, 30, 30, 30]
     x, y = (torch.cat([b[k] for r in rounds for b in r]) for k in (0, 1))
@@ -72,7 +74,7 @@ def test_lanes_are_streams_that_go_on_from_epoch_to_epoch(config: Config) -> Non
 
 @pytest.mark.parametrize("world", [False, True])
 def test_training_goes_on_from_any_step(
-    config: Config, world: bool, monkeypatch: pytest.MonkeyPatch
+    config: LanguageConfig, world: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if world:
         plain = {bytes([b]): b + 1 for b in range(256)}
@@ -85,7 +87,7 @@ def test_training_goes_on_from_any_step(
             assert torch.equal(y, b)
 
 
-def test_held_out_lanes_hold_every_byte_once(config: Config) -> None:
+def test_held_out_lanes_hold_every_byte_once(config: LanguageConfig) -> None:
     every, some = (
         read_lanes(replace(config, held_out=held_out), "test") for held_out in (0, 400)
     )
@@ -98,13 +100,13 @@ def test_held_out_lanes_hold_every_byte_once(config: Config) -> None:
     assert count_bytes(replace(config, held_out=400), "test") == sum(map(len, some))
 
 
-def read_lanes(config: Config, part: Literal["val", "test"]) -> list[bytes]:
+def read_lanes(config: LanguageConfig, part: Literal["val", "test"]) -> list[bytes]:
     y = torch.cat([b[1] for b in batches(config, part, 0)])
     return [bytes(v for v in y[:, k].tolist() if v != NOTHING) for k in range(4)]
 
 
 def test_an_end_of_a_file_that_no_token_tells_counts_no_byte(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+    config: LanguageConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Endless(Bytes):
         end = None
@@ -116,7 +118,9 @@ def test_an_end_of_a_file_that_no_token_tells_counts_no_byte(
 
 
 @pytest.mark.parametrize("stack", ["mlgru", "softmax"])
-def test_a_model_that_knows_nothing_needs_8_bits_a_byte(config: Config, stack: str) -> None:
+def test_a_model_that_knows_nothing_needs_8_bits_a_byte(
+    config: LanguageConfig, stack: str
+) -> None:
     some = replace(config, stack=stack)
     model = build(some)
     torch.nn.init.zeros_(model.head.weight)
@@ -124,7 +128,7 @@ def test_a_model_that_knows_nothing_needs_8_bits_a_byte(config: Config, stack: s
     assert model.training
 
 
-def test_bits_are_those_of_streams_without_breaks(config: Config) -> None:
+def test_bits_are_those_of_streams_without_breaks(config: LanguageConfig) -> None:
     model = build(config)
     torch.nn.init.normal_(model.head.weight)
     short = measure_bits(config, model, "val")
@@ -134,7 +138,7 @@ def test_bits_are_those_of_streams_without_breaks(config: Config) -> None:
     assert abs(short - 8) > 0.1
 
 
-def test_a_tokenizer_too_large_for_the_model_is_refused(config: Config) -> None:
+def test_a_tokenizer_too_large_for_the_model_is_refused(config: LanguageConfig) -> None:
     with pytest.raises(
         ValueError, match="has 256 tokens, the model 255; set vocabulary to 256"
     ):
