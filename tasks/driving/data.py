@@ -54,9 +54,9 @@ def find_data(source: Source) -> Path:
             )
         return folder
     with require_devkit():
-        from drivers.nuscenes.world.make import Made, find_cached_nuscenes
-    made = Made(scenes=source.scenes, seed=source.seed, share=source.share)
-    return find_cached_nuscenes(made, workers=cpu_count())
+        from drivers.nuscenes.world.make import GeneratorSettings, find_cached_nuscenes
+    settings = GeneratorSettings(scenes=source.scenes, seed=source.seed, share=source.share)
+    return find_cached_nuscenes(settings, workers=cpu_count())
 
 
 def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:

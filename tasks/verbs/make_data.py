@@ -17,8 +17,12 @@ def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 
     """
     require_seed(seed)
     with require_kind(kind):
-        from drivers.nuscenes.world.make import Made, make_nuscenes, read_difficulty
-    make_nuscenes(path, Made(scenes=scenes, seed=seed), workers)
+        from drivers.nuscenes.world.make import (
+            GeneratorSettings,
+            make_nuscenes,
+            read_difficulty,
+        )
+    make_nuscenes(path, GeneratorSettings(scenes=scenes, seed=seed), workers)
     files = [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6
     size_line = f"{scenes} scenes, {len(files):,} files, {size:.1f} MB, in {path}"

@@ -1,4 +1,4 @@
-"""Boxes: their sizes, how they move and turn, and whether evaluation counts them."""
+"""Checks of boxes: size, motion, turns, place, and whether evaluations count them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,22 +22,23 @@ LONG = (
     "vehicle.motorcycle", "vehicle.bicycle", "vehicle.emergency.ambulance",
     "vehicle.emergency.police",
 )  # fmt: skip
-LARGEST = 60.0  # [m], of anything with a box
-NEAR = 20.0  # [m] from the car, where boxes stand on about the ground that it stands on
-ENOUGH = 10  # boxes there that tell where it is
-# Of its height, by which a box's bottom may be off the ground, in the median. Anchors fitted to
-# nuScenes' boxes begin 0.03 (cars, people) to 0.2 m (motorcycles) above it: 0.15 heights.
+LARGEST = 60.0  # [m]: largest side of a box
+NEAR = 20.0  # [m] from the car: boxes there stand about level with the car
+ENOUGH = 10  # boxes needed to estimate the height of the ground
+# Largest median distance of a box's bottom from the ground, in heights of the box. Anchors
+# fitted to nuScenes' boxes begin 0.03 (cars, people) to 0.2 m (motorcycles) above it: 0.15
+# heights.
 SUNK = 0.3
-RAISED = 1.0  # [m], by which it may be so in one scene
+RAISED = 1.0  # [m]: the same for one scene
 FAR = 300.0  # [m] from the car
 TURN = np.radians(120)  # of a vehicle from one keyframe to the next, at most
-SOON = 1_000_000  # [us] from one box to the next, up to which turns are compared
-TURNABLE = ("vehicle.bicycle", "vehicle.motorcycle")  # a rider may lift it around
+SOON = 1_000_000  # [us]: turns are compared up to this time between boxes
+TURNABLE = ("vehicle.bicycle", "vehicle.motorcycle")  # riders may lift and turn them
 SIZE = "write width, length, height [m]: length along the heading"
 
 
 def find_box_problems(content: Content) -> Iterator[Problem]:
-    """Yield boxes of impossible size, motion or place."""
+    """Yield the boxes of impossible size, motion or place."""
     names = _name_categories(content)
     yield from _find_wrong_sizes(content, names)
     yield from _find_wrong_motion(content, names)
@@ -127,16 +128,16 @@ def _find_far_boxes(content: Content) -> Iterator[Problem]:
 
 
 def _find_boxes_off_ground(content: Content) -> Iterator[Problem]:
-    """Yield whether boxes near the car begin above or below the ground on which it stands."""
+    """Yield a problem if boxes near the car begin above or below the ground under the car."""
     egos = {sample["token"]: (sample, pose) for sample, pose in list_ego_transforms(content)}
-    found = defaultdict(list)  # by scene: bottom and height of boxes [m]
+    heights = defaultdict(list)  # by scene: bottom and height of boxes [m]
     for row in content.rows("sample_annotation", "translation", "size", "sample_token"):
         sample, pose = egos.get(row["sample_token"], ({}, np.eye(4)))
         height = row["size"][2]
         away = np.array(row["translation"]) - pose[:3, 3]
         if sample and height > 0 and np.hypot(*away[:2]) < NEAR:
-            found[sample["scene_token"]].append((pose[:3, 2] @ away - height / 2, height))
-    every = np.array([pair for pairs in found.values() for pair in pairs]).reshape(-1, 2)
+            heights[sample["scene_token"]].append((pose[:3, 2] @ away - height / 2, height))
+    every = np.array([pair for pairs in heights.values() for pair in pairs]).reshape(-1, 2)
     share = float(np.median(every[:, 0] / every[:, 1])) if len(every) >= ENOUGH else 0.0
     cure = "write z of the middle of a box: that of the ground and half the height [m]"
     if abs(share) > SUNK:
@@ -144,7 +145,7 @@ def _find_boxes_off_ground(content: Content) -> Iterator[Problem]:
         yield Problem(table="sample_annotation", field="translation", what=what, cure=cure)
         return
     names = content.by_token("scene", "name")
-    for scene, pairs in found.items():
+    for scene, pairs in heights.items():
         bottom = float(np.median(np.array(pairs)[:, 0]))
         if len(pairs) >= ENOUGH and abs(bottom) > RAISED:
             name = names[scene]["name"] if scene in names else scene

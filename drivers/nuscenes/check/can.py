@@ -1,4 +1,4 @@
-"""The CAN bus beside the tables: it covers each scene and tells the same drive as the poses."""
+"""Checks of the CAN bus: it covers each scene and agrees with the poses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.reading import are_numbers
 from drivers.nuscenes.tables import is_scene_name
 
-MOVING = 2.0  # [m/s], from which speeds are compared
-RATIO = 1.5  # of two speeds that should be the same, at most
-TURNED = np.radians(30)  # between two headings that should be the same, at most
+MOVING = 2.0  # [m/s]: slower speeds are not compared
+RATIO = 1.5  # largest ratio of two speeds that should be equal
+TURNED = np.radians(30)  # largest angle between two turns that should be equal
 
 
 def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield scenes whose CAN bus is missing, damaged, or of another drive."""
+    """Yield the scenes whose CAN bus is missing, damaged, or from another drive."""
     if not (root / "can_bus").is_dir():
         what, cure = "is missing", "unpack the CAN bus expansion there; windows need it"
         yield Problem(table="can_bus", what=what, cure=cure)
@@ -53,15 +53,15 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         except NuScenesError as error:
             yield from error.problems
             continue
-        told = list(find_other_motion(bus, speed, track))
-        yield from told
-        if all(problem.field != "rotation_rate" for problem in told):
+        problems = list(find_other_motion(bus, speed, track))
+        yield from problems
+        if all(problem.field != "rotation_rate" for problem in problems):
             turns.append(_measure_turn(bus, track))
     yield from find_other_turns(np.array(turns, np.float64).reshape(-1, 2))
 
 
 def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
-    """Yield a route that the devkit cannot read; windows do without."""
+    """Yield the route if the devkit cannot read it; windows do not need it."""
     try:
         route = read_messages(root, scene, "route")
     except NuScenesError as error:
@@ -77,9 +77,9 @@ def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
 def find_other_motion(
     bus: CanBus, speed: Float64[np.ndarray, " P"], track: Sequence[Pose]
 ) -> Iterator[Problem]:
-    """Yield in what the CAN bus of a scene tells of another drive than the poses.
+    """Yield where the CAN bus of a scene disagrees with the poses.
 
-    speed: by the CAN bus, at the times of the ``track``.
+    speed: from the CAN bus, at the times of the ``track``.
     """
     _, driven = measure_motion(track)
     mean = (speed[1:] + speed[:-1]) / 2
@@ -96,7 +96,7 @@ def find_other_motion(
 
 
 def _measure_turn(bus: CanBus, track: Sequence[Pose]) -> tuple[float, float]:
-    """Return by how much the car turns to the left, by the CAN bus and by its poses [rad]."""
+    """Return the car's turn to the left by the CAN bus and by its poses [rad]."""
     inside = (bus.time >= track[0][0]) & (bus.time <= track[-1][0])
     turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
     heading = np.unwrap([pose[2] for _, pose in track])
@@ -104,13 +104,14 @@ def _measure_turn(bus: CanBus, track: Sequence[Pose]) -> tuple[float, float]:
 
 
 def find_other_turns(turns: Float64[np.ndarray, "S 2"]) -> Iterator[Problem]:
-    """Yield whether scenes that each turn too little to tell are told with another sign.
+    """Yield a problem if the turns of all scenes together have the wrong sign.
 
-    turns: by the CAN bus and by the poses [rad].
+    A single scene may turn too little for this test. turns: by the CAN bus and by the poses
+    [rad].
     """
-    told, truly = turns.T
-    if (truly**2).sum() > (TURNED / 2) ** 2 and (told * truly).sum() < 0:
-        slope = (told * truly).sum() / (truly**2).sum()
+    turned, truly = turns.T
+    if (truly**2).sum() > (TURNED / 2) ** 2 and (turned * truly).sum() < 0:
+        slope = (turned * truly).sum() / (truly**2).sum()
         what = f"over all scenes rotation_rate[2] is {slope:.2g} times the turning of the poses"
         cure = "write rad/s, to the left"
         yield Problem(table="can_bus", field="rotation_rate", what=what, cure=cure)

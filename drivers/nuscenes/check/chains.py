@@ -1,4 +1,4 @@
-"""Chains of records: prev and next, first and last, and how many there are."""
+"""Checks of the chains of records: prev and next, first and last, and the counts."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
@@ -12,7 +12,7 @@ CURE = "link each record to the ones before and after it in time"
 
 
 def find_chain_problems(content: Content) -> Iterator[Problem]:
-    """Yield what is wrong in the chains of samples, sample data and annotations."""
+    """Yield the mistakes in the chains of samples, sample data and annotations."""
     samples = content.by_token("sample", "timestamp", "scene_token")
     channels = name_channels(content)
 
@@ -91,7 +91,7 @@ def _find_wrong_ends(
     names: tuple[str, str, str],
     time: Callable[[Row], int | None],
 ) -> Iterator[Problem]:
-    """Yield records whose first, last and number are not those of their chain."""
+    """Yield the records whose first, last or count contradicts their chain."""
     first, last, number = names
     for row in content.rows(table, *names):
         members = groups.get(row["token"], [])
@@ -99,27 +99,27 @@ def _find_wrong_ends(
         if not times:
             yield _problem(table, row["token"], number, "has no record", "leave it out")
             continue
-        found = {first: min(times)[1], last: max(times)[1], number: len(times)}
-        for field, value in found.items():
+        expected = {first: min(times)[1], last: max(times)[1], number: len(times)}
+        for field, value in expected.items():
             if row[field] != value:
                 what = f"is {row[field]!r}, but its records say {value!r}"
                 yield _problem(table, row["token"], field, what, f"write {value!r}")
 
 
 def _find_missing_keyframes(content: Content) -> Iterator[Problem]:
-    """Yield samples without exactly one keyframe of each camera and the lidar."""
+    """Yield the samples without exactly one keyframe of each camera and the lidar."""
     channels = name_channels(content)
-    found: dict[tuple[str, str], int] = defaultdict(int)
+    counts: dict[tuple[str, str], int] = defaultdict(int)
     rows = content.rows(
         "sample_data", "sample_token", "calibrated_sensor_token", "is_key_frame"
     )
     for row in rows:
         if row["is_key_frame"]:
             channel = channels.get(row["calibrated_sensor_token"], "")
-            found[row["sample_token"], channel] += 1
+            counts[row["sample_token"], channel] += 1
     for row in content.rows("sample"):
         for channel in (*CAMERAS, LIDAR):
-            count = found[row["token"], channel]
+            count = counts[row["token"], channel]
             if count != 1:
                 what = f"has {count} sample_data of {channel} with is_key_frame"
                 cure = "give each sample one keyframe of each camera and of LIDAR_TOP"

@@ -1,4 +1,4 @@
-"""What challenges add to a data set: labels of lidar points, and whose future is asked for."""
+"""Checks of the challenges' files: labels of lidar points, and questions of prediction."""
 
 import zipfile
 import zlib
@@ -31,7 +31,7 @@ DAMAGES = (  # of an archive
 
 
 def find_challenge_problems(content: Content, root: Path, version: str) -> Iterator[Problem]:
-    """Yield what is wrong in lidarseg, panoptic and prediction, where a data set has them."""
+    """Yield the mistakes in lidarseg, panoptic and prediction, if a data set has them."""
     for kind in ("lidarseg", "panoptic"):
         if (root / version / f"{kind}.json").exists():
             yield from _find_bad_labels(content, root, version, kind)
@@ -70,9 +70,9 @@ def _find_bad_labels(
     for token in scans:
         what = f"this keyframe of {LIDAR} has no label"
         yield _problem(kind, token, "sample_data_token", what)
-    there = [p for p in (root / kind / version).glob("*") if p.suffix in (".bin", ".npz")]
-    if len(there) != len(rows):
-        what = f"{kind}/{version} holds {len(there)} files, the table {len(rows)} records"
+    label_files = [p for p in (root / kind / version).glob("*") if p.suffix in (".bin", ".npz")]
+    if len(label_files) != len(rows):
+        what = f"{kind}/{version} holds {len(label_files)} files, the table {len(rows)} records"
         yield _problem(kind, "", "filename", what)
 
 
@@ -82,7 +82,7 @@ def _is_label(row: object) -> bool:
 
 
 def _describe_fault(path: Path, scan: Path, kind: str) -> str:
-    """Return what is wrong with a file of labels, "" if nothing."""
+    """Return the fault of a file of labels, "" without one."""
     try:
         data = read_bytes(path)
     except FileNotFoundError:
@@ -114,7 +114,7 @@ def _unpack(data: bytes) -> np.ndarray:
 
 
 def _find_bad_questions(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield questions about instances or samples that are not there, of scenes that are."""
+    """Yield the questions of the data set's scenes about missing instances or samples."""
     try:
         questions = read_json(root / PREDICTION)
         if not isinstance(questions, dict) or not all(map(_is_list, questions.values())):

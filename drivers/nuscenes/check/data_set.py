@@ -1,4 +1,4 @@
-"""Check a nuScenes data set: every mistake of schema and meaning, by name."""
+"""Check a nuScenes data set: report every mistake of schema and meaning."""
 
 from pathlib import Path
 
@@ -22,22 +22,22 @@ from drivers.nuscenes.tables import find_version
 
 
 def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
-    """Return all that is wrong in the data set in ``root``, nothing if it is sound.
+    """Return all problems of the data set in ``root``, none if it is sound.
 
-    version: such as "v1.0-mini"; "" for the only one there. Tables, links, chains, times,
-    calibrations, poses, boxes, splits, maps, CAN bus, and the images and lidar points of all
-    keyframes, each of which is decoded; labels of points and questions of prediction, if any.
-    Where a table cannot be read, that alone is told.
+    The check covers tables, links, chains, times, calibrations, poses, boxes, splits, maps and
+    CAN bus. It decodes the images and lidar points of all keyframes. It reads the labels of
+    points and the questions of prediction, if any. If a table is unreadable, only that is
+    reported. version: such as "v1.0-mini"; "" for the only one in the folder.
 
     Raises:
         FileNotFoundError: no such folder or version.
     """
     version = find_version(root, version)
     tables, problems = read_tables(root / version)
-    if problems:  # links into what cannot be read are no mistakes
+    if problems:  # links into unreadable tables would be reported as well
         return tuple(problems)
-    content, found = check_tables(tables)
-    problems += found
+    content, table_problems = check_tables(tables)
+    problems += table_problems
     problems += find_name_problems(content, root, version)
     problems += find_map_problems(content, root)
     problems += find_can_problems(content, root)
@@ -47,7 +47,7 @@ def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
 
 
 def check_tables(tables: dict[str, list[dict[str, object]]]) -> tuple[Content, list[Problem]]:
-    """Return the content of tables, and all that is wrong in them alone."""
+    """Return the content of tables and all problems of the tables themselves."""
     problems = find_field_problems(tables)
     content = collect(tables, problems)
     problems += find_link_problems(content)

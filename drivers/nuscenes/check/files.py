@@ -1,6 +1,6 @@
-"""Files of keyframes: images and lidar points are there, can be decoded, and are as described.
+"""Checks of the keyframes' files: images and lidar points exist, decode, and fit the tables.
 
-Sweeps between keyframes are not read here: windows do not need them.
+Sweeps between keyframes are not read, because windows do not need them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from drivers.nuscenes.schema import LIDAR
 
 
 def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield files that are missing, damaged, or of another size than their table says."""
+    """Yield the files that are missing, damaged, or of another size than in their table."""
     channels = name_channels(content)
     needed = ("filename", "width", "height", "calibrated_sensor_token", "is_key_frame")
     for row in content.rows("sample_data", *needed):

@@ -1,4 +1,4 @@
-"""Maps: their images, their expansions, and whether the car drives on their roads."""
+"""Checks of maps: their images, their expansions, and whether the car drives on the roads."""
 
 import warnings
 from collections import defaultdict
@@ -18,12 +18,12 @@ from drivers.nuscenes.reading import describe_escape, require_file
 from drivers.nuscenes.road_map import RoadMap
 
 PNG = b"\x89PNG\r\n\x1a\n"
-ON_ROAD = 0.5  # share of samples at which a car must be on the road
-LINKED = 0.5  # share of lanes that must have others before them, and behind
+ON_ROAD = 0.5  # smallest share of samples with the car on the road
+LINKED = 0.5  # smallest share of lanes with incoming, and with outgoing lanes
 
 
 def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
-    """Yield what is wrong in the maps of the locations that have scenes."""
+    """Yield the mistakes in the maps of the locations that have scenes."""
     yield from _find_bad_images(content, root)
     logs = content.by_token("log", "location")
     scenes = defaultdict(list)
@@ -32,14 +32,14 @@ def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
             scenes[logs[row["log_token"]]["location"]].append(row)
     poses = list_ego_poses(content)
     for location, rows in scenes.items():
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 road_map = load_road_map(root, location)
             except NuScenesError as error:
                 yield from error.problems
                 continue
-        for warning in told:
+        for warning in caught:
             name, _, what = str(warning.message).partition(": ")
             cure = "mend these records, or expect their loss"
             yield Problem(table=name, what=what, cure=cure)
@@ -58,7 +58,7 @@ def _find_bad_images(content: Content, root: Path) -> Iterator[Problem]:
 
 
 def _describe_image(path: Path) -> str:
-    """Return what is wrong with the image of a map, "" if nothing."""
+    """Return the fault of a map's image, "" without one."""
     try:
         require_file(path)
         with path.open("rb") as file:
@@ -89,14 +89,14 @@ def _find_unlinked_lanes(road_map: RoadMap) -> Iterator[Problem]:
 def _find_off_road(
     road_map: RoadMap, scene: Row, poses: Sequence[tuple[int, Float64[np.ndarray, "3"]]]
 ) -> Iterator[Problem]:
-    if not poses:  # what they lack is told elsewhere
+    if not poses:  # other checks report missing poses
         return
     places = shapely.points([pose[:2] for _, pose in poses])
     roads = shapely.STRtree(road_map.drivable)
-    # Areas may overlap: which places are in any.
-    found = np.unique(roads.query(places, predicate="within")[0])
-    if len(found) < ON_ROAD * len(poses):
-        share = len(found) / len(poses)
+    # Areas may overlap, so that a place may be in several.
+    on_road = np.unique(roads.query(places, predicate="within")[0])
+    if len(on_road) < ON_ROAD * len(poses):
+        share = len(on_road) / len(poses)
         what = f"the car of {scene['name']} is on the road in {share:.0%} of its samples"
         cure = f"check the location of its log, {road_map.location}, and its poses"
         yield _problem("scene", scene["token"], "log_token", what, cure)

@@ -1,4 +1,4 @@
-"""Names: of scenes and their splits, of logs and their maps, and the labels of categories."""
+"""Checks of names: scenes in splits, logs in maps, and the indices of categories."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from drivers.nuscenes.reading import read_json
 from drivers.nuscenes.schema import CATEGORIES, LEVELS
 from drivers.nuscenes.tables import is_scene_name
 
-# Which official splits belong to a version, by its ending.
+# The official splits of a version, by its ending.
 SPLITS = {"mini": ("mini_train", "mini_val"), "trainval": ("train", "val"), "test": ("test",)}
 
 
 def find_name_problems(content: Content, root: Path, version: str) -> Iterator[Problem]:
-    """Yield scenes outside all splits, logs outside all maps, and wrong labels."""
+    """Yield the scenes outside all splits, the logs outside all maps, and wrong indices."""
     yield from _find_scenes_outside(content, root, version)
     listed = Counter(k for row in content.rows("map", "log_tokens") for k in row["log_tokens"])
     for row in content.rows("log"):

@@ -1,4 +1,4 @@
-"""Sensors and the car: when they measured, where they sit and look, how the car moves."""
+"""Checks of sensors and the car: times, mounting places, directions, and the car's motion."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,31 +14,31 @@ from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import LIDAR
 
 MICROSECONDS = (10**15, 10**16)  # times of 2001 to 2286
-APART = 500_000  # [us] between a keyframe of a sensor and its sample, at most
-PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next: 500,000 are usual
+APART = 500_000  # [us]: longest time between a keyframe of a sensor and its sample
+PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next; usually 500,000
 LOOKS = {
     "CAM_FRONT": 0.0, "CAM_FRONT_LEFT": 55.0, "CAM_FRONT_RIGHT": -55.0, "CAM_BACK": 180.0,
     "CAM_BACK_LEFT": 110.0, "CAM_BACK_RIGHT": -110.0,
 }  # fmt: skip
-SKEW = 30.0  # [deg] by which a sensor may look elsewhere
+SKEW = 30.0  # [deg]: largest deviation of a sensor's direction
 LIDAR_YAW = -90.0  # [deg]: x of LIDAR_TOP points to the right, y ahead
-# From an edge of an image to the optical axis, at least, as shares of width and height (0.49
-# and 0.43 in nuScenes). Images may be cut above or below.
+# Smallest distance from an image's edge to the optical axis, as shares of width and height
+# (0.49 and 0.43 in nuScenes). Images may be cut above or below.
 EDGE = (0.35, 0.2)
-# Focal length as a share of the image's width, of nuScenes' cars, which differ by 2 %; by which
-# factor another one may differ from it, and the two of a camera from each other.
-FOCAL = {"CAM_BACK": 809 / 1600}  # others:
+# Focal length of nuScenes' cars as a share of the image's width; the cars differ by 2 %.
+# FOCAL_RATIO: largest factor from it, and between the two focal lengths of a camera.
+FOCAL = {"CAM_BACK": 809 / 1600}
 FOCAL_OF_OTHERS, FOCAL_RATIO = 1266 / 1600, 1.25
-REACH = 10.0  # [m] from the ego frame to a sensor, at most
+REACH = 10.0  # [m]: largest distance from the ego frame to a sensor
 FASTEST = 70.0  # [m/s], of the car and of others
-STEP = 1.0  # [m] from sample to sample, from which a car must move where it heads
+STEP = 1.0  # [m] from sample to sample: a car that moves farther moves along its heading
 
 Pose = tuple[int, Float64[np.ndarray, "3"]]  # time [us], flat pose
 QUATERNION = "write the quaternion as (w, x, y, z) of a rotation, of length 1"
 
 
 def find_sensor_problems(content: Content) -> Iterator[Problem]:
-    """Yield what is wrong in times, calibrations and poses of the car."""
+    """Yield the mistakes in times, calibrations and poses of the car."""
     yield from _find_wrong_times(content)
     yield from find_calibration_problems(content)
     yield from _find_other_images(content)
@@ -67,9 +67,9 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
     for row in content.rows("sample_data", *needed):
         pose, sample = poses.get(row["ego_pose_token"]), samples.get(row["sample_token"])
         keyframe = sample if row["is_key_frame"] else None
-        for what, other in (("its sample", keyframe), ("its pose", pose)):
-            if other and abs(other["timestamp"] - row["timestamp"]) > APART:
-                said = f"is {row['timestamp']} us, {what} is at {other['timestamp']} us"
+        for name, linked in (("its sample", keyframe), ("its pose", pose)):
+            if linked and abs(linked["timestamp"] - row["timestamp"]) > APART:
+                said = f"is {row['timestamp']} us, {name} is at {linked['timestamp']} us"
                 yield _problem(
                     "sample_data", row, "timestamp", said, "write when it was measured"
                 )
@@ -81,7 +81,7 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
 
 
 def is_paced(step: int) -> bool:
-    """Say whether a time [us] may be that from one keyframe to the next."""
+    """Return whether two consecutive keyframes may be this far apart [us]."""
     return PACE[0] <= step <= PACE[1]
 
 
@@ -91,7 +91,7 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
         return
     quaternions = np.array([row["rotation"] for row in rows], np.float64)
     lengths = np.linalg.norm(quaternions, axis=1)
-    # The z axis of what stands upright points up.
+    # Upright bodies have a z axis that points up.
     up = 1 - 2 * (quaternions[:, 1] ** 2 + quaternions[:, 2] ** 2)
     for k in np.flatnonzero(np.abs(lengths - 1) > UNIT):
         what = f"{rows[k]['rotation']} is of length {lengths[k]:.4g}"
@@ -104,15 +104,15 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
 
 
 def find_calibration_problems(content: Content) -> Iterator[Problem]:
-    """Yield sensors that sit or look elsewhere than their names say."""
+    """Yield the sensors whose place or direction contradicts their names."""
     yield from _find_bad_rotations(content, "calibrated_sensor")
     channels = name_channels(content)
     modalities = {"CAM": "camera", "LID": "lidar", "RAD": "radar"}
     for row in content.rows("sensor", "channel", "modality"):
-        wanted = modalities[row["channel"][:3]]
-        if row["modality"] != wanted:
+        expected = modalities[row["channel"][:3]]
+        if row["modality"] != expected:
             what = f"{row['channel']} is no {row['modality']}"
-            yield _problem("sensor", row, "modality", what, f"write {wanted}")
+            yield _problem("sensor", row, "modality", what, f"write {expected}")
     for row in unit_rows(content, "calibrated_sensor", "translation", "camera_intrinsic"):
         channel = channels.get(row["token"], "")
         if np.linalg.norm(row["translation"]) > REACH:
@@ -150,7 +150,7 @@ def _find_wrong_camera(
 
 
 def _find_other_images(content: Content) -> Iterator[Problem]:
-    """Yield cameras whose optical axis or focal length is none of their images."""
+    """Yield the cameras whose optical axis or focal length does not fit their images."""
     channels = name_channels(content)
     cameras = content.by_token("calibrated_sensor", "camera_intrinsic")
     sizes = {
@@ -170,7 +170,7 @@ def _find_other_images(content: Content) -> Iterator[Problem]:
 
 
 def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, height: int) -> str:
-    """Return in what a camera's matrix is of images of another size; "" where it may fit."""
+    """Return how a camera's matrix contradicts the size of its images; "" if it may fit."""
     if intrinsic is None:
         return ""
     x, y = intrinsic[0, 2], intrinsic[1, 2]
@@ -186,9 +186,9 @@ def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, heigh
 def find_other_lens(
     channel: str, intrinsic: Float64[np.ndarray, "3 3"] | None, width: int
 ) -> str:
-    """Return in what a camera's matrix is of another lens than its own; "" where it may be."""
+    """Return how a camera's matrix contradicts its lens; "" if it may fit."""
     if intrinsic is None or not width > 0 < min(intrinsic[0, 0], intrinsic[1, 1]):
-        return ""  # told elsewhere
+        return ""  # other checks report it
     x, y = intrinsic[0, 0], intrinsic[1, 1]
     usual = FOCAL.get(channel, FOCAL_OF_OTHERS) * width
     if not 1 / FOCAL_RATIO < x / usual < FOCAL_RATIO:
@@ -213,16 +213,16 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
 
 
 def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
-    """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene's token."""
-    found = defaultdict(list)
+    """Return (time [us], flat pose) of the car at the lidar's keyframes by scene token."""
+    by_scene = defaultdict(list)
     for sample, transform in list_ego_transforms(content):
         flat = np.array([*transform[:2, 3], heading(transform[:3, :3])])
-        found[sample["scene_token"]].append((sample["timestamp"], flat))
-    return {scene: sorted(many, key=lambda pair: pair[0]) for scene, many in found.items()}
+        by_scene[sample["scene_token"]].append((sample["timestamp"], flat))
+    return {scene: sorted(p, key=lambda pair: pair[0]) for scene, p in by_scene.items()}
 
 
 def list_ego_transforms(content: Content) -> Iterator[tuple[Row, Float64[np.ndarray, "4 4"]]]:
-    """Yield each sample, and where the car was at its keyframe of the lidar."""
+    """Yield each sample and the car's pose at its keyframe of the lidar."""
     channels = name_channels(content)
     samples = content.by_token("sample", "timestamp", "scene_token")
     poses = {row["token"]: row for row in unit_rows(content, "ego_pose", "translation")}
@@ -263,7 +263,7 @@ def measure_motion(
 
 
 def find_aside(steps: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " K"]:
-    """Return of each step over a metre whether it leads away from the heading: 1, or 0."""
+    """Return 1 for each step over a metre that leads away from the heading, else 0."""
     long = steps[np.linalg.norm(steps[:, :2], axis=1) > STEP]
     away = np.abs(wrap_angle(np.arctan2(long[:, 1], long[:, 0]) - long[:, 2]))
     aside: Float64[np.ndarray, " K"] = (away > np.pi / 4).astype(np.float64)

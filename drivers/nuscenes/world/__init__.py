@@ -1,1 +1,1 @@
-"""A world that can be driven and recorded: roads, traffic, lights, all made from a seed."""
+"""A simulated world for driving and recording: roads, traffic and lights from a seed."""

@@ -1,4 +1,4 @@
-"""People on their walks: they wait at the kerb until they can cross."""
+"""Pedestrians on their walks: they wait at the kerb until they can cross."""
 
 from dataclasses import replace
 
@@ -9,15 +9,15 @@ from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import place_on_walks, place_people
 from drivers.nuscenes.world.state import World, WorldState
 
-BRAKING = 3.0  # [m/s^2] that people expect of drivers who see them
+BRAKING = 3.0  # [m/s^2]: braking that people expect of drivers
 REACTION = 0.6  # [s]
-ARM, WIDE = 1.2, 0.5  # [m]: people stop before a vehicle so near ahead
+ARM, WIDE = 1.2, 0.5  # [m]: people stop before a vehicle within this distance ahead
 
 
 def step_people(
     world: World, state: WorldState, vehicles: Float64[np.ndarray, "V 7"]
 ) -> WorldState:
-    """Return the state in which people walked on for 0.1 s; at its end a walk turns back.
+    """Return the state after people walked for 0.1 s; they turn back at the end of a walk.
 
     vehicles: their rectangles.
     """
@@ -43,7 +43,7 @@ def step_people(
 def _stand_before(
     vehicles: Float64[np.ndarray, "V 7"], people: Float64[np.ndarray, "W 3"]
 ) -> Bool[np.ndarray, " W"]:
-    """Return before whom a vehicle is; from moving ones people keep farther away."""
+    """Return which people have a vehicle before them; moving ones count from farther away."""
     moving = vehicles[:, 5] > 0.5
     reach, wide = np.where(moving, ARM, ARM / 2), np.where(moving, WIDE, WIDE / 2)
     x, y, yaw = (axis[:, None] for axis in people.T)
@@ -59,7 +59,7 @@ def _stand_before(
 def _may_cross(
     world: World, state: WorldState, number: int, vehicles: Float64[np.ndarray, "V 7"]
 ) -> bool:
-    """Whether lights allow it, nobody stands in the way, and all who come can still stop."""
+    """Return whether lights allow it, the way is free, and approaching vehicles can stop."""
     walk = world.roads.walks[number]
     if any(
         signal.colour_at(state.time) != "red"

@@ -1,4 +1,4 @@
-"""How badly forecasts do that see nothing: whether scenes are worth driving through."""
+"""The errors of trivial forecasts, which measure how hard scenes are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ import numpy as np
 from jaxtyping import Bool
 
 from drivers.nuscenes.grid import GroundGrid
-from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
+from drivers.nuscenes.world.instant import KEYFRAME_STEPS, Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.sight import find_overlaps
-from drivers.nuscenes.world.simulate import A_FRAME, stack_boxes
+from drivers.nuscenes.world.simulate import stack_boxes
 
 GRID = GroundGrid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
-HORIZON = 6  # frames of 0.5 s that are foreseen
-STATIC = 4  # frames after which a copy of the present is compared
+HORIZON = 6  # forecast frames of 0.5 s
+STATIC = 4  # frames after which the present is compared with the future
 MOVING = 0.5  # [m/s]
 AROUND = 50.0  # [m] from the ego
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difficulty:
-    """Of trivial forecasts, over all keyframes with 3 s after them.
+    """Errors of trivial forecasts over all keyframes with 3 s after them.
 
-    distance: between the ego and one of constant velocity, averaged over 3 s (ST-P3's L2), [m].
-    collisions: share of its positions in 3 s that touch somebody. met: share of its drives that
-    do. static: intersection over union of the vehicles around the ego (48 x 48 m, cells of
-    1 m) now and 2 s later. moving: share of road users within 50 m that move; things that
-    nobody drives do not count.
+    distance: between the ego and an ego of constant velocity, averaged over 3 s (ST-P3's L2),
+    [m]. collisions: share of the positions of constant velocity in 3 s that touch a box. met:
+    share of its drives with a collision. static: intersection over union of the vehicles around
+    the ego (48 x 48 m, cells of 1 m) now and 2 s later. moving: share of moving road users
+    within 50 m; cones and barriers do not count.
     """
 
     distance: float
@@ -37,14 +37,14 @@ class Difficulty:
 
 
 def measure_difficulty(scenes: Sequence[WorldScene]) -> Difficulty:
-    """Return how badly trivial forecasts do.
+    """Return the errors of trivial forecasts.
 
     Raises:
         ValueError: no keyframe has 3 s after it.
     """
     away, hits, common, union, moving = [], [], 0, 0, []
     for scene in scenes:
-        frames = scene.instants[::A_FRAME]
+        frames = scene.instants[::KEYFRAME_STEPS]
         for now in range(len(frames) - HORIZON):
             ego = frames[now].ego
             after = frames[now + 1 : now + 1 + HORIZON]
@@ -85,7 +85,7 @@ def _touches(ego: Ego, instant: WorldInstant) -> bool:
 
 
 def _draw(ego: Ego, instant: WorldInstant) -> Bool[np.ndarray, "X Y"]:
-    """Return which cells around a pose vehicles cover."""
+    """Return which cells around a pose are covered by vehicles."""
     c, s = np.cos(ego.yaw), np.sin(ego.yaw)
     centres = GRID.centres()
     x = ego.x + c * centres[..., 0] - s * centres[..., 1]

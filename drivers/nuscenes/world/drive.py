@@ -1,4 +1,4 @@
-"""Driving in closed loop: a planner's paths are driven, and all others react.
+"""Closed-loop driving: the ego follows a planner's paths, and all others react.
 
 course = start(seed)
 state = course.state
@@ -31,9 +31,9 @@ from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
 from drivers.nuscenes.world.traffic import carry_ego, step_traffic
 
-STEPS = round(FRAME / STEP)  # of a plan that are driven before the next one
-FORESIGHT, LEAST = 3.0, 8.0  # [s], [m] that the navigation looks ahead
-BLOCKED = 45.0  # [m] ahead, where it knows of blocked lanes
+STEPS = round(FRAME / STEP)  # steps of a plan that are driven before the next plan
+FORESIGHT, LEAST = 3.0, 8.0  # [s], [m]: the navigation looks this far ahead
+BLOCKED = 45.0  # [m] ahead: the navigation knows blocked lanes within it
 SLOWEST = 3.0  # [m/s], mean speed at which the rules drive a course
 TRIES = 50
 ARRIVED = 3.0  # [m] from the end of the route
@@ -41,9 +41,11 @@ ARRIVED = 3.0  # [m] from the end of the route
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlannedDrive:
-    """A drive to do. state: at its start. route: tokens of the lanes on the way, and of those
-    beside them. line: from the start to the goal, on the middle of lanes. seconds: that the
-    rules take.
+    """A drive from a start to a goal.
+
+    state: at its start. route: tokens of the lanes on the way and of the lanes beside them.
+    line: from the start to the goal, on the middle of lanes. seconds: duration of the drive
+    under the rules.
     """
 
     world: World
@@ -53,20 +55,20 @@ class PlannedDrive:
     seconds: float
 
     def has_arrived(self, state: WorldState) -> bool:
-        """Whether the ego is at the end of the line."""
+        """Return whether the ego is at the end of the line."""
         here = Point(state.ego.x, state.ego.y)
         left: float = self.line.length - self.line.project(here)
         return left < ARRIVED and self.line.distance(here) < 2 * ARRIVED
 
 
 def start(seed: int | Sequence[int], distance: float = 150.0) -> PlannedDrive:
-    """Return a drive of so many metres through traffic, on roads of its own.
+    """Return a drive of ``distance`` metres through traffic on newly made roads.
 
     The rules drive it without a collision, at 3 m/s or more on average.
 
     Raises:
         ValueError: a distance that is not positive.
-        RuntimeError: there is no such drive in 50 tries.
+        RuntimeError: 50 tries without such a drive.
     """
     if not distance > 0:
         raise ValueError(f"start: the distance must be positive, got {distance} m")
@@ -79,7 +81,7 @@ def start(seed: int | Sequence[int], distance: float = 150.0) -> PlannedDrive:
 
 
 def _try_course(seed: Sequence[int], distance: float) -> PlannedDrive | None:
-    """Return the drive of a seed, None if the rules do not get there."""
+    """Return the drive of a seed, None if the rules do not reach the goal."""
     roads = make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
     for _ in range(WARM_UP):
@@ -103,7 +105,7 @@ def _try_course(seed: Sequence[int], distance: float) -> PlannedDrive | None:
 
 
 def _at_rest(state: WorldState) -> WorldState:
-    """Return the state with people whose rectangles do not reach ahead."""
+    """Return the state with standing people, whose rectangles do not reach ahead."""
     return replace(state, walking=np.zeros_like(state.walking))
 
 
@@ -112,7 +114,7 @@ def trace_route(
 ) -> tuple[list[int], Float64[np.ndarray, "P 2"]]:
     """Return the lanes of the ego's route over a distance [m], and the points on their middle.
 
-    Where the route goes on from the lane beside, the line changes over there.
+    If the route continues from the neighbouring lane, the line changes to it.
     """
     lanes, points, done = [], [], 0.0
     along = float(state.along[EGO])
@@ -136,7 +138,7 @@ def drive(
     path: (x, y, yaw) in the present ego frame, 0.5 s apart, the first after 0.5 s.
 
     Raises:
-        ValueError: no points, or some that are not finite.
+        ValueError: no points, or points that are not finite.
     """
     trajectory = make_trajectory(state.ego, path)
     states: list[WorldState] = []
@@ -150,20 +152,20 @@ def drive(
 def plan_by_rules(
     world: World, state: WorldState, frames: int = 6
 ) -> Float64[np.ndarray, "F 3"]:
-    """Return where a driver goes that knows the state: the path of the rules, in the ego frame.
+    """Return the path of the rules in the ego frame, from the full state.
 
-    It foresees the others by the rules they follow, except what happens by chance. Who is
-    between two lanes takes the one on which it gets farther ahead; who comes to a junction on
-    a lane that does not lead on moves over as soon as there is room.
+    The rules predict the others exactly except for random events. An ego between two lanes
+    takes the lane on which it gets farther ahead. An ego that approaches a junction on a lane
+    off its route moves over as soon as there is room.
     """
     paths = [_foresee(world, s, frames) for s in _list_starts(world, state)]
     return max(paths, key=lambda path: path[-1, 0])
 
 
 def _list_starts(world: World, state: WorldState) -> list[WorldState]:
-    """Return the state with the ego on the lanes on which it may go on.
+    """Return the states with the ego on each lane on which it may continue.
 
-    Rules begin a change of lane anew in each plan, and would give it up half-way.
+    Without this, the rules would begin a change of lane anew in each plan and give it up.
     """
     table, (lane, after) = world.table, state.route[EGO, :2].tolist()
     front = list_fronts(world)
@@ -181,9 +183,9 @@ def _list_starts(world: World, state: WorldState) -> list[WorldState]:
 
 
 def _foresee(world: World, state: WorldState, frames: int) -> Float64[np.ndarray, "F 3"]:
-    """Return the path of the rules that begin with a state."""
+    """Return the path of the rules from a state."""
     ego = state.ego
-    state = replace(state, seed=state.seed + 1)  # other chances than those to come
+    state = replace(state, seed=state.seed + 1)  # the true random events stay unknown
     poses = []
     for step in range(1, frames * STEPS + 1):
         before, state = state, step_traffic(world, state)
@@ -196,9 +198,9 @@ def _foresee(world: World, state: WorldState, frames: int) -> Float64[np.ndarray
 
 
 def _move_beside(world: World, before: WorldState, state: WorldState) -> WorldState:
-    """Return the state with an ego that has just changed lanes beside where it was, and on.
+    """Return the state with an ego that has just changed lanes moved beside its last place.
 
-    The rules put it as far along in proportion, which a plan would take for a jump.
+    The rules keep its share of the lane's length, which would be a jump in a plan.
     """
     along = state.along.copy()
     along[EGO], _, _ = project(world.table, int(state.route[EGO, 0]), before.ego)
@@ -214,9 +216,10 @@ def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:
 
 
 def navigate(world: World, state: WorldState) -> Command:
-    """Return what the navigation says: whether the way goes 2 m or more aside in 3 s.
+    """Return the command of the navigation: whether the way leads 2 m or more aside in 3 s.
 
-    It knows the route, and which lanes are blocked within 45 m: it says early to change.
+    The navigation knows the route and the lanes that are blocked within 45 m, so that it
+    commands changes early.
     """
     table, route = world.table, state.route[EGO].tolist()
     ahead = max(FORESIGHT * state.ego.speed, LEAST)
@@ -236,7 +239,7 @@ def navigate(world: World, state: WorldState) -> Command:
 
 
 def _advise_lane(world: World, state: WorldState) -> int:
-    """Return the lane to drive on now: one that is free ahead, and leads on if it can."""
+    """Return the lane to drive on now: a free lane, on the route if possible."""
     table, (here, after) = world.table, state.route[EGO, :2].tolist()
     blocked = _list_blocked(world, state)
     if here in blocked:
@@ -251,7 +254,7 @@ def _advise_lane(world: World, state: WorldState) -> int:
 
 
 def _list_blocked(world: World, state: WorldState) -> set[int]:
-    """Return the lanes on which a parked vehicle stands a little ahead of the ego."""
+    """Return the lanes with a parked vehicle a little ahead of the ego."""
     here, cast = int(state.route[EGO, 0]), world.cast
     lanes = world.table.beside(here)
     share = state.along[EGO] / world.table.length[here]

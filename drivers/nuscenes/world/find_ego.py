@@ -1,4 +1,4 @@
-"""An ego that somebody else drives: on which lane it is, and where its route goes on."""
+"""The lane and route of an ego that a planner drives."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ from drivers.nuscenes.world.lane_change import choose_next
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.state import EGO, ROUTE, World, WorldState
 
-AHEAD = 3  # lanes of the route among which it is sought, with those beside them
-TURNED = 3.0  # [m] that a radian between the car and a lane counts
-KEPT = 0.8  # [m] by which another lane must be nearer
-ASTRAY = 6.0  # [m]: who is farther from all of those is sought everywhere
+AHEAD = 3  # lanes of the route, with their neighbours, that may hold the ego
+TURNED = 3.0  # [m] of distance that a radian between the car and a lane counts as
+KEPT = 0.8  # [m]: another lane must be nearer by this distance
+ASTRAY = 6.0  # [m]: an ego farther from all of those is looked for on all lanes
 
 
 def find_ego(world: World, before: WorldState, state: WorldState, ego: Ego) -> WorldState:
     """Return the state with the ego at a pose, on the nearest lane of its route.
 
-    before: the state of the last step, which says where the ego was. Lanes beside those of the
-    route count, too; who leaves the route for good gets a new one, straight on.
+    before: the state of the last step, with the last place of the ego. Lanes beside the route
+    count, too. An ego that leaves the route for good gets a new route straight ahead.
     """
     table, old = world.table, before.route[EGO]
     near = {n: k for k in reversed(range(AHEAD)) for n in table.beside(int(old[k]))}
@@ -41,11 +41,11 @@ def find_ego(world: World, before: WorldState, state: WorldState, ego: Ego) -> W
 def put_ego(table: LaneTable, state: WorldState, lanes: Sequence[int], ego: Ego) -> WorldState:
     """Return the state with the ego at a pose, on the first of the lanes of its route.
 
-    Where they are fewer than a route has, it goes straight on behind them.
+    If there are fewer lanes than in a route, the route continues straight ahead.
     """
     along, aside, turned = project(table, lanes[0], ego)
     route = list(lanes)
-    straight = np.random.default_rng(0)  # never drawn from
+    straight = np.random.default_rng(0)  # unused: straight routes are not random
     while len(route) < ROUTE:
         route.append(choose_next(table, straight, route[-1], True))
     here: dict[str, float | Int64[np.ndarray, " R"]] = {
@@ -64,13 +64,13 @@ def put_ego(table: LaneTable, state: WorldState, lanes: Sequence[int], ego: Ego)
 
 
 def _is_behind(table: LaneTable, lane: int, ego: Ego) -> bool:
-    """Whether the ego has passed the end of a lane."""
+    """Return whether the ego has passed the end of a lane."""
     i, ahead, _ = _locate(table, lane, ego)
     return bool(i == table.count[lane] - 1 and ahead > 0)
 
 
 def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]:
-    """Return how far along a lane the ego is and to its left [m], and its turn to it [rad]."""
+    """Return the ego's distance along a lane and to its left [m], and its turn to it [rad]."""
     i, ahead, left = _locate(table, lane, ego)
     turned = wrap_angle(ego.yaw - _points(table, lane)[i, 2])
     along = min(max(i * table.spacing[lane] + ahead, 0.0), table.length[lane])
@@ -78,7 +78,7 @@ def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]
 
 
 def _locate(table: LaneTable, lane: int, ego: Ego) -> tuple[int, float, float]:
-    """Return the nearest point of a lane, and how far ahead of it and to its left the ego is
+    """Return the nearest point of a lane, and the ego's distance ahead of it and to its left
     [m]."""
     points = _points(table, lane)
     i = int(np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y).argmin())
@@ -88,7 +88,7 @@ def _locate(table: LaneTable, lane: int, ego: Ego) -> tuple[int, float, float]:
 
 
 def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
-    """Return how far a lane is from the ego [m], more if it points elsewhere."""
+    """Return the distance of a lane from the ego [m], larger if the lane points elsewhere."""
     points = _points(table, lane)
     away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
     i = int(away.argmin())

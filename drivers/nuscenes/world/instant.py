@@ -1,4 +1,4 @@
-"""The world at one instant: what a camera of the ego car could see, and where the car is."""
+"""The world at one instant: the ego car, boxes and lights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.world.light import Light
 
 STEP = 0.1  # [s] between instants
+KEYFRAME_STEPS = 5  # instants from one keyframe to the next
 # The car that recorded nuScenes, a Renault Zoe [m]; ST-P3 and SAD judge the same rectangle.
 EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT = 4.084, 1.85, 1.56
 WHEELBASE = 2.588
@@ -37,7 +38,7 @@ class Ego:
 
     @property
     def box(self) -> Box:
-        """The car as others see it, in the global frame."""
+        """The car's box in the global frame."""
         return Box(
             instance="ego",
             category="vehicle.car",
@@ -56,9 +57,9 @@ class Ego:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorldInstant:
-    """One instant. time: [s] since the start. boxes: all others, in the global frame.
+    """One instant. time: [s] since the start. boxes: all but the ego, in the global frame.
 
-    braking: instances whose brake lights shine. lights: what each traffic light shows.
+    braking: instances with bright brake lights. lights: traffic lights and their colours.
     """
 
     time: float

@@ -1,4 +1,4 @@
-"""Junctions: where their arms end, and which ways lead from lane to lane through them."""
+"""Junctions: the ends of their arms and the ways from lane to lane through them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.world.lanes import Section, make_strip
 from drivers.nuscenes.world.network import STEP, Line, RoadNetwork, resample, shift
 
-CORNER = 8.0  # [m] from where two kerbs would meet to the end of an arm
-SEARCH = 15.0  # [m] from the node to the point that tells the direction of an arm
-STRAIGHT = np.pi / 5  # a way that turns by less is no turn
-SWEPT = 2.6  # [m], width that a car needs on its way through
+CORNER = 8.0  # [m] from the point where two kerbs would meet to the end of an arm
+SEARCH = 15.0  # [m] from the node to the point that gives the direction of an arm
+STRAIGHT = np.pi / 5  # [rad]: ways with a smaller turn count as straight
+SWEPT = 2.6  # [m]: width that a car needs on its way through
 WAY = 3.3  # [m], width of a lane through a junction
 
 Turn = Literal["left", "straight", "right"]
-End = tuple[int, bool]  # of a road: its number, and whether it is its start
+End = tuple[int, bool]  # number of a road, and whether this is its start
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One road at a junction. end: which end of which road. angle: of the way out.
+    """One road at a junction. end: of the road. angle: direction out of the junction [rad].
 
     incoming, outgoing: widths from the middle of the road to the edge of each direction [m].
     """
@@ -58,10 +58,10 @@ def list_arms(network: RoadNetwork, junction: int) -> list[Arm]:
 
 
 def measure_cuts(arms: Sequence[Arm]) -> list[float]:
-    """Return for each arm how far from the node its lanes end [m], so that corners are free.
+    """Return for each arm the distance from the node to the end of its lanes [m].
 
-    The left kerb of an arm, that of incoming traffic seen outward, meets the right one of the
-    next arm.
+    The distances leave the corners free. Seen outward, the left kerb of an arm, beside incoming
+    traffic, meets the right kerb of the next arm.
     """
     cuts = [CORNER + 2.0] * len(arms)
     for i, arm in enumerate(arms):
@@ -82,11 +82,11 @@ def make_ways(
     leaving: Mapping[End, Section],
     name: str,
 ) -> list[Lane]:
-    """Return the lanes through a junction; ``name``: with which their tokens begin.
+    """Return the lanes through a junction; ``name``: the beginning of their tokens.
 
     entering, leaving: the lanes at each end of a road, from its middle outward. Left turns
-    start in the innermost lane, right turns in the outermost one; straight on, every lane keeps
-    its number as far as there are lanes. A lane that would lead nowhere turns, too.
+    start in the innermost lane, right turns in the outermost lane. Straight ahead, every lane
+    keeps its number as far as there are lanes. Lanes without a way get a turn.
     """
     pairs: list[tuple[Lane, Lane]] = []
     for arm in arms:
@@ -127,7 +127,7 @@ def _make_way(origin: Lane, target: Lane, token: str) -> Lane:
 
 
 def turn_between(arm: Arm, other: Arm) -> Turn:
-    """Return how a car turns that comes in on one arm and goes out on another."""
+    """Return the turn of a car that enters on one arm and leaves on another."""
     angle = wrap_angle(other.angle - arm.angle - np.pi)
     if abs(angle) < STRAIGHT:
         return "straight"
@@ -149,7 +149,7 @@ def join(origin: Lane, target: Lane) -> Line:
 
 
 def find_conflicts(ways: Sequence[Lane]) -> dict[str, frozenset[str]]:
-    """Return for each way the others on which cars could meet; those of one lane never do."""
+    """Return the conflicting ways of each way; ways from the same lane have no conflict."""
     areas = [
         LineString(way.centreline[:, :2]).buffer(SWEPT / 2, cap_style="flat") for way in ways
     ]
@@ -164,7 +164,7 @@ def find_conflicts(ways: Sequence[Lane]) -> dict[str, frozenset[str]]:
 
 
 def outline(arms: Sequence[Arm], lines: Sequence[Line], ways: Sequence[Lane]) -> Polygon:
-    """Return the area of a junction; lines: of each arm the middle, from its end outward."""
+    """Return the area of a junction; lines: the middle of each arm, from its end outward."""
     corners = []
     for arm, line in zip(arms, lines, strict=True):
         corners += [shift(line[:1], arm.incoming)[0], shift(line[:1], -arm.outgoing)[0]]

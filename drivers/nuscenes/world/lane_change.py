@@ -1,7 +1,7 @@
-"""Changes of lane: around what stands or crawls, and to where the route goes on.
+"""Changes of lane: around standing or slow vehicles, and to the lane of the route.
 
-As in MOBIL (Kesting, Treiber, Helbing 2007): who changes gains acceleration, and nobody behind
-has to brake hard.
+As in MOBIL (Kesting, Treiber, Helbing 2007), a change must gain acceleration, and no driver
+behind may have to brake hard.
 """
 
 from dataclasses import replace
@@ -15,18 +15,18 @@ from drivers.nuscenes.world.right_of_way import list_fronts
 from drivers.nuscenes.world.sight import CHANGING, DriverView, look_ahead
 from drivers.nuscenes.world.state import EGO, ROUTE, World, WorldState
 
-GAIN = 0.4  # [m/s^2] that make a change worthwhile
-POLITE = 2.0  # [m/s^2] that others may have to brake
-SHORT = 25.0  # [m] before the end of a lane nobody overtakes
-LOST = 8.0  # [m] before the end of a lane drivers give up to reach another
-LONG = 6.0  # [m]: longer vehicles go straight on where they can
+GAIN = 0.4  # [m/s^2]: smallest gain of a change
+POLITE = 2.0  # [m/s^2]: hardest braking of others
+SHORT = 25.0  # [m] before the end of a lane: drivers do not overtake
+LOST = 8.0  # [m] before the end of a lane: drivers give up a change
+LONG = 6.0  # [m]: longer vehicles go straight ahead where possible
 PAUSE = 4.0  # [s] between changes
 
 
 def find_route(
     table: LaneTable, rng: np.random.Generator, lane: int, straight: bool = False
 ) -> Int64[np.ndarray, " R"]:
-    """Return lanes that lead on from a lane, by chance, or as straight as there are."""
+    """Return a route from a lane: random, or as straight as possible."""
     route = [lane]
     while len(route) < ROUTE:
         route.append(choose_next(table, rng, route[-1], straight))
@@ -53,10 +53,10 @@ def change_lanes(
     rng: np.random.Generator,
     ego_obeys: bool,
 ) -> WorldState:
-    """Return the state in which drivers who want to and can are on the lane beside theirs.
+    """Return the state in which drivers with a reason and room have changed lanes.
 
-    They are on it from now on, but far to its side, where they were; in the next seconds they
-    move over.
+    They belong to the new lane at once, far to its side at their old place, and move over in
+    the next seconds.
     """
     table, cast = world.table, world.cast
     front, before = list_fronts(world), state.route
@@ -68,7 +68,7 @@ def change_lanes(
     has_beside = (table.left[lane] != NONE) | (table.right[lane] != NONE)
     free = has_beside & ~cast.parked & ~table.way[lane]
     slow = (view.gap < 50) & (view.lead < 0.7 * wanted) & (here < 0.5)
-    # Whether the next lane of the route can be reached from this one.
+    # Whether the next lane of the route is out of reach from this lane.
     split = np.array([after[i] not in table.outgoing[lane[i]] for i in range(len(lane))])
     for i in np.flatnonzero(free & (slow | split) | split):
         if i == EGO and not ego_obeys:
@@ -89,18 +89,18 @@ def change_lanes(
             bonus = 3.0
         elif remaining < (SHORT if i != EGO else 1.6 * SHORT):
             continue
-        for other in sides:
-            moved = move_over(world, state, rectangles, (int(i), other), front)
+        for side in sides:
+            moved = move_over(world, state, rectangles, (int(i), side), front)
             if moved is None or moved[2] < here[i] + GAIN - bonus:
                 continue
-            lane[i] = other  # a view into route
+            lane[i] = side  # a view into route
             along[i], aside[i] = moved[:2]
             patience[i] = PAUSE
-            if i != EGO and not split[i] and after[i] not in table.outgoing[other]:
-                route[i] = find_route(table, rng, other, bool(cast.size[i, 0] > LONG))
+            if i != EGO and not split[i] and after[i] not in table.outgoing[side]:
+                route[i] = find_route(table, rng, side, bool(cast.size[i, 0] > LONG))
             state = replace(state, route=route, along=along, aside=aside)
             break
-    # Who may enter a junction may do so on the way for which it asked.
+    # Drivers keep their admission to a junction only for the same way.
     admitted = state.admitted & (before[:, 0] == lane) & (before[:, 1] == after)
     return replace(
         state, route=route, along=along, aside=aside, patience=patience, admitted=admitted
@@ -114,7 +114,7 @@ def move_over(
     move: tuple[int, int],
     front: Float64[np.ndarray, " V"],
 ) -> tuple[float, float, float] | None:
-    """Return where a vehicle is on another lane and its acceleration there, None if unsafe."""
+    """Return a vehicle's place on another lane and its acceleration there, None if unsafe."""
     table, cast = world.table, world.cast
     i, other = move
     lane = int(state.route[i, 0])
@@ -123,7 +123,7 @@ def move_over(
     dx, dy = (mine - its)[:2]
     aside = float(state.aside[i] - dx * np.sin(its[2]) + dy * np.cos(its[2]))
     rear = along + front[i] - cast.size[i, 0]
-    # Who is beside or behind on that lane, or about to come onto it.
+    # The vehicles beside or behind on that lane, or about to enter it.
     others = np.arange(len(front)) != i
     on = others & (state.route[:, 0] == other)
     coming = others & (state.route[:, 1] == other)

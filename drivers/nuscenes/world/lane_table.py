@@ -1,4 +1,4 @@
-"""The lanes of a place as arrays: what traffic looks up at every step."""
+"""The lanes of a place as arrays, for look-ups at every step of the traffic."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from drivers.nuscenes.world.roads import Roads
 
-SIDEWAYS = 2.0  # [m/s^2] that drivers accept in bends
+SIDEWAYS = 2.0  # [m/s^2]: largest sideways acceleration in bends
 NONE = -1  # no lane
 
 
@@ -16,9 +16,10 @@ class LaneTable:
     """L lanes with P points in all, by number; :data:`NONE` stands for no lane.
 
     points: (x, y, yaw), one lane after the other. pace: the speed at which drivers pass each
-    point [m/s]. first, count: where the points of a lane stand. spacing, length: of a lane [m].
-    stop: where drivers wait, infinite on ways through junctions. way: whether it is such a way.
-    left, right: the lane beside. incoming, outgoing, conflicts: lanes, for each lane.
+    point [m/s]. first, count: index of the first point of each lane, and number of its points.
+    spacing, length: of a lane [m]. stop: distance along the lane to the waiting place [m],
+    infinite on ways through junctions. way: whether a lane is such a way. left, right: the
+    neighbouring lane. incoming, outgoing, conflicts: lanes, for each lane.
     """
 
     tokens: tuple[str, ...]
@@ -46,7 +47,7 @@ class LaneTable:
         return where
 
     def beside(self, lane: int) -> list[int]:
-        """Return all lanes of its direction, itself too, from the left to the right."""
+        """Return all lanes of its direction, including itself, from left to right."""
         while self.left[lane] != NONE:
             lane = int(self.left[lane])
         lanes = [lane]

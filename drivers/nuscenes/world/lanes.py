@@ -23,9 +23,9 @@ def lay_lanes(
 ) -> list[Section]:
     """Return the lanes of one direction of a road: by section, from its middle outward.
 
-    line: the middle of the road in driving direction. along: whether that is the road's own.
-    name: with which tokens begin. stops: for each section where it ends, in metres along the
-    line, and by how much before that drivers wait.
+    line: the middle of the road in driving direction. along: whether that is the road's own
+    direction. name: the beginning of the tokens. stops: for each section the distance of its
+    end along the line, and of the waiting place before that end [m].
     """
     width = road.width
     edges = [-road.median / 2 - i * width for i in range(road.lanes[not along] + 1)]
@@ -65,6 +65,6 @@ def make_strip(line: Line, left: float, right: float) -> Polygon:
 
 
 def paint_stop_line(lane: Lane, width: float) -> Polygon:
-    """Return the stop line across a lane; drivers wait before it."""
+    """Return the stop line across a lane, at which drivers wait."""
     i = round(lane.stop_line / STEP)
     return make_strip(lane.centreline[i : i + round(PAINT / STEP) + 1], width / 2, -width / 2)

@@ -8,11 +8,11 @@ Colour = Literal["red", "yellow", "green"]
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """One set of lamps and what it shows.
+    """One set of lamps and its colour.
 
     x, y, z: the middle of the lamps, in the global frame [m]. yaw: the direction in which they
-    shine, [rad]: against the driving direction of those who obey. lanes: tokens of the lanes
-    whose drivers obey it, at the ends of which (``Lane.stop_line``) they wait.
+    shine [rad], against the driving direction of the lanes. lanes: tokens of the lanes whose
+    drivers obey it and wait at ``Lane.stop_line``.
     """
 
     x: float

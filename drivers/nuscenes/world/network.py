@@ -1,7 +1,7 @@
-"""The plan of a place: where its junctions are and how roads run between them.
+"""The plan of a place: its junctions and the roads between them.
 
-Nine crossroads of a grid, shifted, turned and joined by curved roads; a few roads are left out.
-Where only two roads meet, one curved road goes on. All coordinates in [m].
+Nine crossroads of a grid are shifted, turned and joined by curved roads; a few roads are left
+out. At a node of only two roads one curved road continues. All coordinates are in [m].
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from scipy.ndimage import gaussian_filter1d
 SIDE = 3  # nodes along each side of the grid
 SPACING = (95.0, 120.0)  # [m] between nodes
 JITTER = 7.0  # [m], of a node, and of the middle of a road
-SMOOTH = 36.0  # [m], spread of the rounding of bends; their radius is 17 m or more
+SMOOTH = 36.0  # [m]: standard deviation of the smoothing; bends have a radius >= 17 m
 STEP = 0.5  # [m] between points of a line
 
 Node = tuple[int, int]
-Line = Float64[np.ndarray, "_ 3"]  # points (x, y, yaw); each line has a number of its own
+Line = Float64[np.ndarray, "_ 3"]  # points (x, y, yaw); lines differ in their number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,8 +28,8 @@ class Road:
     """A road from one junction to another, with traffic in both directions, on the right.
 
     start, end: numbers of its junctions. line: its middle, (x, y, yaw) every 0.5 m, from node
-    to node. lanes: number of lanes along the line and against it. width: of a lane. median:
-    between directions, 0 where only a line divides them. speed: limit [m/s].
+    to node. lanes: their numbers along the line and against it. width: of a lane. median:
+    width between the directions, 0 for a painted line. speed: limit [m/s].
     """
 
     start: int
@@ -42,7 +42,7 @@ class Road:
 
     @property
     def half_widths(self) -> tuple[float, float]:
-        """From the middle to the edge on the right, and on the left."""
+        """Distance from the middle to the right edge and to the left edge [m]."""
         along, against = self.lanes
         return self.median / 2 + along * self.width, self.median / 2 + against * self.width
 
@@ -79,7 +79,7 @@ def make_network(rng: np.random.Generator) -> RoadNetwork:
 
 
 def _thin_out(rng: np.random.Generator) -> nx.Graph:
-    """Return the grid without up to two roads at its middle; no node loses its second road."""
+    """Return the grid without up to two inner roads; every node keeps two roads."""
     graph = nx.grid_2d_graph(SIDE, SIDE)
     edges = sorted(graph.edges)
     for k in rng.permutation(len(edges))[: rng.integers(0, 4)]:
@@ -101,7 +101,7 @@ def _place_nodes(rng: np.random.Generator) -> dict[Node, Float64[np.ndarray, "2"
 
 
 def _chains(graph: nx.Graph, junctions: Sequence[Node]) -> list[list[Node]]:
-    """Return the nodes of each road from junction to junction, over those of two roads."""
+    """Return the nodes of each road from junction to junction."""
     chains, used = [], set()
     for start in junctions:
         for after in sorted(graph[start]):
@@ -126,7 +126,7 @@ def _bend(
     points = np.empty((2 * len(nodes) - 1, 2))
     points[::2], points[1::2] = nodes, middle
     fine = resample(points)[:, :2]
-    # Beyond its ends the line goes on as its mirror image, so that both ends stay.
+    # The line continues beyond its ends as its mirror image, so that both ends stay.
     margin = min(round(4 * SMOOTH / STEP), len(fine) - 1)
     padded = np.pad(fine, ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
     smooth = gaussian_filter1d(padded, SMOOTH / STEP, axis=0)
@@ -134,13 +134,13 @@ def _bend(
 
 
 def reverse(line: Line) -> Line:
-    """Return the line driven the other way."""
+    """Return the line in the opposite driving direction."""
     turned: Line = line[::-1] + np.array([0, 0, np.pi])
     return turned
 
 
 def resample(points: Float64[np.ndarray, "M 2"], step: float = STEP) -> Line:
-    """Return the line as (x, y, yaw) of points evenly spaced, its two ends among them."""
+    """Return the line as evenly spaced points (x, y, yaw), including its two ends."""
     along = np.concatenate([[0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
     at = np.linspace(0, along[-1], max(2, round(along[-1] / step) + 1))
     dx, dy = np.gradient(points, along, axis=0).T
@@ -149,6 +149,6 @@ def resample(points: Float64[np.ndarray, "M 2"], step: float = STEP) -> Line:
 
 
 def shift(line: Line, left: float) -> Float64[np.ndarray, "P 2"]:
-    """Return the points of a line moved to its left by so many metres."""
+    """Return the points of a line moved to its left by ``left`` [m]."""
     x, y, yaw = line.T
     return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw)], 1)

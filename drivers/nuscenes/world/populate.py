@@ -1,4 +1,4 @@
-"""Who is in a place at the start: traffic, what blocks lanes, and people who walk."""
+"""The initial population of a place: traffic, blocked lanes and pedestrians."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from drivers.nuscenes.world.lane_table import NONE, LaneTable, tabulate_lanes
 from drivers.nuscenes.world.roads import Roads
 from drivers.nuscenes.world.state import Cast, World, WorldState, make_world
 
-# length, width, height [m], spread of each, and how often
+# Length, width and height [m], and frequency
 KINDS = {
     "vehicle.car": ((4.6, 1.85, 1.6), 0.66),
     "vehicle.truck": ((6.9, 2.4, 2.9), 0.1),
@@ -34,15 +34,15 @@ PEOPLE = {
 CONE = (0.4, 0.4, 0.8)
 BARRIER = (0.5, 2.2, 1.0)
 GAP = 65.0  # [m] between vehicles of a lane, on average
-LEAD = 0.8  # of scenes, in which a car drives before the ego
-BLOCKED = 0.35  # of roads with several lanes of one direction
-BLOCKED_AHEAD = 0.7  # of those that the ego comes to
+LEAD = 0.8  # share of scenes with a car before the ego
+BLOCKED = 0.35  # share of blocked lanes on roads with several lanes of one direction
+BLOCKED_AHEAD = 0.7  # the same on the roads ahead of the ego
 CYCLIST = -0.9  # [m]: cyclists keep to the right of their lane
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Vehicle:
-    """One of the cast; its fields are those of Cast and State."""
+    """A vehicle; its fields are those of Cast and WorldState."""
 
     category: str
     size: tuple[float, float, float]
@@ -57,7 +57,7 @@ class _Vehicle:
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """One of the people."""
+    """A pedestrian or a cyclist on a walk; its fields are those of Cast and WorldState."""
 
     category: str
     size: tuple[float, float, float]
@@ -69,22 +69,22 @@ class _Person:
 
 
 def populate(roads: Roads, seed: int) -> tuple[World, WorldState]:
-    """Return a place with traffic in it, by chance; the ego is vehicle 0.
+    """Return a place with random traffic; the ego is vehicle 0.
 
-    Who drives starts at speed; nobody starts where others are.
+    Drivers start at speed, and no two road users overlap.
     """
     rng = np.random.default_rng(seed)
     table = tabulate_lanes(roads)
     ego = _place_ego(rng, table)
     taken = {ego.route[0]: [(ego.along - 12.0, ego.along + 16.0)]}
-    vehicles, things = [ego, *_lead(rng, table, ego, taken)], []
+    vehicles, things = [ego, *_place_lead(rng, table, ego, taken)], []
     for lane in range(len(table.tokens)):
         vehicle, around = _block_lane(rng, table, lane, ego, taken)
         vehicles += vehicle
         things += around
     for lane in np.flatnonzero(~table.way):
         vehicles += _fill_lane(rng, table, int(lane), taken)
-    people = [p for number in range(len(roads.walks)) for p in _walk(rng, roads, number)]
+    people = [p for k in range(len(roads.walks)) for p in _place_people(rng, roads, k)]
     cast = Cast(
         names=("ego", *(f"vehicle-{i}" for i in range(1, len(vehicles)))),
         categories=tuple(v.category for v in vehicles),
@@ -126,7 +126,7 @@ def populate(roads: Roads, seed: int) -> tuple[World, WorldState]:
 
 
 def _place_ego(rng: np.random.Generator, table: LaneTable) -> _Vehicle:
-    """Return the ego at speed on a lane, some way before its end."""
+    """Return the ego at speed on a lane, well before its end."""
     lane = int(rng.choice(np.flatnonzero(~table.way & (table.length > 45))))
     along = float(table.length[lane] - rng.uniform(32, min(80, table.length[lane] - 8)))
     return _Vehicle(
@@ -139,13 +139,13 @@ def _place_ego(rng: np.random.Generator, table: LaneTable) -> _Vehicle:
     )
 
 
-def _lead(
+def _place_lead(
     rng: np.random.Generator,
     table: LaneTable,
     ego: _Vehicle,
     taken: dict[int, list[tuple[float, float]]],
 ) -> list[_Vehicle]:
-    """Return a car before the ego, mostly, whose driver is in less of a hurry."""
+    """Return a slower car before the ego, in most scenes."""
     along = ego.along + float(rng.uniform(14, 24))
     if rng.random() > LEAD or along > table.length[ego.route[0]] - 6:
         return []
@@ -171,7 +171,7 @@ def _block_lane(
     ego: _Vehicle,
     taken: dict[int, list[tuple[float, float]]],
 ) -> tuple[list[_Vehicle], list[Box]]:
-    """Return what stands in a lane, if anything: where there is another one to pass it."""
+    """Return the parked vehicle and the things that block a lane; another lane passes them."""
     length = float(table.length[lane])
     near = lane in table.beside(ego.route[0]) or lane in ego.route[:3]
     beside = [n for n in table.beside(lane) if n != lane]
@@ -193,13 +193,14 @@ def _block_lane(
     size = STANDING[category]
     taken.setdefault(lane, []).append((along - 14 - size[0] / 2, along + 6 + size[0] / 2))
     things = [
-        _stand(table, (lane, along - size[0] / 2 - back, aside), CONE, f"cone-{lane}-{i}")
+        _place_thing(table, (lane, along - size[0] / 2 - back, aside), CONE, f"cone-{lane}-{i}")
         for i, (back, aside) in enumerate([(2.5, 0.9), (4.5, 0.2), (6.5, -0.7)])
     ]
     if category == "vehicle.construction":
+        ends = along - size[0] / 2 - 8.0, along + size[0] / 2 + 2.0
         things += [
-            _stand(table, (lane, along - size[0] / 2 - 8.0, 0.0), BARRIER, f"barrier-{lane}-0"),
-            _stand(table, (lane, along + size[0] / 2 + 2.0, 0.0), BARRIER, f"barrier-{lane}-1"),
+            _place_thing(table, (lane, end, 0.0), BARRIER, f"barrier-{lane}-{i}")
+            for i, end in enumerate(ends)
         ]
     route = tuple(find_route(table, rng, lane).tolist())
     vehicle = _Vehicle(
@@ -208,7 +209,7 @@ def _block_lane(
     return [vehicle], things
 
 
-def _stand(
+def _place_thing(
     table: LaneTable,
     place: tuple[int, float, float],
     size: tuple[float, float, float],
@@ -238,7 +239,7 @@ def _fill_lane(
     lane: int,
     taken: dict[int, list[tuple[float, float]]],
 ) -> list[_Vehicle]:
-    """Return the vehicles that drive on a lane, from its start on."""
+    """Return the moving vehicles of a lane, from its start."""
     vehicles: list[_Vehicle] = []
     along = float(rng.uniform(0, GAP))
     while True:
@@ -272,8 +273,8 @@ def _fill_lane(
         along += size[0] / 2 + 4.0 + float(rng.exponential(GAP - 15))
 
 
-def _walk(rng: np.random.Generator, roads: Roads, number: int) -> list[_Person]:
-    """Return the people on a walk: side by side, most of them on their way to the road."""
+def _place_people(rng: np.random.Generator, roads: Roads, number: int) -> list[_Person]:
+    """Return the people on a walk, side by side; most of them head for the road."""
     walk = roads.walks[number]
     length = float(np.hypot(*np.diff(walk.points, axis=0).T).sum())
     before, turned = rng.random() < 0.5, rng.random() < 0.25

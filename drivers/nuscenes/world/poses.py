@@ -1,4 +1,4 @@
-"""Where everybody is: poses, rectangles and boxes of a state."""
+"""Poses, rectangles and boxes of a state."""
 
 from math import cos, sin
 
@@ -10,7 +10,7 @@ from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.lane_table import LaneTable
 from drivers.nuscenes.world.state import APART, EGO, TAIL, World, WorldState
 
-FORESIGHT = 1.8  # [s] for which drivers foresee where people walk
+FORESIGHT = 1.8  # [s]: time for which drivers predict people's walks
 
 
 def place_on_lanes(
@@ -19,7 +19,7 @@ def place_on_lanes(
     along: Float64[np.ndarray, " V"],
     aside: Float64[np.ndarray, " V"],
 ) -> Float64[np.ndarray, "V 3"]:
-    """Return (x, y, yaw of the lane) so far along lanes and to their left [m]."""
+    """Return (x, y, yaw of the lane) at distances along lanes and to their left [m]."""
     at = along / table.spacing[lane]
     i = np.clip(at.astype(np.int64), 0, table.count[lane] - 2)
     a = table.points[table.first[lane] + i]
@@ -29,7 +29,7 @@ def place_on_lanes(
 
 
 def place_vehicles(world: World, state: WorldState) -> Float64[np.ndarray, "V 3"]:
-    """Return (x, y, yaw) of the reference points of all vehicles; the ego is where it is."""
+    """Return (x, y, yaw) of the reference points of all vehicles; the ego has its own pose."""
     poses = place_on_lanes(world.table, state.route[:, 0], state.along, state.aside)
     poses[:, 2] += np.arctan2(state.drift, np.maximum(state.speed, 1.0))
     poses[EGO] = state.ego.x, state.ego.y, state.ego.yaw
@@ -39,7 +39,7 @@ def place_vehicles(world: World, state: WorldState) -> Float64[np.ndarray, "V 3"
 def place_on_walks(
     world: World, walk: Int64[np.ndarray, " W"], along: Float64[np.ndarray, " W"]
 ) -> Float64[np.ndarray, "W 3"]:
-    """Return (x, y, yaw of the walk) so far along walks, of which the numbers are given."""
+    """Return (x, y, yaw of the walk) at distances along walks; ``walk``: their numbers."""
     at = walk * APART + along
     i = np.searchsorted(world.walk_keys, at, "right") - 1
     i = np.clip(i, world.walk_first[walk], world.walk_first[walk + 1] - 2)
@@ -60,7 +60,7 @@ def place_people(world: World, state: WorldState) -> Float64[np.ndarray, "W 3"]:
 def list_rectangles(world: World, state: WorldState) -> Float64[np.ndarray, "M 7"]:
     """Return the rectangles that drivers see: vehicles, things, then people.
 
-    Those of walking people reach to where they will be: nobody is to drive into their way.
+    Rectangles of walking people include their next places, so that no driver enters their way.
     """
     cast = world.cast
     x, y, yaw = place_vehicles(world, state).T
@@ -76,19 +76,19 @@ def list_rectangles(world: World, state: WorldState) -> Float64[np.ndarray, "M 7
 
 
 def show(world: World, state: WorldState) -> WorldInstant:
-    """Return the instant that a state is: what can be seen of it."""
+    """Return the visible part of a state."""
     cast = world.cast
     boxes = []
     for i, (x, y, yaw) in enumerate(place_vehicles(world, state).tolist()):
         if i == EGO:
             continue
         middle = x + cast.middle[i] * cos(yaw), y + cast.middle[i] * sin(yaw), yaw
-        who, size, speed = (cast.names[i], cast.categories[i]), cast.size[i], state.speed[i]
-        boxes.append(_make_box(who, middle, size, float(speed), bool(cast.parked[i])))
+        names, size, speed = (cast.names[i], cast.categories[i]), cast.size[i], state.speed[i]
+        boxes.append(_make_box(names, middle, size, float(speed), bool(cast.parked[i])))
     for i, pose in enumerate(place_people(world, state).tolist()):
-        who, size = (cast.people[i], cast.people_categories[i]), cast.people_size[i]
+        names, size = (cast.people[i], cast.people_categories[i]), cast.people_size[i]
         speed = float(cast.pace[i]) * bool(state.walking[i])
-        boxes.append(_make_box(who, tuple(pose), size, speed))
+        boxes.append(_make_box(names, tuple(pose), size, speed))
     slowing = (state.acceleration < -0.6) | ((state.speed < 0.1) & ~cast.parked)
     return WorldInstant(
         time=state.time,
@@ -110,14 +110,14 @@ def _attribute(category: str, speed: float, parked: bool) -> str:
 
 
 def _make_box(
-    who: tuple[str, str],
+    names: tuple[str, str],
     pose: tuple[float, float, float],
     size: Float64[np.ndarray, "3"],
     speed: float,
     parked: bool = False,
 ) -> Box:
-    """Return the box of an instance and its category, on the ground, going ahead."""
-    instance, category = who
+    """Return a box on the ground that moves ahead; names: its instance and category."""
+    instance, category = names
     x, y, yaw = pose
     length, width, height = size.tolist()
     return Box(

@@ -1,4 +1,4 @@
-"""The six cameras and the lidar of the world's car, placed as on nuScenes' cars."""
+"""The six cameras and the lidar of the simulated car, at their places on nuScenes' cars."""
 
 from math import cos, pi, radians, sin
 
@@ -20,7 +20,7 @@ CAMERA_HEIGHT = 1.5  # [m]
 WIDTH, HEIGHT = 160, 90  # pixels
 REAL_WIDTH = 1600
 LIDAR = "LIDAR_TOP"
-LIDAR_PLACE, LIDAR_YAW = (0.94, 0.0, 1.84), -pi / 2  # x of the lidar points to the right
+LIDAR_PLACE, LIDAR_YAW = (0.94, 0.0, 1.84), -pi / 2  # the x axis points to the right
 
 
 def make_rig(width: int = WIDTH, height: int = HEIGHT) -> tuple[Camera, ...]:

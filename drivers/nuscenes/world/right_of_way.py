@@ -1,4 +1,4 @@
-"""Who may enter a junction: lights decide, then who comes first; never two on crossing ways."""
+"""Right of way at junctions: lights first, then order of arrival; crossing ways exclude."""
 
 from dataclasses import replace
 
@@ -8,23 +8,23 @@ from jaxtyping import Bool, Float64
 from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.state import EGO, World, WorldState
 
-GENTLE = 3.0  # [m/s^2], by which drivers still stop when a light turns yellow
-CREEP = 2.0  # [m/s]: what is slower blocks the lane behind a junction
-FAIR = 3.0  # [s] of waiting, after which it is a driver's turn
-ROOM = 3.0  # [m] that stay free there
+GENTLE = 3.0  # [m/s^2]: hardest braking when a light turns yellow
+CREEP = 2.0  # [m/s]: slower vehicles block the lane behind a junction
+FAIR = 3.0  # [s] of waiting, after which a driver gets its turn
+ROOM = 3.0  # [m] that stay free behind a junction
 
 
 def list_fronts(world: World) -> Float64[np.ndarray, " V"]:
-    """Return how far before its reference point the front of each vehicle is [m]."""
+    """Return the distance from the reference point of each vehicle to its front [m]."""
     fronts: Float64[np.ndarray, " V"] = world.cast.middle + world.cast.size[:, 0] / 2
     return fronts
 
 
 def admit(world: World, state: WorldState, ego_obeys: bool) -> WorldState:
-    """Return the state with the drivers admitted who may enter the junction ahead now.
+    """Return the state with the drivers marked that may enter the junction ahead now.
 
-    An ego that does not obey the rules is not held up. It asks as all do, and others give way
-    to it as soon as it cannot stop before the junction.
+    An ego that ignores the rules is never held. Others give way to it as soon as it cannot stop
+    before the junction.
     """
     table, cast = world.table, world.cast
     lane, after = state.route[:, 0], state.route[:, 1]
@@ -41,7 +41,7 @@ def admit(world: World, state: WorldState, ego_obeys: bool) -> WorldState:
     asks &= ahead < 8 + 2 * state.speed + state.speed**2 / 5
     waited = np.where(asks & (state.speed < 0.5), state.waited + STEP, 0.0)
     holders = _list_holders(world, state, admitted)
-    full: set[int] = set()  # lanes on which somebody waits
+    full: set[int] = set()  # lanes with a waiting driver
     for i in sorted(np.flatnonzero(asks), key=lambda k: (-float(waited[k]), float(ahead[k]))):
         way = int(after[i])
         taken = any(holders.get(other, set()) - {int(i)} for other in table.conflicts[way])
@@ -52,7 +52,7 @@ def admit(world: World, state: WorldState, ego_obeys: bool) -> WorldState:
             holders.setdefault(way, set()).add(int(i))
         else:
             full.add(int(lane[i]))
-            if waited[i] > FAIR:  # from now on those who cross its way let it pass
+            if waited[i] > FAIR:  # drivers on crossing ways let it pass from now on
                 holders.setdefault(way, set()).add(int(i))
     return replace(state, admitted=admitted, waited=waited)
 
@@ -60,7 +60,7 @@ def admit(world: World, state: WorldState, ego_obeys: bool) -> WorldState:
 def _list_holders(
     world: World, state: WorldState, admitted: Bool[np.ndarray, " V"]
 ) -> dict[int, set[int]]:
-    """Return who takes each way: is on it, about to enter it, or still leaving it."""
+    """Return the vehicles that occupy each way: on it, about to enter it, or leaving it."""
     table = world.table
     lane, after = state.route[:, 0], state.route[:, 1]
     holders: dict[int, set[int]] = {}
@@ -75,7 +75,7 @@ def _list_holders(
 
 
 def _list_rears(world: World, state: WorldState) -> Float64[np.ndarray, " V"]:
-    """Return where on its lane the rear of each vehicle is [m]."""
+    """Return the distance along its lane of each vehicle's rear [m]."""
     rears: Float64[np.ndarray, " V"] = (
         state.along + world.cast.middle - world.cast.size[:, 0] / 2
     )
@@ -83,7 +83,7 @@ def _list_rears(world: World, state: WorldState) -> Float64[np.ndarray, " V"]:
 
 
 def _is_free_behind(world: World, state: WorldState, i: int) -> bool:
-    """Whether the lane behind the junction has room, so that nobody stops inside."""
+    """Return whether the lane behind the junction has room, so that no vehicle stops inside."""
     on = (state.route[:, 0] == state.route[i, 2]) & (state.speed < CREEP)
     room = world.cast.size[i, 0] + ROOM
     return not bool((on & (_list_rears(world, state) < room)).any())

@@ -1,4 +1,4 @@
-"""Places to drive in: a map with lanes, junctions, crossings and walkways, and its lights."""
+"""Places to drive in: maps with lanes, junctions, crossings, walkways and traffic lights."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -38,10 +38,10 @@ STROLL = (12.0, 30.0)  # [m] along the road, before and after crossing it
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Footway:
-    """A way that people walk to and fro: along a road, across it, along its other side.
+    """A path that people walk to and fro: along a road, across it, along its other side.
 
-    enter, leave: arc lengths at which it comes onto the road and leaves it [m]. lanes: whose
-    red light lets people cross; none: they look out for themselves.
+    enter, leave: arc lengths at which it enters and leaves the road [m]. lanes: people cross at
+    their red light; without lanes they watch the traffic alone.
     """
 
     points: Float64[np.ndarray, "P 2"]
@@ -52,10 +52,10 @@ class Footway:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Roads:
-    """A place to drive in: its map, and what drivers and people in it know besides.
+    """A place to drive in: its map and the knowledge of its drivers and pedestrians.
 
-    left, right: the lane beside a lane, of the same direction. conflicts: for each way through
-    a junction those on which others may come across. origin: of the place in its map [m].
+    left, right: the neighbouring lane of the same direction. conflicts: the crossing ways of
+    each way through a junction. origin: of the place in its map [m].
     """
 
     map: RoadMap
@@ -68,7 +68,7 @@ class Roads:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Laid:
+class _LaidRoad:
     """A road with its lanes. body: its middle between junctions. crossings: metres along it."""
 
     road: Road
@@ -85,7 +85,7 @@ def make_roads(
 ) -> Roads:
     """Return the roads of a place of 400 x 400 m, whose lower left corner is ``origin``.
 
-    Traffic keeps to the right, whatever the location. The same seed makes the same roads.
+    Traffic keeps to the right in every location. The same seed makes the same roads.
     """
     rng = np.random.default_rng(seed)
     network = make_network(rng)
@@ -139,8 +139,8 @@ def _lay_road(
     name: str,
     cuts: tuple[float, float],
     lit: tuple[bool, bool],
-) -> _Laid:
-    """Lay lanes between the junctions; where lights are, people mostly have a crossing."""
+) -> _LaidRoad:
+    """Lay lanes between the junctions; most junctions with lights get crossings."""
     first, last = (round(cut / STEP) for cut in cuts)
     body = road.line[first : len(road.line) - last]
     length = measure(body)
@@ -154,7 +154,7 @@ def _lay_road(
     middle = ZEBRA / 2 + 1.0
     along = [(at, middle) for at in halfway] + [(length, before[0])]
     against = [(length - at, middle) for at in halfway] + [(length, before[1])]
-    return _Laid(
+    return _LaidRoad(
         road=road,
         body=body,
         crossings=[side] * at_start + halfway + [length - side] * at_end,
@@ -163,8 +163,8 @@ def _lay_road(
     )
 
 
-def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[Footway]:
-    """Return a walk over each crossing of a road, and one where there is none."""
+def _lay_walks(rng: np.random.Generator, laid: _LaidRoad, shown: set[str]) -> list[Footway]:
+    """Return a walk over each crossing of a road, and a walk without a crossing."""
     length = measure(laid.body)
     right, left = laid.road.half_widths
     walks = []
@@ -173,15 +173,15 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[F
     if all(abs(elsewhere - at) > 2 * STROLL[0] for at in places):
         places.append(elsewhere)
     for at in places:
-        # No walk reaches another one: half of the way to it at most.
+        # Walks do not meet: each ends before half of the way to the next.
         room = min([abs(other - at) / 2 - 1 for other in places if other != at], default=99.0)
         low, high = (min(reach, room) for reach in STROLL)
         ends = at + rng.uniform(low, high, 2) * rng.choice([-1, 1], 2)
         first, here, last = (
             round(float(np.clip(a, 0, length)) / STEP) for a in (ends[0], at, ends[1])
         )
-        before = shift(_between(laid.body, first, here), left + WALKWAY / 2)
-        after = shift(_between(laid.body, here, last), -right - WALKWAY / 2)
+        before = shift(_cut_line(laid.body, first, here), left + WALKWAY / 2)
+        after = shift(_cut_line(laid.body, here, last), -right - WALKWAY / 2)
         enter = float(np.hypot(*np.diff(before, axis=0).T).sum()) + WALKWAY / 2
         watched = {0: laid.against[-1], len(laid.body) - 1: laid.along[-1]}
         near = min(watched, key=lambda end: abs(end - here))
@@ -198,18 +198,18 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[F
     return walks
 
 
-def _between(line: Line, first: int, last: int) -> Line:
+def _cut_line(line: Line, first: int, last: int) -> Line:
     return line[first : last + 1] if first <= last else line[last : first + 1][::-1]
 
 
 def _draw_map(
     location: str,
     origin: tuple[float, float],
-    laid: Sequence[_Laid],
+    laid: Sequence[_LaidRoad],
     ways: Sequence[Sequence[Lane]],
     areas: Sequence[Polygon],
 ) -> RoadMap:
-    """Link the lanes and draw everything around them."""
+    """Return the map with linked lanes, crossings, walkways and paint."""
     before, after = defaultdict(list), defaultdict(list)
     for way in (way for of in ways for way in of):
         after[way.incoming[0]].append(way.token)
@@ -219,9 +219,9 @@ def _draw_map(
     for road in laid:
         for sections in (road.along, road.against):
             for a, b in pairwise(sections):
-                for one, other in zip(a, b, strict=True):
-                    after[one.token].append(other.token)
-                    before[other.token].append(one.token)
+                for lane, following in zip(a, b, strict=True):
+                    after[lane.token].append(following.token)
+                    before[following.token].append(lane.token)
             lanes += [lane for section in sections for lane in section]
         right, left = road.road.half_widths
         half = round(ZEBRA / 2 / STEP)

@@ -1,8 +1,8 @@
-"""What drivers see: the free way ahead of each, and which rectangles overlap (compiled).
+"""Sight of drivers: the free way ahead of each, and the overlaps of rectangles (compiled).
 
-A rectangle is a row of x, y, yaw, half length, half width [m, rad]; drivers need two columns
-more: its speed along its yaw [m/s], and its tail, the room that they leave behind it, so that
-they can pull out [m].
+A rectangle is a row of x, y, yaw, half length, half width [m, rad]. Drivers need two more
+columns: its speed along its yaw [m/s], and its tail, the room that they leave behind it to pull
+out [m].
 Axes: V vehicles, R lanes of a route, P points of lanes, L lanes, M rectangles, K pairs,
 C columns.
 """
@@ -16,14 +16,16 @@ from jaxtyping import Float64, Int64
 from neuro.ops.jit import kernel
 
 MARGIN = 0.35  # [m] that drivers keep free on each side
-EASE = 1.3  # [m/s^2], by which drivers slow down before bends
-CHANGING = 0.6  # [m] from where it likes to drive: a vehicle changes lanes
-RANGE = 80.0  # [m] that drivers look ahead at most
+EASE = 1.3  # [m/s^2]: braking of drivers before bends
+CHANGING = 0.6  # [m] off its preferred place: a vehicle is changing lanes
+RANGE = 80.0  # [m]: largest distance that drivers look ahead
 
 
 class DriverView(NamedTuple):
-    """What each driver sees: metres from the front to what is in the way, infinite if nothing
-    is; the speed of that along the way [m/s]; the speed that bends ahead allow [m/s].
+    """The view of each driver.
+
+    gap: distance from the front to the obstacle ahead [m], infinite without one. lead: the
+    obstacle's speed along the way [m/s]. pace: the speed that bends ahead allow [m/s].
     """
 
     gap: Float64[np.ndarray, " V"]
@@ -43,17 +45,17 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
     own: Int64[np.ndarray, " V"],
     things: Float64[np.ndarray, "M 7"],
 ) -> DriverView:
-    """Walk along the route of each vehicle until something stands in the way.
+    """Walk along the route of each vehicle to the first obstacle.
 
-    place: distance along the first lane of the route, distance to its left, and the distance to
-    its left that is wanted, from the reference point to the front, half width, speed.
-    own: which rectangle is the vehicle itself.
+    place: distance along the first lane of the route, distance to its left, preferred distance
+    to its left, distance from the reference point to the front, half width, speed. own: the
+    index of the vehicle's own rectangle.
     """
     vehicles = len(route)
     gaps, leads, paces = np.full(vehicles, inf), np.zeros(vehicles), np.full(vehicles, inf)
     near = np.empty(len(things), np.int64)
     cosine, sine = np.cos(things[:, 2]), np.sin(things[:, 2])
-    extent = things[:, 3] + things[:, 4] + things[:, 6]  # [m]; no part of it is farther out
+    extent = things[:, 3] + things[:, 4] + things[:, 6]  # [m]: bounds every part
     for i in range(vehicles):
         along, aside, home, front, half, speed = place[i]
         reach = min(RANGE, 12.0 + 3.0 * speed + speed * speed / 5.0)
@@ -79,7 +81,7 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
             p = first[lane] + int(at / spacing[lane] + 0.5)
             paces[i] = min(paces[i], sqrt(pace[p] * pace[p] + 2 * EASE * step))
             x, y, yaw = points[p]
-            late = (front + step) / (3.0 + speed)  # [s], of moving over: critically damped
+            late = (front + step) / (3.0 + speed)  # [s] of moving over, critically damped
             side = home + (aside - home) * (1 + late) * exp(-late)
             x, y = x - sin(yaw) * side, y + cos(yaw) * side
             for k in range(close):
@@ -105,7 +107,7 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
 @kernel
 def find_overlaps(things: Float64[np.ndarray, "M C"]) -> Int64[np.ndarray, "K 2"]:
     """Return the pairs of rectangles that overlap (no axis of either separates them)."""
-    found = np.empty((len(things) * 4, 2), np.int64)
+    pairs = np.empty((len(things) * 4, 2), np.int64)
     n = 0
     for i in range(len(things)):
         for j in range(i):
@@ -122,7 +124,7 @@ def find_overlaps(things: Float64[np.ndarray, "M C"]) -> Int64[np.ndarray, "K 2"
                 aside = abs(dy * cos(yaw) - dx * sin(yaw))
                 apart |= ahead > things[own, 3] + c * long + s * wide
                 apart |= aside > things[own, 4] + s * long + c * wide
-            if not apart and n < len(found):
-                found[n] = j, i
+            if not apart and n < len(pairs):
+                pairs[n] = j, i
                 n += 1
-    return found[:n]
+    return pairs[:n]

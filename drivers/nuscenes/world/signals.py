@@ -1,4 +1,4 @@
-"""Traffic lights that change by the clock: what each shows is a function of time alone."""
+"""Traffic lights with fixed plans: their colours depend on time alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.world.light import Colour, Light
 
 YELLOW = 2.5  # [s]
-ALL_RED = 1.5  # [s], in which a junction empties
+ALL_RED = 1.5  # [s] for a junction to empty
 GREEN = (7.0, 11.0)  # [s]
-# [m]: lamps hang so far behind the end of their lane, and so high; who waits for them still has
-# them in the images that models see, whose upper parts are cut off.
+# [m]: distance of the lamps behind the end of their lane, and their height. They stay visible
+# to waiting cars in the models' images, whose upper parts are cut off.
 BEHIND, ABOVE = 12.0, 3.4
 
 
@@ -22,8 +22,8 @@ BEHIND, ABOVE = 12.0, 3.4
 class Signal:
     """A light and its plan. x, y, z, yaw, lanes: as of a :class:`Light`.
 
-    period: of the plan [s]. start: when its green begins, counted from the start of a period.
-    green: how long it lasts; then come 2.5 s of yellow, and red.
+    period: of the plan [s]. start: of green, from the start of a period [s]. green: its
+    duration [s], before 2.5 s of yellow and then red.
     """
 
     x: float
@@ -36,14 +36,14 @@ class Signal:
     green: float
 
     def colour_at(self, time: float) -> Colour:
-        """Return what is shown at a time [s]."""
+        """Return the colour at a time [s]."""
         since = (time - self.start) % self.period
         if since < self.green:
             return "green"
         return "yellow" if since < self.green + YELLOW else "red"
 
     def light_at(self, time: float) -> Light:
-        """Return the light as it is at a time [s]."""
+        """Return the light at a time [s]."""
         return Light(
             x=self.x,
             y=self.y,
@@ -57,9 +57,9 @@ class Signal:
 def plan_signals(
     rng: np.random.Generator, angles: Sequence[float], entering: Sequence[Sequence[Lane]]
 ) -> list[Signal]:
-    """Return the lights of a junction: one a lane; opposite arms have green together.
+    """Return the lights of a junction, one for each lane; opposite arms have green together.
 
-    angles: of the arms, counter-clockwise [rad]. entering: lanes of each that lead here.
+    angles: of the arms, counter-clockwise [rad]. entering: the incoming lanes of each arm.
     """
     n = len(angles)
     first = min(

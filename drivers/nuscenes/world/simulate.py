@@ -1,4 +1,4 @@
-"""Recorded scenes: the rule-driven ego in traffic, on roads of its own."""
+"""Simulated scenes: a rule-driven ego in traffic."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,27 +10,26 @@ from shapely import unary_union
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import outline_box
-from drivers.nuscenes.world.instant import WorldInstant, WorldScene
+from drivers.nuscenes.world.instant import KEYFRAME_STEPS, WorldInstant, WorldScene
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.roads import Roads, make_roads
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.traffic import step_traffic
 
-A_FRAME = 5  # instants from one keyframe to the next
 WARM_UP = 20  # steps before the first instant
 TRIES = 50
-NEAR = 80.0  # [m] around the ego within which nobody may overlap
-SHORTEST = 25.0  # [m] that the ego drives in 10 s
+NEAR = 80.0  # [m] around the ego: boxes within it must not overlap
+SHORTEST = 25.0  # [m]: least distance of the ego in 10 s
 
 
 def simulate_scene(
     seed: int | Sequence[int], keyframes: int = 20, roads: Roads | None = None
 ) -> WorldScene:
-    """Return a scene that is sound: no boxes overlap, the ego stays on the road and gets on.
+    """Return a sound scene: no boxes overlap, and the ego stays on the road and makes progress.
 
-    seed: the same one gives the same scene. keyframes: 0.5 s apart. roads: the place; None:
-    one of its own, of the same seed.
+    seed: equal seeds give equal scenes. keyframes: their number; they are 0.5 s apart. roads:
+    the place; None: a new place from the same seed.
 
     Raises:
         ValueError: fewer than two keyframes.
@@ -40,14 +39,14 @@ def simulate_scene(
         raise ValueError(f"simulate_scene: a scene has 2 keyframes or more, got {keyframes}")
     numbers = [seed] if isinstance(seed, int) else list(seed)
     for attempt in range(TRIES):
-        scene = _simulate([*numbers, attempt], A_FRAME * (keyframes - 1) + 1, roads)
+        scene = _simulate([*numbers, attempt], KEYFRAME_STEPS * (keyframes - 1) + 1, roads)
         if scene is not None:
             return scene
     raise RuntimeError(f"simulate_scene: no sound scene of seed {seed} in {TRIES} tries")
 
 
 def _simulate(seed: Sequence[int], count: int, roads: Roads | None) -> WorldScene | None:
-    """Return the scene of a seed, None as soon as it is not sound."""
+    """Return the scene of a seed, None if it is not sound."""
     roads = roads or make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
     drivable = unary_union(roads.map.drivable).buffer(0.05)

@@ -1,4 +1,4 @@
-"""The state of the traffic: all that a step reads and returns."""
+"""The state of the traffic, which each step reads and returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from drivers.nuscenes.world.lane_table import LaneTable
 from drivers.nuscenes.world.roads import Roads
 
 EGO = 0  # the number of the ego among the vehicles
-TAIL = 6.0  # [m] that drivers leave behind what stands in a lane, to pull out
+TAIL = 6.0  # [m] that drivers leave behind an obstacle in a lane, to pull out
 APART = 1000.0  # [m] between the arc lengths of two walks in one table
-ROUTE = 16  # lanes that a driver knows ahead
+ROUTE = 16  # lanes of a driver's route
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cast:
-    """Who takes part, which never changes. V vehicles, the ego first; W people.
+    """The constant properties of all road users. V vehicles, the ego first; W people.
 
-    names, categories: of boxes. size: length, width, height [m]. middle: from the reference
-    point, which follows the lane, to the middle of the box [m]. mood: the share of the speed
-    limit at which the driver likes to go. parked: stands, without a driver. home: where in its
-    lane it drives [m to the left]. things: cones and barriers, which nobody moves.
-    walk: number of each person's walk, on which they walk or cycle at their pace [m/s], so far
-    to its left [m]: those of one walk side by side.
+    names, categories: of boxes. size: length, width, height [m]. middle: distance from the
+    reference point, which follows the lane, to the middle of the box [m]. mood: desired share
+    of the speed limit. parked: without a driver. home: preferred distance to the left of the
+    lane's middle [m]. things: cones and barriers, which never move. walk: number of each
+    person's walk. pace: speed of walking or cycling [m/s]. to_left: distance to the left of the
+    walk [m]; people of one walk go side by side.
     """
 
     names: tuple[str, ...]
@@ -47,11 +47,12 @@ class Cast:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class World:
-    """A place and who takes part there.
+    """A place and its road users.
 
-    things: rectangles of those of the cast, as :mod:`~drivers.nuscenes.world.sight` has them.
-    walk_points: (x, y), one walk after the other, from number walk_first on; walk_keys: their
-    arc lengths [m], plus 1 km for each walk before; walk_ends: lengths of the walks [m].
+    things: rectangles of the cast's things, as in :mod:`~drivers.nuscenes.world.sight`.
+    walk_points: (x, y), one walk after the other; walk_first: the index of each walk's first
+    point; walk_keys: arc lengths of the points [m], plus 1 km for each walk before; walk_ends:
+    lengths of the walks [m].
     """
 
     roads: Roads
@@ -85,15 +86,14 @@ def make_world(roads: Roads, table: LaneTable, cast: Cast) -> World:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorldState:
-    """Everything that changes. V vehicles, the ego first; R lanes of a route; W people.
+    """The changing properties. V vehicles, the ego first; R lanes of a route; W people.
 
-    steps: of 0.1 s since the start. seed: of all that happens by chance. along: of the
-    reference point on the first lane of the route [m]. aside: to its left [m]; drift: how fast
-    that grows [m/s]. admitted: may enter the junction ahead; waited:
-    so many seconds for that, while its light was green. slow: seconds for which a driver
-    still goes slowly for no reason that others know. patience: seconds to the next lane change.
-    strolled: of each person along its walk [m]. facing: 1 along it, -1 back. walking: or
-    waiting.
+    steps: of 0.1 s since the start. seed: of random events. along: of the reference point on
+    the first lane of the route [m]. aside: to its left [m]; drift: growth of ``aside`` [m/s].
+    admitted: whether a vehicle may enter the junction ahead; waited: time of waiting for that
+    at green [s]. slow: remaining time of unexplained slow driving [s]. patience: time to the
+    next possible lane change [s]. strolled: distance of each person along its walk [m].
+    facing: 1 along it, -1 back. walking: False while a person waits.
     """
 
     steps: int

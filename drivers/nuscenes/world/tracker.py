@@ -1,11 +1,12 @@
-"""A car that follows a path: linear-quadratic regulators before a kinematic bicycle.
+"""Tracking of a path: linear-quadratic regulators drive a kinematic bicycle.
 
-Errors from a reference, e metres to the left and p radians turned, change with the way by
+The errors from a reference, e metres to the left and p radians of heading, change with the way
+by
     de/ds = p,  dp/ds = k - k_ref.
 The curvature k that minimises the integral of e^2 / D^4 + (k - k_ref)^2 is
     k = k_ref - e / D^2 - sqrt(2) p / D,
-and likewise in time the acceleration for errors of distance and speed. The bicycle is where its
-rear axle is: x' = v cos yaw, y' = v sin yaw, yaw' = v k.
+and likewise in time the acceleration for errors of distance and speed. The bicycle's position
+is its rear axle: x' = v cos yaw, y' = v sin yaw, yaw' = v k.
 """
 
 from dataclasses import dataclass
@@ -20,19 +21,19 @@ from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.instant import STEP, Ego
 
 REACH = (3.0, 0.6)  # D: metres, and seconds of the way driven
-PROMPT = 0.6  # [s], the same of the regulator of speed
+PROMPT = 0.6  # [s]: the same for the regulator of speed
 HARDEST, STRONGEST = 8.0, 3.5  # [m/s^2] of braking and of speeding up
 TIGHTEST = 0.2  # [1/m]: front wheels at 27 degrees
-TURN = 0.25  # [1/m/s], how fast the curvature changes
-SLOW = 0.5  # [m/s], below which a path has no direction
+TURN = 0.25  # [1/m/s]: largest change of the curvature
+SLOW = 0.5  # [m/s]: a slower path has no direction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trajectory:
-    """A path in the global frame, from the instant at which it was planned on.
+    """A planned path in the global frame.
 
-    start: the ego then. spline: (x, y) by seconds since then. last: up to where it is known
-    [s]; afterwards the car stops there.
+    start: the ego at the time of the plan. spline: (x, y) by seconds since then. last: end of
+    the plan [s], at which the car stops.
     """
 
     start: Ego
@@ -41,13 +42,13 @@ class Trajectory:
 
 
 def make_trajectory(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> Trajectory:
-    """Return a path as something to follow.
+    """Return the trajectory of a path.
 
-    path: (x, y, yaw) in the present ego frame, 0.5 s apart, first after 0.5 s; its yaw follows
-    from its points.
+    path: (x, y, yaw) in the present ego frame, 0.5 s apart, first after 0.5 s; the yaw is
+    ignored, because the points determine it.
 
     Raises:
-        ValueError: no points, or some that are not finite.
+        ValueError: no points, or points that are not finite.
     """
     if not len(path) or not np.isfinite(path).all():
         raise ValueError(
@@ -72,7 +73,7 @@ def follow_trajectory(ego: Ego, trajectory: Trajectory, since: float) -> Ego:
     if pace > SLOW:
         c, s = vx / pace, vy / pace
         bend, push = (vx * ay - vy * ax) / pace**3, (vx * ax + vy * ay) / pace
-    else:  # where it stands still, a path keeps the direction of the car
+    else:  # a standing path keeps the direction of the car
         c, s, bend, push = cos(ego.yaw), sin(ego.yaw), 0.0, 0.0
     dx = ego.x + STEP / 2 * ego.speed * cos(ego.yaw) - x
     dy = ego.y + STEP / 2 * ego.speed * sin(ego.yaw) - y
@@ -90,7 +91,7 @@ def follow_trajectory(ego: Ego, trajectory: Trajectory, since: float) -> Ego:
 def drive_bicycle(ego: Ego, acceleration: float, curvature: float) -> Ego:
     """Return the ego after 0.1 s of constant acceleration [m/s^2] and curvature [1/m].
 
-    A car that stands stays: it does not reverse.
+    A standing car does not reverse.
     """
     speed = max(0.0, ego.speed + acceleration * STEP)
     way = (ego.speed + speed) / 2 * STEP

@@ -1,4 +1,4 @@
-"""One step of the traffic: state in, state out, 0.1 s later."""
+"""One step of the traffic: from a state to the state 0.1 s later."""
 
 from dataclasses import replace
 
@@ -15,17 +15,17 @@ from drivers.nuscenes.world.right_of_way import admit, list_fronts
 from drivers.nuscenes.world.sight import DriverView, look_ahead
 from drivers.nuscenes.world.state import EGO, World, WorldState
 
-SUDDEN = 0.04  # chance a second that a driver slows down for no reason that others know
-SWAY = 1.0  # [1/s], how fast drivers return to where in their lane they like to be
+SUDDEN = 0.04  # [1/s]: probability that a driver slows down without a visible reason
+SWAY = 1.0  # [1/s]: rate at which drivers return to their preferred place in the lane
 SIDEWAYS = 1.5  # [m/s^2], of moving over
-STEEP = 0.35  # metres aside a metre ahead, at most
+STEEP = 0.35  # largest share of sideways motion
 TIGHTEST = 0.15  # [1/m], of moving over
 
 
 def step_traffic(world: World, state: WorldState, ego: Ego | None = None) -> WorldState:
     """Return the state 0.1 s later.
 
-    ego: where the ego is then; None: it follows the same rules as all others.
+    ego: the ego at that time; None: it follows the rules of all others.
     """
     rng = np.random.default_rng([state.seed, state.steps])
     cast = world.cast
@@ -60,7 +60,7 @@ def step_traffic(world: World, state: WorldState, ego: Ego | None = None) -> Wor
 
 
 def look(world: World, state: WorldState, things: np.ndarray) -> DriverView:
-    """Return what each driver sees."""
+    """Return the view of each driver."""
     cast, table = world.cast, world.table
     place = [state.along, state.aside, cast.home, list_fronts(world)]
     place += [cast.size[:, 1] / 2, state.speed]
@@ -78,7 +78,7 @@ def look(world: World, state: WorldState, things: np.ndarray) -> DriverView:
 
 
 def _stop_at_lines(world: World, state: WorldState, wanted: np.ndarray) -> np.ndarray:
-    """Return the acceleration of those who are not admitted to the junction ahead."""
+    """Return the acceleration of drivers that wait before the junction ahead."""
     table = world.table
     lane, after = state.route[:, 0], state.route[:, 1]
     ahead = table.stop[lane] - state.along - list_fronts(world)
@@ -89,7 +89,7 @@ def _stop_at_lines(world: World, state: WorldState, wanted: np.ndarray) -> np.nd
 
 
 def _enter_lanes(world: World, state: WorldState, rng: np.random.Generator) -> WorldState:
-    """Return the state with those who passed the end of their lane on the next one."""
+    """Return the state in which vehicles beyond their lane's end are on the next lane."""
     table = world.table
     route, along = state.route.copy(), state.along.copy()
     admitted = state.admitted.copy()
@@ -102,7 +102,7 @@ def _enter_lanes(world: World, state: WorldState, rng: np.random.Generator) -> W
 
 
 def carry_ego(world: World, before: WorldState, state: WorldState) -> WorldState:
-    """Return the state with the ego where its driver took it."""
+    """Return the state with the ego's pose from its place on the lane."""
     x, y, yaw = place_on_lanes(
         world.table, state.route[:1, 0], state.along[:1], state.aside[:1]
     )[0]

@@ -113,4 +113,4 @@ def test_the_generated_data_are_those_that_the_source_names(
 
     monkeypatch.setattr(make, "find_cached_nuscenes", find)
     assert find_data(Source(scenes=7, seed=3, share=2)) == tmp_path
-    assert asked == [make.Made(scenes=7, seed=3, share=2)]
+    assert asked == [make.GeneratorSettings(scenes=7, seed=3, share=2)]

@@ -1,4 +1,4 @@
-"""Rendering: what cameras and a lidar on the ego see of the world."""
+"""Rendering: camera images and lidar scans of the world from the ego."""
 
 from drivers.nuscenes.world.render.cameras import (
     draw_instant,

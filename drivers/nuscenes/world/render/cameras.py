@@ -15,13 +15,13 @@ from drivers.nuscenes.world.render.scenery import Scenery, draw_trees
 from drivers.nuscenes.world.rig import flat_to_global
 
 SAMPLES = 2  # along each side of a pixel
-SIGHT = 150.0  # [m]; what is farther away is not drawn
+SIGHT = 150.0  # [m]: farther faces are not drawn
 
 
 def render_cameras(
     scenery: Scenery, rig: Sequence[Camera], instant: WorldInstant
 ) -> UInt8[np.ndarray, "N H W 3"]:
-    """Return what the cameras of a rig see, RGB; all have images of one size.
+    """Return the RGB images of a rig's cameras, which must have one size.
 
     Raises:
         ValueError: a box of a category that nuScenes does not have.
@@ -31,7 +31,7 @@ def render_cameras(
 
 
 def draw_instant(scenery: Scenery, instant: WorldInstant) -> Faces:
-    """Return all faces around the ego, in their light and in the global frame."""
+    """Return all lit faces around the ego, in the global frame."""
     style, eye = scenery.style, np.array([instant.ego.x, instant.ego.y])
     moving = join_faces(
         [draw_boxes(instant.boxes, instant.braking), draw_lights(instant.lights)]
@@ -45,7 +45,7 @@ def draw_instant(scenery: Scenery, instant: WorldInstant) -> Faces:
 def render_image(
     scenery: Scenery, faces: Faces, camera: Camera, ego: Ego
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return what one camera sees of these faces and the ground, RGB."""
+    """Return the RGB image of one camera, with these faces and the ground."""
     picture = _paint(scenery, faces, camera, ego, SAMPLES)
     image = np.empty((camera.height, camera.width, 3), np.uint8)
     kernels.develop(picture, scenery.style.horizon, scenery.style.reach, image)
@@ -58,8 +58,8 @@ def render_depth(
     """Return the depth at the middle of each pixel, along the camera's axis [m]; sky: inf."""
     depth = _paint(scenery, faces, camera, ego, 1).depth
     depth[depth >= kernels.FAR] = np.inf
-    found: Float32[np.ndarray, "H W"] = depth.astype(np.float32)
-    return found
+    single: Float32[np.ndarray, "H W"] = depth.astype(np.float32)
+    return single
 
 
 def _paint(

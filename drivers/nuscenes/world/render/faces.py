@@ -1,4 +1,4 @@
-"""Faces: flat pieces of which all that stands on the ground is put together."""
+"""Faces: flat pieces that make up every body above the ground."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,9 +15,9 @@ class Faces:
     """P parallelograms, seen from the side to which the cross product of u and v points.
 
     A point of a face is corner + s u + t v with s and t in 0..1 [m]. colour: RGB in 0..255,
-    before light falls on it. look: a :class:`Look`. cells: windows along u and along v
-    (WINDOWS), or what tells one crown from the next (LEAVES). label: its class of
-    nuScenes-lidarseg. owner: which of the boxes it belongs to, -1: none.
+    before lighting. look: a :class:`Look`. cells: windows along u and along v (WINDOWS), or the
+    number of a crown (LEAVES). label: its class of nuScenes-lidarseg. owner: index of its box,
+    -1 without a box.
     """
 
     corner: Float64[np.ndarray, "P 3"]
@@ -34,7 +34,7 @@ class Faces:
 
     @property
     def normal(self) -> Float64[np.ndarray, "P 3"]:
-        """The direction, of length 1, from which each face is seen."""
+        """Unit vector towards the visible side of each face."""
         across = np.cross(self.u, self.v)
         normal: Float64[np.ndarray, "P 3"] = across / np.linalg.norm(
             across, axis=1, keepdims=True
@@ -43,11 +43,11 @@ class Faces:
 
     @property
     def solids(self) -> Solids:
-        """The arrays that compiled functions take."""
+        """The arrays for compiled functions."""
         return Solids(self.corner, self.u, self.v, self.colour, self.look, self.cells)
 
     def pick(self, which: Bool[np.ndarray, " P"]) -> "Faces":
-        """Return some of the faces."""
+        """Return the faces of a mask."""
         return Faces(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
@@ -57,7 +57,7 @@ def make_faces(
     look: Int64[np.ndarray, " P"],
     label: Int64[np.ndarray, " P"],
 ) -> Faces:
-    """Return faces of no box; shape: corner, u and v of each."""
+    """Return faces without a box; shape: corner, u and v of each."""
     number = len(shape)
     return Faces(
         corner=shape[:, 0],
@@ -107,10 +107,10 @@ def make_sides(low: Sequence[float], high: Sequence[float]) -> Float64[np.ndarra
 def light_faces(
     faces: Faces, sun: Float64[np.ndarray, "3"], ambient: float, direct: float
 ) -> Faces:
-    """Return the faces with the colours that they have in this light.
+    """Return the faces with their colours in this light.
 
-    sun: the direction to it, of length 1. A face turned to the sun is multiplied by
-    ambient + direct, one turned away by ambient; what glows or is a shadow stays.
+    sun: unit vector towards it. The colour of a face turned to the sun is multiplied by
+    ambient + direct, of a face turned away by ambient. Glowing faces and shadows keep theirs.
     """
     shade = ambient + direct * np.clip(faces.normal @ sun, 0, None)
     shade[np.isin(faces.look, (Look.GLOW, Look.SHADOW))] = 1.0

@@ -1,4 +1,4 @@
-"""What road users and traffic lights look like: templates stretched into their boxes."""
+"""Shapes of road users and traffic lights: templates stretched into their boxes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,13 +38,13 @@ GLASS, TYRE, RUBBER = (38.0, 46.0, 58.0), (24.0, 24.0, 26.0), (48.0, 48.0, 52.0)
 SKIN, STEEL, ORANGE = (206.0, 160.0, 130.0), (92.0, 96.0, 100.0), (240.0, 110.0, 20.0)
 WHITE, TAIL, BRAKE = (250.0, 246.0, 225.0), (150.0, 16.0, 20.0), (255.0, 40.0, 40.0)
 BOARD, UNLIT = (26.0, 28.0, 28.0), (62.0, 62.0, 60.0)
-LAMP = 0.5  # [m] across: larger than life, so that it is seen in few pixels
+LAMP = 0.5  # [m] across: larger than life, so that it stays visible in few pixels
 LAMPS: dict[Colour, tuple[float, tuple[float, float, float]]] = {
     "red": (0.55, (255.0, 30.0, 20.0)),
     "yellow": (0.0, (255.0, 200.0, 30.0)),
     "green": (-0.55, (40.0, 255.0, 110.0)),
 }  # height above the middle lamp [m], colour
-PAINT, CLOTH, STOP = 0, 1, 2  # parts that have a colour of their own in each box
+PAINT, CLOTH, STOP = 0, 1, 2  # parts whose colour depends on the box
 Triple = tuple[float, float, float]  # a colour, or a point
 
 
@@ -52,7 +52,7 @@ Triple = tuple[float, float, float]  # a colour, or a point
 class Template:
     """Faces in a box of size 1: x from -0.5 (back) to 0.5, y to the left, z from 0 up.
 
-    part: PAINT, CLOTH or STOP, whose colour depends on the box; -1: colour tells it.
+    part: PAINT, CLOTH or STOP, whose colour depends on the box; -1: ``colour`` holds it.
     """
 
     shape: Float64[np.ndarray, "K 3 3"]
@@ -80,7 +80,7 @@ class _Sketch:
     def block(
         self, low: Triple, high: Triple, colour: Triple | int, sides: Triple | int | None = None
     ) -> "_Sketch":
-        """Add a block; sides: colour of its four upright faces, where it is another."""
+        """Add a block; sides: colour of its four upright faces if it differs."""
         for k, shape in enumerate(make_sides(low, high)):
             self.add(shape, colour if sides is None or k > 3 else sides)
         return self
@@ -116,7 +116,7 @@ class _Sketch:
         )
 
 
-# Templates stay 1 % inside their box, so that every point of them lies in it.
+# Templates stay 1 % inside their box, so that all their points lie in it.
 _CAR = (
     _Sketch()
     .block((-0.47, -0.45, 0.01), (0.47, 0.45, 0.2), RUBBER)
@@ -179,7 +179,7 @@ _BARRIER = (
     .block((-0.25, -0.49, 0.7), (0.25, 0.49, 0.99), ORANGE)
     .done()
 )
-# By the longest beginning of the category that stands here.
+# A category takes the template of its longest prefix.
 TEMPLATES = {
     "human": _PERSON,
     "animal": _PERSON,
@@ -216,7 +216,7 @@ def draw_boxes(boxes: Sequence[Box], braking: frozenset[str]) -> Faces:
 
 
 def _find_template(box: Box) -> str:
-    """Return the longest beginning of its category for which there is a template."""
+    """Return the longest prefix of its category that has a template."""
     known = [name for name in TEMPLATES if box.category.startswith(name)]
     if box.category not in CATEGORIES or not known:
         raise ValueError(
@@ -277,7 +277,7 @@ def draw_lights(lights: Sequence[Light]) -> Faces:
 
 
 def _draw_light(light: Light) -> Faces:
-    """The board hangs from a rod; the lamps stand 1 cm before it, so that it hides none."""
+    """Return a board on a rod, with visible lamps 1 cm before it."""
     sketch = _Sketch(shadow=False).block((-0.12, -0.4, -0.95), (0.0, 0.4, 0.95), BOARD)
     sketch.block((-0.1, -0.05, 0.95), (-0.02, 0.05, 3.0), STEEL)
     for name, (z, colour) in LAMPS.items():

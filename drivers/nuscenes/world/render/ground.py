@@ -14,10 +14,10 @@ from drivers.nuscenes.schema import CATEGORIES
 from drivers.nuscenes.world.render.style import Style
 
 TEXEL = 0.2  # [m]
-LEVELS = 5  # each half as fine as the one before
+LEVELS = 5  # each has half the resolution of the level before
 MARGIN = 60.0  # [m] of soil around the roads
 WHITE, YELLOW = (225.0, 225.0, 220.0), (215.0, 170.0, 50.0)
-LINE = 0.2  # [m], width of a painted line; DASH of it, then as much as GAP without
+LINE = 0.2  # [m], width of a painted line; dashed lines have DASH of paint, then a GAP
 DASH, GAP = 3.0, 4.0
 STRIPE = 1.0  # [m] from stripe to stripe of a crossing
 FRACTION = 4  # bits behind the point of OpenCV's coordinates
@@ -28,7 +28,7 @@ class Ground:
     """A picture of the ground; rows along y, columns along x.
 
     origin: global position [m] of its first corner. levels: RGB, the first with texels of
-    TEXEL, each next one half as fine. labels: class of nuScenes-lidarseg of each texel.
+    TEXEL, each next with half the resolution. labels: class of nuScenes-lidarseg of each texel.
     """
 
     origin: Float64[np.ndarray, "2"]
@@ -40,13 +40,13 @@ class Ground:
         places = np.floor((points - self.origin) / TEXEL).astype(np.int64)
         size = np.array(self.labels.shape)[::-1]
         inside = ((places >= 0) & (places < size)).all(axis=1)
-        found = np.full(len(points), CATEGORIES.index("flat.terrain"), np.uint8)
-        found[inside] = self.labels[places[inside, 1], places[inside, 0]]
-        return found
+        classes = np.full(len(points), CATEGORIES.index("flat.terrain"), np.uint8)
+        classes[inside] = self.labels[places[inside, 1], places[inside, 0]]
+        return classes
 
 
 def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Ground:
-    """Return what the ground of a road map looks like.
+    """Return the picture of a road map's ground.
 
     Raises:
         ValueError: the map has no drivable area.
@@ -67,7 +67,7 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
     colours[CATEGORIES.index("flat.sidewalk")] = style.walkway
     colours[CATEGORIES.index("flat.driveable_surface")] = style.asphalt
     picture = colours[labels] * _make_grain(shape, rng)[..., None]
-    bright = float(style.walkway.mean() / 165)  # paint gets the light that a walkway gets
+    bright = float(style.walkway.mean() / 165)  # paint is lit like walkways
     white, yellow = (tuple(c * bright for c in paint) for paint in (WHITE, YELLOW))
     kerbs = [LineString(ring.coords) for area in road_map.drivable for ring in _rings(area)]
     _draw(picture, kerbs, origin, tuple(style.walkway * 0.8), LINE)
@@ -108,10 +108,10 @@ def _cut_dashes(line: LineString) -> list[LineString]:
 
 
 def _make_stripes(crossing: Polygon) -> list[Polygon]:
-    """Return stripes across the way of those who walk: along the short side of the crossing."""
+    """Return the stripes of a crossing, parallel to its short side."""
     corners = np.array(crossing.minimum_rotated_rectangle.exterior.coords)[:4]
-    one, other = corners[1] - corners[0], corners[3] - corners[0]
-    way, across = (one, other) if one @ one > other @ other else (other, one)
+    first, second = corners[1] - corners[0], corners[3] - corners[0]
+    way, across = (first, second) if first @ first > second @ second else (second, first)
     length = np.hypot(*way)
     starts = np.arange(STRIPE / 4, length - STRIPE / 2, STRIPE)
     ahead = way / length
@@ -122,10 +122,10 @@ def _make_stripes(crossing: Polygon) -> list[Polygon]:
 def _to_texels(
     points: Iterable[Sequence[float]], origin: Float64[np.ndarray, "2"]
 ) -> np.ndarray:
-    """Return points as OpenCV counts them: the middle of the first texel is 0."""
+    """Return points in OpenCV's coordinates: the middle of the first texel is 0."""
     places = (np.array(points)[:, :2] - origin) / TEXEL - 0.5
-    found: np.ndarray = np.round(places * 2**FRACTION).astype(np.int32)
-    return found
+    fixed_point: np.ndarray = np.round(places * 2**FRACTION).astype(np.int32)
+    return fixed_point
 
 
 def _fill(

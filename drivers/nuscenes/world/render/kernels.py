@@ -1,7 +1,7 @@
-"""Compiled pictures and laser beams: which face, or which ground, a straight ray meets first.
+"""Compiled pictures and laser beams: the first face or ground that a straight ray meets.
 
-A ray leaves the eye in some direction, whose length is the unit of depth: a pixel's direction
-has length 1 along the axis of the camera, so its depth is the one along that axis.
+A ray leaves the eye in a direction whose length is the unit of depth. A pixel's direction has
+length 1 along the axis of the camera, so that its depth is measured along that axis.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from drivers.nuscenes.world.render.look import Look
 from neuro.ops.jit import bare, inlined, kernel
 
-NEAR = 0.2  # [m]; nothing nearer is seen
+NEAR = 0.2  # [m]: nearer faces are invisible
 FAR = 1e9  # depth of the sky
 DARK = 0.55  # brightness of the ground in a shadow
 PLAIN, LEAVES = int(Look.PLAIN), int(Look.LEAVES)
@@ -22,7 +22,7 @@ Vector = tuple[float, float, float]
 
 
 class CameraView(NamedTuple):
-    """From where. eye: [m]. turn: the axes of the camera, in columns. lens: fx, fy, cx, cy."""
+    """A camera's pose. eye: [m]. turn: the camera's axes in columns. lens: fx, fy, cx, cy."""
 
     eye: np.ndarray
     turn: np.ndarray
@@ -32,8 +32,8 @@ class CameraView(NamedTuple):
 class Texture(NamedTuple):
     """The ground. origin: global position of its first corner [m]. texel: [m].
 
-    levels: RGB, rows along y, columns along x, each half as fine as the one before. sky:
-    colour at the zenith and at the horizon.
+    levels: RGB, rows along y, columns along x, each with half the resolution of the one before.
+    sky: colour at the zenith and at the horizon.
     """
 
     origin: np.ndarray
@@ -43,7 +43,7 @@ class Texture(NamedTuple):
 
 
 class Solids(NamedTuple):
-    """The arrays of :class:`faces.Faces` that a ray can tell apart."""
+    """The arrays of :class:`faces.Faces` that painting needs."""
 
     corner: np.ndarray
     u: np.ndarray
@@ -54,7 +54,7 @@ class Solids(NamedTuple):
 
 
 class Painting(NamedTuple):
-    """What is painted: RGB and depth of each sample."""
+    """RGB and depth of each sample of a picture."""
 
     colour: np.ndarray
     depth: np.ndarray
@@ -80,7 +80,7 @@ def divide(a: Vector, by: float) -> Vector:
 
 @inlined
 def to_camera(turn: np.ndarray, a: Vector) -> Vector:
-    """Return a vector in the axes of a camera, which are the columns of turn."""
+    """Return a vector in the axes of a camera, the columns of ``turn``."""
     return (
         turn[0, 0] * a[0] + turn[1, 0] * a[1] + turn[2, 0] * a[2],
         turn[0, 1] * a[0] + turn[1, 1] * a[1] + turn[2, 1] * a[2],
@@ -96,7 +96,7 @@ def take(rows: np.ndarray, k: int) -> Vector:
 
 @inlined
 def scramble(i: int, j: int, k: int) -> float:
-    """Return a number in 0..1 that looks random but is the same for the same three."""
+    """Return a pseudorandom number in 0..1, a hash of three integers."""
     mixed = (i * 374761393 + j * 668265263 + k * 2246822519) & 0x7FFFFFFF
     mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
     return (mixed ^ (mixed >> 16)) / 2147483648.0
@@ -104,7 +104,7 @@ def scramble(i: int, j: int, k: int) -> float:
 
 @inlined
 def is_hole(look: int, s: float, t: float, cells: np.ndarray) -> bool:
-    """Say whether nothing is at this place of a face: outside an ellipse, between leaves."""
+    """Return whether a face is empty at this place: outside an ellipse, between leaves."""
     if look in (PLAIN, WINDOWS, SHADOW):
         return False
     radius = 4 * ((s - 0.5) ** 2 + (t - 0.5) ** 2)
@@ -115,7 +115,7 @@ def is_hole(look: int, s: float, t: float, cells: np.ndarray) -> bool:
 
 @inlined
 def find_shade(look: int, s: float, t: float, cells: np.ndarray) -> float:
-    """Return how bright a place of a face is: dark panes of windows, light and dark leaves."""
+    """Return the brightness of a place of a face: dark panes, light and dark leaves."""
     if look == WINDOWS:
         x, y = s * cells[0], t * cells[1]
         across, up = x - np.floor(x), y - np.floor(y)
@@ -133,7 +133,7 @@ def find_extent(
 ) -> tuple[float, float, float, float]:
     """Return left, right, upper and lower end of a face in the picture; inf, -inf if unseen.
 
-    Its outline is cut where it comes nearer than NEAR.
+    The outline is cut at the depth NEAR.
     """
     left, right, upper, lower = np.inf, -np.inf, np.inf, -np.inf
     for k in range(4):
@@ -158,7 +158,7 @@ def find_extent(
 
 @bare
 def paint_ground(view: CameraView, ground: Texture, picture: Painting) -> None:
-    """Paint sky and ground into an empty picture; beyond the texture all is a dark horizon."""
+    """Paint sky and ground into an empty picture, with a dark horizon beyond the texture."""
     fx, fy, cx, cy = view.lens
     eye, turn, sky = view.eye, view.turn, ground.sky
     colour, depth = picture
@@ -184,7 +184,7 @@ def paint_ground(view: CameraView, ground: Texture, picture: Painting) -> None:
 
 @bare
 def sample_ground(ground: Texture, x: float, y: float, patch: float, out: np.ndarray) -> None:
-    """Interpolate the texture at a place, on the level whose texels are about a patch [m]."""
+    """Interpolate the texture at a place, on the level with texels of about a patch [m]."""
     level = 0
     while level < len(ground.levels) - 1 and patch > 1.4 * ground.texel * 2**level:
         level += 1
@@ -204,7 +204,7 @@ def sample_ground(ground: Texture, x: float, y: float, patch: float, out: np.nda
 
 @bare
 def paint_faces(view: CameraView, solids: Solids, picture: Painting) -> None:
-    """Paint the faces over a picture where they are nearer than what it shows."""
+    """Paint the faces over a picture where they are nearer than its depth."""
     eye, turn = view.eye, view.turn
     for p in range(solids.corner.shape[0]):
         corner, u, v = take(solids.corner, p), take(solids.u, p), take(solids.v, p)
@@ -270,9 +270,9 @@ def paint_face(
 def cast_rays(
     eye: np.ndarray, rays: np.ndarray, solids: Solids, depth: np.ndarray, hit: np.ndarray
 ) -> None:
-    """Find what each ray (dx, dy, dz) meets first.
+    """Find the first body that each ray (dx, dy, dz) meets.
 
-    depth: in lengths of the ray. hit: which face, GROUND or SKY.
+    depth: in lengths of the ray. hit: index of the face, GROUND or SKY.
     """
     for r in range(rays.shape[0]):
         depth[r] = -eye[2] / rays[r, 2] if rays[r, 2] < 0 else FAR

@@ -1,4 +1,4 @@
-"""A lidar on the roof: beams in rings, cast on the ground and on everything that stands."""
+"""A lidar on the roof: rings of beams, cast on the ground and on faces."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from drivers.nuscenes.world.render.faces import Faces
 from drivers.nuscenes.world.render.scenery import Scenery
 from drivers.nuscenes.world.rig import flat_to_global, lidar_to_ego
 
-# Elevation of each ring; closer to one another where they reach far.
+# Elevation of each ring; rings that reach far lie closer together.
 RINGS = np.radians([-18, -10, -7, -5.2, -4, -3.1, -2.4, -1.8, -1.2, -0.6, 0, 0.8, 1.8, 3.5])
 COLUMNS = 56  # beams of a ring; each ring starts a little after the one below
 RANGE = 55.0  # [m]
@@ -22,7 +22,7 @@ class Scan:
     """One turn of the lidar.
 
     points: x (right), y (forward), z (up) [m] in the frame of LIDAR_TOP, intensity, ring.
-    labels: class of nuScenes-lidarseg of each point. owner: number of its box, -1 none.
+    labels: class of nuScenes-lidarseg of each point. owner: index of its box, -1 without one.
     """
 
     points: Float32[np.ndarray, "P 5"]
@@ -31,7 +31,7 @@ class Scan:
 
 
 def scan_around(scenery: Scenery, faces: Faces, ego: Ego) -> Scan:
-    """Return the points that beams from the roof of the ego meet within :data:`RANGE`."""
+    """Return the points of beams from the ego's roof within :data:`RANGE`."""
     to_ego = lidar_to_ego()
     to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ to_ego
     rays, ring = _make_beams()
@@ -66,7 +66,7 @@ def _make_beams() -> tuple[Float64[np.ndarray, "P 3"], Int64[np.ndarray, " P"]]:
 
 
 def _find_near(faces: Faces, eye: Float64[np.ndarray, "3"]) -> np.ndarray:
-    """Say which faces reach into the range."""
+    """Return a mask of the faces within range."""
     middle = faces.corner + (faces.u + faces.v) / 2
     reach = (np.linalg.norm(faces.u, axis=1) + np.linalg.norm(faces.v, axis=1)) / 2
     near: np.ndarray = np.linalg.norm(middle - eye, axis=1) - reach < RANGE

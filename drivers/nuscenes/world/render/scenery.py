@@ -1,4 +1,4 @@
-"""What stands beside the roads and never moves: houses, trees, lamp posts."""
+"""Fixed bodies beside the roads: houses, trees, lamp posts."""
 
 from dataclasses import dataclass, replace
 
@@ -21,19 +21,19 @@ from drivers.nuscenes.world.render.ground import TEXEL, Ground, paint_map
 from drivers.nuscenes.world.render.look import Look
 from drivers.nuscenes.world.render.style import Style, make_style
 
-CELL = 1.0  # [m], of the plan on which things find a place
-TREE_GAP, POST_GAP = 8.0, 26.0  # [m] from one to the next
-HOUSES, TREES = 0.04, 0.02  # share of the cells that are tried
-REACH = 45.0  # [m] from the road; nothing stands farther away
+CELL = 1.0  # [m], of the plan of free places
+TREE_GAP, POST_GAP = 8.0, 26.0  # [m] between trees, between posts
+HOUSES, TREES = 0.04, 0.02  # share of the candidate cells
+REACH = 45.0  # [m]: largest distance of a body from the road
 STEEL, BARK = (92.0, 96.0, 100.0), (92.0, 72.0, 54.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scenery:
-    """All of a place that does not change: ground, houses and posts, trees, light.
+    """The fixed parts of a place: ground, houses and posts, trees, light.
 
-    solid: houses and posts, in the light of the style. trunks: x, y of each tree, height and
-    width of its crown [m].
+    solid: houses and posts, in the light of the style. trees: x, y of each tree, its height and
+    the width of its crown [m].
     """
 
     style: Style
@@ -69,7 +69,7 @@ def draw_trees(scenery: Scenery, eye: Float64[np.ndarray, "2"], reach: float) ->
     near = np.hypot(*away.T) < reach
     (x, y, height, width), (ax, ay) = scenery.trees[near].T, away[near].T
     distance, zero = np.hypot(ax, ay) + 1e-9, np.zeros(near.sum())
-    across_x, across_y = -ay / distance, ax / distance  # to the left of who looks: seen side
+    across_x, across_y = -ay / distance, ax / distance  # to the viewer's left
     shapes = []
     for wide, low, tall in (
         (0.06 * height, zero, 0.45 * height),
@@ -92,7 +92,7 @@ def draw_trees(scenery: Scenery, eye: Float64[np.ndarray, "2"], reach: float) ->
 
 
 class _Plan:
-    """Where there is still room, in cells of CELL; rows along y."""
+    """The free cells of a place, of size CELL; rows along y."""
 
     def __init__(self, ground: Ground) -> None:
         every = round(CELL / TEXEL)
@@ -101,7 +101,7 @@ class _Plan:
         self.origin = ground.origin
 
     def claim(self, row: int, column: int, radius: float) -> bool:
-        """Take the square of this half side [m], if all of it is free."""
+        """Occupy a square of this half side [m] if all of it is free; return whether it was."""
         r = int(np.ceil(radius / CELL))
         window = self.free[max(0, row - r) : row + r + 1, max(0, column - r) : column + r + 1]
         if not window.all():
@@ -116,13 +116,13 @@ class _Plan:
 
 
 def _measure_distance(ground: Ground) -> Float32[np.ndarray, "Y X"]:
-    """Return how far each cell of the plan is from roads and walkways [m]."""
+    """Return the distance of each cell of the plan from roads and walkways [m]."""
     every = round(CELL / TEXEL)
     way = ground.labels != CATEGORIES.index("flat.terrain")
     coarse = cv2.dilate(way.astype(np.uint8), np.ones((every, every), np.uint8))
     away = cv2.distanceTransform(1 - coarse[::every, ::every], cv2.DIST_L2, 5)
-    found: Float32[np.ndarray, "Y X"] = away * np.float32(CELL)
-    return found
+    distance: Float32[np.ndarray, "Y X"] = away * np.float32(CELL)
+    return distance
 
 
 def _pick_cells(
@@ -131,7 +131,7 @@ def _pick_cells(
     share: float,
     rng: np.random.Generator,
 ) -> list[list[int]]:
-    """Return a share of the cells (row, column) this far from the roads, in random order."""
+    """Return a random share of the cells (row, column) between two distances from the roads."""
     cells = np.argwhere((distance > between[0]) & (distance < between[1]))
     order = rng.permutation(len(cells))[: int(share * len(cells))]
     picked: list[list[int]] = cells[order].tolist()
@@ -141,7 +141,7 @@ def _pick_cells(
 def _build_houses(
     distance: Float32[np.ndarray, "Y X"], free: _Plan, style: Style, rng: np.random.Generator
 ) -> list[Faces]:
-    """Houses stand along the roads, turned towards them."""
+    """Return houses along the roads that face them."""
     smooth = cv2.GaussianBlur(distance, (0, 0), 4)
     down, right = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     houses = []
@@ -172,7 +172,7 @@ def _plant_trees(
     between: tuple[float, float],
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "K 4"]:
-    """Trees stand between these distances from the road, at least TREE_GAP apart."""
+    """Return trees between two distances from the road, at least TREE_GAP apart."""
     trees = [
         [*free.locate(row, column), height, height * rng.uniform(0.45, 0.75)]
         for row, column in _pick_cells(distance, between, TREES, rng)
@@ -185,7 +185,7 @@ def _plant_trees(
 def _set_posts(
     distance: Float32[np.ndarray, "Y X"], free: _Plan, rng: np.random.Generator
 ) -> list[Faces]:
-    """Lamp posts stand close to the roads."""
+    """Return lamp posts close to the roads."""
     posts, placed = [], np.zeros((0, 2))
     for row, column in _pick_cells(distance, (0.5, 2.0), 1.0, rng):
         place = free.locate(row, column)

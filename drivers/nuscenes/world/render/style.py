@@ -1,4 +1,4 @@
-"""Light and colours of a place, drawn from a seed: noon or evening, clear or overcast."""
+"""Random light and colours of a place: noon or evening, clear or overcast."""
 
 from dataclasses import dataclass
 from math import cos, sin
@@ -11,10 +11,10 @@ Colour = Float64[np.ndarray, "3"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Style:
-    """How a place looks. Colours are RGB in 0..255.
+    """The light and colours of a place. Colours are RGB in 0..255.
 
-    sun: direction to it, of length 1. ambient, direct: brightness of what the sun does not
-    reach, and what it adds where it falls at a right angle. reach: of the sight in haze [m].
+    sun: unit vector towards it. ambient, direct: brightness in the shade, and the addition of
+    the sun at a right angle. reach: of sight in haze [m].
     """
 
     sun: Float64[np.ndarray, "3"]
@@ -31,7 +31,7 @@ class Style:
 
 
 def make_style(rng: np.random.Generator) -> Style:
-    """Draw a style. Over the seeds the brightness of asphalt, for one, varies by three."""
+    """Return a random style. The asphalt's brightness varies by a factor of 3."""
     azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.25, 1.2)
     evening, overcast = max(0.0, 0.6 - height), float(rng.random() < 0.35)
     warm = np.array([1.0, 1.0 - 0.3 * evening, 1.0 - 0.7 * evening])

@@ -1,4 +1,4 @@
-"""Which part of each box the cameras see: what nuScenes calls visibility."""
+"""The visible fraction of each box in the cameras: nuScenes' visibility."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,12 @@ def measure_visibility(
     ego: Ego,
     depths: Sequence[Float32[np.ndarray, "H W"]],
 ) -> Float64[np.ndarray, " K"]:
-    """Return the fraction of each box that is seen over all cameras, 0..1.
+    """Return the visible fraction of each box over all cameras, 0..1.
 
-    Of the sides that face a camera, 36 points each are looked up in its depth image: those
-    in an image count, those that nothing hides are seen. A box in no image: 0.
+    For each side that faces a camera, 36 points are looked up in the depth image. The fraction
+    is that of the unoccluded among the points inside images. A box in no image has 0.
     """
-    asked, seen = np.zeros(len(boxes)), np.zeros(len(boxes))
+    tested, seen = np.zeros(len(boxes)), np.zeros(len(boxes))
     sides = np.stack([_place_sides(box) for box in boxes]) if boxes else np.zeros((0, 6, 3, 3))
     corner, u, v = sides[:, :, 0], sides[:, :, 1], sides[:, :, 2]
     s, t = (a.ravel()[:, None] for a in np.meshgrid(GRID, GRID))
@@ -47,9 +47,9 @@ def measure_visibility(
         inside &= (row >= 0) & (row < camera.height)
         free = np.zeros_like(inside)
         free[inside] = depth[row[inside], column[inside]] > z[inside] * 0.97 - SLACK
-        asked += np.bincount(box, inside.sum(axis=1), len(boxes))
+        tested += np.bincount(box, inside.sum(axis=1), len(boxes))
         seen += np.bincount(box, free.sum(axis=1), len(boxes))
-    fraction: Float64[np.ndarray, " K"] = seen / np.maximum(asked, 1)
+    fraction: Float64[np.ndarray, " K"] = seen / np.maximum(tested, 1)
     return fraction
 
 

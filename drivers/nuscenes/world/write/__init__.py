@@ -1,4 +1,4 @@
-"""Writing: scenes of the world as a data set of nuScenes."""
+"""Writing of scenes as a data set of nuScenes."""
 
 from drivers.nuscenes.world.write.dataset import write_nuscenes
 from drivers.nuscenes.world.write.names import Version

@@ -1,4 +1,4 @@
-"""The boxes of a scene as annotations, and which of them make good questions for predictors."""
+"""The boxes of a scene as annotations, and the questions of prediction about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from drivers.nuscenes.schema import Instance, SampleAnnotation
 from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
-RANGE = 60.0  # [m]; what is farther from the ego is not annotated
+RANGE = 60.0  # [m] from the ego: farther boxes are not annotated
 LEVELS = (0.4, 0.6, 0.8)  # visibility 1 up to the first, then 2, 3, and 4
 MOVING = 0.5  # [m/s]
-AHEAD = 12  # keyframes that a predictor is asked for: 6 s
+AHEAD = 12  # keyframes of a prediction: 6 s
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenBox:
-    """A box of a keyframe. points: of the lidar. visible: fraction seen by the cameras."""
+    """A box of a keyframe. points: of the lidar. visible: visible fraction in the cameras."""
 
     box: Box
     points: int
@@ -29,7 +29,7 @@ class SeenBox:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Annotated:
+class SceneAnnotations:
     """The records of a scene. questions: instance and sample, joined by "_"."""
 
     instances: Sequence[Instance]
@@ -42,7 +42,7 @@ def annotate(
     samples: Sequence[str],
     keyframes: Sequence[Sequence[SeenBox]],
     offset: Float64[np.ndarray, "2"],
-) -> Annotated:
+) -> SceneAnnotations:
     """Return the records of the boxes of a scene, linked over its keyframes.
 
     scene: its name. samples: token of each keyframe. keyframes: the boxes of each. offset: from
@@ -78,7 +78,7 @@ def annotate(
                 )
             )
         questions += [f"{token}_{samples[k]}" for k in _find_questions(track)]
-    return Annotated(instances=instances, annotations=annotations, questions=questions)
+    return SceneAnnotations(instances=instances, annotations=annotations, questions=questions)
 
 
 def _describe_box(seen: SeenBox, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _describe_box(seen: SeenBox, offset: Float64[np.ndarray, "2"]) -> dict[str, 
 
 
 def find_attribute(box: Box) -> str:
-    """Return what a box does as nuScenes says it, "" for things.
+    """Return nuScenes' attribute of a box, "" for things.
 
     A box without a velocity counts as moving.
     """
@@ -111,12 +111,12 @@ def find_attribute(box: Box) -> str:
 
 
 def _find_questions(track: Mapping[int, SeenBox]) -> list[int]:
-    """Return the keyframes with a second before and six after in which a vehicle moves."""
-    found = []
+    """Return the keyframes of a moving vehicle with 1 s before them and 6 s after."""
+    keyframes = []
     for k, seen in track.items():
         needed = range(k - 2, k + AHEAD + 1)
         if seen.box.is_vehicle and all(i in track for i in needed):
             end = track[k + AHEAD].box
             if hypot(end.x - seen.box.x, end.y - seen.box.y) > MOVING * AHEAD / 2:
-                found.append(k)
-    return found
+                keyframes.append(k)
+    return keyframes

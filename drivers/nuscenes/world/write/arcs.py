@@ -1,4 +1,4 @@
-"""A line as a chain of arcs, the form in which the map expansion keeps the middle of a lane."""
+"""Lines as chains of arcs, the map expansion's form of centrelines."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from jaxtyping import Float64
 
 from drivers.nuscenes.geometry import wrap_angle
 
-TOLERANCE, TURN = 0.05, 0.02  # [m], [rad] by which an arc may miss the line
-STRAIGHT = 1e-4  # [1/m]; less curvature than this is none
-RADIUS = 1e4  # [m], written with straight parts, where it has no meaning
+TOLERANCE, TURN = 0.05, 0.02  # [m], [rad]: largest error of an arc
+STRAIGHT = 1e-4  # [1/m]: parts of smaller curvature count as straight
+RADIUS = 1e4  # [m]: placeholder for straight parts
 
 Arc = dict[str, Any]
 
@@ -17,8 +17,8 @@ Arc = dict[str, Any]
 def fit_arcs(line: Float64[np.ndarray, "P 3"]) -> list[Arc]:
     """Return arcs and straight parts that follow points (x, y, yaw) one after the other.
 
-    Each starts at a point of the line, in its direction there, and is as long as it can be
-    within :data:`TOLERANCE` and :data:`TURN`. They are records of "arcline_path_3".
+    Each starts at a point of the line, in its direction there, and is as long as
+    :data:`TOLERANCE` and :data:`TURN` allow. The arcs are records of "arcline_path_3".
 
     Raises:
         ValueError: fewer than two points.
@@ -53,7 +53,7 @@ def _bend(
 
 
 def _follows(line: Float64[np.ndarray, "P 3"]) -> bool:
-    """Say whether one arc from the first to the last pose of a line follows all of it."""
+    """Return whether the arc from the first to the last pose of a line follows all of it."""
     curvature, length = _bend(line[0], line[-1])
     x, y, yaw = line[0]
     turned = yaw + curvature * length - line[-1, 2]

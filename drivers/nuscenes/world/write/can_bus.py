@@ -1,4 +1,4 @@
-"""What the car's own sensors tell, as files of the CAN bus expansion."""
+"""Messages of the car's own sensors, as files of the CAN bus expansion."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from jaxtyping import Float64
 from drivers.nuscenes.world.instant import STEP, WHEELBASE, Ego
 from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
-STEERING_RATIO = 15.0  # turns of the steering wheel for one of the front wheels
+STEERING_RATIO = 15.0  # angle of the steering wheel over angle of the front wheels
 POSE_HZ, STEERING_HZ, MONITOR_HZ = 50, 100, 2
 GRAVITY = 9.81  # [m/s^2]
-WHEEL = 1.95  # [m] around a wheel
+WHEEL = 1.95  # [m]: circumference of a wheel
 ROUTE_STEP = 1.0  # [m] between points of the route
 
 Message = dict[str, Any]
@@ -21,19 +21,19 @@ Message = dict[str, Any]
 def describe_drive(
     egos: Sequence[Ego], start: int, offset: Float64[np.ndarray, "2"]
 ) -> Mapping[str, Any]:
-    """Return the content of each file of a scene by the name of its message.
+    """Return the content of each file of a scene by name of its message.
 
     egos: every 0.1 s. start: time of the first [us]. offset: from the frame of the egos to
     that of the map [m]. "steeranglefeedback" is the angle of the steering wheel, left positive
     [rad]: :data:`STEERING_RATIO` times that of the front wheels.
     """
     track = _Track(egos, offset)
-    found: dict[str, Any] = {
-        "pose": track.tell_poses(start),
-        "steeranglefeedback": track.tell_steering(start),
-        "vehicle_monitor": track.tell_monitor(start),
+    messages: dict[str, Any] = {
+        "pose": track.list_poses(start),
+        "steeranglefeedback": track.list_steering(start),
+        "vehicle_monitor": track.list_monitor(start),
     }
-    return {**found, "route": track.tell_route(), "meta": _summarise(found)}
+    return {**messages, "route": track.list_route(), "meta": _summarise(messages)}
 
 
 class _Track:
@@ -56,7 +56,7 @@ class _Track:
         rows = (self.x, self.y, self.yaw, self.speed, self.acceleration, self.curvature)
         return times, np.stack([np.interp(times, self.at, row) for row in rows], 1)
 
-    def tell_poses(self, start: int) -> list[Message]:
+    def list_poses(self, start: int) -> list[Message]:
         return [
             {
                 "accel": round_metres(acceleration, speed * speed * curvature, GRAVITY),
@@ -69,14 +69,14 @@ class _Track:
             for time, (x, y, yaw, speed, acceleration, curvature) in self._rows(POSE_HZ)
         ]
 
-    def tell_steering(self, start: int) -> list[Message]:
+    def list_steering(self, start: int) -> list[Message]:
         return [
             {"utime": start + round(time * 1e6), "value": _steer(row[5])}
             for time, row in self._rows(STEERING_HZ)
         ]
 
-    def tell_monitor(self, start: int) -> list[Message]:
-        """Speed in km/h and yaw rate in deg/s, as nuScenes has them here."""
+    def list_monitor(self, start: int) -> list[Message]:
+        """Return messages with speed in km/h and yaw rate in deg/s, nuScenes' units here."""
         return [
             {
                 "available_distance": 100,
@@ -98,8 +98,8 @@ class _Track:
             for time, (_, _, _, speed, acceleration, curvature) in self._rows(MONITOR_HZ)
         ]
 
-    def tell_route(self) -> list[list[float]]:
-        """Return the way that was driven, a point about every metre."""
+    def list_route(self) -> list[list[float]]:
+        """Return the driven way, a point about every metre."""
         along = np.concatenate([[0], np.hypot(np.diff(self.x), np.diff(self.y)).cumsum()])
         at = np.arange(0, along[-1] + ROUTE_STEP, ROUTE_STEP)
         x, y = np.interp(at, along, self.x), np.interp(at, along, self.y)
@@ -115,12 +115,12 @@ def _steer(curvature: float) -> float:
 
 
 def _summarise(messages: Mapping[str, Sequence[Message]]) -> dict[str, Any]:
-    """Return how many messages of each kind there are, how often, and their values' range."""
-    found = {}
+    """Return number, frequency and statistics of the messages of each kind."""
+    summary = {}
     for name, rows in messages.items():
         times = [row["utime"] for row in rows]
         span = (times[-1] - times[0]) / 1e6
-        found[name] = {
+        summary[name] = {
             "message_count": len(rows),
             "message_freq": round((len(rows) - 1) / span, 3) if span else 0.0,
             "timespan": span,
@@ -130,11 +130,11 @@ def _summarise(messages: Mapping[str, Sequence[Message]]) -> dict[str, Any]:
                 if key != "utime"
             },
         }
-    return found
+    return summary
 
 
 def _describe_values(values: Float64[np.ndarray, "P *K"]) -> dict[str, Any]:
-    """Return max, mean, min and sd over time, of each entry where there are several."""
+    """Return maximum, mean, minimum and standard deviation over time of each entry."""
     return {
         name: np.round(of(values, axis=0), 4).tolist()
         for name, of in (("max", np.max), ("mean", np.mean), ("min", np.min), ("std", np.std))

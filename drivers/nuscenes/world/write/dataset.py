@@ -1,4 +1,4 @@
-"""A whole data set: tables, maps, and the files of its scenes, for the official devkit."""
+"""A whole data set for the official devkit: tables, maps and the files of its scenes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from drivers.nuscenes.world.write.names import MAP_FILES, Version, make_token, n
 from drivers.nuscenes.world.write.place import Place, lay_out
 from drivers.nuscenes.world.write.recording import SceneRecords, Take, record_scene
 
-TEXEL = 0.1  # [m], of the images of maps, as the devkit takes for granted
+TEXEL = 0.1  # [m], of the images of maps: the devkit's assumption
 VEHICLE = "n015"
 LOCATIONS = tuple(MAP_FILES)
 
@@ -34,13 +34,12 @@ def write_nuscenes(
 ) -> None:
     """Write scenes as a data set of nuScenes into a new folder.
 
-    Scenes get names of the official splits: every fifth is one of validation. Those that share
-    a road map (the same object) lie in one place; road map k, in the order in which scenes
-    use them, lies in location k modulo 4, apart from all others. The same scenes give the same
-    bytes.
+    Scenes get names of the official splits; every fifth is of validation. Scenes that share a
+    road map (the same object) lie in one place. Road map k, in the order of use, lies in
+    location k modulo 4, apart from all others. The same scenes give the same bytes.
 
     Raises:
-        ValueError: no scenes, or more than there are names; a scene that cannot be written.
+        ValueError: no scenes, or more scenes than names; a scene that cannot be written.
     """
     rig = rig or make_rig()
     takes, maps = _place_scenes(scenes, version)

@@ -16,8 +16,8 @@ from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.place import Place
 
 VERSION = "1.3"
-TOLERANCE = 0.08  # [m] by which outlines may be simplified
-LEAST = 0.1  # [m^2] of an area or a hole
+TOLERANCE = 0.08  # [m]: tolerance of simplified outlines
+LEAST = 0.1  # [m^2]: smallest area or hole
 LAYERS = (
     "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
     "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[str, Any]:
-    """Return the content of the file that holds the road maps of all places of one location.
+    """Return the content of the file of a location, with the road maps of all its places.
 
     size: width and height of the whole [m].
 
@@ -48,7 +48,7 @@ def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[st
 
 
 class _Sheet:
-    """Collects the records of all layers; a node is shared by all that pass through it."""
+    """Collects the records of all layers; lines and outlines share their nodes."""
 
     def __init__(self) -> None:
         self.layers: dict[str, list[Row]] = {layer: [] for layer in LAYERS}
@@ -74,7 +74,7 @@ class _Sheet:
         return self.add("line", key, node_tokens=[self.node(p[0], p[1]) for p in points])
 
     def polygon(self, key: str, shape: Polygon) -> str:
-        """Add an outline with its holes, without the last point, which is the first again."""
+        """Add an outline with its holes; leave out the last point, which repeats the first."""
         rings = [
             [self.node(x, y) for x, y, *_ in list(ring.coords)[:-1]]
             for ring in (shape.exterior, *shape.interiors)
@@ -116,10 +116,10 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
         )
     for k, token in enumerate(outlines("walkway", road_map.walkways)):
         sheet.add("walkway", f"{key}/{k}", polygon_token=token)
-    lost = [n for light in place.lights for n in light.lanes if n not in road_map.lanes]
-    if lost:
+    missing = [n for light in place.lights for n in light.lanes if n not in road_map.lanes]
+    if missing:
         raise ValueError(
-            f"{key}: a light names lane {lost[0]!r}, which is not on its road map; give the "
+            f"{key}: a light names lane {missing[0]!r}, which is not on its road map; give the "
             "scene the map of its lights"
         )
     lights = [_describe_light(sheet, place, k, light) for k, light in enumerate(place.lights)]
@@ -141,9 +141,9 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
 
 
 def round_areas(areas: Iterable[Polygon]) -> list[Polygon]:
-    """Return areas with points at whole millimetres, as they are written, still sound then.
+    """Return valid areas with points at whole millimetres, the precision of the files.
 
-    Outlines are simplified; parts and holes that are next to nothing are left out.
+    Outlines are simplified; parts and holes up to :data:`LEAST` are left out.
     """
     rounded = (shapely.set_precision(area.simplify(TOLERANCE), 1e-3) for area in areas)
     return [
@@ -155,7 +155,7 @@ def round_areas(areas: Iterable[Polygon]) -> list[Polygon]:
 
 
 def _describe_segments(sheet: _Sheet, place: Place, area: str) -> None:
-    """Intersections, and the roads between them."""
+    """Add the intersections and the roads between them."""
     crossed = list(place.road_map.intersections)
     between = unary_union(list(place.road_map.drivable)).difference(unary_union(crossed))
     parts = [between] if isinstance(between, Polygon) else list(between.geoms)
@@ -244,12 +244,12 @@ def _describe_dividers(sheet: _Sheet, place: Place) -> None:
 
 
 def _touches(lane: Lane, stop_line: Polygon) -> bool:
-    """Say whether a stop line lies in a lane, and not only at its border."""
+    """Return whether a stop line lies inside a lane, not only at its border."""
     return bool(lane.polygon.buffer(-0.2).intersects(stop_line))
 
 
 def _describe_light(sheet: _Sheet, place: Place, number: int, light: Light) -> str:
-    """The line of a traffic light shows where it stands and, from there, where it shines."""
+    """Add a traffic light; its line runs from its place in the direction of its light."""
     key, (x, y) = f"{place.key}/light/{number}", np.array([light.x, light.y]) + place.offset
     points = [(x, y), (x + cos(light.yaw), y + sin(light.yaw))]
     lamps = [("RED", 0.55), ("YELLOW", 0.0), ("GREEN", -0.55)]

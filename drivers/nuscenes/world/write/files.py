@@ -1,4 +1,4 @@
-"""The files of a data set beside its tables: JPEG, lidar, labels of its points, JSON."""
+"""Writers of files: JPEG, lidar points and their labels, JSON, PNG."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-QUALITY = 60  # of the JPEG files, with Huffman tables of their own: smaller
+QUALITY = 60  # of the JPEG files; optimised Huffman tables make them smaller
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:

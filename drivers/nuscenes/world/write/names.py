@@ -11,16 +11,16 @@ SPLITS: Mapping[Version, tuple[str, str]] = {
     "v1.0-trainval": ("train", "val"),
     "v1.0-mini": ("mini_train", "mini_val"),
 }
-# Names of the images of the four maps, as the devkit expects them.
+# Names of the images of the four maps, fixed by the devkit.
 MAP_FILES = {
     "boston-seaport": "36092f0b03a857c6a3403e25b4b7aab3",
     "singapore-hollandvillage": "37819e65e09e5547b8a3ceaefba56bb2",
     "singapore-onenorth": "53992ee3023e5494b90c316c183be829",
     "singapore-queenstown": "93406b464a165eaba6d9de76ca09f5da",
 }
-# The devkit knows these as scenes without CAN bus; SAD leaves out 419.
+# Scenes without CAN bus according to the devkit; SAD leaves out 419.
 WITHOUT_CAN_BUS = {*range(161, 169), *range(170, 177), *range(309, 315), 419}
-# Scenes whose route the devkit calls misaligned: it warns when it reads them.
+# Scenes with a misaligned route according to the devkit, which warns when it reads them.
 MISALIGNED = {
     *(71, 73, 74, 75, 76, 85, 100, 101, 302, 303, 304, 305, 306, 334, 388, 389, 390, 436, 276),
     *range(106, 120), *range(261, 265), *range(499, 519), *range(547, 552), *range(556, 566),
@@ -29,7 +29,7 @@ MISALIGNED = {
 
 
 def make_token(*parts: str | int) -> str:
-    """Return the token of what these parts name: 16 hex digits, half of those of nuScenes.
+    """Return the token of a name in parts: 16 hex digits, half as many as in nuScenes.
 
     >>> make_token("scene", 3) == make_token("scene", 3) != make_token("scene", 4)
     True
@@ -38,10 +38,10 @@ def make_token(*parts: str | int) -> str:
 
 
 def name_scenes(number: int, version: Version) -> list[str]:
-    """Return names for so many scenes: four of five of the training split, one of validation.
+    """Return names for ``number`` scenes: every fifth of validation, all others of training.
 
-    Every fifth is of validation, so that any five scenes in a row hold both. Scenes without CAN
-    bus or with a misaligned route are left out.
+    Thus any five consecutive scenes include both. Scenes without CAN bus or with a misaligned
+    route are left out.
 
     Raises:
         ValueError: more scenes than the version has names for.

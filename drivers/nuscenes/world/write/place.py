@@ -1,4 +1,4 @@
-"""Where the road map of a scene lies on the map of its location."""
+"""Places of scenes' road maps on the maps of their locations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ Shape = TypeVar("Shape", bound=BaseGeometry)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
-    """A road map, the lights on it, and by how much all of it is shifted [m].
+    """A road map, its lights, and their offset [m] on the map of the location.
 
-    key: makes its tokens differ from those of other places.
+    key: prefix that makes its tokens unique among the places.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Place:
     offset: Float64[np.ndarray, "2"]
 
     def shift(self, shape: Shape) -> Shape:
-        """Return a shape of the road map where it lies on the map of the location."""
+        """Return a shape of the road map at its place on the map of the location."""
         moved: Shape = shapely.transform(shape, lambda points: points + self.offset)
         return moved
 
@@ -45,9 +45,9 @@ def find_bounds(road_map: RoadMap) -> tuple[Float64[np.ndarray, "2"], Float64[np
 def lay_out(
     road_maps: Sequence[RoadMap],
 ) -> tuple[list[Float64[np.ndarray, "2"]], tuple[float, float]]:
-    """Return by how much each road map is shifted, so that none overlap, and the size [m].
+    """Return offsets of the road maps without overlaps, and the size of the whole [m].
 
-    They lie in rows, in their order, from (0, 0) on; shifts are whole metres.
+    The maps lie in rows from (0, 0), in their order; offsets are whole metres.
     """
     bounds = [find_bounds(road_map) for road_map in road_maps]
     tile = np.ceil(max((high - low).max() for low, high in bounds) + GAP)

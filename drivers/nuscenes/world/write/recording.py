@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64, UInt16
 
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene
-from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
+from drivers.nuscenes.world.instant import KEYFRAME_STEPS, Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.render import (
     Scan,
     draw_instant,
@@ -24,7 +24,7 @@ from drivers.nuscenes.world.rig import LIDAR
 from drivers.nuscenes.world.write import files
 from drivers.nuscenes.world.write.annotations import (
     RANGE,
-    Annotated,
+    SceneAnnotations,
     SeenBox,
     annotate,
 )
@@ -32,19 +32,18 @@ from drivers.nuscenes.world.write.can_bus import describe_drive
 from drivers.nuscenes.world.write.names import Version, make_token
 from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
-KEYFRAME = 5  # instants from one to the next
-PERIOD = 500_000  # [us] from one to the next
+PERIOD = 500_000  # [us] from one keyframe to the next
 EPOCH = 1_532_402_927_000_000  # [us], of the first scene
 BETWEEN = 600_000_000  # [us] from scene to scene
-INSTANCES = 999  # of a scene; panoptic labels have no room for more
+INSTANCES = 999  # of a scene: the limit of panoptic labels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Take:
-    """A scene to be written: under which name, where on the map, as which of all.
+    """A scene with its name, place and number in the data set.
 
-    version: of the data set. log: name of the log that holds it. offset: from the frame of the
-    scene to that of the map [m]. seed: of the light, and of what stands beside the roads.
+    version: of the data set. log: name of its log. offset: from the frame of the scene to that
+    of the map [m]. seed: of the light and the scenery.
     """
 
     scene: WorldScene
@@ -69,7 +68,7 @@ class SceneRecords:
     samples: Sequence[Sample]
     data: Sequence[SampleData]
     poses: Sequence[EgoPose]
-    boxes: Annotated
+    boxes: SceneAnnotations
     labels: dict[str, list[dict[str, str]]]
 
 
@@ -79,11 +78,11 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
     Raises:
         ValueError: fewer than two keyframes, too many road users, a box that cannot be drawn.
     """
-    keyframes = take.scene.instants[::KEYFRAME]
+    keyframes = take.scene.instants[::KEYFRAME_STEPS]
     if len(keyframes) < 2:
         raise ValueError(
             f"{take.name}: {len(take.scene.instants)} instants hold one keyframe; "
-            f"give {KEYFRAME + 1} or more"
+            f"give {KEYFRAME_STEPS + 1} or more"
         )
     names = list(dict.fromkeys(box.instance for i in keyframes for box in i.boxes))
     if len(names) > INSTANCES:
@@ -105,10 +104,10 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
             image = render_image(scenery, faces, camera, instant.ego)
             files.write_image(root / row.filename, image)
         files.write_points(root / rows[-1].filename, scan.points)
-        for kind, found in _write_labels(root, rows[-1], take, scan, number).items():
-            labels[kind].append(found)
+        for kind, record in _write_labels(root, rows[-1], take, scan, number).items():
+            labels[kind].append(record)
         visible = measure_visibility(instant.boxes, rig, instant.ego, depths)
-        seen.append(_look(instant, scan, visible))
+        seen.append(_list_seen_boxes(instant, scan, visible))
         data += rows
         poses += [_describe_pose(take, row, instant.ego) for row in rows]
     egos = [instant.ego for instant in take.scene.instants]
@@ -142,10 +141,10 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
     )
 
 
-def _look(
+def _list_seen_boxes(
     instant: WorldInstant, scan: Scan, visible: Float64[np.ndarray, " K"]
 ) -> list[SeenBox]:
-    """Return the boxes within RANGE of the ego, with how much of each was seen."""
+    """Return the boxes within RANGE of the ego with their points and visible fractions."""
     ego = instant.ego
     points = np.bincount(scan.owner[scan.owner >= 0], minlength=len(instant.boxes))
     return [
@@ -160,7 +159,7 @@ def _write_labels(
 ) -> dict[str, dict[str, str]]:
     """Write the labels of a scan; return the record of each kind.
 
-    number: of the instance of each box; at the end 0, for points of no box (owner -1).
+    number: of the instance of each box, then 0 for points without a box (owner -1).
     """
     token, version = row.token, take.version
     panoptic: UInt16[np.ndarray, " P"] = (
@@ -179,7 +178,7 @@ def _write_labels(
 
 
 def _describe_data(take: Take, k: int, number: int, camera: Camera | None) -> SampleData:
-    """Return the record of what a camera, or the lidar (None), measured in keyframe k."""
+    """Return the sample_data record of a camera, or the lidar (None), in keyframe k."""
     channel = camera.channel if camera else LIDAR
     time = take.start + k * PERIOD
     own = "data", take.name, channel

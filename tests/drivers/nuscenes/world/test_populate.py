@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_world import RIGHT, Car, make_small_world
 
-from drivers.nuscenes.world.populate import CYCLIST, LEAD, _lead, _Vehicle, populate
+from drivers.nuscenes.world.populate import CYCLIST, LEAD, _place_lead, _Vehicle, populate
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.state import EGO
 
@@ -17,7 +17,7 @@ def put_lead(along: float, seed: int) -> list[_Vehicle]:
         category="vehicle.car", size=(4.0, 1.8, 1.5), middle=1.4, route=(RIGHT,), along=along,
         speed=7.0,
     )  # fmt: skip
-    return _lead(np.random.default_rng(seed), WORLD.table, ego, {RIGHT: []})
+    return _place_lead(np.random.default_rng(seed), WORLD.table, ego, {RIGHT: []})
 
 
 @pytest.mark.parametrize("seed", range(20))
