@@ -9,7 +9,7 @@ from shapely.geometry import box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH, Ego
 from drivers.nuscenes.world.lane_table import tabulate_lanes
-from drivers.nuscenes.world.roads import Roads, Walk
+from drivers.nuscenes.world.roads import Footway, Roads
 from drivers.nuscenes.world.state import ROUTE, Cast, World, WorldState, make_world
 
 LENGTH, WIDTH, LIMIT = 200.0, 3.5, 10.0
@@ -47,7 +47,7 @@ def make_small_world(
         for name, y in (("left", WIDTH), ("right", 0.0))
     }
     edge = -WIDTH / 2
-    walk = Walk(
+    walk = Footway(
         points=np.array([[100.0, edge - 10], [100.0, edge], [100.0, edge + 2 * WIDTH + 10]]),
         enter=10.0,
         leave=10.0 + 2 * WIDTH,

@@ -9,7 +9,7 @@ from shapely.geometry import LineString, box as rectangle
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.road_map import Lane, RoadMap
-from drivers.nuscenes.world.instant import Ego, Scene, WorldInstant
+from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.light import Light
 
 LENGTH, LANE = 200.0, 3.5  # [m]
@@ -100,7 +100,7 @@ START = (
 )
 
 
-def make_scene(keyframes: int = 2) -> Scene:
+def make_scene(keyframes: int = 2) -> WorldScene:
     """Return a drive along the straight road at 8 m/s behind a car of 7 m/s."""
     instants = []
     for k in range(5 * (keyframes - 1) + 1):
@@ -116,7 +116,9 @@ def make_scene(keyframes: int = 2) -> Scene:
                 ],
             )
         )
-    return Scene(road_map=make_straight_road(), instants=instants, description="straight on")
+    return WorldScene(
+        road_map=make_straight_road(), instants=instants, description="straight on"
+    )
 
 
 def pretend_to_make_roads(_: object) -> SimpleNamespace:
@@ -124,6 +126,6 @@ def pretend_to_make_roads(_: object) -> SimpleNamespace:
     return SimpleNamespace(map=make_straight_road())
 
 
-def pretend_to_simulate(_: object, keyframes: int, roads: SimpleNamespace) -> Scene:
+def pretend_to_simulate(_: object, keyframes: int, roads: SimpleNamespace) -> WorldScene:
     """Return a drive that takes no simulation."""
     return replace(make_scene(keyframes), road_map=roads.map)

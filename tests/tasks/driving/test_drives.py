@@ -19,7 +19,7 @@ from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
-    LOST,
+    DROPPED,
     DisturbedWindow,
     disturb_path,
     drive_disturbed,
@@ -123,7 +123,7 @@ def test_what_is_learned_is_what_the_rules_plan_and_not_what_is_driven(
 
 
 @pytest.mark.parametrize(
-    ("end", "lost"), [("collision", LOST), ("off road", LOST), ("completed", 0)]
+    ("end", "lost"), [("collision", DROPPED), ("off road", DROPPED), ("completed", 0)]
 )
 def test_windows_before_a_bad_end_are_left_out(
     end: str, lost: int, windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch

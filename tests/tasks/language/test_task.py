@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import neuro.training.loop as loop
-from drivers.text import Bytes, World
+from drivers.text import Bytes, WorldTokenizer
 from lava_export import LavaMissing, load_program
 from tasks.cli import main
 from tasks.language import data
@@ -78,7 +78,7 @@ def test_training_goes_on_from_any_step(
 ) -> None:
     if world:
         plain = {bytes([b]): b + 1 for b in range(256)}
-        tokenizer = World(plain | {b" and ": 257, b" is 1": 258})
+        tokenizer = WorldTokenizer(plain | {b" and ": 257, b" is 1": 258})
         monkeypatch.setattr(data, "find_tokenizer", lambda _: tokenizer)
     for epoch, step in ((0, 0), (0, 7), (2, 0), (3, 29)):
         whole = islice(batches(config, "train", epoch), step, None)

@@ -19,10 +19,10 @@ from tasks.bench.rows import Row
 from tasks.driving.benchmark import courses, entrants, scene_scores
 from tasks.driving.benchmark.entrants import DISTURBED, MLP
 from tasks.driving.benchmark.parts import (
-    GOAL,
     MAPS,
     PARTS,
     SCORES,
+    TARGET,
     compare_maps,
     drive_courses,
     score_windows,
@@ -120,10 +120,10 @@ def test_the_open_loop_has_scores_and_distances(asked: BenchOptions) -> None:
 def test_maps_stand_beside_what_needs_no_learning(asked: BenchOptions) -> None:
     rows = list(compare_maps(asked))
     classes = of(rows, "maps: IoU of vehicle")
-    assert set(classes) == {BLANKED, ANN, "empty", "prior map", GOAL}
+    assert set(classes) == {BLANKED, ANN, "empty", "prior map", TARGET}
     assert classes["prior map"].theirs == 100.0
-    assert (classes[GOAL].theirs, classes[GOAL].conditions["target"]) == (35.0, 1.0)
-    assert classes[GOAL].reached is False
+    assert (classes[TARGET].theirs, classes[TARGET].conditions["target"]) == (35.0, 1.0)
+    assert classes[TARGET].reached is False
     future = of(rows, "maps: future IoU of what moves")
     assert future["true present, warped"].theirs == 100.0
     assert future["true present, copied"].theirs == pytest.approx(100 / 15)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from driving_runs import SMALL, make_run, put_small
 
-from tasks.bench.harness import Measured, Timing
+from tasks.bench.harness import Measurement, RunTiming
 from tasks.driving.benchmark import throughput
 from tasks.driving.benchmark.entrants import open_comparison
 from tasks.driving.benchmark.throughput import (
@@ -49,12 +49,15 @@ def test_windows_are_black_and_as_many_as_asked_for() -> None:
 def test_rates_come_from_the_best_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "tiny_ann")]
 
-    def pretend(subjects: dict, repeats: int) -> dict[str, Measured]:
+    def pretend(subjects: dict, repeats: int) -> dict[str, Measurement]:
         assert repeats == 2
-        slow = Measured(
-            runs=[Timing(1.0, 0.5, 4, grown=3_000_000), Timing(1.0, 0.4, 4, grown=2_000_000)]
+        slow = Measurement(
+            runs=[
+                RunTiming(1.0, 0.5, 4, grown=3_000_000),
+                RunTiming(1.0, 0.4, 4, grown=2_000_000),
+            ]
         )
-        dead = Measured(problem="out of memory")
+        dead = Measurement(problem="out of memory")
         return dict(zip(subjects, (slow, dead), strict=True))
 
     monkeypatch.setattr(throughput, "measure", pretend)
@@ -77,7 +80,7 @@ def test_rates_come_from_the_best_time(tmp_path: Path, monkeypatch: pytest.Monke
 def test_alone_there_are_rows_without_a_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = Measured(runs=[Timing(1.0, 0.25, 1)])
+    fast = Measurement(runs=[RunTiming(1.0, 0.25, 1)])
     monkeypatch.setattr(
         throughput, "measure", lambda subjects, _: dict.fromkeys(subjects, fast)
     )
