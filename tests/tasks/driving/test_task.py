@@ -280,7 +280,7 @@ def test_the_truth_scores_one() -> None:
 
 def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "NEAR", 2.0)
-    counts = evaluate.Counts(defaultdict(list), defaultdict(list))
+    counts = evaluate.MetricCounts(defaultdict(list), defaultdict(list))
     grid = GroundGrid(x=(-2.0, 4.0), y=(-3.0, 2.0), step=1.0)
     made, true = np.ones((2, 6, 5), bool), np.zeros((2, 6, 5), bool)
     true[:, :4, 1:], true[1, 0, 1] = True, False
