@@ -1,4 +1,4 @@
-"""Bird's-eye labels: the cells of vehicles and pedestrians, and the motion of vehicles.
+"""Bird's-eye labels: the cells of vehicles and pedestrians.
 
 As in SAD and ST-P3, which use FIERY's labels, past and present frames hold visible boxes (not
 visibility 1), and future frames only boxes seen before. We draw the boxes of all frames in the
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Int32, Int64
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame
 from drivers.nuscenes.grid import GroundGrid
 
 HIDDEN = 1  # visibility of a box with 0-40 % visible
-SIGMA = 3.0  # cells, of the heat map around the middle of a vehicle
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,20 +27,6 @@ class Labels:
     vehicle: Bool[np.ndarray, "T X Y"]
     pedestrian: Bool[np.ndarray, "T X Y"]
     instance: Int32[np.ndarray, "T X Y"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InstanceTargets:
-    """Targets of a network for the vehicles; NaN outside them.
-
-    centre: exp(-d^2 / sigma^2) at d cells from the nearest middle of a vehicle. offset: from a
-    cell of a vehicle to its middle [cells]. flow: from the middle of the vehicle at a cell to
-    its middle one frame later [cells], without ego motion.
-    """
-
-    centre: Float32[np.ndarray, "T X Y"]
-    offset: Float32[np.ndarray, "T 2 X Y"]
-    flow: Float32[np.ndarray, "T 2 X Y"]
 
 
 def draw_labels(
@@ -72,31 +57,6 @@ def draw_labels(
                 walkers.add(box.instance)
                 pedestrian[t][_cover(box, present, grid)] = 1
     return Labels(vehicle=vehicle > 0, pedestrian=pedestrian > 0, instance=instance)
-
-
-def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTargets:
-    """Return the targets of a network from masks in the present ego frame.
-
-    The middle of a vehicle is the mean of its cells; FIERY rounds it to a cell.
-    """
-    shape = instance.shape
-    centre = np.zeros(shape, np.float32)
-    offset, flow = np.full((2, shape[0], 2, *shape[1:]), np.nan, np.float32)
-    cells = np.stack(np.meshgrid(*map(np.arange, shape[1:]), indexing="ij")).astype(np.float32)
-    for number in np.unique(instance[instance > 0]):
-        before = None  # mask and middle in the previous frame, if the vehicle is there
-        for t, mask in enumerate(instance == number):
-            if not mask.any():
-                before = None
-                continue
-            middle = cells[:, mask].mean(axis=1)
-            away = middle[:, None, None] - cells
-            centre[t] = np.maximum(centre[t], np.exp(-(away**2).sum(axis=0) / SIGMA**2))
-            offset[t][:, mask] = away[:, mask]
-            if before is not None:
-                flow[t - 1][:, before[0]] = (middle - before[1])[:, None]
-            before = mask, middle
-    return InstanceTargets(centre=centre, offset=offset, flow=flow)
 
 
 def _cover(

@@ -1,14 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import Polygon, box as rectangle
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint
 from drivers.nuscenes.grid import GroundGrid
-from drivers.nuscenes.labels import draw_labels, make_instance_targets
+from drivers.nuscenes.labels import draw_labels
 
 GRID = GroundGrid(x=(-10.0, 10.0), y=(-5.0, 5.0), step=0.5)
 HERE = np.zeros(3)
@@ -102,44 +101,3 @@ def test_a_mask_is_the_box_up_to_a_cell(
             assert cell.intersects(outer)
         elif not inner.is_empty:
             assert not inner.contains(cell)
-
-
-def test_the_heat_map_falls_with_the_square_of_the_distance_over_nine() -> None:
-    instance = np.zeros((1, 9, 9), np.int32)
-    instance[0, 3:6, 4] = 1
-    targets = make_instance_targets(instance)
-    assert targets.centre[0, 4, 4] == 1
-    assert targets.centre[0, 7, 4] == pytest.approx(np.exp(-1))
-    assert targets.centre[0, 4, 0] == pytest.approx(np.exp(-16 / 9))
-    np.testing.assert_array_equal(targets.offset[0, :, 3, 4], [1, 0])
-    np.testing.assert_array_equal(targets.offset[0, :, 5, 4], [-1, 0])
-    assert np.isnan(targets.offset[0, :, 0, 0]).all()
-
-
-def test_a_middle_lies_between_cells_where_their_number_is_even() -> None:
-    instance = np.zeros((1, 9, 9), np.int32)
-    instance[0, 3:5, 4] = 1
-    targets = make_instance_targets(instance)
-    assert targets.centre[0, 3, 4] == targets.centre[0, 4, 4] == pytest.approx(np.exp(-1 / 36))
-    np.testing.assert_array_equal(targets.offset[0, :, 3, 4], [0.5, 0])
-
-
-def test_the_heat_of_two_vehicles_is_the_greater() -> None:
-    instance = np.zeros((1, 9, 1), np.int32)
-    instance[0, 1], instance[0, 4] = 1, 2
-    centre = make_instance_targets(instance).centre[0, :, 0]
-    assert centre[1] == centre[4] == 1
-    assert centre[2] == pytest.approx(np.exp(-1 / 9))
-
-
-def test_flow_leads_from_a_vehicle_to_its_next_place() -> None:
-    instance = np.zeros((3, 9, 9), np.int32)
-    instance[0, 1:4, 1], instance[1, 3:6, 2] = 1, 1  # then it is gone
-    instance[2, 7, 7] = 2
-    flow = make_instance_targets(instance).flow
-    assert (flow[0, :, 1:4, 1] == np.array([[2], [1]])).all()
-    assert np.isfinite(flow).sum() == 2 * 3
-    # One that comes back has no flow over the gap.
-    instance[2, 6, 6] = 1
-    instance[1] = 0
-    assert np.isnan(make_instance_targets(instance).flow).all()
