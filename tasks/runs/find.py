@@ -296,7 +296,7 @@ def keep_task_file(run: Run) -> None:
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     copy = find_file(folder, name, "config.json")
     if not copy.is_file():
-        raise RunError(f"{copy}, which defines the run's task, is gone; put a copy back")
+        raise RunError(f"{copy} is gone; it defines the run's task: put a copy back")
     if digest(copy.read_bytes()) != sha:
         raise RunError(
             f"{copy} has changed since the run began, and its results would belong to another "
