@@ -60,8 +60,8 @@ class Case:
 
 def measure_case(case: Case, repeats: int) -> list[Row]:
     """Measure a case; return a row a pair, also where one of the two could not be measured."""
-    found = measure(case.subjects, repeats, case.threads, case.environments)
-    return [_row(case, pair, found, repeats) for pair in case.pairs]
+    measurements = measure(case.subjects, repeats, case.threads, case.environments)
+    return [_row(case, pair, measurements, repeats) for pair in case.pairs]
 
 
 def find_best(names: Iterable[str], values: Mapping[str, float | None]) -> str:
@@ -81,16 +81,16 @@ def describe_machine(peer: str) -> dict[str, Any]:
     }
 
 
-def _row(case: Case, pair: Pair, found: Mapping[str, Measurement], repeats: int) -> Row:
+def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeats: int) -> Row:
     timed = pair.by == "time"
     value = partial(_seconds, case.clock, case.per) if timed else _megabytes
-    values = {name: value(found[name]) for name in (pair.ours, *pair.theirs)}
+    values = {name: value(measurements[name]) for name in (pair.ours, *pair.theirs)}
     peer = find_best(pair.theirs, values)
-    sides = {"ours": found[pair.ours], "theirs": found[peer]}
+    sides = {"ours": measurements[pair.ours], "theirs": measurements[peer]}
     ours, theirs = values[pair.ours], values[peer]
-    problems = {name: found[name].problem for name in (pair.ours, peer)}
+    problems = {name: measurements[name].problem for name in (pair.ours, peer)}
     if not timed:
-        problems |= {n: MEMORY for n in problems if found[n].runs and values[n] is None}
+        problems |= {n: MEMORY for n in problems if measurements[n].runs and values[n] is None}
     how = {"time": f"{case.clock}, best of {repeats}"} if timed else {"memory": "peak, grown"}
     return Row(
         case=case.name if timed else f"{case.name}, peak memory",
@@ -106,9 +106,9 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measurement], repeats: int)
             **({"target": pair.target} if pair.target is not None else {}),
             **how,
             "threads": case.threads,
-            **_activity(case, found[pair.ours]),
+            **_activity(case, measurements[pair.ours]),
             **{k: _about(case, m) for k, m in sides.items()},
-            **_work(case, found, pair.ours),
+            **_work(case, measurements, pair.ours),
             **describe_machine(peer),
         },
     )
@@ -150,14 +150,14 @@ def _about(case: Case, measured: Measurement) -> dict[str, Any]:
     }
 
 
-def _work(case: Case, found: Mapping[str, Measurement], ours: str) -> dict[str, float]:
+def _work(case: Case, measurements: Mapping[str, Measurement], ours: str) -> dict[str, float]:
     """Return synaptic events a second, and which share that is of the additions alone."""
-    if not found[ours].runs or not found[ours].runs[0].events:
+    if not measurements[ours].runs or not measurements[ours].runs[0].events:
         return {}
-    speed = _speed(found[ours], case.clock)
+    speed = _speed(measurements[ours], case.clock)
     work = {"synaptic_events_per_second": speed}
-    if BOUND in found and found[BOUND].runs and case.threads == 1:
-        work["share_of_bound"] = speed / _speed(found[BOUND], case.clock)
+    if BOUND in measurements and measurements[BOUND].runs and case.threads == 1:
+        work["share_of_bound"] = speed / _speed(measurements[BOUND], case.clock)
     return work
 
 

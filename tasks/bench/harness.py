@@ -63,8 +63,8 @@ class Measurement:
     @property
     def grown(self) -> int | None:
         """Return the most memory a run needed [bytes]; None: it is not known."""
-        told = [run.grown for run in self.runs if run.grown is not None]
-        return max(told, default=None)
+        sizes = [run.grown for run in self.runs if run.grown is not None]
+        return max(sizes, default=None)
 
     def median(self, clock: str) -> float:
         """Return the time in the middle; of two, the longer."""
@@ -167,6 +167,6 @@ class _Child:
     def _last_words(self) -> str:
         status = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        words = self._errors.read().decode(errors="replace").strip().splitlines()
         how = f"with exit status {status}" if status >= 0 else f"of signal {-status}"
-        return f"its process died {how}" + (f": {said[-1]}" if said else "")
+        return f"its process died {how}" + (f": {words[-1]}" if words else "")

@@ -53,5 +53,5 @@ def measure_peak() -> int:
 
 def _status(name: str) -> int:
     lines = (OWN / "status").read_text().splitlines()
-    (told,) = (line for line in lines if line.startswith(f"{name}:"))
-    return int(told.split()[1]) * 1024
+    (entry,) = (line for line in lines if line.startswith(f"{name}:"))
+    return int(entry.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Benchmarks as pictures, on matplotlib's Figure objects."""
+"""Speeds and their ratios as a picture, and the style of all pictures of benchmarks."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,30 +28,19 @@ STYLE: Any = {
 }
 _LINES = ((ACCENT, "o-"), (INK, "s--"), (MUTED, "^:"), (INK, "x:"), (MUTED, "D--"))
 NETWORK = "delta, "  # cases of one network at several rates begin so
-HEADLINES = (  # cases of planners
-    "closed loop: routes completed",
-    "closed loop: collisions at fault",
-    "closed loop: driving score",
-    "open loop: driving score, 4 s",
-    "open loop: L2, mean to 3 s",
-    "open loop: collisions, mean to 3 s",
-    "maps: IoU of vehicle",
-    "maps: future IoU of vehicles",
-    "maps: future IoU of what moves",
-)
 
 
 @mpl.rc_context(STYLE)
 def speed(rows: list[Row], path: Path) -> None:
     """Draw time against the rate of one network, where it was measured, above the ratios."""
-    found = list(points(rows))
+    measured = list(points(rows))
     ratios = [row for row in rows if row.ratio is not None]
     ratios = [row for row in ratios if "target" in row.conditions] or ratios
-    heights = [3.6] * bool(found) + [0.9 + 0.2 * len(ratios)]
+    heights = [3.6] * bool(measured) + [0.9 + 0.2 * len(ratios)]
     figure = Figure((8, sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    if found:
-        _against_rate(panels[0], found)
+    if measured:
+        _against_rate(panels[0], measured)
     _ratios(panels[-1], ratios)
     save_png(figure, path)
 
@@ -70,9 +58,9 @@ def points(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
                 yield name, about["rate"], time
 
 
-def _against_rate(ax: Axes, found: list[tuple[str, float, float]]) -> None:
+def _against_rate(ax: Axes, measured: list[tuple[str, float, float]]) -> None:
     lines: dict[str, list[tuple[float, float]]] = {}
-    for name, *point in dict.fromkeys(found):
+    for name, *point in dict.fromkeys(measured):
         lines.setdefault(name, []).append((point[0], point[1]))
     styles, longest = cycle(_LINES), max(map(len, lines.values()))
     for name, line in lines.items():
@@ -104,58 +92,3 @@ def _ratios(ax: Axes, rows: list[Row]) -> None:
     ax.set(xscale="log", title="ratios (> 1: neuro is better); |: target")
     ax.margins(y=0.01)
     ax.invert_yaxis()
-
-
-@mpl.rc_context(STYLE)
-def rates(rows: list[Row], path: Path) -> None:
-    """Draw the rates of the regimes: ours as marks, the published ones as lines."""
-    figure = Figure((6, 3), layout="constrained")
-    ax = figure.subplots()
-    cases = list(dict.fromkeys(row.case for row in rows))
-    for subject, form in zip(dict.fromkeys(row.subject for row in rows), "ox", strict=False):
-        mine = [(cases.index(row.case), row.ours) for row in rows if row.subject == subject]
-        at, ours = zip(*mine, strict=True)
-        ax.plot(at, ours, form, color=ACCENT, label=subject)
-    published = {row.case: row.theirs for row in rows if row.theirs is not None}
-    places = np.array([cases.index(case) for case in published])
-    ax.hlines([*published.values()], places - 0.3, places + 0.3, color=INK, label="published")
-    ax.set_xticks(range(len(cases)), cases)
-    ax.set(yscale="log", ylabel="spikes a cell and second")
-    ax.legend()
-    save_png(figure, path)
-
-
-@mpl.rc_context(STYLE)
-def planners(rows: list[Row], path: Path) -> None:
-    """Draw the headlines of planners: a bar each, and the deviation over its seeds.
-
-    Where rows hold no headline, all of them are drawn.
-    """
-    rows = [row for row in rows if row.case in HEADLINES] or rows
-    found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
-    units, subjects = {}, {row.subject for row in rows}
-    for row in rows:
-        values = found.setdefault(row.case, {})
-        units[row.case] = row.unit
-        for name, value, side in (
-            (row.subject, row.ours, "ours"),
-            (row.peer, row.theirs, "theirs"),
-        ):
-            values[name] = value, row.conditions.get(side, {}).get("sd")
-    across = 3
-    down = -(-len(found) // across)
-    tallest = max(map(len, found.values()), default=1)
-    figure = Figure((11, max(1, down) * (0.7 + 0.17 * tallest)), layout="constrained")
-    panels = figure.subplots(max(1, down), across, squeeze=False).ravel()
-    for ax, (case, values) in zip(panels, found.items(), strict=False):
-        known = {k: v for k, v in values.items() if v[0] is not None}
-        lengths = [float(v[0] or 0) for v in known.values()]
-        spread = [float(v[1] or 0) for v in known.values()]
-        colours = [ACCENT if k in subjects else MUTED for k in known]
-        ax.barh(range(len(known)), lengths, xerr=spread, height=0.6, color=colours)
-        ax.set_yticks(range(len(known)), [*known], size=6)
-        ax.set_title(f"{case} [{units[case]}]", size=7)
-        ax.invert_yaxis()
-    for ax in panels[len(found) :]:
-        ax.set_axis_off()
-    save_png(figure, path)

@@ -35,17 +35,17 @@ def read_results(path: Path) -> dict[str, Any]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         write_bytes(path, whole.encode())
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for number, line in enumerate(whole.splitlines(), 1):
         value = parse_json(path, line, number)
         try:
             entry: dict[str, Any] = convert(value, dict[str, Any])
-            found[convert(entry.get("key"), str, "key")] = entry["value"]
+            values[convert(entry.get("key"), str, "key")] = entry["value"]
         except (SchemaError, KeyError) as error:
             raise StoreError(
                 f"{path}: line {number} is no result ({error}); remove the line, or the file"
             ) from error
-    return found
+    return values
 
 
 def append_result(path: Path, key: str, about: Mapping[str, Any], value: object) -> Any:

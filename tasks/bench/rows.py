@@ -53,13 +53,13 @@ def write(rows: Iterable[Row], path: Path) -> None:
 
 def list_versions(*packages: str) -> dict[str, str]:
     """Return the versions of Python, of ourselves and of some packages."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in ("neuro", "numba", *packages):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "missing"
-    return found
+            versions[package] = "missing"
+    return versions
 
 
 def name_processor() -> str:

@@ -4,19 +4,18 @@ Subjects are planners, or stacks of mixers. Axes: S seeds, U units (courses, sce
 which are the same for all seeds and subjects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy import stats
 
 RESAMPLES = 9999
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The mean over units of each seed; of these the mean and the standard deviation.
+    """What each seed reached; of these the mean and the standard deviation of a sample.
 
     sd: None with fewer than two seeds.
     """
@@ -45,7 +44,7 @@ class Paired:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class RateDifference:
     """Of two rates.
 
     low, high: 95 % of the rates of units drawn anew (percentile bootstrap), for the rate of few
@@ -66,11 +65,14 @@ def summarise(
     where that is zero.
     """
     seeds = values.mean(1) if per is None else _find_rate(values, per)
-    return Summary(
-        mean=float(seeds.mean()),
-        sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
-        seeds=tuple(seeds.tolist()),
-    )
+    return summarise_seeds(seeds.tolist())
+
+
+def summarise_seeds(values: Iterable[float]) -> Summary:
+    """Return the summary of a value by seed."""
+    seeds = tuple(values)
+    sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
+    return Summary(mean=float(np.mean(seeds)), sd=sd, seeds=seeds)
 
 
 def compare_paired(
@@ -81,6 +83,8 @@ def compare_paired(
     Units are what is independent: seeds of one planner on one course are not, so that their
     mean counts as one observation.
     """
+    from scipy import stats  # late: it takes a second
+
     each = first.mean(0) - second.mean(0)
     each = np.where(np.abs(each) < 1e-12, 0.0, each)  # means of equal values, up to rounding
     more, fewer = int((each > 0).sum()), int((each < 0).sum())
@@ -100,7 +104,7 @@ def compare_rates(
     first_per: Float64[np.ndarray, "S U"],
     second: Float64[np.ndarray, "S2 U"],
     second_per: Float64[np.ndarray, "S2 U"],
-) -> Difference:
+) -> RateDifference:
     """Return how the rates of two subjects differ, means over their seeds.
 
     A rate is of all units together, so that units are drawn anew for both subjects at once.
@@ -117,9 +121,9 @@ def compare_rates(
     whole = float(subtract(np.arange(number)))
     drawn = subtract(np.random.default_rng(0).integers(0, number, (RESAMPLES, number)))
     if number < 2 or np.isnan(drawn).any():
-        return Difference(difference=whole, low=None, high=None)
+        return RateDifference(difference=whole, low=None, high=None)
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return Difference(difference=whole, low=float(low), high=float(high))
+    return RateDifference(difference=whole, low=float(low), high=float(high))
 
 
 def _find_rate(
@@ -132,6 +136,8 @@ def _find_rate(
 def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:
     if len(each) < 2:
         return None, None
+    from scipy import stats
+
     mean, number = float(each.mean()), len(each)
     half = float(stats.t.ppf(0.975, number - 1) * each.std(ddof=1) / number**0.5)
     return mean - half, mean + half

@@ -24,13 +24,13 @@ def parse_stack(stack: str) -> tuple[str, ...]:
     """
     layers: list[str] = []
     for part in stack.split("+"):
-        found = re.fullmatch(r"(\w+?)(?:\*([1-9]\d{0,3}))?", part.strip())
-        if found is None or found[1] not in MIXERS:
+        match = re.fullmatch(r"(\w+?)(?:\*([1-9]\d{0,3}))?", part.strip())
+        if match is None or match[1] not in MIXERS:
             raise ValueError(
                 f"stack {stack!r}: {part!r} is no mixer, nor one with a number; write names of "
                 f"{', '.join(MIXERS)}, such as hgrn2*3+softmax"
             )
-        layers += [found[1]] * int(found[2] or 1)
+        layers += [match[1]] * int(match[2] or 1)
     return tuple(layers)
 
 
@@ -93,9 +93,9 @@ class LanguageConfig:
         names = ("width", "hidden", "heads", "ticks", "vocabulary", "tokens", "lanes")
         least = dict.fromkeys((*names, "steps", "validations"), 1)
         wrong = [
-            f"{name} must be >= {bound}, got {have}"
+            f"{name} must be >= {bound}, got {value}"
             for name, bound in {**least, "limit": 0, "held_out": 0}.items()
-            if (have := getattr(self, name)) < bound
+            if (value := getattr(self, name)) < bound
         ]
         if not 0 < self.eps < math.inf:
             wrong.append(f"eps must be > 0 and finite, got {self.eps}")

@@ -84,12 +84,12 @@ def tabulate_speed(
     packed = {"this run": pack_model(model), "370M, random ternary weights": make_random(big)}
     measured = ("", f"{published:g}")
     rows, speeds = [], []
-    for (name, some), computed, known in zip(packed.items(), chip, measured, strict=True):
-        size, speed = measure_size(some), measure_speed(some)
+    for (name, network), computed, known in zip(packed.items(), chip, measured, strict=True):
+        size, speed = measure_size(network), measure_speed(network)
         speeds.append(speed)
         whole = f"{(size.packed + size.rest) / 1e6:.3g}"
-        told = (f"{speed.cpu:.4g}", f"{speed.wall:.4g}", computed, known)
-        rows.append([name, f"{size.weights:,}", whole, *told])
+        cells = (f"{speed.cpu:.4g}", f"{speed.wall:.4g}", computed, known)
+        rows.append([name, f"{size.weights:,}", whole, *cells])
     ratio = speeds[-1].cpu / published
     verdict = (
         "faster than the chips: energy may be claimed, speed may not"

@@ -228,8 +228,8 @@ def count_bytes(config: LanguageConfig, part: Part) -> int:
     """
     lanes = measured_lanes(config, part)
     ends = sum(stretch.last for lane in lanes for stretch in lane.stretches)
-    told = find_tokenizer(config).end is not None
-    return sum(lane.length for lane in lanes) - (0 if told else ends)
+    counts_ends = find_tokenizer(config).end is not None
+    return sum(lane.length for lane in lanes) - (0 if counts_ends else ends)
 
 
 def count_target_bytes(config: LanguageConfig, tokens: Int64[Tensor, " N"]) -> int | None:
@@ -240,5 +240,5 @@ def count_target_bytes(config: LanguageConfig, tokens: Int64[Tensor, " N"]) -> i
     tokenizer = find_tokenizer(config)
     if isinstance(tokenizer, HuggingFace):
         return None
-    found = tokens.numpy()
-    return len(tokenizer.decode(found)) + int((found == tokenizer.end).sum())
+    numbers = tokens.numpy()
+    return len(tokenizer.decode(numbers)) + int((numbers == tokenizer.end).sum())

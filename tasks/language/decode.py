@@ -125,11 +125,11 @@ class StepLoop:
         """Return (logits, hidden state of each layer)."""
         x, after = self.model.embedding(token), []
         for k, block in enumerate(self.model.blocks):
-            mixer, given = block.mixer, block.mixer_norm(x)
-            f = self.floors[k] + (1 - self.floors[k]) * torch.sigmoid(mixer.forget(given))
-            h = (1 - f) * F.silu(mixer.candidate(given))
+            mixer, normal = block.mixer, block.mixer_norm(x)
+            f = self.floors[k] + (1 - self.floors[k]) * torch.sigmoid(mixer.forget(normal))
+            h = (1 - f) * F.silu(mixer.candidate(normal))
             h = h if state is None else h + f * state[k]
-            x = x + mixer.output(mixer.norm(mixer.gate(given)) * F.silu(h))
+            x = x + mixer.output(mixer.norm(mixer.gate(normal)) * F.silu(h))
             gate, value = block.up(block.unit_norm(x)).chunk(2, -1)
             x = x + block.down(F.silu(gate) * value)
             after.append(h)
@@ -176,33 +176,33 @@ def list_maps(size: DecodeSize) -> list[tuple[int, int]]:
     """Return (inputs, outputs) of the ternary maps of a token, in their order."""
     with torch.device("meta"):
         model = LanguageModel(size.config())
-    found = [m for m in model.modules() if isinstance(m, BitLinear)]
-    return [(m.weight.shape[1], m.weight.shape[0]) for m in found]
+    layers = [m for m in model.modules() if isinstance(m, BitLinear)]
+    return [(m.weight.shape[1], m.weight.shape[0]) for m in layers]
 
 
-def _draw(given: int, made: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weights and inputs that all sides have alike."""
-    rng = np.random.default_rng(given * made)
-    weight = rng.integers(-1, 2, (made, given)).astype(np.int8)
-    return weight, rng.integers(-127, 128, given).astype(np.int8)
+    rng = np.random.default_rng(inputs * outputs)
+    weight = rng.integers(-1, 2, (outputs, inputs)).astype(np.int8)
+    return weight, rng.integers(-127, 128, inputs).astype(np.int8)
 
 
 def maps(shapes: list[tuple[int, int]], threads: int) -> Run:
     """Return our maps of a token: norm, 8 bits, product."""
     torch.set_num_threads(threads)
-    layers, inputs = [], []
-    for given, made in shapes:
-        weight, x = _draw(given, made)
-        layer = PackedLinear(given, made)
+    layers, rows = [], []
+    for inputs, outputs in shapes:
+        weight, x = _draw(inputs, outputs)
+        layer = PackedLinear(inputs, outputs)
         layer.packed = torch.from_numpy(pack_ternary(weight))
         layer.scale.fill_(1.0)
         layer.gain.fill_(1.0)
         layers.append(layer)
-        inputs.append(torch.from_numpy(x).float()[None])
+        rows.append(torch.from_numpy(x).float()[None])
 
     @torch.inference_mode()
     def once() -> tuple[int, int]:
-        for layer, x in zip(layers, inputs, strict=True):
+        for layer, x in zip(layers, rows, strict=True):
             layer(x)
         return len(layers), 0
 
@@ -213,10 +213,10 @@ def litespark_maps(shapes: list[tuple[int, int]], threads: int) -> Run:  # noqa:
     """Return those of litespark, which takes its threads from the environment."""
     kernel, pack = load_litespark()
     layers = []
-    for given, made in shapes:
-        weight, x = _draw(given, made)
-        ones = np.full(given, 0x3F80, np.uint16)  # 1 in bfloat16
-        buffers = np.empty(given, np.int8), np.empty(given, np.float32)
+    for inputs, outputs in shapes:
+        weight, x = _draw(inputs, outputs)
+        ones = np.full(inputs, 0x3F80, np.uint16)  # 1 in bfloat16
+        buffers = np.empty(inputs, np.int8), np.empty(inputs, np.float32)
         layers.append((x.astype(np.float32), ones, *buffers, pack(weight)))
 
     def once() -> tuple[int, int]:
@@ -292,7 +292,7 @@ def generation(quick: bool) -> list[Case]:
     }
     times = [Pair(OURS, (peer,), FASTER) for peer in subjects if peer != OURS]
     sizes = [pair._replace(target=SMALLER, by="memory") for pair in times]
-    weights = sum(given * made for given, made in list_maps(size))
+    weights = sum(inputs * outputs for inputs, outputs in list_maps(size))
     return [
         Case(
             name=f"generation, {weights / 1e6:.0f} M ternary weights",
@@ -308,7 +308,7 @@ def generation(quick: bool) -> list[Case]:
 def layers(quick: bool) -> list[Case]:
     """Return the ternary maps of a token beside litespark's."""
     shapes = list_maps(SMALL if quick else SIZE)
-    weights = sum(given * made for given, made in shapes)
+    weights = sum(inputs * outputs for inputs, outputs in shapes)
     return [
         Case(
             name=f"ternary maps of a token, {weights / 1e6:.0f} M weights",

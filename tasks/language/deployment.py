@@ -56,11 +56,11 @@ def stimuli(config: LanguageConfig, model: nn.Module, split: Split) -> Iterator[
 
     One batch, whose streams begin at rest: those after it would need the state before them.
     """
-    some = require_spiking(config, model)
+    spiking = require_spiking(config, model)
     tokens, following = next(iter(batches(config, split, 0)))
-    tokens = tokens.to(some.embedding.weight.device)
+    tokens = tokens.to(spiking.embedding.weight.device)
     with torch.no_grad():
-        embedded, (logits, _) = some.embedding(tokens), some(tokens)
+        embedded, (logits, _) = spiking.embedding(tokens), spiking(tokens)
     expected = Targets(following.T.contiguous(), logits.swapaxes(0, 1).cpu())
     yield Stimulus({EMBEDDED: embedded.cpu()}, expected)
 

@@ -39,9 +39,9 @@ def generate(
             f"temperature must be >= 0 and finite, got {temperature}; 0 takes the likeliest"
         )
     drawn = torch.Generator().manual_seed(seed)
-    given = tokenizer.encode(prompt).tolist()
-    decode = tokenizer.follow(given)
-    tokens, state = torch.tensor([tokenizer.end or 0, *given]).unsqueeze(1), None
+    start = tokenizer.encode(prompt).tolist()
+    decode = tokenizer.follow(start)
+    tokens, state = torch.tensor([tokenizer.end or 0, *start]).unsqueeze(1), None
     while True:
         logits, state = read_parts(model, tokens, state)
         token = _draw(logits[: tokenizer.size].float(), temperature, drawn)

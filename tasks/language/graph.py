@@ -121,10 +121,10 @@ class _Walk:
         """Add a whole ternary map."""
         return self.synapses(name, self.spikes(name, x, layer), layer)
 
-    def product(self, name: str, opened: str, other: str) -> str:
+    def product(self, name: str, opened: str, factor: str) -> str:
         """Add SiLU(opened) other."""
         opened = self.add(f"{name}_open", Pointwise(function="silu"), opened)
-        both = self.add(f"{name}_both", Concat(), opened, other)
+        both = self.add(f"{name}_both", Concat(), opened, factor)
         return self.add(f"{name}_product", Multiply(), both)
 
     def hand_on(self, name: str, *sources: str) -> str:

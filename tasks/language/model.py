@@ -99,13 +99,13 @@ class MixerBlock(nn.Module):
         return x + self.down(F.silu(gate) * value), state
 
 
-def make_linear(config: LanguageConfig, given: int, made: int) -> nn.Linear | BitLinear:
+def make_linear(config: LanguageConfig, inputs: int, outputs: int) -> nn.Linear | BitLinear:
     """Return a linear map of the configuration's kind."""
     if config.linear == "float":
-        return nn.Linear(given, made, bias=False)
+        return nn.Linear(inputs, outputs, bias=False)
     spiking = config.linear == "spiking"
     quantise = SpikeCount(config.ticks, config.threshold) if spiking else None
-    return BitLinear(given, made, quantise, eps=config.eps)
+    return BitLinear(inputs, outputs, quantise, eps=config.eps)
 
 
 def make_mixer(config: LanguageConfig, layer: int) -> Mixer:
@@ -115,8 +115,8 @@ def make_mixer(config: LanguageConfig, layer: int) -> Mixer:
         ValueError: the width does not suit the heads.
     """
 
-    def linear(given: int, made: int) -> nn.Module:
-        return make_linear(config, given, made)
+    def linear(inputs: int, outputs: int) -> nn.Module:
+        return make_linear(config, inputs, outputs)
 
     mixer = MIXERS[config.layers[layer]]
     values = {

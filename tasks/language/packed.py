@@ -83,8 +83,8 @@ def make_empty(config: LanguageConfig) -> nn.Module:
     """Return a packed model without values."""
 
     def pack(layer: BitLinear) -> PackedLinear:
-        made, given = layer.weight.shape
-        return PackedLinear(given, made, layer.quantise, eps=layer.eps)
+        outputs, inputs = layer.weight.shape
+        return PackedLinear(inputs, outputs, layer.quantise, eps=layer.eps)
 
     with torch.device("meta"):
         return pack_model(LanguageModel(config), pack)
@@ -98,8 +98,8 @@ def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             not finite.
     """
     need = {k: (tuple(v.shape), v.dtype) for k, v in model.state_dict().items()}
-    have = {k: (tuple(v.shape), v.dtype) for k, v in tensors.items()}
-    differ = sorted(k for k in need | have if need.get(k) != have.get(k))
+    shapes = {k: (tuple(v.shape), v.dtype) for k, v in tensors.items()}
+    differ = sorted(k for k in need | shapes if need.get(k) != shapes.get(k))
     if differ:
         raise ValueError(f"{', '.join(differ[:9])} differ in name, shape or dtype")
     bad = [

@@ -226,10 +226,10 @@ def send_all(token: TokenStep) -> TokenStep:
     return replace(token, synapses=tuple(replace(s, sending=1.0) for s in token.synapses))
 
 
-def measure_token(config: LanguageConfig, found: Mapping[str, Any]) -> TokenStep:
+def measure_token(config: LanguageConfig, energies: Mapping[str, Any]) -> TokenStep:
     """Return what a token of a run asks, with the activity of its ``energy.json``."""
-    token, layers = describe_token(config), found[CHIP]["layers"]
-    tokens, parts = found[CHIP]["ticks"], []
+    token, layers = describe_token(config), energies[CHIP]["layers"]
+    tokens, parts = energies[CHIP]["ticks"], []
     for s in token.synapses:
         ops = layers[f"{s.name}_synapses"]
         every = ops["synaptic_events_all"]
@@ -244,14 +244,14 @@ def measure_token(config: LanguageConfig, found: Mapping[str, Any]) -> TokenStep
 
 
 def tabulate_prices(
-    config: LanguageConfig, model: nn.Module, found: Mapping[str, Any]
+    config: LanguageConfig, model: nn.Module, energies: Mapping[str, Any]
 ) -> Sequence[Table]:
     """Return joules and speed a token, of a run and of the published 370M beside its chips.
 
-    Behind it the speed of this machine's processor. found: ``energy.json`` of the run.
+    Behind it the speed of this machine's processor. energies: ``energy.json`` of the run.
     """
     chip, big = find_chip(CHIP), matmulfree_370m()
-    own, published = measure_token(config, found), describe_token(big)
+    own, published = measure_token(config, energies), describe_token(big)
     blocks = map_by_blocks(published, len(big.layers), chip)
     cases = (
         ("this run, activity measured", own, map_by_memory(own, chip)),
@@ -264,8 +264,8 @@ def tabulate_prices(
     ]
     rows = [_make_row(*case) for case in priced]
     measured = PUBLISHED["millijoules"], PUBLISHED["tokens"]
-    told = "370M, measured (arXiv 2406.02528v6)"
-    rows.append([told, "several", "", *(f"{x:g}" for x in measured), "", "", "", ""])
+    source = "370M, measured (arXiv 2406.02528v6)"
+    rows.append([source, "several", "", *(f"{x:g}" for x in measured), "", "", "", ""])
     ratios = ", ".join(f"{name}: {_compare(price)}" for name, _, price in priced[1:])
     return (
         Table(
@@ -283,8 +283,9 @@ def tabulate_prices(
             ),
             rows=rows,
             caption=(
-                f"An inference of the tables of energy is {found[CHIP]['ticks']} tokens, a row "
-                f"here is one. 370M: {SENDING:.1%} of neurons send, or all, as on the chips "
+                "An inference of the tables of energy is "
+                f"{energies[CHIP]['ticks']} tokens, a row here is one. 370M: {SENDING:.1%} of "
+                "neurons send, or all, as on the chips "
                 "that were measured; two thirds of weights are not 0. Leakage of all chips "
                 "times the time of a token is given as a share of the nominal energy of "
                 f"generation. Computed over measured, generation: {ratios}. No constant is "

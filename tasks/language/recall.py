@@ -62,8 +62,8 @@ class RecallSizes:
         }
         wrong += [
             f"{name} need {least} {what}, there are {getattr(self, what)}"
-            for what, asked in need.items()
-            for name, least in asked.items()
+            for what, needs in need.items()
+            for name, least in needs.items()
             if least > getattr(self, what)
         ]
         if wrong:

@@ -233,10 +233,10 @@ def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
     with torch.device("meta"):
         model = RWKV(sizes)
     need = {name: tuple(p.shape) for name, p in model.state_dict().items()}
-    have = {name: tuple(p.shape) for name, p in tensors.items()}
-    wrong = [f"{n} is missing" for n in need if n not in have]
-    wrong += [f"{n} is unknown" for n in have if n not in need]
-    wrong += [f"{n} is {have[n]}, not {s}" for n, s in need.items() if have.get(n, s) != s]
+    shapes = {name: tuple(p.shape) for name, p in tensors.items()}
+    wrong = [f"{n} is missing" for n in need if n not in shapes]
+    wrong += [f"{n} is unknown" for n in shapes if n not in need]
+    wrong += [f"{n} is {shapes[n]}, not {s}" for n, s in need.items() if shapes.get(n, s) != s]
     wrong += [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
     if wrong:
         raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
@@ -273,14 +273,14 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> RWKVSizes:
     """
 
     def shape(name: str, axes: int) -> Sequence[int]:
-        found = getattr(tensors.get(name), "shape", None)
-        if found is None or len(found) != axes:
-            what = "has none" if found is None else f"has shape {tuple(found)}"
+        shape = getattr(tensors.get(name), "shape", None)
+        if shape is None or len(shape) != axes:
+            what = "has none" if shape is None else f"has shape {tuple(shape)}"
             raise ValueError(
                 f"a checkpoint of RWKV-5.2 or 6 has a tensor {name} of {axes} axes; this "
                 f"{what}: {TAKE}"
             )
-        return tuple(found)
+        return tuple(shape)
 
     words, width = shape("emb.weight", 2)
     att, ranks = "blocks.0.att", {}

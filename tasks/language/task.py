@@ -88,13 +88,13 @@ def measure_bits(config: LanguageConfig, model: nn.Module, split: Split) -> floa
     state, nats = None, 0.0
     for x, y in batches(config, split, 0):
         logits, state = model(x.to(device), state)
-        some = F.cross_entropy(
+        batch_nats = F.cross_entropy(
             logits.flatten(0, 1).double(),
             y.to(device).flatten(),
             ignore_index=NOTHING,
             reduction="sum",
         )
-        nats += float(some)
+        nats += float(batch_nats)
         state = state if config.carries else None
     model.train(training)
     return nats / math.log(2) / count_bytes(config, split)

@@ -81,7 +81,7 @@ def among_silent(make: Make, times: int) -> BenchProblem:
 def memory(quick: bool) -> Iterator[Row]:
     """Yield what a synapse takes: its own arrays, and the whole process beside NEST's."""
     make = partial(of_delta, *((400, 0.1) if quick else (20_000, 0.1)))
-    found = measure(
+    measured = measure(
         {
             "float64 weights": partial(compiled_bytes, make, np.float64),
             "float32 weights": partial(compiled_bytes, make, np.float32),
@@ -90,8 +90,8 @@ def memory(quick: bool) -> Iterator[Row]:
         repeats=1,
     )
     for weights in ("float64 weights", "float32 weights"):
-        yield _bytes(f"bytes a synapse, {weights}", found[weights])
-    ours, theirs = found[EXACT], found[NEST]
+        yield _bytes(f"bytes a synapse, {weights}", measured[weights])
+    ours, theirs = measured[EXACT], measured[NEST]
     ran = bool(ours.runs and theirs.runs)
     yield Row(
         case="peak memory of the process",
@@ -101,8 +101,13 @@ def memory(quick: bool) -> Iterator[Row]:
         ours=ours.peak / 1e6 if ours.runs else None,
         theirs=theirs.peak / 1e6 if theirs.runs else None,
         ratio=theirs.peak / ours.peak if ran else None,
-        note="; ".join(f"{n}: {found[n].problem}" for n in (EXACT, NEST) if found[n].problem),
-        conditions={"synapses": _events_of(found["float64 weights"]), **describe_machine(NEST)},
+        note="; ".join(
+            f"{n}: {measured[n].problem}" for n in (EXACT, NEST) if measured[n].problem
+        ),
+        conditions={
+            "synapses": _events_of(measured["float64 weights"]),
+            **describe_machine(NEST),
+        },
     )
 
 

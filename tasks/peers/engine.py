@@ -157,16 +157,16 @@ def classifier(quick: bool) -> list[Case]:
     """Return 784-512-10 neurons, 100 ticks, 5 % of the inputs a tick, one sample and 64."""
     libraries = ("SpikingJelly step", "SpikingJelly multi-step", "Norse", "snnTorch")
     least = dict(zip(libraries, (150.0, 80.0), strict=False))
-    one = (*(Pair(GRID, (name,), least.get(name)) for name in libraries), Pair(GRID, TORCH))
+    pairs = (*(Pair(GRID, (name,), least.get(name)) for name in libraries), Pair(GRID, TORCH))
     if quick:
-        return [classifier_case(SMALL_STIMULUS, (*one, Pair(EXACT, TORCH, 1.5)))]
+        return [classifier_case(SMALL_STIMULUS, (*pairs, Pair(EXACT, TORCH, 1.5)))]
     many = (
         Pair(GRID, TORCH, 5.0),
         Pair(EXACT, TORCH, 1.5),
         *(Pair(GRID, (name,)) for name in (*TORCH, *libraries)),
     )
     return [
-        classifier_case(TorchStimulus(), (*one, Pair(EXACT, TORCH))),
+        classifier_case(TorchStimulus(), (*pairs, Pair(EXACT, TORCH))),
         classifier_case(TorchStimulus(batch=64), many),
     ]
 

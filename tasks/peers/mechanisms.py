@@ -57,10 +57,10 @@ def _unchanged(module: Any) -> Any:
     return module
 
 
-def _run_in_turn(*given: Any) -> Any:
+def _run_in_turn(*arguments: Any) -> Any:
     from neuro.nn import schedule
 
-    return schedule._run_in_turn(*given)
+    return schedule._run_in_turn(*arguments)
 
 
 def _torch_pool(x: Any, module: Any) -> Any:
@@ -190,8 +190,8 @@ def kept(quick: bool) -> list[Case]:
             },
             environments={WITHOUT: {"GLIBC_TUNABLES": ""}},  # glibc's own defaults
         )
-        for one in (CONVOLUTIONS, DENSE)
-        for work in (replace(SMALL[one.name] if quick else one, trains=True),)
+        for full in (CONVOLUTIONS, DENSE)
+        for work in (replace(SMALL[full.name] if quick else full, trains=True),)
     ]
 
 
@@ -221,9 +221,9 @@ def _layer_case(name: str, changes: tuple[Replaced, ...], work: Work) -> Case:
 def families(quick: bool) -> list[Case]:
     """Return networks whose windows need not be general."""
     size = engine.SMALL if quick else engine.FULL
-    made = {"CUBA": engine.of_cuba, "delta": engine.of_delta, "Brette 4": engine.of_brette4}
+    networks = {"CUBA": engine.of_cuba, "delta": engine.of_delta, "Brette 4": engine.of_brette4}
     cases = []
-    for name, of in made.items():
+    for name, of in networks.items():
         make = partial(of, *size)
         cases.append(
             Case(

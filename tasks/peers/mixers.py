@@ -95,9 +95,9 @@ def decode(text: CoreSizes, run: Core, threads: int) -> Run:
 
     @torch.no_grad()
     def once() -> tuple[int, int]:
-        given: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for token in zip(*rows, strict=True):
-            _, given["state"] = run(*token, **given)
+            _, arguments["state"] = run(*token, **arguments)
         return text.tokens * text.batch, 0
 
     return repeat(once)

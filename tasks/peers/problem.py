@@ -84,15 +84,15 @@ def kicked(network: PeerNetwork, inputs: int, weight: float, duration: Seconds) 
     )
     nodes = {**graph.nodes, "outside": Input(shape=(n,)), "kick": one_to_one}
     edges = (*graph.edges, Edge("outside", "kick"), Edge("kick", CELLS))
-    given = recurrent(network, duration)
+    problem = recurrent(network, duration)
     length = ticks(duration, graph.dt)
     drawn = np.random.default_rng(0).choice(length * n, inputs, replace=False)
     tick, cell = (column.astype(np.int32) for column in np.divmod(np.sort(drawn), n))
     outside = Events(np.zeros_like(tick), tick, cell, np.ones(inputs), (length, 1, n))
     return replace(
-        given,
+        problem,
         graph=replace(graph, nodes=nodes, edges=edges),
-        inputs={**given.inputs, "outside": outside},
+        inputs={**problem.inputs, "outside": outside},
     )
 
 

@@ -5,15 +5,21 @@ and hardly together. His rates are of one simulation of 12,500 cells each.
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from neuro.events import Clock, Exact, Grid, Recording, simulate
+from neuro.plot import ACCENT, INK
 from neuro.spikes import Times, to_times
 from neuro.statistics import Statistics, statistics
 from neuro.units import Seconds, ticks
+from tasks.bench.plot import STYLE
 from tasks.bench.rows import Row
 from tasks.peers.networks import REGIMES, Regime, brunel, poisson
+from tasks.report.figures import save_png
 
 ONSET = Seconds(0.1)  # left out of the statistics
 
@@ -36,8 +42,8 @@ def activity(regime: Regime, extent: Extent, clock: Clock) -> Statistics:
         record, state = simulate(
             graph, piece, clock, state=state, record=Recording(spikes=("cells",))
         )
-        found = record.times.get("cells") or to_times(record.spikes["cells"], graph.dt)
-        parts.append((found.time + start * graph.dt, found.neuron))
+        spikes = record.times.get("cells") or to_times(record.spikes["cells"], graph.dt)
+        parts.append((spikes.time + start * graph.dt, spikes.neuron))
         start += record.ticks
     time, neuron = (np.concatenate(column) for column in zip(*parts, strict=True))
     none, ones = np.zeros(time.size, np.int32), np.ones(time.size)
@@ -56,17 +62,36 @@ def rows(name: str, extent: Extent) -> list[Row]:
     ]
 
 
-def _row(name: str, extent: Extent, subject: str, found: Statistics) -> Row:
+def _row(name: str, extent: Extent, subject: str, measured: Statistics) -> Row:
     published = REGIMES[name].rate
-    known = {k: v for k, v in found._asdict().items() if np.isfinite(v)}
+    known = {k: v for k, v in measured._asdict().items() if np.isfinite(v)}
     return Row(
         case=name,
         subject=subject,
         peer="Brunel 2000",
         unit="Hz",
-        ours=found.rate,
+        ours=measured.rate,
         theirs=published,
-        ratio=None if published is None else found.rate / published,
+        ratio=None if published is None else measured.rate / published,
         note="the paper gives no rate for it" if published is None else "",
         conditions={"statistics": known, **asdict(extent)},
     )
+
+
+@mpl.rc_context(STYLE)
+def draw_rates(rows: list[Row], path: Path) -> None:
+    """Draw the rates of the regimes: ours as marks, the published ones as lines."""
+    figure = Figure((6, 3), layout="constrained")
+    ax = figure.subplots()
+    cases = list(dict.fromkeys(row.case for row in rows))
+    for subject, form in zip(dict.fromkeys(row.subject for row in rows), "ox", strict=False):
+        mine = [(cases.index(row.case), row.ours) for row in rows if row.subject == subject]
+        at, ours = zip(*mine, strict=True)
+        ax.plot(at, ours, form, color=ACCENT, label=subject)
+    published = {row.case: row.theirs for row in rows if row.theirs is not None}
+    places = np.array([cases.index(case) for case in published])
+    ax.hlines([*published.values()], places - 0.3, places + 0.3, color=INK, label="published")
+    ax.set_xticks(range(len(cases)), cases)
+    ax.set(yscale="log", ylabel="spikes a cell and second")
+    ax.legend()
+    save_png(figure, path)

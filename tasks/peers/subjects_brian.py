@@ -86,8 +86,8 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
     """Return the network, and the monitor of its cells."""
     mv, second = brian2.mV, brian2.second
     brian2.defaultclock.dt = problem.graph.dt * second
-    found = list(iterate_projections(problem))
-    currents = sorted({p.tau for p in found if p.tau is not None})
+    projections = list(iterate_projections(problem))
+    currents = sorted({p.tau for p in projections if p.tau is not None})
     sum_of = " + ".join(f"g{k}" for k in range(len(currents))) or "0*volt"
     equations = [f"dv/dt = (v_inf - v + {sum_of}) / tau : volt (unless refractory)"]
     equations += [f"dg{k}/dt = -g{k} / tau{k} : volt" for k in range(len(currents))]
@@ -106,7 +106,7 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
     cells.v, cells.v_inf = problem.membranes[CELLS] * mv, problem.v_inf * mv
     monitor = brian2.SpikeMonitor(cells, record=False)
     parts, sources = [cells, monitor], {CELLS: cells}
-    for p in found:
+    for p in projections:
         if p.source not in sources:
             sources[p.source] = _stimulus(brian2, problem, p.source)
             parts.append(sources[p.source])

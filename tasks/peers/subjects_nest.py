@@ -21,11 +21,11 @@ def grid(make: Make, threads: int) -> Run:
 
 def _run(make: Make, threads: int, *, precise: bool) -> Run:
     problem = make()
-    given = {
+    settings = {
         name: of_sample(to_times(events, problem.graph.dt), 0)
         for name, events in problem.inputs.items()
     }
-    network = plan(problem.graph, given, problem.membranes, precise=precise)
+    network = plan(problem.graph, settings, problem.membranes, precise=precise)
 
     def run() -> RunTiming:
         nest, recorders = nest_script.build(network, threads)

@@ -66,10 +66,10 @@ def bound(make: Make, _: int) -> Run:
 
 def rows_of(problem: BenchProblem) -> Sparse:
     """Return all synapses from cells to cells as one connection."""
-    found = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
-    if len(found) == 1:
-        return found[0]
-    columns = [(s.source, s.indices, s.weight) for s in found]
+    synapses = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
+    if len(synapses) == 1:
+        return synapses[0]
+    columns = [(s.source, s.indices, s.weight) for s in synapses]
     source, target, weight = (np.concatenate(c) for c in zip(*columns, strict=True))
     return Sparse.from_coo(source, target, weight, shape=(problem.size, problem.size))
 

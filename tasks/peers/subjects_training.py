@@ -70,15 +70,15 @@ class Work:
             return LAYERS[self.name]()
 
 
-def _conv(given: int, made: int, gain: float) -> nn.Conv2d:
-    conv = nn.Conv2d(given, made, 3, padding=1, bias=False)
-    nn.init.normal_(conv.weight, std=gain / math.sqrt(9 * given))
+def _conv(inputs: int, outputs: int, gain: float) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.normal_(conv.weight, std=gain / math.sqrt(9 * inputs))
     return conv
 
 
-def _linear(given: int, made: int, gain: float) -> nn.Linear:
-    linear = nn.Linear(given, made, bias=False)
-    nn.init.normal_(linear.weight, std=gain / math.sqrt(given))
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(linear.weight, std=gain / math.sqrt(inputs))
     return linear
 
 

@@ -40,7 +40,7 @@ def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
     return [
         Case(
             name=f"{title}, {what}",
-            subjects={name: partial(make, one) for name, make in ALL.items()},
+            subjects={name: partial(make, pair) for name, make in ALL.items()},
             pairs=(
                 Pair(NEURO, SAME, 1.0),
                 Pair(NEURO, tuple(n for n in SAME if n in LIBRARIES), target),
@@ -51,7 +51,7 @@ def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
             per=1e-3,
             conditions={"batch": work.batch, "ticks": work.ticks},
         )
-        for what, one, target in (
+        for what, pair, target in (
             ("training", replace(work, trains=True), targets[0]),
             ("inference", work, targets[1]),
         )
@@ -82,11 +82,11 @@ def checkpointed(quick: bool) -> list[Case]:
     work = Work(name="digits", ticks=64, batch=64, trains=True)
     work = replace(work, ticks=8, batch=2) if quick else work
     chunk = 2 if quick else 8
-    some = replace(work, chunk=chunk)
+    chunked = replace(work, chunk=chunk)
     fewer = replace(work, ticks=work.ticks // 4, chunk=chunk // 2)
-    four = replace(some, states=4)
+    four = replace(chunked, states=4)
     longer = replace(four, ticks=4 * work.ticks)
-    return [_in_less(some, fewer, 0.5), _in_less(longer, four, 0.9)]
+    return [_in_less(chunked, fewer, 0.5), _in_less(longer, four, 0.9)]
 
 
 def _in_less(work: Work, fewer: Work, target: float) -> Case:
@@ -95,20 +95,20 @@ def _in_less(work: Work, fewer: Work, target: float) -> Case:
     target: least ratio of the memory of fewer ticks to that of all.
     """
     kept = "" if work.states is None else f", {work.states} states"
-    some = f"{work.chunk} ticks at a time{kept}"
+    chunked = f"{work.chunk} ticks at a time{kept}"
     few = f"{fewer.ticks} ticks, {fewer.chunk} at a time{kept}"
     return Case(
         name=f"2 convolutions, {work.ticks} ticks, training",
         subjects={
             NEURO: partial(subjects.neuro, replace(work, chunk=0)),
-            some: partial(subjects.neuro, work),
+            chunked: partial(subjects.neuro, work),
             few: partial(subjects.neuro, fewer),
         },
         pairs=(
-            Pair(some, (NEURO,)),
-            Pair(some, (NEURO,), by="memory"),
-            Pair(some, (few,)),
-            Pair(some, (few,), target, by="memory"),
+            Pair(chunked, (NEURO,)),
+            Pair(chunked, (NEURO,), by="memory"),
+            Pair(chunked, (few,)),
+            Pair(chunked, (few,), target, by="memory"),
         ),
         unit="ms",
         per=1e-3,

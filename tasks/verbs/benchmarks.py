@@ -82,32 +82,29 @@ def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iter
         yield from measure_case(case, options.repeats)
 
 
-def _training() -> Benchmark:
+def _make_speeds(name: str, cases: Mapping[str, Callable[[bool], list[Any]]]) -> Benchmark:
     from tasks.bench import plot
-    from tasks.peers import training
 
-    parts: dict[str, MeasurePart] = {
-        k: partial(_of_cases, c) for k, c in training.CASES.items()
-    }
-    return Benchmark(about=NAMES["training"], parts=parts, draw=plot.speed)
+    parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in cases.items()}
+    return Benchmark(about=NAMES[name], parts=parts, draw=plot.speed)
+
+
+def _training() -> Benchmark:
+    from tasks.peers.training import CASES
+
+    return _make_speeds("training", CASES)
 
 
 def _mechanisms() -> Benchmark:
-    from tasks.bench import plot
-    from tasks.peers import mechanisms
+    from tasks.peers.mechanisms import CASES
 
-    parts: dict[str, MeasurePart] = {
-        k: partial(_of_cases, c) for k, c in mechanisms.CASES.items()
-    }
-    return Benchmark(about=NAMES["mechanisms"], parts=parts, draw=plot.speed)
+    return _make_speeds("mechanisms", CASES)
 
 
 def _mixers() -> Benchmark:
-    from tasks.bench import plot
-    from tasks.peers import mixers
+    from tasks.peers.mixers import CASES
 
-    parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in mixers.CASES.items()}
-    return Benchmark(about=NAMES["mixers"], parts=parts, draw=plot.speed)
+    return _make_speeds("mixers", CASES)
 
 
 def _decode() -> Benchmark:
@@ -134,9 +131,8 @@ def _engine() -> Benchmark:
 
 def _regimes() -> Benchmark:
     from neuro.units import Seconds
-    from tasks.bench import plot
     from tasks.peers.networks import REGIMES
-    from tasks.peers.regimes import Extent, rows
+    from tasks.peers.regimes import Extent, draw_rates, rows
 
     def of_regime(name: str, options: BenchOptions) -> Iterator[Row]:
         yield from rows(
@@ -144,7 +140,7 @@ def _regimes() -> Benchmark:
         )
 
     parts: dict[str, MeasurePart] = {name: partial(of_regime, name) for name in REGIMES}
-    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates, accepts=())
+    return Benchmark(about=NAMES["regimes"], parts=parts, draw=draw_rates, accepts=())
 
 
 def _hybrids() -> Benchmark:
@@ -162,14 +158,14 @@ def _hybrids() -> Benchmark:
 
 
 def _driving() -> Benchmark:
-    from tasks.bench import plot
+    from tasks.driving.benchmark.draw import draw_planners
     from tasks.driving.benchmark.parts import PARTS
     from tasks.driving.benchmark.tables import tabulate
 
     return Benchmark(
         about=NAMES["driving"],
         parts=PARTS,
-        draw=plot.planners,
+        draw=draw_planners,
         tabulate=tabulate,
         accepts=("repeats", "runs", "workers"),
     )

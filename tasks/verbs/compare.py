@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
 from neuro.plot import ACCENT, LINE
+from tasks.bench.statistics import Summary, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import list_chips
 from tasks.runs.provenance import describe_trained, list_out_of_date
@@ -45,7 +46,7 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredRun:
     """The results in a run folder. group: "task:configuration".
 
     out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`. too_small:
@@ -67,8 +68,8 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """A metric of a group, by seed; sd: of a sample, None for one seed."""
+class GroupValues:
+    """A metric of a group, by seed."""
 
     group: str
     metric: Metric
@@ -76,19 +77,13 @@ class Summary:
     notes: frozenset[str]
 
     @property
-    def mean(self) -> float:
-        """The mean over the seeds."""
-        return float(np.mean(list(self.values.values())))
-
-    @property
-    def sd(self) -> float | None:
-        """The standard deviation over the seeds."""
-        found = list(self.values.values())
-        return float(np.std(found, ddof=1)) if len(found) > 1 else None
+    def summary(self) -> Summary:
+        """The mean over the seeds and its spread."""
+        return summarise_seeds(self.values.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class GroupDifference:
     """A group minus the baseline on the common seeds. p: None for fewer than two seeds."""
 
     metric: Metric
@@ -97,10 +92,15 @@ class Difference:
     differences: Mapping[int, float]
 
     @property
+    def summary(self) -> Summary:
+        """The mean difference and its spread."""
+        return summarise_seeds(self.differences.values())
+
+    @property
     def p(self) -> float | None:
         """The p-value of the sign-flip test."""
-        found = list(self.differences.values())
-        return compute_sign_flip_p(found) if len(found) > 1 else None
+        differences = self.summary.seeds
+        return compute_sign_flip_p(differences) if len(differences) > 1 else None
 
     @property
     def better_on(self) -> int:
@@ -121,8 +121,8 @@ class Sheet(NamedTuple):
 class Comparison:
     """Summaries by metric and group, differences from the first group, and remarks."""
 
-    summaries: Sequence[Summary]
-    differences: Sequence[Difference]
+    summaries: Sequence[GroupValues]
+    differences: Sequence[GroupDifference]
     remarks: Sequence[str]
 
     def sheets(self) -> list[Sheet]:
@@ -148,8 +148,8 @@ class Comparison:
                     **_about(s.metric),
                     "seeds": {str(seed): value for seed, value in s.values.items()},
                     "n": len(s.values),
-                    "mean": s.mean,
-                    "sd": s.sd,
+                    "mean": s.summary.mean,
+                    "sd": s.summary.sd,
                 }
                 for s in self.summaries
             ],
@@ -159,8 +159,8 @@ class Comparison:
                     "baseline": d.baseline,
                     **_about(d.metric),
                     "seeds": {str(seed): value for seed, value in d.differences.items()},
-                    "mean": float(np.mean(list(d.differences.values()))),
-                    "sd": _sd(list(d.differences.values())),
+                    "mean": d.summary.mean,
+                    "sd": d.summary.sd,
                     "better_on": d.better_on,
                     "p": d.p,
                     "test": name_test(len(d.differences)),
@@ -215,7 +215,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _read(folder: Path) -> Measured:
+def _read(folder: Path) -> MeasuredRun:
     header = read_header(folder)
     group = f"{header['task'].removesuffix('.py')}:{header['name']}"
     if header["gradient"] != "surrogate":
@@ -223,7 +223,7 @@ def _read(folder: Path) -> Measured:
     now = describe_trained(folder)
     del now["code"]
     results = [_results(folder, name) for name in COMPARED]
-    return Measured(
+    return MeasuredRun(
         folder=folder,
         group=group,
         seed=header["seed"],
@@ -282,7 +282,7 @@ def _write(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _require_comparable(runs: Sequence[Measured]) -> None:
+def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
     problems = [
         f"{run.folder}: not evaluated, or by an earlier version; neuro eval {run.folder} first"
         for run in runs
@@ -293,7 +293,7 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
         for run in runs
         for verb, why in run.out_of_date.items()
     ]
-    seen: dict[tuple[str, int], Measured] = {}
+    seen: dict[tuple[str, int], MeasuredRun] = {}
     for run in runs:
         other = seen.setdefault((run.group, run.seed), run)
         if other is not run:
@@ -330,12 +330,12 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
         raise RunError("\n".join(["these runs cannot be compared:", *problems]))
 
 
-def compare(runs: Sequence[Measured]) -> Comparison:
+def compare(runs: Sequence[MeasuredRun]) -> Comparison:
     """Return means over seeds, and differences from the group of the first run."""
     groups = list(dict.fromkeys(run.group for run in runs))
     metrics = dict.fromkeys(v.metric for run in runs for v in run.values.values())
-    summaries: list[Summary] = []
-    differences: list[Difference] = []
+    summaries: list[GroupValues] = []
+    differences: list[GroupDifference] = []
     remarks: list[str] = []
     for metric in metrics:
         of_metric = [s for group in groups if (s := _summarize(runs, group, metric)).values]
@@ -351,7 +351,7 @@ def compare(runs: Sequence[Measured]) -> Comparison:
             else:
                 found = {seed: other.values[seed] - baseline.values[seed] for seed in common}
                 differences.append(
-                    Difference(
+                    GroupDifference(
                         metric=metric, group=other.group, baseline=groups[0], differences=found
                     )
                 )
@@ -384,7 +384,7 @@ def compare(runs: Sequence[Measured]) -> Comparison:
     return Comparison(summaries=summaries, differences=differences, remarks=remarks)
 
 
-def _list_seed_changes(runs: Sequence[Measured]) -> list[str]:
+def _list_seed_changes(runs: Sequence[MeasuredRun]) -> list[str]:
     """Return what a seed changes: a line for all groups with the same answer."""
     seeds: dict[str, set[int]] = {}
     groups: dict[str, list[str]] = {}  # by what a seed changes
@@ -403,13 +403,13 @@ def _list_seed_changes(runs: Sequence[Measured]) -> list[str]:
     ]
 
 
-def _summarize(runs: Sequence[Measured], group: str, metric: Metric) -> Summary:
+def _summarize(runs: Sequence[MeasuredRun], group: str, metric: Metric) -> GroupValues:
     found = {
         run.seed: run.values[metric.name]
         for run in runs
         if run.group == group and metric.name in run.values
     }
-    return Summary(
+    return GroupValues(
         group=group,
         metric=metric,
         values={seed: found[seed].value for seed in sorted(found)},
@@ -422,6 +422,8 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
 
     Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and
     the observed one is counted among them (Phipson and Smyth 2010).
+    scipy.stats.permutation_test compares sums up to a share of the observed sum alone: near 0
+    it takes equal sums of decimal fractions, which are rounded apart, for different ones.
 
     >>> compute_sign_flip_p([1.0, 2.0, 3.0]), compute_sign_flip_p([1.0, -1.0])
     (0.25, 1.0)
@@ -442,15 +444,11 @@ def name_test(pairs: int) -> str:
     return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
 
 
-def _sd(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
 def _about(metric: Metric) -> dict[str, str]:
     return {"metric": metric.name, "better": metric.better, "unit": metric.unit}
 
 
-def _summary_sheet(summaries: Sequence[Summary]) -> Sheet:
+def _summary_sheet(summaries: Sequence[GroupValues]) -> Sheet:
     seeds = sorted({seed for s in summaries for seed in s.values})
     shown = seeds if len(seeds) <= SHOWN else []
     metric = summaries[0].metric
@@ -460,20 +458,24 @@ def _summary_sheet(summaries: Sequence[Summary]) -> Sheet:
             s.group,
             *(metric.text(s.values[seed]) if seed in s.values else "" for seed in shown),
             str(len(s.values)),
-            metric.text(s.mean) + (f" ± {metric.text(s.sd)}" if s.sd is not None else ""),
+            _write_mean(metric, s.summary),
         ]
         for s in summaries
     ]
     return Sheet(f"{metric.label} ({metric.better} is better)", head, rows)
 
 
-def _difference_row(d: Difference) -> list[str]:
-    found = list(d.differences.values())
-    sd = _sd(found)
-    spread = "" if sd is None else f" ± {d.metric.difference(sd).removeprefix('+')}"
+def _write_mean(metric: Metric, summary: Summary) -> str:
+    spread = "" if summary.sd is None else f" ± {metric.text(summary.sd)}"
+    return f"{metric.text(summary.mean)}{spread}"
+
+
+def _difference_row(d: GroupDifference) -> list[str]:
+    summary = d.summary
+    sd = "" if summary.sd is None else d.metric.difference(summary.sd).removeprefix("+")
+    mean = d.metric.difference(summary.mean) + (f" ± {sd}" if sd else "")
     p = "" if d.p is None else f"{d.p:.3g}"
-    mean = f"{d.metric.difference(float(np.mean(found)))}{spread}"
-    return [d.group, d.metric.label, mean, f"{d.better_on} of {len(found)} seeds", p]
+    return [d.group, d.metric.label, mean, f"{d.better_on} of {len(summary.seeds)} seeds", p]
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -490,7 +492,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def draw(summaries: Sequence[Summary], path: Path) -> None:
+def draw(summaries: Sequence[GroupValues], path: Path) -> None:
     """Write a picture: a panel for each metric with all seeds, and mean ± sd of each group."""
     metrics = list(dict.fromkeys(s.metric for s in summaries))
     groups = list(dict.fromkeys(s.group for s in summaries))
@@ -506,7 +508,8 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
             y = groups.index(s.group)
             values = list(s.values.values())
             ax.plot(values, [y] * len(values), "o", color=ACCENT, alpha=0.4)
-            ax.errorbar([s.mean], [y], xerr=[s.sd or 0.0], fmt="|", color=ACCENT, capsize=4)
+            mean, sd = s.summary.mean, s.summary.sd or 0.0
+            ax.errorbar([mean], [y], xerr=[sd], fmt="|", color=ACCENT, capsize=4)
         unit = f" [{metric.unit}]" if metric.unit else ""
         ax.set_title(f"{metric.label}{unit}, {metric.better} is better", fontsize=9)
         ax.set_yticks(range(len(groups)), groups)

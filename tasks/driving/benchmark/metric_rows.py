@@ -9,8 +9,8 @@ from jaxtyping import Float64
 
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.statistics import (
-    Difference,
     Paired,
+    RateDifference,
     Summary,
     compare_paired,
     compare_rates,
@@ -99,7 +99,7 @@ def _describe_side(side: Summary) -> dict[str, Any]:
     return {"sd": sd, "seeds": [_or_none(v) for v in side.seeds]}
 
 
-def _describe_difference(difference: Difference) -> dict[str, float | None]:
+def _describe_difference(difference: RateDifference) -> dict[str, float | None]:
     return {k: None if v is None else _or_none(v) for k, v in asdict(difference).items()}
 
 

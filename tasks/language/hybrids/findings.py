@@ -78,19 +78,19 @@ class Claim:
         )
 
 
-def average_recall(found: Found) -> dict[Stack, Values]:
+def average_recall(trained: Found) -> dict[Stack, Values]:
     """Return the mean share of right answers over tasks, of each seed, in percent."""
     return {
-        stack: 100 * np.mean([own[task] for task in TASKS], 0) for stack, own in found.items()
+        stack: 100 * np.mean([own[task] for task in TASKS], 0) for stack, own in trained.items()
     }
 
 
-def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
+def judge_recall(trained: Found, scale: Scale) -> Iterator[Row]:
     """Yield the findings on recall, and whether they show."""
-    recall = average_recall(found)
-    mqar = {stack: 100 * np.array(own[MQAR]) for stack, own in found.items()}
+    recall = average_recall(trained)
+    mqar = {stack: 100 * np.array(own[MQAR]) for stack, own in trained.items()}
     hybrids = tuple(n for n in scale.softmax if n)
-    three, one = scale.layers // 4, scale.layers // 2  # softmax layers of 3:1 and 1:1
+    three, half = scale.layers // 4, scale.layers // 2  # softmax layers of 3:1 and 1:1
 
     def at(
         values: dict[Stack, Values], variants: Sequence[str], softmax: Sequence[int]
@@ -98,7 +98,7 @@ def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
         return np.concatenate([values[v, n] for v in variants for n in softmax])
 
     every = tuple(VARIANTS)
-    for many in (three, one):
+    for many in (three, half):
         ratio = name_ratio(scale.layers, many)
         yield Claim(
             name=f"recall rises from pure to {ratio}",
@@ -124,7 +124,7 @@ def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
         first="1:1",
         second="3:1",
         unit=POINTS,
-        more=at(recall, every, [one]),
+        more=at(recall, every, [half]),
         less=at(recall, every, [three]),
         alike=SATURATED,
     ).as_row()
@@ -151,7 +151,7 @@ def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
         less=at(mqar, decay, [0]),
     ).as_row()
     matrix, vector = (
-        100 * np.concatenate([found[v, 0][task] for task in TASKS]) for v in ("hgrn2", "hgrn")
+        100 * np.concatenate([trained[v, 0][task] for task in TASKS]) for v in ("hgrn2", "hgrn")
     )
     yield Claim(
         name="pure stacks: a matrix recalls more than a vector",
@@ -168,28 +168,28 @@ def _rank(recall: dict[Stack, Values], three: int) -> Row:
     """Return how far ranks of pure stacks predict those at 3:1 (1: entirely)."""
     pure, mixed = ([float(recall[v, n].mean()) for v in VARIANTS] for n in (0, three))
     equal = len(set(pure)) == 1 or len(set(mixed)) == 1
-    found = None if equal else _correlate_ranks(pure, mixed)
+    rho = None if equal else _correlate_ranks(pure, mixed)
     name = "ranks of pure mixers predict those of hybrids at 3:1"
-    told = (
+    note = (
         "all mixers are alike"
-        if found is None
-        else f"Spearman {found.statistic:+.2f} (p = {found.pvalue:.2g}); published: they do not"
+        if rho is None
+        else f"Spearman {rho.statistic:+.2f} (p = {rho.pvalue:.2g}); published: they do not"
     )
     return Row(
         case=f"finding: {name}",
         subject="3:1",
         peer=PURE,
-        unit="rank correlation",
-        ours=None if found is None else float(found.statistic),
+        unit="rank rho",
+        ours=None if rho is None else float(rho.statistic),
         theirs=None,
         ratio=None,
-        note=f"{name}: {told}",
-        conditions={"p": None if found is None else float(found.pvalue)},
+        note=f"{name}: {note}",
+        conditions={"p": None if rho is None else float(rho.pvalue)},
     )
 
 
 def _correlate_ranks(first: list[float], second: list[float]) -> Any:
-    """Return Spearman's correlation, and its p among all orders: six are few for a limit."""
+    """Return Spearman's rho, and its p among all orders: six are few for a limit."""
     return stats.permutation_test(
         (first,),
         lambda ordered: stats.spearmanr(ordered, second).statistic,
@@ -198,9 +198,9 @@ def _correlate_ranks(first: list[float], second: list[float]) -> Any:
     )
 
 
-def judge_text(found: Found, scale: Scale) -> Iterator[Row]:
+def judge_text(trained: Found, scale: Scale) -> Iterator[Row]:
     """Yield whether bits per byte are flat: each ratio beside pure stacks, in percent."""
-    bits = {stack: np.array(own[TEXT]) for stack, own in found.items()}
+    bits = {stack: np.array(own[TEXT]) for stack, own in trained.items()}
     pure = np.concatenate([bits[v, 0] for v in VARIANTS])
     for softmax in scale.softmax[1:]:
         own = np.concatenate([bits[v, softmax] for v in VARIANTS])

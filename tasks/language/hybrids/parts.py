@@ -41,29 +41,29 @@ def choose_scale(options: BenchOptions) -> Scale:
 def measure_recall(options: BenchOptions) -> Iterator[Row]:
     """Yield right answers on synthetic recall, then what they show."""
     scale = choose_scale(options)
-    found = train_all("recall", scale, options.out, options.workers)
+    trained = train_all("recall", scale, options.out, options.workers)
     for task in TASKS:
-        yield from make_rows(found, scale, task)
-    yield from judge_recall(found, scale)
+        yield from make_rows(trained, scale, task)
+    yield from judge_recall(trained, scale)
 
 
 def measure_text(options: BenchOptions) -> Iterator[Row]:
     """Yield bits per byte on text, then what they show."""
     scale = choose_scale(options)
-    found = train_all("text", scale, options.out, options.workers)
-    yield from make_rows(found, scale, TEXT)
-    yield from judge_text(found, scale)
+    trained = train_all("text", scale, options.out, options.workers)
+    yield from make_rows(trained, scale, TEXT)
+    yield from judge_text(trained, scale)
 
 
 PARTS = {"recall": measure_recall, "text": measure_text}
 
 
-def make_rows(found: Found, scale: Scale, task: str) -> Iterator[Row]:
+def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
     """Yield a row a stack, beside softmax attention alone."""
     shares = task != TEXT
     factor, better = (100.0, "higher") if shares else (1.0, "lower")
     reference = (SOFTMAX, scale.layers)
-    sides = {k: _summarise(own[task], factor) for k, own in found.items()}
+    sides = {k: _summarise(own[task], factor) for k, own in trained.items()}
     theirs = sides[reference]
     for stack, ours in sides.items():
         yield Row(
@@ -81,7 +81,7 @@ def make_rows(found: Found, scale: Scale, task: str) -> Iterator[Row]:
                 "chance": 100 / count_choices(scale.sizes)[task] if shares else None,
                 "ours": ours,
                 "theirs": theirs,
-                "cpu_seconds": float(np.mean(found[stack][SECONDS])),
+                "cpu_seconds": float(np.mean(trained[stack][SECONDS])),
                 "scale": repr(scale),
                 "versions": list_versions("torch"),
             },
@@ -95,8 +95,8 @@ def _name(stack: Stack, scale: Scale) -> str:
 
 
 def _summarise(values: list[float], factor: float) -> dict[str, Any]:
-    found = summarise(factor * np.array(values)[:, None])
-    return {"mean": found.mean, "sd": found.sd, "seeds": list(found.seeds)}
+    summary = summarise(factor * np.array(values)[:, None])
+    return {"mean": summary.mean, "sd": summary.sd, "seeds": list(summary.seeds)}
 
 
 def announce(options: BenchOptions) -> str:
@@ -108,9 +108,9 @@ def announce(options: BenchOptions) -> str:
     every = [len(list_missing(p, scale, options.out)) for p in parts]
     missing = [cell for p in parts for cell in list_missing(p, scale, options.out)]
     seconds = estimate_seconds(missing, scale)
-    told = " and ".join(f"{n} of {p}" for n, p in zip(every, parts, strict=True))
+    amounts = " and ".join(f"{n} of {p}" for n, p in zip(every, parts, strict=True))
     return (
-        f"{told} trainings are to be made, about {seconds / 60:.0f} CPU minutes, "
+        f"{amounts} trainings are to be made, about {seconds / 60:.0f} CPU minutes, "
         f"{seconds / 60 / options.workers:.0f} minutes with --workers {options.workers}; each "
         f"is kept in {options.out / FILE}, and the same command goes on after an interruption"
         f"{'; networks too small to judge' if options.quick else ''}"

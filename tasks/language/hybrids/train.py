@@ -109,8 +109,8 @@ def train_cell(cell: HybridCell, scale: Scale) -> dict[str, float]:
         )
         fabric = Fabric(accelerator="cpu", devices=1)
         fit(model, course, make_plan(config), fabric, Path(folder))
-        found = measure(model.eval(), cell, scale, "test")
-    return {cell.task: found, SECONDS: time.process_time() - start}
+        score = measure(model.eval(), cell, scale, "test")
+    return {cell.task: score, SECONDS: time.process_time() - start}
 
 
 def draw_batches(cell: HybridCell, scale: Scale) -> Iterator[Pair]:
@@ -153,8 +153,8 @@ def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
     missing = [cell for cell in cells if keys[cell] not in known]
     run = delayed(_train_one)
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    for cell, found in parallel(run(cell, scale) for cell in missing):
-        known[keys[cell]] = append_result(path, keys[cell], asdict(cell), found)
+    for cell, value in parallel(run(cell, scale) for cell in missing):
+        known[keys[cell]] = append_result(path, keys[cell], asdict(cell), value)
     return _group(cells, [read_value(path, known[keys[c]], dict[str, float]) for c in cells])
 
 

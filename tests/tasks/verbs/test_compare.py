@@ -132,7 +132,9 @@ def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
     }
     assert of["error"].better_on == 0
     assert of["error"].differences == {0: 0.5, 1: 0.5, 2: 0.5}
-    (joules,) = {s.mean for s in found.summaries if s.metric.name == "energy, loihi1 core"}
+    (joules,) = {
+        s.summary.mean for s in found.summaries if s.metric.name == "energy, loihi1 core"
+    }
     assert joules == pytest.approx(2.0)
 
 
@@ -304,7 +306,7 @@ def test_the_labels_of_a_scale_are_whole_and_do_not_overlap(
     monkeypatch.setattr(compare, "save_png", lambda figure, _: drawn.append(figure))
     metric = Metric(name="accuracy", better="higher", unit="", format=".2%")
     values = dict(enumerate(found))
-    some = compare.Summary(
+    some = compare.GroupValues(
         group="my_task:tiny", metric=metric, values=values, notes=frozenset()
     )
     compare.draw([some], tmp_path / "compare.png")

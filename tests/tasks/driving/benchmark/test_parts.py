@@ -14,9 +14,9 @@ from rich.console import Console
 from straight_recording import make_recording
 
 from tasks.bench.options import BenchOptions
-from tasks.bench.plot import HEADLINES
 from tasks.bench.rows import Row
 from tasks.driving.benchmark import courses, entrants, scene_scores
+from tasks.driving.benchmark.draw import HEADLINES
 from tasks.driving.benchmark.entrants import DISTURBED, MLP
 from tasks.driving.benchmark.parts import (
     MAPS,
