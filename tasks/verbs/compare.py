@@ -118,7 +118,7 @@ class Sheet(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class RunComparison:
     """Summaries by metric and group, differences from the first group, and remarks."""
 
     summaries: Sequence[GroupValues]
@@ -171,7 +171,7 @@ class Comparison:
         }
 
 
-def compare_runs(paths: Iterable[Path], out: Path) -> Comparison:
+def compare_runs(paths: Iterable[Path], out: Path) -> RunComparison:
     """Compare runs; write ``compare.json`` and ``compare.png`` into the folder ``out``.
 
     paths: run folders, or patterns of them. The group of the first is the baseline.
@@ -330,7 +330,7 @@ def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
         raise RunError("\n".join(["these runs cannot be compared:", *problems]))
 
 
-def compare(runs: Sequence[MeasuredRun]) -> Comparison:
+def compare(runs: Sequence[MeasuredRun]) -> RunComparison:
     """Return means over seeds, and differences from the group of the first run."""
     groups = list(dict.fromkeys(run.group for run in runs))
     metrics = dict.fromkeys(v.metric for run in runs for v in run.values.values())
@@ -381,7 +381,7 @@ def compare(runs: Sequence[MeasuredRun]) -> Comparison:
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS
         test = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
         remarks.append(test)
-    return Comparison(summaries=summaries, differences=differences, remarks=remarks)
+    return RunComparison(summaries=summaries, differences=differences, remarks=remarks)
 
 
 def _list_seed_changes(runs: Sequence[MeasuredRun]) -> list[str]:
@@ -478,7 +478,7 @@ def _difference_row(d: GroupDifference) -> list[str]:
     return [d.group, d.metric.label, mean, f"{d.better_on} of {len(summary.seeds)} seeds", p]
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: RunComparison) -> str:
     """Return the tables in Markdown."""
     parts = []
     for sheet in comparison.sheets():
