@@ -134,6 +134,6 @@ def test_finch_is_trained_measured_and_writes(
     assert capsys.readouterr().out.startswith("7 and")
     with pytest.raises(SystemExit, match="2"):
         main(["pack", str(run)])
-    assert "only ternary and spiking models are packed" in " ".join(
+    assert "only ternary and spiking models can be packed" in " ".join(
         capsys.readouterr().err.split()
     )
