@@ -15,12 +15,12 @@ lift it from rest to the threshold within a tick: a run in which that happens is
 
 A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A neuron of NEST has two,
 one for each sign of the weight. ``precise=False`` takes the models with spikes at ticks,
-iaf_psc_delta and iaf_psc_exp; spikes fall in the ticks of the torch clock. There a spike raises
-the current before the membrane of its tick is computed, in iaf_psc_exp behind it: so delays
-into currents are a tick shorter in NEST, and must be >= 2 ticks where a population sends.
+iaf_psc_delta and iaf_psc_exp; spikes fall in the ticks of the torch clock. On that clock a
+spike raises the current before the membrane of its tick is computed, in iaf_psc_exp after it.
+Delays into currents are therefore a tick shorter in NEST, and >= 2 ticks from a population.
 Everything else is refused with a list of all reasons.
-Refractory periods end as ours do: the precise models hear an arrival at the very end, as the
-exact clock; those at ticks hear the tick after it, as the grid.
+A refractory period ends as in neuro: the precise models take an arrival at its very end, as the
+exact clock does; the models at ticks take the tick after it, as the grid does.
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
 """
 
@@ -58,13 +58,13 @@ def run(
 ) -> Record:
     """Run a network in NEST, one sample after the other, each in a process of its own.
 
-    NEST shares OpenMP with torch: in one process, a change of torch's threads makes NEST crash.
+    NEST shares OpenMP with torch: in one process, changing torch's threads crashes NEST.
 
     Args:
         graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
         membranes: initial values by population [weight units]; others start at 0.
-        precise: spike times are not rounded; False: NEST's models with spikes at ticks, where
+        precise: NEST's models with exact spike times; False: those with spikes at ticks, where
             a population needs 2 ticks of delay to a current.
         threads: of NEST.
 

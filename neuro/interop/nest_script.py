@@ -114,11 +114,11 @@ def find_early_spike(name: str, population: NestPopulation, spikes: NestSpikes) 
 
 
 def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Recorded]]:
-    """Return NEST with the network, ready to simulate, and what is recorded of each population.
+    """Return NEST with the network, ready to simulate, and a recorder for each population.
 
-    All times in NEST are late (:func:`count_late_ticks`), because its synapses need a delay:
-    those ticks are run without input, then the populations get their initial state, and the
-    input gets a delay of so many ticks more.
+    NEST is late by :func:`count_late_ticks`, because its synapses need a delay. It first runs
+    these ticks without input; then the populations get their initial state. The input is
+    delayed by as many ticks.
     """
     import nest
 
@@ -156,13 +156,13 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
 def count_late_ticks(network: NestNetwork) -> int:
     """Return how many ticks NEST is late.
 
-    At ticks two: what a current of an Input adds in a tick must arrive in the one before.
+    Models at ticks need two: input to a current must arrive one tick earlier.
     """
     return 1 if network.precise else 2
 
 
 def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
-    """Return the spikes of a population of :func:`build`, less the ticks that NEST is late."""
+    """Return the spikes of a population of :func:`build`, without NEST's late ticks."""
     events = recorded.recorder.events
     # NEST counts whole steps minus an offset; only this order of operations keeps all digits.
     time = (events["times"] - count_late_ticks(network)) * network.dt - events["offsets"]

@@ -71,8 +71,8 @@ def find_synapses(
 ) -> NestSynapses:
     """Return the synapses along one path of edges that act through one port.
 
-    At ticks a spike raises a current of ours before the membrane of that tick is computed, one
-    of NEST behind it: there it arrives a tick earlier.
+    At ticks a spike raises a current before the membrane of that tick is computed, and in NEST
+    after it. In NEST it therefore arrives a tick earlier.
     """
     pre, post, weight, extra = _listed(graph, way)
     earlier = 0 if precise or port.rate is None else 1
