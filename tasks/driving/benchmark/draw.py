@@ -1,4 +1,4 @@
-"""The headlines of the contest as a picture."""
+"""The headlines of ``neuro bench driving`` as a picture."""
 
 from pathlib import Path
 
