@@ -276,11 +276,5 @@ def test_lava_runs_bit_for_bit_what_can_be_lowered(
         assert np.array_equal(values, theirs.values[name])
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not can_be_lowered(c)])
-def test_what_the_table_says_cannot_be_lowered_is_refused(case: str) -> None:
-    with pytest.raises(REFUSALS):
-        lower(CASES[case](lif()), ticks=TICKS)
-
-
 if __name__ == "__main__":
     PAGE.write_text(page())

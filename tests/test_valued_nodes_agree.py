@@ -55,22 +55,19 @@ def same(one: Record, other: Record, within: float) -> None:
         np.testing.assert_allclose(other.values[name], values, rtol=0, atol=within)
 
 
-@settings(max_examples=25)
-@given(seed=SEEDS)
-def test_replay_events_and_oracle_agree_bit_for_bit_without_exponentials(seed: int) -> None:
-    graph, x = valued_graph(seed, smooth=False), valued_stimulus(seed)
+@settings(max_examples=40)
+@given(seed=SEEDS, smooth=st.booleans())
+def test_replay_events_and_oracle_agree_and_count_alike(seed: int, smooth: bool) -> None:
+    """Bit for bit, where there are no exponentials."""
+    graph, x = valued_graph(seed, smooth=smooth), valued_stimulus(seed)
     record, _ = simulate(graph, x)
-    same(replay(graph, x), record, within=0)
-    same(simulate_slowly(graph, x), record, within=0)
-
-
-@settings(max_examples=25)
-@given(seed=SEEDS)
-def test_with_exponentials_they_agree_spike_for_spike(seed: int) -> None:
-    graph, x = valued_graph(seed), valued_stimulus(seed)
-    record, _ = simulate(graph, x)
-    same(replay(graph, x), record, LAST_BITS)
-    same(simulate_slowly(graph, x), record, LAST_BITS)
+    slow, implied = simulate_slowly(graph, x), count(graph, record)
+    for other in (replay(graph, x), slow):
+        same(other, record, LAST_BITS if smooth else 0)
+    for name, counts in record.counts.items():
+        for counted in (slow.counts[name], implied[name]):
+            assert counts.updates <= counted.updates, name
+            assert replace(counts, updates=0) == replace(counted, updates=0), name
 
 
 @settings(max_examples=10)
@@ -92,18 +89,6 @@ def test_in_float32_values_agree_to_its_precision(seed: int) -> None:
     record, _ = simulate(graph, x, Grid(dtype=np.float32))
     assert record.values["seen"].dtype == np.float32
     np.testing.assert_allclose(record.values["seen"], clock.values["seen"], atol=1e-5)
-
-
-@settings(max_examples=20)
-@given(seed=SEEDS, smooth=st.booleans())
-def test_engine_oracle_and_record_count_alike(seed: int, smooth: bool) -> None:
-    graph, x = valued_graph(seed, smooth=smooth), valued_stimulus(seed)
-    record, _ = simulate(graph, x)
-    slow, implied = simulate_slowly(graph, x), count(graph, record)
-    for name, counts in record.counts.items():
-        assert replace(counts, updates=0) == replace(slow.counts[name], updates=0), name
-        assert replace(counts, updates=0) == replace(implied[name], updates=0), name
-        assert counts.updates <= implied[name].updates, name
 
 
 @settings(max_examples=15)

@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", "runs", "build", ".hypothesis"
-)
+LEFT_OUT = {ROOT / name for name in (".git", ".venv", "runs", "build", ".hypothesis")}
+
+
+def list_left_out(folder: str, names: list[str]) -> list[str]:
+    """Return which names of a folder are not copied."""
+    return [name for name in names if Path(folder, name) in LEFT_OUT or name == "__pycache__"]
 
 
 def is_killed(mutant: dict[str, Any], copy: Path) -> bool:
@@ -38,16 +41,7 @@ def is_killed(mutant: dict[str, Any], copy: Path) -> bool:
     path.write_text(text.replace(mutant["old"], mutant["new"]))
     try:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-x",
-                "-p",
-                "no:cacheprovider",
-                *mutant["tests"],
-            ],
+            [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *mutant["tests"]],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": str(copy), "CI": "true"},
             capture_output=True,
@@ -66,7 +60,7 @@ def main() -> None:
     survived = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+        shutil.copytree(ROOT, copy, ignore=list_left_out)
         for mutant in mutants:
             killed = is_killed(mutant, copy)
             survived += not killed

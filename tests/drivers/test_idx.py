@@ -67,11 +67,7 @@ def test_equal_arrays_make_equal_files_and_leave_no_temporary_one(tmp_path: Path
         (b"", 1, "wrong magic at offset 0: found 0x, expected 0x00000801"),
         (b"<!DOCTYPE html>", 1, "wrong magic at offset 0: found 0x3c21444f"),
         (PLAIN[:6], 1, "truncated header: found 6 bytes, expected 8; fetch the file again"),
-        (
-            PLAIN[:-1],
-            1,
-            "truncated: found 2 bytes after the header, expected 3 for shape (3,)",
-        ),
+        (PLAIN[:-1], 1, "truncated: found 2 bytes after the header, expected 3 for shape (3,)"),
         (
             PLAIN + b"xy",
             1,

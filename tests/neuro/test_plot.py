@@ -8,8 +8,9 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
+from written_graphs import wire
 
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.trace import trace
@@ -110,10 +111,9 @@ def test_a_graph_is_drawn_with_names_kinds_shapes_and_delays() -> None:
     assert len(arrows) == 6
     dashed = [a for a in arrows if a.arrow_patch.get_linestyle() == "--"]  # type: ignore[attr-defined]
     assert len(dashed) == 1  # the feedback goes back up
-    itself = Graph(
-        nodes={"x": Input(shape=(2,)), "fc": Dense(weight=np.eye(2)), "s": LIF(tau=0.01)},
-        edges=(Edge("x", "fc"), Edge("fc", "s"), Edge("s", "s", Ticks(1))),
-        dt=Seconds(1e-3),
+    itself = wire(
+        "x>fc fc>s s>s:1",
+        {"x": Input(shape=(2,)), "fc": Dense(weight=np.eye(2)), "s": LIF(tau=0.01)},
     )
     assert "↺ 1 tick" in {text.get_text() for text in draw_graph(itself).texts}
 

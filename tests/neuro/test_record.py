@@ -4,11 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from written_graphs import chain
 
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LIF
 from neuro.nn import replay
@@ -63,10 +64,7 @@ FIRST = record(RASTER)
     [
         (record(RASTER, executor="events"), "is of events, the first of torch; keep them"),
         (record(RASTER[:2]), "has 2 ticks, the first 3; "),
-        (
-            replace(FIRST, spikes={}),
-            r"has spikes of \[\], the first of \['a'\]",
-        ),
+        (replace(FIRST, spikes={}), r"has spikes of \[\], the first of \['a'\]"),
         (replace(FIRST, digest="0"), "is of another network; .* run all on one Graph"),
     ],
 )
@@ -79,14 +77,10 @@ def test_records_that_cannot_be_joined_are_told_with_the_cure(other: Record, tol
 
 
 def test_every_executor_says_which_graph_it_ran() -> None:
-    graph = Graph(
-        nodes={
-            "x": Input(shape=(2,)),
-            "fc": Dense(weight=np.full((3, 2), 0.7)),
-            "out": LIF(tau=0.02, reset="soft"),
-        },
-        edges=(Edge("x", "fc"), Edge("fc", "out")),
-        dt=Seconds(1e-3),
+    graph = chain(
+        x=Input(shape=(2,)),
+        fc=Dense(weight=np.full((3, 2), 0.7)),
+        out=LIF(tau=0.02, reset="soft"),
     )
     inputs = {"x": to_events(np.ones((4, 2, 2), np.float32))}
     records = [

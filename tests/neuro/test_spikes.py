@@ -121,6 +121,7 @@ def test_trains_of_other_ticks_or_neurons_are_not_joined() -> None:
         ([1, 0], [0, 0], "not in strictly rising order"),
         ([-1, 0], [0, 0], "tick -1 of event 0 is outside 0 ... 3"),
         ([0, 1], [0, 3], "neuron 3 of event 1 is outside 0 ... 2"),
+        ([0, 4], [0, 0], "tick 4 of event 1 is outside 0 ... 3"),
     ],
 )
 def test_what_is_no_spike_train_has_no_raster(

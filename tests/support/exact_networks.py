@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from written_graphs import read_edges, wire
 
-from neuro.graph import Dense, Edge, Graph, Input, Node
+from neuro.graph import Dense, Graph, Input, Node
 from neuro.neurons import LI, LIF
 from neuro.spikes import Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 T = 40
@@ -38,7 +39,7 @@ def one_neuron(weight: float, **model: object) -> Graph:
         "fc": Dense(weight=np.array([[weight]])),
         "out": LIF(reset="hard", **model),  # type: ignore[arg-type]
     }
-    return Graph(nodes=nodes, edges=(Edge("input", "fc"), Edge("fc", "out")), dt=DT)
+    return wire("input>fc fc>out", nodes)
 
 
 def network(seed: int, ratio: float = 0.25) -> Graph:
@@ -62,17 +63,9 @@ def network(seed: int, ratio: float = 0.25) -> Graph:
         "fc3": dense(2, 4, 1.0),
         "read": LI(tau=0.01, gain=0.5),
     }
-    edges = (
-        Edge("input", "fc1"),
-        Edge("fc1", "hidden"),
-        Edge("hidden", "fc2", Ticks(2)),
-        Edge("fc2", "out"),
-        Edge("input", "skip", Ticks(3)),
-        Edge("skip", "out"),
-        Edge("skip", "read"),
-        Edge("hidden", "fc3"),
-        Edge("fc3", "read", Ticks(1)),
-        Edge("out", "read"),
+    edges = read_edges(
+        "input>fc1 fc1>hidden hidden>fc2:2 fc2>out input>skip:3 skip>out skip>read "
+        "hidden>fc3 fc3>read:1 out>read"
     )
     return Graph(nodes=nodes, edges=edges, dt=DT)
 

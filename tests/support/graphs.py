@@ -125,9 +125,7 @@ def _without_bias(node: Node, before: Node) -> Node:
 
 
 def _listed_and_physical(
-    rng: np.random.Generator,
-    weight: Callable[..., np.ndarray],
-    delay: Callable[..., Ticks],
+    rng: np.random.Generator, weight: Callable[..., np.ndarray], delay: Callable[..., Ticks]
 ) -> tuple[dict[str, Node], list[Edge]]:
     """Return refractory cells, driven through listed synapses and currents."""
     refractory = Seconds(float(rng.integers(0, 3)) * DT)

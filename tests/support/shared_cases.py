@@ -19,11 +19,7 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.seeds import seeded
 from neuro.training import Batch, Course
-from neuro.training.distributed import (
-    draw_shard,
-    get_rank_and_world_size,
-    list_own_samples,
-)
+from neuro.training.distributed import draw_shard, get_rank_and_world_size, list_own_samples
 from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]
@@ -132,12 +128,7 @@ def driving() -> Case:
         net = build(config).double()
         nn.init.normal_(net.planner.refinement.end.weight)
     return net, Course(
-        batches=batches,
-        steps=1,
-        loss=loss,
-        validate=lambda _: 0.0,
-        batch_axis=0,
-        sharded=True,
+        batches=batches, steps=1, loss=loss, validate=lambda _: 0.0, batch_axis=0, sharded=True
     )
 
 

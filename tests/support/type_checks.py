@@ -132,10 +132,7 @@ class _Finder(MetaPathFinder):
         self._packages = frozenset(packages)
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] not in self._packages:
             return None

@@ -62,10 +62,7 @@ def window(config: Config, split: Split) -> Window:
     images = 0.1 * rng.random((n, t, 1, SIDE, SIDE))
     images[np.arange(n), ..., place] += 1
     return {
-        "x": {
-            "images": torch.from_numpy(images).float(),
-            "speed": torch.from_numpy(speed),
-        },
+        "x": {"images": torch.from_numpy(images).float(), "speed": torch.from_numpy(speed)},
         "y": {
             "steering": torch.from_numpy(10.0 * (place - 3.5)).float(),
             "brake": torch.from_numpy((speed > 1).astype(np.int64)),

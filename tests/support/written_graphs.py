@@ -1,6 +1,7 @@
-"""Graphs from a line of text, for tests of what a Graph derives and refuses."""
+"""Graphs from a line of text, for tests."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def dense(out: int, into: int) -> Dense:
     return Dense(weight=np.ones((out, into)))
 
 
-def edges(text: str) -> tuple[Edge, ...]:
+def read_edges(text: str) -> tuple[Edge, ...]:
     """Read "a>b b>c:2": an edge from a to b, and one from b to c of two ticks."""
     found = []
     for word in text.split():
@@ -29,17 +30,22 @@ def edges(text: str) -> tuple[Edge, ...]:
     return tuple(found)
 
 
-def graph(text: str, nodes: dict[str, Node], dt: float = DT) -> Graph:
-    return Graph(nodes=nodes, edges=edges(text), dt=Seconds(dt))
+def wire(text: str, nodes: dict[str, Node], dt: float = DT) -> Graph:
+    return Graph(nodes=nodes, edges=read_edges(text), dt=Seconds(dt))
+
+
+def chain(dt: float = DT, **nodes: Node) -> Graph:
+    """Return a graph of nodes each of which feeds the next."""
+    return wire(" ".join(f"{a}>{b}" for a, b in pairwise(nodes)), nodes, dt)
 
 
 def problems(text: str, nodes: dict[str, Node], dt: float = DT) -> list[str]:
     with pytest.raises(GraphError) as error:
-        graph(text, nodes, dt)
+        wire(text, nodes, dt)
     assert str(error.value).splitlines()[0] == "the graph does not hold together:"
     assert str(error.value).splitlines()[1:] == error.value.problems
     return error.value.problems
 
 
-def populations(names: str, size: int = 2) -> dict[str, Node]:
-    return {"x": Input(shape=(size,)), **{name: lif() for name in names}}
+def populations(names: str, size: int = 2, **more: Node) -> dict[str, Node]:
+    return {"x": Input(shape=(size,)), **{name: lif() for name in names}, **more}

@@ -78,17 +78,13 @@ def test_a_gesture_without_events_is_told_with_its_line(folder: Path) -> None:
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / "user01_test.aedat").unlink()
     (folder / "user00_test_labels.csv").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"2 files of trials_to_test\.txt are missing: "
-    ):
+    with pytest.raises(FileNotFoundError, match=r"2 files of trials_to_test\.txt are missing:"):
         dvs_gesture.load(folder, "test")
     (folder / "trials_to_train.txt").write_text("")
     with pytest.raises(ValueError, match="names no recording with a gesture"):
         dvs_gesture.load(folder)
     (folder / "trials_to_train.txt").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"no trials_to_train\.txt; found trials_to_test"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no trials_to_train\.txt; found"):
         dvs_gesture.load(folder)
 
 

@@ -49,9 +49,7 @@ def test_folders_of_other_classes_and_missing_ones_are_told(folder: Path) -> Non
     (folder / "Train" / "9").rename(folder / "Train" / "ten")
     with pytest.raises(ValueError, match="folders of no class: ten; missing classes: 9; expec"):
         nmnist.load(folder)
-    with pytest.raises(
-        FileNotFoundError, match=r"Train is no folder; found 0, 1, 2, .* beside; unpack"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"Train is no folder; found 0, 1, 2"):
         nmnist.load(folder / "Train")
 
 

@@ -55,25 +55,17 @@ def test_a_time_without_a_message_near_it_is_refused(tmp_path: Path) -> None:
     bus = read_can_bus(tmp_path, SCENE)
     assert bus.motion_at(np.array([750_000, 1_350_000, 2_250_000]))[0].tolist() == [4.0] * 3
     for time in (749_999, 1_350_001, 2_250_001):
-        with pytest.raises(
-            NuScenesError, match=rf"utime: no message within 0.25 s of {time} us"
-        ):
+        with pytest.raises(NuScenesError, match=rf"utime: no message within 0.25 s of {time}"):
             bus.motion_at(np.array([1_000_000, time]))
     assert bus.steering_at(np.array([1_250_000])).tolist() == [0.0]
-    with pytest.raises(
-        NuScenesError, match=r"steeranglefeedback.json scene-0553 utime: no mess"
-    ):
+    with pytest.raises(NuScenesError, match=r"steeranglefeedback.json scene-0553 utime: no"):
         bus.steering_at(np.array([1_250_001]))
 
 
 def test_a_scene_without_a_can_bus_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        NuScenesError, match=r"scene-0553_pose.json .* is missing; unpack the CAN"
-    ):
+    with pytest.raises(NuScenesError, match=r"scene-0553_pose.json .* is missing; unpack the"):
         read_can_bus(tmp_path, SCENE)
-    with pytest.raises(
-        NuScenesError, match=r"is missing: nuScenes recorded none; .*--skip-bad"
-    ):
+    with pytest.raises(NuScenesError, match=r"is missing: nuScenes recorded none"):
         read_can_bus(tmp_path, "scene-0161")
 
 

@@ -196,9 +196,7 @@ def test_a_grid_may_lie_ahead_of_the_car(road_map: RoadMap) -> None:
 
 
 def test_layers_have_names(road_map: RoadMap) -> None:
-    with pytest.raises(
-        ValueError, match="no layer 'lanes' in a road map; there are drivable, "
-    ):
+    with pytest.raises(ValueError, match="no layer 'lanes' in a road map; there are drivable"):
         rasterise(road_map, GRID, np.zeros(3), ["lanes"])
 
 
@@ -208,9 +206,7 @@ def test_an_outline_that_crosses_itself_is_cut_into_parts_with_a_warning(
     rows = MapRows()
     rows.area("drivable_area", [[40, 40], [60, 60], [60, 40], [40, 60]])  # a bow tie
     write_map(tmp_path, rows.rows)
-    with pytest.warns(
-        UserWarning, match="boston-seaport.json: 1 polygons cross themselves .* p0"
-    ):
+    with pytest.warns(UserWarning, match="boston-seaport.json: 1 polygons cross themselves"):
         found = load_road_map(tmp_path, LOCATION)
     assert sum(part.area for part in found.drivable) == pytest.approx(200)
 

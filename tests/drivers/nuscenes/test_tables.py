@@ -98,9 +98,7 @@ def test_splits_are_official_or_of_the_data_set_or_given(copied: Path) -> None:
 
 
 def test_a_version_is_found_or_asked_for(tmp_path: Path, data_set: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"one folder of tables such as v1.0-mini, found n"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"one folder of tables such as v1.0-mini"):
         open_tables(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"expected v1.0-test, found .*v1.0-mini"):
         open_tables(data_set, "v1.0-test")
@@ -127,9 +125,7 @@ def test_what_the_devkit_cannot_load_is_explained(copied: Path) -> None:
 
 def test_what_only_the_devkit_stumbles_over_is_told_in_its_words(copied: Path) -> None:
     (copied / "maps" / "map.png").unlink()
-    with pytest.raises(
-        NuScenesError, match=r"AssertionError: map mask .*map.png does not exist"
-    ):
+    with pytest.raises(NuScenesError, match=r"AssertionError: map mask .*map.png does not"):
         open_tables(copied)
 
 
@@ -137,13 +133,9 @@ def test_broken_chains_are_refused(copied: Path) -> None:
     damage(copied, "sample", lambda rows: rows[3].update(next=""))
     damage(copied, "sample", lambda rows: rows[9].update(next="scene-0553-s1"))
     tables = open_tables(copied)
-    with pytest.raises(
-        NuScenesError, match="nbr_samples: the chain of samples of scene-0061 has 4"
-    ):
+    with pytest.raises(NuScenesError, match="nbr_samples: the chain of samples of scene-0061"):
         tables.list_keyframes("scene-0061")
-    with pytest.raises(
-        NuScenesError, match="sample scene-0553-s1 next: leads out of scene-0553 or"
-    ):
+    with pytest.raises(NuScenesError, match="sample scene-0553-s1 next: leads out of"):
         tables.list_keyframes("scene-0553")
 
 
@@ -162,9 +154,7 @@ def test_missing_sensors_and_boxes_that_are_none_are_refused(copied: Path) -> No
     damage(copied, "sample_annotation", lambda rows: rows[4].update(rotation=[0, 0, 0, 0]))
     damage(copied, "sample_annotation", lambda rows: rows[12].update(translation=[0, 0, None]))
     tables = open_tables(copied)
-    with pytest.raises(
-        NuScenesError, match="no sample_data with is_key_frame of CAM_FRONT_RIGHT"
-    ):
+    with pytest.raises(NuScenesError, match="no sample_data with is_key_frame of"):
         tables.read_keyframe("scene-0061-s0", CAMERAS)
     for sample, told in (("s0", "is the size of nothing"), ("s1", "is of length 0, ")):
         with pytest.raises(NuScenesError, match=told):

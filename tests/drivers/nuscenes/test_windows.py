@@ -355,16 +355,6 @@ def test_a_damaged_file_is_named_when_it_is_read(channel: str, copied: Path) -> 
     assert len(kept) == 3
 
 
-def test_lidar_files_of_other_columns_are_refused(copied: Path) -> None:
-    path = first_file(copied, "LIDAR_TOP")
-    np.full((10, 4), 0.5, "<f4").tofile(path)  # 8 points of 5 numbers, to the devkit
-    with pytest.raises(NuScenesError, match=r"pcd.bin: holds points that are none: a ring is"):
-        open_windows(copied, FOUR)[0]
-    np.zeros((0, 5), "<f4").tofile(path)
-    with pytest.raises(NuScenesError, match="0 bytes are no points of 5 float32"):
-        open_windows(copied, FOUR)[0]
-
-
 def test_images_of_another_size_than_the_table_says_are_refused(copied: Path) -> None:
     path = first_file(copied, "CAM_FRONT")
     Image.new("RGB", (100, 90)).save(path)
@@ -409,9 +399,7 @@ def test_intrinsics_of_larger_images_are_refused(copied: Path) -> None:
         for k in row["camera_intrinsic"][:2]:
             k[2] *= 10
     path.write_text(json.dumps(rows))
-    with pytest.raises(
-        NuScenesError, match=r"camera_intrinsic: the optical axis is at pixel \("
-    ):
+    with pytest.raises(NuScenesError, match=r"camera_intrinsic: the optical axis is at pixel"):
         open_windows(copied, FOUR)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.energy.active import count_charged, count_reached
 from neuro.energy.synapses import compose
@@ -31,7 +32,7 @@ NEURONS: list[Node] = [
 
 def one(neuron: Node, weight: np.ndarray) -> Graph:
     nodes = {"x": Input(shape=(weight.shape[1],)), "w": Dense(weight=weight), "n": neuron}
-    return Graph(nodes=nodes, edges=(Edge("x", "w", Ticks(1)), Edge("w", "n")), dt=DT)
+    return wire("x>w:1 w>n", nodes, dt=DT)
 
 
 def walk(k: Any, drive: list[float], fired: list[bool], unit: float) -> list[bool]:

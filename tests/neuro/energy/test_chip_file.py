@@ -2,11 +2,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from written_graphs import chain
 
 from neuro.energy import (
     Chip,
@@ -21,11 +21,10 @@ from neuro.energy import (
     read_chip,
     tabulate_constants,
 )
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
 LOIHI1 = (chip_file.FOLDER / "loihi1.toml").read_text()
 
@@ -55,9 +54,7 @@ def network() -> tuple[Graph, Record]:
         "w2": Dense(weight=np.ones((2, 4))),
         "out": LI(tau=0.01),
     }
-    graph = Graph(
-        nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=Seconds(1e-3)
-    )
+    graph = chain(**nodes)
     rng = np.random.default_rng(0)
     spikes = {
         n: to_events(rng.random((5, 1, size)) < 0.5) for n, size in (("in", 3), ("hidden", 4))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_layer, random_synapses, trace_layer
+from written_graphs import wire
 
 from neuro.energy.active import count_reached
 from neuro.energy.count import count, count_arrivals, count_fan_out, count_macs
@@ -198,7 +199,7 @@ def test_a_spike_in_the_corner_meets_fewer_kernel_positions_than_one_in_the_midd
         "conv": Conv2d(weight=np.ones((5, 1, 3, 3)), padding=(1, 1)),
         "out": LI(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     raster = np.zeros((2, 1, 16))
     raster[0, 0, 0] = raster[1, 0, 5] = 1
     record = Record(
@@ -283,7 +284,7 @@ def test_a_record_of_a_network_with_late_synapses_is_counted_as_the_engine_count
     one = np.array([0, 0])
     w = Sparse.from_coo(one, np.array([0, 1]), np.ones(2), shape=(2, 1), delay=np.array([0, 2]))
     nodes = {"in": Input(shape=(1,)), "w": w, "a": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "a")), dt=DT)
+    graph = wire("in>w w>a", nodes)
     record, _ = simulate(graph, {"in": to_events(np.eye(4, 1)[:, None])})
     assert record.digest
     found = count(graph, record)
@@ -311,7 +312,7 @@ def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_o
         "w": Dense(weight=np.full((1, 1), 3.5)),
         "p": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "p")), dt=Seconds(1e-3))
+    graph = wire("x>w w>p", nodes)
     stimulus = {"x": to_events(np.ones((3, 1, 1)))}
     record, _ = simulate(graph, stimulus, Exact())
     assert record.spikes["p"].value.max() > 1
@@ -322,7 +323,7 @@ def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_o
 
 def test_spikes_that_nobody_looked_at_are_counted_in_order_or_not_at_all() -> None:
     nodes = {"in": Input(shape=(2,)), "fc": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "fc"), Edge("fc", "out")), dt=DT)
+    graph = wire("in>fc fc>out", nodes)
     record = record_of(graph, 4, np.random.default_rng(0))
     train = record.spikes["in"]
     back, twice = slice(None, None, -1), np.repeat(np.arange(train.tick.size), 2)

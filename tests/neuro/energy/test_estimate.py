@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from neuro.energy import (
     Bounds,
@@ -57,9 +58,7 @@ def two_layers() -> Graph:
         "w2": Dense(weight=np.array([[1, 0, 2]])),
         "out": LI(tau=0.01),
     }
-    names = list(nodes)
-    edges = tuple(Edge(a, b) for a, b in pairwise(names))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return chain(**nodes)
 
 
 def record_of(**rasters: np.ndarray) -> Record:
@@ -112,12 +111,8 @@ def test_the_time_is_that_of_the_slowest_core_and_the_barrier() -> None:
 
 
 def test_a_core_serves_the_synapses_of_its_own_neurons_only() -> None:
-    nodes = {
-        "in": Input(shape=(5,)),
-        "w": Dense(weight=np.ones((20, 5))),
-        "out": LI(tau=0.01),
-    }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    nodes = {"in": Input(shape=(5,)), "w": Dense(weight=np.ones((20, 5))), "out": LI(tau=0.01)}
+    graph = wire("in>w w>out", nodes)
     two = replace(find_chip("loihi1").limits.neurons, value=2.0, low=2.0, high=2.0)
     chip = replace(find_chip("loihi1"), limits=replace(find_chip("loihi1").limits, neurons=two))
     found = estimate(graph, record_of(**{"in": np.ones((1, 1, 5))}), chip)
@@ -184,7 +179,7 @@ def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
         "w": Dense(weight=np.ones((20, 1))),
         "hidden": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "hidden")), dt=DT)
+    graph = wire("in>w w>hidden", nodes)
     chip = find_chip("loihi1_sanafe")
     one = replace(chip.limits.neurons, value=1.0, low=1.0, high=1.0)
     narrow = replace(chip, limits=replace(chip.limits, neurons=one))
@@ -210,7 +205,7 @@ def hops_of_one_spike(chip: Chip, cores: int) -> Traffic:
         "w": Dense(weight=np.ones((cores, 1))),
         "out": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    graph = wire("in>w w>out", nodes)
     one = replace(chip.limits.neurons, value=1.0, low=1.0, high=1.0)
     narrow = replace(chip, limits=replace(chip.limits, neurons=one))
     silent = np.zeros((1, 1, cores), np.float32)
@@ -317,11 +312,7 @@ def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
     return np.array([[x.low, low if x.nominal is None else x.nominal, x.high] for x in tiers])
 
 
-@given(
-    seed=st.integers(0, 999),
-    rate=st.floats(0, 1),
-    which=st.sampled_from(CHIPS),
-)
+@given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
 @settings(max_examples=25)
 def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> None:
     graph, base, more = image_graph(), spikes_of(seed, rate), spikes_of(seed + 1, 0.2)
@@ -330,11 +321,7 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> Non
     assert (many >= few * (1 - 1e-12)).all()
 
 
-@given(
-    seed=st.integers(0, 999),
-    rate=st.floats(0, 1),
-    which=st.sampled_from(CHIPS),
-)
+@given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
 @settings(max_examples=25)
 def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip) -> None:
     found = all_bounds(image_graph(), record_of(**spikes_of(seed, rate)), which)
@@ -443,7 +430,7 @@ def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> N
         "conv": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
         "out": LI(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     chip = find_chip("loihi1")
     few = replace(chip.limits.neurons, value=32.0, low=32.0, high=32.0)
     spikes = np.zeros((1, 1, 256))

@@ -1,16 +1,16 @@
 """A placement that is handed over: the one that neuro finds itself, and any other."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from neuro.energy import Chip, estimate, find_chip, place, place_as_given
 from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
-from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import Conv2d, Dense, Flatten, Graph, Input
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
 from neuro.record import Record
@@ -30,8 +30,7 @@ def images() -> Graph:
         "w": Dense(weight=rng.integers(-1, 2, (5, 36))),
         "out": LI(tau=0.01),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return chain(**nodes)
 
 
 def run() -> Record:
@@ -128,7 +127,7 @@ def test_the_fullest_core_is_measured_against_every_limit() -> None:
 
 def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -> None:
     nodes = {"in": Input(shape=(5,)), "w": Dense(weight=np.ones((20, 5))), "out": LI(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    graph = wire("in>w w>out", nodes)
     spikes = {"in": to_events(np.ones((1, 1, 5)))}
     record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
     cores = {"out": np.r_[np.full(12, 0), np.full(8, 40)]}
@@ -140,7 +139,7 @@ def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -
 
 def test_axons_are_counted_on_each_of_many_cores() -> None:
     nodes = {"in": Input(shape=(3,)), "w": Dense(weight=np.ones((300, 3))), "out": LI(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    graph = wire("in>w w>out", nodes)
     layer = place_as_given(graph, find_chip("loihi1"), {"out": np.arange(300)}).layers["out"]
     assert layer.use["in_axons"] == 3 / 4096
     assert layer.use["neurons"] == 1 / 1024
@@ -176,7 +175,7 @@ def test_a_core_stores_the_rows_of_its_neurons_and_no_more(neurons: int, size: i
         "w": Dense(weight=np.ones((size, 3))),
         "out": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    graph = wire("in>w w>out", nodes)
     limits = find_chip("loihi2").limits  # 12 bits of index: 64 bits hold 3 weights of 8 bits
     found = count_demand(compose(graph), size, neurons, limits)
     assert found["synapse_words"] == 3 * -(-20 * neurons // 64)

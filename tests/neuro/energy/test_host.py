@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from written_graphs import chain
 
 from neuro.energy import as_json, count_host_macs, count_macs, estimate, find_chip, place
 from neuro.energy.active import count_reached
@@ -25,8 +26,7 @@ def lifted() -> Graph:
         "w2": Dense(weight=np.array([[1.0, 0, 2]])),
         "cell": LIF(tau=0.01),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    return chain(**nodes)
 
 
 def ran(graph: Graph) -> Record:
@@ -72,9 +72,7 @@ def test_the_report_lists_what_no_chip_does() -> None:
 
 
 def test_a_whole_graph_has_no_place_on_a_chip() -> None:
-    with pytest.raises(
-        ValueError, match="soft: no chip runs a Softmax, its host does; leave it"
-    ):
+    with pytest.raises(ValueError, match="soft: no chip runs a Softmax, its host does; leave"):
         place(lifted(), find_chip("loihi1"))
 
 

@@ -4,31 +4,23 @@ synapse 3.5, inactive 5.3, active 8.4, message 2.1, barrier 113 in one tile.
 """
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
+from written_graphs import chain
 
 from neuro.energy import find_chip
 from neuro.energy.chip import Chip
 from neuro.energy.latency import Latency, _interpolate_barrier, estimate_latency
 from neuro.energy.mapping import place
 from neuro.energy.operations import count_workload
-from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node
+from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
 LOIHI = find_chip("loihi1")
 NS = 1e-9
-
-
-def chain(**nodes: Node) -> Graph:
-    """Return the nodes in a row."""
-    names = list(nodes)
-    edges = tuple(Edge(a, b) for a, b in pairwise(names))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 
 def latency_of(graph: Graph, chip: Chip = LOIHI, **rasters: np.ndarray) -> Latency:
@@ -130,9 +122,7 @@ def test_a_neuron_that_fires_takes_its_time_at_the_high_end() -> None:
 
 def test_synapses_of_a_shared_kernel_have_a_time_of_their_own() -> None:
     graph = chain(
-        x=Input(shape=(1, 4, 4)),
-        w=Conv2d(weight=np.ones((9, 1, 3, 3))),
-        cells=LIF(tau=0.01),
+        x=Input(shape=(1, 4, 4)), w=Conv2d(weight=np.ones((9, 1, 3, 3))), cells=LIF(tau=0.01)
     )
     x = np.zeros((1, 1, 1, 4, 4))
     x[0, 0, 0, 1, 1] = 1  # under all four places of the kernel: 36 synapses

@@ -7,6 +7,7 @@ from operator import or_
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from lava_export import lower
 from neuro.energy import Chip, find_chip, place
@@ -40,7 +41,7 @@ def conv_graph(height: int, width: int) -> Graph:
         "conv": Conv2d(weight=np.ones((36, 24, 3, 3)), stride=(2, 2)),
         "out": LIF(tau=0.01),
     }
-    return Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    return wire("in>conv conv>out", nodes)
 
 
 def demo_like() -> Graph:
@@ -57,8 +58,7 @@ def demo_like() -> Graph:
         "fc": Dense(weight=np.ones((10, 24 * 5 * 5))),
         "out": LI(tau=0.01),
     }
-    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return chain(**nodes)
 
 
 def need(graph: Graph, name: str, neurons: int, chip: Chip, weight_bits: int) -> dict[str, int]:
@@ -86,7 +86,7 @@ def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
     # A transposed convolution of 2 channels: 2 x 9 synapses for a neuron away from the rim.
     up = ConvTranspose2d(weight=np.ones((2, 1, 3, 3)))
     nodes = {"in": Input(shape=(2, 30, 30)), "up": up, "out": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "up"), Edge("up", "out")), dt=DT)
+    graph = wire("in>up up>out", nodes)
     chip = find_chip("loihi1")
     matrix = need(graph, "out", 16, chip, 8)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 20_000)
@@ -116,7 +116,7 @@ def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() ->
 def test_rows_of_an_image_follow_the_stride_along_its_height() -> None:
     conv = Conv2d(weight=np.ones((1, 1, 3, 3)), stride=(1, 3))
     nodes = {"in": Input(shape=(1, 12, 12)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     # 4 outputs a row. The first of the second row sees 3 pixels more.
     assert need(graph, "out", 4, find_chip("loihi1"), 8)["in_axons"] == 3 * 12
     assert need(graph, "out", 5, find_chip("loihi1"), 8)["in_axons"] == 3 * 12 + 3
@@ -139,7 +139,7 @@ def test_a_row_of_weights_takes_its_header_or_its_indices() -> None:
 def test_what_a_convolution_pads_needs_no_axon() -> None:
     conv = Conv2d(weight=np.ones((2, 1, 5, 5)), padding=(2, 2))
     nodes = {"in": Input(shape=(1, 9, 7)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     assert need(graph, "out", 2 * 9 * 7, find_chip("loihi1"), 8)["in_axons"] == 9 * 7
     # The first rows of outputs do not see the last rows of pixels.
     assert need(graph, "out", 4 * 7, find_chip("loihi1"), 8)["in_axons"] == 6 * 7
@@ -188,7 +188,7 @@ def test_a_convolution_takes_the_fewest_cores_that_hold_all_its_synapses(seed: i
         groups=groups,
     )
     nodes = {"in": Input(shape=(groups, 6, 7)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     size, kernels = graph.size("out"), math.prod(kernel)
     chip = with_limit(find_chip("loihi1"), "neurons", float(rng.integers(1, size + 1)))
     chip = with_limit(chip, "in_axons", float(rng.integers(1, 43)))
@@ -218,7 +218,7 @@ def test_a_core_that_begins_inside_a_channel_stores_the_kernels_of_one_more() ->
         "conv": Conv2d(weight=np.ones((23, 1, 2, 2))),
         "out": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 23.0)).layers["out"]
     assert (layer.cores, layer.per_core) == (3, 23)
     assert (
@@ -267,7 +267,7 @@ def test_a_core_needs_axons_for_the_columns_that_it_sees_only() -> None:
         "conv": Conv2d(weight=np.ones((1, 1, 5, 5))),
         "out": LIF(tau=0.01),
     }
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     placement = place(graph, find_chip("loihi1"))
     assert placement.problems == ()
     layer = placement.layers["out"]
@@ -282,8 +282,7 @@ def test_a_convolution_that_ends_in_a_flat_population_still_sees_rows_of_an_imag
         "flat": Flatten(),
         "out": LIF(tau=0.01),
     }
-    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = chain(**nodes)
     assert need(graph, "out", 5, find_chip("loihi1"), 8)["in_axons"] == 3 * 7
 
 
@@ -349,8 +348,7 @@ def test_a_neuron_before_a_convolution_needs_axons_to_the_cores_of_its_windows_o
         "c2": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
         "b": LIF(tau=0.01),
     }
-    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = chain(**nodes)
     layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 32.0)).layers["a"]
     # Two rows a core, on 8 cores: three rows of windows see a pixel, on two of the 8.
     assert (layer.cores, layer.use["out_axons"]) == (8, 32 * 2 / 4096)
@@ -390,7 +388,7 @@ def test_a_program_needs_what_the_mapping_of_its_graph_says(seed: int) -> None:
         groups=groups,
     )
     nodes = {"in": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    graph = wire("in>conv conv>out", nodes)
     (route,) = compose(graph)
     (connection,) = lower(graph).connections
     plain = route if groups == 1 and dilation == (1, 1) else None

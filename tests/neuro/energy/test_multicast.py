@@ -1,24 +1,22 @@
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain
 
 from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
 from neuro.energy.synapses import compose, count_route_fan_out
-from neuro.graph import Conv2d, Edge, Graph, Input
+from neuro.graph import Conv2d, Input
 from neuro.graph.paths import Route
 from neuro.neurons import LIF
-from neuro.units import Seconds
 
 
 def route_through(conv: Conv2d | None, shape: tuple[int, ...]) -> tuple[Route, int]:
     """Return the one route from an image to a population, and the size of that."""
     nodes = {"in": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
     nodes = {n: x for n, x in nodes.items() if x is not None}
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(**nodes)
     (route,) = compose(graph)
     return route, graph.size("out")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
+from written_graphs import read_edges, wire
 
 from neuro.energy.node_outputs import (
     compute_node_outputs,
@@ -14,11 +15,11 @@ from neuro.energy.node_outputs import (
     mark_all_weights,
     mark_nonzero_weights,
 )
-from neuro.graph import Concat, Dense, Edge, Graph, Input, Softmax, Sparse
+from neuro.graph import Concat, Dense, Graph, Input, Softmax, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.spikes import to_raster
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 
@@ -41,12 +42,7 @@ def test_edges_add_up_and_delays_and_biases_count() -> None:
         "b": Dense(weight=np.array([[4.0]])),
         "read": LI(tau=math.inf),
     }
-    edges = (
-        Edge("x", "a"),
-        Edge("a", "b", Ticks(1)),
-        Edge("a", "read"),
-        Edge("b", "read", Ticks(1)),
-    )
+    edges = read_edges("x>a a>b:1 a>read b>read:1")
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     x = np.array([[1.0, 0], [0, 1], [0, 0]])
     found = compute_node_outputs(graph, ["a", "b", "read"], {"x": x})
@@ -64,10 +60,7 @@ def test_a_concat_lays_its_edges_side_by_side_and_a_host_node_is_computed() -> N
         "soft": Softmax(),
         "read": LI(tau=0.01),
     }
-    edges = (
-        *(Edge("x", "a"), Edge("x", "b"), Edge("a", "both"), Edge("b", "both", Ticks(1))),
-        *(Edge("both", "soft"), Edge("soft", "read")),
-    )
+    edges = read_edges("x>a x>b a>both b>both:1 both>soft soft>read")
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     found = compute_node_outputs(graph, ["both", "soft"], {"x": np.array([[3.0], [0.0]])})
     assert found["both"].tolist() == [[3, 0], [0, 6]]
@@ -78,7 +71,7 @@ def test_a_concat_lays_its_edges_side_by_side_and_a_host_node_is_computed() -> N
 
 def test_a_population_that_fires_is_asked_for_its_raster() -> None:
     nodes = {"x": Input(shape=(1,)), "a": Dense(weight=np.eye(1)), "cells": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "a"), Edge("a", "cells")), dt=DT)
+    graph = wire("x>a a>cells", nodes)
     x = np.ones((2, 1))
     assert compute_node_outputs(graph, ["cells"], {"x": x, "cells": x})["cells"] is x
     with pytest.raises(TypeError, match="cells spikes: its raster is needed"):
@@ -106,10 +99,7 @@ def marked() -> Graph:
         "current": LI(tau=0.02, gain=0.3),
         "cells": ALIF(),
     }
-    edges = (
-        *(Edge("x", "w"), Edge("x", "s"), Edge("w", "current"), Edge("s", "current")),
-        Edge("current", "cells"),
-    )
+    edges = read_edges("x>w x>s w>current s>current current>cells")
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 

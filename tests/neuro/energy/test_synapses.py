@@ -5,6 +5,7 @@ import pytest
 import torch
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from neuro.energy import count, estimate, find_chip
 from neuro.energy.mapping import place
@@ -49,8 +50,7 @@ def pooled() -> Graph:
         "conv": Conv2d(weight=weight),
         "out": LI(tau=0.01),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return chain(**nodes)
 
 
 def spikes_at(graph: Graph, ticks: int, *at: tuple[int, int]) -> Record:
@@ -87,15 +87,14 @@ def test_spikes_in_two_windows_cost_a_chip_what_the_values_cost() -> None:
 
 
 def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "in>c in>c:1 c>fc fc>out",
+        {
             "in": Input(shape=(2,)),
             "c": Concat(),
             "fc": Dense(weight=np.array([[1.0, 0, 1, 1], [1, 1, 0, 1], [0, 0, 0, 1]])),
             "out": LI(tau=0.01),
         },
-        edges=(Edge("in", "c"), Edge("in", "c", Ticks(1)), Edge("c", "fc"), Edge("fc", "out")),
-        dt=DT,
     )
     record = spikes_at(graph, 3, (0, 0), (0, 1), (2, 1))
     (layer,) = count_synaptic_events(graph, record, compose(graph))
@@ -158,8 +157,7 @@ def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
         "conv": Conv2d(weight=weight, stride=stride, padding=padding),
         "out": LIF(tau=0.01),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = chain(**nodes)
     (route,) = compose(graph)
     events, events_all = count_route_fan_out(route)
     np.testing.assert_array_equal(events, impulses(graph, route, ones=False))

@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from written_graphs import wire
 
 from neuro.eventprop import EventPropError
 from neuro.eventprop.layers import build_layers, push
@@ -89,19 +90,9 @@ def test_an_arrival_has_raised_v_by_its_weight_after_a_tick(leak: float, fade: f
 
 def test_delays_and_paths_are_read_off_the_graph() -> None:
     cell = LIF(tau=0.01, tau_syn=0.005, reset="hard")
-    graph = Graph(
-        nodes={
-            "input": Input(shape=(2,)),
-            "fc": dense(2, 2),
-            "cells": cell,
-            "read": LI(tau=0.01),
-        },
-        edges=(
-            Edge("input", "fc", Ticks(2)),
-            Edge("fc", "cells", Ticks(3)),
-            Edge("cells", "read", Ticks(1)),
-        ),
-        dt=DT,
+    graph = wire(
+        "input>fc:2 fc>cells:3 cells>read:1",
+        {"input": Input(shape=(2,)), "fc": dense(2, 2), "cells": cell, "read": LI(tau=0.01)},
     )
     cells, read = build_layers(graph)
     assert [tuple(p) for p in cells.paths] == [("input", "fc", pytest.approx(0.005))]
@@ -111,11 +102,7 @@ def test_delays_and_paths_are_read_off_the_graph() -> None:
 
 
 def test_what_has_values_at_ticks_only_is_refused() -> None:
-    graph = chain(
-        ("input", Input(shape=(4,))),
-        ("soft", Softmax()),
-        ("gated", GatedLI()),
-    )
+    graph = chain(("input", Input(shape=(4,))), ("soft", Softmax()), ("gated", GatedLI()))
     assert problems(graph) == [
         "soft: Softmax has no spike times; use surrogate gradients",
         "gated: GatedLI has no spike times; use surrogate gradients",

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from exact_networks import DT, T, drawn, network, times
 from torch import nn
+from written_graphs import chain, wire
 
 from neuro.eventprop import (
     LEAST,
@@ -52,7 +53,7 @@ def grazing() -> Graph:
         "fc": Dense(weight=np.full((1, 1), 1.0002 / top)),
         "out": LIF(tau=tau, tau_syn=tau / 2, reset="hard", threshold=1.0),
     }
-    return Graph(nodes=nodes, edges=(Edge("input", "fc"), Edge("fc", "out")), dt=DT)
+    return wire("input>fc fc>out", nodes, dt=DT)
 
 
 def test_first_spikes_and_their_places() -> None:
@@ -69,13 +70,10 @@ def test_a_loss_on_first_spikes_has_the_gradient_of_central_differences() -> Non
     weight = torch.tensor(rng.uniform(0.1, 0.5, (2, 3)), requires_grad=True)
 
     def loss(weight: torch.Tensor) -> torch.Tensor:
-        graph = Graph(
-            nodes={
-                "input": Input(shape=(3,)),
-                "fc": Dense(weight=weight.detach().numpy()),
-                "out": LIF(tau=0.02, tau_syn=0.005, reset="hard"),
-            },
-            edges=(Edge("input", "fc"), Edge("fc", "out")),
+        graph = chain(
+            input=Input(shape=(3,)),
+            fc=Dense(weight=weight.detach().numpy()),
+            out=LIF(tau=0.02, tau_syn=0.005, reset="hard"),
             dt=DT,
         )
         first = compute_outputs(graph, x, {"fc": weight}, Tally())

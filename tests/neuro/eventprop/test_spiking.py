@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from exact_networks import DT, T, drawn, network, one_neuron, times
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain
 
 from neuro.eventprop import EventPropError, adjoint, compute_activity
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LIF
 from neuro.spikes import to_events, to_times
 
@@ -41,13 +42,10 @@ def test_every_spike_is_a_crossing_and_no_crossing_is_missed(
     rng = np.random.default_rng(seed)
     x = drawn(rng, 1, 6)
     weight = rng.normal(0.1, 0.3, (1, 6))
-    graph = Graph(
-        nodes={
-            "input": Input(shape=(6,)),
-            "fc": Dense(weight=weight),
-            "out": LIF(tau=tau, tau_syn=ratio * tau, reset="hard"),
-        },
-        edges=(Edge("input", "fc"), Edge("fc", "out")),
+    graph = chain(
+        input=Input(shape=(6,)),
+        fc=Dense(weight=weight),
+        out=LIF(tau=tau, tau_syn=ratio * tau, reset="hard"),
         dt=DT,
     )
     found = compute_activity(graph, {"input": x}).times["out"].time
@@ -75,13 +73,10 @@ def test_equal_time_constants_are_the_limit_of_nearly_equal_ones() -> None:
 
 
 def test_without_leak_and_with_equal_synapses_neurons_fire_together_in_order() -> None:
-    graph = Graph(
-        nodes={
-            "input": Input(shape=(1,)),
-            "fc": Dense(weight=np.full((3, 1), 0.5)),
-            "out": LIF(tau=math.inf, tau_syn=0.004, reset="hard"),
-        },
-        edges=(Edge("input", "fc"), Edge("fc", "out")),
+    graph = chain(
+        input=Input(shape=(1,)),
+        fc=Dense(weight=np.full((3, 1), 0.5)),
+        out=LIF(tau=math.inf, tau_syn=0.004, reset="hard"),
         dt=DT,
     )
     out = compute_activity(graph, {"input": times([(0.001, 0)], size=1)}).times["out"]

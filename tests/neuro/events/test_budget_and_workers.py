@@ -7,17 +7,18 @@ import joblib
 import numpy as np
 import pytest
 from graphs import random_graph, stimulus
+from written_graphs import read_edges
 
 from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulate
 from neuro.events.exact import heap_driver, run as exact_run
 from neuro.events.exact.heap_driver import run_to_pause
 from neuro.events.exact.state import ExactState
 from neuro.events.workers import run_over_samples
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 NODES = {
     "x": Input(shape=(2,)),
@@ -27,14 +28,7 @@ NODES = {
     "wild": LIF(tau=0.01, threshold=1.0),
     "back": Dense(weight=np.eye(2) * 2),
 }
-EDGES = (
-    Edge("x", "in"),
-    Edge("in", "calm"),
-    Edge("x", "out"),
-    Edge("out", "wild"),
-    Edge("wild", "back", Ticks(1)),
-    Edge("back", "wild"),
-)
+EDGES = read_edges("x>in in>calm x>out out>wild wild>back:1 back>wild")
 LOOP = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
 
 

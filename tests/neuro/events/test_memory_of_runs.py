@@ -6,28 +6,27 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from written_graphs import chain, wire
 
 from neuro.events import Exact, Grid, Recording, engine, memory, simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
-LAYERS = Graph(
-    nodes={
+LAYERS = wire(
+    "x>in in>hidden hidden>out out>read",
+    {
         "x": Input(shape=(3,)),
         "in": Dense(weight=np.ones((5, 3))),
         "hidden": LIF(tau=0.01),
         "out": Dense(weight=np.ones((2, 5))),
         "read": LI(tau=0.01),
     },
-    edges=(Edge("x", "in"), Edge("in", "hidden"), Edge("hidden", "out"), Edge("out", "read")),
-    dt=Seconds(1e-3),
 )
-LOOP = Graph(
-    nodes={"x": Input(shape=(5,)), "cells": LIF(tau=0.01), "back": Dense(weight=np.eye(5))},
-    edges=(Edge("x", "cells"), Edge("cells", "back", Ticks(2)), Edge("back", "cells")),
-    dt=Seconds(1e-3),
+LOOP = wire(
+    "x>cells cells>back:2 back>cells",
+    {"x": Input(shape=(5,)), "cells": LIF(tau=0.01), "back": Dense(weight=np.eye(5))},
 )
 
 
@@ -143,11 +142,7 @@ def test_more_ticks_than_an_int32_counts_are_refused_in_ticks(
 
 
 def test_the_exact_clock_records_ticks_beyond_32_bits() -> None:
-    us = Graph(
-        nodes={"x": Input(shape=(1,)), "cell": LIF(tau=0.01)},
-        edges=(Edge("x", "cell"),),
-        dt=Seconds(1e-6),
-    )
+    us = chain(x=Input(shape=(1,)), cell=LIF(tau=0.01), dt=Seconds(1e-6))
     zero, ticks = np.zeros(1, np.int32), 36 * 60 * 10**6
     train = Times(zero, np.array([36 * 60.0]), zero, np.ones(1), (ticks, 1, 1))
     record, _ = simulate(us, {"x": train}, Exact(driver="heap"))
@@ -156,11 +151,7 @@ def test_the_exact_clock_records_ticks_beyond_32_bits() -> None:
 
 
 def test_samples_numbered_in_few_bits_lose_no_spike() -> None:
-    one = Graph(
-        nodes={"x": Input(shape=(1,)), "cell": LIF(tau=0.01)},
-        edges=(Edge("x", "cell"),),
-        dt=Seconds(1e-3),
-    )
+    one = chain(x=Input(shape=(1,)), cell=LIF(tau=0.01))
     for samples in (128, 300):
         every = np.arange(128, dtype=np.int8)
         none = np.zeros(128, np.int32)

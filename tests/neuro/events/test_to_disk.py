@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
+from written_graphs import read_edges
 
 from neuro.events import Exact, Grid, Recording, Runaway, simulate, to_disk
 from neuro.events.to_disk import (
@@ -18,7 +19,7 @@ from neuro.events.to_disk import (
     read_state,
     simulate_to_disk,
 )
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.io.pytree import digest
 from neuro.io.store import StoreError, save_arrays, write_json
 from neuro.neurons import LI, LIF
@@ -72,14 +73,8 @@ def recurrent() -> Graph:
         "out": Dense(weight=rng.normal(0, 1, (2, 10))),
         "readout": LI(tau=0.01),
     }
-    edges = (
-        Edge("x", "in"),
-        Edge("in", "current"),
-        Edge("current", "cells"),
-        Edge("cells", "back", Ticks(3)),
-        Edge("back", "current"),
-        Edge("cells", "out"),
-        Edge("out", "readout"),
+    edges = read_edges(
+        "x>in in>current current>cells cells>back:3 back>current cells>out out>readout"
     )
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
@@ -369,15 +364,6 @@ def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "stream.json").write_text("[]")
     with pytest.raises(StoreError, match=r"stream\.json: is not the header of a stream"):
         open_stream(tmp_path)
-
-
-def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
-    graph = random_graph(5)
-    stream = simulate_to_disk(graph, pieces(graph, 2), tmp_path)
-    path = tmp_path / "chunk-000001.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StoreError, match=r"chunk-000001.*: damaged or cut short"):
-        stream.spikes("x")
 
 
 def test_a_chunk_has_at_least_a_tick() -> None:

@@ -1,12 +1,12 @@
 """A connection that no module of the package names runs under every executor."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from graphs import stimulus
 from torch import Tensor
+from written_graphs import chain
 
 from lava_export import lower, reference
 from neuro.energy import count
@@ -14,7 +14,7 @@ from neuro.energy.synapses import compose
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.graph import Edge, Graph, Input, Weighted
+from neuro.graph import Input, Weighted
 from neuro.graph.connections import FanOut, Shape, Synapse, SynapseRows
 from neuro.neurons import LIF
 from neuro.nn import replay
@@ -58,8 +58,7 @@ def test_a_connection_that_answers_for_itself_runs_everywhere() -> None:
         "w": Reverse(weight=weight),
         "a": LIF(tau=0.01, threshold=0.5, reset="hard"),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(2**-10))
+    graph = chain(**nodes, dt=Seconds(2**-10))
     x = stimulus(graph, 0)
     record, _ = simulate(graph, x)
     assert len(record.spikes["a"].tick) > 5

@@ -115,9 +115,4 @@ def test_every_kind_runs_on_the_clock() -> None:
     ends = ["x", "up", "paint", "pool", "cells"]
     edges = tuple(Edge(a, b) for a, b in pairwise(ends))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    assert [graph.shapes[n] for n in ends[1:]] == [
-        (2, 4, 6),
-        (1, 9, 8),
-        (1, 4, 4),
-        (1, 4, 4),
-    ]
+    assert [graph.shapes[n] for n in ends[1:]] == [(2, 4, 6), (1, 9, 8), (1, 4, 4), (1, 4, 4)]

@@ -7,14 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 from layer_cases import random_synapses
 
-from neuro.graph import (
-    Connection,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Sparse,
-)
+from neuro.graph import Connection, Conv1d, Conv2d, ConvTranspose2d, Dense, Sparse
 from neuro.graph.sparse import to_dense
 
 
@@ -130,9 +123,7 @@ def test_numbers_of_any_kind_become_weights_unless_they_would_be_rounded() -> No
     assert (half.weight.dtype, half.weight.item()) == (np.float32, 0.5)
     large = np.array([[2.0**24 + 1]])
     assert Dense(weight=large).weight.item() == 2**24 + 1
-    with pytest.raises(
-        ValueError, match=r"Dense\.weight: 16777217 is no float32; give float64"
-    ):
+    with pytest.raises(ValueError, match=r"Dense\.weight: 16777217 is no float32; give"):
         Dense(weight=large.astype(np.int64))
 
 

@@ -12,6 +12,7 @@ from builders import same as same_graph
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
+from written_graphs import wire
 
 from lava_export import lower, reference
 from lava_export.run import available, run
@@ -350,4 +351,4 @@ def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(node: Conv2d, said: str) -> None:
     nodes = {"x": Input(shape=(4, 5, 5)), "w": node, "y": LIF(tau=0.01)}
     with pytest.raises(GraphError, match=said):
-        Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "y")), dt=DT)
+        wire("x>w w>y", nodes, dt=DT)

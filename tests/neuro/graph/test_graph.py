@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from written_graphs import dense, graph, lif, populations, problems
+from written_graphs import dense, lif, populations, problems, wire
 
 from neuro.graph import (
     AvgPool2d,
@@ -27,7 +27,7 @@ from neuro.neurons import ALIF, LI
 
 class TestWhatIsDerived:
     def test_shapes_follow_from_the_inputs(self) -> None:
-        g = graph(
+        g = wire(
             "x>conv conv>a a>pool pool>flat flat>fc fc>out",
             {
                 "x": Input(shape=(1, 28, 28)),
@@ -75,7 +75,7 @@ class TestWhatIsDerived:
             assert "does not fit" in problems("x>conv conv>a", nodes)[0]
         else:
             y = torch.conv2d(torch.ones(2, *size), weight, stride=stride, padding=padding)
-            assert graph("x>conv conv>a", nodes).shapes["a"] == tuple(y.shape)
+            assert wire("x>conv conv>a", nodes).shapes["a"] == tuple(y.shape)
 
     def test_joined_values_stand_in_the_order_of_the_edges(self) -> None:
         nodes = {
@@ -84,7 +84,7 @@ class TestWhatIsDerived:
             "c": Concat(),
             "a": lif(),
         }
-        g = graph("y>c x>c x>c:2 c>a", nodes)
+        g = wire("y>c x>c x>c:2 c>a", nodes)
         assert g.shapes["c"] == g.shapes["a"] == (5, 3, 4)
         assert [g.along(e) for e in g.into("c")] == [
             Slot(shape=(5, 3, 4), first=n) for n in (0, 1, 3)
@@ -106,27 +106,27 @@ class TestWhatIsDerived:
         self, behind: Node, shape: tuple[int, ...], joined: tuple[int, ...]
     ) -> None:
         nodes = {"x": Input(shape=shape), "c": Concat(), "w": behind, "a": lif()}
-        g = graph("x>c a>c:1 c>w w>a", nodes)
+        g = wire("x>c a>c:1 c>w w>a", nodes)
         assert (g.shapes["c"], g.shapes["a"]) == (joined, (3, *shape[1:]))
 
     def test_order_puts_sources_before_targets_whatever_order_was_given(self) -> None:
         nodes = dict(reversed(populations("abc").items()))
-        assert graph("x>a a>b b>c", nodes).order == ("x", "a", "b", "c")
+        assert wire("x>a a>b b>c", nodes).order == ("x", "a", "b", "c")
 
     def test_a_delayed_edge_does_not_constrain_the_order(self) -> None:
-        assert graph("x>a a>b b>a:1", populations("ba")).order == ("x", "a", "b")
+        assert wire("x>a a>b b>a:1", populations("ba")).order == ("x", "a", "b")
 
     def test_a_loop_is_one_component_in_feed_forward_order(self) -> None:
-        g = graph("x>a a>w w>b b>a:1 b>c c>c:3", {**populations("abc"), "w": dense(2, 2)})
+        g = wire("x>a a>w w>b b>a:1 b>c c>c:3", {**populations("abc"), "w": dense(2, 2)})
         assert g.components == (("x",), ("a", "w", "b"), ("c",))
 
     def test_outputs_are_the_populations_that_feed_nothing_outside_their_own_loop(self) -> None:
-        assert graph("x>a a>b b>a:1", populations("ab")).outputs == ("a", "b")
-        assert graph("x>a a>b b>a:1 b>c", populations("abc")).outputs == ("c",)
-        assert graph("x>a x>b a>a:1", populations("ab")).outputs == ("a", "b")
+        assert wire("x>a a>b b>a:1", populations("ab")).outputs == ("a", "b")
+        assert wire("x>a a>b b>a:1 b>c", populations("abc")).outputs == ("c",)
+        assert wire("x>a x>b a>a:1", populations("ab")).outputs == ("a", "b")
 
     def test_a_residual_connection_is_two_edges_into_one_node(self) -> None:
-        g = graph("x>a a>w w>b a>b", {**populations("ab"), "w": dense(2, 2)})
+        g = wire("x>a a>w w>b a>b", {**populations("ab"), "w": dense(2, 2)})
         assert [e.source for e in g.into("b")] == ["w", "a"]
         assert [e.target for e in g.out_of("a")] == ["w", "b"]
 
@@ -141,7 +141,7 @@ class TestWhatIsDerived:
             edges.add(f"p{i}>p{j}:{delay if i < j else delay + 1}")
         text = " ".join(sorted(edges))
         shuffled = data.draw(st.permutations(["x", *(f"p{i}" for i in range(n))]))
-        g = graph(text, {k: Input(shape=(2,)) if k == "x" else lif() for k in shuffled})
+        g = wire(text, {k: Input(shape=(2,)) if k == "x" else lif() for k in shuffled})
 
         place = {name: at for at, name in enumerate(g.order)}
         assert sorted(place) == sorted(g.nodes)
@@ -157,13 +157,13 @@ class TestWhatIsDerived:
 class TestCurrentsAndReadOuts:
     def test_an_integrator_that_feeds_a_population_is_a_current_and_no_output(self) -> None:
         nodes = {**populations("a"), "i": LI(tau=0.01), "out": LI(tau=0.02)}
-        g = graph("x>i i>a a>out", nodes)
+        g = wire("x>i i>a a>out", nodes)
         assert (g.currents, g.readouts, g.outputs) == (("i",), ("out",), ("out",))
         assert g.populations == ("i", "a", "out")
 
     def test_a_recurrent_population_stays_an_output_beside_its_current(self) -> None:
         nodes = {**populations("a"), "w": dense(2, 2), "i": LI(tau=0.01)}
-        g = graph("x>a a>w:1 w>i i>a", nodes)
+        g = wire("x>a a>w:1 w>i i>a", nodes)
         assert (g.currents, g.outputs) == (("i",), ("a",))
         assert g.components == (("x",), ("w", "i", "a"))
 
@@ -171,15 +171,15 @@ class TestCurrentsAndReadOuts:
 class TestLoopsWithoutDelay:
     def test_they_are_kept_together_in_the_order_given(self) -> None:
         nodes = {**populations("bac"), "w": dense(2, 2)}
-        g = graph("x>a a>w w>b b>a b>c", nodes)
+        g = wire("x>a a>w w>b b>a b>c", nodes)
         assert g.instant_loops == (("b", "a", "w"),)
         assert g.order == ("x", "b", "a", "w", "c")
 
     def test_a_population_may_reach_itself_at_once(self) -> None:
-        assert graph("x>a a>a", populations("a")).instant_loops == (("a",),)
+        assert wire("x>a a>a", populations("a")).instant_loops == (("a",),)
 
     def test_a_delay_anywhere_in_it_makes_it_an_ordinary_loop(self) -> None:
-        g = graph("x>a a>b b>a:1", populations("ab"))
+        g = wire("x>a a>b b>a:1", populations("ab"))
         assert g.instant_loops == ()
         assert g.components == (("x",), ("a", "b"))
 
@@ -194,7 +194,7 @@ class TestLoopsWithoutDelay:
             shape=(2, 2),
             delay=np.array([delay, 3]),
         )
-        assert graph("x>a a>w w>a", {**populations("a"), "w": w}).instant_loops == found
+        assert wire("x>a a>w w>a", {**populations("a"), "w": w}).instant_loops == found
 
 
 def reaches(g: Graph, start: str, end: str) -> bool:
@@ -233,16 +233,9 @@ class TestValues:
 
     def test_a_graph_does_not_follow_later_changes_of_the_dict_it_was_made_from(self) -> None:
         nodes = populations("a")
-        g = graph("x>a", nodes)
+        g = wire("x>a", nodes)
         nodes["b"] = lif()
         assert list(g.nodes) == ["x", "a"]
-
-    def test_a_parameter_that_training_would_change_in_place_is_refused(self) -> None:
-        leak = torch.tensor(0.5, requires_grad=True)
-        assert problems("x>a", {**populations(""), "a": ALIF(leak=leak)}) == [
-            "a.leak: is a tensor that is trained, and a Graph never changes; give its values, "
-            "tensor.detach(), or trace a Stack with Spiking(model)"
-        ]
 
 
 def test_a_graph_of_many_nodes_takes_steps_in_proportion_to_them() -> None:
@@ -255,7 +248,7 @@ def test_a_graph_of_many_nodes_takes_steps_in_proportion_to_them() -> None:
             before = f"p{k}"
         profile = cProfile.Profile()
         profile.enable()
-        made = graph(text, nodes)
+        made = wire(text, nodes)
         names = (made.outputs, made.firing, made.components)
         profile.disable()
         assert [len(n) for n in names] == [1, pairs, pairs + 1]

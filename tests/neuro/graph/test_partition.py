@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from valued_graphs import valued_graph, valued_stimulus
+from written_graphs import wire
 
 from neuro.energy import restrict_to_chip
 from neuro.events import simulate
-from neuro.graph import Dense, Edge, Graph, GraphError, Input
+from neuro.graph import Dense, GraphError, Input
 from neuro.graph.partition import chip_part, find_host_nodes
 from neuro.neurons import GatedLI
-from neuro.units import Seconds
 
 
 def test_what_enters_the_chip_is_an_input_and_what_leaves_it_an_output() -> None:
@@ -56,7 +56,7 @@ def test_a_graph_that_a_chip_runs_as_a_whole_is_its_own_part() -> None:
 
 def test_a_graph_that_a_host_computes_as_a_whole_has_none() -> None:
     nodes = {"x": Input(shape=(2,)), "w": Dense(weight=np.eye(2)), "h": GatedLI()}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "h")), dt=Seconds(1e-3))
+    graph = wire("x>w w>h", nodes)
     with pytest.raises(GraphError) as refused:
         chip_part(graph)
     assert str(refused.value) == (

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
+from written_graphs import wire
 
 from neuro.graph import (
     AvgPool2d,
@@ -293,11 +294,7 @@ def test_a_gain_for_each_channel_scales_kernels_and_one_for_each_neuron_makes_a_
 def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
     nodes = {"in": Input(shape=(2,)), "a": LIF(tau=0.01), "w": Dense(weight=np.eye(2))}
     nodes["out"] = LI(tau=0.01)
-    edges = (
-        Edge("in", "a", Ticks(1)),
-        Edge("a", "w", Ticks(2)),
-        Edge("w", "out", Ticks(3)),
-    )
+    edges = (Edge("in", "a", Ticks(1)), Edge("a", "w", Ticks(2)), Edge("w", "out", Ticks(3)))
     first, second = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
     assert (first.name, first.kind, first.delay) == ("in->a", "identity", 1)
     assert first.weight.shape == (2,)
@@ -391,21 +388,14 @@ def test_the_gain_of_an_input_is_refused() -> None:
 
 
 def test_several_ways_between_the_same_populations_are_several_routes() -> None:
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "x>a:1 a>b:2 a>n b>n x>n:4",
+        {
             "x": Input(shape=(2,)),
             "a": Dense(weight=np.eye(2)),
             "b": Dense(weight=2 * np.eye(2)),
             "n": LIF(tau=1.0),
         },
-        edges=(
-            Edge("x", "a", Ticks(1)),
-            Edge("a", "b", Ticks(2)),
-            Edge("a", "n"),
-            Edge("b", "n"),
-            Edge("x", "n", Ticks(4)),
-        ),
-        dt=DT,
     )
     found = {r.name: (r.delay, r.weight.max()) for r in find_routes(graph, [])}
     assert found == {"a": (1, 1.0), "a+b": (3, 2.0), "x->n": (4, 1.0)}

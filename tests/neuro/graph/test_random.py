@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import wire
 
-from neuro.graph import Edge, Graph, Input, Sparse
+from neuro.graph import Graph, Input, Sparse
 from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LIF
-from neuro.units import Seconds
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -15,7 +15,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 def holds(node: Sparse) -> Graph:
     """Return a Graph with the node: only good synapses make one."""
     nodes = {"x": Input(shape=(node.indptr.size - 1,)), "w": node, "a": LIF(tau=1.0)}
-    return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "a")), dt=Seconds(1e-3))
+    return wire("x>w w>a", nodes)
 
 
 @settings(max_examples=30)

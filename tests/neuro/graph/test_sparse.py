@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_synapses
+from written_graphs import wire
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
 from neuro.graph.sparse import to_dense, unroll_delays
@@ -92,10 +93,8 @@ def test_a_node_with_the_name_of_a_part_is_refused() -> None:
 def test_a_loop_through_a_late_synapse_needs_no_delay_on_its_edges() -> None:
     one = np.array([0])
     back = Sparse.from_coo(one, one, np.ones(1), shape=(1, 1), delay=np.array([2]))
-    graph = Graph(
-        nodes={"x": Input(shape=(1,)), "a": LIF(tau=0.01), "back": back},
-        edges=(Edge("x", "a"), Edge("a", "back"), Edge("back", "a")),
-        dt=DT,
+    graph = wire(
+        "x>a a>back back>a", {"x": Input(shape=(1,)), "a": LIF(tau=0.01), "back": back}
     )
     first = {"x": to_events(np.eye(7, 1, dtype=np.float32)[:, None])}
     assert replay(graph, first).spikes["a"].tick.tolist() == [0, 2, 4, 6]

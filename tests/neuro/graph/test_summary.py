@@ -3,8 +3,9 @@ from builders import example
 from graphs import random_graph
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from written_graphs import wire
 
-from neuro.graph import Concat, Connection, Dense, Edge, Graph, Input
+from neuro.graph import Concat, Connection, Dense, Input
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import LIF
 from neuro.nn import Net
@@ -67,14 +68,14 @@ def test_a_graph_says_in_a_line_what_it_is() -> None:
         "Graph(10 nodes, 11 edges, dt=0.001: input conv alif res_body_c res_body_s flat fc "
         "rec_feedback ...; graph.summary() is a table of them)"
     )
-    small = Graph(
-        nodes={
+    small = wire(
+        "x>c x>c:1 c>fc fc>s",
+        {
             "x": Input(shape=(2,)),
             "fc": Dense(weight=np.ones((4, 4))),
             "c": Concat(),
             "s": LIF(tau=0.01),
         },
-        edges=(Edge("x", "c"), Edge("x", "c", Ticks(1)), Edge("c", "fc"), Edge("fc", "s")),
         dt=Seconds(2e-3),
     )
     assert repr(small) == (

@@ -11,6 +11,7 @@ from exact_laws import agree
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from written_graphs import wire
 
 from lava_export import lower, reference
 from neuro.energy import count
@@ -206,7 +207,7 @@ def test_what_does_not_fill_the_shape_is_refused(
 ) -> None:
     nodes = {"x": Input(shape=given), "u": Unflatten(shape=shape), "n": LIF(tau=0.01)}
     with pytest.raises(GraphError, match=said):
-        Graph(nodes=nodes, edges=(Edge("x", "u"), Edge("u", "n")), dt=DT)
+        wire("x>u u>n", nodes)
 
 
 @pytest.mark.parametrize("module", [nn.Unflatten(2, (2, 3)), nn.Unflatten(1, (-1, 3))])

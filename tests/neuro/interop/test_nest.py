@@ -5,12 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 import nest_reference
 import numpy as np
 import pytest
 import torch
+from written_graphs import chain, read_edges, wire
 
 from neuro.events import Exact, Grid, simulate
 from neuro.graph import (
@@ -50,7 +50,7 @@ def alone(node: Node, weight: float = 1.0, bias: float = 0.0) -> Graph:
         "w": Dense(weight=np.array([[weight]]), bias=np.array([bias])),
         "cell": node,
     }
-    return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell")), dt=DT)
+    return wire("x>w w>cell", nodes)
 
 
 def at(*times: float, ticks: int = 200, value: float = 1.0) -> dict[str, Times]:
@@ -79,16 +79,7 @@ def images(seed: int) -> Graph:
         "b": cell(threshold=0.7),
         "back": back,
     }
-    edges = (
-        Edge("x", "conv"),
-        Edge("conv", "a"),
-        Edge("a", "pool", Ticks(1)),
-        Edge("pool", "flat"),
-        Edge("flat", "fc"),
-        Edge("fc", "b", Ticks(1)),
-        Edge("b", "back", Ticks(2)),
-        Edge("back", "b"),
-    )
+    edges = read_edges("x>conv conv>a a>pool:1 pool>flat flat>fc fc>b:1 b>back:2 back>b")
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
@@ -106,18 +97,7 @@ def currents(seed: int) -> Graph:
         "b": cell(0.01, 0.5, tau_syn=0.01),
         "loop": Dense(weight=rng.normal(0, 0.3, (6, 6))),
     }
-    edges = (
-        Edge("x", "up", Ticks(1)),
-        Edge("x", "down", Ticks(3)),
-        Edge("up", "ge"),
-        Edge("down", "gi"),
-        Edge("ge", "a"),
-        Edge("gi", "a"),
-        Edge("a", "w", Ticks(1)),
-        Edge("w", "b"),
-        Edge("b", "loop", Ticks(2)),
-        Edge("loop", "b"),
-    )
+    edges = read_edges("x>up:1 x>down:3 up>ge down>gi ge>a gi>a a>w:1 w>b b>loop:2 loop>b")
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
@@ -133,16 +113,7 @@ def joined(seed: int) -> Graph:
         "both": Concat(),
         "w": Dense(weight=rng.normal(0.1, 0.4, (4, 9))),
     }
-    edges = (
-        Edge("x", "in"),
-        Edge("in", "a"),
-        Edge("a", "on", Ticks(1)),
-        Edge("on", "b"),
-        Edge("b", "both", Ticks(2)),
-        Edge("a", "both", Ticks(1)),
-        Edge("both", "w"),
-        Edge("w", "a"),
-    )
+    edges = read_edges("x>in in>a a>on:1 on>b b>both:2 a>both:1 both>w w>a")
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
@@ -216,7 +187,7 @@ def test_what_fires_at_one_instant_is_in_the_order_of_neurons() -> None:
 
 def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
     nodes: dict[str, Node] = {"x": Input(shape=(1, 2, 3)), "cell": cell()}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "cell"),), dt=DT)
+    graph = wire("x>cell", nodes)
     start = np.array([[[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]])
     found = plan(graph, to_times_of(6), {"cell": start}).populations["cell"].start["V_m"]
     assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -495,7 +466,7 @@ def test_the_model_follows_from_the_currents() -> None:
     assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
     mixed = cell(np.array([0.02, 0.005]), tau_syn=0.005)  # type: ignore[arg-type]
     nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((2, 1))), "cell": mixed}
-    both = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell")), dt=DT)
+    both = wire("x>w w>cell", nodes)
     assert plan(both, at(0.1), {}).populations["cell"].model == "iaf_psc_exp_ps"
 
 
@@ -574,7 +545,7 @@ def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None
 def test_one_neuron_without_a_leak_is_refused_as_all_are() -> None:
     some = np.array([0.02, math.inf])
     nodes: dict[str, Node] = {"x": Input(shape=(2,)), "i": LI(tau=some), "a": cell(some)}  # type: ignore[arg-type]
-    graph = Graph(nodes=nodes, edges=(Edge("x", "i"), Edge("i", "a")), dt=DT)
+    graph = wire("x>i i>a", nodes)
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {})
     assert refused.value.problems == [
@@ -608,8 +579,7 @@ def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
         "sums": LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
         "out": LI(tau=0.02),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = chain(**nodes)
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {"out": np.zeros(2)})
     said = refused.value.problems
@@ -634,7 +604,7 @@ def test_nest_has_no_nodes_of_values() -> None:
         "gated": GatedLI(),
         "fires": LIF(tau=0.02, reset="soft"),
     }
-    graph = Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=DT)
+    graph = chain(**nodes)
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {})
     assert refused.value.problems == [
@@ -659,16 +629,7 @@ def test_currents_and_delays_that_nest_lacks_are_refused_all_at_once() -> None:
         "v": Dense(weight=np.ones((2, 2))),
         "b": cell(),
     }
-    edges = (
-        Edge("x", "w"),
-        Edge("w", "fast", Ticks(1)),
-        Edge("x", "slow"),
-        Edge("fast", "a"),
-        Edge("slow", "a"),
-        Edge("x", "a"),
-        Edge("a", "v"),
-        Edge("v", "b"),
-    )
+    edges = read_edges("x>w w>fast:1 x>slow fast>a slow>a x>a a>v v>b")
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     with pytest.raises(NestError, match="fast: has a bias; put it on a connection into a"):
         plan(graph, to_times_of(2), {})
@@ -700,12 +661,11 @@ def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
         "w": Sparse.from_coo(*listed, shape=(2, 2), delay=np.array([1, 3], np.int32)),
         "b": cell(),
     }
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    network = plan(chain(**nodes), to_times_of(2), {})
     np.testing.assert_array_equal(network.synapses[1].delay, [1.0, 3.0])
     nodes["w"] = Sparse.from_coo(*listed, shape=(2, 2), delay=np.array([0, 3], np.int32))
     with pytest.raises(NestError, match="a -> w -> b: arrives without delay"):
-        plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+        plan(chain(**nodes), to_times_of(2), {})
     nodes["flat"] = Flatten()  # which is no matrix, and leaves the delays as they are
     edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "flat"), Edge("flat", "b"))
     network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})

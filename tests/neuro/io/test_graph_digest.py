@@ -57,9 +57,7 @@ def test_whatever_acts_changes_the_digest(other: Graph) -> None:
     assert digest_graph(other) != digest_graph(network())
 
 
-def test_a_surrogate_and_the_kind_of_a_number_do_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_surrogate_and_the_kind_of_a_number_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users run it
     mine = digest_graph(network())
     assert digest_graph(with_node("cells", surrogate=triangle)) == mine

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from builders import same
 from safetensors import safe_open
+from written_graphs import wire
 
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.io.graph_file import load_graph, save_graph
@@ -92,10 +93,7 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "int leak": (put("alif/leak", lambda a: np.ones_like(a, int)), "alif/leak is int64"),
     "infinite leak": (put("alif/leak", lambda a: a * np.inf), "alif: ALIF.leak must be in"),
     "leak above 1": (put("alif/leak", lambda a: a + 1), "alif: ALIF.leak must be in"),
-    "NaN weight": (
-        put("fc/weight", lambda a: a * np.nan),
-        "fc.weight: 24 of 24 values",
-    ),
+    "NaN weight": (put("fc/weight", lambda a: a * np.nan), "fc.weight: 24 of 24 values"),
     "threshold of two": (put("alif/threshold", lambda _: [1.0, 2.0]), "alif"),
     "text stride": (
         put_meta("nodes", "conv", "stride", value="x"),
@@ -172,7 +170,7 @@ def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
 
 def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
     nodes = {"x": Input(shape=(2,)), "s": LIF(tau=0.02, threshold=np.array([1, 2]))}
-    g = Graph(nodes=nodes, edges=(Edge("x", "s"),), dt=Seconds(1e-3))
+    g = wire("x>s", nodes)
     save_graph(tmp_path / "graph.safetensors", g)
     back: Any = load_graph(tmp_path / "graph.safetensors").nodes["s"]
     assert back.threshold.dtype == np.float64

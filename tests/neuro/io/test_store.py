@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from builders import same
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from neuro.graph import (
     AvgPool2d,
@@ -43,13 +44,15 @@ from neuro.neurons.surrogate import triangle
 from neuro.nn import replay
 from neuro.record import Counts, Record
 from neuro.spikes import to_events, to_ticks, to_times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 
 def graph(seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
-    return Graph(
-        nodes={
+    return wire(
+        "x>conv conv>alif alif>pool pool>flat flat>fc:2 fc>lif lif>rec:1 rec>lif "
+        "lif>list list>current current>cell lif>out cell>both:1 lif>both both>late",
+        {
             "x": Input(shape=(1, 6, 6)),
             "conv": Conv2d(weight=rng.normal(size=(2, 1, 3, 3)), stride=(1, 1), padding=(1, 1)),
             "alif": ALIF(leak=rng.uniform(0.1, 1, (2, 1, 1)).astype(np.float32), beta=0.1),
@@ -72,24 +75,6 @@ def graph(seed: int = 0) -> Graph:
             "late": LIF(tau=0.02),
             "out": LI(tau=0.02),
         },
-        edges=(
-            Edge("x", "conv"),
-            Edge("conv", "alif"),
-            Edge("alif", "pool"),
-            Edge("pool", "flat"),
-            Edge("flat", "fc", Ticks(2)),
-            Edge("fc", "lif"),
-            Edge("lif", "rec", Ticks(1)),
-            Edge("rec", "lif"),
-            Edge("lif", "list"),
-            Edge("list", "current"),
-            Edge("current", "cell"),
-            Edge("lif", "out"),
-            Edge("cell", "both", Ticks(1)),
-            Edge("lif", "both"),
-            Edge("both", "late"),
-        ),
-        dt=Seconds(1e-3),
     )
 
 
@@ -200,11 +185,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_surrogate_without_a_name_cannot_be_stored(tmp_path: Path) -> None:
-    g = Graph(
-        nodes={"x": Input(shape=(1,)), "s": LIF(tau=0.01, surrogate=lambda x: x)},
-        edges=(Edge("x", "s"),),
-        dt=Seconds(1e-3),
-    )
+    g = chain(x=Input(shape=(1,)), s=LIF(tau=0.01, surrogate=lambda x: x))
     with pytest.raises(StoreError, match=r"surrogate <lambda> has no name.*arctan, triangle"):
         save_graph(tmp_path / "g.safetensors", g)
 
@@ -224,11 +205,7 @@ def test_a_flipped_bit_is_told_or_changes_nothing(
 
 
 def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
-    g = Graph(
-        nodes={"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))},
-        edges=(Edge("x", "s", Ticks(2)),),
-        dt=Seconds(1e-3),
-    )
+    g = wire("x>s:2", {"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))})
     save_graph(tmp_path / "g.safetensors", g)
     assert same(load_graph(tmp_path / "g.safetensors"), g)
 
@@ -374,9 +351,7 @@ def test_a_file_of_another_kind_says_its_kind_and_its_reader(tmp_path: Path) -> 
         load_graph(tmp_path / "w.safetensors")
     with pytest.raises(StoreError, match=r"holds a graph, expected a weights; read it with"):
         load_tensors(tmp_path / "g.safetensors", "weights")
-    with pytest.raises(
-        StoreError, match="of NumPy's or of an earlier version, expected a graph; take"
-    ):
+    with pytest.raises(StoreError, match="of NumPy's or of an earlier version, expected a"):
         load_graph(tmp_path / "numpy.npz")
     with pytest.raises(StoreError, match="holds a file of safetensors, expected a weights"):
         load_tensors(tmp_path / "other.safetensors", "weights")

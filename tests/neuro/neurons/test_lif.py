@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, strategies as st
 
 from neuro.neurons import IF, LIF, LIFState, run_population
-from neuro.neurons.reset import Reset, as_reset
 from neuro.neurons.surrogate import triangle
 from neuro.units import Seconds
 
@@ -187,33 +186,3 @@ def test_free_parameters_there_are_none() -> None:
     neuron = LIF(tau=HALF)
     assert neuron.free() == {}
     assert neuron.bind({}) is neuron
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"tau": -1.0}, r"LIF\.tau must be > 0 s, got -1\.0; for no leak use tau=math\.inf"),
-        ({"tau": math.nan}, r"LIF\.tau must be > 0 s, got nan"),
-        ({"tau": torch.tensor([1.0, 0.0])}, r"LIF\.tau must be > 0 s, got 0\.0"),
-        ({"threshold": 0.0}, r"LIF\.threshold must be > 0 and finite, got 0\.0; scale"),
-        (
-            {"tau_syn": math.inf},
-            r"LIF\.tau_syn must be > 0 s and finite, got inf; None: no current",
-        ),
-        (
-            {"refractory": -1.0},
-            r"LIF\.refractory must be >= 0 s and finite, got -1\.0; 0 switches it off",
-        ),
-        ({"refractory": math.nan}, r"LIF\.refractory must be >= 0 s and finite, got nan"),
-    ],
-)
-def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        LIF(**{"tau": 1.0, **wrong})  # type: ignore[arg-type]
-
-
-def test_a_reset_of_another_name_is_told() -> None:
-    with pytest.raises(ValueError, match=r"LIF\.reset must be 'soft' or 'hard', got 'zero'"):
-        as_reset("LIF.reset", "zero")
-    for name in ("soft", "hard"):
-        assert LIF(tau=1.0, reset=name).reset is Reset(name)

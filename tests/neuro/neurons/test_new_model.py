@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from written_graphs import wire
 
 from lava_export import lower
 from neuro.energy import count, estimate, find_chip
@@ -19,7 +20,7 @@ from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.graph import Dense, Edge, Graph, Input, Population
+from neuro.graph import Dense, Graph, Input, Population
 from neuro.interop.nest_plan import plan
 from neuro.io.graph_file import save_graph
 from neuro.io.store import StoreError
@@ -101,9 +102,7 @@ class Halving:
 
     def coefficients(self, dt: Seconds) -> Coefficients:  # noqa: ARG002
         return Coefficients(
-            decay=np.asarray(self.decay),
-            threshold=np.asarray(self.threshold),
-            reset=self.reset,
+            decay=np.asarray(self.decay), threshold=np.asarray(self.threshold), reset=self.reset
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:
@@ -166,7 +165,7 @@ def network(neuron: Neuron) -> Graph:
         "fc": Dense(weight=np.ones((1, 1), np.float32)),
         "cells": neuron,
     }
-    return Graph(nodes=nodes, edges=(Edge("x", "fc"), Edge("fc", "cells")), dt=DT)
+    return wire("x>fc fc>cells", nodes)
 
 
 def values(*x: float) -> dict[str, Events]:
@@ -242,9 +241,7 @@ def test_energy_counts_of_their_spikes_are_those_of_any_neuron() -> None:
 
 
 def test_a_file_refuses_a_model_that_it_could_not_read_again(tmp_path: Path) -> None:
-    with pytest.raises(
-        StoreError, match=r"cells: a file cannot hold a Halving; .*neuro\.io\.graph_file"
-    ):
+    with pytest.raises(StoreError, match=r"cells: a file cannot hold a Halving"):
         save_graph(tmp_path / "graph.safetensors", network(Halving()))
     assert not (tmp_path / "graph.safetensors").exists()
 
@@ -259,9 +256,7 @@ def test_a_read_out_with_more_than_gain_and_leak_is_refused_too() -> None:
             return super().dynamics(dt)._replace(rate_syn=np.asarray(100.0))
 
     for clock in (Grid(), Exact()):
-        with pytest.raises(
-            ValueError, match="cells: this Smooth never fires, but has a current"
-        ):
+        with pytest.raises(ValueError, match="cells: this Smooth never fires, but has a"):
             simulate(network(Smooth(tau=0.01)), values(1), clock)
 
 

@@ -8,8 +8,9 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from written_graphs import wire
 
-from neuro.graph import Edge, Graph, Input
+from neuro.graph import Graph, Input
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.nn.layers import Spiking
 from neuro.units import Seconds
@@ -164,7 +165,7 @@ def test_long_times_of_few_ticks_and_no_leak_are_not(cells: Any, dt: float) -> N
 def test_a_graph_warns_too() -> None:
     nodes = {"x": Input(shape=(2,)), "cells": LIF(tau=20.0)}
     with pytest.warns(UserWarning, match=r"^LIF\.tau is 20 s, 20,000 ticks"):
-        Graph(nodes=nodes, edges=(Edge("x", "cells"),), dt=Seconds(1e-3))
+        wire("x>cells", nodes)
 
 
 def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
@@ -197,7 +198,7 @@ def test_a_tick_that_is_longer_than_all_memory_is_warned_of(write: Any, said: st
 
 def network(cells: Any, dt: float) -> Graph:
     nodes = {"x": Input(shape=(2,)), "cells": cells}
-    return Graph(nodes=nodes, edges=(Edge("x", "cells"),), dt=Seconds(dt))
+    return wire("x>cells", nodes, dt=Seconds(dt))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """A state of other samples, of another model or of another length is refused by the layer."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import jaxtyping
 import pytest
 import torch
+from tables import read_table
 from torch import nn
+from written_graphs import wire
 
+import neuro
+from neuro import neurons
 from neuro.graph import Edge, Graph, Input
-from neuro.neurons import ALIF, LIF, LIFState
-from neuro.nn import Net
-from neuro.nn.checkpoint import Checkpointed
-from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
-from neuro.nn.net import NetState
+from neuro.neurons import LIF
+from neuro.nn import Net, net
+from neuro.nn.layers import Spiking, Stack
 from neuro.nn.spiking import LayerError
 from neuro.units import Seconds, Ticks
 
@@ -45,116 +46,57 @@ def loop(*names: str, delay: int = 1) -> Net:
     return Net(Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3)))
 
 
-# What goes on from which state: (a run, what is said)
-WRONG: dict[str, tuple[Callable[[], Any], str]] = {
-    "more samples": (
-        lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN))),
-        "Spiking: its state has v of shape (2, 3), x needs (3, 3)",
-    ),
-    "one sample": (
-        lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN), 1)),
-        "Spiking: its state has v of shape (1, 3), x needs (3, 3)",
-    ),
-    "no current": (
-        lambda: Spiking(CURRENT)(x(), state_of(Spiking(PLAIN))),
-        "Spiking: its state has i of shape None, x needs (2, 3)",
-    ),
-    "a current too many": (
-        lambda: Spiking(PLAIN)(x(), state_of(Spiking(CURRENT))),
-        "Spiking: its state has i of shape (2, 3), x needs None",
-    ),
-    "no period": (
-        lambda: Spiking(HELD)(x(), state_of(Spiking(PLAIN))),
-        "Spiking: its state has wait of shape None, x needs (2, 3)",
-    ),
-    "another model": (
-        lambda: Spiking(ALIF())(x(), state_of(Spiking(PLAIN))),
-        "Spiking: takes a state of type ALIFState, got a LIFState",
-    ),
-    "no state": (
-        lambda: Spiking(PLAIN)(x(), [x()]),
-        "Spiking: takes a state of type LIFState, got a list",
-    ),
-    "no tensor": (
-        lambda: Spiking(PLAIN)(x(), LIFState(v=0.0, i=None)),  # type: ignore[arg-type]
-        "Spiking: its state has v of shape (), x needs (2, 3)",
-    ),
-    "a part of a Stack": (
-        lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(
-            x(3), (None, state_of(Spiking(PLAIN)))
-        ),
-        "cells: its state has v of shape (2, 3), x needs (3, 3)",
-    ),
-    "another Stack": (
-        lambda: Stack(linear(), Spiking(PLAIN))(x(), (None,)),
-        "Stack: its state is a tuple of 2, got 1",
-    ),
-    "of cells for a Stack": (
-        lambda: Stack(Spiking(PLAIN))(x(), state_of(Spiking(PLAIN))),
-        "Stack: its state is a tuple of 1, got a LIFState",
-    ),
-    "for a Linear": (
-        lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(x(), (x(), None)),
-        "fc: has no state, got a Tensor of shape (4, 2, 3), torch.float32",
-    ),
-    "a shorter Delay": (
-        lambda: Delay(Ticks(3))(x(), x(ticks=2)),
-        "Delay: its state has past of shape (2, 2, 3), x needs (3, 2, 3)",
-    ),
-    "a Delay of other samples": (
-        lambda: Stack(late=Delay(Ticks(3)))(x(), (x(1, ticks=3),)),
-        "late: its state has past of shape (3, 1, 3), x needs (3, 2, 3)",
-    ),
-    "a shorter Recurrent": (
-        lambda: Recurrent(Spiking(PLAIN), linear(), Ticks(2))(
-            x(), state_of(Recurrent(Spiking(PLAIN), linear()))
-        ),
-        "Recurrent: its state has past of shape (1, 2, 3), x needs (2, 2, 3)",
-    ),
-    "cells of a Recurrent": (
-        lambda: Recurrent(Spiking(PLAIN), linear())(
-            x(), (state_of(Spiking(PLAIN), 3), x(ticks=1))
-        ),
-        "Spiking: its state has v of shape (3, 3), x needs (2, 3)",
-    ),
-    "of a Recurrent for a Residual": (
-        lambda: Residual(Spiking(PLAIN))(x(), (None,) * 3),
-        "Residual: its state is a tuple of 2, got 3",
-    ),
-    "inside Checkpointed": (
-        lambda: Checkpointed(Stack(cells=Spiking(PLAIN)), Ticks(2))(
-            x(3), (state_of(Spiking(PLAIN)),)
-        ),
-        "cells: its state has v of shape (2, 3), x needs (3, 3)",
-    ),
-    "a Net's samples": (
-        lambda: loop("a", "b")({"input": x(3)}, state_of(loop("a", "b"))),
-        "Net: its state has b -> a (1 ticks) of shape (1, 2, 3), x needs (1, 3, 3)",
-    ),
-    "another Net": (
-        lambda: loop("a", "b")({"input": x()}, state_of(loop("a", "c"))),
-        "Net: its state has other populations or edges",
-    ),
-    "no populations": (
-        lambda: loop("a")({"input": x()}, NetState({}, state_of(loop("a")).edges)),
-        "Net: its state has other populations or edges",
-    ),
-    "a shorter loop": (
-        lambda: loop("a", "b", delay=2)({"input": x()}, state_of(loop("a", "b"))),
-        "Net: its state has other populations or edges",
-    ),
-    "of cells for a Net": (
-        lambda: loop("a")({"input": x()}, state_of(Spiking(PLAIN))),
-        "Net: takes a state of type NetState, got a LIFState",
-    ),
-    "cells of a Net": (
-        lambda: loop("a")(
-            {"input": x()},
-            NetState({"a": state_of(Spiking(CURRENT))}, state_of(loop("a")).edges),
-        ),
-        "a: its state has i of shape (2, 3), x needs None",
-    ),
-}
+# What goes on from which state, and what is said.
+WRONG = """
+Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN)))
+    Spiking: its state has v of shape (2, 3), x needs (3, 3)
+Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN), 1))
+    Spiking: its state has v of shape (1, 3), x needs (3, 3)
+Spiking(CURRENT)(x(), state_of(Spiking(PLAIN)))
+    Spiking: its state has i of shape None, x needs (2, 3)
+Spiking(PLAIN)(x(), state_of(Spiking(CURRENT)))
+    Spiking: its state has i of shape (2, 3), x needs None
+Spiking(HELD)(x(), state_of(Spiking(PLAIN)))
+    Spiking: its state has wait of shape None, x needs (2, 3)
+Spiking(ALIF())(x(), state_of(Spiking(PLAIN)))
+    Spiking: takes a state of type ALIFState, got a LIFState
+Spiking(PLAIN)(x(), [x()])
+    Spiking: takes a state of type LIFState, got a list
+Spiking(PLAIN)(x(), LIFState(v=0.0, i=None))
+    Spiking: its state has v of shape (), x needs (2, 3)
+Stack(fc=linear(), cells=Spiking(PLAIN))(x(3), (None, state_of(Spiking(PLAIN))))
+    cells: its state has v of shape (2, 3), x needs (3, 3)
+Stack(linear(), Spiking(PLAIN))(x(), (None,))
+    Stack: its state is a tuple of 2, got 1
+Stack(Spiking(PLAIN))(x(), state_of(Spiking(PLAIN)))
+    Stack: its state is a tuple of 1, got a LIFState
+Stack(fc=linear(), cells=Spiking(PLAIN))(x(), (x(), None))
+    fc: has no state, got a Tensor of shape (4, 2, 3), torch.float32
+Delay(Ticks(3))(x(), x(ticks=2))
+    Delay: its state has past of shape (2, 2, 3), x needs (3, 2, 3)
+Stack(late=Delay(Ticks(3)))(x(), (x(1, ticks=3),))
+    late: its state has past of shape (3, 1, 3), x needs (3, 2, 3)
+Recurrent(Spiking(PLAIN), linear(), 2)(x(), state_of(Recurrent(Spiking(PLAIN), linear())))
+    Recurrent: its state has past of shape (1, 2, 3), x needs (2, 2, 3)
+Recurrent(Spiking(PLAIN), linear())(x(), (state_of(Spiking(PLAIN), 3), x(ticks=1)))
+    Spiking: its state has v of shape (3, 3), x needs (2, 3)
+Residual(Spiking(PLAIN))(x(), (None,) * 3)
+    Residual: its state is a tuple of 2, got 3
+Checkpointed(Stack(cells=Spiking(PLAIN)), Ticks(2))(x(3), (state_of(Spiking(PLAIN)),))
+    cells: its state has v of shape (2, 3), x needs (3, 3)
+loop("a", "b")({"input": x(3)}, state_of(loop("a", "b")))
+    Net: its state has b -> a (1 ticks) of shape (1, 2, 3), x needs (1, 3, 3)
+loop("a", "b")({"input": x()}, state_of(loop("a", "c")))
+    Net: its state has other populations or edges
+loop("a")({"input": x()}, NetState({}, state_of(loop("a")).edges))
+    Net: its state has other populations or edges
+loop("a", "b", delay=2)({"input": x()}, state_of(loop("a", "b")))
+    Net: its state has other populations or edges
+loop("a")({"input": x()}, state_of(Spiking(PLAIN)))
+    Net: takes a state of type NetState, got a LIFState
+loop("a")({"input": x()}, NetState({"a": state_of(Spiking(CURRENT))}, state_of(loop("a"))[1]))
+    a: its state has i of shape (2, 3), x needs None
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -162,11 +104,10 @@ def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_state_that_does_not_fit_is_told_with_both_shapes(case: str) -> None:
-    run, said = WRONG[case]
+@pytest.mark.parametrize(("run", "said"), read_table(WRONG))
+def test_a_state_that_does_not_fit_is_told_with_both_shapes(run: str, said: str) -> None:
     with pytest.raises(LayerError) as told:
-        run()
+        eval(run, {**vars(neurons), **vars(net), **vars(neuro), **globals()})
     assert str(told.value) == f"{said}; {CURE}"
 
 
@@ -181,7 +122,7 @@ def test_with_parts_of_a_batch_the_samples_of_a_state_are_counted_before() -> No
 
 def test_inputs_of_one_net_are_of_the_same_ticks_and_samples() -> None:
     nodes: dict[str, Any] = {"x": Input(shape=(3,)), "y": Input(shape=(3,)), "a": PLAIN}
-    net = Net(Graph(nodes=nodes, edges=(Edge("x", "a"), Edge("y", "a")), dt=Seconds(1e-3)))
+    net = Net(wire("x>a y>a", nodes))
     for other in (x(1), x(2, ticks=1)):
         with pytest.raises(LayerError, match=r"^Net: inputs differ in \(ticks, samples\)"):
             net({"x": x(), "y": other})

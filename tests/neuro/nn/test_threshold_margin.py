@@ -2,23 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from written_graphs import wire
 
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LI, LIF
 from neuro.nn.threshold_margin import compute_margins
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
 
-GRAPH = Graph(
-    nodes={
+GRAPH = wire(
+    "x>d d>s:1 s>out out>v",
+    {
         "x": Input(shape=(1,)),
         "d": Dense(weight=np.array([[0.75]])),
         "s": LIF(tau=float("inf"), threshold=1.0),
         "out": Dense(weight=np.array([[1.0]])),
         "v": LI(tau=float("inf")),
     },
-    edges=(Edge("x", "d"), Edge("d", "s", Ticks(1)), Edge("s", "out"), Edge("out", "v")),
-    dt=Seconds(1e-3),
 )
 
 

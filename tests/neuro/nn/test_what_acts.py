@@ -36,11 +36,7 @@ def told(module: nn.Module, shape: tuple[int, ...] = (6,)) -> str:
 
 @pytest.mark.parametrize(
     "wrap",
-    [
-        lambda m: prune.l1_unstructured(m, "weight", 0.5),
-        weight_norm,
-        spectral_norm,
-    ],
+    [lambda m: prune.l1_unstructured(m, "weight", 0.5), weight_norm, spectral_norm],
     ids=["prune", "weight norm", "spectral norm"],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -91,8 +87,7 @@ def test_a_parametrised_neuron_is_trained_and_traced_as_it_acts(name: str) -> No
         fc=module.fc,
         cells=Spiking(
             ALIF(
-                leak=1 / (1 + math.exp(-logit)),
-                threshold=0.15 if name == "threshold" else 0.3,
+                leak=1 / (1 + math.exp(-logit)), threshold=0.15 if name == "threshold" else 0.3
             )
         ),
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
+from written_graphs import read_edges
 
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
@@ -113,12 +114,7 @@ def test_a_net_names_its_nodes(loop: bool) -> None:
             *([Edge("cells", "back"), Edge("back", "cells", Ticks(1))] if loop else []),
         )
         if loop
-        else (
-            Edge("input", "fc"),
-            Edge("fc", "cells"),
-            Edge("input", "back"),
-            Edge("back", "cells"),
-        ),
+        else read_edges("input>fc fc>cells input>back back>cells"),
         dt=Seconds(1e-3),
     )
     x = torch.ones(3, 1, 3)

@@ -21,15 +21,9 @@ def cpu() -> Fabric:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (
-            lambda _: None,
-            "must return one number, a tensor without axes, got None; return",
-        ),
+        (lambda _: None, "must return one number, a tensor without axes, got None; return"),
         (lambda _: 0.5, "got 0.5; return torch.nn.functional.cross_entropy, say"),
-        (
-            lambda y: y.mean(0),
-            r"got a Tensor of shape \(.*\), torch.float32; return its mean",
-        ),
+        (lambda y: y.mean(0), r"got a Tensor of shape \(.*\), torch.float32; return its mean"),
         (lambda y: y.mean().long(), r"got a Tensor of shape \(\), torch.int64"),
         (
             lambda y: y.mean().detach(),

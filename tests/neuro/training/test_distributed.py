@@ -167,11 +167,7 @@ def test_an_axis_may_be_counted_from_the_end(axis: int) -> None:
 def test_batches_that_cannot_be_cut_are_told() -> None:
     x, y = torch.ones(5, 3, 6), torch.ones(3)
     for batch, axes, match in (
-        (
-            (x, y),
-            (1, 0),
-            "a batch of 3 does not divide into 2 processes; .* smaller last",
-        ),
+        ((x, y), (1, 0), "a batch of 3 does not divide into 2 processes; .* smaller last"),
         ((x, y), 0, r"hold 3 and 5 samples along batch_axis 0; name the axis"),
         ((x, y), (1, 0, 0), r"batch_axis \(1, 0, 0\) does not fit a batch of structure"),
         ((x, y), (1, 2), r"batch_axis 2 does not exist in a tensor of shape \(3,\)"),

@@ -11,14 +11,7 @@ from clips import random_clip
 from fake_data_sets import write_cifar, write_mnist
 from nuscenes_files import LOCATION, write_data_set
 
-from damage.ways import (
-    Rng,
-    Subject,
-    fresh,
-    of_bytes,
-    of_json,
-    of_lines,
-)
+from damage.ways import Rng, Subject, fresh, of_bytes, of_json, of_lines
 from drivers import cifar, idx, mnist
 from drivers.event_camera import dvs_gesture
 from drivers.event_camera.files import (

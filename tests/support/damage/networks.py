@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from programs import program
+from written_graphs import read_edges
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
 from lava_export.graded import lower_graded
@@ -38,10 +39,7 @@ def graph() -> Graph:
         "lif": LIF(tau=0.02, tau_syn=0.005),
         "out": LI(tau=0.02),
     }
-    edges = (
-        Edge("x", "fc"), Edge("fc", "alif"), Edge("alif", "rec", Ticks(2)), Edge("rec", "alif"),
-        Edge("alif", "lif"), Edge("lif", "out"),
-    )  # fmt: skip
+    edges = read_edges("x>fc fc>alif alif>rec:2 rec>alif alif>lif lif>out")  # fmt: skip
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 

@@ -8,12 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from damage.ways import (
-    Subject,
-    fresh,
-    of_json,
-    of_lines,
-)
+from damage.ways import Subject, fresh, of_json, of_lines
 from neuro.energy import chip_file
 from neuro.io.run_folder import Run, begin_run, open_run
 

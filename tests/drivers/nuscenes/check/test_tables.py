@@ -56,6 +56,14 @@ def to_seconds(time: int) -> int:
     return time // 10**6
 
 
+def lift(place: list[float]) -> list[float]:
+    return [*place[:2], place[2] + 2.0]
+
+
+def drop(place: list[float]) -> list[float]:
+    return [*place[:2], 0.0]
+
+
 def to_frame_of_the_car(place: list[float]) -> list[float]:
     return [place[0] - 1180.0, place[1] - 185.0, place[2]]
 
@@ -105,11 +113,12 @@ TIMES = [
     ("sample.timestamp", at(3, START + 20 * FRAME), "the next sample is 9.0 s later"),
 ]
 HALF = float(np.sqrt(0.5))
+LENS = "calibrated_sensor.camera_intrinsic"
 
 
-def lens(x: float, y: float) -> list[list[float]]:
+def lens(x: float, y: float, right: float = 80.0, down: float = 45.0) -> list[list[float]]:
     """Return the matrix of a camera with 160 x 90 pixels."""
-    return [[x, 0.0, 80.0], [0.0, y, 45.0], [0.0, 0.0, 1.0]]
+    return [[x, 0.0, right], [0.0, y, down], [0.0, 0.0, 1.0]]
 
 
 SENSORS = [
@@ -119,41 +128,25 @@ SENSORS = [
     ("calibrated_sensor.rotation", at(1, [1.0, 0, 0, 0]), "deg, tilted"),
     ("calibrated_sensor.rotation", at(1, [0, 0, 0, 0]), "[0, 0, 0, 0] is of length 0"),
     ("calibrated_sensor.translation", at(0, [600, 1600, 1]), "m from the ego frame"),
-    ("calibrated_sensor.camera_intrinsic", at(1, []), "CAM_FRONT has none"),
-    ("calibrated_sensor.camera_intrinsic", at(1, [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "pinhole"),
-    ("calibrated_sensor.camera_intrinsic", at(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "pinhol"),
-    ("calibrated_sensor.camera_intrinsic", at(6, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]), "no cam"),
+    (LENS, at(1, []), "CAM_FRONT has none"),
+    (LENS, at(1, [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "pinhole"),
+    (LENS, at(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "pinhol"),
+    (LENS, at(6, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]), "no cam"),
     (
-        "calibrated_sensor.camera_intrinsic",
-        at(1, [[1266.0, 0, 816.0], [0, 1266.0, 491.0], [0, 0, 1]]),
+        LENS,
+        at(1, lens(1266.0, 1266.0, 816.0, 491.0)),
         "the optical axis is at pixel (816, 491) of",
     ),
     (
-        "calibrated_sensor.camera_intrinsic",
-        at(1, [[633.0, 0, 50.0], [0, 633.0, 45.0], [0, 0, 1]]),  # of half the width
-        "the optical axis is at pixel (50, 45) of 160 x 90, far from the middle",
+        LENS,
+        at(1, lens(633.0, 633.0, 50.0)),
+        "the optical axis is at pixel (50, 45) of 160 x 90",
     ),
-    (
-        "calibrated_sensor.camera_intrinsic",
-        at(1, [[126.0, 0, 8.0], [0, 126.0, 491.0], [0, 0, 1]]),
-        "the optical axis is at pixel (8, 491) of",
-    ),
-    ("calibrated_sensor.camera_intrinsic", at(1, lens(126.6, -126.6)), "no pinhole camera"),
-    (
-        "calibrated_sensor.camera_intrinsic",
-        at(1, lens(63.3, 63.3)),  # halved
-        "the focal length is 63 pixels, that of CAM_FRONT 127 in images 160 pixels wide",
-    ),
-    (
-        "calibrated_sensor.camera_intrinsic",
-        at(4, lens(126.6, 126.6)),
-        "the focal length is 127 pixels, that of CAM_BACK 81 in images 160 pixels wide",
-    ),
-    (
-        "calibrated_sensor.camera_intrinsic",
-        at(1, lens(126.6, 63.3)),
-        "the focal lengths are 127 and 63 pixels, of a camera they are alike",
-    ),
+    (LENS, at(1, lens(126.0, 126.0, 8.0, 491.0)), "the optical axis is at pixel (8, 491) of"),
+    (LENS, at(1, lens(126.6, -126.6)), "no pinhole camera"),
+    (LENS, at(1, lens(63.3, 63.3)), "the focal length is 63 pixels, that of CAM_FRONT 127"),
+    (LENS, at(4, lens(126.6, 126.6)), "the focal length is 127 pixels, that of CAM_BACK 81"),
+    (LENS, at(1, lens(126.6, 63.3)), "the focal lengths are 127 and 63 pixels"),
     ("sensor.modality", at(6, "camera"), "LIDAR_TOP is no camera"),
 ]
 CAR = [
@@ -175,13 +168,13 @@ BOXES = [
     ("sample_annotation.translation", every(to_frame_of_the_car), "m from the car"),
     (
         "sample_annotation.translation",
-        every(lambda place: [*place[:2], place[2] + 2.0]),
-        "boxes near the car begin +1.25 of their heights above the ground",
+        every(lift),
+        "boxes near the car begin +1.25 of their heights",
     ),
     (
         "sample_annotation.translation",
-        every(lambda place: [*place[:2], 0.0]),  # their bottoms
-        "boxes near the car begin -0.50 of their heights above the ground",
+        every(drop),
+        "boxes near the car begin -0.50 of their heights",
     ),
     ("sample_annotation.num_radar_pts", at(0, -1), "is -1"),
     (
@@ -197,8 +190,7 @@ def test_sound_tables_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "told"),
-    [*FIELDS, *LINKS, *CHAINS, *TIMES, *SENSORS, *CAR, *BOXES],
+    ("place", "change", "told"), [*FIELDS, *LINKS, *CHAINS, *TIMES, *SENSORS, *CAR, *BOXES]
 )
 def test_a_mistake_is_named(place: str, change: Change, told: str) -> None:
     table, field = place.split(".")
@@ -274,8 +266,7 @@ def test_a_rider_may_turn_a_cycle_around() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "told"),
-    [(0.79, True), (0.81, False), (1.24, False), (1.26, True)],
+    ("by", "told"), [(0.79, True), (0.81, False), (1.24, False), (1.26, True)]
 )
 def test_a_focal_length_may_differ_by_a_quarter(by: float, told: bool) -> None:
     for matrix in (lens(126.6 * by, 126.6 * by), lens(126.6, 126.6 * by)):

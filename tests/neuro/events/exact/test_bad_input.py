@@ -18,53 +18,6 @@ from neuro.units import Seconds, Ticks
 TRAIN = at_any_time(0)
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("time", -0.001, "x: time -0.001 s of event 0 is not in 0 < time <="),
-        ("time", 0.0, "x: time 0.0 s of event 0 is not in 0 < time <="),
-        ("time", 1.0, "x: time 1.0 s of event 0 is not in 0 < time <="),
-        ("time", math.nan, "x: time nan s of event 0"),
-        ("time", 0.0149, "x: events are not in strictly rising order"),
-        ("neuron", 3, r"x: neuron 3 of event 0 is outside 0 \.\.\. 2"),
-        ("neuron", -1, r"x: neuron -1 of event 0 is outside 0 \.\.\. 2"),
-        ("sample", 1, r"x: sample 1 of event 0 is outside 0 \.\.\. 0"),
-        ("value", math.inf, "x: value inf of event 0 is not finite"),
-    ],
-)
-def test_spikes_that_cannot_be_are_refused(column: str, value: float, message: str) -> None:
-    bad = getattr(TRAIN, column).copy()
-    bad[0] = value
-    with pytest.raises(ValueError, match=message):
-        run(network("delta", 0), TRAIN._replace(**{column: bad}))
-
-
-def test_delays_and_targets_that_cannot_be_are_refused() -> None:
-    graph = network("delta", 0)
-    back = graph.nodes["back"]
-    early = replace(back, delay=np.concatenate([[-1], back.delay[1:]]))
-    with pytest.raises(GraphError, match="back: 1 delays are < 0 ticks"):
-        with_nodes(graph, back=early)
-    astray = replace(back, indices=np.concatenate([[5], back.indices[1:]]))
-    with pytest.raises(GraphError, match="back: 1 targets like 5 are not among the"):
-        with_nodes(graph, back=astray)
-    edges = (Edge("x", "fc", Ticks(-1)), *graph.edges[1:])
-    with pytest.raises(GraphError, match="edge x -> fc: delay -1 is not a whole number of"):
-        Graph(nodes=graph.nodes, edges=edges, dt=graph.dt)
-
-
-@pytest.mark.parametrize("tau", [0.0, -0.01, math.nan])
-def test_time_constants_that_cannot_be_are_refused(tau: float) -> None:
-    with pytest.raises(ValueError, match=r"LIF\.tau must be > 0 s"):
-        LIF(tau=tau)
-    with pytest.raises(ValueError, match=r"LIF\.tau_syn must be > 0 s and finite"):
-        LIF(tau=0.01, tau_syn=tau)
-    with pytest.raises(ValueError, match=r"LI\.tau must be > 0 s"):
-        LI(tau=tau)
-    with pytest.raises(ValueError, match=r"LIF\.refractory must be >= 0 s"):
-        LIF(tau=0.01, refractory=Seconds(-0.001))
-
-
 def test_clocks_that_cannot_be_are_refused() -> None:
     for window in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"Exact\.window must be > 0 s and finite"):
@@ -211,9 +164,7 @@ def test_what_has_no_counterpart_in_continuous_time_is_refused_by_name() -> None
         run(two(ALIF(leak=1.0), fc, *direct), train)
     for reset in ("hard", "soft"):
         at_once = ALIF(rho=np.array([0.0]), beta=0.5, reset=reset)
-        with pytest.raises(
-            GraphError, match=r"cells: .* \(beta > 0\) for no time .* use beta=0"
-        ):
+        with pytest.raises(GraphError, match=r"cells: .* \(beta > 0\) for no time .* use"):
             run(two(at_once, fc, *direct), train)
     run(two(ALIF(rho=0.0, beta=0.0), fc, *direct), train)
     run(two(ALIF(rho=1e-9, beta=0.5), fc, *direct), train)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree, run
 from hypothesis import Phase, example, given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.events import Grid, simulate
 from neuro.events.exact.membrane import (
@@ -22,7 +23,7 @@ from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.li import psc_gain
 from neuro.spikes import Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 clocks = pytest.mark.parametrize("clock", [CLOCK, HEAP], ids=["window", "heap"])
@@ -103,11 +104,7 @@ def cells(v: float, currents: list[float], rates: list[float], rate: float) -> t
 @laws
 @example(ratio=1.0, v=0.9, i=0.5)  # v falls from the start: its peak lies behind
 @example(ratio=2.0, v=-2.0, i=0.1)
-@given(
-    ratio=st.sampled_from([1.0, 2.0]),
-    v=st.floats(-2.0, 0.999),
-    i=st.floats(0.1, 20.0),
-)
+@given(ratio=st.sampled_from([1.0, 2.0]), v=st.floats(-2.0, 0.999), i=st.floats(0.1, 20.0))
 def test_closed_forms_and_the_search_find_the_same_crossing(
     ratio: float, v: float, i: float
 ) -> None:
@@ -198,13 +195,13 @@ def test_a_crossing_within_a_millionth_of_tangency_is_told_from_a_miss(
 
 @clocks
 def test_li_values_at_the_ends_of_ticks_are_their_closed_form(clock: object) -> None:
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "x>fc:2 fc>out",
+        {
             "x": Input(shape=(1,)),
             "fc": Dense(weight=np.array([[0.5], [2.0]]), bias=np.array([0.25, 0.0])),
             "out": LI(tau=np.array([0.004, 0.02]), gain=np.array([1.0, 0.5])),
         },
-        edges=(Edge("x", "fc", Ticks(2)), Edge("fc", "out")),
         dt=DT,
     )
     train = spikes(0.3125 * DT, 3 * DT, 4.5 * DT, ticks=12, values=(1.0, -2.0, 0.5))

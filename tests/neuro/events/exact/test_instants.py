@@ -8,6 +8,7 @@ import pytest
 from exact_laws import by_neuron
 from hypothesis import given, settings, strategies as st
 from tiny_networks import TICKS, count_meetings, find_differences, make_network, run_engine
+from written_graphs import read_edges, wire
 
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.state import make_rest_state
@@ -92,11 +93,9 @@ def test_spikes_between_ticks_meet_on_all_ways_too(driver: str) -> None:
         "against": Dense(weight=-5 * eye),
         "cells": LIF(tau=dt, reset="hard"),
     }
-    edges = (
-        *(Edge("x", "drive"), Edge("drive", "odd"), Edge("odd", "on", Ticks(1))),
-        Edge("on", "relay"),
-        *(Edge("relay", "late", Ticks(3)), Edge("late", "cells")),
-        *(Edge("odd", "against", Ticks(4)), Edge("against", "cells")),
+    edges = read_edges(
+        "x>drive drive>odd odd>on:1 on>relay relay>late:3 late>cells "
+        "odd>against:4 against>cells"
     )
     none = to_events(np.zeros((8, 1, size)))
     graph = Graph(nodes=nodes, edges=edges, dt=dt)
@@ -139,9 +138,7 @@ def test_a_current_that_reaches_the_threshold_as_inhibition_arrives_fires(
 def test_times_that_mean_whole_ticks_are_whole_ticks_in_a_long_run() -> None:
     """A relay passes a spike on at its own instant: times come back as they went in."""
     nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cells": LIF(tau=0.01)}
-    graph = Graph(
-        nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cells", Ticks(1))), dt=Seconds(1e-4)
-    )
+    graph = wire("x>w w>cells:1", nodes, dt=Seconds(1e-4))
     ticks = np.arange(1, 199_999, 37)
     train = spike_at(*(ticks * 1e-4), ticks=200_000)
     record, _ = simulate(graph, {"x": train}, Exact())
@@ -200,10 +197,7 @@ def test_a_crossing_is_found_once_however_it_is_predicted() -> None:
         "slow": LI(tau=0.02),
         "cells": LIF(tau=0.01, reset="hard", refractory=Seconds(1.3e-3)),
     }
-    edges = (
-        *(Edge("x", "up"), Edge("up", "fast"), Edge("fast", "cells")),
-        *(Edge("x", "down", Ticks(1)), Edge("down", "slow"), Edge("slow", "cells")),
-    )
+    edges = read_edges("x>up up>fast fast>cells x>down:1 down>slow slow>cells")
     graph = Graph(nodes=nodes, edges=edges, dt=dt)
     x = {"x": spike_at(0.4e-3, 5.3e-3, ticks=16)}
     one, _ = simulate(graph, x, Exact())
@@ -260,7 +254,7 @@ def test_what_rounding_brings_just_after_the_end_of_a_tick_is_read_out_there_and
     """It leaves at 3 and arrives at 4, where the run may be split, and so much later."""
     dt = Seconds(1e-3)
     nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "out": LI(tau=0.005)}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w", Ticks(1)), Edge("w", "out")), dt=dt)
+    graph = wire("x>w:1 w>out", nodes, dt=dt)
     time = (3 + late) * dt
     whole = simulate(graph, {"x": spike_at(time, ticks=8)}, Exact())[0].values["out"]
     assert np.flatnonzero(whole)[0] == tick

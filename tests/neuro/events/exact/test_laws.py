@@ -19,13 +19,14 @@ from exact_laws import (
     with_nodes,
 )
 from hypothesis import Phase, given, reject, settings, strategies as st
+from written_graphs import chain
 
 from neuro.events import Grid, Runaway, simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.scaled_state import GENERAL
-from neuro.graph import Dense, Edge, Graph, Input, Sparse
+from neuro.graph import Dense, Graph, Input, Sparse
 from neuro.neurons import ALIF, LIF
 from neuro.spikes import Events, Times, to_events, to_times
 from neuro.units import Seconds
@@ -234,14 +235,8 @@ def test_weights_that_add_up_to_the_threshold_exactly_make_it_fire(
     weight = np.column_stack([part, 128 - part.sum(1)]) / 128
     raster = np.zeros((tick + 1, 1, 4), np.float32)
     raster[tick] = 1
-    graph = Graph(
-        nodes={
-            "x": Input(shape=(4,)),
-            "fc": Dense(weight=weight),
-            "cells": LIF(tau=0.01, reset=reset),
-        },
-        edges=(Edge("x", "fc"), Edge("fc", "cells")),
-        dt=DT,
+    graph = chain(
+        DT, x=Input(shape=(4,)), fc=Dense(weight=weight), cells=LIF(tau=0.01, reset=reset)
     )
     for clock in (CLOCK, HEAP):
         times = run(graph, to_events(raster), clock).times["cells"]

@@ -221,9 +221,7 @@ def test_a_long_refractory_period_lasts_to_the_end() -> None:
 
 def test_runs_and_delays_beyond_all_instants_are_refused_by_name() -> None:
     graph = network(LIF(tau=0.01), loop=2**33)
-    with pytest.raises(
-        GraphError, match=r"the delay of cells -> back lasts 8\.59e\+09 of them"
-    ):
+    with pytest.raises(GraphError, match=r"the delay of cells -> back lasts 8\.59e\+09 of"):
         find_run_quantum(graph, 4)
     with pytest.raises(GraphError, match="the run has 8,589,934,593: shorten it"):
         find_run_quantum(network(LIF(tau=0.01)), 2**33 + 1)
@@ -244,9 +242,7 @@ def test_windows_and_values_that_do_not_fit_into_memory_are_refused(
 ) -> None:
     graph, x = network(LIF(tau=0.01), loop=1), {"x": train()}
     short = replace(CLOCK, window=Seconds(DT * 2.0**-40))
-    with pytest.raises(
-        ValueError, match=r"look-ahead windows of cells 8\.8e\+03 GB.*Exact\.wi"
-    ):
+    with pytest.raises(ValueError, match=r"look-ahead windows of cells 8\.8e\+03"):
         simulate(graph, x, short)
     # Per window 8 bytes; of a delay of 1 tick 1 + 3 windows. Values twice: T B N = 4.
     monkeypatch.setattr("neuro.events.memory.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8.0)

@@ -8,6 +8,7 @@ import pytest
 from exact_laws import CLOCK, DT, KINDS, agree, at_any_time, by_neuron, network, on_ticks, run
 from graphs import random_graph, stimulus
 from hypothesis import Phase, given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.events import Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -42,16 +43,9 @@ def ring(*weights: float, reset: str = "hard", refractory: float = 0.0) -> Graph
     names = ("in", "on", "back")
     dense = {n: Dense(weight=np.array([[w]])) for n, w in zip(names, weights, strict=True)}
     cell = LIF(tau=0.01, reset=reset, refractory=Seconds(refractory))  # type: ignore[arg-type]
-    return Graph(
-        nodes={"x": Input(shape=(1,)), **dense, "a": cell, "b": cell},
-        edges=(
-            Edge("x", "in"),
-            Edge("in", "a"),
-            Edge("a", "on"),
-            Edge("on", "b"),
-            Edge("b", "back"),
-            Edge("back", "a"),
-        ),
+    return wire(
+        "x>in in>a a>on on>b b>back back>a",
+        {"x": Input(shape=(1,)), **dense, "a": cell, "b": cell},
         dt=DT,
     )
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from exact_laws import network, on_ticks
 from hypothesis import given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import ALIF, LIF
 from neuro.nn import replay
 from neuro.spikes import Times, to_events
@@ -28,7 +29,7 @@ def alone(model: str, refractory: float) -> Graph:
     more = {"reset": "hard", "refractory": Seconds(refractory)}
     cell = LIF(tau=0.01, **more) if model == "LIF" else ALIF(leak=0.5, threshold=0.5, **more)
     nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.array([[1.5]])), "cell": cell}
-    return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell")), dt=DT)
+    return wire("x>w w>cell", nodes)
 
 
 @pytest.mark.parametrize("model", ["LIF", "ALIF"])

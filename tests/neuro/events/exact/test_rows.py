@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree, same
 from hypothesis import given, settings, strategies as st
+from written_graphs import read_edges
 
 from neuro.events import simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.delay_queue import make_buffer, sort_buffer
 from neuro.events.exact.synapse_table import ChainSynapses, GroupNodes, SynapseTable
-from neuro.graph import Connection, Dense, Edge, Graph, Input, Sparse
+from neuro.graph import Connection, Dense, Graph, Input, Sparse
 from neuro.neurons import LIF
 from neuro.record import Record
 from neuro.spikes import Times
-from neuro.units import Ticks
 
 TICKS = 60
 
@@ -33,12 +33,7 @@ def recurrent(
             "cells": LIF(tau=0.01, tau_syn=tau_syn),
             "loop": loop,
         },
-        edges=(
-            Edge("x", "first"),
-            Edge("first", "cells"),
-            Edge("cells", "loop", Ticks(2)),
-            Edge("loop", "cells"),
-        ),
+        edges=read_edges("x>first first>cells cells>loop:2 loop>cells"),
         dt=DT,
     )
 

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, KINDS, agree, network, same
 from hypothesis import Phase, assume, given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.state import ExactState, make_rest_state
-from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LIF
 from neuro.record import Record
 from neuro.spikes import Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 THREADS = replace(CLOCK, threads=2)
@@ -29,19 +30,14 @@ def pair(cell: Node, weight: float, drive: float = 0.0) -> Graph:
     nothing = Sparse.from_coo(
         np.array([0, 1]), np.array([1, 0]), np.zeros(2), shape=(2, 2), bias=np.full(2, drive)
     )
-    return Graph(
-        nodes={
+    return wire(
+        "x>in in>cells cells>loop:2 loop>cells",
+        {
             "x": Input(shape=(1,)),
             "in": Dense(weight=np.array([[weight], [0.0]])),
             "cells": cell,
             "loop": nothing,
         },
-        edges=(
-            Edge("x", "in"),
-            Edge("in", "cells"),
-            Edge("cells", "loop", Ticks(2)),
-            Edge("loop", "cells"),
-        ),
         dt=DT,
     )
 
@@ -189,7 +185,7 @@ def test_a_threshold_that_falls_onto_a_falling_membrane_is_crossed(clock: Exact)
         "in": Dense(weight=np.array([[1.5]]), bias=np.array([1.2])),
         "cells": cell,
     }
-    graph = Graph(nodes=nodes, edges=(Edge("x", "in"), Edge("in", "cells")), dt=DT)
+    graph = wire("x>in in>cells", nodes, dt=DT)
     none, ticks = np.zeros(1, np.int32), 400
     train = Times(none, np.array([55 * DT]), none, np.ones(1), (ticks, 1, 1))
     found = simulate(graph, {"x": train}, clock)[0].times["cells"].time

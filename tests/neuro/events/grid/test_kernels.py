@@ -6,6 +6,7 @@ import torch
 from graphs import random_graph, stimulus
 from hypothesis import given, strategies as st
 from numba.core.dispatcher import Dispatcher
+from written_graphs import chain
 
 from neuro.events import Grid, Recording, engine, simulate
 from neuro.events.grid import (
@@ -18,7 +19,7 @@ from neuro.events.grid import (
     threshold as crossed,
     updates,
 )
-from neuro.graph import Conv1d, Dense, Edge, Graph, Input, Sparse
+from neuro.graph import Conv1d, Dense, Input, Sparse
 from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.ops import gather_rows as rows
@@ -97,11 +98,7 @@ def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
     weight = rng.integers(1, 64, (targets, 20)) / 64  # dyadic: every order gives the same sum
     weight[:zeros, 5] = 0
     raster = (rng.random((4, 2, 20)) < 0.4).astype(np.float32)
-    graph = Graph(
-        nodes={"x": Input(shape=(20,)), "w": Dense(weight=weight), "v": LI(tau=np.inf)},
-        edges=(Edge("x", "w"), Edge("w", "v")),
-        dt=Seconds(1e-3),
-    )
+    graph = chain(x=Input(shape=(20,)), w=Dense(weight=weight), v=LI(tau=np.inf))
     record, _ = simulate(graph, {"x": to_events(raster)}, Grid(dtype=np.float32))
     want = np.cumsum(raster @ weight.T, 0)
     np.testing.assert_array_equal(record.values["v"], want)
@@ -134,11 +131,7 @@ def test_float64_weights_are_rounded_before_they_are_added_in_float32(kind: str)
         "conv": lambda: Conv1d(weight=weight),
     }[kind]()
     given = (1, 2) if kind == "conv" else (2,)
-    graph = Graph(
-        nodes={"x": Input(shape=given), "w": node, "v": LI(tau=np.inf)},
-        edges=(Edge("x", "w"), Edge("w", "v")),
-        dt=Seconds(1e-3),
-    )
+    graph = chain(x=Input(shape=given), w=node, v=LI(tau=np.inf))
     x = {"x": to_events(np.ones((3, 1, 2), np.float32))}
     have = simulate(graph, x, Grid(dtype=np.float32))[0].values["v"]
     want = replay(graph, x, torch.float32).values["v"]
@@ -152,11 +145,7 @@ def test_float64_weights_are_rounded_before_they_are_added_in_float32(kind: str)
 def test_a_refractory_period_passes_while_a_lone_neuron_is_skipped(reset: str) -> None:
     """Nothing reaches it from tick 1 to 9, and at 0 all but its waiting stands still."""
     cell = LIF(tau=0.01, threshold=1.0, reset=reset, refractory=Seconds(3e-3))
-    graph = Graph(
-        nodes={"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": cell},
-        edges=(Edge("x", "w"), Edge("w", "cell")),
-        dt=Seconds(1e-3),
-    )
+    graph = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((1, 1))), cell=cell)
     raster = np.zeros((20, 1, 1))
     raster[[0, 9, 12, 14]] = 1
     x = {"x": to_events(raster)}

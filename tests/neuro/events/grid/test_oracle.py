@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+from written_graphs import read_edges
 
 from neuro.events.grid.oracle import list_synapses, simulate_slowly
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Counts
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 NODES = {
     "x": Input(shape=(1, 2, 3)),
@@ -45,12 +46,7 @@ def test_a_loop_by_hand() -> None:
         "back": Dense(weight=np.array([[2.0]])),
         "lif": LIF(tau=1e9, threshold=2.0),
     }
-    edges = (
-        Edge("x", "in"),
-        Edge("in", "lif"),
-        Edge("lif", "back", Ticks(3)),
-        Edge("back", "lif"),
-    )
+    edges = read_edges("x>in in>lif lif>back:3 back>lif")
     graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
     x = to_events(np.array([1, 1.5, 0, 0, 0, 0, 0, 0], np.float32).reshape(-1, 1, 1))
     record = simulate_slowly(graph, {"x": x})
