@@ -52,10 +52,7 @@ def test_lif_and_alif_each_say_how_the_other_differs() -> None:
                 "no parameter is trained",
             ),
         ),
-        (
-            ALIF,
-            ("Differences from a LIF", "per tick", "scaled by the leak", "hard", "trained"),
-        ),
+        (ALIF, ("Differences from a LIF", "per tick", "scaled by the leak", "hard", "trained")),
     ):
         doc = " ".join(str(model.__doc__).split())
         assert all(word in doc[doc.index(words[0]) :] for word in words)

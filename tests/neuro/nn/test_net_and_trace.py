@@ -154,11 +154,7 @@ def test_a_maximum_of_spikes_is_a_mean_and_cells_that_fire_at_any(
 @pytest.mark.parametrize(
     ("before", "pool", "said"),
     [
-        (
-            (),
-            nn.MaxPool2d(2),
-            "start behind it, with its output as the stim",
-        ),
+        ((), nn.MaxPool2d(2), "start behind it, with its output as the stim"),
         ((nn.Conv2d(1, 1, 1),), nn.MaxPool2d(2), "put the pool behind the neuron and"),
         (
             (Residual(Spiking(LIF(tau=0.01)), Spiking(LIF(tau=0.02))),),

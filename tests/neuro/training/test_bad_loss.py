@@ -25,10 +25,7 @@ def cpu() -> Fabric:
         (lambda _: 0.5, "got 0.5; return torch.nn.functional.cross_entropy, say"),
         (lambda y: y.mean(0), r"got a Tensor of shape \(.*\), torch.float32; return its mean"),
         (lambda y: y.mean().long(), r"got a Tensor of shape \(\), torch.int64"),
-        (
-            lambda y: y.mean().detach(),
-            "the loss depends on no trainable parameter",
-        ),
+        (lambda y: y.mean().detach(), "the loss depends on no trainable parameter"),
     ],
 )
 def test_what_is_no_loss_is_refused_with_what_it_should_be(

@@ -123,13 +123,9 @@ def test_the_state_of_another_clock_graph_or_batch_is_refused() -> None:
     graph = network("two currents", 0)
     _, state = simulate(graph, {"x": TRAIN}, CLOCK)
     _, grid = simulate(graph, {"x": TRAIN}, Grid())
-    with pytest.raises(
-        ValueError, match=r"Exact\(\) continues from an ExactState, got EngineSt"
-    ):
+    with pytest.raises(ValueError, match=r"Exact\(\) continues from an ExactState, got"):
         simulate(graph, {"x": TRAIN}, CLOCK, state=grid)
-    with pytest.raises(
-        ValueError, match=r"Grid\(\) continues from an EngineState, got ExactSta"
-    ):
+    with pytest.raises(ValueError, match=r"Grid\(\) continues from an EngineState, got"):
         simulate(graph, {"x": TRAIN}, Grid(), state=state)
     with pytest.raises(ValueError, match=r"(?s)the state does not fit.*i0: the state has"):
         simulate(network("delta", 0), {"x": TRAIN}, CLOCK, state=state)
