@@ -17,7 +17,8 @@ from neuro.graph.requirements import problems_on_a_clock, require_clocked
 def sparse(**fields: object) -> Sparse:
     """Return 2 inputs, 3 outputs, 4 synapses, with some fields replaced."""
     good = {"indptr": [0, 3, 4], "indices": [0, 1, 1, 2], "weight": np.ones(4), "shape": (3,)}
-    return Sparse(**{**good, **fields})  # type: ignore[arg-type]
+    columns = {k: np.array(v) if isinstance(v, list) else v for k, v in (good | fields).items()}
+    return Sparse(**columns)
 
 
 NAMES = {**vars(neuro), "dense": dense, "sparse": sparse, "populations": populations}
