@@ -201,7 +201,7 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
 
 def test_twins_have_no_part_for_a_chip() -> None:
     twin = without_spikes(SMALL)
-    with pytest.raises(RunError, match="take a run of driving:tiny"):
+    with pytest.raises(RunError, match="use a run of driving:tiny"):
         deployment.chip_part(twin, nn.Identity())
     reset = replace(SMALL, decoder=replace(SMALL.decoder, carries=False))
     with pytest.raises(RunError, match="starts each frame from rest"):
