@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from written_graphs import chain, wire
 
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
@@ -38,14 +39,8 @@ HALF = Seconds(1 / math.log(2))  # a time constant that halves in one tick of DT
 
 
 def one(neuron: Node, weight: np.ndarray, bias: np.ndarray | None = None) -> Graph:
-    return Graph(
-        nodes={
-            "x": Input(shape=(weight.shape[1],)),
-            "w": Dense(weight=weight, bias=bias),
-            "n": neuron,
-        },
-        edges=(Edge("x", "w"), Edge("w", "n")),
-        dt=DT,
+    return chain(
+        x=Input(shape=(weight.shape[1],)), w=Dense(weight=weight, bias=bias), n=neuron, dt=DT
     )
 
 
@@ -75,21 +70,15 @@ def test_what_can_be_exact_is_exact() -> None:
 def test_a_concat_is_one_connection_for_each_edge_into_it() -> None:
     rng = np.random.default_rng(0)
     weight = rng.integers(-8, 9, (3, 7)) / 4
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "x>c:1 y>c:1 x>c:2 c>w w>n",
+        {
             "x": Input(shape=(2,)),
             "y": Input(shape=(3,)),
             "c": Concat(),
             "w": Dense(weight=weight),
             "n": IF(threshold=1.0, reset="hard"),
         },
-        edges=(
-            Edge("x", "c", Ticks(1)),
-            Edge("y", "c", Ticks(1)),
-            Edge("x", "c", Ticks(2)),
-            Edge("c", "w"),
-            Edge("w", "n"),
-        ),
         dt=DT,
     )
     program = lower(graph, ticks=12)
@@ -118,9 +107,7 @@ def test_a_threshold_of_17_bits_bounds_the_scale() -> None:
     program = lower(one(IF(threshold=1.0), np.array([[1e-4]])))
     assert program["n"].vth.item() <= 131071
     assert weights(program).item() == 12
-    with pytest.raises(
-        LowerError, match="n: its threshold 1 is more than 65535 times its largest"
-    ):
+    with pytest.raises(LowerError, match="n: its threshold 1 is more than 65535 times its"):
         lower(one(IF(threshold=1.0), np.array([[1e-5]])))
 
 
@@ -162,14 +149,9 @@ def test_a_decay_that_nothing_uses_may_be_any() -> None:
 
 
 def test_a_graph_that_falls_apart_is_refused() -> None:
-    graph = Graph(
-        nodes={
-            "x": Input(shape=(2,)),
-            "a": LIF(tau=5.0),
-            "y": Input(shape=(2,)),
-            "b": LIF(tau=5.0),
-        },
-        edges=(Edge("x", "a"), Edge("y", "b")),
+    graph = wire(
+        "x>a y>b",
+        {"x": Input(shape=(2,)), "a": LIF(tau=5.0), "y": Input(shape=(2,)), "b": LIF(tau=5.0)},
         dt=DT,
     )
     with pytest.raises(LowerError, match="these parts: a, x; b, y; split it into one graph"):
@@ -290,9 +272,7 @@ def test_a_program_runs_no_longer_than_it_was_lowered_for(tmp_path: Path) -> Non
     save_program(tmp_path / "p.safetensors", program)
     for short in (program, load_program(tmp_path / "p.safetensors")):
         assert reference.run(short, x, 8).ticks == 8
-        with pytest.raises(
-            ProgramError, match="run of 9 ticks, and the program was lowered for 8"
-        ):
+        with pytest.raises(ProgramError, match="run of 9 ticks, and the program was lowered"):
             reference.run(short, x, 9)
     assert reference.run(lower(graph), x, 500).ticks == 500
 
@@ -340,8 +320,9 @@ def test_lags_count_connections_and_a_short_cut_waits() -> None:
 
 
 def test_everything_that_cannot_go_is_refused_at_once() -> None:
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "x>faint faint>c x>w w>a a>b b>v:1 v>a:0 x>v v>b:3 w>b",
+        {
             "x": Input(shape=(2,)),
             "w": Dense(weight=1e-6 * np.eye(2), bias=np.ones(2)),
             "a": LIF(tau=5.0),
@@ -350,18 +331,6 @@ def test_everything_that_cannot_go_is_refused_at_once() -> None:
             "faint": Dense(weight=1e-6 * np.eye(2)),
             "c": LIF(tau=5.0),
         },
-        edges=(
-            Edge("x", "faint"),
-            Edge("faint", "c"),
-            Edge("x", "w"),
-            Edge("w", "a"),
-            Edge("a", "b"),
-            Edge("b", "v", Ticks(1)),
-            Edge("v", "a", Ticks(0)),
-            Edge("x", "v"),
-            Edge("v", "b", Ticks(3)),
-            Edge("w", "b"),
-        ),
         dt=DT,
     )
     before = np.array(graph.nodes["w"].weight)  # type: ignore[union-attr]
@@ -392,7 +361,7 @@ def test_listed_synapses_become_a_matrix_for_each_delay() -> None:
         delay=np.array([0, 0, 2, 2]),
     )
     nodes = {"x": Input(shape=(2,)), "w": w, "n": LIF(tau=5.0, reset="hard")}
-    program = lower(Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "n")), dt=DT))
+    program = lower(wire("x>w w>n", nodes, dt=DT))
     soon, late = program.connections
     scale = program.populations[1].scale
     assert (soon.weight / scale).tolist() == [[1, 0.5], [0, 0]]
@@ -413,7 +382,7 @@ def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_w
         bias=rng.normal(size=2),
     )
     nodes = {"x": Input(shape=(3, 4, 4)), "up": up, "n": ALIF(leak=0.6, threshold=1.0)}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "up"), Edge("up", "n")), dt=DT)
+    graph = wire("x>up up>n", nodes, dt=DT)
     stimulus = {"x": to_events(rng.random((12, 2, 48)) < 0.3)}
     assert lower(graph).connections[0].kind == "dense"
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 128 * 48 - 1)
@@ -607,13 +576,13 @@ def silent(graph: Graph) -> Mapping[str, Events]:
 
 
 def test_a_delayed_bias_sets_in_late() -> None:
-    graph = Graph(
-        nodes={
+    graph = wire(
+        "x>w w>n:2",
+        {
             "x": Input(shape=(1,)),
             "w": Dense(weight=np.ones((1, 1)), bias=np.ones(1)),
             "n": LI(tau=math.inf),
         },
-        edges=(Edge("x", "w"), Edge("w", "n", Ticks(2))),
         dt=DT,
     )
     program = lower(graph, ticks=6)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from written_graphs import wire
 
 from lava_export import list_breaches, lower, reference
 from lava_export.program import as_int32
 from lava_export.rules import keeps_no_memory
 from neuro.events import simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import trace
@@ -28,7 +29,7 @@ def one(weight: np.ndarray, **neuron: object) -> Graph:
         "w": Dense(weight=weight),
         "n": ALIF(leak=1.0, **neuron),  # type: ignore[arg-type]
     }
-    return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "n")), dt=DT)
+    return wire("x>w w>n", nodes)
 
 
 def fire(ticks: int, inputs: int) -> Events:

@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 from programs import program
 
-from lava_export.program import (
-    LoihiProgram,
-    Population,
-    ProgramError,
-    as_int32,
-)
+from lava_export.program import LoihiProgram, Population, ProgramError, as_int32
 
 
 def test_the_arrays_of_a_program_cannot_be_changed() -> None:
@@ -165,10 +160,7 @@ def test_a_connection_that_lava_cannot_run_is_refused(
 ) -> None:
     one, two = program().connections
     with pytest.raises(ProgramError) as e:
-        LoihiProgram(
-            populations=program().populations,
-            connections=(one, changed(two, change)),
-        )
+        LoihiProgram(populations=program().populations, connections=(one, changed(two, change)))
     assert told in str(e.value)
 
 

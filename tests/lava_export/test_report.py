@@ -2,28 +2,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from written_graphs import chain, wire
 
 from lava_export import reference
 from lava_export.lower import lower
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import compute_head_room
 from neuro.energy import estimate
-from neuro.graph import Conv2d, Dense, Edge, Graph, Input
+from neuro.graph import Conv2d, Dense, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
-from neuro.units import Seconds, Ticks
 
-GRAPH = Graph(
-    nodes={
+GRAPH = wire(
+    "x>w:2 w>n n>r r>out",
+    {
         "x": Input(shape=(2,)),
         "w": Dense(weight=np.array([[1.0, 0.3], [-0.5, 0.7]])),
         "n": LIF(tau=0.01, threshold=0.8),
         "r": Dense(weight=np.eye(2)),
         "out": LI(tau=0.02),
     },
-    edges=(Edge("x", "w", Ticks(2)), Edge("w", "n"), Edge("n", "r"), Edge("r", "out")),
-    dt=Seconds(1e-3),
 )
 
 
@@ -52,7 +51,7 @@ def test_the_table_takes_the_weights_of_dilated_and_grouped_kernels(size: int) -
     weight = np.random.default_rng(size).normal(size=(4, 2, size, size))
     conv = Conv2d(weight=weight, groups=2, dilation=(2, 1), padding=(size - 1, size // 2))
     nodes = {"in": Input(shape=(4, 6, 6)), "conv": conv, "n": LIF(tau=0.01, reset="hard")}
-    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "n")), dt=Seconds(1e-3))
+    graph = wire("in>conv conv>n", nodes)
     program = lower(graph)
     (row,) = make_scaling_table(graph, program)
     scale = program["n"].scale
@@ -62,16 +61,12 @@ def test_the_table_takes_the_weights_of_dilated_and_grouped_kernels(size: int) -
 
 
 def test_the_table_holds_the_errors_of_current_adaptation_and_bias() -> None:
-    graph = Graph(
-        nodes={
-            "x": Input(shape=(2,)),
-            "w": Dense(weight=np.eye(2), bias=np.array([0.1, 0.3])),
-            "n": ALIF(leak=0.5, rho=0.9, beta=0.3),
-            "r": Dense(weight=np.eye(2)),
-            "m": LIF(tau=0.01, tau_syn=0.003),
-        },
-        edges=(Edge("x", "w"), Edge("w", "n"), Edge("n", "r"), Edge("r", "m")),
-        dt=Seconds(1e-3),
+    graph = chain(
+        x=Input(shape=(2,)),
+        w=Dense(weight=np.eye(2), bias=np.array([0.1, 0.3])),
+        n=ALIF(leak=0.5, rho=0.9, beta=0.3),
+        r=Dense(weight=np.eye(2)),
+        m=LIF(tau=0.01, tau_syn=0.003),
     )
     program = lower(graph)
     n, m = make_scaling_table(graph, program)

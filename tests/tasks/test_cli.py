@@ -166,9 +166,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     assert "no field 'lr'" in told(["train", "driving:tiny", "--lr", "1"], capsys)
 
 
-def test_configurations_and_their_fields_are_listed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_configurations_and_their_fields_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["tasks"])
     text = capsys.readouterr().out
     assert all(name in text for name in (*CONFIGURATIONS, "fast_adaptive", "matmulfree_3b"))

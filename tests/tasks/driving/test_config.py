@@ -67,10 +67,7 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
             {"phases": (replace(tiny().phases[-1], driven=-0.5),)},
             r"phase planning: driven must be in \[0, 1\], got -0.5",
         ),
-        (
-            {"source": Source(data="nuscenes")},
-            "driven windows need the generated world",
-        ),
+        ({"source": Source(data="nuscenes")}, "driven windows need the generated world"),
         (
             {"planner": replace(tiny().planner, learns_from="truth")},
             'displaced and driven windows .*; set learns_from="predicted"',

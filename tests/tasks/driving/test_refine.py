@@ -11,13 +11,7 @@ from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import Cells
 from tasks.driving.presets import tiny, without_spikes
-from tasks.driving.refine import (
-    INPUTS,
-    Refinement,
-    make_inputs,
-    make_spiking_gru,
-    steer_path,
-)
+from tasks.driving.refine import INPUTS, Refinement, make_inputs, make_spiking_gru, steer_path
 from tasks.driving.sampler import EgoState
 
 SMALL = small_config()

@@ -69,13 +69,7 @@ def test_tokens_of_characters_in_parts_do_not_tell_their_bytes(
 def test_stimuli_bring_the_logits_of_the_model_along(tmp_path: Path) -> None:
     (text := tmp_path / "a.txt").write_bytes(b"one and two is three\n" * 200)
     config = LanguageConfig(
-        stack="mlgru",
-        width=8,
-        hidden=8,
-        linear="spiking",
-        text=str(text),
-        tokens=9,
-        lanes=2,
+        stack="mlgru", width=8, hidden=8, linear="spiking", text=str(text), tokens=9, lanes=2
     )
     model = build(config)
     (some,) = stimuli(config, model, "test")

@@ -9,12 +9,7 @@ from torch import nn
 from neuro.seeds import seeded
 from neuro.training.plan import scale_lr
 from tasks.cli import main
-from tasks.language.config import (
-    LanguageConfig,
-    matmulfree_1b,
-    matmulfree_370m,
-    tiny,
-)
+from tasks.language.config import LanguageConfig, matmulfree_1b, matmulfree_370m, tiny
 from tasks.language.recipes import make_plan
 from tasks.language.task import build
 
@@ -77,11 +72,7 @@ def test_matmulfree_halves_its_learning_rate_midway() -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"and mlgru\*4 has none; take 'plain'"):
         make_plan(replace(tiny(), recipe="rwkv"))
-    for wrong in (
-        {"stack": "rwkv5+rwkv6"},
-        {"stack": "mlgru*2"},
-        {"linear": "ternary"},
-    ):
+    for wrong in ({"stack": "rwkv5+rwkv6"}, {"stack": "mlgru*2"}, {"linear": "ternary"}):
         with pytest.raises(ValueError, match="needs a stack of rwkv5 or of rwkv6 alone"):
             replace(SMALL, **wrong)
     with pytest.raises(ValueError, match="RWKV: width 16 is no multiple of 3"):

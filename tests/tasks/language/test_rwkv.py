@@ -133,9 +133,7 @@ def test_both_kinds_of_files_are_read_and_damaged_ones_refused(tmp_path: Path) -
         path.write_bytes((tmp_path / name).read_bytes()[:-900])
         with pytest.raises(ValueError, match=rf"cut_{name}: no checkpoint that can be read"):
             load_rwkv(path)
-    with pytest.raises(
-        ValueError, match=r"none.pth: no checkpoint .* give a whole file as RWKV"
-    ):
+    with pytest.raises(ValueError, match=r"none.pth: no checkpoint .* give a whole file as"):
         load_rwkv(tmp_path / "none.pth")
 
 
@@ -154,9 +152,7 @@ def test_other_tensors_are_refused_by_name() -> None:
         make_rwkv({**tensors, "head.weight": head * torch.nan})
     with pytest.raises(ValueError, match=r"emb.weight of 2 axes; this has none: take a file"):
         make_rwkv({})
-    with pytest.raises(
-        ValueError, match=r"ffn.key.weight of 2 axes; this has none: take a file"
-    ):
+    with pytest.raises(ValueError, match=r"ffn.key.weight of 2 axes; this has none: take a"):
         make_rwkv({"emb.weight": head})
     for far in (2, 999_999_999):
         with pytest.raises(ValueError, match=f"this has block {far} and no block 1: take"):

@@ -189,10 +189,7 @@ def test_the_mapping_shows_each_limit_that_a_layer_uses() -> None:
         ["mine", "b", "7", "1", "650", "", "", ""],
     ]  # fmt: skip
     told = paragraphs(show_mapping(found()))
-    assert told[1:3] == [
-        "loihi1: Loihi 1: b has no synapse",
-        "mine: Mine: b has no synapse",
-    ]
+    assert told[1:3] == ["loihi1: Loihi 1: b has no synapse", "mine: Mine: b has no synapse"]
 
 
 def test_times_are_nominal_with_their_range() -> None:

@@ -111,11 +111,7 @@ def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
             "layers": {layer: {**placed, "binds": "neurons"}},
             "problems": [f"{layer}: too large"],
         },
-        "latency": {
-            "inference": span(1.5e-4),
-            "tick": span(3.7e-5),
-            "bottleneck": layer,
-        },
+        "latency": {"inference": span(1.5e-4), "tick": span(3.7e-5), "bottleneck": layer},
     }
 
 
@@ -613,10 +609,7 @@ class TestHostNodes:
         }
         head, rows = show.list_counts_per_sample({"per_sample": nodes})
         assert head == ["node", "spikes", "synaptic events", "updates", "MACs on host"]
-        assert rows == [
-            ["x", "2.0", "", "", ""],
-            ["soft (host)", "", "", "", "12.0"],
-        ]
+        assert rows == [["x", "2.0", "", "", ""], ["soft (host)", "", "", "", "12.0"]]
 
 
 class TestARunThatAnswersNothing:

@@ -152,10 +152,7 @@ def test_results_of_other_samples_are_refused(made: dict[str, Any], tmp_path: Pa
         ({"energy": others["energy"]}, "verify, energy, record are of different samples"),
         ({"record": others["record"]}, "verify, energy, record are of different samples"),
         ({"energy": fewer["energy"]}, "verify, energy, record are of different samples"),
-        (
-            {"verify": fewer["verify"], "energy": None},
-            "verify, record are of different",
-        ),
+        ({"verify": fewer["verify"], "energy": None}, "verify, record are of different"),
         ({"verify": None, "record": others["record"]}, "energy, record are of different"),
     ):
         with pytest.raises(ValueError, match=told):

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from written_graphs import wire
 
 from neuro.energy import chip_file
-from neuro.graph import Edge, Graph, Input
+from neuro.graph import Input
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import RunError
 from neuro.io.store import load_tensors, save_tensors
 from neuro.neurons import LIF
 from neuro.spikes import to_events
-from neuro.units import Seconds
 from tasks.cli import main
 from tasks.runs import provenance, trained_run
 from tasks.runs.find import open_folder
@@ -154,10 +154,7 @@ def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
 
 def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     opened = open_folder(run)
-    before, graph = (
-        describe_provenance(opened),
-        digest_trained(run),
-    )
+    before, graph = (describe_provenance(opened), digest_trained(run))
     (run / "graph.safetensors").write_bytes(b"of another network")
     for name in ("best.safetensors", "config.json", "eval.json"):
         os.utime(run / name, (2e9, 2e9))
@@ -252,10 +249,8 @@ def test_what_is_measured_without_a_run_names_the_graph_and_all_samples_in_their
     None
 ):
     node = LIF(tau=0.02)
-    graph = Graph(
-        nodes={"x": Input(shape=(3,)), "y": Input(shape=(3,)), "cells": node},
-        edges=(Edge("x", "cells"), Edge("y", "cells")),
-        dt=Seconds(1e-3),
+    graph = wire(
+        "x>cells y>cells", {"x": Input(shape=(3,)), "y": Input(shape=(3,)), "cells": node}
     )
     raster = np.zeros((4, 2, 3), np.float32)
     raster[1, 0, 2] = raster[3, 1, 0] = 1

@@ -9,24 +9,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from written_graphs import chain
 
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LI
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds
 from tasks.runs.samples import CLASSIFIER, Judge, Samples, iterate_batches
 from tasks.verbs.energy import estimate_samples
 from tasks.verbs.verify import verify_samples
 
 T, B, N, K = 4, 3, 3, 2
-GRAPH = Graph(
-    nodes={
-        "input": Input(shape=(N,)),
-        "fc": Dense(weight=np.array([[1.0, 0.5, 0.25], [-0.5, 1.0, 0.5]])),
-        "out": LI(tau=0.02),
-    },
-    edges=(Edge("input", "fc"), Edge("fc", "out")),
-    dt=Seconds(1e-3),
+GRAPH = chain(
+    input=Input(shape=(N,)),
+    fc=Dense(weight=np.array([[1.0, 0.5, 0.25], [-0.5, 1.0, 0.5]])),
+    out=LI(tau=0.02),
 )
 STIMULUS = {"input": to_events(np.broadcast_to(np.eye(N, dtype=np.float32), (T, B, N)))}
 LABELS = torch.tensor([0, 1, 1])

@@ -15,11 +15,7 @@ from neuro.training import TrainError, get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.runs.find import make_run
 from tasks.runs.samples import collect_outputs
-from tasks.runs.trained_run import (
-    build_fresh_model,
-    load_trained_model,
-    require_declared,
-)
+from tasks.runs.trained_run import build_fresh_model, load_trained_model, require_declared
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

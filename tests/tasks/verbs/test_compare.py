@@ -15,12 +15,7 @@ from tasks.cli import main
 from tasks.runs.provenance import describe_trained
 from tasks.runs.task import Metric
 from tasks.verbs import compare
-from tasks.verbs.compare import (
-    compare_runs,
-    compute_sign_flip_p,
-    list_differences,
-    name_test,
-)
+from tasks.verbs.compare import compare_runs, compute_sign_flip_p, list_differences, name_test
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
 FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
@@ -149,9 +144,7 @@ def test_a_seed_on_which_both_are_equal_is_no_better(tmp_path: Path) -> None:
 def test_runs_of_another_content_of_a_task_s_file_are_not_one_group(tmp_path: Path) -> None:
     run(tmp_path, "one", 0, 0.5, task="mine.py", digest="a")
     run(tmp_path, "one", 1, 0.5, task="mine.py", digest="b")
-    with pytest.raises(
-        RunError, match="two contents of the task's file: it has changed between them"
-    ):
+    with pytest.raises(RunError, match="two contents of the task's file: it has changed"):
         compare_runs([tmp_path / "one*"], tmp_path)
 
 

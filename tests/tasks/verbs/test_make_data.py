@@ -66,10 +66,7 @@ def test_what_cannot_be_made_is_told(
         (["nuscenes", str(tmp_path / "a"), "--seed", "-1"], "--seed must be >= 0 and < 2^63"),
         (["nuscenes", str(tmp_path / "a"), "--workers", "0"], "workers must be >= 1, got 0; 1"),
         (["nuscenes", str(tmp_path / "[/b]"), "--seed", "-1"], "--seed must be >= 0"),
-        (
-            ["nuscenes", str(tmp_path / "file" / "a")],
-            "file: is a file, and not a folder",
-        ),
+        (["nuscenes", str(tmp_path / "file" / "a")], "file: is a file, and not a folder"),
     ):
         with pytest.raises(SystemExit) as e:
             main(["data", "make", *argv])

@@ -78,9 +78,7 @@ def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
     assert f"{ways[1]['answered_differently']:.2%}" in out
 
 
-def test_voltage_jumps_at_ends_of_ticks_are_the_grid_and_spread_ones_are_not(
-    run: Path,
-) -> None:
+def test_voltage_jumps_at_ends_of_ticks_are_the_grid_and_spread_ones_are_not(run: Path) -> None:
     """Hard reset, no delay: all that happens in exact time then happens at ends of ticks."""
     result = measured(run, "--clock", "exact")
     at_ends, spread = result["exact"], result["exact_spread"]

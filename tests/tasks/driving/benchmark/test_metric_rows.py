@@ -84,9 +84,7 @@ def test_what_cannot_be_counted_is_none_with_a_note() -> None:
 
 def test_a_table_has_a_line_a_figure_and_a_column_a_planner() -> None:
     sure = ComparedMetric(
-        name="done",
-        values={OURS: np.ones((2, 8)), CV: np.zeros((1, 8))},
-        of="course",
+        name="done", values={OURS: np.ones((2, 8)), CV: np.zeros((1, 8))}, of="course"
     )
     rows = [
         row
@@ -96,10 +94,6 @@ def test_a_table_has_a_line_a_figure_and_a_column_a_planner() -> None:
     (table,) = tabulate("closed loop", rows)
     assert [column.header for column in table.columns] == ["figure", OURS, CV]
     cells = [list(column.cells) for column in table.columns]
-    assert cells == [
-        ["collisions [%]", "done [%]"],
-        ["12.5 ± 18", "100 ± 0"],
-        ["75", "0*"],
-    ]
+    assert cells == [["collisions [%]", "done [%]"], ["12.5 ± 18", "100 ± 0"], ["75", "0*"]]
     assert table.caption == f"*: differs from {OURS} (paired sign test, p < 0.05)"
     assert list(tabulate("closed loop", [])) == []
