@@ -1,6 +1,6 @@
 """What is given in place of samples and judges: refused with the cure before anything runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from tables import read_table, require_answer
 from torch import Tensor
 from written_graphs import chain
 
@@ -36,163 +37,117 @@ def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-def call(function: Any, *given: Any, **named: Any) -> Callable[[], Any]:
-    return lambda: function(*given, **named)
-
-
-def with_labels(labels: Any) -> Callable[[], Any]:
-    return lambda: verify(GRAPH, Samples(STIMULUS, labels))
+def with_labels(labels: Any) -> Any:
+    return verify(GRAPH, Samples(STIMULUS, labels))
 
 
 def with_judge(
     decode: Any = lambda outputs: outputs["out"][-1],
     measure: Any = lambda answers, _: {"n": len(answers)},
-) -> Callable[[], Any]:
-    return lambda: verify(GRAPH, SAMPLES, Judge(decode, measure))
+) -> Any:
+    return verify(GRAPH, SAMPLES, Judge(decode, measure))
 
 
 def longer(events: Events) -> Events:
     return events._replace(shape=(T + 1, *events.shape[1:]))
 
 
-SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
-    # Targets.
-    "too few labels": (with_labels(LABELS[:2]), ValueError, "(2,) for 3 samples", "one row a"),
-    "one label": (with_labels(LABELS[0]), ValueError, "shape () for 3 samples", "one row a"),
-    "a list": (with_labels([0, 1, 1]), TypeError, "targets must be", "torch.tensor(labels)"),
-    "words": (with_labels(np.array(["a"] * 3)), TypeError, "<U1", "torch.tensor(labels)"),
-    "no labels": (with_labels(None), TypeError, "got None", "torch.tensor(labels)"),
-    "one-hot": (with_labels(torch.eye(K)[LABELS]), ValueError, "(3, 2)", "labels.argmax(1)"),
-    "floats": (with_labels(LABELS.float()), ValueError, "float32", "labels.long()"),
-    "a column": (with_labels(LABELS[:, None]), ValueError, "(3, 1)", "flatten()"),
-    "from 1": (with_labels(LABELS + 1), ValueError, "label 2 is outside 0 ... 1", "from 0"),
-    "negative": (with_labels(LABELS - 1), ValueError, "label -1 is outside", "from 0"),
-    # Something else in place of samples.
-    "swapped": (call(verify, SAMPLES, GRAPH), TypeError, "got a Samples", "trace(net, "),
-    "a Graph": (call(verify, GRAPH, GRAPH), TypeError, "got a Graph", "Samples(stimulus, "),
-    "a dict": (call(verify, GRAPH, STIMULUS), TypeError, "got a dict", "Samples(stimulus, "),
-    "a word": (call(verify, GRAPH, "test"), TypeError, "got 'test'", "Samples(stimulus, "),
-    "a pair": (
-        call(verify, GRAPH, (STIMULUS, LABELS)),
-        TypeError,
-        "batch 0 must be Samples, got a dict",
-        "Samples(stimulus, labels)",
-    ),
-    "swapped fields": (
-        call(verify, GRAPH, Samples(LABELS, STIMULUS)),  # type: ignore[arg-type]
-        TypeError,
-        "inputs must be Events or Times by the name of their Input, got a Tensor",
-        '{"input": neuro.to_events(raster)}',
-    ),
-    "a raster": (
-        call(verify, GRAPH, Samples({"input": to_raster(STIMULUS["input"])}, LABELS)),  # type: ignore[dict-item]
-        TypeError,
-        "input must be Events or Times, got a NumPy array",
-        "to_events(raster)",
-    ),
-    "another input": (
-        call(verify, GRAPH, Samples({"x": STIMULUS["input"]}, LABELS)),
-        ValueError,
-        "x: not an Input; there are input",
-        "input: no events",
-    ),
-    "no input": (call(verify, GRAPH, Samples({}, LABELS)), ValueError, "no events", "input"),
-    "other ticks": (
-        call(verify, GRAPH, [SAMPLES, Samples({"input": longer(STIMULUS["input"])}, LABELS)]),
-        ValueError,
-        "batch 1 has 5 ticks, those before it 4",
-        "events._replace(shape=(ticks, B, N))",
-    ),
-    "no Lava": (
-        call(verify_samples, GRAPH, SAMPLES, lava_samples=-1),
-        TypeError,
-        "lava_samples must be a whole number >= 0, got -1",
-        "0 leaves Lava out",
-    ),
-    # Judges.
-    "Judge": (
-        call(verify, GRAPH, SAMPLES, Judge),
-        TypeError,
-        "the class Judge",
-        "Judge(decode",
-    ),
-    "a function": (
-        call(verify, GRAPH, SAMPLES, lambda outputs: outputs),
-        TypeError,
-        "judge must be a Judge, got a function",
-        "Judge(decode, measure)",
-    ),
-    "a swapped Judge": (
-        with_judge(measure=lambda outputs: outputs),
-        TypeError,
-        "Judge.measure must be a function of (answers, targets)",
-        "in this order",
-    ),
-    "no function": (with_judge(decode="out"), TypeError, "Judge.decode", "got 'out'"),
-    "a float": (
-        with_judge(measure=lambda _, __: 0.5),
-        TypeError,
-        "what Judge.measure returns must be values by the name of their metric, got 0.5",
-        '{"accuracy": 0.9}',
-    ),
-    "a value a sample": (
-        with_judge(measure=lambda answers, _: {"right": answers[:, 0]}),
-        TypeError,
-        "right of Judge.measure must be a number, got a Tensor of shape (3,)",
-        '{"accuracy": 0.9}',
-    ),
-    "answers a list": (
-        with_judge(decode=lambda _: [0, 1, 1]),
-        TypeError,
-        "what Judge.decode returns must be numbers",
-        "torch.stack(answers)",
-    ),
-    "answers a tick": (
-        with_judge(decode=lambda outputs: outputs["out"]),
-        ValueError,
-        "what Judge.decode returns of shape (4, 3, 2) for 3 samples",
-        "one row a sample",
-    ),
-    # Energy.
-    "swapped for energy": (
-        call(estimate_samples, SAMPLES, GRAPH),
-        TypeError,
-        "Samples",
-        "trace(",
-    ),
-    "a chip's name": (
-        call(estimate_samples, GRAPH, SAMPLES, "loihi1"),
-        TypeError,
-        "chips must be several chips, or their names, got 'loihi1'",
-        '["loihi1"]',
-    ),
-    "no chips": (call(estimate_samples, GRAPH, SAMPLES, []), ValueError, "no chips", "None"),
-    "no chip": (call(estimate_samples, GRAPH, SAMPLES, [1]), TypeError, "got 1", '"loihi1"'),
-    "half a pass": (
-        call(estimate_samples, GRAPH, SAMPLES, ann_passes=0.5),
-        TypeError,
-        "ann_passes must be a whole number",
-        "got 0.5",
-    ),
-}
+NAMES = {**globals(), "estimate_samples": estimate_samples}
+
+# The code, and below it its error with phrases of the message.
+SLIPS = """
+# Targets.
+with_labels(LABELS[:2])
+    ValueError: (2,) for 3 samples | one row a
+with_labels(LABELS[0])
+    ValueError: shape () for 3 samples | one row a
+with_labels([0, 1, 1])
+    TypeError: targets must be | torch.tensor(labels)
+with_labels(np.array(["a"] * 3))
+    TypeError: <U1 | torch.tensor(labels)
+with_labels(None)
+    TypeError: got None | torch.tensor(labels)
+with_labels(torch.eye(K)[LABELS])
+    ValueError: (3, 2) | labels.argmax(1)
+with_labels(LABELS.float())
+    ValueError: float32 | labels.long()
+with_labels(LABELS[:, None])
+    ValueError: (3, 1) | flatten()
+with_labels(LABELS + 1)
+    ValueError: label 2 is outside 0 ... 1 | from 0
+with_labels(LABELS - 1)
+    ValueError: label -1 is outside | from 0
+# Something else in place of samples.
+verify(SAMPLES, GRAPH)
+    TypeError: got a Samples | trace(net,
+verify(GRAPH, GRAPH)
+    TypeError: got a Graph | Samples(stimulus,
+verify(GRAPH, STIMULUS)
+    TypeError: got a dict | Samples(stimulus,
+verify(GRAPH, "test")
+    TypeError: got 'test' | Samples(stimulus,
+verify(GRAPH, (STIMULUS, LABELS))
+    TypeError: batch 0 must be Samples, got a dict | Samples(stimulus, labels)
+verify(GRAPH, Samples(LABELS, STIMULUS))
+    TypeError: inputs must be Events or Times by the name of their Input, got a Tensor
+verify(GRAPH, Samples({"input": to_raster(STIMULUS["input"])}, LABELS))
+    TypeError: input must be Events or Times, got a NumPy array | to_events(raster)
+verify(GRAPH, Samples({"x": STIMULUS["input"]}, LABELS))
+    ValueError: x: not an Input; there are input | input: no events
+verify(GRAPH, Samples({}, LABELS))
+    ValueError: no events | input
+verify(GRAPH, [SAMPLES, Samples({"input": longer(STIMULUS["input"])}, LABELS)])
+    ValueError: batch 1 has 5 ticks, those before it 4 | events._replace(shape=(ticks, B, N))
+verify_samples(GRAPH, SAMPLES, lava_samples=-1)
+    TypeError: lava_samples must be a whole number >= 0, got -1 | 0 leaves Lava out
+# Judges.
+verify(GRAPH, SAMPLES, Judge)
+    TypeError: the class Judge | Judge(decode
+verify(GRAPH, SAMPLES, lambda outputs: outputs)
+    TypeError: judge must be a Judge, got a function | Judge(decode, measure)
+with_judge(measure=lambda outputs: outputs)
+    TypeError: Judge.measure must be a function of (answers, targets) | in this order
+with_judge(decode="out")
+    TypeError: Judge.decode | got 'out'
+with_judge(measure=lambda _, __: 0.5)
+    TypeError: what Judge.measure returns must be values by the name of their metric, got 0.5
+with_judge(measure=lambda answers, _: {"right": answers[:, 0]})
+    TypeError: right of Judge.measure must be a number, got a Tensor of shape (3,) | 0.9}
+with_judge(decode=lambda _: [0, 1, 1])
+    TypeError: what Judge.decode returns must be numbers | torch.stack(answers)
+with_judge(decode=lambda outputs: outputs["out"])
+    ValueError: what Judge.decode returns of shape (4, 3, 2) for 3 samples | one row a sample
+# Energy.
+estimate_samples(SAMPLES, GRAPH)
+    TypeError: Samples | trace(
+estimate_samples(GRAPH, SAMPLES, "loihi1")
+    TypeError: chips must be several chips, or their names, got 'loihi1' | ["loihi1"]
+estimate_samples(GRAPH, SAMPLES, [])
+    ValueError: no chips | None
+estimate_samples(GRAPH, SAMPLES, [1])
+    TypeError: got 1 | "loihi1"
+estimate_samples(GRAPH, SAMPLES, ann_passes=0.5)
+    TypeError: ann_passes must be a whole number | got 0.5
+"""
 
 
-@pytest.mark.parametrize("slip", SLIPS)
-def test_a_slip_is_told_with_what_was_given_and_the_cure(slip: str) -> None:
-    write, error, given, cure = SLIPS[slip]
-    with pytest.raises(error) as told:
-        write()
-    assert given in str(told.value)
-    assert cure in str(told.value)
+@pytest.mark.parametrize(("code", "answer"), read_table(SLIPS))
+def test_a_slip_is_answered_with_what_was_wrong_and_the_cure(code: str, answer: str) -> None:
+    require_answer(code, answer, NAMES)
 
 
 def test_what_is_wrong_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in ("verify", "energy"):
         monkeypatch.setattr(f"tasks.verbs.{verb}.simulate", None)
-    for slip in ("too few labels", "swapped", "Judge", "a swapped Judge", "a chip's name"):
-        with pytest.raises((TypeError, ValueError)) as told:
-            SLIPS[slip][0]()
-        assert SLIPS[slip][2] in str(told.value)
+    answers = dict(read_table(SLIPS))
+    for code in (
+        "with_labels(LABELS[:2])",
+        "verify(SAMPLES, GRAPH)",
+        "verify(GRAPH, SAMPLES, Judge)",
+        "with_judge(measure=lambda outputs: outputs)",
+        'estimate_samples(GRAPH, SAMPLES, "loihi1")',
+    ):
+        require_answer(code, answers[code], NAMES)
 
 
 def test_the_default_judge_reads_one_output_and_counts_right_answers() -> None:
