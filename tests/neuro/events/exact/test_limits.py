@@ -221,7 +221,7 @@ def test_a_long_refractory_period_lasts_to_the_end() -> None:
 
 def test_runs_and_delays_beyond_all_instants_are_refused_by_name() -> None:
     graph = network(LIF(tau=0.01), loop=2**33)
-    with pytest.raises(GraphError, match=r"the delay of cells -> back lasts 8\.59e\+09 of"):
+    with pytest.raises(GraphError, match=r"the delay of cells -> back lasts 8\.59e\+09 ticks"):
         find_run_quantum(graph, 4)
     with pytest.raises(GraphError, match="the run has 8,589,934,593: shorten it"):
         find_run_quantum(network(LIF(tau=0.01)), 2**33 + 1)
