@@ -158,7 +158,7 @@ def test_exact_gradients_train_a_module(readout: bool) -> None:
 
 
 def test_another_device_is_refused() -> None:
-    with pytest.raises(EventPropError, match="the input is on meta: EventProp runs on the cpu"):
+    with pytest.raises(EventPropError, match="the input is on meta; EventProp runs on the cpu"):
         compute_module_outputs(model(), raster().to("meta"), Tally())
 
 
