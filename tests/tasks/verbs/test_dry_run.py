@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_refused(
     told = " ".join(capsys.readouterr().out.split())
     assert "MB of each of 3 devices" in told
     size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
-    assert f"{size:,} parameters; activations: all that autograd keeps" in told
+    assert f"{size:,} parameters; activations: everything that autograd keeps" in told
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
@@ -247,7 +247,7 @@ STAGED = """
 from dataclasses import replace
 import torch
 from neuro.training import Plan, Stage
-from tasks import task_template
+from tasks.verbs import task_template
 
 def plan(config):
     first = Stage(name="first", {length}, frozen=("fc2.*",))

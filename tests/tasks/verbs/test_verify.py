@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lava_export import LoihiProgram, LowerError, lower, reference
+from lava_export.chip_program import BinaryChipProgram
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
@@ -221,7 +222,7 @@ class TestSeveralBatches:
         monkeypatch.setattr("tasks.verbs.verify.replay", rounded)
         out = {}
         for order in ((0,), (1,), (0, 1), (1, 0)):
-            out[order] = _Tally(graph, program)
+            out[order] = _Tally(graph, BinaryChipProgram(program))
             for k in order:
                 out[order].add(*batches[k])
         return out
