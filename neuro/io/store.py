@@ -49,6 +49,7 @@ WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or
 ZIP = "file of NumPy's or of an earlier version"  # which wrote npz
 # What safetensors, JSON and a header of another shape raise.
 DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)
+NARROW = (np.uint8, np.int16, np.int32)  # in which whole numbers are written if they fit
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -200,6 +201,8 @@ def save_arrays(
 ) -> None:
     """Write named arrays and ``meta``, which JSON can hold, as :func:`save_tensors` does.
 
+    Whole numbers lie in as few bytes as hold them; the header keeps the dtypes of the arrays.
+
     Raises:
         StoreError: an array of complex numbers, text or objects; or it cannot be written.
     """
@@ -208,7 +211,20 @@ def save_arrays(
     if odd:
         raise StoreError(f"{path}: {', '.join(odd)}: only numbers and truth values are written")
     native = {name: a.astype(a.dtype.newbyteorder("="), "C") for name, a in whole.items()}
-    save_tensors(path, kind, {name: torch.from_numpy(a) for name, a in native.items()}, meta)
+    tensors = {name: torch.from_numpy(_narrow(a)) for name, a in native.items()}
+    dtypes = {name: str(a.dtype) for name, a in native.items()}
+    save_tensors(path, kind, tensors, {"dtypes": dtypes, "meta": meta})
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Return an array in the first of :data:`NARROW` that loses no bit of it, if it is less."""
+    for dtype in NARROW:
+        if np.dtype(dtype).itemsize < array.itemsize:
+            with np.errstate(invalid="ignore"):
+                narrow = array.astype(dtype)
+            if narrow.astype(array.dtype).tobytes() == array.tobytes():
+                return narrow
+    return array
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
@@ -217,9 +233,14 @@ def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     Raises:
         StoreError: as :func:`load_tensors`.
     """
-    tensors, meta = load_tensors(path, kind)
-    # A copy: the tensors are views of the file, which another process may change.
-    return {name: np.array(tensor) for name, tensor in tensors.items()}, meta
+    tensors, header = load_tensors(path, kind)
+    with _reading(Path(path), kind):
+        dtypes = header["dtypes"]
+        # A copy: the tensors are views of the file, which another process may change.
+        arrays = {
+            k: np.array(tensor).astype(dtypes[k], copy=False) for k, tensor in tensors.items()
+        }
+        return arrays, header["meta"]
 
 
 def load_value(
@@ -355,7 +376,7 @@ def recognize(path: Path) -> str | None:
         return None
 
 
-def _check_header(path: Path, kind: str, header: dict[str, Any]) -> None:
+def _check_header(path: Path, kind: str, header: Any) -> None:
     if header["kind"] != kind:
         raise StoreError(_say_other_kind(path, kind, header["kind"]))
     if header["version"] != VERSIONS[kind]:

@@ -204,6 +204,43 @@ def test_a_flipped_bit_is_told_or_changes_nothing(
         assert same(load_graph(path), graph())
 
 
+SIZES = {  # values, dtype, and the bytes of a value in a file
+    "bytes": ([0, 255], "int64", 1),
+    "a sign": ([-1, 32767], "int64", 2),
+    "too large for 16 bits": ([-(2**31), 40_000], "int64", 4),
+    "too large for 32 bits": ([2**40], "int64", 8),
+    "unsigned": ([65_535], "uint16", 2),
+    "whole floats": ([1.0, 3.0], "float64", 1),
+    "a negative zero": ([-0.0, 1.0], "float64", 8),
+    "not finite": ([math.nan, math.inf, 1.0], "float64", 8),
+    "fractions": ([0.5], "float32", 4),
+    "truth values": ([True, False], "bool", 1),
+    "nothing": ([], "float64", 1),
+    "a single number": (3, "int32", 1),
+}
+
+
+@pytest.mark.parametrize(("values", "dtype", "size"), SIZES.values(), ids=SIZES)
+def test_whole_numbers_lie_in_as_few_bytes_as_hold_them(
+    tmp_path: Path, values: object, dtype: str, size: int
+) -> None:
+    array = np.array(values, dtype)
+    save_arrays(path := tmp_path / "x", "record", {"a": array}, {"b": 1})
+    arrays, meta = load_arrays(path, "record")
+    assert (arrays["a"].dtype, arrays["a"].shape, meta) == (array.dtype, array.shape, {"b": 1})
+    assert arrays["a"].tobytes() == array.tobytes()
+    tensors, _ = load_tensors(path, "record")
+    assert tensors["a"].element_size() == size
+
+
+def test_a_header_without_dtypes_is_damage(tmp_path: Path) -> None:
+    save_tensors(
+        path := tmp_path / "x", "record", {"a": torch.ones(2)}, {"dtypes": {}, "meta": 1}
+    )
+    with pytest.raises(StoreError, match="x: damaged or cut short"):
+        load_arrays(path, "record")
+
+
 def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
     g = wire("x>s:2", {"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))})
     save_graph(tmp_path / "g.safetensors", g)

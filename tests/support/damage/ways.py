@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from neuro.io.store import load_arrays, save_arrays
+from neuro.io.store import load_tensors, save_tensors
 
 Rng = np.random.Generator
 
@@ -156,7 +157,8 @@ def of_tensors(path: Path, rng: Rng, *, kind: str) -> bool:
     if way == 0:
         damage_bytes(path, rng)
         return True
-    arrays, meta = load_arrays(path, kind)
+    tensors, meta = load_tensors(path, kind)
+    arrays = {name: tensor.numpy().copy() for name, tensor in tensors.items()}
     with safe_open(path, "np") as file:
         header = json.loads(file.metadata()["neuro"])
     if rng.random() < 0.5:
@@ -168,7 +170,8 @@ def of_tensors(path: Path, rng: Rng, *, kind: str) -> bool:
     if way == 1:
         path.write_bytes(save(arrays, {"neuro": json.dumps(header)}))
         return True
-    save_arrays(path, kind, arrays, meta)
+    native = {k: a.astype(a.dtype.newbyteorder("="), "C") for k, a in arrays.items()}
+    save_tensors(path, kind, {k: torch.from_numpy(a) for k, a in native.items()}, meta)
     return False
 
 
