@@ -82,7 +82,7 @@ class TestFiles:
 
     def test_a_set_without_images_is_refused(self, tmp_path: Path) -> None:
         write_mnist(tmp_path, n=0)
-        with pytest.raises(ValueError, match="holds no image"):
+        with pytest.raises(ValueError, match="contains no image"):
             mnist.load(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_the_end_of_a_file_stands_for_no_byte() -> None:
 def test_tokens_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match="not in this vocabulary of 256, such as 256"):
         Bytes().decode([3, 256])
-    with pytest.raises(ValueError, match="the first -1"):
+    with pytest.raises(ValueError, match="such as -1"):
         Bytes().decode([-1])
     with pytest.raises(ValueError, match="no token 300"):
         WorldTokenizer(PLAIN | {b"ab": 301}).decode([300])
@@ -265,7 +265,7 @@ def test_ids_with_gaps_are_all_below_the_size(tmp_path: Path) -> None:
     found = HuggingFace(tmp_path / "tokenizer.json")
     assert (found.size, found.encode(b"b").tolist()) == (8, [7])
     assert found.decode([7, 3, 0]) == b"ba"
-    with pytest.raises(ValueError, match="vocabulary of 8, the first 8"):
+    with pytest.raises(ValueError, match="vocabulary of 8, such as 8"):
         found.decode([8])
 
 
