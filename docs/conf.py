@@ -27,7 +27,6 @@ extensions = [
 packages = PACKAGES
 exclude_patterns = ["_ext", "api/*/modules.rst", "generated/*.inc.md"]
 nitpicky = True  # a reference to what is not there is an error
-nitpick_ignore = [("py:obj", "neuro.neurons.neuron.Population")]  # another name of Neuron
 nitpick_ignore_regex = [
     ("py:.*", rf"(?!(?:{'|'.join(PACKAGES)})(?:\.|$)).*"),  # of other libraries
     ("py:class", ".*"),  # types in annotations, which may be aliases

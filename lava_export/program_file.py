@@ -27,7 +27,7 @@ def save_program(path: str | Path, program: ProgramData) -> None:
         if isinstance(program, of_kind):
             save_arrays(path, kind, *take_apart(program))
             return
-    cure = "lava_export.lower(graph, ticks=...) makes one of a Graph"
+    cure = "lower_graph(graph, ticks) makes a ChipProgram of a Graph, whose .program is one"
     raise make_type_error("program", "a LoihiProgram or a GradedProgram", program, cure)
 
 

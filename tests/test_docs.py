@@ -36,8 +36,9 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     for section in ("Activity", "Do the executors agree?", "Energy per inference"):
         assert f"<h2>{section}</h2>" in page
     assert f"{equality['metrics']['accuracy']['events']:.2%}" in page
+    programs = {"graph.safetensors", "program.safetensors"}
     pictures = {"network.png", "report.html", "report.png"}
-    assert {p.name for p in tmp_path.iterdir()} == pictures
+    assert {p.name for p in tmp_path.iterdir()} == programs | pictures
     exec(blocks[-1], got)
     sure = got["equality"]["metrics"]["sure"]
     assert sure["torch"] == pytest.approx(sure["events"], rel=1e-9)

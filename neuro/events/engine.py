@@ -57,8 +57,9 @@ def simulate(
 
     Args:
         graph: the network.
-        inputs: the spikes of every Input, all with the same T and B. :func:`to_ticks` and
-            :func:`to_times` of :mod:`neuro.spikes` convert Events and Times for the clock.
+        inputs: the spikes of every Input, all with the same T and B.
+            :func:`neuro.spikes.to_ticks` and :func:`neuro.spikes.to_times` convert Events and
+            Times for the clock.
         clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
         state: the final state of an earlier run with the same clock, which this run continues;
             None: start at rest.

@@ -31,7 +31,7 @@ Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 PREFIX = "compiled-"
 DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
 COMPILING = (
-    "neuro: compiling kernels for the first time on this machine, which may take a minute; "
+    "neuro: compiling kernels that this machine has not compiled yet, which may take a minute; "
     "later runs load them from disk"
 )
 config: Any = numba.config

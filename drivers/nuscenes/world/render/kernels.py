@@ -43,7 +43,7 @@ class Texture(NamedTuple):
 
 
 class Solids(NamedTuple):
-    """The arrays of :class:`faces.Faces` that painting needs."""
+    """The arrays of :class:`drivers.nuscenes.world.render.faces.Faces` that painting needs."""
 
     corner: np.ndarray
     u: np.ndarray
