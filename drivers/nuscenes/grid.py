@@ -16,7 +16,7 @@ class GroundGrid:
     Raises:
         ValueError: an extent is not positive, or not a whole number of cells.
 
-    >>> grid = Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
+    >>> grid = GroundGrid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
     >>> grid.shape, grid.cells(np.array([[0.5, -23.9]])).tolist()
     ((48, 48), [[24, 0]])
     """

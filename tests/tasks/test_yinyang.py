@@ -120,7 +120,7 @@ def test_a_network_without_exact_gradients_is_refused_before_anything_is_written
     out = tmp_path / "run"
     text = told(["train", "mnist", "--gradient", "eventprop", "--out", str(out)], capsys)
     assert "alif1: ALIF has no adjoint here" in text
-    assert "conv2: Conv2d is not known here" in text
+    assert "conv2: Conv2d has no adjoint here" in text
     assert not out.exists()
 
 

@@ -120,7 +120,7 @@ def test_a_stretched_graph_does_the_same_at_the_first_tick_of_each_frame() -> No
         assert 0 < short[name].mean() < 1
         assert torch.equal(found[name][::2], short[name])
         assert not found[name][1::2].any()
-    with pytest.raises(ValueError, match="a: only a LIF with hard reset"):
+    with pytest.raises(ValueError, match="a: must be a LIF with hard reset"):
         stretch(loop("soft"), 2)
 
 
