@@ -3,7 +3,9 @@
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from zlib import crc32
@@ -20,6 +22,10 @@ from neuro.seeds import seeded  # noqa: E402 its types are checked
 # Two processes collect all modules, and children import them: bytecode is kept for all.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell that starts the tests in the background makes them ignore Ctrl-C, which some raise.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
 # The longest first; but while one process compiles the exact clock, the others need none of it.
