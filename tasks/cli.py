@@ -4,6 +4,7 @@ Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -20,17 +21,22 @@ from tasks.words import FreeText, Number, Whole, require_words
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
-Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+# Arguments whose help says what happens without them; "(default: None)" would say less.
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 console = make_console()
 
 
 def tasks(
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")] = "",
+    name: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]", help_behavior_hint="")
+    ] = "",
 ) -> None:
     """List the tasks, the configurations of one, or the fields of a configuration.
 
     Args:
-        name: mnist lists its configurations, mnist:tiny the fields of one.
+        name: mnist lists its configurations, mnist:tiny the fields of one; without a name, all
+            tasks are listed.
     """
     from tasks.verbs.list_tasks import make_table_of
 
@@ -39,7 +45,7 @@ def tasks(
 
 def train(  # noqa: PLR0913 - a flag each
     name: Name,
-    out: Folder = None,
+    out: OptionalPath = None,
     seed: Whole = 0,
     device: Device = "cpu",
     devices: Whole = 1,
@@ -49,7 +55,7 @@ def train(  # noqa: PLR0913 - a flag each
     sharded: bool = False,
     dry_run: bool = False,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-    lr: str = "",
+    lr: OptionalText = "",
 ) -> None:
     """Train a task, or resume an interrupted run.
 
@@ -107,7 +113,7 @@ def simulate(
     run: RunFolder,
     clock: Literal["grid", "exact"] = "grid",
     workers: Whole = 1,
-    cluster: str = "",
+    cluster: OptionalText = "",
 ) -> None:
     """Replay the test split on the event engine.
 
@@ -216,7 +222,11 @@ def report(run: RunFolder) -> None:
 
 
 def compare(
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    runs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+    ],
     out: Path = Path("compare"),
     markdown: bool = False,
 ) -> None:
@@ -256,7 +266,7 @@ def new(path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
     console.print(f"wrote {path}; train it with neuro train {path}:tiny", soft_wrap=True)
 
 
-def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
+def demo(out: OptionalPath = None, seed: Whole = 0, device: Device = "cpu") -> None:
     """Train, replay, export, price and report one network on handwritten digits.
 
     Args:
@@ -287,12 +297,14 @@ def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
 
 
 def bench(  # noqa: PLR0913 - a flag each
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
+    name: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")
+    ] = "",
     out: Path = Path("bench"),
     repeats: Whole = 3,
-    only: str = "",
+    only: OptionalText = "",
     quick: bool = False,
-    runs: tuple[Path, ...] = (),
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="")] = (),
     workers: Whole = 1,
 ) -> None:
     """Compare neuro with its peers on this machine; without a name, list the benchmarks.
@@ -319,7 +331,7 @@ def bench(  # noqa: PLR0913 - a flag each
     return terminal.show_names(console)
 
 
-def pack(run: RunFolder, out: Path | None = None) -> None:
+def pack(run: RunFolder, out: OptionalPath = None) -> None:
     """Pack a ternary language model, two bits a weight, for neuro generate FILE.
 
     Args:
@@ -391,7 +403,7 @@ def make_data(
 def check_data(
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")],
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
-    version: str = "",
+    version: OptionalText = "",
 ) -> None:
     """List all problems of a data set; the exit status is 1 if there are any.
 
@@ -530,6 +542,8 @@ def main(argv: list[str] | None = None) -> None:
             verb = verbs[require_one_of(argv[0], tuple(verbs), "verb")]
             command = f"{prog} {argv[0]}"
             require_words(command, verb, argv[1:], TRAINED if verb in (train, demo) else "")
+            # tyro keeps the line breaks of a docstring, which the terminal's width breaks anew.
+            verb.__doc__ = re.sub(r"\n {12}", " ", verb.__doc__)
             tyro.cli(verb, prog=command, args=argv[1:])
     except KeyboardInterrupt:
         console.print("interrupted; all files are complete, the same command resumes training")

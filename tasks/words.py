@@ -66,7 +66,7 @@ def require_words(
     for word in words:
         if value_follows and not word.startswith("--"):
             _require_full(command, flag, flags[flag], word)
-            value_follows = get_origin(flags[flag]) is tuple  # which takes all that follow
+            value_follows = _is_variadic(flags[flag])
             continue
         flag, equals, value = word.partition("=")
         value_follows = flag in flags and flag not in switches and not equals
@@ -115,4 +115,6 @@ def _name_place(hint: Any) -> str:
 
 
 def _is_variadic(hint: Any) -> bool:
-    return get_origin(get_args(hint)[0]) is tuple
+    """Say whether an argument takes all words that follow it."""
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return get_origin(kind) is tuple and tyro.conf.UseAppendAction not in get_args(hint)

@@ -275,16 +275,21 @@ def bound_slope(
     After the last time before the crossing at which v has its present value, v is higher. So
     the slope is at most drive - rate v + each current, with positive currents at their start
     and negative ones at their end; and the threshold falls at most as fast as now. A falling
-    threshold may meet a membrane that falls more slowly, so a negative slope is not a bound.
+    threshold also meets a membrane that falls more slowly: there the slope of v rises from its
+    present value towards 0, by exp(-rate span) at most, and by what negative currents lose.
     """
     cell = neuron[j]
-    slope = cell.drive - cell.rate * cell.v
+    slope, lost = cell.drive - cell.rate * cell.v, 0.0
     for r in range(current.shape[1]):
         i = current[j, r]
-        slope += i if i >= 0.0 else i * math.exp(-rate_syn[j, r] * span)
-    if cell.adapt != 0.0:
-        slope = max(slope, 0.0) + cell.adapt * cell.rate_adapt
-    return slope
+        slope += i
+        if i < 0.0:
+            lost += i * math.expm1(-rate_syn[j, r] * span)
+    if cell.adapt == 0.0:
+        return slope + lost
+    if slope < 0.0:
+        slope *= math.exp(-cell.rate * span)
+    return slope + lost + cell.adapt * cell.rate_adapt
 
 
 @bare

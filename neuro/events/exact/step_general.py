@@ -67,8 +67,8 @@ def run_general_window(
 def schedule_check(neuron: np.ndarray, current: np.ndarray, j: int) -> None:
     """Set ``next_check``, a time before which neuron ``j`` cannot fire without input.
 
-    The bound of the slope is that of :func:`neuro.events.exact.membrane.bound_slope`, for all
-    times.
+    A membrane that ends above its present value rises at most as fast as now without negative
+    currents; the threshold falls at most as fast as now.
     """
     cell = neuron[j]
     if cell.free_at > cell.time:

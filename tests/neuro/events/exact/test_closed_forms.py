@@ -150,6 +150,22 @@ def test_a_membrane_without_a_leak_meets_a_falling_threshold_exactly() -> None:
     assert abs(found - want) < 1e-13
 
 
+@pytest.mark.parametrize("current", [0.0, -0.05, 0.05])
+def test_a_falling_membrane_meets_a_threshold_that_falls_faster_exactly(current: float) -> None:
+    cell, *rest = cells(10.0, [current], [0.5], 0.02)
+    cell.adapt, cell.rate_adapt = 9.5, 0.03
+
+    def rise(t: mpmath.mpf) -> mpmath.mpf:
+        moved = 10 * mpmath.exp(-t / 50) + current * integrate_product(mpmath, 0.02, 0.5, t)
+        return moved - 9.5 * mpmath.exp(-0.03 * t) - 1
+
+    with mpmath.workdps(30):
+        want = float(bisect(rise, mpmath.mpf(0), mpmath.mpf(30)))
+    found, fires = search_crossing(cell, *rest, 0, 100.0)
+    assert fires
+    assert abs(found - want) < 1e-12
+
+
 @pytest.mark.parametrize(("short", "stands"), [(0.3, 1.0), (0.7, 1 - 0.7 * 2**-10)])
 def test_a_crossing_less_than_half_a_quantum_ahead_is_at_the_instant_itself(
     short: float, stands: float
