@@ -110,17 +110,17 @@ class LanguageConfig:
         if self.end and not self.tokenizer.endswith(".json"):
             wrong.append(f"end, {self.end!r}, is of a tokenizer.json; leave it out")
         if wrong:
-            raise ValueError(f"Config: {'; '.join(wrong)}")
+            raise ValueError(f"language: {'; '.join(wrong)}")
         if self.limit and not self.carries and self.limit < self.tokens:
             raise ValueError(
-                f"Config: batches of {self.tokens} tokens are longer than the limit, "
+                f"language: batches of {self.tokens} tokens are longer than the limit, "
                 f"{self.limit}; set tokens to {self.limit}, or a larger limit (0: none)"
             )
         kinds = set(self.layers)
         rwkv = len(kinds) == 1 and kinds <= {"rwkv5", "rwkv6"}
         if self.block == "rwkv" and not (rwkv and self.linear == "float"):
             raise ValueError(
-                f"Config: block 'rwkv' needs a stack of rwkv5 or of rwkv6 alone, such as "
+                f"language: block 'rwkv' needs a stack of rwkv5 or of rwkv6 alone, such as "
                 f"rwkv6*4, and linear 'float'; got {self.stack} and {self.linear!r}; block "
                 "'gated' takes any"
             )

@@ -67,7 +67,7 @@ class RecallSizes:
             if least > getattr(self, what)
         ]
         if wrong:
-            raise ValueError(f"Sizes: {'; '.join(wrong)}; ask for less, or give more of them")
+            raise ValueError(f"recall: {'; '.join(wrong)}; ask for less, or give more of them")
 
     @property
     def vocabulary(self) -> int:

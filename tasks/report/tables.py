@@ -124,9 +124,10 @@ def describe_parity(parity: dict[str, Any]) -> str:
     if "skipped" in parity:
         return f"no parity with Lava: {parity['skipped']}"
     first = f" (their first {parity['ticks']} ticks)" if "ticks" in parity else ""
+    samples = f"{parity['samples']} sample{'s' if parity['samples'] != 1 else ''}"
     return (
-        f"reference and Lava: {parity['mismatches']} differences in {parity['samples']} "
-        f"samples{first}, {len(parity['layers'])} layers"
+        f"reference and Lava: {parity['mismatches']} differences in {samples}{first}, "
+        f"{len(parity['layers'])} layers"
     )
 
 

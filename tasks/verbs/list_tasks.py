@@ -54,7 +54,9 @@ def make_fields_table(full: str) -> Table:
 
     task, name = split_name(full)
     config = find_config(find_task(task), name)()
-    out = make_table(f"neuro train {full} --set FIELD=VALUE", "field", "value")
+    title = f"neuro train {full} --set FIELD=VALUE"
+    out = make_table(title, "field", "value")
+    out.min_width = len(title)
     for field, value in list_fields(config):
         out.add_row(field, json.dumps(value, default=asdict))
     return out

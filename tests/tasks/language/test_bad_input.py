@@ -256,7 +256,7 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
     [
         (
             {"width": -32, "held_out": -5},
-            "Config: width must be >= 1, got -32; held_out must be",
+            "language: width must be >= 1, got -32; held_out must be",
         ),
         ({"eps": 0.0}, "eps must be > 0 and finite, got 0"),
         ({"eps": math.inf}, "eps must be > 0 and finite, got inf"),

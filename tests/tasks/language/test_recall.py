@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_refused_all_at_once() -> None:
     with pytest.raises(ValueError) as told:  # noqa: PT011
         RecallSizes(tokens=47, keys=11, values=3, pairs=12, needles=0, chains=4, hops=2)
     assert str(told.value) == (
-        "Sizes: needles must be >= 1, got 0; pairs need 48 tokens, there are 47; "
+        "recall: needles must be >= 1, got 0; pairs need 48 tokens, there are 47; "
         "chains and hops need 60 tokens, there are 47; pairs need 12 keys, there are 11; "
         "chains and hops need 12 keys, there are 11; pairs need 12 values, there are 3; "
         "chains need 4 values, there are 3; ask for less, or give more of them"
