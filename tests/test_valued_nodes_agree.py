@@ -31,7 +31,7 @@ from neuro.graph import (
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
-from neuro.nn.threshold_margin import compute_margins
+from neuro.nn.rounding import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds, Ticks

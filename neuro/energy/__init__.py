@@ -4,12 +4,23 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
 from neuro.energy.constants import Bounds, Constant, Interval, Range
 from neuro.energy.conventions import horowitz45
-from neuro.energy.count import count, count_macs, require_record_of
-from neuro.energy.estimate import Estimate, NetworkRuns, estimate, estimate_chips, find_chips
-from neuro.energy.given_placement import place_as_given
-from neuro.energy.host import count_host_macs, restrict_to_chip
-from neuro.energy.join import JoinedEstimate, join_estimates
-from neuro.energy.mapping import Placement, place
+from neuro.energy.count import (
+    count,
+    count_host_macs,
+    count_macs,
+    require_record_of,
+    restrict_to_chip,
+)
+from neuro.energy.estimate import (
+    Estimate,
+    JoinedEstimate,
+    NetworkRuns,
+    estimate,
+    estimate_chips,
+    find_chips,
+    join_estimates,
+)
+from neuro.energy.mapping import Placement, place, place_as_given
 from neuro.energy.report import add_host_macs, as_json, make_chip_table, tabulate_constants
 
 __all__ = [

@@ -15,11 +15,13 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
 Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
 float64, biases included, as is what host nodes and GatedLIs put out. A bias itself is no event.
 This is the count of the event engine; a chip composes the chain first and counts by
-:mod:`neuro.energy.synapses`.
+:mod:`neuro.energy.synapses`. The functions at the end count the host beside a chip, and what it
+sends to the chip.
 Axes: T ticks, B samples, N values of a node.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +30,13 @@ from jaxtyping import Int
 from neuro.energy.node_outputs import compute_node_outputs, delay_raster
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
+from neuro.graph.partition import chip_part, find_host_nodes
 from neuro.graph.requirements import require_graph
 from neuro.graph.sparse import unroll_delays
-from neuro.io.graph_digest import list_foreign_record
+from neuro.io.graph_digest import digest_graph, list_foreign_record
 from neuro.neurons import is_neuron
 from neuro.record import Counts, Record, require_records
-from neuro.spikes import list_problems, list_problems_of_order
+from neuro.spikes import list_problems, list_problems_of_order, to_events
 
 
 class Arrivals(NamedTuple):
@@ -184,3 +187,37 @@ def require_record_of(graph: Graph, record: Record) -> None:
         ]
     if problems := problems or list_foreign_record(graph, record):
         raise ValueError("\n".join(["the record does not belong to this graph:", *problems]))
+
+
+def count_host_macs(graph: Graph) -> dict[str, int]:
+    """Return the operations of a tick of one sample, by node that a host computes.
+
+    Those of a connection that leads to a host node are its :func:`neuro.energy.count_macs`.
+    """
+    macs = count_macs(graph)
+    return {name: macs[name] for name in find_host_nodes(graph)}
+
+
+def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
+    """Return the part of a graph that a chip runs, and the record of that part.
+
+    A host sends a value that is not zero as a graded spike, in each tick.
+
+    Raises:
+        ValueError: the record is not one of this graph, or nothing runs on a chip.
+    """
+    require_record(graph, record)
+    part = chip_part(graph)
+    entering = [n for n in part.inputs if n not in graph.inputs]
+    sent = {
+        n: np.zeros((record.ticks, record.samples, part.size(n)), np.float64) for n in entering
+    }
+    if entering:
+        whole = unroll_delays(graph).graph
+        for sample, spikes in iterate_rasters(graph, record):
+            emitted = compute_node_outputs(whole, entering, spikes)
+            for name, values in sent.items():
+                values[:, sample] = emitted[name]
+    kept = {n: e for n, e in record.spikes.items() if n in part.nodes}
+    driven = kept | {n: to_events(v) for n, v in sent.items()}
+    return part, replace(record, spikes=driven, digest=digest_graph(part))

@@ -5,6 +5,8 @@ layers share no core, as with Intel's compiler. A neuron's synapses live on its 
 (those of the composed connections: pools have none of their own), the neurons of a layer are
 split in C order, and a spike is sent once to every core that holds one of its targets
 (:mod:`neuro.energy.multicast`). Inputs take no core; their spikes enter at core 0.
+
+:func:`place` chooses a placement, :func:`place_as_given` takes that of a simulator or compiler.
 """
 
 import math
@@ -15,6 +17,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
+from neuro.arguments import as_numbers
 from neuro.energy.chip import Chip, ChipLimits
 from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
 from neuro.energy.synapses import compose
@@ -22,6 +25,7 @@ from neuro.graph import Conv2d, Graph
 from neuro.graph.paths import Route, RouteKind
 
 WEIGHT_BITS = 8
+Cores = Mapping[str, Sequence[int] | np.ndarray]  # by population, of each neuron in C order
 
 
 @runtime_checkable  # tests check types
@@ -52,7 +56,7 @@ class LayerPlacement:
     cores: it lies on the cores first_core, first_core + 1, ...
     per_core: neurons on each of them; the last one may hold fewer.
     given: the core of each neuron in C order, where the caller chose it
-        (:mod:`neuro.energy.given_placement`); then per_core is that of the fullest core.
+        (:mod:`neuro.energy.mapping`); then per_core is that of the fullest core.
     use: part of each limit that its fullest core takes. binds: the limit that comes first.
     problem: why it does not fit, whatever its split, with the cure; empty if it fits.
     """
@@ -383,3 +387,93 @@ def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: 
         f"its neurons need more than the {limits.out_axons.value:g} out_axons of a core, "
         "however it is split; make the layers it feeds smaller"
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Numbered:
+    """The cores of a population. core_of: as given. where: the same, counted from 0."""
+
+    core_of: np.ndarray
+    where: np.ndarray
+
+
+def place_as_given(
+    graph: Graph, chip: Chip, cores: Cores, composed: Sequence[Route] | None = None
+) -> Placement:
+    """Return a placement in which each neuron lies where ``cores`` says.
+
+    Cores are counted through all chips. A layer whose fullest core breaks a limit says so in
+    its ``problem``.
+
+    cores: for each population of the graph, the core of each of its neurons, in C order.
+    composed: :func:`neuro.energy.synapses.compose` of the graph, where it is at hand.
+
+    Raises:
+        TypeError: a core is no number.
+        ValueError: lists populations that are missing or unknown, cores that are no whole
+            numbers >= 0, and cores that two populations share.
+    """
+    composed = compose(graph) if composed is None else composed
+    numbered = _number(graph, cores)
+    where = {name: n.where for name, n in numbered.items()}
+    layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
+    for name, x in numbered.items():
+        into = [r for r in composed if r.target == name]
+        need = measure_demand(graph, into, x.where, chip.limits)
+        axons = count_out_axons(graph, name, composed, where)
+        need["out_axons"] = np.bincount(x.where, axons)
+        most = {limit: getattr(chip.limits, limit).value for limit in need}
+        layers[name] = LayerPlacement(
+            neurons=len(x.where),
+            first_core=int(x.core_of.min()),
+            cores=int(x.where.max()) + 1,
+            per_core=int(need["neurons"].max()),
+            given=tuple(x.core_of.tolist()),
+            use={limit: float(n.max()) / most[limit] for limit, n in need.items()},
+            problem="; ".join(
+                f"core {x.core_of[x.where == n.argmax()][0]} needs {n.max():g} {limit} of the "
+                f"{most[limit]:g} of a core; spread the layer over more cores"
+                for limit, n in need.items()
+                if n.max() > most[limit]
+            ),
+        )
+    used = [x.core_of for x in numbered.values()]
+    return Placement(
+        layers=layers,
+        destinations=find_destinations(graph, composed),
+        cores=sum(layer.cores for layer in layers.values()),
+        chips=1 + math.floor(max(int(c.max()) for c in used) / chip.limits.cores.value),
+    )
+
+
+def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
+    """Return the cores of each population, checked."""
+    numbered, owner, problems = {}, dict[int, str](), list[str]()
+    problems += [
+        f"{name}: no population of the chip's part; there are {', '.join(graph.populations)}"
+        for name in cores
+        if name not in graph.populations
+    ]
+    for name in graph.populations:
+        core_of = as_numbers(f"cores of {name}", cores.get(name, ())).ravel()
+        if len(core_of) != graph.size(name):
+            problems.append(
+                f"{name}: has {graph.size(name)} neurons, got {len(core_of)} cores; give one "
+                "for each neuron, in C order"
+            )
+            continue
+        if not ((core_of >= 0) & (core_of < 2**31) & (core_of == np.floor(core_of))).all():
+            problems.append(f"{name}: cores are whole numbers >= 0; count them from 0")
+            continue
+        used, where = np.unique(core_of.astype(np.int64), return_inverse=True)
+        numbered[name] = _Numbered(core_of=used[where], where=where)
+        shared = [int(core) for core in used if core in owner]
+        if shared:
+            problems.append(
+                f"{name}: shares core {shared[0]} with {owner[shared[0]]}; a core holds one "
+                "population here, give it another core"
+            )
+        owner |= dict.fromkeys(used.tolist(), name)
+    if problems:
+        raise ValueError("\n".join(["the placement does not suit this graph:", *problems]))
+    return numbered

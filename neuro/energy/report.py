@@ -9,8 +9,7 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import load_chips
 from neuro.energy.constants import Constant, Interval, Range
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
-from neuro.energy.estimate import EnergyTiers, Estimate
-from neuro.energy.join import JoinedEstimate
+from neuro.energy.estimate import EnergyTiers, Estimate, JoinedEstimate
 from neuro.energy.mapping import Placement
 from neuro.networks import join_layers
 from neuro.units import Joules

@@ -17,14 +17,15 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.eventprop.layers import EventPropError, Layer, build_layers
-from neuro.eventprop.readout import mean_membranes, propagate_means_back
 from neuro.eventprop.spiking import (
     LIFParameters,
     SpikeBuffer,
     TimedSpikes,
     find_currents,
     find_spikes,
+    mean_membranes,
     propagate_back,
+    propagate_means_back,
 )
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs

@@ -38,8 +38,7 @@ from neuro.extras import describe_cure
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.interop import nest_script
-from neuro.interop.nest_plan import NestError, plan
-from neuro.interop.nest_synapses import MS
+from neuro.interop.nest_plan import MS, NestError, plan
 from neuro.io.graph_digest import digest_graph
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times

@@ -4,8 +4,7 @@ from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
 from neuro.mixers.matrix_recurrence import GLA, HGRN2, RetentionState, RetNet
 from neuro.mixers.mixer import MatrixState, Mixer
 from neuro.mixers.rwkv import RWKV5, RWKV6, TimeMixState
-from neuro.mixers.softmax import KeysValues
-from neuro.mixers.softmax_attention import SoftmaxAttention
+from neuro.mixers.softmax import KeysValues, SoftmaxAttention
 from neuro.mixers.vector_recurrence import HGRN, MLGRU, VectorState, layer_floors
 
 __all__ = [

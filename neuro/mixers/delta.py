@@ -14,10 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.mixers.arguments import (
+    as_exact,
+    clip_log_decay,
+    require_heads,
+    require_shape,
+    without_autocast,
+)
 from neuro.mixers.gla import join_chunks, split_chunks, zero_state
 from neuro.mixers.kernels import can_run, delta_steps
-from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
-from neuro.mixers.shapes import require_heads, require_shape
 
 CHUNK = 16  # tokens; with 32 a step of training takes up to a quarter longer on a CPU
 

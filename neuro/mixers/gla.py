@@ -17,9 +17,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuro.mixers.arguments import (
+    as_exact,
+    clip_log_decay,
+    require_heads,
+    require_shape,
+    without_autocast,
+)
 from neuro.mixers.kernels import can_run, gla_steps
-from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
-from neuro.mixers.shapes import require_heads, require_shape
 
 CHUNK = 32  # tokens; 64 is a tenth faster for weak decays, and half as fast for strong ones
 # Largest sum of decays in a block. There keys get a factor exp(-g / 2) and queries exp(g / 2):

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.mixers.arguments import as_exact, require_shape
 from neuro.mixers.gla import run_gla
 from neuro.mixers.mixer import (
     MakeLinear,
@@ -22,9 +23,7 @@ from neuro.mixers.mixer import (
     require_positive,
     split_heads,
 )
-from neuro.mixers.precision import as_exact
 from neuro.mixers.rotary import rotate
-from neuro.mixers.shapes import require_shape
 
 EPS = 1e-5
 LEAST_OPEN = -80.0  # least input of a gate: below -88, exp(-x) is infinite in float32

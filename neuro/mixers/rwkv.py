@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.mixers.arguments import as_exact
 from neuro.mixers.gla import run_gla
 from neuro.mixers.mixer import (
     MakeLinear,
@@ -25,7 +26,6 @@ from neuro.mixers.mixer import (
     require_positive,
     split_heads,
 )
-from neuro.mixers.precision import as_exact
 
 EPS = 64e-5
 MAX_DECAY = 20.0  # exp(-exp(5)) is 0 already; above 88 a gradient would be 0 times infinity

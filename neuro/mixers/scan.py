@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neuro.mixers.precision import as_exact
-from neuro.mixers.shapes import require_shape
+from neuro.mixers.arguments import as_exact, require_shape
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read, run_in_shares
 

@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.mixers.arguments import as_exact, require_shape
 from neuro.mixers.mixer import MakeLinear, Mixer, exact_zeros, make_linear
-from neuro.mixers.precision import as_exact
 from neuro.mixers.scan import run_scan
-from neuro.mixers.shapes import require_shape
 
 
 class VectorState(NamedTuple):

@@ -3,9 +3,8 @@
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.fused import NO_CONTEXT, FusedContext
 from neuro.neurons.gated import GatedLI, GatedState
-from neuro.neurons.integrate_and_fire import IF
 from neuro.neurons.li import LI, LIState, psc_gain
-from neuro.neurons.lif import LIF, LIFState
+from neuro.neurons.lif import IF, LIF, LIFState
 from neuro.neurons.neuron import (
     FusedNeuron,
     LinearNeuron,

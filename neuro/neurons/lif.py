@@ -3,6 +3,7 @@
 Axes: B batch, ``*N`` the population's shape.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -205,3 +206,22 @@ def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Tick
             f"exactly, got {wait:.4g} ticks of dt = {dt} s; shorten it, or use a longer dt"
         )
     return wait
+
+
+@explain_parameters
+def IF(
+    *,
+    threshold: Param = 1.0,
+    reset: ResetLike = Reset.SOFT,
+    surrogate: Surrogate = arctan,
+) -> LIF:
+    """Return the integrate-and-fire model, a LIF that does not leak: ``LIF(tau=math.inf)``.
+
+        v[t] = v[t-1] + x[t]
+        s[t] = 1 if v[t] >= threshold else 0
+        v[t] = v[t] - threshold s[t]   (reset "soft", the default)
+        v[t] = 0 where s[t] = 1        (reset "hard")
+
+    threshold: firing threshold [weight units], > 0.
+    """
+    return LIF(tau=math.inf, threshold=threshold, reset=reset, surrogate=surrogate)

@@ -3,7 +3,7 @@
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal
 from neuro.nn.net import Net, NetState, record, record_activity, replay
-from neuro.nn.threshold_margin import compute_margins
+from neuro.nn.rounding import compute_margins
 
 __all__ = [
     "Checkpointed",

@@ -28,8 +28,9 @@ from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import Coefficients, LinearNeuron, has_normal_form
 from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
+from neuro.nn.net import record_activity
 from neuro.record import Record
-from neuro.spikes import to_raster
+from neuro.spikes import Events, to_raster
 
 OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and of second order
 
@@ -259,3 +260,37 @@ def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
 def count_near(bounds: Mapping[str, MembraneBound]) -> dict[str, int]:
     """Return the number of membranes of each population within the bound of the threshold."""
     return {n: int((abs(b.margin) <= b.bound).sum()) for n, b in bounds.items()}
+
+
+def compute_margins(
+    graph: Graph, inputs: Mapping[str, Events], name: str
+) -> Float64[np.ndarray, "T B N"]:
+    """Return v - threshold of a spiking population at every tick, before its reset (float64).
+
+    In a refractory period it is minus infinity.
+
+    Raises:
+        ValueError: ``name`` is not a spiking population with a normal form and a soft or hard
+            reset.
+    """
+    neuron = graph.nodes[name]
+    if not has_normal_form(neuron) or not neuron.fires:
+        raise ValueError(
+            f"{name}: a {type(neuron).__name__} has no threshold; use the name of a LIF or an "
+            "ALIF"
+        )
+    if (reset := neuron.coefficients(graph.dt).reset) not in SOFT_OR_HARD:
+        raise ValueError(
+            f"{name}: margins exist for soft and hard resets, got {str(reset)!r}; use one of "
+            "them"
+        )
+    activity = record_activity(graph, inputs)
+    currents = [
+        torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
+        for e in graph.into(name)
+        for y in [activity[e.source]]
+    ]
+    x = torch.stack(currents).sum(0).numpy()
+    k, fired = neuron.coefficients(graph.dt), activity[name].numpy()
+    _, _, bounds = integrate_membranes(k, x, fired)
+    return bounds.margin

@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.ops.gather_rows import WIDTH, RowSpan, Train, add_rows, choose_width
 from neuro.ops.jit import kernel
-from neuro.ops.nonzero import WORD, find_lowest_bit, find_nonzero
 from neuro.ops.threads import can_read, run_in_shares
 
 # From this share of zeros, skipping them is faster than a dense product. With 19 % active
@@ -30,6 +32,38 @@ Module = TypeVar("Module", bound=nn.Module)
 MIN_VALUES = 2**15
 TILE = 16  # inputs copied together: a cache line of float32, read once
 FEW = 64  # with fewer outputs, store_by_input leaves the weights as they are
+WORD = 64  # values that are compared together: one bit each in an unsigned integer
+
+
+# Numba does not compile Python loops to these two, so they are written in LLVM's instructions.
+@intrinsic
+def find_nonzero(_: Any, values: Any, first: Any) -> Any:
+    """Return an integer with bit k set where ``values[first + k]`` is not 0, k < 64.
+
+    values: one contiguous axis of floats, at least 64 of them from ``first``. NaN counts as not
+    0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        kind = ir.VectorType(place.type.pointee, WORD)
+        loaded = builder.load(builder.bitcast(place, kind.as_pointer()))
+        loaded.align = values.dtype.bitwidth // 8
+        differs = builder.fcmp_unordered("!=", loaded, ir.Constant(kind, [0.0] * WORD))
+        return builder.bitcast(differs, ir.IntType(WORD))
+
+    return types.uint64(values, first), generate
+
+
+@intrinsic
+def find_lowest_bit(_: Any, bits: Any) -> Any:
+    """Return the position of the lowest set bit; ``bits`` must not be 0."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(bits), generate
 
 
 def store_by_input(module: Module) -> Module:

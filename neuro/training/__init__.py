@@ -1,8 +1,7 @@
 """Training on Lightning Fabric: the loop, plans, several processes and checkpoints."""
 
 from neuro.training.checkpoint import get_best_weights_path, load_weights
-from neuro.training.course import Batch, Course, Progress
-from neuro.training.errors import TrainError
+from neuro.training.course import Batch, Course, Progress, TrainError
 from neuro.training.loop import fit
 from neuro.training.plan import Group, Plan, Stage
 

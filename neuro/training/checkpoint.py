@@ -17,7 +17,7 @@ from neuro.io.pytree import flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, load_tensors, save_tensors
 from neuro.io.temporary import remove_stale
-from neuro.training.errors import TrainError
+from neuro.training.course import TrainError
 from neuro.training.sharded import gather
 
 LAST, BEST = "last.safetensors", "best.safetensors"

@@ -1,4 +1,4 @@
-"""What a training trains on and how far it is: :class:`Course` and :class:`Progress`."""
+"""What a training trains on, how far it is, and the error that ends it."""
 
 import math
 from collections.abc import Callable, Iterable, MutableMapping
@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
+
+
+class TrainError(RuntimeError):
+    """A training cannot start or continue; the last good checkpoint remains."""
+
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
-from neuro.training.errors import TrainError
+from neuro.training.course import TrainError
 
 PLAIN = (bool, int, float, str, type(None))  # every process gets such parts of a batch whole
 

@@ -24,7 +24,6 @@ from neuro.arguments import describe
 from neuro.io.pytree import flatten, unflatten
 from neuro.neurons import ALIFState, GatedState, LIFState, LIState
 from neuro.seeds import derive_seed, seeded
-from neuro.training import growth
 from neuro.training.checkpoint import (
     BEST,
     LAST,
@@ -37,17 +36,23 @@ from neuro.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from neuro.training.course import Course, Progress
+from neuro.training.course import Course, Progress, TrainError
+from neuro.training.diagnosis import (
+    DIVERGED,
+    describe_growth,
+    explain_divergence,
+    explain_nonfinite,
+    find_nonfinite,
+    measure_sizes,
+    watch_silence,
+)
 from neuro.training.distributed import (
     get_rank_and_world_size,
     keep_strides_of_gradients,
     shard_batch,
 )
-from neuro.training.errors import TrainError
-from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
 from neuro.training.sharded import gather, is_sharded, shard_states
-from neuro.training.silence import watch_silence
 from neuro.training.sync_batch import synchronize_layers
 
 if TYPE_CHECKING:
@@ -139,7 +144,7 @@ class _Training:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
         self.progress = Progress(best=course.worst)
-        self.sizes = growth.measure_sizes(model)  # of the initial weights, not a checkpoint's
+        self.sizes = measure_sizes(model)  # of the initial weights, not a checkpoint's
         self._set_tally({})
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
@@ -254,7 +259,7 @@ class _Training:
         except ValueError as error:  # from a neuron whose parameters left their range
             if not (grown := self._describe_growth()):
                 raise
-            raise TrainError(f"{growth.explain_divergence(grown)} ({error})") from error
+            raise TrainError(f"{explain_divergence(grown)} ({error})") from error
 
     def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
         if self.course.carry == "no":
@@ -324,9 +329,9 @@ class _Training:
         self.losses = []
         nonfinite = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
         if nonfinite:
-            raise TrainError(growth.explain_nonfinite(nonfinite, self.plan.lr))
-        if grown := self._describe_growth(growth.DIVERGED):
-            raise TrainError(growth.explain_divergence(grown))
+            raise TrainError(explain_nonfinite(nonfinite, self.plan.lr))
+        if grown := self._describe_growth(DIVERGED):
+            raise TrainError(explain_divergence(grown))
         self.model.eval()
         watch = watch_silence(self.model) if course.watched else nullcontext(set[str]())
         with seeded(self._seed(step, VALIDATION)), watch as silent:
@@ -389,7 +394,7 @@ class _Training:
         )
 
     def _describe_growth(self, *factor: float) -> str:
-        return growth.describe_growth(self.model, self.sizes, self.plan.lr, *factor)
+        return describe_growth(self.model, self.sizes, self.plan.lr, *factor)
 
     def _is_checkpoint_due(self, done: int) -> bool:
         """Return whether a checkpoint is due after ``done`` steps; all processes agree."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from neuro.arguments import describe
-from neuro.training.errors import TrainError
+from neuro.training.course import TrainError
 
 REFUSED_PRECISIONS = {
     "16-mixed": "its loss scaling skips steps with infinite gradients, which are errors here; "

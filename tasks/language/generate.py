@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drivers.text import Tokenizer
-from neuro.training.nonfinite import find_nonfinite
+from neuro.training.diagnosis import find_nonfinite
 
 PART = 64  # tokens of a prompt that are read at once
 

@@ -21,11 +21,11 @@ from neuro.graph import Graph
 from neuro.nn import replay
 from neuro.nn.rounding import (
     bound_rounding,
+    compute_margins,
     count_near,
     find_first_differences,
     find_unbounded,
 )
-from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.runs.provenance import describe_samples, digest_stimuli, write_result

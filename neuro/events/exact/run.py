@@ -51,8 +51,7 @@ from neuro.events.exact.state import (
     select_pending,
 )
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
-from neuro.events.exact.threaded_driver import run_blocks
-from neuro.events.exact.window_driver import Machine, RunResult, run_windows
+from neuro.events.exact.window_driver import Machine, RunResult, run_blocks, run_windows
 from neuro.events.memory import require_memory
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import run_over_samples

@@ -4,10 +4,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from neuro.events.grid import conv_kernels as planes, kernels
+from neuro.events.grid import kernels
 from neuro.events.grid.aligned import copy_aligned
-from neuro.events.grid.conv_kernels import SlidingWindow
-from neuro.events.grid.kernels import Buffer, RowSpan, SynapseArrays, Train, WeightArrays
+from neuro.events.grid.kernels import (
+    Buffer,
+    RowSpan,
+    SlidingWindow,
+    SynapseArrays,
+    Train,
+    WeightArrays,
+)
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -85,11 +91,11 @@ def _sparse(synapses: SynapseArrays) -> Scatter:
 
 def _conv(weights: WeightArrays, windows: SlidingWindow) -> Scatter:
     own = view_fields_read_only(weights)
-    return lambda buffer, span, train: planes.scatter_conv(buffer, span, train, own, windows)
+    return lambda buffer, span, train: kernels.scatter_conv(buffer, span, train, own, windows)
 
 
 def _pool(windows: SlidingWindow) -> Scatter:
-    return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
+    return lambda buffer, span, train: kernels.pool(buffer, span, train, windows)
 
 
 def _in_blocks(weight: np.ndarray) -> WeightArrays:

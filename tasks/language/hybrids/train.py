@@ -18,8 +18,7 @@ from joblib import Parallel, delayed
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from neuro.mixers.delta_net import TAPS
-from neuro.mixers.short_conv import ShortConv
+from neuro.mixers.delta_net import TAPS, ShortConv
 from neuro.seeds import seeded
 from neuro.training import Course, fit
 from neuro.training.threads import limit_threads

@@ -16,7 +16,7 @@ from neuro.energy import (
     find_chip,
     join_estimates,
 )
-from neuro.energy.latency import Latency
+from neuro.energy.operations import Latency
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record

@@ -11,9 +11,13 @@ from written_graphs import chain
 
 from neuro.energy import find_chip
 from neuro.energy.chip import Chip
-from neuro.energy.latency import Latency, _interpolate_barrier, estimate_latency
 from neuro.energy.mapping import place
-from neuro.energy.operations import count_workload
+from neuro.energy.operations import (
+    Latency,
+    _interpolate_barrier,
+    count_workload,
+    estimate_latency,
+)
 from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from neuro.graph import Conv1d
-from neuro.graph.fuse_conv import fuse_chain
+from neuro.graph.paths import fuse_chain
 
 
 def is_zero_in_the_padding(size: int, first: Conv1d, padding: int) -> bool:

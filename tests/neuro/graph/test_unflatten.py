@@ -30,7 +30,7 @@ from neuro.graph import (
     Weighted,
 )
 from neuro.graph.paths import find_routes
-from neuro.interop.nest_synapses import _listed
+from neuro.interop.nest_plan import _listed
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF
 from neuro.nn import Net, replay

@@ -16,8 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
 from neuro.neurons import ALIF, LI
-from neuro.nn.binomial_checkpoint import choose_stride
-from neuro.nn.checkpoint import Checkpointed
+from neuro.nn.checkpoint import Checkpointed, choose_stride
 from neuro.nn.layers import Delay, Spiking, Stack, Temporal
 from neuro.units import Ticks
 

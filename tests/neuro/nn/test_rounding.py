@@ -17,10 +17,10 @@ from neuro.nn import replay
 from neuro.nn.rounding import (
     FirstDifference,
     bound_rounding,
+    compute_margins,
     count_near,
     find_first_differences,
 )
-from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds

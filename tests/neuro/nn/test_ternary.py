@@ -16,8 +16,7 @@ from neuro.nn.ternary import (
     pack_model,
     round_weights,
 )
-from neuro.ops.dot_codes import has_dot_product
-from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
+from neuro.ops.ternary import has_dot_product, map_packed, multiply_packed, pack_ternary
 from neuro.seeds import seeded
 
 

@@ -6,7 +6,7 @@ from written_graphs import wire
 
 from neuro.graph import Dense, Input
 from neuro.neurons import LI, LIF
-from neuro.nn.threshold_margin import compute_margins
+from neuro.nn.rounding import compute_margins
 from neuro.spikes import to_events
 
 GRAPH = wire(

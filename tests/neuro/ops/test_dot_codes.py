@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from llvmlite import binding
 
-from neuro.ops.dot_codes import BYTES, dot_codes, has_dot_product
 from neuro.ops.jit import kernel
+from neuro.ops.ternary import BYTES, dot_codes, has_dot_product
 
 needs_it = pytest.mark.skipif(not has_dot_product(), reason="the processor has no VPDPBUSD")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuro.ops.jit import kernel
-from neuro.ops.nonzero import WORD, find_lowest_bit, find_nonzero
+from neuro.ops.sparse_linear import WORD, find_lowest_bit, find_nonzero
 
 
 @kernel

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from unpack import unpack_ternary
 
-from neuro.ops.dot_codes import has_dot_product
-from neuro.ops.ternary import LARGEST, map_packed, multiply_packed, pack_ternary
+from neuro.ops.ternary import (
+    LARGEST,
+    has_dot_product,
+    map_packed,
+    multiply_packed,
+    pack_ternary,
+)
 
 WAYS = [False, True] if has_dot_product() else [False]
 SIZES = [(1, 1, 1), (2, 3, 5), (3, 7, 128), (1, 5, 131), (4, 2, 1027), (0, 3, 8), (2, 0, 8)]

@@ -13,8 +13,8 @@ from two import Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes, sync_batch as whole_batch
+from neuro.training.course import TrainError
 from neuro.training.distributed import draw_shard, keep_strides_of_gradients, shard_batch
-from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
 CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving", "language"]
@@ -46,7 +46,7 @@ def test_where_one_process_cannot_go_on_none_does(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as told:
         in_two("shared_cases", ["spoilt"], tmp_path)
     for rank in (0, 1):
-        error = f"[rank{rank}]: neuro.training.errors.TrainError: the loss is not finite: "
+        error = f"[rank{rank}]: neuro.training.course.TrainError: the loss is not finite: "
         assert f"{error}every layer is finite in this process;" in str(told.value)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.training.growth import DIVERGED, describe_growth, measure_sizes
+from neuro.training.diagnosis import DIVERGED, describe_growth, measure_sizes
 
 
 def make(*largest: float) -> nn.Module:

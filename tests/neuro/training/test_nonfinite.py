@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuro.training.nonfinite import find_nonfinite
+from neuro.training.diagnosis import find_nonfinite
 
 NAN, INF = float("nan"), float("inf")
 

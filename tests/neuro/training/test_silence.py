@@ -5,7 +5,7 @@ from torch import nn
 
 from neuro import ALIF, LI, Recurrent, Spiking, Stack
 from neuro.neurons import LIF
-from neuro.training.silence import watch_silence
+from neuro.training.diagnosis import watch_silence
 
 
 def identity() -> nn.Linear:

@@ -8,7 +8,7 @@ from driving_windows import make_window, small_config
 from torch.utils._pytree import tree_leaves
 
 from neuro.training import distributed
-from neuro.training.errors import TrainError
+from neuro.training.course import TrainError
 from tasks.driving import data
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from

@@ -17,7 +17,7 @@ from neuro.mixers import gla, scan
 from neuro.neurons import population
 from neuro.nn import Spiking
 from neuro.ops import avg_pool, sparse_linear
-from neuro.training.errors import TrainError
+from neuro.training.course import TrainError
 from neuro.training.sharded import list_blocks
 from tasks import yinyang
 from tasks.cli import main

@@ -14,8 +14,7 @@ from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LI, LIF
 from neuro.nn import replay
-from neuro.nn.rounding import bound_rounding, count_near
-from neuro.nn.threshold_margin import compute_margins
+from neuro.nn.rounding import bound_rounding, compute_margins, count_near
 from neuro.record import Record
 from neuro.spikes import to_events, to_raster
 from neuro.units import Seconds

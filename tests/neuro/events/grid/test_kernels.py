@@ -12,11 +12,9 @@ from neuro.events import Grid, Recording, engine, simulate
 from neuro.events.grid import (
     aligned as memory,
     batches,
-    conv_kernels as planes,
     kernels,
     run,
     scatter,
-    threshold as crossed,
     updates,
 )
 from neuro.graph import Conv1d, Dense, Input, Sparse
@@ -31,7 +29,7 @@ from neuro.units import Seconds
 def plain_python() -> Iterator[None]:
     """Run the text of every kernel without the compiler."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (rows, kernels, planes, crossed, updates, scatter, run, batches, engine):
+        for module in (rows, kernels, updates, scatter, run, batches, engine):
             for name, function in list(vars(module).items()):
                 if isinstance(function, Dispatcher):
                     patch.setattr(module, name, function.py_func)
