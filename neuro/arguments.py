@@ -70,12 +70,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def require_dt(what: str, value: object) -> None:
-    """Raise unless a value is a length of time in seconds, > 0 and finite.
-
-    Raises:
-        TypeError: it is not a number.
-        ValueError: it is out of range.
-    """
+    """Raise a TypeError or ValueError unless a value is a time in seconds, > 0 and finite."""
     if not is_real(value):
         cure = "1 ms is 1e-3"
         raise make_type_error(what, "a number of seconds", value, cure)
@@ -84,22 +79,13 @@ def require_dt(what: str, value: object) -> None:
 
 
 def require_ticks(what: str, value: object, cure: str) -> None:
-    """Raise unless a value is a whole number of ticks >= 1.
-
-    Raises:
-        TypeError: it is not a whole number.
-        ValueError: it is < 1; names the ``cure``.
-    """
+    """Raise a TypeError or ValueError unless a value is a whole number of ticks >= 1."""
     if require_whole_ticks(what, value) < 1:
         raise ValueError(f"{what} must be >= 1, got {value}; {cure}")
 
 
 def require_whole_ticks(what: str, value: object) -> int:
-    """Return a value that is a whole number of ticks.
-
-    Raises:
-        TypeError: it is not a whole number.
-    """
+    """Return a value as an int; raise a TypeError unless it is a whole number of ticks."""
     if not is_whole(value):
         convert = "neuro.units.ticks(seconds, dt) converts seconds"
         raise make_type_error(what, "a whole number of ticks", value, convert)

@@ -105,7 +105,6 @@ def price_by_convention(
     graph: Graph,
     record: Record,
     arrived: tuple[Arrivals, ...],
-    cost: ArithmeticEnergies | None = None,
     ann_passes: int | None = None,
 ) -> ConventionalEnergy:
     """Return the figures of a run whose :func:`neuro.energy.count.count_arrivals` are at hand.
@@ -119,8 +118,10 @@ def price_by_convention(
     ANN does along a sequence.
     """
     if ann_passes is None:
-        ann_passes = record.ticks if _has_loop(graph) else 1
-    cost = horowitz45() if cost is None else cost
+        group = {name: members for members in graph.components for name in members}
+        has_loop = any(group[e.source] == group[e.target] for e in graph.edges)
+        ann_passes = record.ticks if has_loop else 1
+    cost = horowitz45()
     real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
     weighted = {n for n, x in graph.nodes.items() if isinstance(x, Weighted)}
     accumulates, multiplied, weighted_events = 0, 0, 0
@@ -149,11 +150,6 @@ def price_by_convention(
         break_even_spikes_per_synapse=ratio * ann_passes,
         break_even_rate=ratio * ann_passes / record.ticks,
     )
-
-
-def _has_loop(graph: Graph) -> bool:
-    group = {name: members for members in graph.components for name in members}
-    return any(group[e.source] == group[e.target] for e in graph.edges)
 
 
 def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:

@@ -10,6 +10,7 @@ split in C order, and a spike is sent once to every core that holds one of its t
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -135,10 +136,7 @@ def place(
     first = 0
     for name, (cores, per_core) in split.items():
         size = graph.size(name)
-        need = measure_demand(graph, into[name], where[name], limits, weight_bits)
-        need["out_axons"] = np.bincount(
-            where[name], count_out_axons(graph, name, composed, where)
-        )
+        need = _measure_layer(graph, name, composed, where, limits, weight_bits)
         layers[name] = LayerPlacement(
             neurons=size,
             first_core=first,
@@ -154,6 +152,21 @@ def place(
         cores=first,
         chips=max(1, math.ceil(first / limits.cores.value)),
     )
+
+
+def _measure_layer(
+    graph: Graph,
+    name: str,
+    composed: Sequence[Route],
+    where: Mapping[str, Int[np.ndarray, " _"]],
+    limits: ChipLimits,
+    weight_bits: int = WEIGHT_BITS,
+) -> dict[str, np.ndarray]:
+    """Return what each core of a population needs, out-axons included."""
+    into = [r for r in composed if r.target == name]
+    need = measure_demand(graph, into, where[name], limits, weight_bits)
+    axons = count_out_axons(graph, name, composed, where)
+    return {**need, "out_axons": np.bincount(where[name], axons)}
 
 
 def find_destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tuple[str, ...]]:
@@ -213,7 +226,9 @@ def count_demand(
     most, so that ``neurons=1`` tells what no split saves. A later core may need more, where it
     begins inside a channel.
     """
-    stored = [-(-_count_rows(s) * neurons // size) for s in into]
+    # The rows in which synapses are stored: one a target, or a channel of targets.
+    rows = (s.sizes[0] if s.kind == "sparse" else len(s.weight) for s in into)
+    stored = [-(-n * neurons // size) for n in rows]
     first, alone = (
         sum(_count_in_axons(s, neurons) for s in into),
         sum(map(_list_in_axons, into)),
@@ -250,7 +265,8 @@ def _find_splits(
             if name not in split:
                 continue
             axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
-            if _sum_fullest_core(axons, split[name].per_core) > limits.out_axons.value:
+            firsts = np.arange(0, len(axons), split[name].per_core)  # neurons of each core
+            if np.add.reduceat(axons, firsts).max() > limits.out_axons.value:
                 fewer = int(limits.out_axons.value // axons.max())
                 splits[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
                 settled = False
@@ -266,11 +282,7 @@ def _find_most_neurons(
         need = count_demand(into, size, n, limits, weight_bits)
         return all(x <= getattr(limits, k).value for k, x in need.items())
 
-    low, high = 0, size
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return bisect_left(range(1, size + 1), True, key=lambda n: not fits(n))
 
 
 def _find_split(
@@ -315,20 +327,10 @@ def _number_cores(graph: Graph, split: Mapping[str, Split]) -> dict[str, np.ndar
     return {n: np.arange(graph.size(n)) // per_core for n, (_, per_core) in split.items()}
 
 
-def _sum_fullest_core(per_neuron: Int[np.ndarray, " N"], per_core: int) -> int:
-    """Return the largest sum over the neurons of one core."""
-    return int(np.add.reduceat(per_neuron, np.arange(0, len(per_neuron), per_core)).max())
-
-
 def _split_evenly(size: int, most: int) -> Split:
     """Return an even split with at most ``most`` neurons a core."""
     per_core = math.ceil(size / math.ceil(size / most))
     return Split(math.ceil(size / per_core), per_core)
-
-
-def _count_rows(s: StoredSynapses) -> int:
-    """Return the rows in which synapses are stored: one a target, or a channel of targets."""
-    return s.sizes[0] if s.kind == "sparse" else len(s.weight)
 
 
 def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits: int) -> int:
@@ -389,14 +391,6 @@ def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: 
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Numbered:
-    """The cores of a population. core_of: as given. where: the same, counted from 0."""
-
-    core_of: np.ndarray
-    where: np.ndarray
-
-
 def place_as_given(
     graph: Graph, chip: Chip, cores: Cores, composed: Sequence[Route] | None = None
 ) -> Placement:
@@ -415,39 +409,36 @@ def place_as_given(
     """
     composed = compose(graph) if composed is None else composed
     numbered = _number(graph, cores)
-    where = {name: n.where for name, n in numbered.items()}
+    where = {name: np.unique(n, return_inverse=True)[1] for name, n in numbered.items()}
     layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
-    for name, x in numbered.items():
-        into = [r for r in composed if r.target == name]
-        need = measure_demand(graph, into, x.where, chip.limits)
-        axons = count_out_axons(graph, name, composed, where)
-        need["out_axons"] = np.bincount(x.where, axons)
+    for name, core_of in numbered.items():
+        need = _measure_layer(graph, name, composed, where, chip.limits)
         most = {limit: getattr(chip.limits, limit).value for limit in need}
         layers[name] = LayerPlacement(
-            neurons=len(x.where),
-            first_core=int(x.core_of.min()),
-            cores=int(x.where.max()) + 1,
+            neurons=len(core_of),
+            first_core=int(core_of.min()),
+            cores=len(need["neurons"]),
             per_core=int(need["neurons"].max()),
-            given=tuple(x.core_of.tolist()),
+            given=tuple(core_of.tolist()),
             use={limit: float(n.max()) / most[limit] for limit, n in need.items()},
             problem="; ".join(
-                f"core {x.core_of[x.where == n.argmax()][0]} needs {n.max():g} {limit} of the "
-                f"{most[limit]:g} of a core; spread the layer over more cores"
+                f"core {core_of[where[name] == n.argmax()][0]} needs {n.max():g} {limit} of "
+                f"the {most[limit]:g} of a core; spread the layer over more cores"
                 for limit, n in need.items()
                 if n.max() > most[limit]
             ),
         )
-    used = [x.core_of for x in numbered.values()]
+    last = max(int(core_of.max()) for core_of in numbered.values())
     return Placement(
         layers=layers,
         destinations=find_destinations(graph, composed),
         cores=sum(layer.cores for layer in layers.values()),
-        chips=1 + math.floor(max(int(c.max()) for c in used) / chip.limits.cores.value),
+        chips=1 + math.floor(last / chip.limits.cores.value),
     )
 
 
-def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
-    """Return the cores of each population, checked."""
+def _number(graph: Graph, cores: Cores) -> dict[str, Int[np.ndarray, " _"]]:
+    """Return the core of each neuron by population, checked."""
     numbered, owner, problems = {}, dict[int, str](), list[str]()
     problems += [
         f"{name}: no population of the chip's part; there are {', '.join(graph.populations)}"
@@ -465,15 +456,15 @@ def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
         if not ((core_of >= 0) & (core_of < 2**31) & (core_of == np.floor(core_of))).all():
             problems.append(f"{name}: cores are whole numbers >= 0; count them from 0")
             continue
-        used, where = np.unique(core_of.astype(np.int64), return_inverse=True)
-        numbered[name] = _Numbered(core_of=used[where], where=where)
-        shared = [int(core) for core in used if core in owner]
+        numbered[name] = core_of.astype(np.int64)
+        used = np.unique(numbered[name]).tolist()
+        shared = [core for core in used if core in owner]
         if shared:
             problems.append(
                 f"{name}: shares core {shared[0]} with {owner[shared[0]]}; a core holds one "
                 "population here, give it another core"
             )
-        owner |= dict.fromkeys(used.tolist(), name)
+        owner |= dict.fromkeys(used, name)
     if problems:
         raise ValueError("\n".join(["the placement does not suit this graph:", *problems]))
     return numbered

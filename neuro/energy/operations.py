@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.active import Active, count_charged, count_reached
-from neuro.energy.chip import Barrier, Chip, OperationEnergies
+from neuro.energy.chip import Chip, OperationEnergies
 from neuro.energy.constants import Interval
 from neuro.energy.mapping import Placement
 from neuro.energy.multicast import iterate_reached_cores
@@ -22,7 +22,6 @@ from neuro.energy.synapses import Served, compose, count_synaptic_events, sum_by
 from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.record import Record
-from neuro.spikes import Events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,10 @@ def count_workload(graph: Graph, record: Record, chips: Sequence[Chip] = ()) -> 
             n: sum_by_tick(e, np.ones(graph.size(n), np.int64))
             for n, e in record.spikes.items()
         },
-        by_neuron={n: _sum_by_neuron(e) for n, e in record.spikes.items()},
+        by_neuron={
+            n: np.bincount(e.neuron[e.value != 0], minlength=e.shape[2])
+            for n, e in record.spikes.items()
+        },
     )
 
 
@@ -221,11 +223,6 @@ def locate_cores(cores: Int[np.ndarray, " K"], chip: Chip) -> Int[np.ndarray, "K
     return np.stack([which * columns + tile // rows, tile % rows, which], 1)
 
 
-def _sum_by_neuron(events: Events) -> np.ndarray:
-    """Return the spikes of each neuron, over all ticks and samples."""
-    return np.bincount(events.neuron[events.value != 0], minlength=events.shape[2])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Latency:
     """Time [s] of one inference, and of its average tick. bottleneck: the slowest layer."""
@@ -247,7 +244,8 @@ def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: C
     )
     used = np.concatenate([placement.layers[n].core_of for n in graph.populations])
     tiles = len(np.unique(locate_cores(np.unique(used), chip), axis=0))
-    sync = replace(chip.time.sync.interval, nominal=_interpolate_barrier(chip.barrier, tiles))
+    among, times = zip(*((b.tiles, b.time.value) for b in chip.barrier), strict=True)
+    sync = replace(chip.time.sync.interval, nominal=float(np.interp(tiles, among, times)))
     seconds = Interval(
         *(
             float(np.max(list(layers.values()), axis=0).sum(0).mean())
@@ -256,12 +254,6 @@ def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: C
     ) + sync * float(work.ticks)
     slowest = max(nominal, key=lambda n: float(nominal[n].sum()))
     return Latency(inference=seconds, tick=seconds * (1 / work.ticks), bottleneck=slowest)
-
-
-def _interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:
-    """Return the nominal seconds of the barrier among so many tiles."""
-    seconds = [b.time.value for b in barriers]
-    return float(np.interp(tiles, [b.tiles for b in barriers], seconds))
 
 
 def _time_fullest_core(

@@ -67,7 +67,6 @@ def compute_activity(graph: Graph, inputs: Mapping[str, Events | Times]) -> Acti
     """Run a network for training; its spikes equal those of the engine's ``Exact()`` clock.
 
     Args:
-        graph: the network.
         inputs: spikes of every Input, all with the same T and B.
 
     Raises:
@@ -105,7 +104,6 @@ def compute_gradients(
     """Return the derivatives of a loss by the weights and by the input spike times.
 
     Args:
-        graph: the network.
         times: its spikes: ``Record.times`` of the engine, or of :func:`compute_activity`.
         by_time: dL/d(time of each spike) of any LIF [1/s], in the order of ``times``.
         by_mean: dL/d(mean membrane in each tick) of any read-out.
@@ -178,11 +176,7 @@ def _find_spikes(
     shape: tuple[int, int, int],
     end: float,
 ) -> Times:
-    """Return the spikes of a layer until ``end`` [s]; shape: (T, B, N).
-
-    Raises:
-        EventPropError: there are more than MAX_SPIKES.
-    """
+    """Return the spikes of a layer until ``end`` [s]; shape: (T, B, N)."""
     size = SPIKES_AT_FIRST * shape[1] * shape[2]
     while True:  # twice at most
         buffer = SpikeBuffer(np.empty(size), np.empty(size, np.int32), np.zeros(1, np.int64))

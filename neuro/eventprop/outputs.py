@@ -67,8 +67,6 @@ def compute_outputs(
     """Return the values of the network's one output, in float64.
 
     Args:
-        graph: the network.
-        inputs: spikes of every Input.
         weights: the torch parameters of its Dense nodes, by name.
         tally: each backward pass adds its counts to it.
         least: slopes of V at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]. The

@@ -12,11 +12,7 @@ from neuro.record import Record
 
 
 def require_state(program: Program, samples: int, state: object) -> EngineState:
-    """Return ``state`` if it fits this program and number of samples.
-
-    Raises:
-        ValueError: it does not fit; lists every difference.
-    """
+    """Return ``state``; raise a ValueError unless it fits this program and these samples."""
     if not isinstance(state, EngineState):
         raise ValueError(
             f"Grid() continues from an EngineState, got {type(state).__name__}; start at rest "

@@ -56,7 +56,6 @@ def simulate(
     samples, except that torch's exponentials (Softmax, Pointwise) may differ in their last bit.
 
     Args:
-        graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
             :func:`neuro.spikes.to_ticks` and :func:`neuro.spikes.to_times` convert Events and
             Times for the clock.
@@ -108,11 +107,7 @@ def simulate(
 
 
 def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[str, Events]:
-    """Return the inputs as Events of the right types and shapes.
-
-    Raises:
-        ValueError: the inputs do not fit the graph; lists every problem.
-    """
+    """Return the inputs as Events; raise a ValueError that lists why they do not fit."""
     if not all(isinstance(train, Events) for train in inputs.values()):
         require_inputs(graph, inputs)
     trains = {
@@ -155,11 +150,7 @@ def _require_room(
 def _read_inputs(
     graph: Graph, trains: dict[str, Events], dtype: np.dtype
 ) -> tuple[dict[str, Events], dict[str, SpikeBatch]]:
-    """Return the inputs as Events and as batches, both without entries of value 0.
-
-    Raises:
-        ValueError: the inputs do not fit the graph; lists every problem.
-    """
+    """Return the inputs, checked, as Events and as batches, both without entries of value 0."""
     pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
     if all(valid for _, valid in pairs.values()):
         return trains, {name: batch for name, (batch, _) in pairs.items()}

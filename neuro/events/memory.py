@@ -11,12 +11,9 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
-    """Raise unless the arrays of a run fit into the free memory.
+    """Raise a ValueError, largest arrays first, unless a run fits into the free memory.
 
     needed: bytes by content, such as "membranes of out". cure: for the message.
-
-    Raises:
-        ValueError: they do not fit; lists their sizes, the largest first, and the ``cure``.
     """
     total, free = sum(needed.values()), find_free_memory()
     if total <= free:

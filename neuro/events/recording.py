@@ -31,12 +31,7 @@ class Recording:
 
 
 def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
-    """Raise unless a Recording fits a run of ``ticks`` ticks.
-
-    Raises:
-        TypeError: it is not a Recording, or a field is a name instead of a tuple of names.
-        ValueError: it names unknown nodes or ticks; lists all.
-    """
+    """Raise a TypeError or ValueError unless a Recording fits a run of ``ticks`` ticks."""
     if not isinstance(recording, Recording):
         cure = 'for example Recording(spikes=("hidden",))'
         raise make_type_error("record", "a Recording", recording, cure)

@@ -175,7 +175,6 @@ def simulate_to_disk(
     """Run a network piece by piece, or continue a stream that was interrupted.
 
     Args:
-        graph: the network.
         pieces: the stimulus of each chunk, in order: from :func:`cut`, or generated during the
             run. To continue a stream, pass all pieces again, from the first.
         folder: for this stream only.
@@ -280,11 +279,7 @@ def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | N
 
 
 def _read_progress(folder: Path, header: _Header) -> _Progress | None:
-    """Return the progress of the stream in a folder; None: it has no complete chunk.
-
-    Raises:
-        StreamError: the stream in the folder has another header.
-    """
+    """Return the progress of a stream of this header; None: it has no complete chunk."""
     progress = _read_state(folder)
     if progress is None:
         return None

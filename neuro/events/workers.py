@@ -17,10 +17,6 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
     Threads are the default: compiled kernels release the interpreter's lock, and nothing is
     copied. ``joblib.parallel_config(backend=...)`` selects processes ("loky") or a cluster
     ("ray").
-
-    Raises:
-        TypeError: ``workers`` is not a whole number.
-        ValueError: ``workers`` < 1.
     """
     require_workers(workers)
     shares = min(workers, samples)
@@ -35,12 +31,7 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
 
 
 def require_workers(workers: int) -> None:
-    """Raise unless a number of workers is a whole number >= 1.
-
-    Raises:
-        TypeError: it is not a whole number.
-        ValueError: it is < 1.
-    """
+    """Raise a TypeError or ValueError unless a number of workers is a whole number >= 1."""
     if not isinstance(workers, Integral):
         cure = "2 splits the samples over two threads"
         raise make_type_error("workers", "a whole number", workers, cure)

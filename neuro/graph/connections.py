@@ -110,11 +110,7 @@ class Reshaping(Connection):
 
 
 def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
-    """Return a size as (height, width); a number stands for both.
-
-    Raises:
-        TypeError: it is neither a whole number nor two of them; names ``what``.
-    """
+    """Return a size as (height, width), one number for both; else raise a TypeError."""
     pair = (value, value) if is_whole(value) else value
     if not isinstance(pair, Iterable) or [is_whole(n) for n in pair] != [True] * 2:
         cure = "for example (1, 1)"
@@ -124,11 +120,7 @@ def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
 
 
 def as_shape(what: str, value: Any) -> Shape:
-    """Return a shape as a tuple; a number stands for one axis.
-
-    Raises:
-        TypeError: it holds what is no whole number; names ``what``.
-    """
+    """Return a shape as a tuple, a number as one axis; else raise a TypeError."""
     shape = (value,) if is_whole(value) else value
     if not isinstance(shape, Iterable) or not all(map(is_whole, shape)):
         cure = "for example (1, 28, 28)"
@@ -474,11 +466,7 @@ class Slot:
 
 
 def find_output_shape(node: Connection | Slot, input_shape: Shape) -> Shape:
-    """Return the shape of the output of a node.
-
-    Raises:
-        ValueError: the input does not fit.
-    """
+    """Return the shape of the output; raise a ValueError unless the input fits."""
     shape = node.output_shape(input_shape)
     if isinstance(shape, str):
         raise ValueError(shape)

@@ -10,15 +10,94 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neuro.graph.connections import Concat, Slot
+from neuro.graph.connections import Concat, Connection, Shape, Slot, Weighted
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Node, Topology
 from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
 from neuro.graph.shapes import infer_shapes
-from neuro.graph.summary import GraphSummary, summarise
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
 from neuro.neurons import is_leaky_integrator, is_neuron
 from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
+from neuro.text import align_columns, format_model, format_shape
+
+HEAD = ("node", "what", "shape", "neurons", "parameters", "synapses", "from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSummary:
+    """One node.
+
+    what: its class and parameters, arrays left out. shape: of what it puts out. neurons: 0
+    unless it is a population. parameters: numbers that training may change, those of
+    :class:`neuro.nn.net.Net`. synapses: of a connection, weights of zero included and products
+    with padding left out. edges: into it.
+    """
+
+    name: str
+    what: str
+    shape: Shape
+    neurons: int
+    parameters: int
+    synapses: int
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class GraphSummary:
+    """Nodes of a Graph, sources first; ``str`` of it is a table with the sums below.
+
+    dt: length of a tick [s].
+    """
+
+    nodes: tuple[NodeSummary, ...]
+    dt: float
+
+    @property
+    def neurons(self) -> int:
+        """All neurons, read-outs included."""
+        return sum(n.neurons for n in self.nodes)
+
+    @property
+    def parameters(self) -> int:
+        """All numbers that training may change."""
+        return sum(n.parameters for n in self.nodes)
+
+    @property
+    def synapses(self) -> int:
+        """All synapses."""
+        return sum(n.synapses for n in self.nodes)
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                *(n.name, n.what, format_shape(n.shape)),
+                *(f"{k:,}" if k else "" for k in (n.neurons, n.parameters, n.synapses)),
+                ", ".join(map(_format_source, n.edges)),
+            )
+            for n in self.nodes
+        ]
+        edges = sum(len(n.edges) for n in self.nodes)
+        return (
+            f"{align_columns([HEAD, *rows])}\n"
+            f"{len(self.nodes)} nodes, {edges} edges, dt = {self.dt:g} s: "
+            f"{self.neurons:,} neurons, {self.parameters:,} parameters, "
+            f"{self.synapses:,} synapses"
+        )
+
+    __repr__ = __str__
+
+
+def _format_source(edge: Edge) -> str:
+    late = f" ({edge.delay} tick{'s' * (edge.delay > 1)} later)" if edge.delay else ""
+    return edge.source + late
+
+
+def _count_parameters(node: Node) -> int:
+    if is_neuron(node):
+        return sum(p.numel() for p in node.free().values())
+    if isinstance(node, Weighted):
+        return node.weight.size + (0 if node.bias is None else node.bias.size)
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,7 +207,22 @@ class Graph(Topology):
 
     def summary(self) -> GraphSummary:
         """Return a table of the nodes: what they are, shapes, neurons, parameters, synapses."""
-        return summarise(self, self.shapes, self.order)
+        nodes = [
+            NodeSummary(
+                name=name,
+                what=format_model(node),
+                shape=self.shapes[name],
+                neurons=self.size(name) if is_neuron(node) else 0,
+                parameters=_count_parameters(node),
+                synapses=int(node.fan_out(self.input_shape(name)).every.sum())
+                if isinstance(node, Connection)
+                else 0,
+                edges=self.into(name),
+            )
+            for name in self.order
+            for node in [self.nodes[name]]
+        ]
+        return GraphSummary(nodes=tuple(nodes), dt=self.dt)
 
     def __repr__(self) -> str:
         first = " ".join(self.order[:8]) + " ..." * (len(self.order) > 8)

@@ -43,8 +43,6 @@ def list_synapses(
     """Return the synapses of a chain in float64, biases and delays of synapses left out.
 
     Args:
-        chain: linear nodes, one behind the other.
-        input_shape: shape of the input.
         zeros: also list weights of zero; products with padding are no synapses. Else list
             the sums over the paths through the chain that are not zero.
         limit: of synapses; where there are more, the list ends somewhere above it.

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -220,39 +220,28 @@ def _compose(graph: Graph, path: EdgePath) -> Route | str:
     if linear and isinstance(chain[0], Unflatten):
         shape, chain = graph.shapes[via[0]], chain[1:]
     factor = find_gain(graph, target)
-
-    def route(kind: RouteKind, weight: np.ndarray, kernel: Conv2d | None = None) -> Route:
-        return Route(
-            source=source,
-            target=target,
-            via=via,
-            delay=sum(e.delay for e in path),
-            kind=kind,
-            weight=weight,
-            shape=as_image(shape) if kernel else (),
-            stride=kernel.stride if kernel else (1, 1),
-            padding=kernel.padding if kernel else (0, 0),
-            dilation=kernel.dilation if kernel else (1, 1),
-            groups=kernel.groups if kernel else 1,
-        )
-
+    route = partial(
+        Route, source=source, target=target, via=via, delay=sum(e.delay for e in path)
+    )
     if not linear:
-        return route("identity", factor.copy())
+        return route(kind="identity", weight=factor.copy())
     if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
-        return route("dense", factor[:, None] * linear[0].weight)
+        return route(kind="dense", weight=factor[:, None] * linear[0].weight)
     kernel = fuse_chain(chain, shape)
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
         if np.all(per_channel == per_channel[:, :1]):
             folded = kernel.weight * per_channel[:, 0].reshape(-1, 1, 1, 1)
-            return route("conv", folded, kernel)
+            steps = {k: getattr(kernel, k) for k in ("stride", "padding", "dilation", "groups")}
+            return route(kind="conv", weight=folded, shape=as_image(shape), **steps)
     sizes = (graph.size(target), graph.size(source))
     if math.prod(sizes) <= LIMIT:
-        return route("dense", factor[:, None] * to_matrix(chain, shape))
+        return route(kind="dense", weight=factor[:, None] * to_matrix(chain, shape))
     sources, targets, weight = list_synapses(chain, shape, limit=LIMIT)
     if weight.size <= LIMIT:
         places = np.stack([targets, sources])
-        return replace(route("sparse", factor[places[0]] * weight), places=places, sizes=sizes)
+        gained = factor[places[0]] * weight
+        return route(kind="sparse", weight=gained, places=places, sizes=sizes)
     cure = (
         "use smaller populations, or run it on the event engine"
         if any(isinstance(node, Sparse) for node in linear)

@@ -23,12 +23,7 @@ def fixed_probability(
     rng: np.random.Generator,
     delay: Delay | None = None,
 ) -> Sparse:
-    """Return synapses of which each possible one exists with probability ``p``.
-
-    Raises:
-        TypeError: a number of neurons is no whole number.
-        ValueError: p is no probability.
-    """
+    """Return synapses of which each possible one exists with probability ``p``."""
     _require_sizes(inputs, outputs)
     if not 0 <= p <= 1:
         raise ValueError(f"p must be from 0 to 1, got {p}; it is the chance of a synapse")
@@ -48,12 +43,7 @@ def fixed_indegree(
     rng: np.random.Generator,
     delay: Delay | None = None,
 ) -> Sparse:
-    """Return synapses such that every output has ``indegree`` different inputs.
-
-    Raises:
-        TypeError: a number of neurons or synapses is no whole number.
-        ValueError: there are fewer inputs than that.
-    """
+    """Return synapses such that every output has ``indegree`` different inputs."""
     _require_sizes(inputs, outputs)
     require_whole("indegree", indegree, "it is the number of inputs of an output")
     if not 0 <= indegree <= inputs:

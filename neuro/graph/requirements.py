@@ -66,7 +66,6 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
     at ticks what :func:`problems_on_a_clock` tells.
 
     Args:
-        graph: the network.
         executor: how messages name it.
         continuous: it uses the form in continuous time, and not that at ticks.
     """

@@ -5,7 +5,7 @@ from heapq import heappop, heappush
 
 from neuro.graph.connections import Concat, Connection, Shape
 from neuro.graph.host_ops import Host, halve_shape
-from neuro.graph.nodes import Input, Node, Population, Topology
+from neuro.graph.nodes import Input, Node, Topology
 from neuro.graph.validate import GraphError
 from neuro.neurons import GatedLI, find_misfit
 
@@ -159,13 +159,5 @@ def output_shape(node: Node, input_shape: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
     if isinstance(node, Connection | Host):
         return node.output_shape(input_shape)
-    return _population_shape(node, input_shape)  # type: ignore[arg-type]
-
-
-def _population_shape(node: Population, input_shape: Shape) -> Shape | str:
-    if isinstance(node, GatedLI):
-        own = halve_shape("GatedLI", input_shape)
-        if isinstance(own, str):
-            return own
-        input_shape = own
-    return find_misfit(node, input_shape) or input_shape
+    own = halve_shape("GatedLI", input_shape) if isinstance(node, GatedLI) else input_shape
+    return own if isinstance(own, str) else find_misfit(node, own) or own  # type: ignore[arg-type]

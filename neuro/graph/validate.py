@@ -38,11 +38,6 @@ def get_kind(node: Node) -> str:
     return type(node).__name__
 
 
-def is_population(node: Node) -> bool:
-    """Say whether a node holds neurons."""
-    return is_neuron(node)
-
-
 def problems_of_wiring(graph: Topology) -> list[str]:
     """Return what is wrong with names, delays, loops and loose ends."""
     problems = _edges_that_lead_nowhere(graph)
@@ -100,9 +95,9 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
             f"{name}"
             for e in outs
             for target in [graph.nodes[e.target]]
-            if not (is_population(target) or isinstance(target, Host))
+            if not (is_neuron(target) or isinstance(target, Host))
         ]
-    if not is_population(node) and not outs:
+    if not is_neuron(node) and not outs:
         problems.append(f"{name}: nothing follows this {get_kind(node)}; end with a LI or LIF")
     return problems
 

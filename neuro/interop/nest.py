@@ -60,7 +60,6 @@ def run(
     NEST shares OpenMP with torch: in one process, changing torch's threads crashes NEST.
 
     Args:
-        graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
         membranes: initial values by population [weight units]; others start at 0.
         precise: NEST's models with exact spike times; False: those with spikes at ticks, where
@@ -76,7 +75,11 @@ def run(
         RuntimeError: NEST failed, or let a neuron fire in its refractory period; says what.
         ImportError: NEST is not installed.
     """
-    _require_nest()
+    if find_spec("nest") is None:
+        raise ImportError(
+            f"NEST is not installed; {describe_cure('peers')}, or export the network and run "
+            "it elsewhere"
+        )
     stimuli = _convert_inputs(graph, inputs, precise=precise)
     samples = range(next(iter(stimuli.values())).shape[1])
     records = []
@@ -110,14 +113,6 @@ def export(
     network = plan(graph, stimuli, membranes or {}, precise=precise)
     folder.mkdir(parents=True, exist_ok=True)
     return _write(network, folder)
-
-
-def _require_nest() -> None:
-    if find_spec("nest") is None:
-        raise ImportError(
-            f"NEST is not installed; {describe_cure('peers')}, or export the network and run "
-            "it elsewhere"
-        )
 
 
 def _write(network: nest_script.NestNetwork, folder: Path) -> Path:

@@ -287,21 +287,16 @@ class Port(NamedTuple):
 def find_ports(graph: Graph, node: str) -> list[Port]:
     """Return everything that a spike that reaches the population ``node`` acts on."""
     own = find_dynamics(graph, node)
-    if own.fires:
-        if own.rate_syn is None:
-            return [Port(node, None, spread_parameter(graph, node, own.gain), 0)]
-        rate, gain = (
-            spread_parameter(graph, node, own.rate_syn),
-            spread_parameter(graph, node, own.gain),
-        )
-        return [Port(node, rate, gain * _strength(graph, node, rate), 0)]
-    rate, gain = (
-        spread_parameter(graph, node, own.rate),
+    gain, rates = (
         spread_parameter(graph, node, own.gain),
+        own.rate_syn if own.fires else own.rate,
     )
+    if rates is None:
+        return [Port(node, None, gain, 0)]
+    rate = spread_parameter(graph, node, rates)
+    cells = [(node, 0)] if own.fires else [(e.target, e.delay) for e in graph.out_of(node)]
     return [
-        Port(e.target, rate, gain * _strength(graph, e.target, rate), e.delay)
-        for e in graph.out_of(node)
+        Port(cell, rate, gain * _strength(graph, cell, rate), delay) for cell, delay in cells
     ]
 
 
@@ -349,9 +344,8 @@ def _listed(
         return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
     node = linear[0]
     if isinstance(node, Sparse) and len(linear) == 1:
-        source = np.repeat(np.arange(size), np.diff(node.indptr))
-        delay = np.zeros(source.size, np.int32) if node.delay is None else node.delay
-        return source, node.indices, np.asarray(node.weight, np.float64), delay
+        delay = np.zeros(node.indices.size, np.int32) if node.delay is None else node.delay
+        return node.source, node.indices, np.asarray(node.weight, np.float64), delay
     pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
     return pre, post, weight, np.zeros(pre.size, np.int32)
 

@@ -10,6 +10,7 @@ has no MPI; NEST built from source can have it. Units as in NEST: ms, mV, pF, pA
 
 import argparse
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,23 +189,18 @@ def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any
 
 def save(network: NestNetwork, path: Path) -> None:
     """Write a network as an npz file of plain arrays."""
-    arrays: dict[str, Any] = {
-        "dt": network.dt,
-        "ticks": network.ticks,
-        "precise": network.precise,
-    }
-    for name, population in network.populations.items():
-        arrays[f"populations/{name}/model"] = population.model
-        for part in ("parameters", "start"):
-            for key, value in getattr(population, part).items():
-                arrays[f"populations/{name}/{part}/{key}"] = value
-    for name, stimulus in network.stimuli.items():
-        for key, value in stimulus._asdict().items():
-            arrays[f"stimuli/{name}/{key}"] = value
-    for i, synapses in enumerate(network.synapses):
-        for key, value in synapses._asdict().items():
-            arrays[f"synapses/{i}/{key}"] = value
-    np.savez(path, **arrays)
+    np.savez(path, **dict(_list_arrays(network, "")))
+
+
+def _list_arrays(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a value by their paths, such as "stimuli/input/time"."""
+    if isinstance(value, tuple):
+        value = value._asdict() if hasattr(value, "_asdict") else dict(enumerate(value))
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, part in value.items():
+        yield from _list_arrays(part, f"{name}/{key}" if name else str(key))
 
 
 def load(path: Path) -> NestNetwork:

@@ -115,11 +115,7 @@ def _decode(arrays: Arrays, plain: Any) -> Graph:
 
 
 def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
-    """Return a node, each of whose fields is either JSON or an array.
-
-    Raises:
-        SchemaError: lists the fields that are missing, twice there, unknown or of another type.
-    """
+    """Return a node, each of whose fields is either JSON or an array."""
     one_of: Any = Literal
     kind = convert(plain.get("type"), one_of[tuple(_NODES)], f"{name}.type")
     values = {key: value for key, value in plain.items() if key != "type"}

@@ -27,10 +27,9 @@ class SchemaError(ValueError):
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; as ``object_pairs_hook`` it refuses a repeated key.
+    """Return an object of JSON; a ValueError for a repeated key, of which json takes the last.
 
-    Raises:
-        ValueError: a key stands there twice; plain ``json`` takes the last one.
+    For ``object_pairs_hook``.
     """
     result = dict(pairs)
     if len(result) < len(pairs):

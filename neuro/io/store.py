@@ -252,7 +252,6 @@ def load_value(
     """Read a value that :func:`save_arrays` wrote; the file must hold nothing else.
 
     Args:
-        path: the file.
         kind: as of :func:`save_arrays`.
         decode: (arrays, meta) -> value; raises a ValueError for wrong content, a KeyError for
             a missing array.
@@ -266,10 +265,9 @@ def load_value(
     try:
         value = decode(arrays, meta)
         again, plain = encode(value)
-    except KeyError as error:
-        raise StoreError(f"{path}: no whole {kind}: it lacks {error}") from error
-    except ValueError as error:
-        raise StoreError(f"{path}: no whole {kind}: {error}") from error
+    except (KeyError, ValueError) as error:
+        lacks = "it lacks " if isinstance(error, KeyError) else ""
+        raise StoreError(f"{path}: no whole {kind}: {lacks}{error}") from error
     problems = _compare(arrays, again, meta, json.loads(json.dumps(plain)))
     if problems:
         raise StoreError(f"{path}: is not as a {kind} is written: {'; '.join(problems)}")

@@ -30,15 +30,11 @@ def remove_stale(folder: Path, name: str = "") -> None:
         for path in folder.glob(f".{name}*.tmp*"):
             match = PATTERN.fullmatch(path.name)
             if match and own and match["host"] == own["host"] and _is_dead(int(match["pid"])):
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                    continue
+                with suppress(OSError):
+                    path.unlink()
 
 
 def _is_dead(pid: int) -> bool:

@@ -19,8 +19,12 @@ def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]
     Raises:
         ValueError: the shapes do not match, or an axis is empty.
     """
-    _require_axes(core, "k", "T B H K", k)
-    _require_axes(core, "v", "T B H V", v)
+    for name, axes, x in (("k", "T B H K", k), ("v", "T B H V", v)):
+        if x.dim() != 4 or 0 in x.shape:
+            raise ValueError(
+                f"{core}: {name} must have axes {axes} without an empty one, got shape "
+                f"{tuple(x.shape)}"
+            )
     shape, values = k.shape, v.shape[3]
     require_shape(core, "q", q, shape)
     require_shape(core, "v", v, (*shape[:3], values))
@@ -28,29 +32,12 @@ def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]
 
 
 def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ...]) -> None:
-    """Raise unless a tensor has one of these shapes; None passes.
-
-    Raises:
-        ValueError: it has another shape.
-    """
+    """Raise a ValueError unless a tensor has one of these shapes; None passes."""
     if x is not None and x.shape not in shapes:
         raise ValueError(
             f"{core}: {name} has shape {tuple(x.shape)}, the other arguments need "
             f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all arguments share tokens, "
             "samples and heads, a state those of the previous run"
-        )
-
-
-def _require_axes(core: str, name: str, axes: str, x: Tensor) -> None:
-    """Raise unless a tensor has these axes, such as "T B H K", without an empty one.
-
-    Raises:
-        ValueError: it has other axes, or an empty one.
-    """
-    if x.dim() != len(axes.split()) or 0 in x.shape:
-        raise ValueError(
-            f"{core}: {name} must have axes {axes} without an empty one, got shape "
-            f"{tuple(x.shape)}"
         )
 
 

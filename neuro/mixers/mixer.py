@@ -111,12 +111,7 @@ class Mixer(nn.Module, ABC):
 
 
 def require_positive(name: str, **sizes: int) -> None:
-    """Raise unless all sizes are whole numbers >= 1.
-
-    Raises:
-        TypeError: a size is not a whole number.
-        ValueError: a size is < 1.
-    """
+    """Raise a TypeError or ValueError unless all sizes are whole numbers >= 1."""
     for parameter, size in sizes.items():
         if not is_whole(size):
             raise make_type_error(f"{name}.{parameter}", "a whole number", size, "such as 64")
@@ -125,11 +120,7 @@ def require_positive(name: str, **sizes: int) -> None:
 
 
 def divide(name: str, what: str, total: int, parts: int) -> int:
-    """Return total / parts.
-
-    Raises:
-        ValueError: the quotient is not whole.
-    """
+    """Return total / parts; raise a ValueError unless it is a whole number."""
     if total % parts:
         raise ValueError(
             f"{name}: {what} {total} is not a multiple of {parts}; choose another width or "

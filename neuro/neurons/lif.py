@@ -174,12 +174,7 @@ def hold_refractory(
 
 
 def require_refractory(model: str, refractory: Seconds) -> None:
-    """Raise unless a refractory period is one number, >= 0 s and finite.
-
-    Raises:
-        TypeError: it is not one number.
-        ValueError: it is out of range.
-    """
+    """Raise a TypeError or ValueError unless a period is one number, >= 0 s and finite."""
     if not isinstance(refractory, float):
         cure = "put neurons with another period into another population"
         raise make_type_error(f"{model}.refractory", "one number", refractory, cure)
@@ -190,12 +185,7 @@ def require_refractory(model: str, refractory: Seconds) -> None:
 
 
 def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Ticks:
-    """Return a refractory period in ticks.
-
-    Raises:
-        ValueError: the period is not a whole number of ticks, or more than MOST_REFRACTORY;
-            names ``model``.
-    """
+    """Return a refractory period in ticks; raise a ValueError that names the model."""
     try:
         wait = ticks(refractory, dt)
     except ValueError as error:

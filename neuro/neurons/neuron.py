@@ -102,7 +102,8 @@ class FusedNeuron(LinearNeuron, Protocol):
 
 def is_neuron(node: Any) -> TypeGuard[Neuron]:
     """Say whether an object is a neuron model."""
-    return _has(type(node), "fires", "initial", "step", "free", "bind")
+    kind = type(node)  # isinstance of a Protocol is slower
+    return all(hasattr(kind, name) for name in ("fires", "initial", "step", "free", "bind"))
 
 
 def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
@@ -146,8 +147,3 @@ def _defines_with_step(model: type, *names: str) -> bool:
         for name in ("step", *names)
     }
     return all(definers[name] <= definers["step"] for name in names)
-
-
-def _has(model: type, *names: str) -> bool:
-    """Say whether a class has all these attributes; isinstance of a Protocol is slower."""
-    return all(hasattr(model, name) for name in names)

@@ -43,11 +43,7 @@ class Coefficients(NamedTuple):
 
     @property
     def hard(self) -> bool:
-        """Say whether the reset is hard, for executors with a hard and a soft reset.
-
-        Raises:
-            ValueError: the reset is neither.
-        """
+        """Say whether the reset is hard; raise a ValueError if it is not soft either."""
         return self.reset is not None and is_hard(self.reset)
 
 

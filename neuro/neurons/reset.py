@@ -22,11 +22,7 @@ SOFT_OR_HARD = (Reset.SOFT, Reset.HARD)
 
 
 def as_reset(field: str, value: str) -> Reset:
-    """Return the soft or the hard reset from its name or member.
-
-    Raises:
-        ValueError: the value is neither; names ``field``.
-    """
+    """Return the soft or the hard reset from its name or member; else raise a ValueError."""
     if value not in SOFT_OR_HARD:
         raise ValueError(
             f"{field} must be 'soft' or 'hard', got {str(value)!r}; soft subtracts the "
@@ -36,21 +32,13 @@ def as_reset(field: str, value: str) -> Reset:
 
 
 def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: ResetLike) -> Tensor:
-    """Return the membrane after the spikes ``s``; no gradient through ``s``.
-
-    Raises:
-        ValueError: a reset that is neither soft nor hard.
-    """
+    """Return the membrane after the spikes ``s``; no gradient through ``s``."""
     fired = s.detach()
     return v * (1 - fired) if is_hard(reset) else v - threshold * fired
 
 
 def is_hard(reset: str) -> bool:
-    """Say whether a reset is hard (True) or soft (False).
-
-    Raises:
-        ValueError: the reset is neither.
-    """
+    """Say whether a reset is hard (True) or soft (False); else raise a ValueError."""
     if reset not in SOFT_OR_HARD:
         raise ValueError(
             f"reset {str(reset)!r} is unknown here, where 'soft' and 'hard' exist; use one of "

@@ -54,9 +54,9 @@ class _ConnectionModule(nn.Module):
     weight: Any
     bias: Any
 
-    def __init__(self, node: Connection) -> None:
+    def __init__(self, node: Connection | Host) -> None:
         super().__init__()
-        self.node = node
+        self.node: Any = node
         for name in ("weight", "bias"):
             value = getattr(node, name, None)
             tensor = None if value is None else nn.Parameter(torch.tensor(value))
@@ -65,12 +65,13 @@ class _ConnectionModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # The cast acts only if Graph and run differ in precision.
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
-        return self.node.apply(x, weight, bias)
+        y: Tensor = self.node.apply(x, weight, bias)
+        return y
 
     def extra_repr(self) -> str:
         return format_model(self.node)
 
-    def frozen(self) -> Connection:
+    def frozen(self) -> Any:
         """Return the node with the present weights."""
         if not isinstance(self.node, Weighted):
             return self.node
@@ -78,22 +79,12 @@ class _ConnectionModule(nn.Module):
         return self.node.with_weight(self.weight.detach().cpu().numpy(), bias)
 
 
-class _HostModule(nn.Module):
-    """A host node."""
-
-    def __init__(self, node: Host) -> None:
-        super().__init__()
-        self.node = node
+class _HostModule(_ConnectionModule):
+    """A host node, without parameters."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.node.run(x)
-
-    def extra_repr(self) -> str:
-        return format_model(self.node)
-
-    def frozen(self) -> Host:
-        """Return the node: it has no parameters."""
-        return self.node
+        y: Tensor = self.node.run(x)
+        return y
 
 
 class Net(nn.Module):

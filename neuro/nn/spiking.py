@@ -65,12 +65,7 @@ def require_module(what: str, module: object) -> None:
 
 
 def require_stimulus(layer: nn.Module, x: Any) -> None:
-    """Raise unless ``x`` is a tensor with axes T B ... and at least one tick.
-
-    Raises:
-        TypeError: it is not a tensor.
-        LayerError: it has no tick, or no axis of samples.
-    """
+    """Raise a TypeError or LayerError unless ``x`` is a tensor T B ... of one tick or more."""
     if not isinstance(x, Tensor):
         cure = "torch.from_numpy(array).float(); for Events, array = neuro.to_raster(events)"
         raise make_type_error(f"x of {type(layer).__name__}", "a tensor", x, cure)
@@ -103,11 +98,7 @@ def require_one_dt(layer: nn.Module) -> None:
 
 
 def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
-    """Return the parts of a state, all None at rest.
-
-    Raises:
-        LayerError: the state is not a tuple of ``parts``.
-    """
+    """Return the parts of a state, all None at rest; a LayerError for another number."""
     if state is None:
         return (None,) * parts
     if type(state) not in (tuple, list) or len(state) != parts:

@@ -97,8 +97,7 @@ def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
     """Return packed weights; columns that fill the last byte have weight 0.
 
     Raises:
-        ValueError: a weight is not -1, 0 or 1, or there are too many columns for sums in 32
-            bits.
+        ValueError: a weight is not -1, 0 or 1, or sums of all columns exceed 32 bits.
     """
     wrong = weight[(weight < -1) | (weight > 1)]
     if wrong.size or weight.shape[1] > LARGEST:
@@ -155,8 +154,6 @@ def map_packed(  # noqa: PLR0913 - numbers that have names
     outputs of a token with a NaN input are NaN.
 
     Args:
-        packed: weights.
-        x: inputs.
         inverse: factor of each token.
         gain: factor of each input, after ``inverse``.
         scale: of the weights.

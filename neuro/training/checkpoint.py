@@ -111,8 +111,6 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     """Read the weights in ``best.safetensors`` into a model.
 
     Args:
-        path: the file.
-        model: their network.
         run: digest of the run that they must belong to; "": any run.
 
     Raises:
@@ -140,11 +138,7 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
 
 
 def put_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy weights into a model; path: their file, for the message.
-
-    Raises:
-        TrainError: the weights belong to another network.
-    """
+    """Copy the weights of a file into a model; raise a TrainError for those of another one."""
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     shapes = {k: tuple(v.shape) for k, v in weights.items()}
     if expected != shapes:
@@ -165,7 +159,6 @@ def save_checkpoint(
     """Write ``last.safetensors`` in one step.
 
     Args:
-        folder: of the run.
         weights: the current parameters and buffers.
         best_meta: meta of the ``best.safetensors`` in the folder; None if there is none.
         state: everything else, as in :class:`Checkpoint`.

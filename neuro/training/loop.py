@@ -83,11 +83,9 @@ def fit(
     ``torch.nn``.
 
     Args:
-        model: the network.
         course: data, loss and validation.
         plan: how to train.
         fabric: launched, with the precision of the plan.
-        folder: of the run.
         on_step: called after every step with the progress before it and its index in the
             epoch.
 

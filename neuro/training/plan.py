@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from neuro.arguments import describe
+from neuro.arguments import describe, is_real, is_whole
 from neuro.training.course import TrainError
 
 REFUSED_PRECISIONS = {
@@ -169,11 +168,7 @@ class Plan:
         return -(-steps // self.accumulate)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """Return the optimizer of a model's parameters.
-
-        Raises:
-            TrainError: a group has no parameter, or the optimizer needs several losses a step.
-        """
+        """Return the optimizer of a model; raise a TrainError if a group or it does not fit."""
         groups: list[dict[str, Any]] = []
         named = dict(model.named_parameters())
         for group in (*self.groups, Group(parameters=("*",))):  # the last takes the rest
@@ -226,15 +221,9 @@ class Plan:
         return None
 
     def check_stages(self, trained: Collection[str], steps: int) -> None:
-        """Check that the stages fit a model and its data.
+        """Raise a TrainError that lists why the stages do not fit a model and its data.
 
-        Args:
-            trained: names of the model's parameters that require a gradient.
-            steps: batches in an epoch.
-
-        Raises:
-            TrainError: the lengths do not add up, a pattern matches no parameter, or a stage
-                has nothing to train.
+        trained: names of the parameters that require a gradient. steps: batches in an epoch.
         """
         if not self.stages:
             return
@@ -265,14 +254,14 @@ def _list_wrong_numbers(plan: Plan) -> Iterator[str]:
             yield f"{name} must be a whole number >= 1, got {describe(value)}"
     for name, (is_allowed, requirement) in NUMBERS.items():
         value = getattr(plan, name)
-        real = isinstance(value, Real) and not isinstance(value, bool)
-        if not (is_allowed(value) if real else value is None and name == "checkpoint_minutes"):
+        absent = value is None and name == "checkpoint_minutes"
+        if not (is_allowed(value) if is_real(value) else absent):
             yield f"{name} must be {requirement}, got {describe(value)}"
 
 
 def _is_count(value: object) -> bool:
     """Say whether a value is a whole number >= 1."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    return is_whole(value) and value >= 1
 
 
 def scale_lr(peak: float, warm: float, at: float) -> float:

@@ -177,39 +177,37 @@ def expand_chain(
     offset = sum(s.offset for s in slots if isinstance(s, Slot))
     linear = nodes[len(slots) :]
     size = graph.size(chain.source)
-    every = np.arange(size)
+    source, delay, target = np.arange(size), np.zeros(size, int), None
     if len(linear) == 1 and isinstance(linear[0], Dense):
         weight = _scale_weights(linear[0].weight.T[offset : offset + size], gain)
         width = weight.shape[1]
-        start, first_target = every * width, np.full(size, first_neuron)
-        weight = np.ascontiguousarray(weight).reshape(-1)
+        start, first_target = source * width, np.full(size, first_neuron)
+        stop, weight = start + width, np.ascontiguousarray(weight).reshape(-1)
     elif not linear:
-        width, start, first_target = 1, every, first_neuron + offset + every
+        start, stop, first_target = source, source + 1, first_neuron + offset + source
         factor = np.broadcast_to(gain, offset + size)[offset:]
         weight = np.array(factor, np.float64)
     else:
         if len(linear) == 1 and isinstance(linear[0], Sparse):
-            sparse = _select_sources(linear[0], offset, size) if slots else linear[0]
+            node = _select_sources(linear[0], offset, size) if slots else linear[0]
         else:
-            sparse = _write_out(graph, chain)
-        return _expand_sparse(
-            sparse,
-            chain,
-            first_source=first_source,
-            first_neuron=first_neuron,
-            port=port,
-            gain=gain,
-        )
+            node = _write_out(graph, chain)
+        source, delay, start = _find_groups(node)
+        stop = np.append(start[1:], node.indices.size)[: start.size]
+        first_target = np.full(start.size, -1)
+        target = node.indices if first_neuron == 0 else node.indices + np.int32(first_neuron)
+        own = gain if gain.ndim == 0 else gain[node.indices]
+        weight = _scale_weights(node.weight, own)
     return ChainSynapses(
         counted=chain.counted,
         fed=chain.fed,
-        source=first_source + every,
-        delay=np.full(size, float(chain.delay)),
+        source=first_source + source,
+        delay=np.asarray(chain.delay + delay, np.float64),
         port=port,
         start=start,
-        stop=start + width,
+        stop=stop,
         first_target=first_target,
-        target=None,
+        target=target,
         weight=weight,
     )
 
@@ -232,36 +230,17 @@ def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
     )
 
 
-def _expand_sparse(
-    node: Sparse,
-    chain: Chain,
-    *,
-    first_source: int,
-    first_neuron: int,
-    port: int,
-    gain: np.ndarray,
-) -> ChainSynapses:
-    """Return a Sparse as groups of one source and one delay; arguments of expand_chain."""
-    delay = np.zeros(0, np.int32) if node.delay is None else node.delay
+def _find_groups(node: Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return source, delay and first synapse of each group of one source and one delay."""
     source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
     begins = np.empty(source.size, np.bool_)
     begins[:1], begins[1:] = True, source[1:] != source[:-1]
-    if node.delay is not None:
-        begins[1:] |= delay[1:] != delay[:-1]
+    if node.delay is None:
+        start = np.flatnonzero(begins)
+        return source[start], np.zeros(start.size, int), start
+    begins[1:] |= node.delay[1:] != node.delay[:-1]
     start = np.flatnonzero(begins)
-    own = delay[start] if node.delay is not None else np.zeros(start.size, int)
-    return ChainSynapses(
-        counted=chain.counted,
-        fed=chain.fed,
-        source=first_source + source[start],
-        delay=np.asarray(chain.delay + own, np.float64),
-        port=port,
-        start=start,
-        stop=np.append(start[1:], source.size)[: start.size],
-        first_target=np.full(start.size, -1),
-        target=node.indices if first_neuron == 0 else node.indices + np.int32(first_neuron),
-        weight=_scale_weights(node.weight, gain if gain.ndim == 0 else gain[node.indices]),
-    )
+    return source[start], node.delay[start], start
 
 
 def _write_out(graph: Graph, chain: Chain) -> Sparse:

@@ -183,9 +183,9 @@ def run_blocks(
     Each block of neurons has one thread.
     """
     run, edges = start_run(pending, plan), machine.edges.tolist()
-    blocks, stop, within_budget = range(len(edges) - 1), 0.0, True
+    blocks = range(len(edges) - 1)
     with ThreadPoolExecutor(len(blocks)) as pool:
-        while within_budget and run.progress[WINDOW] < count_windows(plan):
+        while run.progress[WINDOW] < count_windows(plan):
             while not receive_spikes(run, machine.table, outside, plan):
                 run = enlarge_run(run, QUEUE_FULL)
             arrivals = pop_window(run.queue, run.progress[WINDOW], run.buffer)
@@ -200,14 +200,11 @@ def run_blocks(
                 outs = [select_spikes(machine.spikes, window) for window in windows]
                 run = _send_spikes(run, machine, outs, plan)
                 full = any(count >= out.size for count, out in zip(counts, outs, strict=True))
-                within_budget = not full and bool(run.progress[FIRED] <= plan.budget)
+                if full or run.progress[FIRED] > plan.budget:
+                    run.progress[OVER_BUDGET] = 1
+                    break
             run.progress[WINDOW] += 1
-    unscale_neurons(
-        machine.family, machine.neurons, machine.scaled, stop, plan.quantum, machine.spikes
-    )
-    fired = run.progress[FIRED]
-    spikes = SourceSpikes(run.time[:fired], run.neuron[:fired], np.ones(fired))
-    return RunResult(spikes, list_pending(run.queue), within_budget)
+    return finish_run(machine, run, plan)
 
 
 def _send_spikes(

@@ -1,6 +1,7 @@
 """The kernels of connections with their weights: they add spikes to a buffer."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,18 +47,21 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
     """
     node, inputs, shape = graph.nodes[name], graph.input_shape(name), graph.shapes[name]
     if isinstance(node, Dense):
-        return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
+        return {0: _bind(kernels.scatter_dense, _in_blocks(_rounded(node.weight, dtype)))}
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
         node = write_out_synapses(node, inputs)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)
-        return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
+        synapses = _by_delay(node, weight).items()
+        return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
         weights = _by_channel(_rounded(node.by_input(), dtype))
         pairs = (inputs, shape, node.window, node.stride, node.padding)
-        return {0: _conv(weights, _windows(*pairs, dilation=node.dilation))}
+        windows = _windows(*pairs, dilation=node.dilation)
+        return {0: _bind(kernels.scatter_conv, weights, windows)}
     if isinstance(node, AvgPool2d):
-        return {0: _pool(_windows(inputs, shape, node.kernel, node.stride, (0, 0)))}
+        windows = _windows(inputs, shape, node.kernel, node.stride, (0, 0))
+        return {0: _bind(kernels.pool, windows)}
     return {0: make_uncounted_scatter}
 
 
@@ -79,23 +83,10 @@ def make_slot_scatter(slot: Slot) -> Scatter:
     return lambda buffer, span, train: make_uncounted_scatter(buffer, span, train, slot.offset)
 
 
-def _dense(weights: WeightArrays) -> Scatter:
-    own = view_fields_read_only(weights)
-    return lambda buffer, span, train: kernels.scatter_dense(buffer, span, train, own)
-
-
-def _sparse(synapses: SynapseArrays) -> Scatter:
-    own = view_fields_read_only(synapses)
-    return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, own)
-
-
-def _conv(weights: WeightArrays, windows: SlidingWindow) -> Scatter:
-    own = view_fields_read_only(weights)
-    return lambda buffer, span, train: kernels.scatter_conv(buffer, span, train, own, windows)
-
-
-def _pool(windows: SlidingWindow) -> Scatter:
-    return lambda buffer, span, train: kernels.pool(buffer, span, train, windows)
+def _bind(scatter: Callable[..., tuple[int, int]], arrays: Any, *windows: Any) -> Scatter:
+    """Return a kernel with its weights, read-only, and its windows."""
+    own = (view_fields_read_only(arrays), *windows)
+    return lambda buffer, span, train: scatter(buffer, span, train, *own)
 
 
 def _in_blocks(weight: np.ndarray) -> WeightArrays:
