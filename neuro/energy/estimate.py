@@ -192,16 +192,14 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     if isinstance(chips, str) or not isinstance(chips, Iterable):
         cure = 'for example ["loihi1"], or None for all there are'
         raise make_type_error("chips", "several chips, or their names", chips, cure)
-    chosen = tuple(map(_as_chip, chips))
+    chosen = []
+    for chip in chips:
+        if not isinstance(chip, Chip | str):
+            raise make_type_error("a chip", "a Chip or its name", chip, 'for example "loihi1"')
+        chosen.append(find_chip(chip) if isinstance(chip, str) else chip)
     if not chosen:
         raise ValueError("no chips; name one at least, or give None for all there are")
-    return chosen
-
-
-def _as_chip(chip: Chip | str) -> Chip:
-    if isinstance(chip, Chip | str):
-        return find_chip(chip) if isinstance(chip, str) else chip
-    raise make_type_error("a chip", "a Chip or its name", chip, 'for example "loihi1"')
+    return tuple(chosen)
 
 
 def _estimate_chip_part(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from neuro.energy.chip import Chip
@@ -119,10 +119,10 @@ def _tell_shares(
     network: str, estimates: Iterable[Estimate | JoinedEstimate]
 ) -> dict[str, Any]:
     """Return, by chip, the core tier and the time of one run of a network."""
-    shares = {e.chip.name: e.networks[network].estimate for e in estimates}
+    own = (e.networks[network].estimate for e in estimates)
     return {
-        chip: {"core": _interval(e.core), "seconds": _interval(e.latency.inference)}
-        for chip, e in shares.items()
+        e.chip.name: {"core": asdict(e.core), "seconds": asdict(e.latency.inference)}
+        for e in own
     }
 
 
@@ -131,8 +131,8 @@ def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
         "title": e.chip.title,
         "ticks": e.ticks,
         "samples": e.samples,
-        "core": _interval(e.core),
-        "chip": _interval(e.whole_chip),
+        "core": asdict(e.core),
+        "chip": asdict(e.whole_chip),
         "system": _system(e),
         "static_share": e.static_share,
         "layers": join_layers(
@@ -142,11 +142,7 @@ def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
             }
         ),
         "mapping": _mapping(e.placement),
-        "latency": {
-            "inference": _interval(e.latency.inference),
-            "tick": _interval(e.latency.tick),
-            "bottleneck": e.latency.bottleneck,
-        },
+        "latency": asdict(e.latency),
         **({} if e.misfits is None else {"misfits": list(e.misfits)}),
     }
 
@@ -160,7 +156,7 @@ def _layer(e: Estimate, name: str) -> dict[str, Any]:
     ops = e.operations[name]
     counted = ("synaptic_events", "synaptic_events_all", "active", "inactive")
     return {
-        **_interval(e.layer(name)),
+        **asdict(e.layer(name)),
         "parts": {part: x.nominal for part, x in e.parts[name].items()},
         **{k: getattr(ops, k) / e.samples for k in counted},
         "messages": ops.sent.messages / e.samples,
@@ -200,10 +196,6 @@ def _convention(c: ConventionalEnergy) -> dict[str, Any]:
 
 def _system(e: EnergyTiers) -> dict[str, Any]:
     if isinstance(e.system, Interval):
-        return _interval(e.system)
+        return asdict(e.system)
     reason = f"no nominal power of a host is published for {e.chip.hardware}"
     return {"low": e.system.low, "nominal": None, "high": e.system.high, "reason": reason}
-
-
-def _interval(x: Interval) -> dict[str, float]:
-    return {"low": x.low, "nominal": x.nominal, "high": x.high}

@@ -134,7 +134,9 @@ def compute_gradients(
             )
             by_row *= layer.gain
         else:
-            own = _to_timed_spikes(times[layer.name])
+            spiked = times[layer.name]
+            indptr = np.searchsorted(spiked.sample, np.arange(spiked.shape[1] + 1))
+            own = TimedSpikes(indptr, spiked.time, spiked.neuron, spiked.value)
             own = own._replace(value=find_currents(layer.cell, layer.rows, train, own))
             by_row, by_arrival, bounded = propagate_back(
                 layer.cell, layer.rows, train, own, by_spike[layer.name], least
@@ -211,12 +213,6 @@ def _find_arrivals(
     order = order[time[order] < end]
     indptr = np.searchsorted(sample[order], np.arange(sources[0].shape[1] + 1))
     return TimedSpikes(indptr, time[order], row[order], value[order]), order
-
-
-def _to_timed_spikes(times: Times) -> TimedSpikes:
-    """Return spikes as the compiled loops read them."""
-    indptr = np.searchsorted(times.sample, np.arange(times.shape[1] + 1))
-    return TimedSpikes(indptr, times.time, times.neuron, times.value)
 
 
 def _add_derivatives(

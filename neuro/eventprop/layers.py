@@ -128,7 +128,10 @@ def _layer(graph: Graph, name: str) -> Layer:
         raise TypeError(f"{name} has no normal form")
     paths = tuple(path for edge in graph.into(name) for path in _paths(graph, edge))
     size = graph.size(name)
-    blocks = [np.eye(size) if p.dense is None else _weight(graph, p.dense).T for p in paths]
+    blocks = [
+        np.eye(size) if p.dense is None else graph.nodes[p.dense].weight.T  # type: ignore[union-attr]
+        for p in paths
+    ]
     k = node.dynamics(graph.dt)
     leak, gain = float(k.rate.item()), float(k.gain.item())
     cell = None
@@ -148,13 +151,6 @@ def _paths(graph: Graph, edge: Edge) -> list[Path]:
         Path(e.source, edge.source, (e.delay + edge.delay) * graph.dt)
         for e in graph.into(edge.source)
     ]
-
-
-def _weight(graph: Graph, name: str) -> np.ndarray:
-    node = graph.nodes[name]
-    if not isinstance(node, Dense):
-        raise TypeError(f"{name} is not a Dense")
-    return np.asarray(node.weight, np.float64)
 
 
 def push(leak: float, fade: float, dt: float) -> float:

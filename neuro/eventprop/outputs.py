@@ -9,7 +9,7 @@ Axes: T ticks, B samples, N neurons of the network's one output.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,26 +35,14 @@ class Tally:
     raised: int = 0
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The arguments of :func:`compute_outputs`; names: of the weights, in their order.
-
-    Raises:
-        ValueError: ``least`` is negative or not finite.
-    """
+class _Request(NamedTuple):
+    """The arguments of :func:`compute_outputs`; names: of the weights, in their order."""
 
     graph: Graph
     inputs: Mapping[str, Times]
     names: tuple[str, ...]
     tally: Tally
     least: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.least < math.inf:
-            raise ValueError(
-                f"least must be >= 0 and finite, got {self.least}; {LEAST} is usual, 0 leaves "
-                "every gradient exact"
-            )
 
 
 def compute_outputs(
@@ -85,6 +73,11 @@ def compute_outputs(
     """
     if len(graph.outputs) != 1:
         raise EventPropError([f"one output is needed, got {', '.join(graph.outputs)}"])
+    if not 0 <= least < math.inf:
+        raise ValueError(
+            f"least must be >= 0 and finite, got {least}; {LEAST} is usual, 0 leaves every "
+            "gradient exact"
+        )
     apply: Any = _Outputs.apply  # torch annotates it in some versions only
     out: Tensor = apply(
         _Request(graph, inputs, tuple(weights), tally, least), *weights.values()

@@ -195,8 +195,12 @@ def simulate_to_disk(
     folder, header = Path(folder), _make_header(graph, clock, record, state)
     history = digest(header)
     progress = _read_progress(folder, header) or _Progress(0, 0, history, state)
-    complete = progress.chunks
-    _require_no_more(_list_chunks(folder, progress), complete)
+    complete, paths = progress.chunks, _list_chunks(folder, progress)
+    if len(paths) > complete + 1:  # a killed process leaves one
+        raise StreamError(
+            f"{paths[complete + 1]}: exceeds the stream's {complete} chunks; move it away, or "
+            "simulate the stream again in another folder"
+        )
     chunk = -1
     for chunk, piece in enumerate(pieces):
         path, stimulus = _name_chunk(folder, chunk), digest(dict(piece))
@@ -211,7 +215,8 @@ def simulate_to_disk(
                 _require_end(folder, progress, history)
             continue
         length = next(iter(piece.values())).shape[0]
-        kept = replace(record, states=_select_ticks(record.states, progress.ticks, length))
+        moments = tuple(t - progress.ticks for t in record.states)  # of this piece: 0 on
+        kept = replace(record, states=tuple(t for t in moments if 0 <= t < length))
         result, after = simulate(graph, piece, clock, state=progress.state, record=kept)
         progress = _Progress(chunk + 1, progress.ticks + length, history, after)
         write_json(folder / "stream.json", asdict(header))
@@ -259,11 +264,6 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
         since = moment[part].astype(type(step)) - start * step
         columns = (train[0][part], since.astype(moment.dtype), train[2][part], train[3][part])
         yield type(train)(*columns, (stop - start, samples, size))
-
-
-def _select_ticks(ticks: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:
-    """Return the ticks from ``start`` to ``start + length``, counted from ``start``."""
-    return tuple(t - start for t in ticks if start <= t < start + length)
 
 
 def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | None) -> _Header:
@@ -334,18 +334,6 @@ def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
     if lost:
         raise StreamError(f"{lost[0]}: is missing; {RESTORE}")
     return wanted
-
-
-def _require_no_more(paths: list[Path], complete: int) -> None:
-    """Raise a StreamError for more than one chunk behind the complete ones.
-
-    A killed process leaves one.
-    """
-    if len(paths) > complete + 1:
-        raise StreamError(
-            f"{paths[complete + 1]}: exceeds the stream's {complete} chunks; move it away, or "
-            "simulate the stream again in another folder"
-        )
 
 
 def _read_chunk(path: Path, number: int, history: str) -> _Chunk:

@@ -86,7 +86,9 @@ class Checkpointed(Temporal):
                 trained tensor that is neither x, nor in the state, nor a parameter.
         """
         require_stimulus(self, x)
-        names = [name for name, m in self.module.named_modules() if _trains_statistics(m)]
+        norm = nn.modules.batchnorm._NormBase
+        modules = self.module.named_modules()
+        names = [name for name, m in modules if m.training and isinstance(m, norm)]
         if names:
             raise ValueError(
                 f"Checkpointed cannot train the batch norms {', '.join(names)}: they take all "
@@ -102,10 +104,6 @@ class Checkpointed(Temporal):
                 y, state = self.module(part, state)
             outs.append(y)
         return torch.cat(outs), state
-
-
-def _trains_statistics(module: nn.Module) -> bool:
-    return module.training and isinstance(module, nn.modules.batchnorm._NormBase)
 
 
 def run_in_chunks(

@@ -248,8 +248,11 @@ def integrate_membranes(
 
 def _delay(x: _Values, ticks: int) -> _Values:
     """Return the values some ticks later."""
-    late = (torch.cat([torch.zeros_like(c[:ticks]), c])[: len(c)] for c in x.columns)
-    return _make_values(late, x.terms)
+    return _make_values((_delay_ticks(column, ticks) for column in x.columns), x.terms)
+
+
+def _delay_ticks(x: Tensor, ticks: int) -> Tensor:
+    return torch.cat([torch.zeros_like(x[:ticks]), x])[: len(x)]
 
 
 def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
@@ -285,11 +288,7 @@ def compute_margins(
             "them"
         )
     activity = record_activity(graph, inputs)
-    currents = [
-        torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
-        for e in graph.into(name)
-        for y in [activity[e.source]]
-    ]
+    currents = [_delay_ticks(activity[e.source], e.delay) for e in graph.into(name)]
     x = torch.stack(currents).sum(0).numpy()
     k, fired = neuron.coefficients(graph.dt), activity[name].numpy()
     _, _, bounds = integrate_membranes(k, x, fired)

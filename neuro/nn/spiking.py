@@ -128,7 +128,9 @@ def require_number(layer: nn.Module, state: Any) -> None:
         return
     cells = [c.detach() for c in (state.v, getattr(state, "i", None)) if c is not None]
     # One sum per run costs almost nothing.
-    if all(math.isfinite(c.sum().item()) for c in cells) or _trains_with_others():
+    if all(math.isfinite(c.sum().item()) for c in cells):
+        return
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return
     if not any(bool(c.isnan().any()) for c in cells):
         return
@@ -137,10 +139,6 @@ def require_number(layer: nn.Module, state: Any) -> None:
         "its membrane is NaN: its input, its state or its parameters hold NaN or infinity; "
         "look for them in the data and weights, or lower the learning rate",
     )
-
-
-def _trains_with_others() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class Spiking(Temporal):

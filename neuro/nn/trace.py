@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from neuro.arguments import make_type_error
+from neuro.arguments import make_type_error, to_numpy
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -92,27 +92,19 @@ def as_axes(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def as_array(tensor: torch.Tensor | None) -> Any:
-    """Return a parameter as an array."""
-    return None if tensor is None else tensor.detach().cpu().numpy()
-
-
 def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weight and bias of a layer and the batch norm, in evaluation, behind it.
 
     axis: of the weight with the channels of the norm.
     Computed in float64, rounded to the precision of the weight.
     """
-    mean, var = (
-        norm.running_mean.double().cpu().numpy(),
-        norm.running_var.double().cpu().numpy(),
-    )
+    mean, var = (to_numpy(x.double()) for x in (norm.running_mean, norm.running_var))
     scale = 1 / np.sqrt(var + norm.eps)
     if norm.weight is not None:
-        scale = scale * norm.weight.detach().double().cpu().numpy()
+        scale = scale * to_numpy(norm.weight.double())
     shift = ((0.0 if bias is None else bias) - mean) * scale
     if norm.bias is not None:
-        shift = shift + norm.bias.detach().double().cpu().numpy()
+        shift = shift + to_numpy(norm.bias.double())
     folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1 - axis))
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
 
@@ -295,7 +287,8 @@ class Tracer:
             case Checkpointed():
                 return self.visit(module.module, name, sources)
             case Stack() | nn.Sequential():
-                if isinstance(module, nn.Sequential) and _keeps_state(module):
+                temporal = any(isinstance(part, Temporal) for part in module.modules())
+                if isinstance(module, nn.Sequential) and temporal:
                     why = "a Sequential passes on neither ticks nor state; make it a Stack"
                     self.refuse(name, why, sources)
                 return self._sequence(list_steps(module), name, sources)
@@ -423,12 +416,10 @@ class Tracer:
         with parametrised_in_evaluation(module):
             own, bias = module.weight, module.bias
         if own.dtype not in (torch.float32, torch.float64):
-            why = (
-                f"weights are {own.dtype}, a Graph holds float32 and float64; call "
-                ".float() first"
-            )
+            why = f"weights are {own.dtype}, a Graph holds float32 and float64"
+            why += "; call .float() first"
             return self.refuse(name, why, sources)
-        weight, bias = as_array(own), as_array(bias)
+        weight, bias = to_numpy(own), None if bias is None else to_numpy(bias)
         if norm is not None:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
@@ -464,10 +455,6 @@ class Tracer:
             return self.refuse(name, why, sources)
         high, wide = as_axes(scale)[0], as_axes(scale)[-1]
         return self.add(name, Upsample(scale=(int(high), int(wide))), sources)
-
-
-def _keeps_state(module: nn.Module) -> bool:
-    return any(isinstance(part, Temporal) for part in module.modules())
 
 
 def _list_overrides(module: nn.Module) -> list[str]:

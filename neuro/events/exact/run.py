@@ -27,6 +27,7 @@ from neuro.events.exact.heap_driver import run_heap
 from neuro.events.exact.limits import find_run_quantum, require_finite_states, require_sizes
 from neuro.events.exact.membrane import SPIKE, NeuronTable
 from neuro.events.exact.readout import (
+    AT_END,
     SpikeTrain,
     count_deliveries,
     expand_arrivals,
@@ -76,7 +77,6 @@ from neuro.units import Seconds
 # to a few hundred nanoseconds, so this is a second at most.
 WORK_PER_PAUSE = 2**22
 INT_BYTES = FLOAT_BYTES = 8  # of int64 and float64
-AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 
 
 class SampleResult(NamedTuple):
