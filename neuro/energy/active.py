@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from neuro.energy.count import iterate_rasters, require_record
-from neuro.energy.node_outputs import (
+from neuro.energy.count import (
     compute_node_outputs,
     delay_raster,
+    iterate_rasters,
     mark_all_weights,
     mark_nonzero_weights,
+    require_record,
 )
 from neuro.graph import Graph, Hosted, Weighted
 from neuro.graph.paths import Route
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import Coefficients, has_normal_form
-from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
+from neuro.neurons.normal_form import charge_membrane, reset_membrane, rest_membrane
 from neuro.record import Record
 
 Rasters = Mapping[str, np.ndarray]

@@ -4,7 +4,7 @@ Layer by layer: each is split evenly over the fewest cores whose memory and axon
 layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
 (those of the composed connections: pools have none of their own), the neurons of a layer are
 split in C order, and a spike is sent once to every core that holds one of its targets
-(:mod:`neuro.energy.multicast`). Inputs take no core; their spikes enter at core 0.
+(:mod:`neuro.energy.synapses`). Inputs take no core; their spikes enter at core 0.
 
 :func:`place` chooses a placement, :func:`place_as_given` takes that of a simulator or compiler.
 """
@@ -20,8 +20,7 @@ from jaxtyping import Int
 
 from neuro.arguments import as_numbers
 from neuro.energy.chip import Chip, ChipLimits
-from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
-from neuro.energy.synapses import compose
+from neuro.energy.synapses import compose, count_reached_cores, iterate_reached_cores
 from neuro.graph import Conv2d, Graph
 from neuro.graph.paths import Route, RouteKind
 

@@ -17,8 +17,13 @@ from neuro.energy.active import Active, count_charged, count_reached
 from neuro.energy.chip import Chip, OperationEnergies
 from neuro.energy.constants import Interval
 from neuro.energy.mapping import Placement
-from neuro.energy.multicast import iterate_reached_cores
-from neuro.energy.synapses import Served, compose, count_synaptic_events, sum_by_tick
+from neuro.energy.synapses import (
+    Served,
+    compose,
+    count_synaptic_events,
+    iterate_reached_cores,
+    sum_by_tick,
+)
 from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.record import Record

@@ -1,7 +1,7 @@
 """Neuron models, one per file (equation, parameters, state, step), and their contract."""
 
 from neuro.neurons.alif import ALIF, ALIFState
-from neuro.neurons.fused import NO_CONTEXT, FusedContext
+from neuro.neurons.fused import NO_CONTEXT, FusedContext, run_population
 from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.li import LI, LIState, psc_gain
 from neuro.neurons.lif import IF, LIF, LIFState
@@ -16,7 +16,6 @@ from neuro.neurons.neuron import (
     is_neuron,
 )
 from neuro.neurons.normal_form import Coefficients, Dynamics
-from neuro.neurons.population import run_population
 from neuro.neurons.reset import Reset
 
 __all__ = [

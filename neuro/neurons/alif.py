@@ -14,7 +14,6 @@ from torch import Tensor
 
 from neuro.arguments import require_dt
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
-from neuro.neurons.long_times import TICK_OF_LEAK, warn_of_long_tick, warn_of_long_time
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -26,7 +25,12 @@ from neuro.neurons.normal_form import (
     has_values,
     require,
 )
-from neuro.neurons.parameter_names import explain_parameters
+from neuro.neurons.parameter_names import (
+    TICK_OF_LEAK,
+    explain_parameters,
+    warn_of_long_tick,
+    warn_of_long_time,
+)
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 from neuro.units import Seconds

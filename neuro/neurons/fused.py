@@ -1,11 +1,12 @@
-"""A population over time as one operator, forward and backward.
+"""A population over time: as one operator, forward and backward, or tick by tick.
 
 It computes the same numbers as the loop over :meth:`step` and has the same gradients; plain
 torch computes gradients of gradients tick by tick. This module has the operator for a CPU,
 which keeps only its input for the backward pass. :mod:`neuro.neurons.fused_triton` has the
 operator for a GPU.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
-``*P`` the shape of the output: ``*N``, or the shape after a pool.
+``*X`` the input's shape: ``*N``, except for a GatedLI; ``*P`` the shape of the output: ``*N``,
+or the shape after a pool.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from neuro.neurons import fused_backward as backward_kernels, fused_kernels as kernels
 from neuro.neurons.fused_backward import ForwardArrays, GradientArrays
@@ -343,3 +345,46 @@ def _shaped(x: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
 def _rows_of(p: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
     """Return a parameter as one number (1), or as one number per neuron (M)."""
     return p.reshape(1) if p.numel() == 1 else _flat(p.expand(shape)[None], order)[0]
+
+
+def run_population(
+    neuron: Neuron,
+    x: Float[Tensor, "T B *X"],
+    dt: Seconds,
+    state: Any = None,
+    context: FusedContext = NO_CONTEXT,
+) -> tuple[Float[Tensor, "_ B *P"], Any]:
+    """Advance T >= 1 ticks: (outputs, state); the state continues the run, None is rest.
+
+    The fused operator runs the models that it supports; other models run tick by tick.
+    """
+    state = neuron.initial(x[0]) if state is None else state
+    form = make_fused_form(neuron, x, dt)
+    if form is None:
+        return step_population(neuron, x, dt, state, context)
+    if context.pool and not can_pool(x, context.pool):
+        y, state = run_fused(form, x, state, context._replace(pool=None))
+        return _pooled(y, context.pool), state
+    return run_fused(form, x, state, context)
+
+
+def step_population(
+    neuron: Neuron,
+    x: Float[Tensor, "T B *X"],
+    dt: Seconds,
+    state: Any,
+    context: FusedContext = NO_CONTEXT,
+) -> tuple[Float[Tensor, "_ B *P"], Any]:
+    """Do the same as :func:`run_population`, tick by tick."""
+    out = []
+    for x_t in x.expand(context.repeats or len(x), *x.shape[1:]):
+        y, state = neuron.step(x_t, state, dt)
+        out.append(y)
+    y = torch.stack(out)
+    return (_pooled(y, context.pool) if context.pool else y), state
+
+
+def _pooled(y: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the average pool of all ticks and samples."""
+    means = F.avg_pool2d(y.flatten(0, 1), size)
+    return means.reshape(*y.shape[:2], *means.shape[1:])

@@ -1,4 +1,4 @@
-"""Parameters of neuron models, and the linear normal form that the models share.
+"""Parameters of neuron models, their linear normal form, and a tick of it in NumPy.
 
 Axes: B batch, ``*N`` the shape of the population. A parameter is one number, or an array that
 broadcasts to ``*N`` (for example ``C 1 1``: one value per channel).
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neuro.arguments import as_numbers, make_type_error
@@ -160,3 +161,43 @@ def require(ok: np.bool_ | np.ndarray, what: str, value: Param, cure: str) -> No
     if not np.all(ok):
         shown = value if np.ndim(value) == 0 else np.asarray(value)[~np.asarray(ok)].ravel()[0]
         raise ValueError(f"{what}, got {shown}; {cure}")
+
+
+class MembraneState(NamedTuple):
+    """v, the current i, the rise of the threshold a, and the remaining refractory ticks.
+
+    For measures of a run; executors and their oracles have code of their own.
+    """
+
+    v: np.ndarray
+    i: np.ndarray
+    a: np.ndarray
+    wait: np.ndarray
+
+    @property
+    def free(self) -> Bool[np.ndarray, "..."]:
+        """True where v is not in a refractory period."""
+        return np.asarray(self.wait == 0)
+
+
+def rest_membrane(*shape: int) -> MembraneState:
+    """Return the state of a population at rest."""
+    return MembraneState(*np.zeros((4, *shape)))
+
+
+def charge_membrane(
+    k: Coefficients, state: MembraneState, x: Float[np.ndarray, "..."], kept: np.ndarray
+) -> MembraneState:
+    """Return the state before the test of the threshold. kept: v after its leak."""
+    i = k.decay_syn * state.i + x
+    v = np.where(state.free, kept + k.gain * i, state.v)
+    return MembraneState(v, i, k.decay_adapt * state.a, state.wait)
+
+
+def reset_membrane(
+    k: Coefficients, state: MembraneState, fired: Bool[np.ndarray, "..."]
+) -> MembraneState:
+    """Return the state after the spikes of the tick."""
+    v = np.where(fired, 0 if k.hard else state.v - (k.threshold + state.a), state.v)
+    wait = np.where(fired, k.refractory, np.maximum(state.wait - 1, 0))
+    return MembraneState(v, state.i, state.a + k.beta * fired, wait)

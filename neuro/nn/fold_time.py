@@ -156,7 +156,7 @@ def run_on_ticks(
     In training, a batch norm sees all ticks of all samples as one batch (tdBN, Zheng et al.
     2021). For an input that is equal at every tick, its mean and variance are those of one
     tick, and its running variance is that of B values instead of T B. With several processes it
-    sees the whole batch, see :mod:`neuro.training.sync_batch`.
+    sees the whole batch, see :mod:`neuro.training.distributed`.
     """
     _require_precision(module, x)
     require_fit(module, x)
@@ -252,10 +252,10 @@ def has_global_hooks() -> bool:
 def has_own_forward(module: nn.Module) -> bool:
     """Say whether a module has a forward besides that of its class.
 
-    The forward of :mod:`neuro.training.sync_batch` for several processes does not count: it
+    The forward of :mod:`neuro.training.distributed` for several processes does not count: it
     computes the same over the whole batch.
     """
     own = vars(module).get("forward")
     function = getattr(own, "func", own)
-    ours = getattr(function, "__module__", None) == "neuro.training.sync_batch"
+    ours = getattr(function, "__module__", None) == "neuro.training.distributed"
     return own is not None and not ours

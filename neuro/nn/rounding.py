@@ -26,7 +26,7 @@ from neuro.graph.connections import get_bias, get_weight
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import Coefficients, LinearNeuron, has_normal_form
-from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
+from neuro.neurons.normal_form import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import record_activity
 from neuro.record import Record

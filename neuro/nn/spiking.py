@@ -24,8 +24,8 @@ from neuro.neurons import (
     is_neuron,
     run_population,
 )
-from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
 from neuro.neurons.normal_form import to_number
+from neuro.neurons.parameter_names import describe_other_dt, warn_of_long_times
 from neuro.text import format_model
 from neuro.units import Seconds
 

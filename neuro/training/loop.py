@@ -50,10 +50,10 @@ from neuro.training.distributed import (
     get_rank_and_world_size,
     keep_strides_of_gradients,
     shard_batch,
+    synchronize_layers,
 )
 from neuro.training.plan import Plan, Stage
 from neuro.training.sharded import gather, is_sharded, shard_states
-from neuro.training.sync_batch import synchronize_layers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -79,7 +79,7 @@ def fit(
     Each of N processes computes the loss of its shard of a batch. Their loss curve is that of
     one process, up to the order of sums, if the loss is a mean over samples and draws its
     random numbers with :func:`neuro.training.distributed.draw_shard`.
-    :mod:`neuro.training.sync_batch` takes care of batch norms and the dropouts of
+    :mod:`neuro.training.distributed` takes care of batch norms and the dropouts of
     ``torch.nn``.
 
     Args:

@@ -166,7 +166,7 @@ def of_camera(side: int, threads: int) -> Run:  # noqa: ARG001 - the grid takes 
 
 def camera_without(side: int, threads: int) -> Run:
     """Return the same with every neuron computed in every tick."""
-    _replace((Replaced("neuro.events.grid.parameters", "_compute_bounds", _always_may_fire),))
+    _replace((Replaced("neuro.events.grid.updates", "_compute_bounds", _always_may_fire),))
     return of_camera(side, threads)
 
 

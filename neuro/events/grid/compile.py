@@ -8,7 +8,6 @@ from typing import Union
 import numpy as np
 
 from neuro.events.grid.host_nodes import CompiledHost
-from neuro.events.grid.parameters import Neurons, arrange_by_place, make_parameters
 from neuro.events.grid.scatter import (
     Scatter,
     add_spikes,
@@ -17,6 +16,7 @@ from neuro.events.grid.scatter import (
     make_slot_scatter,
     make_uncounted_scatter,
 )
+from neuro.events.grid.updates import Neurons, arrange_by_place, make_parameters
 from neuro.graph import (
     Concat,
     Connection,

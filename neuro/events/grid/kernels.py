@@ -9,6 +9,7 @@ place, the channels of a Conv2d share a pixel, and in other layers each neuron i
 Neuron n = c P + p.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -271,3 +272,29 @@ def pool(
                         buffer.values[s, t, target, 0] += train.value[e]
                         served += 1
     return served, served
+
+
+LINE = 64  # bytes of a cache line: a vector load of an aligned array touches one
+
+
+def make_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an aligned array without initial values."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    out: np.ndarray = np.ndarray(shape, dtype, raw, start)
+    return out
+
+
+def make_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an aligned array of zeros."""
+    out = make_empty(shape, dtype)
+    out.fill(0)
+    return out
+
+
+def copy_aligned(values: np.ndarray) -> np.ndarray:
+    """Return an aligned copy in C order."""
+    out = make_empty(values.shape, values.dtype)
+    out[:] = values
+    return out

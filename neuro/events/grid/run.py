@@ -17,7 +17,6 @@ from itertools import pairwise
 import numpy as np
 
 from neuro.events.grid import kernels
-from neuro.events.grid.aligned import make_empty, make_zeros
 from neuro.events.grid.batches import SpikeBatch, to_batch, to_events
 from neuro.events.grid.compile import (
     CompiledConnection,
@@ -28,7 +27,7 @@ from neuro.events.grid.compile import (
     Wire,
 )
 from neuro.events.grid.host_nodes import CompiledHost, compute_values
-from neuro.events.grid.kernels import Buffer, RowSpan, Train
+from neuro.events.grid.kernels import Buffer, RowSpan, Train, make_empty, make_zeros
 from neuro.events.grid.state import EngineState
 from neuro.events.grid.updates import (
     CURRENT,

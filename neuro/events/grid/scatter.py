@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from neuro.events.grid import kernels
-from neuro.events.grid.aligned import copy_aligned
 from neuro.events.grid.kernels import (
     Buffer,
     RowSpan,
@@ -14,6 +13,7 @@ from neuro.events.grid.kernels import (
     SynapseArrays,
     Train,
     WeightArrays,
+    copy_aligned,
 )
 from neuro.graph import (
     AvgPool2d,

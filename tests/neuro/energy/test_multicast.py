@@ -5,8 +5,12 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
-from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
-from neuro.energy.synapses import compose, count_route_fan_out
+from neuro.energy.synapses import (
+    compose,
+    count_reached_cores,
+    count_route_fan_out,
+    iterate_reached_cores,
+)
 from neuro.graph import Conv2d, Input
 from neuro.graph.paths import Route
 from neuro.neurons import LIF

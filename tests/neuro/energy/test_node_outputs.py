@@ -9,7 +9,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import read_edges, wire
 
-from neuro.energy.node_outputs import (
+from neuro.energy.count import (
     compute_node_outputs,
     delay_raster,
     mark_all_weights,

@@ -18,8 +18,7 @@ from lava_export import lower, reference
 from lava_export.run import available, run
 from neuro.energy import count, find_chip
 from neuro.energy.mapping import place
-from neuro.energy.multicast import iterate_reached_cores
-from neuro.energy.synapses import compose, count_route_fan_out
+from neuro.energy.synapses import compose, count_route_fan_out, iterate_reached_cores
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly

@@ -11,7 +11,7 @@ from fused_cases import DT, MODELS, Case, bell, on_triton, outcome, require_same
 from hypothesis import given, settings, strategies as st
 
 from neuro.neurons import ALIF, LIF, run_population
-from neuro.neurons.population import step_population
+from neuro.neurons.fused import step_population
 from neuro.neurons.surrogate import arctan, triangle
 
 # Triton's own, before 3.7.

@@ -9,8 +9,13 @@ from fused_cases import DT, MODELS, Case, bell, drawn, outcome, require_same
 from hypothesis import assume, given, settings, strategies as st
 
 from neuro.neurons import ALIF, LI, LIF
-from neuro.neurons.fused import FusedContext, can_pool, make_fused_form
-from neuro.neurons.population import run_population, step_population
+from neuro.neurons.fused import (
+    FusedContext,
+    can_pool,
+    make_fused_form,
+    run_population,
+    step_population,
+)
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.nn import Spiking
 from neuro.units import Seconds, Ticks

@@ -8,7 +8,7 @@ from fused_cases import DT, MODELS, Case, bell, drawn
 from torch import Tensor
 
 from neuro.neurons import FusedContext, run_population
-from neuro.neurons.population import step_population
+from neuro.neurons.fused import step_population
 from neuro.neurons.surrogate import arctan
 from neuro.units import Ticks
 

@@ -36,10 +36,9 @@ from neuro.neurons import (
     is_neuron,
     run_population,
 )
-from neuro.neurons.fused import make_fused_form
+from neuro.neurons.fused import make_fused_form, step_population
 from neuro.neurons.neuron import FusedNeuron
 from neuro.neurons.normal_form import Tensors, convert_like
-from neuro.neurons.population import step_population
 from neuro.neurons.reset import as_reset
 from neuro.neurons.surrogate import Surrogate, spike, triangle
 from neuro.nn import Net, Spiking, Stack, compute_margins, replay

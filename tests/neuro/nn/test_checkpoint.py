@@ -81,7 +81,7 @@ def test_gradients_of_gradients_are_those_of_the_module_tick_by_tick() -> None:
         return list(torch.autograd.grad(norm, wanted, allow_unused=True))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neuro.neurons.population.make_fused_form", lambda *_: None)
+        patch.setattr("neuro.neurons.fused.make_fused_form", lambda *_: None)
         want = find(module)
     assert sum(bool(g.any()) for g in want) >= 6
     for run in (module, Checkpointed(module, Ticks(4))):

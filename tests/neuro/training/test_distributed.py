@@ -12,10 +12,15 @@ from torch import Tensor, nn
 from two import Found, alone, in_two
 
 from neuro.seeds import seeded
-from neuro.training import distributed as processes, sync_batch as whole_batch
+from neuro.training import distributed as processes
 from neuro.training.course import TrainError
-from neuro.training.distributed import draw_shard, keep_strides_of_gradients, shard_batch
-from neuro.training.sync_batch import apply_dropout, synchronize_layers
+from neuro.training.distributed import (
+    apply_dropout,
+    draw_shard,
+    keep_strides_of_gradients,
+    shard_batch,
+    synchronize_layers,
+)
 
 CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving", "language"]
 # Largest relative distance: some roundings of float32, in which neurons learn.
@@ -55,7 +60,7 @@ def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
     out = []
     for rank in range(n):
         with pytest.MonkeyPatch.context() as patch, seeded(3):
-            for module in (processes, whole_batch):
+            for module in (processes, processes):
                 patch.setattr(module, "get_rank_and_world_size", lambda rank=rank: (rank, n))
             out.append(do(rank))
     return out
@@ -131,7 +136,7 @@ def test_one_process_and_evaluation_are_as_they_were() -> None:
     synchronize_layers(net)
     assert all("forward" not in vars(m) for m in net.modules())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_batch, "get_rank_and_world_size", lambda: (0, 2))
+        patch.setattr(processes, "get_rank_and_world_size", lambda: (0, 2))
         synchronize_layers(net)
         assert all("forward" in vars(m) for m in net)
         x = torch.rand(4, 3)
@@ -200,7 +205,7 @@ def test_a_norm_of_two_equal_shards_is_that_of_one(
             values.copy_(own)
 
     waits = []
-    monkeypatch.setattr(whole_batch, "get_rank_and_world_size", lambda: (0, 2))
+    monkeypatch.setattr(processes, "get_rank_and_world_size", lambda: (0, 2))
     monkeypatch.setattr("torch.distributed.all_gather", lambda *a: waits.append(gather(*a)))
     monkeypatch.setattr("torch.distributed.all_reduce", lambda x: waits.append(x.mul_(2)))
     with seeded(0):
@@ -208,7 +213,7 @@ def test_a_norm_of_two_equal_shards_is_that_of_one(
         x = 100 + 3 * x
         norms = [nn.BatchNorm2d(3, affine=affine) for _ in range(2)]
     found = []
-    applied = whole_batch.apply_batch_norm, nn.BatchNorm2d.forward
+    applied = processes.apply_batch_norm, nn.BatchNorm2d.forward
     for norm, apply in zip(norms, applied, strict=True):
         if affine:
             nn.init.constant_(norm.weight, 0.5)

@@ -53,7 +53,7 @@ def test_the_general_family_of_windows_finds_the_same_spikes(
 def test_neurons_that_are_skipped_would_not_have_fired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mechanisms, "repeat", lambda once: once)
     want = mechanisms.of_camera(24, 1)()
-    bounds = "neuro.events.grid.parameters", "_compute_bounds", mechanisms._always_may_fire
+    bounds = "neuro.events.grid.updates", "_compute_bounds", mechanisms._always_may_fire
     leave_out((Replaced(*bounds),), monkeypatch)
     compile_graph.cache_clear()
     assert mechanisms.of_camera(24, 1)() == want

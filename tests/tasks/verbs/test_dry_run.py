@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.io.run_folder import RunError
 from neuro.mixers import gla, scan
-from neuro.neurons import population
+from neuro.neurons import fused
 from neuro.nn import Spiking
 from neuro.ops import avg_pool, sparse_linear
 from neuro.training.course import TrainError
@@ -208,7 +208,7 @@ def test_a_gpu_keeps_what_a_cpu_does_without_its_shortcuts_and_membranes(
 ) -> None:
     run = make_run(f"{name}:tiny")
     plain = measure_real(run)
-    monkeypatch.setattr(population, "can_pool", lambda *_: False)
+    monkeypatch.setattr(fused, "can_pool", lambda *_: False)
     for ops in (avg_pool, sparse_linear):
         monkeypatch.setattr(ops, "can_read", lambda _: False)
     membranes = 0

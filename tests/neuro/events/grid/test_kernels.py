@@ -10,7 +10,6 @@ from written_graphs import chain
 
 from neuro.events import Grid, Recording, engine, simulate
 from neuro.events.grid import (
-    aligned as memory,
     batches,
     kernels,
     run,
@@ -109,10 +108,10 @@ def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
 def test_buffers_start_at_a_cache_line() -> None:
     for size in (1, 10, 513):
         for array in (
-            memory.make_zeros((2, size), np.dtype(np.float32)),
-            memory.copy_aligned(np.ones(3)),
+            kernels.make_zeros((2, size), np.dtype(np.float32)),
+            kernels.copy_aligned(np.ones(3)),
         ):
-            assert array.ctypes.data % memory.LINE == 0
+            assert array.ctypes.data % kernels.LINE == 0
             assert array.flags.c_contiguous
 
 
