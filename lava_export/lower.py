@@ -31,7 +31,7 @@ from lava_export.program import (
 from lava_export.rules import compute_head_room, keeps_no_memory, list_overflows
 from neuro.arguments import require_whole_ticks
 from neuro.graph import Graph, Hosted, Input
-from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
 from neuro.graph.requirements import (
     problems_of_neurons,

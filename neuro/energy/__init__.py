@@ -1,8 +1,7 @@
 """The energy of a run: counts from spikes, chips as data, mapping, joules per inference."""
 
-from neuro.energy.chip import Chip
+from neuro.energy.chip import Bounds, Chip, Constant, Interval, Range
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
-from neuro.energy.constants import Bounds, Constant, Interval, Range
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import (
     count,

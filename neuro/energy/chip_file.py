@@ -46,10 +46,12 @@ from neuro.energy.chip import (
     Chip,
     ChipLimits,
     ChipPower,
+    Confidence,
+    Constant,
     OperationEnergies,
     OperationTimes,
+    Range,
 )
-from neuro.energy.constants import Confidence, Constant, Range
 from neuro.io.schema import SchemaError, convert
 
 FOLDER = Path(__file__).with_name("chips")
@@ -66,7 +68,7 @@ PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where constants come from; see :class:`neuro.energy.constants.Range`."""
+    """Where constants come from; see :class:`neuro.energy.chip.Range`."""
 
     process: str
     condition: str

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuro.energy.constants import Constant
+from neuro.energy.chip import Constant
 from neuro.energy.count import Arrivals, count_macs
-from neuro.graph import (
-    Concat,
-    Connection,
-    Exceeds,
-    Graph,
-    Hosted,
-    Reshaping,
-    Weighted,
-)
+from neuro.graph import Concat, Connection, Exceeds, Graph, Hosted, Reshaping, Weighted
 from neuro.record import Record
 from neuro.units import Joules
 

@@ -16,9 +16,8 @@ from numbers import Real
 from typing import NamedTuple
 
 from neuro.arguments import make_type_error, require_ticks
-from neuro.energy.chip import Chip
+from neuro.energy.chip import Bounds, Chip, Constant, Interval, Range, sum_intervals
 from neuro.energy.chip_file import find_chip, load_chips
-from neuro.energy.constants import Bounds, Constant, Interval, Range, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import count_arrivals, count_host_macs, require_record, restrict_to_chip
 from neuro.energy.mapping import Cores, Placement, place, place_as_given

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.active import Active, count_charged, count_reached
-from neuro.energy.chip import Chip, OperationEnergies
-from neuro.energy.constants import Interval
+from neuro.energy.chip import Chip, Interval, OperationEnergies
 from neuro.energy.mapping import Placement
 from neuro.energy.synapses import (
     Served,

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
-from neuro.energy.chip import Chip
+from neuro.energy.chip import Chip, Constant, Interval, Range
 from neuro.energy.chip_file import load_chips
-from neuro.energy.constants import Constant, Interval, Range
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
 from neuro.energy.estimate import EnergyTiers, Estimate, JoinedEstimate
 from neuro.energy.mapping import Placement

@@ -6,7 +6,8 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -95,8 +96,8 @@ def simulate(
     _require_room(program, clock, ticks, samples, record)
     trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
-    job = _GridJob(graph, batches, clock, start, record)
-    parts = run_over_samples(job.run, samples, workers)
+    run = partial(_run_samples, graph, batches, clock, start, record)
+    parts = run_over_samples(run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
     kept = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
@@ -180,31 +181,27 @@ def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
     return length, max(1, fitting // length)
 
 
-@dataclass(frozen=True)
-class _GridJob:
-    """A run in ticks; its samples are independent and can run in any groups."""
-
-    graph: Graph
-    inputs: Mapping[str, SpikeBatch]
-    clock: Grid
-    state: EngineState | None
-    recording: Recording
-
-    def run(self, start: int, stop: int) -> list[tuple[Record, EngineState]]:
-        """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
-        inputs, state, clock = self.inputs, self.state, self.clock
-        program = compile_graph(self.graph, np.dtype(clock.dtype))
-        ticks = next(iter(inputs.values())).ticks
-        length, together = _plan_parts(program, clock, ticks)
-        results, before = [], 0
-        for first in range(start, stop, together):
-            last = min(first + together, stop)
-            group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
-            own = None if state is None else slice_state(state, first, last)
-            run = GridRun(program, group, own, self.recording)
-            for spikes in run.advance(length):
-                if before + spikes > clock.budget:
-                    raise make_runaway_error(self.graph, run.partial_record(), clock.budget)
-            before += spikes
-            results.append((run.record(), run.state()))
-        return results
+def _run_samples(  # noqa: PLR0913 - the run, and its samples
+    graph: Graph,
+    inputs: Mapping[str, SpikeBatch],
+    clock: Grid,
+    state: EngineState | None,
+    recording: Recording,
+    start: int,
+    stop: int,
+) -> list[tuple[Record, EngineState]]:
+    """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
+    program = compile_graph(graph, np.dtype(clock.dtype))
+    length, together = _plan_parts(program, clock, next(iter(inputs.values())).ticks)
+    results, before = [], 0
+    for first in range(start, stop, together):
+        last = min(first + together, stop)
+        group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
+        own = None if state is None else slice_state(state, first, last)
+        run = GridRun(program, group, own, recording)
+        for spikes in run.advance(length):
+            if before + spikes > clock.budget:
+                raise make_runaway_error(graph, run.partial_record(), clock.budget)
+        before += spikes
+        results.append((run.record(), run.state()))
+    return results

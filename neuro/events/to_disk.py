@@ -28,14 +28,7 @@ from neuro.graph import Edge, Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import (
-    Arrays,
-    StoreError,
-    load_value,
-    read_json,
-    save_arrays,
-    write_json,
-)
+from neuro.io.store import Arrays, StoreError, load_value, read_json, save_arrays, write_json
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, join_in_time
 from neuro.units import Seconds, Ticks

@@ -170,16 +170,12 @@ class Graph(Topology):
     @property
     def firing(self) -> tuple[str, ...]:
         """Names of the populations that spike, sources first."""
-        return tuple(n for n in self.populations if self._fires(n))
+        return tuple(n for n in self.populations if self.nodes[n].fires)  # type: ignore[union-attr]
 
     @property
     def integrators(self) -> tuple[str, ...]:
         """Names of the populations that put out values, LI and GatedLI, sources first."""
-        return tuple(n for n in self.populations if not self._fires(n))
-
-    def _fires(self, name: str) -> bool:
-        node = self.nodes[name]
-        return is_neuron(node) and node.fires
+        return tuple(n for n in self.populations if not self.nodes[n].fires)  # type: ignore[union-attr]
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -78,16 +78,12 @@ def list_problems_of_inputs(
                 f"{name}: events of {train.shape[2]} neurons for an Input of {sizes[name]}; "
                 "flatten its shape in C order"
             )
-    return problems + _problems_of_shapes(whole)
-
-
-def _problems_of_shapes(inputs: Mapping[str, Events | Times]) -> list[str]:
-    sizes = {name: e.shape[:2] for name, e in inputs.items()}
-    empty = [
+    spans = {name: e.shape[:2] for name, e in whole.items()}
+    problems += [
         f"{name}: {ticks} ticks and {samples} samples; a run needs at least one of each"
-        for name, (ticks, samples) in sizes.items()
+        for name, (ticks, samples) in spans.items()
         if ticks < 1 or samples < 1
     ]
-    if len(set(sizes.values())) > 1:
-        empty.append(f"inputs differ in (ticks, samples): {sizes}; give all the same")
-    return empty
+    if len(set(spans.values())) > 1:
+        problems.append(f"inputs differ in (ticks, samples): {spans}; give all the same")
+    return problems

@@ -1,4 +1,4 @@
-"""The part of a Graph that a spiking chip runs, and what is left to its host.
+"""The part of a Graph that a spiking chip runs, what is left to its host, and lags on a chip.
 
 A host computes host nodes and GatedLIs, and the connections that lead to them. It reads what
 the chip puts out before them, and sends what they put out back into the chip.
@@ -9,6 +9,7 @@ from dataclasses import replace
 from neuro.graph.connections import Connection
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import Input, Node
+from neuro.graph.paths import Route
 from neuro.graph.validate import GraphError, Hosted
 
 
@@ -52,3 +53,50 @@ def chip_part(graph: Graph) -> Graph:
             "no part of the graph runs on a chip",
         )
     return replace(graph, nodes=nodes, edges=tuple(edges))
+
+
+def find_tight_loops(graph: Graph, routes: list[Route]) -> list[str]:
+    """Return each loop whose delays add up to less than its connections, with a cure."""
+    problems = []
+    for group in graph.components:
+        inside = [r for r in routes if r.source in group and r.target in group]
+        loop = _find_tight_loop(inside)
+        if loop:
+            names = " -> ".join([*(r.source for r in loop), loop[-1].target])
+            problems.append(
+                f"loop {names}: its delays add up to {sum(r.delay for r in loop)} ticks, but "
+                f"every connection of a chip takes one step; make them at least {len(loop)}"
+            )
+    return problems
+
+
+def _find_tight_loop(inside: list[Route]) -> list[Route]:
+    """Return the routes of a loop along which lags would grow without end, if any."""
+    lag = {name: 0 for r in inside for name in (r.source, r.target)}
+    came: dict[str, Route] = {}
+    for _ in range(len(lag) + 1):
+        last = ""
+        for r in inside:
+            if lag[r.target] < lag[r.source] + 1 - r.delay:
+                lag[r.target] = lag[r.source] + 1 - r.delay
+                came[r.target], last = r, r.target
+    if not last:
+        return []
+    for _ in lag:  # back far enough to stand inside the loop
+        last = came[last].source
+    loop = [came[last]]
+    while loop[0].source != last:
+        loop.insert(0, came[loop[0].source])
+    return loop
+
+
+def assign_lags(names: list[str], routes: list[Route]) -> dict[str, int]:
+    """Return the lag of each population [steps]: its tick t happens at step t + lag.
+
+    It is the least, from 0 on, with lag[target] >= lag[source] + 1 - delay on every route.
+    """
+    lag = dict.fromkeys(names, 0)
+    for _ in names:
+        for r in routes:
+            lag[r.target] = max(lag[r.target], lag[r.source] + 1 - r.delay)
+    return lag

@@ -32,6 +32,99 @@ class NestError(ValueError):
         self.problems = problems
 
 
+class Port(NamedTuple):
+    """What a spike that reaches a population acts on.
+
+    cell: the LIF, by name. rate: decay rate of the synaptic current to which the spike is added
+    [1/s], (N,); None: it is added to the membrane. gain: NEST's weight per unit of input, (N,).
+    delay: from the population that is reached to ``cell`` [ticks].
+    """
+
+    cell: str
+    rate: Float[np.ndarray, " N"] | None
+    gain: Float[np.ndarray, " N"]
+    delay: int
+
+
+def find_ports(graph: Graph, node: str) -> list[Port]:
+    """Return everything that a spike that reaches the population ``node`` acts on."""
+    own = find_dynamics(graph, node)
+    gain, rates = (
+        spread_parameter(graph, node, own.gain),
+        own.rate_syn if own.fires else own.rate,
+    )
+    if rates is None:
+        return [Port(node, None, gain, 0)]
+    rate = spread_parameter(graph, node, rates)
+    cells = [(node, 0)] if own.fires else [(e.target, e.delay) for e in graph.out_of(node)]
+    return [
+        Port(cell, rate, gain * _strength(graph, cell, rate), delay) for cell, delay in cells
+    ]
+
+
+def _strength(
+    graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
+    """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
+    rate, dt = spread_parameter(graph, cell, find_dynamics(graph, cell).rate), graph.dt
+    gap = (rate_syn - rate) * dt
+    # (1 - exp(-gap)) / gap, also where the two decay alike.
+    share = np.where(gap == 0, 1, -np.expm1(-gap) / np.where(gap == 0, 1, gap))
+    return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
+
+
+def find_synapses(
+    graph: Graph, way: tuple[Edge, ...], port: Port, *, precise: bool = True
+) -> NestSynapses:
+    """Return the synapses along one path of edges that act through one port.
+
+    At ticks a spike raises a current before the membrane of that tick is computed, and in NEST
+    after it. In NEST it therefore arrives a tick earlier.
+    """
+    pre, post, weight, extra = _listed(graph, way)
+    earlier = 0 if precise or port.rate is None else 1
+    steps = sum(e.delay for e in way) + port.delay + extra.astype(np.int64) - earlier
+    return NestSynapses(
+        source=way[0].source,
+        target=port.cell,
+        pre=pre,
+        post=post,
+        weight=weight * port.gain[post],
+        delay=steps * (graph.dt * MS),
+    )
+
+
+def _listed(
+    graph: Graph, way: tuple[Edge, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
+    chain = list_links(graph, way)
+    linear = [node for node in chain if not isinstance(node, Reshaping)]
+    size = graph.size(way[0].source)
+    if not linear:
+        all_of_them = np.arange(size)
+        return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
+    node = linear[0]
+    if isinstance(node, Sparse) and len(linear) == 1:
+        delay = np.zeros(node.indices.size, np.int32) if node.delay is None else node.delay
+        return node.source, node.indices, np.asarray(node.weight, np.float64), delay
+    pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
+    return pre, post, weight, np.zeros(pre.size, np.int32)
+
+
+def find_dynamics(graph: Graph, name: str) -> Dynamics:
+    """Return the continuous normal form of a population."""
+    node = graph.nodes[name]
+    if not has_normal_form(node):
+        raise TypeError(f"{name} is no population with dynamics")
+    return node.dynamics(graph.dt)
+
+
+def spread_parameter(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Return a parameter of a population for each of its neurons."""
+    return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)
+
+
 def plan(
     graph: Graph,
     inputs: Mapping[str, Times],
@@ -268,96 +361,3 @@ def _time_constants(
     first = next(p.rate for p, _ in arriving if p.rate is not None)
     excitatory = next((tau for tau in taus if tau is not None), MS / first)
     return excitatory, excitatory if taus[1] is None else taus[1]
-
-
-class Port(NamedTuple):
-    """What a spike that reaches a population acts on.
-
-    cell: the LIF, by name. rate: decay rate of the synaptic current to which the spike is added
-    [1/s], (N,); None: it is added to the membrane. gain: NEST's weight per unit of input, (N,).
-    delay: from the population that is reached to ``cell`` [ticks].
-    """
-
-    cell: str
-    rate: Float[np.ndarray, " N"] | None
-    gain: Float[np.ndarray, " N"]
-    delay: int
-
-
-def find_ports(graph: Graph, node: str) -> list[Port]:
-    """Return everything that a spike that reaches the population ``node`` acts on."""
-    own = find_dynamics(graph, node)
-    gain, rates = (
-        spread_parameter(graph, node, own.gain),
-        own.rate_syn if own.fires else own.rate,
-    )
-    if rates is None:
-        return [Port(node, None, gain, 0)]
-    rate = spread_parameter(graph, node, rates)
-    cells = [(node, 0)] if own.fires else [(e.target, e.delay) for e in graph.out_of(node)]
-    return [
-        Port(cell, rate, gain * _strength(graph, cell, rate), delay) for cell, delay in cells
-    ]
-
-
-def _strength(
-    graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
-) -> Float[np.ndarray, " N"]:
-    """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
-    rate, dt = spread_parameter(graph, cell, find_dynamics(graph, cell).rate), graph.dt
-    gap = (rate_syn - rate) * dt
-    # (1 - exp(-gap)) / gap, also where the two decay alike.
-    share = np.where(gap == 0, 1, -np.expm1(-gap) / np.where(gap == 0, 1, gap))
-    return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
-
-
-def find_synapses(
-    graph: Graph, way: tuple[Edge, ...], port: Port, *, precise: bool = True
-) -> NestSynapses:
-    """Return the synapses along one path of edges that act through one port.
-
-    At ticks a spike raises a current before the membrane of that tick is computed, and in NEST
-    after it. In NEST it therefore arrives a tick earlier.
-    """
-    pre, post, weight, extra = _listed(graph, way)
-    earlier = 0 if precise or port.rate is None else 1
-    steps = sum(e.delay for e in way) + port.delay + extra.astype(np.int64) - earlier
-    return NestSynapses(
-        source=way[0].source,
-        target=port.cell,
-        pre=pre,
-        post=post,
-        weight=weight * port.gain[post],
-        delay=steps * (graph.dt * MS),
-    )
-
-
-def _listed(
-    graph: Graph, way: tuple[Edge, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
-    chain = list_links(graph, way)
-    linear = [node for node in chain if not isinstance(node, Reshaping)]
-    size = graph.size(way[0].source)
-    if not linear:
-        all_of_them = np.arange(size)
-        return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
-    node = linear[0]
-    if isinstance(node, Sparse) and len(linear) == 1:
-        delay = np.zeros(node.indices.size, np.int32) if node.delay is None else node.delay
-        return node.source, node.indices, np.asarray(node.weight, np.float64), delay
-    pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
-    return pre, post, weight, np.zeros(pre.size, np.int32)
-
-
-def find_dynamics(graph: Graph, name: str) -> Dynamics:
-    """Return the continuous normal form of a population."""
-    node = graph.nodes[name]
-    if not has_normal_form(node):
-        raise TypeError(f"{name} is no population with dynamics")
-    return node.dynamics(graph.dt)
-
-
-def spread_parameter(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
-    """Return a parameter of a population for each of its neurons."""
-    return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)

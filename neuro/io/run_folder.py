@@ -127,12 +127,8 @@ def begin_run(run: Run, *, write: bool = True) -> str:
     path = run.folder / "config.json"
     header: dict[str, Any] = {
         "neuro": importlib.metadata.version("neuro"),
-        "task": run.task,
-        "name": run.name,
-        "seed": run.seed,
+        **{key: getattr(run, key) for key in CONFIGURED},
         "config": _to_json(run.config),
-        "gradient": run.gradient,
-        "digest": run.digest,
     }
     header["trained"] = digest_configuration(header)
     if write:

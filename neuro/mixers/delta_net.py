@@ -26,6 +26,10 @@ from neuro.mixers.mixer import (
     split_heads,
 )
 
+EPS = 1e-5
+TAPS = 4
+STRONGEST, DT = 16.0, (1e-3, 0.1)  # ranges of the initial decays of Gated DeltaNet
+
 
 class ShortConv(nn.Module):
     """y[t] = SiLU(sum_j weight[j] x[t - taps + 1 + j]), each channel separately.
@@ -45,11 +49,6 @@ class ShortConv(nn.Module):
         tokens = torch.cat([past.to(x.dtype), x])
         y = sum(w * tokens[j : j + len(x)] for j, w in enumerate(self.weight))
         return nn.functional.silu(y), tokens[len(x) :]
-
-
-EPS = 1e-5
-TAPS = 4
-STRONGEST, DT = 16.0, (1e-3, 0.1)  # ranges of the initial decays of Gated DeltaNet
 
 
 class DeltaState(NamedTuple):

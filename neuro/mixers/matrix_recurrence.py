@@ -21,9 +21,9 @@ from neuro.mixers.mixer import (
     exact_zeros,
     make_linear,
     require_positive,
+    rotate,
     split_heads,
 )
-from neuro.mixers.rotary import rotate
 
 EPS = 1e-5
 LEAST_OPEN = -80.0  # least input of a gate: below -88, exp(-x) is infinite in float32

@@ -1,4 +1,4 @@
-"""The interface of all sequence mixers: ``y, state = mixer(x, state)``.
+"""The interface of all sequence mixers, ``y, state = mixer(x, state)``, and parts they share.
 
 Axes: T tokens, B samples, D channels of the model (its width).
 """
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neuro.arguments import describe, is_whole, make_type_error
 
 MakeLinear = Callable[[int, int], nn.Module]  # (numbers of inputs, of outputs) -> layer
+BASE = 10_000.0  # of rotary positions
 CURE = "continue with the samples and mixer of the previous run, or start with state=None"
 
 
@@ -138,3 +139,20 @@ def exact_zeros(x: Tensor, *shape: int) -> Tensor:
     """Return zeros on x's device, in its precision, but in at least 32 bits."""
     short = x.dtype in (torch.float16, torch.bfloat16)
     return x.new_zeros(shape, dtype=torch.float32 if short else x.dtype)
+
+
+def rotate(x: Float[Tensor, "T B H K"], first: Int[Tensor, " B"]) -> Float[Tensor, "T B H K"]:
+    """Return x with channels j and j + K/2 rotated by position * BASE^(-2 j / K).
+
+    first: the position of the first token of each sample.
+    """
+    half = x.shape[-1] // 2
+    # In float64, because float32 gives wrong angles at a position of 1e6.
+    speeds = BASE ** (-torch.arange(half, dtype=torch.float64, device=x.device) / half)
+    position = first + torch.arange(len(x), device=x.device)[:, None]
+    angle = position[..., None, None] * speeds
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first_half, second_half = torch.split(x, half, -1)
+    return torch.cat(
+        [first_half * cos - second_half * sin, second_half * cos + first_half * sin], -1
+    )

@@ -20,9 +20,9 @@ from neuro.mixers.mixer import (
     divide,
     make_linear,
     require_positive,
+    rotate,
     split_heads,
 )
-from neuro.mixers.rotary import rotate
 
 
 class KeysValues(NamedTuple):

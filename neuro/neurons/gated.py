@@ -12,13 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.neurons.neuron import Untrained
-from neuro.neurons.normal_form import (
-    Param,
-    as_array,
-    convert_like,
-    freeze_parameters,
-    require,
-)
+from neuro.neurons.normal_form import Param, as_array, convert_like, freeze_parameters, require
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.units import Seconds
 

@@ -1,7 +1,10 @@
-"""Tensors that compiled loops can read, and work that is split over torch's threads."""
+"""Compiled loops: tensors that they can read, work split over torch's threads, and Ctrl-C."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -37,3 +40,24 @@ def run_in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> lis
     edges = np.linspace(0, many, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda edge: do(*edge), pairwise(edges)))
+
+
+@contextmanager
+def delay_interrupts() -> Iterator[None]:
+    """Run a block, and handle Ctrl-C after it.
+
+    When a kernel returns a NamedTuple, Numba calls Python to create it and does not check for
+    exceptions: a KeyboardInterrupt there is a segmentation fault.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # only the main thread handles signals
+        return
+    interrupts = []
+    signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if interrupts:
+            handler(*interrupts[0])

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.rig import CAMERAS
 from neuro.graph import AvgPool2d, Concat, Conv2d, Edge, Graph, Input, Node, Upsample
-from neuro.graph.delays import find_tight_loops
+from neuro.graph.partition import find_tight_loops
 from neuro.graph.paths import find_routes
 from neuro.neurons import LIF
 from neuro.neurons.reset import Reset

@@ -23,7 +23,7 @@ from torch import nn
 
 from lava_export.graded.rules import store
 from neuro.energy import Chip, Interval, find_chip
-from neuro.energy.constants import sum_intervals
+from neuro.energy.chip import sum_intervals
 from neuro.energy.mapping import count_demand
 from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.cpu_speed import tabulate_speed

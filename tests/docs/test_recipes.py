@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from drivers.text import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
-from neuro.energy.chip import ChipLimits
-from neuro.energy.constants import Confidence
+from neuro.energy.chip import ChipLimits, Confidence
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import DT, list_steps
 from neuro.nn.trace import TraceError, trace

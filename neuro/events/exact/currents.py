@@ -93,13 +93,24 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
     """
     dynamics, arrays = read_dynamics(graph, name)
     constant = arrays["gain"] * convert_to_slope(arrays["rate"], np.zeros(()))
-    currents = []
-    if dynamics.rate_syn is not None:
-        rate = arrays["rate_syn"]
+    currents: list[InputCurrent] = []
+
+    def add(source: str, rate: np.ndarray, gain: np.ndarray | float) -> None:
         unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate)
-        steady = _find_steady_state(name, sum_bias(graph, name), rate)
-        drive = steady * constant
-        currents.append(InputCurrent(name, 0, rate, unit, unit, steady * unit, drive))
+        steady = _find_steady_state(source, gain * sum_bias(graph, source), rate)
+        current = InputCurrent(
+            name=source,
+            port=len(currents),
+            rate=rate,
+            gain=gain * unit,
+            unit=unit,
+            idle=steady * unit,
+            drive=steady * constant,
+        )
+        currents.append(current)
+
+    if dynamics.rate_syn is not None:
+        add(name, arrays["rate_syn"], 1.0)
     for edge in graph.into(name):
         if edge.source in graph.currents:
             require_no_current(graph, edge.source)
@@ -109,19 +120,7 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
                     f"ticks; put the delay on the edges into {edge.source}"
                 )
             _, own = read_dynamics(graph, edge.source)
-            unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"])
-            bias = own["gain"] * sum_bias(graph, edge.source)
-            steady = _find_steady_state(edge.source, bias, own["rate"])
-            current = InputCurrent(
-                name=edge.source,
-                port=len(currents),
-                rate=own["rate"],
-                gain=own["gain"] * unit,
-                unit=unit,
-                idle=steady * unit,
-                drive=steady * constant,
-            )
-            currents.append(current)
+            add(edge.source, own["rate"], own["gain"])
     return tuple(currents)
 
 

@@ -13,12 +13,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from neuro.events.exact.delay_queue import (
-    CAPACITY,
-    WORK_PER_STEP,
-    WindowPlan,
-    enlarge_array,
-)
+from neuro.events.exact.delay_queue import CAPACITY, WORK_PER_STEP, WindowPlan, enlarge_array
 from neuro.events.exact.membrane import (
     NeuronTable,
     add_input,
@@ -31,8 +26,8 @@ from neuro.events.exact.membrane import (
 from neuro.events.exact.scaled_state import BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
-from neuro.ops.interrupts import delay_interrupts
 from neuro.ops.jit import kernel, view_fields_read_only
+from neuro.ops.threads import delay_interrupts
 
 CHECK = -1  # instead of a group: a check of a neuron
 DELIVERED = -2  # instead of a group: an arrival of this instant that has been delivered

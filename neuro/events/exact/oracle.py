@@ -183,7 +183,11 @@ class _OracleSample:
         self.counts = {n: Counter[str]() for n in graph.nodes}
         lis, self.firing = graph.integrators, graph.firing
         self.fired: dict[str, list[tuple[float, int]]] = {n: [] for n in self.firing}
-        self.integrators = {p: c for n in lis for p, c in self._make_integrators(n)}
+        self.integrators = {
+            (n, j): OracleCurrent(self.m, k["rate"], k["gain"], bias)
+            for n in lis
+            for j, k, bias in self._read_numbers(n)
+        }
         self.history = {p: [(self.number(0), c.y)] for p, c in self.integrators.items()}
         self.neurons = {p: c for n in self.firing for p, c in self._make_neurons(n)}
 
@@ -227,10 +231,6 @@ class _OracleSample:
                 k["refractory"] = self.round_instant(k["refractory"], self.float_quantum)
             rows.append((j, k, self.number(bias[j])))
         return rows
-
-    def _make_integrators(self, name: str) -> Iterator[tuple[Place, OracleCurrent]]:
-        for j, k, bias in self._read_numbers(name):
-            yield (name, j), OracleCurrent(self.m, k["rate"], k["gain"], bias)
 
     def _make_neurons(self, name: str) -> Iterator[tuple[Place, OracleNeuron]]:
         for j, k, bias in self._read_numbers(name):

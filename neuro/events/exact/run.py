@@ -62,15 +62,7 @@ from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_fields_read_only
 from neuro.record import Counts, Record
-from neuro.spikes import (
-    NEAR,
-    Events,
-    Times,
-    join_in_time,
-    round_times,
-    to_instants,
-    to_ticks,
-)
+from neuro.spikes import NEAR, Events, Times, join_in_time, round_times, to_instants, to_ticks
 from neuro.units import Seconds
 
 # The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit takes from one

@@ -16,12 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import (
-    NeuronTable,
-    check_threshold,
-    fire_neuron,
-    round_instant,
-)
+from neuro.events.exact.membrane import NeuronTable, check_threshold, fire_neuron, round_instant
 from neuro.events.exact.scaled_state import (
     CANDIDATE_COUNT,
     CANDIDATE_LIST,

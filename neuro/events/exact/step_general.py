@@ -9,12 +9,7 @@ import math
 
 import numpy as np
 
-from neuro.events.exact.membrane import (
-    NeuronTable,
-    add_input,
-    advance_neuron,
-    check_threshold,
-)
+from neuro.events.exact.membrane import NeuronTable, add_input, advance_neuron, check_threshold
 from neuro.events.exact.scaled_state import (
     TEST_LIST,
     BlockWindow,

@@ -18,12 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import (
-    NeuronTable,
-    add_input,
-    advance_neuron,
-    check_threshold,
-)
+from neuro.events.exact.membrane import NeuronTable, add_input, advance_neuron, check_threshold
 from neuro.events.exact.scaled_state import (
     REFRACTORY,
     UNSCALED,

@@ -17,17 +17,7 @@ from neuro.events.grid.scatter import (
     make_uncounted_scatter,
 )
 from neuro.events.grid.updates import Neurons, arrange_by_place, make_parameters
-from neuro.graph import (
-    Concat,
-    Connection,
-    Conv2d,
-    Dense,
-    Edge,
-    Graph,
-    Hosted,
-    Reshaping,
-    Slot,
-)
+from neuro.graph import Concat, Connection, Conv2d, Dense, Edge, Graph, Hosted, Reshaping, Slot
 from neuro.graph.requirements import require_clocked, require_normal_form
 from neuro.neurons import is_leaky_integrator
 from neuro.units import Ticks

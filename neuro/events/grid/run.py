@@ -114,7 +114,9 @@ class GridRun:
         After each stretch it yields the number of spikes of all populations so far.
         """
         buffers = {
-            name: self._make_buffers(part, stretch) for name, part in self._with_buffers()
+            name: self._make_buffers(part, stretch)
+            for name, part in self.program.parts.items()
+            if not isinstance(part, CompiledConnection) or part.fills == name
         }
         self.input_buffers = {name: inputs for name, (inputs, _) in buffers.items()}
         self.output_buffers = {name: outputs for name, (_, outputs) in buffers.items()}
@@ -133,13 +135,6 @@ class GridRun:
             if self.now - 1 in self.recording.states:
                 self.states[self.now - 1] = self._read_states()
             yield sum(self.counts[name]["spikes"] for name in self.skip)
-
-    def _with_buffers(self) -> list[tuple[str, Part]]:
-        """Return the parts that own buffers."""
-        parts = self.program.parts.items()
-        return [
-            (n, p) for n, p in parts if not isinstance(p, CompiledConnection) or p.fills == n
-        ]
 
     def _make_buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
         """Return the input and the output buffer of a node; one may serve as both."""

@@ -19,7 +19,7 @@ from neuro.energy import (
     find_chip,
     load_chips,
 )
-from neuro.energy.constants import sum_intervals
+from neuro.energy.chip import sum_intervals
 from neuro.energy.operations import Operations, Traffic, price_operations
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Exceeds, Flatten, Graph, Input
 from neuro.io.graph_digest import digest_graph

@@ -21,7 +21,7 @@ from neuro.graph import (
     Node,
     Sparse,
 )
-from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_gain, find_routes
 from neuro.graph.random import fixed_probability
 from neuro.graph.sparse import to_dense

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from neuro.ops.interrupts import delay_interrupts
+from neuro.ops.threads import delay_interrupts
 
 
 def test_ctrl_c_inside_a_block_is_handled_behind_it() -> None:
