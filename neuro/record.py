@@ -4,8 +4,8 @@ The torch clock, the event engine, the integer reference and Lava all return a R
 energy, verification and tests are written once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -32,6 +32,12 @@ class Counts:
     synaptic_events_all: int = 0
     updates: int = 0
     macs: int = 0
+
+
+def sum_counts(parts: Iterable[Counts]) -> Counts:
+    """Return the operations of a node in several runs together."""
+    each = [vars(counts) for counts in parts]
+    return Counts(**{key: sum(counts[key] for counts in each) for key in vars(Counts())})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,18 +167,13 @@ def concatenate(records: list[Record]) -> Record:
     if differences:
         head = "records to join must have one executor, network and number of ticks:"
         raise ValueError("\n".join([head, *differences]))
-    counts: dict[str, Counts] = {}
-    for name in first.counts:
-        parts = [r.counts[name] for r in records]
-        totals = {f.name: sum(getattr(c, f.name) for c in parts) for f in fields(Counts)}
-        counts[name] = Counts(**totals)
     return Record(
         executor=first.executor,
         ticks=first.ticks,
         samples=sum(r.samples for r in records),
         spikes={k: join([r.spikes[k] for r in records]) for k in first.spikes},
         values={k: np.concatenate([r.values[k] for r in records], 1) for k in first.values},
-        counts=counts,
+        counts={k: sum_counts(r.counts[k] for r in records) for k in first.counts},
         times={k: join([r.times[k] for r in records]) for k in first.times},
         states={
             tick: {k: np.concatenate([r.states[tick][k] for r in records], 1) for k in state}

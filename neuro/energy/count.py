@@ -261,7 +261,12 @@ def mark_nonzero_weights(graph: Graph) -> Graph:
     Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived, and its
     LIs, which forget within a tick, lead that on.
     """
-    nodes = {n: _support(node, graph.dt) for n, node in graph.nodes.items()}
+    nodes: dict[str, Node] = {}
+    for name, node in graph.nodes.items():
+        nodes[name] = LI(tau=graph.dt / 1000) if is_leaky_integrator(node) else node
+        if isinstance(node, Weighted):
+            bias = None if node.bias is None else node.bias != 0
+            nodes[name] = node.with_weight(node.weight != 0, bias)
     return replace(graph, nodes=nodes)
 
 
@@ -274,15 +279,6 @@ def mark_all_weights(graph: Graph) -> Graph:
         for n, node in graph.nodes.items()
     }
     return mark_nonzero_weights(replace(graph, nodes=nodes))
-
-
-def _support(node: Node, dt: float) -> Node:
-    if is_leaky_integrator(node):
-        return LI(tau=dt / 1000)
-    if not isinstance(node, Weighted):
-        return node
-    bias = None if node.bias is None else node.bias != 0
-    return node.with_weight(node.weight != 0, bias)
 
 
 @torch.no_grad()

@@ -1,12 +1,11 @@
 """The event engine: spikes drive the network instead of a clock."""
 
 from neuro.events.checks import Runaway
-from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.engine import simulate
 from neuro.events.exact.state import ExactState, make_rest_state
 from neuro.events.grid.oracle import simulate_slowly
 from neuro.events.grid.state import EngineState
-from neuro.events.recording import Recording
+from neuro.events.settings import Clock, Exact, Grid, Recording
 
 __all__ = [
     "Clock",

@@ -13,14 +13,13 @@ import numpy as np
 
 from neuro.arguments import make_type_error
 from neuro.events.checks import make_runaway_error, require_state
-from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
 from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
 from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.memory import require_memory
-from neuro.events.recording import Recording, require_recording
+from neuro.events.settings import Clock, Exact, Grid, Recording, require_recording
 from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs, require_trains

@@ -29,7 +29,7 @@ from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, read_json, save_arrays, write_json
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import Events, Times, join_in_time
 from neuro.units import Seconds, Ticks
 
@@ -141,8 +141,7 @@ class Stream:
         totals: dict[str, Counts] = {}
         for record in self:
             for name, counts in record.counts.items():
-                before = vars(totals.get(name, Counts()))
-                totals[name] = Counts(**{k: before[k] + n for k, n in vars(counts).items()})
+                totals[name] = sum_counts((totals.get(name, Counts()), counts))
         return totals
 
 

@@ -169,7 +169,16 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
         )
     default = make()
     _require_as_trained(path, header, _to_json(default))
-    config = _rebuild(path, type(default), header)
+    cls = type(default)
+    if not is_dataclass(default):
+        raise TypeError(f"a configuration must be a dataclass, got {cls.__name__}")
+    try:
+        config = convert(header["config"], cls)
+    except SchemaError as error:
+        raise RunError(
+            f"{path}: written by neuro {header['neuro']} for another version of "
+            f"{cls.__name__}: {error}; go back to that version or train again"
+        ) from error
     others: Any = {key: header[key] for key in CONFIGURED if key != "config"}
     return Run(folder=folder, config=config, **others)
 
@@ -277,18 +286,6 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{error}; {cure}") from error
     except SchemaError as error:
         raise RunError(f"{path}: {error}; {cure}") from error
-
-
-def _rebuild(path: Path, cls: type, header: dict[str, Any]) -> Any:
-    if not is_dataclass(cls):
-        raise TypeError(f"a configuration must be a dataclass, got {cls.__name__}")
-    try:
-        return convert(header["config"], cls)
-    except SchemaError as error:
-        raise RunError(
-            f"{path}: written by neuro {header['neuro']} for another version of "
-            f"{cls.__name__}: {error}; go back to that version or train again"
-        ) from error
 
 
 def describe_environment() -> dict[str, Any]:

@@ -322,7 +322,13 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     with _reading(path, kind), safe_open(path, "pt") as file:
         text = (file.metadata() or {})["neuro"]
         header = json.loads(text, object_pairs_hook=make_object)
-        _check_header(path, kind, header)
+        if header["kind"] != kind:
+            raise StoreError(_say_other_kind(path, kind, header["kind"]))
+        if header["version"] != VERSIONS[kind]:
+            raise StoreError(
+                f"{path}: written in format {header['version']}, this is format "
+                f"{VERSIONS[kind]}; delete it and run the verb that made it again"
+            )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
         if checksum != _checksum(tensors, header):
@@ -372,16 +378,6 @@ def recognize(path: Path) -> str | None:
             return str(json.loads(header)["kind"]) if header else "file of safetensors"
     except DAMAGE:
         return None
-
-
-def _check_header(path: Path, kind: str, header: Any) -> None:
-    if header["kind"] != kind:
-        raise StoreError(_say_other_kind(path, kind, header["kind"]))
-    if header["version"] != VERSIONS[kind]:
-        raise StoreError(
-            f"{path}: written in format {header['version']}, this is format {VERSIONS[kind]}; "
-            "delete it and run the verb that made it again"
-        )
 
 
 def _say_other_kind(path: Path, kind: str, other: str) -> str:

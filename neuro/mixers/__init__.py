@@ -1,11 +1,19 @@
 """Sequence mixers: layers that carry information from token to token."""
 
 from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
-from neuro.mixers.matrix_recurrence import GLA, HGRN2, RetentionState, RetNet
 from neuro.mixers.mixer import MatrixState, Mixer
+from neuro.mixers.recurrence import (
+    GLA,
+    HGRN,
+    HGRN2,
+    MLGRU,
+    RetentionState,
+    RetNet,
+    VectorState,
+    layer_floors,
+)
 from neuro.mixers.rwkv import RWKV5, RWKV6, TimeMixState
 from neuro.mixers.softmax import KeysValues, SoftmaxAttention
-from neuro.mixers.vector_recurrence import HGRN, MLGRU, VectorState, layer_floors
 
 __all__ = [
     "GLA",

@@ -21,7 +21,7 @@ from neuro.mixers.arguments import (
     require_shape,
     without_autocast,
 )
-from neuro.mixers.gla import join_chunks, split_chunks, zero_state
+from neuro.mixers.gla import join_chunks, split_chunks, start_state
 from neuro.mixers.kernels import can_run, delta_steps
 
 CHUNK = 16  # tokens; with 32 a step of training takes up to a quarter longer on a CPU
@@ -37,9 +37,8 @@ def run_delta_recurrence(
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
     """Return (y, state after the last token), token by token: the slow twin of run_delta."""
     _require_shapes(q, k, v, beta, g, state)
-    g = torch.zeros_like(beta) if g is None else g
-    q, k, v, beta, g = as_exact(q, k, v, beta, g)
-    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    q, k, v, beta, g = as_exact(q, k, v, beta, torch.zeros_like(beta) if g is None else g)
+    s = start_state(k, v, state)
     decay, out = g.exp(), []
     for t in range(len(q)):
         s = decay[t][..., None, None] * s
@@ -69,9 +68,8 @@ def run_delta(
     from differences. Computes in float32 for 16-bit inputs.
     """
     _require_shapes(q, k, v, beta, g, state)
-    g = torch.zeros_like(beta) if g is None else g
-    q, k, v, beta, g = as_exact(q, k, v, beta, g)
-    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    q, k, v, beta, g = as_exact(q, k, v, beta, torch.zeros_like(beta) if g is None else g)
+    s = start_state(k, v, state)
     if can_run(q, k, v, beta, g, s):
         return delta_steps(q, k, v, beta, g, s)
     rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g).unsqueeze(-1))

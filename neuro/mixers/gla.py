@@ -43,7 +43,7 @@ def run_gla_recurrence(
     """Return (y, state after the last token), token by token: the slow twin of run_gla."""
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
-    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    s = start_state(k, v, state)
     decay, out = g.exp(), []
     for t in range(len(q)):
         new = k[t].unsqueeze(-1) * v[t].unsqueeze(-2)
@@ -69,7 +69,7 @@ def run_gla(
     """
     _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
-    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    s = start_state(k, v, state)
     if can_run(q, k, v, g, s, bonus):
         return gla_steps(q, k, v, g, s, bonus)
     now = q * k if bonus is None else q * k * bonus
@@ -84,9 +84,9 @@ def run_gla(
     return join_chunks(y, v) + now, end.view(s.shape)
 
 
-def zero_state(k: Float[Tensor, "T B H K"], v: Float[Tensor, "T B H V"]) -> Tensor:
-    """Return the state (B H K V) before any token."""
-    return v.new_zeros(*k.shape[1:], v.shape[-1])
+def start_state(k: Tensor, v: Tensor, state: Tensor | None) -> Float[Tensor, "B H K V"]:
+    """Return the state before the first token, zeros by default."""
+    return v.new_zeros(*k.shape[1:], v.shape[-1]) if state is None else state.to(v.dtype)
 
 
 def _require_shapes(

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neuro.events.checks import make_runaway_error
-from neuro.events.clock import Exact
 from neuro.events.exact.compile import (
     CompiledNetwork,
     Component,
@@ -54,14 +53,14 @@ from neuro.events.exact.state import (
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.window_driver import Machine, RunResult, run_blocks, run_windows
 from neuro.events.memory import require_memory
-from neuro.events.recording import Recording, require_recording
+from neuro.events.settings import Exact, Recording, require_recording
 from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_fields_read_only
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import NEAR, Events, Times, join_in_time, round_times, to_instants, to_ticks
 from neuro.units import Seconds
 
@@ -399,10 +398,6 @@ def append_record(first: Record, second: Record) -> Record:
         for n, t in first.times.items()
         if n in second.times
     }
-    counts = {
-        n: Counts(**{k: v + getattr(second.counts[n], k) for k, v in vars(c).items()})
-        for n, c in first.counts.items()
-    }
     return Record(
         executor=first.executor,
         ticks=ticks + second.ticks,
@@ -413,7 +408,7 @@ def append_record(first: Record, second: Record) -> Record:
             for n, v in first.values.items()
             if n in second.values
         },
-        counts=counts,
+        counts={n: sum_counts((c, second.counts[n])) for n, c in first.counts.items()},
         times=times,
         digest=first.digest,
     )

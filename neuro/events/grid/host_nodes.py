@@ -43,21 +43,15 @@ def compute_values(
     x = torch.from_numpy(np.where(hit, inputs.values[:, here], inputs.rest))
     x = x.reshape(*x.shape[:2], *part.input_shape)
     if isinstance(part.node, GatedLI):
-        y = _integrate(part.node, x.swapaxes(0, 1), state, part.shape).swapaxes(0, 1)
+        if state is None:
+            raise TypeError("a GatedLI needs its state")
+        v = torch.from_numpy(state[V].reshape(-1, *part.shape))
+        # Any dt: its ticks have no length.
+        y, _ = run_population(part.node, x.swapaxes(0, 1), Seconds(1.0), GatedState(v=v))
+        state[V] = y[-1].flatten(1).numpy()
+        y = y.swapaxes(0, 1)
     else:
         y = part.node.run(x.flatten(0, 1))
     out = outputs.values[:, here]
     out[:] = y.numpy().reshape(out.shape)
     outputs.hit[:, here] = True
-
-
-def _integrate(
-    node: GatedLI, x: torch.Tensor, state: np.ndarray | None, shape: tuple[int, ...]
-) -> torch.Tensor:
-    """Return the membranes (L, S, *shape) for inputs (L, S, *input_shape)."""
-    if state is None:
-        raise TypeError("a GatedLI needs its state")
-    v = torch.from_numpy(state[V].reshape(-1, *shape))
-    y, _ = run_population(node, x, Seconds(1.0), GatedState(v=v))  # any dt
-    state[V] = y[-1].flatten(1).numpy()
-    return y

@@ -37,7 +37,7 @@ from neuro.events.grid.updates import (
     advance_integrator,
     catch_up_all,
 )
-from neuro.events.recording import Recording
+from neuro.events.settings import Recording
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_read_only
 from neuro.record import Counts, Record

@@ -55,7 +55,9 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
         synapses = _by_delay(node, weight).items()
         return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
-        weights = _by_channel(_rounded(node.by_input(), dtype))
+        by_input = _rounded(node.by_input(), dtype)  # C_in, outputs of a group, kH, kW
+        rows = copy_aligned(by_input.transpose(0, 2, 3, 1))
+        weights = WeightArrays(rows, np.count_nonzero(by_input, axis=1))
         pairs = (inputs, shape, node.window, node.stride, node.padding)
         windows = _windows(*pairs, dilation=node.dilation)
         return {0: _bind(kernels.scatter_conv, weights, windows)}
@@ -96,13 +98,6 @@ def _in_blocks(weight: np.ndarray) -> WeightArrays:
     nonzero = np.count_nonzero(weight, axis=0)
     return WeightArrays(
         copy_aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0]
-    )
-
-
-def _by_channel(weight: np.ndarray) -> WeightArrays:
-    """Return the weights of a Conv2d (C_in, outputs of a group, kH, kW)."""
-    return WeightArrays(
-        copy_aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1)
     )
 
 

@@ -29,8 +29,8 @@ from neuro.mixers import (
 )
 from neuro.mixers.delta import run_delta
 from neuro.mixers.gla import run_gla
-from neuro.mixers.matrix_recurrence import keep_and_write
 from neuro.mixers.mixer import rotate
+from neuro.mixers.recurrence import keep_and_write
 from neuro.mixers.scan import run_scan
 from neuro.seeds import seeded
 

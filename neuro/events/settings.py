@@ -1,12 +1,14 @@
-"""The two clocks of the event engine, with their settings."""
+"""The two clocks of the event engine, with their settings, and what a run records."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from neuro.arguments import is_real, make_type_error, require_whole
-from neuro.units import Seconds
+from neuro.graph import Graph
+from neuro.units import Seconds, Ticks
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,55 @@ def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None
     require_whole(f"{clock}.{field}", value, f"at least 1 {cure}")
     if value < 1:
         raise ValueError(f"{clock}.{field} must be >= 1, got {value} {cure}")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The parts of a run to record in addition to the counts.
+
+    spikes: Inputs and spiking populations whose spikes are kept, by name; None: all.
+    values: LIs and GatedLIs whose membranes are kept, by name; None: all read-outs.
+    states: the ticks [0 to T - 1] after which the state of all populations is kept.
+    """
+
+    spikes: tuple[str, ...] | None = None
+    values: tuple[str, ...] | None = None
+    states: tuple[Ticks | int, ...] = ()
+
+    def keeps_spikes(self, name: str) -> bool:
+        """Return whether the spikes of this Input or population are kept."""
+        return self.spikes is None or name in self.spikes
+
+    def keeps_values(self, graph: Graph, name: str) -> bool:
+        """Return whether the membranes of this LI or GatedLI are kept."""
+        return name in (graph.readouts if self.values is None else self.values)
+
+
+def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
+    """Raise a TypeError or ValueError unless a Recording fits a run of ``ticks`` ticks."""
+    if not isinstance(recording, Recording):
+        cure = 'for example Recording(spikes=("hidden",))'
+        raise make_type_error("record", "a Recording", recording, cure)
+    if recording == Recording():
+        return
+    for field in ("spikes", "values"):
+        names = getattr(recording, field)
+        if isinstance(names, str):
+            cure = f"write {field}=({names!r},)"
+            raise make_type_error(f"Recording.{field}", "a tuple of names", names, cure)
+    firing = [*graph.inputs, *graph.firing]
+    problems = _unknown("spikes", recording.spikes or (), firing)
+    problems += _unknown("values", recording.values or (), list(graph.integrators))
+    problems += [
+        f"states: tick {tick} is not one of 0 ... {ticks - 1}"
+        for tick in recording.states
+        if not 0 <= tick < ticks
+    ]
+    if problems:
+        raise ValueError("\n".join(["the recording does not fit the graph:", *problems]))
+
+
+def _unknown(field: str, names: Iterable[str], known: list[str]) -> list[str]:
+    """Return a message for each name that is not known."""
+    cure = f"use {', '.join(known)}" if known else "no node of the graph has"
+    return [f"{field}: {n} has no {field}; {cure}" for n in names if n not in known]
