@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.active import Active, count_charged, count_reached
-from neuro.energy.chip import Chip, Interval, OperationEnergies
+from neuro.energy.chip import Barrier, Chip, Interval, OperationEnergies
 from neuro.energy.mapping import Placement
 from neuro.energy.synapses import (
     Served,
@@ -248,8 +248,7 @@ def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: C
     )
     used = np.concatenate([placement.layers[n].core_of for n in graph.populations])
     tiles = len(np.unique(locate_cores(np.unique(used), chip), axis=0))
-    among, times = zip(*((b.tiles, b.time.value) for b in chip.barrier), strict=True)
-    sync = replace(chip.time.sync.interval, nominal=float(np.interp(tiles, among, times)))
+    sync = replace(chip.time.sync.interval, nominal=_interpolate_barrier(chip.barrier, tiles))
     seconds = Interval(
         *(
             float(np.max(list(layers.values()), axis=0).sum(0).mean())
@@ -258,6 +257,12 @@ def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: C
     ) + sync * float(work.ticks)
     slowest = max(nominal, key=lambda n: float(nominal[n].sum()))
     return Latency(inference=seconds, tick=seconds * (1 / work.ticks), bottleneck=slowest)
+
+
+def _interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:
+    """Return the nominal seconds of the barrier among so many tiles."""
+    seconds = [b.time.value for b in barriers]
+    return float(np.interp(tiles, [b.tiles for b in barriers], seconds))
 
 
 def _time_fullest_core(
