@@ -16,7 +16,7 @@ from numbers import Real
 from typing import NamedTuple
 
 from neuro.arguments import make_type_error, require_ticks
-from neuro.energy.chip import Bounds, Chip, Constant, Interval, Range, sum_intervals
+from neuro.energy.chip import Bounds, Chip, Constant, Interval, sum_intervals
 from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import count_arrivals, count_host_macs, require_record, restrict_to_chip
@@ -226,28 +226,25 @@ def _estimate_chip_part(
     used = placement.cores / chip.limits.cores.value
     powered = replace(Interval.exact(placement.chips), low=used)
     static = chip.power.static.interval * powered * seconds
+    host, tier, powered = chip.power.host, core + static, powered * seconds
+    system: Interval | Bounds = Bounds(
+        tier.low + host.low * powered.low, tier.high + host.high * powered.high
+    )
+    if isinstance(host, Constant):
+        system = tier + host.interval * powered
     return Estimate(
         chip=chip,
         ticks=work.ticks,
         samples=work.samples,
         core=core,
         static=static,
-        system=_add_host(core + static, chip.power.host, powered * seconds),
+        system=system,
         parts=parts,
         operations=ops,
         placement=placement,
         latency=timing,
         convention=at_45nm,
         host_macs={},
-    )
-
-
-def _add_host(chip_tier: Interval, power: Range, seconds: Interval) -> Interval | Bounds:
-    """Return the system tier. seconds: of an inference, for all chips that the host drives."""
-    if isinstance(power, Constant):
-        return chip_tier + power.interval * seconds
-    return Bounds(
-        chip_tier.low + power.low * seconds.low, chip_tier.high + power.high * seconds.high
     )
 
 

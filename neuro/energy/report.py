@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from neuro.energy.chip import Chip, Constant, Interval, Range
 from neuro.energy.chip_file import load_chips
-from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
+from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, horowitz45
 from neuro.energy.estimate import EnergyTiers, Estimate, JoinedEstimate
 from neuro.energy.mapping import Placement
 from neuro.networks import join_layers
@@ -42,7 +42,9 @@ def as_json(
         result |= {"host": host} if host else {}
         silent = list(first.silent)
         result |= {"silent": {"nodes": silent}} if silent else {}
-        result["conventional45nm"] = _convention(first.convention)
+        figures = {k: v for k, v in vars(first.convention).items() if k != "synapses"}
+        published = [vars(p) for p in PUBLISHED_BREAK_EVENS]
+        result["conventional45nm"] = {**figures, "published": published}
         if len(first.networks) > 1:
             result["parts"] = {
                 name or "first": {"runs": runs, **_tell_shares(name, estimates)}
@@ -186,11 +188,6 @@ def _mapping(placement: Placement) -> dict[str, Any]:
         },
         "problems": list(placement.problems),
     }
-
-
-def _convention(c: ConventionalEnergy) -> dict[str, Any]:
-    figures = {k: v for k, v in vars(c).items() if k != "synapses"}
-    return {**figures, "published": [vars(p) for p in PUBLISHED_BREAK_EVENS]}
 
 
 def _system(e: EnergyTiers) -> dict[str, Any]:

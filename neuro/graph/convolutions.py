@@ -387,11 +387,6 @@ class AvgPool2d(Connection):
 
     def synapses(self, input_shape: Shape) -> SynapseRows:
         """Return the windows that hold each value."""
-        rows: SynapseRows = [[] for _ in range(math.prod(input_shape))]
-        shape = find_output_shape(self, input_shape)
-        taps = list(_taps(shape[1:], self.kernel, input_shape[1:], self.stride, (0, 0), (1, 1)))
-        for c in range(input_shape[0]):
-            for window, _, place in taps:
-                target = _flat((c, *window), shape)
-                rows[_flat((c, *place), input_shape)].append(Synapse(target, 1.0))
-        return rows
+        ones = np.ones((input_shape[0], 1, *self.kernel))
+        sums = Conv2d(weight=ones, stride=self.stride, groups=input_shape[0])
+        return sums.synapses(input_shape)

@@ -47,9 +47,13 @@ def list_synapses(
             the sums over the paths through the chain that are not zero.
         limit: of synapses; where there are more, the list ends somewhere above it.
     """
-    ones = (
-        iterate_impulse_responses(list(map(_with_ones, chain)), input_shape) if zeros else None
-    )
+    full = [
+        node.with_weight(np.ones_like(node.weight), None)
+        if isinstance(node, Weighted)
+        else node
+        for node in chain
+    ]
+    ones = iterate_impulse_responses(full, input_shape) if zeros else None
     sources, targets, weights, count = [], [], [], 0
     for first, y in iterate_impulse_responses(chain, input_shape):
         source, target = np.nonzero(y if ones is None else next(ones)[1])
@@ -98,10 +102,3 @@ def _first_responses(
     x = torch.zeros((len(cases), math.prod(input_shape)), dtype=torch.float64)
     x[range(len(cases)), cases] = 1
     return x.reshape(-1, *input_shape), chain
-
-
-def _with_ones(node: Connection | Slot) -> Connection | Slot:
-    """Return a node with 1 for each of its weights."""
-    if not isinstance(node, Weighted):
-        return node
-    return node.with_weight(np.ones_like(node.weight), None)

@@ -158,10 +158,12 @@ def _record(
     network: nest_script.NestNetwork,
     spikes_of: Mapping[str, nest_script.NestSpikes],
 ) -> Record:
-    times = dict(inputs) | {
-        name: _to_times(spikes.time / MS, spikes.neuron, (network.ticks, 1, graph.size(name)))
-        for name, spikes in spikes_of.items()
-    }
+    times = dict(inputs)
+    for name, spikes in spikes_of.items():
+        time, shape = spikes.time / MS, (network.ticks, 1, graph.size(name))
+        order = np.lexsort((spikes.neuron, time))
+        none, ones = np.zeros(order.size, np.int32), np.ones(order.size)
+        times[name] = Times(none, time[order], spikes.neuron[order], ones, shape)
     return Record(
         executor="nest",
         ticks=network.ticks,
@@ -171,15 +173,6 @@ def _record(
         times=times,
         digest=digest_graph(graph),
     )
-
-
-def _to_times(
-    time: Float[np.ndarray, " E"], neuron: np.ndarray, shape: tuple[int, int, int]
-) -> Times:
-    """Return spikes of one sample in no order as Times. time: [s]; shape: (T, 1, N)."""
-    order = np.lexsort((neuron, time))
-    none = np.zeros(order.size, np.int32)
-    return Times(none, time[order], neuron[order], np.ones(order.size), shape)
 
 
 __all__ = ["Inputs", "Membranes", "NestError", "export", "run"]

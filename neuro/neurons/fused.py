@@ -213,7 +213,10 @@ class FusedOnCPU(torch.autograd.Function):
         surrogate, derivative = _derivative(run, form, options)
         shapes = [(options.ticks, x.shape[1], options.size), *(c.shape for c in before)]
         pairs = zip(d_outputs, shapes, strict=True)
-        d_out, *d_cells = (_array(y, shape, x.dtype) for y, shape in pairs)
+        d_out, *d_cells = (
+            np.zeros(shape, x.dtype) if y is None else y.contiguous().numpy()
+            for y, shape in pairs
+        )
         d_x = (np.zeros_like if len(x) < options.ticks else np.empty_like)(x)
         d_state = StateArrays(*(y.copy() for y in d_cells))
         trained = any(ctx.needs_input_grad[4:])
@@ -291,11 +294,6 @@ def replace_cells(state: Any, cells: Iterable[Tensor | None]) -> Any:
     """Return the state with new cells; None keeps the old one."""
     pairs = zip(("v", "i", "a"), cells, strict=True)
     return state._replace(**{name: c for name, c in pairs if c is not None})
-
-
-def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return values as an array; None becomes zeros."""
-    return np.zeros(shape, dtype) if values is None else values.contiguous().numpy()
 
 
 def _summed(shares: list[np.ndarray], *learning: Tensor) -> list[Tensor]:
