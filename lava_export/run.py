@@ -15,7 +15,7 @@ import numpy as np
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
 from neuro.extras import name_install_command
-from neuro.io.temporary import name_own, remove_stale
+from neuro.io.store import name_own, remove_stale
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds

@@ -18,9 +18,8 @@ from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
 from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
-from neuro.events.memory import require_memory
+from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Clock, Exact, Grid, Recording, require_recording
-from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs, require_trains
 from neuro.graph.requirements import require_graph

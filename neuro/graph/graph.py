@@ -14,8 +14,12 @@ from neuro.graph.connections import Concat, Connection, Shape, Slot, Weighted
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Node, Topology
 from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
-from neuro.graph.shapes import infer_shapes
-from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
+from neuro.graph.validate import (
+    GraphError,
+    infer_shapes,
+    problems_of_values,
+    problems_of_wiring,
+)
 from neuro.neurons import is_leaky_integrator, is_neuron
 from neuro.neurons.parameter_names import describe_other_dt, warn_of_long_times
 from neuro.text import align_columns, format_model, format_shape

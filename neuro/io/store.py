@@ -2,12 +2,16 @@
 
 A file is written under a temporary name and renamed: a killed process leaves the old file or
 the new one, never a part of one. A file holds exactly the fields of its kind and version: a new
-field raises the version of its kind.
+field raises the version of its kind. Temporary files have the name of the process that makes
+them: a later process on this machine removes what a killed one left.
 """
 
 import json
 import math
 import os
+import platform
+import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +27,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from neuro.io.schema import make_object
-from neuro.io.temporary import name_own, remove_stale
 
 VERSIONS = {  # by kind of file
     **{"graph": 3, "record": 4, "program": 4, "graded_program": 3},
@@ -385,3 +388,40 @@ def _say_other_kind(path: Path, kind: str, other: str) -> str:
     again = "take another file, or delete it and run the verb that made it again"
     cure = f"read it with {reader}" if reader else again
     return f"{path}: holds a {other}, expected a {kind}; {cure}"
+
+
+PATTERN = re.compile(r".*\.(?P<host>[^.]*)-(?P<pid>\d+)\.tmp[^.]*")
+
+
+def name_own(name: str) -> str:
+    """Return a temporary name of this process; a suffix may follow it, without a dot."""
+    host = platform.node().replace(".", "-")
+    return f".{name}.{host}-{os.getpid()}.tmp"
+
+
+def remove_stale(folder: Path, name: str = "") -> None:
+    """Remove the temporary files and folders of dead processes in ``folder``.
+
+    name: only those for this name; "": all. Files of living processes and of other machines,
+    which may share the folder, stay; so do files that this user may not remove.
+    """
+    own = PATTERN.fullmatch(name_own(""))
+    with suppress(OSError):  # a folder that cannot be read
+        for path in folder.glob(f".{name}*.tmp*"):
+            match = PATTERN.fullmatch(path.name)
+            if match and own and match["host"] == own["host"] and _is_dead(int(match["pid"])):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                    continue
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it lives, and is another user's
+        return False
+    return False

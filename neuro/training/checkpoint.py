@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from neuro.io.pytree import flatten, unflatten
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, load_tensors, save_tensors
-from neuro.io.temporary import remove_stale
+from neuro.io.store import StoreError, load_tensors, remove_stale, save_tensors
 from neuro.training.course import TrainError
-from neuro.training.sharded import gather
+from neuro.training.distributed import gather
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 STATE, BEST_COPY = "training/state/", "training/best/"

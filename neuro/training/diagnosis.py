@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from neuro.neurons import is_neuron
-from neuro.training.sharded import gather
+from neuro.training.distributed import gather
 
 REPORTED, DIVERGED = 10.0, 1000.0  # factors on the largest initial value, or on LEAST
 LEAST = 0.1

@@ -1,4 +1,4 @@
-"""Several processes (DDP): shards of a batch, random draws, norms and dropouts of the batch.
+"""Several processes: shards of a batch (DDP) and of a model (FSDP), and what acts on all.
 
 Process r of n holds the samples r, r + n, r + 2 n, ... of the whole batch: its shard. Where
 ticks and samples share one axis (rows T B), the shard has the same rows.
@@ -6,18 +6,28 @@ ticks and samples share one axis (rows T B), the shard has the same rows.
 Each process normalises by the mean and variance of the whole batch; torch's SyncBatchNorm does
 so on GPUs only. Each draws the dropout mask of the whole batch, so N processes draw the mask of
 one. All shards must have the same size.
+
+Of a sharded model each process keeps 1 / n of every parameter, and gathers those of a block
+while it computes. The functions for that import torch and Fabric late, as it takes long.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
+from torch.optim import Optimizer
+from torch.utils._pytree import (
+    _broadcast_to_and_flatten,
+    tree_flatten,
+    tree_map_only,
+    tree_unflatten,
+)
 
 from neuro.training.course import TrainError
 
@@ -268,3 +278,68 @@ _WHOLE_BATCH: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     nn.modules.batchnorm._BatchNorm: apply_batch_norm,
     nn.modules.dropout._DropoutNd: apply_dropout,
 }
+
+
+if TYPE_CHECKING:
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+
+def make_sharding(processes: int) -> "ModelParallelStrategy":
+    """Return Fabric's sharding strategy for a number of processes."""
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    return ModelParallelStrategy(
+        shard_model, data_parallel_size=processes, tensor_parallel_size=1
+    )
+
+
+def shard_model(model: nn.Module, mesh: Any) -> nn.Module:
+    """Shard a model in place: each block separately, then the rest."""
+    from torch.distributed.fsdp import fully_shard
+
+    for module in (*list_blocks(model), model):
+        module.register_forward_hook(_copy_views)  # before the hooks that gather weights
+        fully_shard(module, mesh=mesh["data_parallel"])
+    return model
+
+
+def _copy_views(module: nn.Module, inputs: Any, out: Any) -> Any:  # noqa: ARG001
+    """Return outputs with views copied: changing a view in place would lose gradients."""
+    return tree_map_only(Tensor, lambda t: t if t._base is None else t.clone(), out)
+
+
+def list_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the modules to shard separately: those of the outermost ModuleLists."""
+
+    def walk(module: nn.Module) -> Iterator[nn.Module]:
+        for child in module.children():
+            yield from child if isinstance(child, nn.ModuleList) else walk(child)
+
+    return list(walk(model))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Say whether a model's parameters are shards."""
+    return any(map(_is_shard, model.parameters()))
+
+
+def gather(values: Any) -> Any:
+    """Return a pytree with whole tensors for sharded ones; every process must call it."""
+    return tree_map_only(Tensor, lambda t: t.full_tensor() if _is_shard(t) else t, values)
+
+
+def shard_states(optimizer: Optimizer) -> None:
+    """Shard the states of an optimizer as its parameters are; every process must call it."""
+    p: Any  # a shard has more attributes than Tensor
+    for p, states in optimizer.state.items():
+        for name, value in states.items() if _is_shard(p) else ():
+            if isinstance(value, Tensor) and value.shape == p.shape:
+                from torch.distributed.tensor import distribute_tensor
+
+                states[name] = distribute_tensor(value, p.device_mesh, p.placements)
+
+
+def _is_shard(tensor: Tensor) -> bool:
+    """Say whether a tensor is a shard; without the import of its type there are none."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)

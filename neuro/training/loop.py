@@ -47,13 +47,15 @@ from neuro.training.diagnosis import (
     watch_silence,
 )
 from neuro.training.distributed import (
+    gather,
     get_rank_and_world_size,
+    is_sharded,
     keep_strides_of_gradients,
     shard_batch,
+    shard_states,
     synchronize_layers,
 )
 from neuro.training.plan import Plan, Stage
-from neuro.training.sharded import gather, is_sharded, shard_states
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

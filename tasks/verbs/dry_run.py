@@ -14,8 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from neuro.io.run_folder import RunError
 from neuro.training import Plan, Stage, TrainError
-from neuro.training.distributed import shard_batch
-from neuro.training.sharded import list_blocks
+from neuro.training.distributed import list_blocks, shard_batch
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.train import count_steps, make_plan

@@ -11,7 +11,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
-from neuro.events.workers import require_workers
+from neuro.events.resources import require_workers
 from neuro.graph import Graph, GraphError
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import RECORD

@@ -18,7 +18,7 @@ from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
-from neuro.training.sharded import make_sharding
+from neuro.training.distributed import make_sharding
 from tasks.allocator import keep_freed_memory
 from tasks.runs.find import keep_task_file
 from tasks.runs.provenance import write_result

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 
 from neuro.training import Plan, Progress, Stage, fit
 from neuro.training.checkpoint import get_weights
-from neuro.training.sharded import make_sharding
+from neuro.training.distributed import make_sharding
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]

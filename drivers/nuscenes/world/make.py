@@ -17,8 +17,7 @@ from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
 from drivers.nuscenes.world.write import Version, write_nuscenes
 from drivers.nuscenes.world.write.names import name_scenes
-from neuro.io.store import require_writable
-from neuro.io.temporary import name_own, remove_stale
+from neuro.io.store import name_own, remove_stale, require_writable
 
 NOTE = "generated.json"  # in the data set: its settings
 

@@ -52,9 +52,8 @@ from neuro.events.exact.state import (
 )
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.window_driver import Machine, RunResult, run_blocks, run_windows
-from neuro.events.memory import require_memory
+from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Exact, Recording, require_recording
-from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous

@@ -13,7 +13,7 @@ from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulat
 from neuro.events.exact import heap_driver, run as exact_run
 from neuro.events.exact.heap_driver import run_to_pause
 from neuro.events.exact.state import ExactState
-from neuro.events.workers import run_over_samples
+from neuro.events.resources import run_over_samples
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record

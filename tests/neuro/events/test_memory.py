@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from neuro.events import memory
-from neuro.events.memory import find_free_memory, require_memory
+from neuro.events.resources import find_free_memory, require_memory
 
 
 @pytest.fixture(autouse=True)

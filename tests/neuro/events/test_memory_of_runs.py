@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from written_graphs import chain, wire
 
-from neuro.events import Exact, Grid, Recording, engine, memory, simulate
+from neuro.events import Exact, Grid, Recording, engine, resources, simulate
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
@@ -52,7 +52,7 @@ def told(
 
 
 def test_1e9_ticks_are_refused_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "find_free_memory", lambda: 20e9)
+    monkeypatch.setattr(resources, "find_free_memory", lambda: 20e9)
     with pytest.raises(ValueError, match="needs") as error:
         simulate(LAYERS, {"x": one_spike(10**9, 3)})
     assert re.fullmatch(
@@ -65,7 +65,7 @@ def test_1e9_ticks_are_refused_with_what_they_take(monkeypatch: pytest.MonkeyPat
 
 
 def test_times_are_refused_as_events_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "find_free_memory", lambda: 20e9)
+    monkeypatch.setattr(resources, "find_free_memory", lambda: 20e9)
     zero = np.zeros(1, np.int32)
     train = Times(zero, np.ones(1), zero, np.ones(1), (10**9, 1, 3))
     with pytest.raises(ValueError, match=r"needs 47\.7 GB of memory"):
@@ -131,7 +131,7 @@ def test_a_run_takes_what_it_says_and_little_more(
 def test_more_ticks_than_an_int32_counts_are_refused_in_ticks(
     monkeypatch: pytest.MonkeyPatch, make: Callable[..., Events | Times]
 ) -> None:
-    monkeypatch.setattr(memory, "find_free_memory", lambda: 1e30)
+    monkeypatch.setattr(resources, "find_free_memory", lambda: 1e30)
     zero = np.zeros(1, np.int32)
     when = np.array([2.2e6]) if make is Times else np.array([2**31 - 1])
     train = make(zero, when, zero, np.ones(1), (2**31, 1, 3))

@@ -3,8 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from neuro.io.store import write_json
-from neuro.io.temporary import name_own, remove_stale
+from neuro.io.store import name_own, remove_stale, write_json
 
 
 def dead_pid() -> int:

@@ -560,7 +560,7 @@ def test_weights_are_read_by_any_reader_of_safetensors(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    leave = "import sys, neuro.io.temporary as t; print(t.name_own('last.safetensors'))"
+    leave = "import sys, neuro.io.store as t; print(t.name_own('last.safetensors'))"
     left = subprocess.run([sys.executable, "-c", leave], capture_output=True, check=True)
     (tmp_path / left.stdout.decode().strip()).write_bytes(b"half")
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)

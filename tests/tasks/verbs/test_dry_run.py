@@ -18,7 +18,7 @@ from neuro.neurons import fused
 from neuro.nn import Spiking
 from neuro.ops import avg_pool, sparse_linear
 from neuro.training.course import TrainError
-from neuro.training.sharded import list_blocks
+from neuro.training.distributed import list_blocks
 from tasks import yinyang
 from tasks.cli import main
 from tasks.driving import data as windows

@@ -247,9 +247,11 @@ def test_windows_and_values_that_do_not_fit_into_memory_are_refused(
     with pytest.raises(ValueError, match=r"look-ahead windows of cells 8\.8e\+03"):
         simulate(graph, x, short)
     # Per window 8 bytes; of a delay of 1 tick 1 + 3 windows. Values twice: T B N = 4.
-    monkeypatch.setattr("neuro.events.memory.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8.0)
+    monkeypatch.setattr("neuro.events.resources.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8.0)
     simulate(graph, x, CLOCK)
-    monkeypatch.setattr("neuro.events.memory.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8 - 1.0)
+    monkeypatch.setattr(
+        "neuro.events.resources.find_free_memory", lambda: 4 * 8 + 2 * 4 * 8 - 1.0
+    )
     with pytest.raises(ValueError, match=r"the run needs 9\.6e-08 GB"):
         simulate(graph, x, CLOCK)
     simulate(graph, x, CLOCK, record=Recording(values=()))

@@ -1,0 +1,82 @@
+"""Resources of a run: its memory, and the workers that share its samples."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import TypeVar
+
+import joblib
+
+from neuro.arguments import make_type_error
+
+MEMINFO = Path("/proc/meminfo")  # of Linux
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+
+
+def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
+    """Raise a ValueError, largest arrays first, unless a run fits into the free memory.
+
+    needed: bytes by content, such as "membranes of out". cure: for the message.
+    """
+    total, free = sum(needed.values()), find_free_memory()
+    if total <= free:
+        return
+    parts = sorted(needed.items(), key=lambda part: -part[1])
+    listed = ", ".join(f"{what} {_in_gb(size)}" for what, size in parts)
+    raise ValueError(
+        f"the run needs {_in_gb(total)} of memory, and {_in_gb(free)} are free: "
+        f"{listed}; {cure}"
+    )
+
+
+def find_free_memory() -> float:
+    """Return the bytes that this process can use; infinity if the system does not say."""
+    limits = []
+    if MEMINFO.exists():
+        kilobytes = re.findall(
+            r"^(?:MemAvailable|SwapFree):\s+(\d+)", MEMINFO.read_text(), re.M
+        )
+        limits.append(1024 * sum(map(int, kilobytes)))
+    elif "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():  # else "max"
+        limits.append(int(limit))
+    return float(min(limits, default=math.inf))
+
+
+def _in_gb(size: int | float) -> str:
+    return f"{size / 1e9:.3g} GB"
+
+
+Part = TypeVar("Part")
+
+
+def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
+    """Return ``run(start, stop)`` for about equal ranges of samples, in order.
+
+    Threads are the default: compiled kernels release the interpreter's lock, and nothing is
+    copied. ``joblib.parallel_config(backend=...)`` selects processes ("loky") or a cluster
+    ("ray").
+    """
+    require_workers(workers)
+    shares = min(workers, samples)
+    if shares == 1:
+        return [run(0, samples)]
+    bounds = [samples * k // shares for k in range(shares + 1)]
+    jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
+    # Processes share arrays copy-on-write: Numba compiles kernels again for read-only arrays.
+    parallel = joblib.Parallel(n_jobs=shares, prefer="threads", mmap_mode="c")
+    parts: list[Part] = parallel(jobs)
+    return parts
+
+
+def require_workers(workers: int) -> None:
+    """Raise a TypeError or ValueError unless a number of workers is a whole number >= 1."""
+    if not isinstance(workers, Integral):
+        cure = "2 splits the samples over two threads"
+        raise make_type_error("workers", "a whole number", workers, cure)
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")
