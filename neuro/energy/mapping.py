@@ -13,7 +13,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -101,13 +101,6 @@ class Placement:
         return tuple(f"{n}: {x.problem}" for n, x in self.layers.items() if x.problem)
 
 
-class Split(NamedTuple):
-    """The number of cores of a layer, and of neurons on each."""
-
-    cores: int
-    per_core: int
-
-
 def place(
     graph: Graph,
     chip: Chip,
@@ -133,18 +126,18 @@ def place(
     where = _number_cores(graph, split)
     layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
     first = 0
-    for name, (cores, per_core) in split.items():
+    for name, per_core in split.items():
         size = graph.size(name)
         need = _measure_layer(graph, name, composed, where, limits, weight_bits)
         layers[name] = LayerPlacement(
             neurons=size,
             first_core=first,
-            cores=cores,
+            cores=len(need["neurons"]),
             per_core=per_core,
             use={k: float(x.max()) / getattr(limits, k).value for k, x in need.items()},
             problem="" if splits[name] else _explain(into[name], size, limits, weight_bits),
         )
-        first += cores
+        first += layers[name].cores
     return Placement(
         layers=layers,
         destinations=find_destinations(graph, composed),
@@ -244,8 +237,8 @@ def count_demand(
 
 def _find_splits(
     graph: Graph, into: Mapping[str, Sequence[Route]], limits: ChipLimits, weight_bits: int
-) -> dict[str, Split | None]:
-    """Return the even split of each population into the fewest cores; None: no split fits.
+) -> dict[str, int]:
+    """Return the neurons a core of the even split into the fewest cores; 0: no split fits.
 
     A finer split may ask for more out-axons elsewhere, hence the rounds; cores only grow.
     """
@@ -264,7 +257,7 @@ def _find_splits(
             if name not in split:
                 continue
             axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
-            firsts = np.arange(0, len(axons), split[name].per_core)  # neurons of each core
+            firsts = np.arange(0, len(axons), split[name])  # neurons of each core
             if np.add.reduceat(axons, firsts).max() > limits.out_axons.value:
                 fewer = int(limits.out_axons.value // axons.max())
                 splits[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
@@ -291,16 +284,16 @@ def _find_split(
     most: int,
     limits: ChipLimits,
     weight_bits: int,
-) -> Split | None:
-    """Return the even split into the fewest cores, of at most ``most`` neurons, that fits."""
+) -> int:
+    """Return the neurons a core of an even split that fits, at most ``most``; 0: none fits."""
     while most:
-        split = _split_evenly(graph.size(name), most)
-        where = np.arange(graph.size(name)) // split.per_core
+        per_core = _split_evenly(graph.size(name), most)
+        where = np.arange(graph.size(name)) // per_core
         need = measure_demand(graph, into, where, limits, weight_bits)
         if all(x.max() <= getattr(limits, k).value for k, x in need.items()):
-            return split
-        most = split.per_core - 1
-    return None
+            return per_core
+        most = per_core - 1
+    return 0
 
 
 def count_out_axons(
@@ -321,15 +314,14 @@ def count_out_axons(
     return axons
 
 
-def _number_cores(graph: Graph, split: Mapping[str, Split]) -> dict[str, np.ndarray]:
+def _number_cores(graph: Graph, split: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return, by layer, the core of each neuron, counted from 0 in each layer."""
-    return {n: np.arange(graph.size(n)) // per_core for n, (_, per_core) in split.items()}
+    return {n: np.arange(graph.size(n)) // per_core for n, per_core in split.items()}
 
 
-def _split_evenly(size: int, most: int) -> Split:
-    """Return an even split with at most ``most`` neurons a core."""
-    per_core = math.ceil(size / math.ceil(size / most))
-    return Split(math.ceil(size / per_core), per_core)
+def _split_evenly(size: int, most: int) -> int:
+    """Return the neurons a core of an even split with at most ``most`` on each."""
+    return math.ceil(size / math.ceil(size / most))
 
 
 def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits: int) -> int:

@@ -225,10 +225,7 @@ def load(path: Path) -> NestNetwork:
 
 def save_spikes(spikes: dict[str, NestSpikes], folder: Path, rank: int) -> None:
     """Write the spikes of each population on a rank."""
-    arrays: dict[str, np.ndarray] = {}
-    for name, (time, neuron) in spikes.items():
-        arrays |= {f"{name}/time": time, f"{name}/neuron": neuron}
-    np.savez(folder / f"spikes-{rank}.npz", **arrays)
+    np.savez(folder / f"spikes-{rank}.npz", **dict(_list_arrays(spikes, "")))
 
 
 def load_spikes(folder: Path, rank: int) -> dict[str, NestSpikes]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -368,9 +368,7 @@ class _Training:
 
     def _average(self, value: Tensor) -> Tensor:
         """Return the mean over all processes."""
-        mean: Any = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-        out: Tensor = mean
-        return out
+        return cast(Tensor, self.fabric.all_reduce(value.detach().clone(), reduce_op="mean"))
 
     def _explain_nonfinite(self, compute: Callable[[], Any], subject: str = "") -> str:
         """Return where a step stopped being finite, and the cure.
@@ -459,9 +457,7 @@ class _Training:
         """Return the tensors of all processes, stacked along a first axis."""
         if get_rank_and_world_size()[1] == 1:
             return tensor[None]
-        gathered: Any = self.fabric.all_gather(tensor.detach().contiguous())
-        out: Tensor = gathered
-        return out
+        return cast(Tensor, self.fabric.all_gather(tensor.detach().contiguous()))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Restore weights and progress from a checkpoint."""
