@@ -127,11 +127,9 @@ def _build_readout(graph: Graph, name: str) -> Readout:
     (_, arrays), size = read_dynamics(graph, name), graph.size(name)
     first_source: dict[str, int] = {}
     gain = _reduce_equal(arrays["gain"])
-    parts, sources = _expand_chains(
-        graph, name, first_source, 0, first_neuron=0, port=-1, gain=gain
-    )
+    parts = _expand_chains(graph, name, first_source, first_neuron=0, port=-1, gain=gain)
     edges, rank = np.array([0, size]), np.zeros(size, np.int64)
-    table, nodes = assemble_table(parts, sources, edges, rank)
+    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
     drive = _convert_bias(graph, name, arrays)
     require_size(f"{name}: biases per tick are", drive)
     return Readout(name, first_source, table, nodes, arrays["rate"], drive)
@@ -146,20 +144,14 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
     for name, size in sizes.items():
         for c in currents[name]:
             rate_syn[offsets[name] : offsets[name] + size, c.port] = c.rate
-    first_source, sources = dict(offsets), n
+    first_source = dict(offsets)
     parts: list[ChainSynapses] = []
     for name in names:
         for end, port, gain in _find_ends(graph, name, currents[name]):
-            more, sources = _expand_chains(
-                graph,
-                end,
-                first_source,
-                sources,
-                first_neuron=offsets[name],
-                port=port,
-                gain=gain,
+            first = offsets[name]
+            parts += _expand_chains(
+                graph, end, first_source, first_neuron=first, port=port, gain=gain
             )
-            parts += more
     template = np.concatenate([_make_template(graph, name, currents[name]) for name in names])
     inside = (p.delay[p.source < n].min(initial=np.inf) for p in parts)
     least_delay = min(inside, default=np.inf)
@@ -171,7 +163,7 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
     rank = np.repeat(np.argsort(order), list(sizes.values()))
-    table, nodes = assemble_table(parts, sources, edges, rank)
+    table, nodes = assemble_table(parts, _count_sources(graph, first_source), edges, rank)
     return Component(
         offsets=offsets,
         sizes=sizes,
@@ -192,21 +184,19 @@ def _expand_chains(
     graph: Graph,
     end: str,
     first_source: dict[str, int],
-    sources: int,
     *,
     first_neuron: int,
     port: int,
     gain: np.ndarray,
-) -> tuple[list[ChainSynapses], int]:
-    """Return the synapses of all chains that end at a node, and the new number of sources.
+) -> list[ChainSynapses]:
+    """Return the synapses of all chains that end at a node.
 
-    first_source: as in a Component; new sources are added to it. sources: their number so far.
+    first_source: as in a Component; new sources are added to it.
     """
     parts = []
     for chain in find_chains(graph, end):
         if chain.source not in first_source:
-            first_source[chain.source] = sources
-            sources += graph.size(chain.source)
+            first_source[chain.source] = _count_sources(graph, first_source)
         part = expand_chain(
             graph,
             chain,
@@ -217,7 +207,11 @@ def _expand_chains(
         )
         require_size(f"{chain} -> {end}: weights, in units of v, are", part.weight)
         parts.append(part)
-    return parts, sources
+    return parts
+
+
+def _count_sources(graph: Graph, first_source: Mapping[str, int]) -> int:
+    return sum(map(graph.size, first_source))
 
 
 def _find_ends(
