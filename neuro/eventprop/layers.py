@@ -124,15 +124,13 @@ def _problems_of_dense(graph: Graph, name: str, node: Dense) -> list[str]:
 
 def _layer(graph: Graph, name: str) -> Layer:
     node = graph.nodes[name]
-    if not has_normal_form(node):
-        raise TypeError(f"{name} has no normal form")
     paths = tuple(path for edge in graph.into(name) for path in _paths(graph, edge))
     size = graph.size(name)
     blocks = [
         np.eye(size) if p.dense is None else graph.nodes[p.dense].weight.T  # type: ignore[union-attr]
         for p in paths
     ]
-    k = node.dynamics(graph.dt)
+    k = node.dynamics(graph.dt)  # type: ignore[union-attr]
     leak, gain = float(k.rate.item()), float(k.gain.item())
     cell = None
     if k.rate_syn is not None:

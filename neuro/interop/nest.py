@@ -139,10 +139,7 @@ def _simulate(
 
 
 def _convert_inputs(graph: Graph, inputs: Inputs, *, precise: bool) -> dict[str, Times]:
-    """Return inputs in continuous time [s]; raise if they do not fit the graph.
-
-    Unless ``precise``, each spike stands at the end of its tick.
-    """
+    """Return inputs, checked, in continuous time [s]; unless ``precise``, at ends of ticks."""
     require_inputs(graph, inputs)
     stimuli = {}
     for name, train in inputs.items():

@@ -137,8 +137,7 @@ def split_heads(x: Float[Tensor, "T B M"], heads: int) -> Float[Tensor, "T B H K
 
 def exact_zeros(x: Tensor, *shape: int) -> Tensor:
     """Return zeros on x's device, in its precision, but in at least 32 bits."""
-    short = x.dtype in (torch.float16, torch.bfloat16)
-    return x.new_zeros(shape, dtype=torch.float32 if short else x.dtype)
+    return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def rotate(x: Float[Tensor, "T B H K"], first: Int[Tensor, " B"]) -> Float[Tensor, "T B H K"]:

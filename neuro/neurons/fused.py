@@ -315,10 +315,7 @@ def _derivative(
 
 
 def _order(x: Tensor) -> list[int]:
-    """Return the axes of a tick of a sample from the longest stride to the shortest.
-
-    Images that are stored channels last need no copy.
-    """
+    """Return the axes of a tick of a sample by stride: images channels last need no copy."""
     return sorted(range(x.dim() - 2), key=lambda axis: -x.stride(axis + 2))
 
 

@@ -173,10 +173,7 @@ def _list_misfits(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> list[s
 
 
 def _require_state(net: "Net", state: Any, samples: int) -> None:
-    """Raise a LayerError unless a state fits this net and this number of samples.
-
-    The populations check their own states.
-    """
+    """Raise a LayerError unless a state fits the net; populations check their own."""
     graph = net.wiring
     if not isinstance(state, NetState):
         what = f"takes a state of type NetState, got {describe(state)}"

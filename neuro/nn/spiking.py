@@ -235,11 +235,7 @@ class Spiking(Temporal):
         return self.model.bind({name: getattr(self, name) for name in self.trained})
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Spiking":
-        """Move the module, but keep the precision of the free parameters.
-
-        In another precision the neuron would change: a logit in float32 does not return the
-        leak.
-        """
+        """Move the module, but keep the precision of the logit of a leak, and so the leak."""
         exact = {name: p.detach().clone() for name, p in self.named_parameters()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, p in self.named_parameters():

@@ -102,10 +102,7 @@ def _in_blocks(weight: np.ndarray) -> WeightArrays:
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return weights in their precision, or in that of the run if it is lower.
-
-    float32 weights stay in a float64 run, where they are exact.
-    """
+    """Return weights in their precision, or in that of the run if it is lower."""
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
 
