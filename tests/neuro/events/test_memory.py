@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from neuro.events import resources
 from neuro.events.resources import find_free_memory, require_memory
 
 
@@ -13,8 +14,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "\n".join([*lines, "SwapTotal: 5 kB", "SwapFree: 1000 kB"])
     )
     (tmp_path / "memory.max").write_text("max\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(resources, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(resources, "LIMIT", tmp_path / "memory.max")
     return tmp_path
 
 
