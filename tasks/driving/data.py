@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
+from operator import itemgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from joblib import cpu_count
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
@@ -170,6 +173,19 @@ def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[Dr
     replaced by those of disturbed drives. Each of several processes reads only its own windows.
     """
     return read_batches_from(config, split, epoch, 0)
+
+
+def read_first(
+    config: DrivingConfig, split: Split, number: int, device: torch.device
+) -> Iterator[DrivingBatch]:
+    """Yield the first ``number`` windows of a split by batch, the observations on a device."""
+    done = 0
+    for batch in read_batches(config, split, 0):
+        seen, truth = tree_map_only(Tensor, itemgetter(slice(number - done)), batch)
+        yield DrivingBatch(tree_map_only(Tensor, methodcaller("to", device), seen), truth)
+        done += len(truth.path)
+        if done >= number:
+            return
 
 
 def read_batches_from(

@@ -7,18 +7,16 @@ B windows, C channels, X and Y cells.
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from operator import itemgetter, methodcaller
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
 from tasks.driving.batch import Observation, make_blank
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import read_batches
+from tasks.driving.data import read_first
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
@@ -56,19 +54,13 @@ def explain_only_torch(config: DrivingConfig) -> str:
 
 def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
-    driver, done = require_driver(model), 0
-    device = next(model.parameters()).device
-    for batch in read_batches(config, split, 0):
-        seen, truth = tree_map_only(Tensor, itemgetter(slice(COMPARED - done)), batch)
+    driver, device = require_driver(model), next(model.parameters()).device
+    for seen, truth in read_first(config, split, COMPARED, device):
         with torch.no_grad():
-            seen = tree_map_only(Tensor, methodcaller("to", device), seen)
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
         masks = torch.stack([truth.vehicle[:, 0], truth.lane, truth.drivable], 1)
         yield Stimulus({"input": spikes.cpu()}, masks)
-        done += len(masks)
-        if done >= COMPARED:
-            return
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:

@@ -6,25 +6,16 @@ from tasks.driving.chip import make_parts
 from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
-from tasks.driving.training import build, compute_loss, plan
+from tasks.driving.model import Driver
+from tasks.driving.training import compute_loss, plan
+from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 TASK = Task(
     summary="driving by six cameras: perception, prediction, planning (SAD)",
-    configs={
-        "tiny": presets.tiny,
-        "tiny_ann": presets.tiny_ann,
-        "tiny_reset": presets.tiny_reset,
-        "tiny_multiply": presets.tiny_multiply,
-        "tiny_gate": presets.tiny_gate,
-        "maps": presets.maps,
-        "maps_reset": presets.maps_reset,
-        "maps_multiply": presets.maps_multiply,
-        "maps_gate": presets.maps_gate,
-        "paper": presets.paper,
-    },
+    configs={name: getattr(presets, name) for name in CONFIGURATIONS["driving"]},
     training=Training(
-        build=build,
+        build=Driver,
         plan=plan,
         steps=count_steps,
         batches=read_batches,

@@ -10,14 +10,9 @@ from neuro.training.plan import Stage, scale_lr
 from tasks.driving.batch import DrivingBatch, keep_frames
 from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
 from tasks.driving.losses import compute_losses, weigh_losses
-from tasks.driving.model import HEADS, TASKS, Driver
+from tasks.driving.model import HEADS, TASKS
 
 WARM = 0.1  # share of a phase in which its learning rate rises
-
-
-def build(config: DrivingConfig) -> Driver:
-    """Return a new network."""
-    return Driver(config)
 
 
 def plan(config: DrivingConfig) -> Plan:

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from drivers import cifar, mnist
+from drivers import cifar
 from neuro.training.shuffle import shuffle_batches
 from tasks.image_classification.data import Labelled, take_split
+from tasks.image_classification.mnist import read_digits
 from tasks.image_generation.config import GenerationConfig
 from tasks.runs.task import Pair, Split
 
@@ -27,11 +28,7 @@ def _part(source: str, which: Literal["train", "test"]) -> Labelled:
     if source == "cifar10":
         objects = cifar.official(which, "cifar10")
         return Labelled(images=objects.images, labels=objects.labels, source=objects.source)
-    if source == "embedded":
-        digits = mnist.default(which, environ={})
-    else:
-        digits = mnist.official(which, "fashion" if source == "fashion" else "mnist")
-    return Labelled(images=digits.images[:, None], labels=digits.labels, source=digits.source)
+    return read_digits(source, which)
 
 
 def part(config: GenerationConfig, split: Split) -> Labelled:
@@ -48,11 +45,6 @@ def scale_images(
     if x.shape[-1] == side:
         return x
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
-
-
-def steps(config: GenerationConfig) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return len(part(config, "train").labels) // config.batch
 
 
 def batches(config: GenerationConfig, split: Split, epoch: int) -> Iterator[Pair]:

@@ -31,12 +31,12 @@ from tasks.image_generation.images import (
     make_dummy_batch,
     part,
     scale_images,
-    steps,
 )
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import make_metric
 from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
+from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -65,11 +65,6 @@ METRICS = (
 def build(config: GenerationConfig) -> nn.Module:
     """Return a new network, from images T B C H W to :class:`Reconstruction`."""
     return GaussianVAE(config) if config.model == "ann" else SpikingVAE(config)
-
-
-def plan(config: GenerationConfig) -> Plan:
-    """Return the published plan, with a cosine schedule and gradient clipping added."""
-    return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
 def loss(config: GenerationConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
@@ -226,20 +221,12 @@ def explain_only_torch(config: GenerationConfig) -> str:
 
 TASK = Task(
     summary="new images from a spiking VAE, with temporal attention (TAID)",
-    configs={
-        "tiny": configs.tiny,
-        "tiny_drawn": configs.tiny_drawn,
-        "tiny_membrane": configs.tiny_membrane,
-        "tiny_ann": configs.tiny_ann,
-        "night": configs.night,
-        "full": configs.full,
-        "fashion": configs.fashion,
-        "cifar10": configs.cifar10,
-    },
+    configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},
     training=Training(
         build=build,
-        plan=plan,
-        steps=steps,
+        # The published plan, with a cosine schedule and gradient clipping added.
+        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr, decay=config.decay),
+        steps=lambda config: len(part(config, "train").labels) // config.batch,
         batches=batches,
         dummy_batch=make_dummy_batch,
         loss=loss,
