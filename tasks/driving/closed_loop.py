@@ -10,7 +10,7 @@ the next plan. Axes: S past and present frames, N cameras, F frames.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,6 @@ class Outcome:
         """The mean score of the segments times the driven share of the route."""
         return self.share * self.mean("driving_score")
 
-    def as_json(self) -> dict[str, object]:
-        """Return all figures by name."""
-        return asdict(self) | {"driving_score": self.driving_score}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraRig:
@@ -136,6 +132,12 @@ class FilmedPlan:
     path: Float64[np.ndarray, "F 3"]
     command: Command
     by_rules: bool
+
+    @property
+    def pose(self) -> Float64[np.ndarray, "3"]:
+        """(x, y, yaw) of the car in the global frame."""
+        ego = self.instant.ego
+        return np.array([ego.x, ego.y, ego.yaw])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ further baselines. Axes: B windows, T = 1 + F frames, X and Y cells.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
@@ -21,7 +21,8 @@ from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import DroppedWindows, list_dropped, open_split, read_batches
-from tasks.driving.instances import InstanceMaps, decode_instances
+from tasks.driving.heads import PRESENT
+from tasks.driving.instances import decode_window
 from tasks.driving.metrics import (
     Overlap,
     Panoptic,
@@ -68,6 +69,9 @@ METRICS = (
 )
 
 
+CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+
+
 class MetricCounts(NamedTuple):
     """Counts by metric, a list of parts each."""
 
@@ -75,7 +79,21 @@ class MetricCounts(NamedTuple):
     segments: defaultdict[str, list[Panoptic]]
 
 
-CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+class Forecast(NamedTuple):
+    """Masks of vehicles, and of instances if the forecast has them."""
+
+    vehicle: Bool[np.ndarray, "T X Y"]
+    instance: Int[np.ndarray, "T X Y"] | None = None
+
+
+def make_counts() -> MetricCounts:
+    """Return empty counts."""
+    return MetricCounts(defaultdict(list), defaultdict(list))
+
+
+def take_present(name: str, masks: Any, now: int = 0) -> Any:
+    """Return the present masks of a class from those of frames; the ground has only these."""
+    return masks if name in PRESENT else masks[..., now, :, :]
 
 
 def count_class(
@@ -91,42 +109,58 @@ def count_class(
     counts.overlaps[f"near_iou_{name}"].append(count_overlap(predicted, true, far))
 
 
+def count_classes(
+    grid: GroundGrid, counts: MetricCounts, maps: Mapping[str, Tensor], truth: Truth
+) -> None:
+    """Count the present maps of a batch, by class."""
+    for name in CLASSES:
+        true = take_present(name, getattr(truth, name)).cpu().numpy()
+        count_class(grid, counts, name, (maps[name][:, 0] > 0).cpu().numpy(), true)
+
+
+def count_forecast(
+    counts: MetricCounts,
+    forecast: Forecast,
+    instance: Int[np.ndarray, "T X Y"],
+    vehicle: Bool[np.ndarray, "T X Y"],
+    grid: GroundGrid,
+    way: str = "",
+) -> None:
+    """Count the forecast of a window: future IoU, and PQ with the present, each for all and
+    for moving vehicles.
+
+    instance, vehicle: the truth. way: the end of the names of these metrics.
+    """
+    frames = min(SHORT + 1, len(forecast.vehicle))
+    numbers, true = instance[:frames], vehicle[:frames]
+    still = find_still(numbers, grid)
+    ignored = np.isin(numbers, list(still))
+    predicted, future = forecast.vehicle[1:frames], true[1:]
+    moving = count_overlap(predicted, future, ignored[1:])
+    counts.overlaps[f"future_iou{way}"].append(count_overlap(predicted, future))
+    counts.overlaps[f"future_iou_moving{way}"].append(moving)
+    if forecast.instance is not None:
+        segments = forecast.instance[:frames]
+        counts.segments[f"pq{way}"].append(count_segments(segments, numbers))
+        counts.segments[f"pq_moving{way}"].append(count_segments(segments, numbers, still))
+
+
 def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
     """Count the maps of a batch."""
-    predicted = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
-    true = {k: getattr(truth, k).cpu().numpy() for k in CLASSES}
-    for name in CLASSES:
-        present = true[name] if name in ("lane", "drivable") else true[name][:, 0]
-        count_class(config.grid, counts, name, predicted[name][:, 0], present)
-    frames = min(SHORT + 1, predicted["vehicle"].shape[1])
-    numbers = truth.instance.cpu().numpy()[:, :frames]
-    instances = _decode(maps, frames)
-    for b, number in enumerate(numbers):
-        still = find_still(number, config.grid)
-        ignored = np.isin(number, list(still))
-        ways = {"": predicted["vehicle"][b, :frames]}
-        ways["_static"] = np.repeat(ways[""][:1], frames, 0)
-        ways["_static_truth"] = np.repeat(true["vehicle"][b, :1], frames, 0)
-        for way, mask in ways.items():
-            now, then = mask[1:], true["vehicle"][b, 1:frames]
-            counts.overlaps[f"future_iou{way}"].append(count_overlap(now, then))
-            moving = count_overlap(now, then, ignored[1:])
-            counts.overlaps[f"future_iou_moving{way}"].append(moving)
-        if instances is not None:
-            counts.segments["pq"].append(count_segments(instances[b], number))
-            counts.segments["pq_moving"].append(count_segments(instances[b], number, still))
-
-
-def _decode(maps: Mapping[str, Tensor], frames: int) -> list[np.ndarray] | None:
-    """Return the instances of each window; None without their maps."""
-    if "centre" not in maps:
-        return None
-    heat = maps["centre"].sigmoid()
-    parts = (maps["vehicle"] > 0, heat, maps["offset"], maps["flow"])
-    arrays = [part[:, :frames].cpu().numpy() for part in parts]
-    return [decode_instances(InstanceMaps(*window)) for window in zip(*arrays, strict=True)]
+    count_classes(config.grid, counts, maps, truth)
+    maps = {name: y[:, : SHORT + 1].cpu() for name, y in maps.items()}
+    predicted, frames = maps["vehicle"].numpy() > 0, maps["vehicle"].shape[1]
+    vehicle, instance = truth.vehicle.cpu().numpy(), truth.instance.cpu().numpy()
+    for b, mask in enumerate(predicted):
+        ways = {
+            "": Forecast(mask, decode_window(maps, b) if "centre" in maps else None),
+            "_static": Forecast(np.repeat(mask[:1], frames, 0)),
+            "_static_truth": Forecast(np.repeat(vehicle[b, :1], frames, 0)),
+        }
+        for way, forecast in ways.items():
+            count_forecast(counts, forecast, instance[b], vehicle[b], config.grid, way)
 
 
 def summarise_counts(counts: MetricCounts) -> dict[str, float]:
@@ -152,7 +186,7 @@ def measure_model(
     config: DrivingConfig, model: nn.Module, batches: Iterable[DrivingBatch]
 ) -> tuple[dict[str, float], int]:
     """Return (values by name, including baselines; number of windows) in evaluation mode."""
-    counts = MetricCounts(defaultdict(list), defaultdict(list))
+    counts = make_counts()
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
     device, n = next(model.parameters()).device, 0
     for batch in batches:

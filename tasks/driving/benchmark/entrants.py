@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,6 +140,11 @@ class Entrant:
     make: Callable[[], Planner | None]
     size: ImageSize | None = None
     blanked: bool = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its results depend on, besides the code and what it is measured on."""
+        return {"planner": self.name, "seed": self.seed, "digest": self.digest}
 
 
 def blank_name(name: str) -> str:

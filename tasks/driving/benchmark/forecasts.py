@@ -6,36 +6,22 @@ for each frame the set with the best intersection over union there.
 Axes: T present and future frames, X and Y cells, M kinds of maps.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Bool, Int, Int64, Shaped
 
-from drivers.nuscenes.grid import GroundGrid
-from tasks.driving.evaluate import SHORT, MetricCounts
-from tasks.driving.metrics import (
-    Overlap,
-    Panoptic,
-    add_counts,
-    count_overlap,
-    count_segments,
-    find_still,
-)
+from tasks.driving.evaluate import Forecast, MetricCounts, make_counts
+from tasks.driving.metrics import Overlap, Panoptic, add_counts
 from tasks.runs.results import Number
 
-
-class Forecast(NamedTuple):
-    """Masks of vehicles, and of instances if the forecast has them."""
-
-    vehicle: Bool[np.ndarray, "T X Y"]
-    instance: Int[np.ndarray, "T X Y"] | None = None
+Counted = dict[str, dict[str, list[Number]]]  # sums of counts
 
 
-def copy_present(instance: Int[np.ndarray, "X Y"], frames: int) -> Int[np.ndarray, "T X Y"]:
+def copy_present(present: Shaped[np.ndarray, "X Y"], frames: int) -> np.ndarray:
     """Return the present in every frame."""
-    return np.repeat(instance[None], frames, 0)
+    return np.repeat(present[None], frames, 0)
 
 
 def warp_instances(
@@ -57,6 +43,20 @@ def warp_instances(
     return out
 
 
+def warp(
+    before: Int[np.ndarray, "X Y"],
+    now: Int[np.ndarray, "X Y"],
+    vehicle: Bool[np.ndarray, "X Y"],
+    frames: int,
+) -> Forecast:
+    """Move instances on; return them with the cells that they cover.
+
+    vehicle: the present mask; its cells outside instances stay.
+    """
+    moved = warp_instances(before, now, frames)
+    return Forecast((moved > 0) | (vehicle & (now == 0)), moved)
+
+
 def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
     """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
 
@@ -73,37 +73,7 @@ def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, 
     return mask.reshape(counts.shape)
 
 
-def count_forecast(
-    counts: MetricCounts,
-    forecast: Forecast,
-    instance: Int[np.ndarray, "T X Y"],
-    vehicle: Bool[np.ndarray, "T X Y"],
-    grid: GroundGrid,
-) -> None:
-    """Count the forecast of a window: future IoU, and PQ with the present, each for all and
-    for moving vehicles.
-
-    instance, vehicle: the truth.
-    """
-    frames = min(SHORT + 1, len(forecast.vehicle))
-    numbers, true = instance[:frames], vehicle[:frames]
-    still = find_still(numbers, grid)
-    ignored = np.isin(numbers, list(still))
-    predicted, future = forecast.vehicle[1:frames], true[1:]
-    counts.overlaps["future_iou"].append(count_overlap(predicted, future))
-    counts.overlaps["future_iou_moving"].append(count_overlap(predicted, future, ignored[1:]))
-    if forecast.instance is not None:
-        segments = forecast.instance[:frames]
-        counts.segments["pq"].append(count_segments(segments, numbers))
-        counts.segments["pq_moving"].append(count_segments(segments, numbers, still))
-
-
-def make_counts() -> MetricCounts:
-    """Return empty counts."""
-    return MetricCounts(defaultdict(list), defaultdict(list))
-
-
-def as_json(counts: MetricCounts) -> dict[str, dict[str, list[Number]]]:
+def as_json(counts: MetricCounts) -> Counted:
     """Return the sums of counts."""
     return {
         kind: {name: list(add_counts(parts)) for name, parts in by_name.items()}

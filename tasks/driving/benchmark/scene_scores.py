@@ -1,26 +1,29 @@
 """Scores of planned paths in recorded scenes, stored scene by scene."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neuro.io.pytree import digest
-from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.driving.benchmark.entrants import Entrant, describe_windows
+from tasks.bench.results import complete_results
+from tasks.driving.benchmark.entrants import Entrant
 from tasks.driving.benchmark.recorded_scenes import (
     RecordedDrive,
     open_recordings,
     read_recording,
     score_path,
 )
-from tasks.driving.benchmark.window_results import WindowResults, digest_tables
+from tasks.driving.benchmark.window_results import WindowResults, describe_data
 from tasks.driving.config import DrivingConfig
 from tasks.driving.score import Score
 
 FILE = "driving-scores.jsonl"  # in the folder of the figures
 RECORDED = "recorded drive"  # a planner that follows the recording
+Scored = tuple[str, str, int]  # scene, planner and its seed
 Scores = dict[str, dict[int, list[Score]]]  # by planner and its seed, in order of windows
 
 
@@ -34,46 +37,34 @@ def score_all(
 
     The recorded drive is an additional planner.
     """
-    path = folder / FILE
-    known = read_results(path)
     windows = open_recordings(config)
     first = next(iter(next(iter(observed.values())).values()))
     place = {token: k for k, token in enumerate(first.token)}
-    past = config.past
     spans: dict[str, list[int]] = {}
     for number, span in enumerate(windows.spans):
-        if span.tokens[past - 1] in place:
+        if span.tokens[config.past - 1] in place:
             spans.setdefault(span.scene, []).append(number)
-    common = {"windows": digest(describe_windows(config)), "data": digest_tables(config.source)}
-    planners = [(RECORDED, 0, RECORDED), *((e.name, e.seed, e.digest) for e in entrants)]
-    scenes: list[str] = []
-    scores: Scores = {}
-    for scene, numbers in spans.items():
-        about = {
-            (name, seed): {
-                "planner": name,
-                "seed": seed,
-                "digest": identity,
-                "scene": scene,
-                **common,
-            }
-            for name, seed, identity in planners
-        }
-        keys = {planner: make_key(conditions) for planner, conditions in about.items()}
-        missing = [planner for planner, key in keys.items() if key not in known]
-        if missing:
-            recordings = [read_recording(windows, number) for number in numbers]
-            for planner in missing:
-                name, seed = planner
+    recorded = {"planner": RECORDED, "seed": 0, "digest": RECORDED}
+    common = describe_data(config)
+    about = {
+        (scene, who["planner"], who["seed"]): {**who, "scene": scene, **common}
+        for scene in spans
+        for who in (recorded, *(e.identity for e in entrants))
+    }
+
+    def score(missing: list[Scored]) -> Iterator[tuple[Scored, Any]]:
+        for scene, of_scene in groupby(missing, itemgetter(0)):
+            recordings = [read_recording(windows, number) for number in spans[scene]]
+            for _, name, seed in of_scene:
                 results = None if name == RECORDED else observed[name][seed]
                 values = [asdict(_score(r, results, place)) for r in recordings]
-                key = keys[planner]
-                known[key] = append_result(path, key, about[planner], values)
-        scenes += [scene] * len(numbers)
-        for name, seed in about:
-            of_scene = read_value(path, known[keys[name, seed]], list[Score])
-            scores.setdefault(name, {}).setdefault(seed, []).extend(of_scene)
-    return scenes, scores
+                yield (scene, name, seed), values
+
+    scores: Scores = {}
+    found = complete_results(folder / FILE, about, list[Score], score)
+    for (_, name, seed), of_scene in found.items():
+        scores.setdefault(name, {}).setdefault(seed, []).extend(of_scene)
+    return [scene for scene, numbers in spans.items() for _ in numbers], scores
 
 
 def _score(

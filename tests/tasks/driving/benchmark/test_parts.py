@@ -41,7 +41,6 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BenchOptions:
     """Ask for two seeds and a twin; recordings are of a free straight road."""
     put_small(monkeypatch)
     monkeypatch.setattr(entrants, "EPOCHS", 2)
-    monkeypatch.setattr(scene_scores, "digest_tables", lambda _: "tables")
     tokens = [f"sample-{40 + k}" for k in (0, 1, 3)]  # one has no 4 s of future
     spans = [
         SimpleNamespace(tokens=("", "", token), scene=f"scene-{k // 2:04}")

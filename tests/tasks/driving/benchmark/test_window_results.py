@@ -13,7 +13,7 @@ from torch import nn
 from tasks.driving.batch import Observation, make_batch
 from tasks.driving.benchmark import entrants, window_results
 from tasks.driving.benchmark.entrants import list_plain, list_trained, open_comparison
-from tasks.driving.benchmark.forecasts import from_json
+from tasks.driving.benchmark.forecasts import from_json, warp
 from tasks.driving.benchmark.window_results import (
     EMPTY,
     OWN,
@@ -28,7 +28,6 @@ from tasks.driving.benchmark.window_results import (
     evaluate_windows,
     find_driver,
     look,
-    warp,
 )
 from tasks.driving.data import read_batches
 from tasks.driving.evaluate import measure_model, summarise_counts
