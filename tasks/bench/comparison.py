@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from tasks.bench.harness import Build, Measurement, measure
-from tasks.bench.rows import Row, list_versions, name_processor
+from tasks.bench.rows import Row, find_ratio, list_versions, name_processor
 
 PACKAGES = {
     "NEST": ("nest-simulator",),
@@ -99,7 +99,7 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
         unit=case.unit if timed else "MB",
         ours=ours,
         theirs=theirs,
-        ratio=None if ours is None or theirs is None else theirs / ours,
+        ratio=find_ratio(ours, theirs),
         note="; ".join(f"{name}: {why}" for name, why in problems.items() if why),
         conditions={
             **case.conditions,

@@ -24,7 +24,7 @@ from tasks.bench.comparison import Case, Pair, measure_case
 from tasks.bench.harness import Build, Run
 from tasks.bench.memory import measure_resident
 from tasks.bench.options import BenchOptions
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
 from tasks.language.config import LanguageConfig
 from tasks.language.model import LanguageModel
@@ -362,17 +362,16 @@ def iterate_rows(part: str, options: BenchOptions) -> Iterator[Row]:
 
 def take_median(row: Row, clock: str, repeats: int) -> Row:
     """Return a row of times [ms] by the median of a clock; of text, as tokens a second."""
-    times = [
+    ours, theirs = times = [
         row.conditions[side][clock]["median"] if row.conditions.get(side) else None
         for side in ("ours", "theirs")
     ]
-    ours, theirs = times
     shown = [1e3 / t if t and row.unit == TOKENS else t for t in times]
     return replace(
         row,
         case=f"{row.case}, {'CPU' if clock == 'cpu' else clock} time",
         ours=shown[0],
         theirs=shown[1],
-        ratio=None if ours is None or theirs is None else theirs / ours,
+        ratio=find_ratio(ours, theirs),
         conditions={**row.conditions, "time": f"{clock}, median of {repeats}"},
     )

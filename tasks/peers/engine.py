@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
+from neuro.events import Exact, Grid
 from neuro.units import Seconds
 from tasks.bench.comparison import BOUND, Case, Pair
 from tasks.bench.harness import Run
@@ -25,19 +28,19 @@ EXACT, GRID = "neuro exact", "neuro grid"
 SIMULATORS: Mapping[str, Callable[[Make, int], Run]] = {
     EXACT: subjects_neuro.exact,
     BOUND: subjects_neuro.bound,
-    NEST: subjects_nest.precise,
-    NEST_GRID: subjects_nest.grid,
+    NEST: partial(subjects_nest.nest, precise=True),
+    NEST_GRID: partial(subjects_nest.nest, precise=False),
     CYTHON: subjects_brian.cython,
     CPP: subjects_brian.cpp,
 }
 CLASSIFIERS: Mapping[str, Callable[[TorchStimulus, int], Run]] = {
-    GRID: subjects_torch.grid,
-    EXACT: subjects_torch.exact,
+    GRID: partial(subjects_torch.ours, clock=Grid(dtype=np.float32)),
+    EXACT: partial(subjects_torch.ours, clock=Exact()),
     "torch GEMM": subjects_torch.gemm,
     "torch CSR": subjects_torch.csr,
     "torch embedding bags": subjects_torch.bags,
-    "SpikingJelly step": subjects_torch.spikingjelly_step,
-    "SpikingJelly multi-step": subjects_torch.spikingjelly_multi,
+    "SpikingJelly step": partial(subjects_torch.spikingjelly, mode="s"),
+    "SpikingJelly multi-step": partial(subjects_torch.spikingjelly, mode="m"),
     "Norse": subjects_torch.norse,
     "snnTorch": subjects_torch.snntorch,
 }

@@ -17,7 +17,7 @@ from neuro.spikes import Times, to_times
 from neuro.statistics import Statistics, statistics
 from neuro.units import Seconds, ticks
 from tasks.bench.plot import STYLE
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
 from tasks.peers.networks import REGIMES, Regime, brunel, poisson
 from tasks.report.figures import save_png
 
@@ -72,7 +72,7 @@ def _row(name: str, extent: Extent, subject: str, measured: Statistics) -> Row:
         unit="Hz",
         ours=measured.rate,
         theirs=published,
-        ratio=None if published is None else measured.rate / published,
+        ratio=find_ratio(measured.rate, published, "higher"),
         note="the paper gives no rate for it" if published is None else "",
         conditions={"statistics": known, **asdict(extent)},
     )

@@ -1,8 +1,9 @@
 """The benchmarks of ``neuro bench``: their names, parts, tables and pictures."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,12 @@ def find(name: str) -> Benchmark:
     require_one_of(name, tuple(NAMES), "benchmark")
     makers = {
         "engine": _engine,
-        "training": _training,
-        "mechanisms": _mechanisms,
-        "mixers": _mixers,
         "decode": _decode,
         "regimes": _regimes,
         "hybrids": _hybrids,
         "driving": _driving,
     }
-    return makers[name]()
+    return makers[name]() if name in makers else _make_speeds(name)
 
 
 def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iterator[Row]:
@@ -82,29 +80,13 @@ def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iter
         yield from measure_case(case, options.repeats)
 
 
-def _make_speeds(name: str, cases: Mapping[str, Callable[[bool], list[Any]]]) -> Benchmark:
+def _make_speeds(name: str) -> Benchmark:
+    """Return the benchmark of the cases of a module of :mod:`tasks.peers`."""
     from tasks.bench import plot
 
+    cases = import_module(f"tasks.peers.{name}").CASES
     parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in cases.items()}
     return Benchmark(about=NAMES[name], parts=parts, draw=plot.speed)
-
-
-def _training() -> Benchmark:
-    from tasks.peers.training import CASES
-
-    return _make_speeds("training", CASES)
-
-
-def _mechanisms() -> Benchmark:
-    from tasks.peers.mechanisms import CASES
-
-    return _make_speeds("mechanisms", CASES)
-
-
-def _mixers() -> Benchmark:
-    from tasks.peers.mixers import CASES
-
-    return _make_speeds("mixers", CASES)
 
 
 def _decode() -> Benchmark:
@@ -116,17 +98,19 @@ def _decode() -> Benchmark:
 
 
 def _engine() -> Benchmark:
-    from tasks.bench import plot
-    from tasks.peers import cost, engine
+    from tasks.peers import cost
 
     def of_rows(rows: Callable[[bool], Iterator[Row]], options: BenchOptions) -> Iterator[Row]:
         yield from rows(options.quick)
 
-    parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in engine.CASES.items()}
-    parts["cost"] = partial(_of_cases, cost.cost)
-    parts["memory"] = partial(of_rows, cost.memory)
-    parts["compile"] = partial(of_rows, cost.first_uses)
-    return Benchmark(about=NAMES["engine"], parts=parts, draw=plot.speed)
+    speeds = _make_speeds("engine")
+    parts: dict[str, MeasurePart] = {
+        **speeds.parts,
+        "cost": partial(_of_cases, cost.cost),
+        "memory": partial(of_rows, cost.memory),
+        "compile": partial(of_rows, cost.first_uses),
+    }
+    return replace(speeds, parts=parts)
 
 
 def _regimes() -> Benchmark:
