@@ -1,13 +1,13 @@
 """The parts of ``neuro bench hybrids``: what cells reach becomes rows, and findings."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import summarise
+from tasks.bench.statistics import summarise_seeds
 from tasks.language.hybrids.cells import (
     FULL,
     QUICK,
@@ -23,7 +23,6 @@ from tasks.language.hybrids.train import (
     FILE,
     SECONDS,
     Found,
-    Stack,
     estimate_seconds,
     list_missing,
     train_all,
@@ -63,12 +62,16 @@ def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
     shares = task != TEXT
     factor, better = (100.0, "higher") if shares else (1.0, "lower")
     reference = (SOFTMAX, scale.layers)
-    sides = {k: _summarise(own[task], factor) for k, own in trained.items()}
+    sides = {
+        stack: asdict(summarise_seeds(factor * value for value in own[task]))
+        for stack, own in trained.items()
+    }
     theirs = sides[reference]
     for stack, ours in sides.items():
+        ratio = name_ratio(scale.layers, stack[1])
         yield Row(
             case=task,
-            subject=_name(stack, scale),
+            subject=SOFTMAX if stack == reference else f"{VARIANTS[stack[0]]} {ratio}",
             peer=SOFTMAX,
             unit="% right" if shares else BITS,
             ours=ours["mean"],
@@ -76,7 +79,7 @@ def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
             ratio=find_ratio(ours["mean"], theirs["mean"], better),
             conditions={
                 "mixer": VARIANTS.get(stack[0], SOFTMAX),
-                "ratio": name_ratio(scale.layers, stack[1]),
+                "ratio": ratio,
                 "better": better,
                 "chance": 100 / count_choices(scale.sizes)[task] if shares else None,
                 "ours": ours,
@@ -86,17 +89,6 @@ def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
                 "versions": list_versions("torch"),
             },
         )
-
-
-def _name(stack: Stack, scale: Scale) -> str:
-    variant, softmax = stack
-    ratio = name_ratio(scale.layers, softmax)
-    return SOFTMAX if variant == SOFTMAX else f"{VARIANTS[variant]} {ratio}"
-
-
-def _summarise(values: list[float], factor: float) -> dict[str, Any]:
-    summary = summarise(factor * np.array(values)[:, None])
-    return {"mean": summary.mean, "sd": summary.sd, "seeds": list(summary.seeds)}
 
 
 def announce(options: BenchOptions) -> str:
