@@ -26,28 +26,19 @@ def list_key_figures(
 
     results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
     """
-
-    def dated(verb: str, figures: list[KeyFigure]) -> list[KeyFigure]:
-        why = out_of_date.get(verb)
-        return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
-
-    evaluation, verify, joules = results["eval"], results["verify"], results["energy"]
     metrics = run.definition.evaluation.metrics
-    out = (
-        dated("eval", _evaluated(evaluation, metrics))
-        if evaluation
-        else [_unknown(run, "on test samples", "eval")]
-    )
-    out += (
-        dated("verify", list_agreement(verify, metrics))
-        if verify
-        else [_unknown(run, "do executors agree?", "verify")]
-    )
-    out += (
-        dated("energy", list_prices(joules))
-        if joules
-        else [_unknown(run, "energy per inference", "energy")]
-    )
+    out = []
+    for verb, label, list_figures in (
+        ("eval", "on test samples", _evaluated),
+        ("verify", "do executors agree?", list_agreement),
+        ("energy", "energy per inference", lambda joules, _: list_prices(joules)),
+    ):
+        if not results[verb]:
+            out.append(_unknown(run, label, verb))
+            continue
+        before = f"{out_of_date[verb]}; " if verb in out_of_date else ""
+        figures = list_figures(results[verb], metrics)
+        out += [f._replace(note=f"{before}{f.note}") for f in figures]
     return out
 
 
@@ -85,19 +76,15 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     values = verify["metrics"].get(metric.name)
     if values is None:
         return []
-    events = KeyFigure(
-        f"{metric.label}, events", metric.text(values["events"]), f"{verify['n']:,} samples"
-    )
-    if "integers" not in values:
-        return [events, KeyFigure(f"{metric.label}, integers", "–", "does not fit Loihi")]
-    lost = metric.difference(metric.loss(values["integers"], values["events"]))
+    value, note = "–", "does not fit Loihi"
+    if "integers" in values:
+        lost = metric.difference(metric.loss(values["integers"], values["events"]))
+        note = f"{lost.removeprefix('+')} lost by quantisation"
+        value = metric.text(values["integers"])
+    events = metric.text(values["events"])
     return [
-        events,
-        KeyFigure(
-            f"{metric.label}, integers",
-            metric.text(values["integers"]),
-            f"{lost.removeprefix('+')} lost by quantisation",
-        ),
+        KeyFigure(f"{metric.label}, events", events, f"{verify['n']:,} samples"),
+        KeyFigure(f"{metric.label}, integers", value, note),
     ]
 
 
