@@ -84,9 +84,8 @@ def measure(
     with ExitStack() as stack:
         children = {}
         for name, build in subjects.items():
-            child = children[name] = _Child(threads, environments.get(name, {}))
+            child = children[name] = _Child(build, threads, environments.get(name, {}))
             stack.callback(child.close)
-            child.build(build, threads)
         for child in children.values():
             child.await_build()
         for _ in range(repeats):
@@ -98,7 +97,7 @@ def measure(
 class _Child:
     """A process with one subject; after a failure it does no more."""
 
-    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, build: Build, threads: int, environment: Mapping[str, str]) -> None:
         own = {f"{prefix}_NUM_THREADS": str(threads) for prefix in THREADS}
         path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -113,8 +112,6 @@ class _Child:
         self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]
         self._runs: list[RunTiming] = []
         self._built, self._peak, self._problem = 0.0, 0, ""
-
-    def build(self, build: Build, threads: int) -> None:
         self._tell((build, threads))
 
     def await_build(self) -> None:

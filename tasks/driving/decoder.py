@@ -38,14 +38,12 @@ def make_decoder_body(config: DrivingConfig) -> Stack:
         up = above if level else outer
         layers |= {f"up_{name}": m for name, m in convolve(cells, width, up, 1).items()}
         layers["up"] = nn.Upsample(scale_factor=2)
-        inner = Residual(Stack(**layers), None if level else _make_shortcut(outer))
+        shortcut = None
+        if not level:  # the current of each spike of a state into its own cell
+            conv = nn.Conv2d(outer, outer, 1, bias=False)
+            shortcut = Stack(conv=conv, norm=nn.BatchNorm2d(outer))
+        inner = Residual(Stack(**layers), shortcut)
     return Stack(levels=inner, spikes=make_cells(cells))  # type: ignore[arg-type]
-
-
-def _make_shortcut(channels: int) -> Stack:
-    """Return the widest shortcut: the current of each spike of a state into its own cell."""
-    conv = nn.Conv2d(channels, channels, 1, bias=False)
-    return Stack(conv=conv, norm=nn.BatchNorm2d(channels))
 
 
 class Decoder(nn.Module):

@@ -65,10 +65,11 @@ class Pyramid(nn.Module):
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c, cells = config.encoder, config.cells
-        self.branches = nn.ModuleList(
-            Stack(**_without_cells(convolve(cells, c.far, c.aspp, kernel, dilation=dilation)))
-            for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]
-        )
+        self.branches = nn.ModuleList()
+        for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]:
+            layers = convolve(cells, c.far, c.aspp, kernel, dilation=dilation)
+            del layers["cells"]  # which all branches share
+            self.branches.append(Stack(**layers))
         self.mean = nn.Conv2d(c.far, c.aspp, 1)
         joined = (len(self.branches) + 1) * c.aspp
         self.end = Stack(
@@ -90,11 +91,6 @@ class Pyramid(nn.Module):
         branches.append(whole.unflatten(0, x.shape[:2]).expand_as(branches[0]))
         y: Tensor = self.end(torch.cat(branches, 2))[0]
         return y
-
-
-def _without_cells(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return layers without their neurons, which several branches share."""
-    return {name: layer for name, layer in layers.items() if name != "cells"}
 
 
 class Head(nn.Module):

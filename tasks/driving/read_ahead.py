@@ -41,16 +41,9 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
     )
     with limit_threads(max(1, cpu_count() - readers)):
         for item in loader:
-            if isinstance(item, _Failure):
-                raise item.error
+            if isinstance(item, Exception):
+                raise item
             yield item
-
-
-class _Failure:
-    """An error in a reader."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
 
 
 class _Shares(IterableDataset[Item], Generic[Item]):
@@ -59,12 +52,12 @@ class _Shares(IterableDataset[Item], Generic[Item]):
     def __init__(self, read_share: ReadShare[Item]) -> None:
         self.read_share = read_share
 
-    def __iter__(self) -> Iterator[Item | _Failure]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Item | Exception]:  # type: ignore[override]
         info: Any = get_worker_info()  # not None in a reader
         try:
             yield from self.read_share(info.id, info.num_workers)
         except Exception as error:  # raised in the main process
-            yield _Failure(error)
+            yield error
 
 
 def _keep(item: Item) -> Item:

@@ -106,7 +106,8 @@ class Classifier(Generic[C]):
         for x, labels in self.batches(config, split, 0):
             x, labels = x[:, :left], labels[:left]
             if self.encodes(config):
-                x = _encode(model, x)
+                with torch.no_grad():
+                    x = _take_encoder(model)(x)[0]
             yield Stimulus({"input": x}, labels)
             left -= len(labels)
             if left <= 0:
@@ -281,13 +282,6 @@ def count_confusion(
         require_scores(answers, scores)
         np.add.at(counts, (labels.numpy(), scores.argmax(1).cpu().numpy()), 1)
     return counts
-
-
-@torch.no_grad()
-def _encode(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the spikes of the encoder of a Stack."""
-    y: Tensor = _take_encoder(model)(x)[0]
-    return y
 
 
 def _take_encoder(model: nn.Module) -> Stack:

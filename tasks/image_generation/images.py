@@ -41,7 +41,11 @@ def scale_images(
     images: UInt8[np.ndarray, "N C H W"], side: int
 ) -> Float[Tensor, "N C side side"]:
     """Return images as numbers in -1..1, resized by bilinear interpolation."""
-    x = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)
+    return resize_images(torch.from_numpy(images.astype(np.float32) / 127.5 - 1), side)
+
+
+def resize_images(x: Float[Tensor, "N C H W"], side: int) -> Float[Tensor, "N C side side"]:
+    """Return images resized by bilinear interpolation, where their size differs."""
     if x.shape[-1] == side:
         return x
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)

@@ -11,8 +11,6 @@ to 250. Axes: N images, C colours, H height, W width.
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +22,7 @@ from tasks.image_generation.autoencoder import (
 )
 from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.frechet import Gaussian, compute_distance, fit_gaussian
-from tasks.image_generation.images import part, scale_images
+from tasks.image_generation.images import part, resize_images, scale_images
 
 SIDE = 32  # pixels of the autoencoder's images
 
@@ -49,9 +47,8 @@ class ReferenceImages:
         Raises:
             ValueError: the images do not fill whole batches.
         """
-        return compute_distance(
-            fit_gaussian(compute_codes(self.model, _resize(images), self.batch)), self.reference
-        )
+        codes = compute_codes(self.model, resize_images(images.cpu(), SIDE), self.batch)
+        return compute_distance(fit_gaussian(codes), self.reference)
 
 
 def make_metric(config: GenerationConfig) -> ReferenceImages:
@@ -62,22 +59,12 @@ def make_metric(config: GenerationConfig) -> ReferenceImages:
         return ReferenceImages(
             autoencoder="published", model=model, reference=reference, fakes=5120, batch=256
         )
-    train, test = (part(config, split).images for split in ("train", "test"))
+    splits = (part(config, split).images for split in ("train", "test"))
+    train, test = (scale_images(images, SIDE) for images in splits)
     batch = min(250, len(test))
     n = len(test) // batch * batch
-    model = train_own(_real(train))
-    reference = fit_gaussian(compute_codes(model, _real(test[:n]), batch))
+    model = train_own(train)
+    reference = fit_gaussian(compute_codes(model, test[:n], batch))
     return ReferenceImages(
         autoencoder="own", model=model, reference=reference, fakes=n, batch=batch
     )
-
-
-def _real(images: np.ndarray) -> Float[Tensor, "N C 32 32"]:
-    return scale_images(images, SIDE)
-
-
-def _resize(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C 32 32"]:
-    images = images.cpu()
-    if images.shape[-1] == SIDE:
-        return images
-    return F.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False)

@@ -27,7 +27,6 @@ from tasks.image_generation.layers import (
     make_bernoulli,
     make_decoder,
     make_encoder,
-    make_silence,
 )
 from tasks.image_generation.losses import DISTANCES
 
@@ -96,4 +95,4 @@ class SpikingVAE(nn.Module):
         c, like = self.config, next(self.parameters())
         index = draw_indices(c.ticks, n, c.latent, c.copies, generator)
         with evaluate_mode(self):
-            return self.decode(sample(self.prior, make_silence(c.ticks, n, like), index))
+            return self.decode(sample(self.prior, like.new_zeros(c.ticks, n, 0), index))

@@ -15,7 +15,6 @@ from tasks.runs.names import UnknownName
 
 Config = TypeVar("Config")
 MOST_SEEDS = 2**63  # the seeds that every generator takes
-READERS: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval, str)
 
 
 def set_fields(config: Config, settings: Sequence[str]) -> Config:
@@ -81,12 +80,13 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
 
 def _read(text: str, hint: Any, name: str) -> Any:
     """Return the value of a text for a field of a type."""
-    for read in READERS[:-1]:
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for read in readers:
         try:
             return convert(read(text), hint, name)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-    return convert(READERS[-1](text), hint, f"--set: {name}")
+    return convert(text, hint, f"--set: {name}")
 
 
 def require_seed(seed: int) -> None:
