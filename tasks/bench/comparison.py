@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from tasks.bench.harness import Build, Measurement, measure
@@ -83,8 +82,13 @@ def describe_machine(peer: str) -> dict[str, Any]:
 
 def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeats: int) -> Row:
     timed = pair.by == "time"
-    value = partial(_seconds, case.clock, case.per) if timed else _megabytes
-    values = {name: value(measurements[name]) for name in (pair.ours, *pair.theirs)}
+    measured = {name: measurements[name] for name in (pair.ours, *pair.theirs)}
+    if timed:
+        values = {
+            n: m.best(case.clock) / case.per if m.runs else None for n, m in measured.items()
+        }
+    else:
+        values = {n: None if m.grown is None else m.grown / 1e6 for n, m in measured.items()}
     peer = find_best(pair.theirs, values)
     sides = {"ours": measurements[pair.ours], "theirs": measurements[peer]}
     ours, theirs = values[pair.ours], values[peer]
@@ -112,14 +116,6 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
             **describe_machine(peer),
         },
     )
-
-
-def _seconds(clock: str, per: float, measured: Measurement) -> float | None:
-    return measured.best(clock) / per if measured.runs else None
-
-
-def _megabytes(measured: Measurement) -> float | None:
-    return None if measured.grown is None else measured.grown / 1e6
 
 
 def _activity(case: Case, ours: Measurement) -> dict[str, Any]:

@@ -88,9 +88,12 @@ def compare_paired(
     each = first.mean(0) - second.mean(0)
     each = np.where(np.abs(each) < 1e-12, 0.0, each)  # means of equal values, up to rounding
     more, fewer = int((each > 0).sum()), int((each < 0).sum())
-    low, high = _find_interval(each)
+    mean, number, low, high = float(each.mean()), len(each), None, None
+    if number > 1:
+        half = float(stats.t.ppf(0.975, number - 1) * each.std(ddof=1) / number**0.5)
+        low, high = mean - half, mean + half
     return Paired(
-        difference=float(each.mean()),
+        difference=mean,
         low=low,
         high=high,
         more=more,
@@ -131,16 +134,6 @@ def _find_rate(
 ) -> Float64[np.ndarray, "*S"]:
     total = per.sum(-1)
     return np.where(total > 0, values.sum(-1) / np.where(total > 0, total, 1.0), np.nan)
-
-
-def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:
-    if len(each) < 2:
-        return None, None
-    from scipy import stats
-
-    mean, number = float(each.mean()), len(each)
-    half = float(stats.t.ppf(0.975, number - 1) * each.std(ddof=1) / number**0.5)
-    return mean - half, mean + half
 
 
 def stack_seeds(values: Sequence[Sequence[float]]) -> Float64[np.ndarray, "S U"]:

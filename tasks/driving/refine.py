@@ -45,7 +45,7 @@ def make_spiking_gru(cells: Cells, hidden: int) -> Net:
     nodes: dict[str, Node] = {
         "x": Input(shape=(INPUTS, 1, 1)),
         "start": Input(shape=(hidden, 1, 1)),
-        "not_z": _link(hidden, -1.0),
+        "not_z": Conv2d(weight=np.full((hidden, 1, 1, 1), -1.0, np.float32), groups=hidden),
     }
     state = ("start", Ticks(0)), ("keep", NEXT), ("new", NEXT)
     edges = []
@@ -80,11 +80,6 @@ def _dense(inputs: int, outputs: int, bias: float | None = None) -> Conv2d:
     weight = np.zeros((outputs, inputs, 1, 1), np.float32)
     offset = None if bias is None else np.full(outputs, bias, np.float32)
     return Conv2d(weight=weight, bias=offset)
-
-
-def _link(size: int, weight: float) -> Conv2d:
-    """Return a one-to-one connection with equal weights."""
-    return Conv2d(weight=np.full((size, 1, 1, 1), weight, np.float32), groups=size)
 
 
 class Refinement(nn.Module):

@@ -42,9 +42,8 @@ def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> FrameTargets:
     step = middle[:, 1:] - middle[:, :-1]
     last = step.new_full((len(instance), 1, *step.shape[2:]), torch.nan)
     moved = torch.cat([step, last], 1)
-    return FrameTargets(
-        centre, _paint(place, middle) - _inside(place, cells), _paint(place, moved)
-    )
+    here = cells.movedim(-1, 0).expand(*place.shape[:2], -1, -1, -1)
+    return FrameTargets(centre, _paint(place, middle) - here, _paint(place, moved))
 
 
 def _number_densely(instance: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,8 +78,3 @@ def _paint(place: Tensor, values: Float[Tensor, "B T I 2"]) -> Float[Tensor, "B 
     table = torch.cat([background, values], 2)
     index = place.flatten(2)[..., None].expand(-1, -1, -1, 2)
     return table.gather(2, index).view(*place.shape, 2).movedim(-1, 2)
-
-
-def _inside(place: Tensor, cells: Tensor) -> Float[Tensor, "B T 2 X Y"]:
-    """Return the position of each cell."""
-    return cells.movedim(-1, 0).expand(*place.shape[:2], -1, -1, -1)

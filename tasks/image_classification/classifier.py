@@ -98,7 +98,9 @@ class Classifier(Generic[C]):
 
     def chip_part(self, config: C, model: nn.Module) -> nn.Module:
         """Return the model, without the encoder that a host runs."""
-        return _take_rest(model) if self.encodes(config) else model
+        if not self.encodes(config):
+            return model
+        return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
     def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
         """Yield stimuli of the chip part, with labels."""
@@ -287,11 +289,6 @@ def count_confusion(
 def _take_encoder(model: nn.Module) -> Stack:
     """Return the encoder of a Stack, for evaluation."""
     return Stack(**dict(list_steps(model)[: _count_encoder_steps(model)])).eval()
-
-
-def _take_rest(model: nn.Module) -> Stack:
-    """Return the steps of a Stack behind its encoder."""
-    return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
 
 def _count_encoder_steps(model: nn.Module) -> int:

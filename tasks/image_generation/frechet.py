@@ -27,14 +27,9 @@ def fit_gaussian(features: Float[np.ndarray, "N D"]) -> Gaussian:
 
 def compute_distance(a: Gaussian, b: Gaussian) -> float:
     """Return the Frechet distance."""
-    root = _root(a.covariance)
+    values, vectors = np.linalg.eigh((a.covariance + a.covariance.T) / 2)
+    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T  # rounding makes some negative
     inner = root @ b.covariance @ root
     shared = np.sqrt(np.linalg.eigvalsh((inner + inner.T) / 2).clip(min=0)).sum()
     offset = np.square(a.mean - b.mean).sum()
     return float(offset + a.covariance.trace() + b.covariance.trace() - 2 * shared)
-
-
-def _root(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
-    """Return the symmetric square root; clip eigenvalues that rounding makes negative."""
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    return np.asarray((vectors * np.sqrt(values.clip(min=0))) @ vectors.T)

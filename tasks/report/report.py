@@ -144,15 +144,12 @@ def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
 
 
 def _table(table: Mapping[str, Any]) -> Html:
-    cells = [[_cell(x) for x in row] for row in table["rows"]]
+    rows = table["rows"]
+    cells = [[x if isinstance(x, str) else _number(x) for x in row] for row in rows]
     parts = [page.subheading(table["title"]), page.table(table["head"], cells)]
     if table["caption"]:
         parts.append(page.paragraph(table["caption"], "caption"))
     return page.join(parts)
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else _number(value)
 
 
 def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
@@ -175,7 +172,10 @@ def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> list[Html]:
             f"{path}: is of another run, or another {name_command(run, 'simulate')}, than "
             "simulate.json; that verb writes both again"
         )
-    return [_samples(run, simulation, record), _rates(run, simulation, record)]
+    captions, file = simulation.get("captions", []), run.folder / "activity.png"
+    remarks = [run.definition.evaluation.reading] if captions else []
+    drawn = show_activity(record, simulation["input_shapes"], captions, file, remarks)
+    return [drawn, _rates(run, simulation, record)]
 
 
 def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> None:
@@ -188,13 +188,6 @@ def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: R
             f"{run.folder / 'simulate.json'}: and {RECORD} are of two networks; "
             f"{name_command(run, 'simulate')} writes both again"
         )
-
-
-def _samples(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
-    captions, reading = simulation.get("captions", []), run.definition.evaluation.reading
-    remarks = [reading] if captions else []
-    file = run.folder / "activity.png"
-    return show_activity(record, simulation["input_shapes"], captions, file, remarks)
 
 
 def show_activity(

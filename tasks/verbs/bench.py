@@ -78,7 +78,10 @@ def tabulate_results(part: str, rows: list[Row]) -> Group:
         "ratio": [_number(row.ratio) for row in rows],
         "target": [_target(row) for row in rows],
         "Hz": [_rates(row) for row in rows],
-        **{k: [_statistic(row, k) for row in rows] for k in ("cv", "correlation", "fano")},
+        **{
+            k: [_number(row.conditions.get("statistics", {}).get(k)) for row in rows]
+            for k in ("cv", "correlation", "fano")
+        },
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
         "% of scatter-add": [_work(row, "share_of_bound", 100.0) for row in rows],
     }
@@ -115,10 +118,6 @@ def _rates(row: Row) -> str:
     sides = [row.conditions.get(side, {}) for side in ("ours", "theirs")]
     rates = [_number(side["rate"]) for side in sides if "rate" in side]
     return " / ".join(rates)
-
-
-def _statistic(row: Row, key: str) -> str:
-    return _number(row.conditions.get("statistics", {}).get(key))
 
 
 def _work(row: Row, key: str, scale: float) -> str:

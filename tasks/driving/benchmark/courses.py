@@ -65,8 +65,9 @@ def drive_all(
     Raises:
         StoreError: an outcome in the file of the folder is damaged.
     """
+    settings = {k: v for k, v in asdict(courses).items() if k != "seeds"}
     about = {
-        (entrant, seed): _describe(entrant, courses, seed)
+        (entrant, seed): {**entrant.identity, "course": seed, **settings}
         for seed in courses.seeds
         for entrant in entrants
     }
@@ -93,12 +94,6 @@ def drive_course(
     )
     with limit_threads(1):
         return number, run_course(trial, seed, courses.distance, courses.limit)
-
-
-def _describe(entrant: Entrant, courses: Courses, seed: int) -> dict[str, Any]:
-    """Return everything but the code that determines an outcome."""
-    settings = {k: v for k, v in asdict(courses).items() if k != "seeds"}
-    return {**entrant.identity, "course": seed, **settings}
 
 
 def _has_ended(end: str, outcome: Outcome) -> float:

@@ -10,7 +10,6 @@ from jaxtyping import Float64
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.statistics import (
     Paired,
-    RateDifference,
     Summary,
     compare_paired,
     compare_rates,
@@ -71,7 +70,10 @@ def make_rows(
         }
         if figure.per:
             pairs = [(scale * figure.values[k], figure.per[k]) for k in (subject, peer)]
-            conditions["rates"] = _describe_difference(compare_rates(*pairs[0], *pairs[1]))
+            rates = asdict(compare_rates(*pairs[0], *pairs[1]))
+            conditions["rates"] = {
+                k: None if v is None else _or_none(v) for k, v in rates.items()
+            }
         elif figure.of:
             first, second = (scale * figure.grouped(name) for name in (subject, peer))
             paired = compare_paired(first, second)
@@ -97,10 +99,6 @@ def _or_none(value: float) -> float | None:
 def _describe_side(side: Summary) -> dict[str, Any]:
     sd = None if side.sd is None else _or_none(side.sd)
     return {"sd": sd, "seeds": [_or_none(v) for v in side.seeds]}
-
-
-def _describe_difference(difference: RateDifference) -> dict[str, float | None]:
-    return {k: None if v is None else _or_none(v) for k, v in asdict(difference).items()}
 
 
 def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:

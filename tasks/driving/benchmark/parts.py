@@ -122,9 +122,11 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     errors = {k: [list_errors(o) for o in by_seed.values()] for k, by_seed in observed.items()}
     whole = observed[comparison.subject][comparison.seeds[0]].scene
     for name in errors[comparison.subject][0]:
-        is_distance = name.startswith("l2")
+        kind, convention, time = name.removesuffix("s").split("_")
+        is_distance = kind == "l2"
+        until = f"{'mean to' if convention == 'mean' else 'at'} {time} s"
         figure = ComparedMetric(
-            name=_name_error(name),
+            name=f"{'L2' if is_distance else 'collisions'}, {until}",
             values={k: stack_seeds([e[name] for e in seeds]) for k, seeds in errors.items()},
             unit="m" if is_distance else PERCENT,
             better="lower",
@@ -143,14 +145,6 @@ def list_errors(observed: WindowResults) -> dict[str, list[float]]:
         for k in range(len(errors.distance))
     ]
     return {name: [window[name] for window in each] for name in each[0]}
-
-
-def _name_error(name: str) -> str:
-    kind, convention, time = name.split("_")
-    quantity = {"l2": "L2", "collision": "collisions"}[kind]
-    return (
-        f"{quantity}, {'mean to' if convention == 'mean' else 'at'} {time.removesuffix('s')} s"
-    )
 
 
 def compare_maps(options: BenchOptions) -> Iterator[Row]:

@@ -12,7 +12,6 @@ import numpy as np
 from tasks.bench.results import complete_results
 from tasks.driving.benchmark.entrants import Entrant
 from tasks.driving.benchmark.recorded_scenes import (
-    RecordedDrive,
     open_recordings,
     read_recording,
     score_path,
@@ -56,19 +55,17 @@ def score_all(
         for scene, of_scene in groupby(missing, itemgetter(0)):
             recordings = [read_recording(windows, number) for number in spans[scene]]
             for _, name, seed in of_scene:
-                results = None if name == RECORDED else observed[name][seed]
-                values = [asdict(_score(r, results, place)) for r in recordings]
-                yield (scene, name, seed), values
+                paths = (
+                    r.path
+                    if name == RECORDED
+                    else np.array(observed[name][seed].path[place[r.token]])
+                    for r in recordings
+                )
+                scores = map(score_path, recordings, paths)
+                yield (scene, name, seed), [asdict(s) for s in scores]
 
     scores: Scores = {}
     found = complete_results(folder / FILE, about, list[Score], score)
     for (_, name, seed), of_scene in found.items():
         scores.setdefault(name, {}).setdefault(seed, []).extend(of_scene)
     return [scene for scene, numbers in spans.items() for _ in numbers], scores
-
-
-def _score(
-    recording: RecordedDrive, results: WindowResults | None, place: Mapping[str, int]
-) -> Score:
-    path = recording.path if results is None else np.array(results.path[place[recording.token]])
-    return score_path(recording, path)
