@@ -16,8 +16,12 @@ from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
-from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
-from tasks.report.verdict import state_verdict
+from tasks.report.key_figures import (
+    explain_refusal,
+    list_key_figures,
+    name_command,
+    state_verdict,
+)
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,

@@ -142,9 +142,8 @@ def _hybrids() -> Benchmark:
 
 
 def _driving() -> Benchmark:
-    from tasks.driving.benchmark.draw import draw_planners
+    from tasks.driving.benchmark.draw import draw_planners, tabulate
     from tasks.driving.benchmark.parts import PARTS
-    from tasks.driving.benchmark.tables import tabulate
 
     return Benchmark(
         about=NAMES["driving"],

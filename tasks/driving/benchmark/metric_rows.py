@@ -10,7 +10,6 @@ from jaxtyping import Float64
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.statistics import (
     Paired,
-    Summary,
     compare_paired,
     compare_rates,
     summarise,
@@ -65,15 +64,15 @@ def make_rows(
             continue
         conditions: dict[str, Any] = {
             "better": figure.better,
-            "ours": _describe_side(ours),
-            "theirs": _describe_side(theirs),
+            **{
+                side: {"sd": _or_none(own.sd), "seeds": [_or_none(v) for v in own.seeds]}
+                for side, own in (("ours", ours), ("theirs", theirs))
+            },
         }
         if figure.per:
             pairs = [(scale * figure.values[k], figure.per[k]) for k in (subject, peer)]
             rates = asdict(compare_rates(*pairs[0], *pairs[1]))
-            conditions["rates"] = {
-                k: None if v is None else _or_none(v) for k, v in rates.items()
-            }
+            conditions["rates"] = {k: _or_none(v) for k, v in rates.items()}
         elif figure.of:
             first, second = (scale * figure.grouped(name) for name in (subject, peer))
             paired = compare_paired(first, second)
@@ -92,13 +91,8 @@ def make_rows(
         )
 
 
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
-def _describe_side(side: Summary) -> dict[str, Any]:
-    sd = None if side.sd is None else _or_none(side.sd)
-    return {"sd": sd, "seeds": [_or_none(v) for v in side.seeds]}
+def _or_none(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value
 
 
 def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:
