@@ -4,8 +4,9 @@ Subjects are planners, or stacks of mixers. Axes: S seeds, U units (courses, sce
 which are the same for all seeds and subjects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -136,6 +137,8 @@ def _find_rate(
     return np.where(total > 0, values.sum(-1) / np.where(total > 0, total, 1.0), np.nan)
 
 
-def stack_seeds(values: Sequence[Sequence[float]]) -> Float64[np.ndarray, "S U"]:
-    """Return values by seed and unit as an array."""
-    return np.array(values, np.float64).reshape(len(values), -1)
+def stack_seeds(
+    values: Mapping[str, Sequence[Any]],
+) -> dict[str, Float64[np.ndarray, "_ U"]]:
+    """Return values by seed and unit, or by seed, as arrays; by subject."""
+    return {k: np.array(v, np.float64).reshape(len(v), -1) for k, v in values.items()}

@@ -206,13 +206,9 @@ def _drive_on(
     frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
-        image = (
-            None
-            if cameras is None
-            else cameras.blank()
-            if trial.blanked
-            else cameras.take(instant)
-        )
+        image = None
+        if cameras is not None:
+            image = cameras.blank() if trial.blanked else cameras.take(instant)
         frames = [*frames, (instant, image)][-trial.past :]
         command = navigate(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1

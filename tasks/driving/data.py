@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from operator import itemgetter, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from tasks.runs.task import Split
 
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
-    from drivers.nuscenes.windows import Windows, WindowSettings
+    from drivers.nuscenes.windows import Skipped, Windows, WindowSettings
     from tasks.driving.drives import DisturbedWindow
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
@@ -135,23 +135,10 @@ def skip_bad(config: DrivingConfig) -> DrivingConfig:
     return replace(config, source=replace(config.source, skip_bad=True))
 
 
-class DroppedWindows(NamedTuple):
-    """The number of windows dropped from a scene, and the reasons."""
-
-    split: Split
-    scene: str
-    windows: int
-    reasons: tuple[str, ...]
-
-
-def list_dropped(config: DrivingConfig) -> list[DroppedWindows]:
+def list_dropped(config: DrivingConfig) -> list[tuple[Split, "Skipped"]]:
     """Return the damaged windows dropped from all splits."""
     splits: tuple[Split, ...] = ("train", "val", "test")
-    return [
-        DroppedWindows(split, skipped.scene, skipped.windows, tuple(map(str, skipped.problems)))
-        for split in splits
-        for skipped in open_split(config, split).skipped
-    ]
+    return [(split, one) for split in splits for one in open_split(config, split).skipped]
 
 
 def count_windows(config: DrivingConfig, split: Split) -> int:

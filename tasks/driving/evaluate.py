@@ -7,7 +7,7 @@ further baselines. Axes: B windows, T = 1 + F frames, X and Y cells.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import DroppedWindows, list_dropped, open_split, read_batches
+from tasks.driving.data import list_dropped, open_split, read_batches
 from tasks.driving.heads import PRESENT
 from tasks.driving.instances import decode_window
 from tasks.driving.metrics import (
@@ -38,6 +38,9 @@ from tasks.driving.metrics import (
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
+
+if TYPE_CHECKING:
+    from drivers.nuscenes.windows import Skipped
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
@@ -236,7 +239,7 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
         split=split,
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
-            "skipped": sum(scene.windows for scene in dropped),
+            "skipped": sum(scene.windows for _, scene in dropped),
         },
         tables=(
             _tabulate_future(values),
@@ -280,20 +283,20 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     return out
 
 
-def tabulate_dropped(dropped: Sequence[DroppedWindows]) -> Table:
+def tabulate_dropped(dropped: Sequence[tuple[Split, "Skipped"]]) -> Table:
     """Return a table of the windows that --skip-bad dropped."""
-    windows = sum(d.windows for d in dropped)
+    windows = sum(scene.windows for _, scene in dropped)
+    rows = []
+    for split, scene in dropped:
+        first, *others = scene.problems
+        more = f" (and {len(others)} more)" if others else ""
+        rows.append([split, scene.scene, scene.windows, f"{first}{more}"])
     return Table(
         title="Dropped as damaged",
         head=("split", "scene", "windows", "why"),
-        rows=[[d.split, d.scene, d.windows, _shorten(d.reasons)] for d in dropped],
+        rows=rows,
         caption=f"{windows} windows of {len(dropped)} scenes (--skip-bad).",
     )
-
-
-def _shorten(reasons: Sequence[str]) -> str:
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return reasons[0] + more
 
 
 def _tabulate_future(values: Mapping[str, float]) -> Table:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row, list_versions
 from tasks.bench.statistics import stack_seeds
@@ -80,15 +78,12 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
     for name, values in list_figures(outcomes):
         figure = ComparedMetric(
             name=name,
-            values={k: stack_seeds(v) for k, v in values.items()},
+            values=stack_seeds(values),
             better="lower" if name in LOWER else "higher",
             of="course",
         )
         yield from make_rows(CLOSED, figure, comparison.subject, about)
-    hits, driven = (
-        {k: stack_seeds(v) for k, v in by_planner.items()}
-        for by_planner in count_collisions(outcomes, courses.distance)
-    )
+    hits, driven = map(stack_seeds, count_collisions(outcomes, courses.distance))
     rate = ComparedMetric(
         name="collisions at fault a kilometre",
         values=hits,
@@ -109,12 +104,12 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     for name, get in SCORES.items():
         figure = ComparedMetric(
             name=f"{name}, 4 s",
-            values={
-                planner: stack_seeds(
-                    [[get(s) for s in of_seed] for of_seed in by_seed.values()]
-                )
-                for planner, by_seed in scores.items()
-            },
+            values=stack_seeds(
+                {
+                    planner: [[get(s) for s in of_seed] for of_seed in by_seed.values()]
+                    for planner, by_seed in scores.items()
+                }
+            ),
             of="scene",
             groups=scenes,
         )
@@ -127,7 +122,7 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
         until = f"{'mean to' if convention == 'mean' else 'at'} {time} s"
         figure = ComparedMetric(
             name=f"{'L2' if is_distance else 'collisions'}, {until}",
-            values={k: stack_seeds([e[name] for e in seeds]) for k, seeds in errors.items()},
+            values=stack_seeds({k: [e[name] for e in seeds] for k, seeds in errors.items()}),
             unit="m" if is_distance else PERCENT,
             better="lower",
             of="scene",
@@ -163,9 +158,7 @@ def compare_maps(options: BenchOptions) -> Iterator[Row]:
         }
         if comparison.subject not in values:
             continue
-        figure = ComparedMetric(
-            name=title, values={k: stack_seeds([[x] for x in v]) for k, v in values.items()}
-        )
+        figure = ComparedMetric(name=title, values=stack_seeds(values))
         yield from make_rows(MAP, figure, comparison.subject, about)
     yield from _list_targets(comparison, figures, about)
 
@@ -199,13 +192,8 @@ def _list_targets(
     targets = {MAPS[k]: ([run[k] for run in ours], least) for k, least in TARGETS.items()}
     targets["future IoU of vehicles, gain over the own present, copied"] = (gains, GAIN)
     for name, (values, least) in targets.items():
-        figure = ComparedMetric(
-            name=name,
-            values={
-                comparison.subject: stack_seeds([[v] for v in values]),
-                TARGET: np.array([[least]]),
-            },
-        )
+        both = {comparison.subject: values, TARGET: [least]}
+        figure = ComparedMetric(name=name, values=stack_seeds(both))
         yield from make_rows(MAP, figure, comparison.subject, {**about, "target": 1.0})
 
 
