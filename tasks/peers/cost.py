@@ -90,19 +90,7 @@ def memory(quick: bool) -> Iterator[Row]:
         repeats=1,
     )
     for weights in ("float64 weights", "float32 weights"):
-        runs, synapses = measured[weights].runs, _events_of(measured[weights])
-        size = runs[0].counted / runs[0].events if runs else None
-        yield Row(
-            case=f"bytes a synapse, {weights}",
-            subject=EXACT,
-            peer="limit",
-            unit="bytes",
-            ours=size,
-            theirs=BYTES,
-            ratio=find_ratio(size, BYTES),
-            note=measured[weights].problem,
-            conditions={"target": 1, "synapses": synapses, **describe_machine("limit")},
-        )
+        yield _bytes(f"bytes a synapse, {weights}", measured[weights])
     ours, theirs = (
         measured[name].peak / 1e6 if measured[name].runs else None for name in (EXACT, NEST)
     )
@@ -143,6 +131,21 @@ def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
         return watch.timing(per_synapse, arrays.weight.size)
 
     return run
+
+
+def _bytes(case: str, measured: Measurement) -> Row:
+    size = measured.runs[0].counted / measured.runs[0].events if measured.runs else None
+    return Row(
+        case=case,
+        subject=EXACT,
+        peer="limit",
+        unit="bytes",
+        ours=size,
+        theirs=BYTES,
+        ratio=find_ratio(size, BYTES),
+        note=measured.problem,
+        conditions={"target": 1, "synapses": _events_of(measured), **describe_machine("limit")},
+    )
 
 
 def _events_of(measured: Measurement) -> int | None:
