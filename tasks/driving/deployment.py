@@ -107,7 +107,7 @@ def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: AR
     """
     with torch.device("meta"):
         driver = Driver(config).eval()
-    _, macs, by_module = _count(driver, make_blank(config, "meta"))
+    _, macs, by_module = run_counted(driver, make_blank(config, "meta"))
     out = {}
     for name, paths in HOST.items():
         if getattr(driver.prediction, OPTIONAL.get(name, "pathways")) is None:
@@ -130,13 +130,7 @@ def count_macs(config: DrivingConfig) -> dict[str, int]:
     return run_counted(model, make_blank(config, "meta"))[1]
 
 
-def run_counted(model: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, int]]:
-    """Return the outputs for windows, and the multiply-accumulates by part."""
-    outputs, macs, _ = _count(model, seen)
-    return outputs, macs
-
-
-def _count(
+def run_counted(
     model: Driver, seen: Observation
 ) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
     """Return outputs, and the multiply-accumulates by part and by module path."""

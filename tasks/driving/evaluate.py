@@ -227,16 +227,15 @@ def validate(config: DrivingConfig, model: nn.Module) -> float:
     return measure_model(config, model, read_batches(config, "val", 0))[0]["score"]
 
 
-def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
+def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split."""
     config: DrivingConfig = run.config
-    values, n = measure_model(config, model, read_batches(config, split, 0))
+    values, n = measure_model(config, model, read_batches(config, "test", 0))
     names = {m.name for m in METRICS}
     dropped = list_dropped(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
-        split=split,
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
             "skipped": sum(scene.windows for _, scene in dropped),
@@ -246,17 +245,17 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
             *([_tabulate_paths(values)] if config.plans else []),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
-        pictures=draw_pictures(run, model, split),
+        pictures=draw_pictures(run, model),
     )
 
 
-def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
+def draw_pictures(run: Run, model: nn.Module) -> list[Picture]:
     """Write scene.png and scene.gif; for a planner in the generated world also drive.gif."""
     from tasks.driving.film import SEED, write_film
     from tasks.driving.pictures import write_scene
 
     config: DrivingConfig = run.config
-    shown = write_scene(run.folder, config, model, open_split(config, split), DRAWN)
+    shown = write_scene(run.folder, config, model, open_split(config, "test"), DRAWN)
     out = [
         Picture(
             file="scene.png",
@@ -267,7 +266,7 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
         Picture(
             file="scene.gif",
             title="The same, over time",
-            caption=f"{shown} windows of the first scene of the {split} split, half a second "
+            caption=f"{shown} windows of the first scene of the test split, half a second "
             "apart.",
         ),
     ]

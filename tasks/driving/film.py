@@ -61,11 +61,6 @@ LEGEND = (
 )
 
 
-def place_boxes(plan: FilmedPlan) -> list[Box]:
-    """Return all others in the ego frame."""
-    return [box_into_frame(box, plan.pose) for box in plan.instant.boxes]
-
-
 def place_route(plan: FilmedPlan) -> Float[np.ndarray, "P 2"]:
     """Return the line of the course in the ego frame."""
     line = np.asarray(plan.course.line.coords)[:, :2]
@@ -117,7 +112,7 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     draw_ground(ax, grid, paint_maps(view.maps))
     route = place_route(plan)
     ax.plot(route[:, 1], route[:, 0], ":", color=OTHER, linewidth=1.2, zorder=3)
-    draw_others(ax, place_boxes(plan))
+    draw_others(ax, [box_into_frame(box, pose) for box in plan.instant.boxes])
     draw_path(ax, plan.path, PLAN)
     ax.set(xlabel="left [m]", ylabel="ahead [m]")
     add_legend(figure, LEGEND)

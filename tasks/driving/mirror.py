@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import DrivingBatch, Observation, Truth
+from tasks.driving.batch import DrivingBatch, Observation
 from tasks.driving.sampler import COMMANDS
 
 
@@ -37,14 +37,11 @@ def mirror_windows(batch: DrivingBatch, chosen: Bool[Tensor, " B"]) -> DrivingBa
 
 def mirror(batch: DrivingBatch) -> DrivingBatch:
     """Mirror all windows of a batch."""
-    return DrivingBatch(_mirror_seen(batch.seen), _mirror_truth(batch.truth))
-
-
-def _mirror_seen(seen: Observation) -> Observation:
+    seen, truth = batch
     intrinsic = _trade(seen.intrinsic).clone()
     intrinsic[..., 0, 2] = seen.images.shape[-1] - intrinsic[..., 0, 2]
     ego = seen.ego
-    return Observation(
+    mirrored = Observation(
         images=_trade(seen.images).flip(-1),
         intrinsic=intrinsic,
         # The lateral axis of a camera points to the right, that of the car to the left.
@@ -53,6 +50,12 @@ def _mirror_seen(seen: Observation) -> Observation:
         maps=seen.maps.flip(-1),
         ego=ego._replace(yaw_rate=-ego.yaw_rate, command=len(COMMANDS) - 1 - ego.command),
     )
+    truth = truth._replace(
+        depth=_trade(truth.depth).flip(-1),
+        path=truth.path * truth.path.new_tensor([1.0, -1.0, -1.0]),
+        **{name: getattr(truth, name).flip(-1) for name in MASKS},
+    )
+    return DrivingBatch(mirrored, truth)
 
 
 def _trade(cameras: Shaped[Tensor, "B S N ..."]) -> Shaped[Tensor, "B S N ..."]:
@@ -65,11 +68,3 @@ def _negate(pose: Float[Tensor, "*B 4 4"], row: int, column: int) -> Float[Tenso
     signs = pose.new_ones(2, 4)
     signs[0, row] = signs[1, column] = -1
     return pose * signs[0, :, None] * signs[1]
-
-
-def _mirror_truth(truth: Truth) -> Truth:
-    return truth._replace(
-        depth=_trade(truth.depth).flip(-1),
-        path=truth.path * truth.path.new_tensor([1.0, -1.0, -1.0]),
-        **{name: getattr(truth, name).flip(-1) for name in MASKS},
-    )

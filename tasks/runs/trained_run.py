@@ -43,10 +43,10 @@ class ChipNetwork:
     runs: int = 1
     ann_passes: int | None = None
 
-    def iterate_samples(self, split: Split = "test", most: int = 0) -> Iterator[Samples]:
-        """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
+    def iterate_samples(self, most: int = 0) -> Iterator[Samples]:
+        """Yield the stimuli of the test split by batch, ``most`` samples in all (0: all)."""
         left = most or np.inf
-        for stimulus in self.stimuli(split):
+        for stimulus in self.stimuli("test"):
             n = int(min(left, self._require_sizes(stimulus)))
             if n == 0:
                 return

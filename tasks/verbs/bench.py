@@ -15,10 +15,8 @@ from tasks.verbs.benchmarks import NAMES, find
 
 def show_names(console: Console) -> None:
     """Print the names of all benchmarks."""
-    out = make_table("Benchmarks: neuro bench NAME", "name", "about")
-    for name, about in NAMES.items():
-        out.add_row(name, about)
-    console.print(out)
+    title = "Benchmarks: neuro bench NAME"
+    console.print(make_table(title, "name", "about", rows=NAMES.items()))
 
 
 def show(console: Console, name: str, options: BenchOptions) -> None:
@@ -93,9 +91,7 @@ def tabulate_results(part: str, rows: list[Row]) -> Group:
     head = " ".join(shared[k] for k in ("what", "ours", "unit") if k in shared)
     work = [f"{shared[k]} {k}" for k in ("M events / s", "% of scatter-add") if shared.get(k)]
     filled = {k: column for k, column in columns.items() if any(column)}
-    out = make_table("", *filled)
-    for cells in zip(*filled.values(), strict=True):
-        out.add_row(*cells)
+    out = make_table("", *filled, rows=zip(*filled.values(), strict=True))
     heading = ": ".join(filter(None, (shared.get("case", part), ", ".join([head, *work]))))
     return Group(Text(heading, "bold"), out)
 
