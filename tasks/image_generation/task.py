@@ -28,13 +28,14 @@ from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
     EVALUATED,
     batches,
+    draw_sheet,
+    interleave,
     make_dummy_batch,
     part,
     scale_images,
 )
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import make_metric
-from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (

@@ -114,7 +114,7 @@ def driving() -> Case:
 
     from tasks.driving.batch import make_batch
     from tasks.driving.model import Driver
-    from tasks.driving.training import compute_loss
+    from tasks.driving.task import compute_loss
 
     config = replace(small_config(), depth_loss=False)
 

@@ -23,7 +23,7 @@ from tasks.driving.benchmark.entrants import (
 )
 from tasks.driving.benchmark.forecasts import from_json
 from tasks.driving.benchmark.metric_rows import PERCENT, ComparedMetric, make_rows
-from tasks.driving.benchmark.scene_scores import score_all
+from tasks.driving.benchmark.recorded_scenes import score_all
 from tasks.driving.benchmark.throughput import measure_throughput
 from tasks.driving.benchmark.window_results import (
     OWN,

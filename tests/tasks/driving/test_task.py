@@ -30,7 +30,7 @@ from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
 from tasks.driving.targets import make_instance_targets
-from tasks.driving.training import compute_loss, list_tasks
+from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 
 SMALL = small_config()

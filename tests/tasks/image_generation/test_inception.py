@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro.seeds import seeded
-from tasks.image_generation.frechet import compute_distance, fit_gaussian
 from tasks.image_generation.inception import FOLDER, SPLITS, WEIGHTS, compute_scores
+from tasks.image_generation.metric import compute_distance, fit_gaussian
 
 pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; make setup")
 

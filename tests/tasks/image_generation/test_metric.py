@@ -13,16 +13,16 @@ from torch import Tensor
 
 from drivers import mnist
 from neuro.seeds import seeded
-from tasks.image_generation import autoencoder, inception
-from tasks.image_generation.autoencoder import (
+from tasks.image_generation import inception, metric
+from tasks.image_generation.config import GenerationConfig, tiny
+from tasks.image_generation.images import scale_images
+from tasks.image_generation.metric import (
     Autoencoder,
     compute_codes,
     load_published,
+    make_metric,
     train_own,
 )
-from tasks.image_generation.config import GenerationConfig, tiny
-from tasks.image_generation.images import scale_images
-from tasks.image_generation.metric import make_metric
 from tasks.runs.task import Split
 
 needs_files = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def test_a_part_batch_is_refused() -> None:
 def test_our_own_autoencoder_learns_and_is_always_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(autoencoder, "STEPS", 8)
+    monkeypatch.setattr(metric, "STEPS", 8)
     x = digits(100)
     one, other = train_own(x), train_own(x)
     pairs = zip(one.parameters(), other.parameters(), strict=True)
@@ -73,7 +73,7 @@ def test_our_own_autoencoder_learns_and_is_always_the_same(
 def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(autoencoder, "STEPS", 8)
+    monkeypatch.setattr(metric, "STEPS", 8)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
     against = make_metric(replace(tiny(), train=100, test=300))
     assert (against.autoencoder, against.fakes, against.batch) == ("own", 250, 250)
