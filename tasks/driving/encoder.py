@@ -38,13 +38,6 @@ def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
     )
 
 
-def make_stem(config: DrivingConfig) -> Stack:
-    """Return the stem, which turns images into currents without neurons."""
-    c = config.encoder
-    conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
-    return Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
-
-
 def make_trunk(config: DrivingConfig) -> Stack:
     """Return the trunk after the stem without the last block, to currents T K C h w."""
     c = config.encoder
@@ -125,7 +118,8 @@ class Encoder(nn.Module):
         super().__init__()
         c = config.encoder
         self.ticks = c.ticks
-        self.stem = make_stem(config)
+        conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
+        self.stem = Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
         self.trunk = make_trunk(config)
         self.near = Stack(
             block=make_encoder_block(config, c.channels[-1]), spikes=make_cells(config.cells)

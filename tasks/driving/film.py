@@ -9,7 +9,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -61,13 +60,6 @@ LEGEND = (
 )
 
 
-def place_route(plan: FilmedPlan) -> Float[np.ndarray, "P 2"]:
-    """Return the line of the course in the ego frame."""
-    line = np.asarray(plan.course.line.coords)[:, :2]
-    poses = np.concatenate([line, np.zeros((len(line), 1))], 1)
-    return np.asarray(enter_frame(poses, plan.pose)[:, :2])
-
-
 def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
     """Draw the footprints of boxes; a short line shows the heading of vehicles."""
     for box in boxes:
@@ -110,7 +102,8 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
         draw_camera(ax, view, number)
     ax = right.subplots()
     draw_ground(ax, grid, paint_maps(view.maps))
-    route = place_route(plan)
+    line = np.insert(np.asarray(plan.course.line.coords)[:, :2], 2, 0, axis=1)
+    route = enter_frame(line, pose)
     ax.plot(route[:, 1], route[:, 0], ":", color=OTHER, linewidth=1.2, zorder=3)
     draw_others(ax, [box_into_frame(box, pose) for box in plan.instant.boxes])
     draw_path(ax, plan.path, PLAN)

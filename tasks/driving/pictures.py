@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
@@ -34,6 +34,7 @@ from neuro.io.store import write_bytes
 from tasks.driving.batch import MAPS, Observation, Truth, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
+from tasks.driving.heads import PRESENT
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.sampler import COMMANDS
 
@@ -146,11 +147,6 @@ def name_colour(box: Box) -> str:
     return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
 
 
-def as_seen_from_above(cells: Shaped[np.ndarray, "X Y *C"]) -> Shaped[np.ndarray, "X Y *C"]:
-    """Return cells as an image with ahead at the top and left at the left."""
-    return cells[::-1, ::-1]
-
-
 def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
     """Return maps as a colour image; later vehicles are fainter."""
     road, now = maps["drivable"], maps["vehicle"]
@@ -168,7 +164,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
         free &= ~mask
     paint(now[0], VEHICLE)
     paint(maps["pedestrian"][0], PEDESTRIAN)
-    return as_seen_from_above(out)
+    return out[::-1, ::-1]  # ahead at the top, left at the left
 
 
 def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -> None:
@@ -252,8 +248,9 @@ def draw_window(
         for number, ax in enumerate(part.subplots(2, 3, squeeze=False).flat):
             draw_camera(ax, view, number)
     panels = below.subplots(1, 3 if outputs.plan else 2, sharey=True, squeeze=False).flat
+    true_maps = {name: getattr(truth, name)[0].cpu().numpy() for name in MAPS}
     true_path = truth.path[0].cpu().numpy()
-    for ax, maps in zip(panels, (take_true_maps(truth), view.maps), strict=False):
+    for ax, maps in zip(panels, (true_maps, view.maps), strict=False):
         draw_ground(ax, config.grid, paint_maps(maps))
         draw_path(ax, true_path, TRUE_PATH, "--")
         ax.set(xlabel="left [m]")
@@ -291,26 +288,16 @@ def as_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def take_true_maps(truth: Truth) -> dict[str, np.ndarray]:
-    """Return the true maps of the first window for a :class:`WindowView`."""
-    return {name: getattr(truth, name)[0].cpu().numpy() for name in MAPS}
-
-
-def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return the predicted masks of the first window, with a probability above 1/2."""
-    masks = {name: maps[name][0].detach().cpu().numpy() > 0 for name in MAPS}
-    return masks | {name: masks[name][0] for name in ("drivable", "lane")}
-
-
 def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) -> WindowView:
     """Return the view of the present frame of the first window."""
     plan = outputs.plan
+    masks = {name: outputs.maps[name][0].detach().cpu().numpy() > 0 for name in MAPS}
     return WindowView(
         images=seen.images[0, -1].cpu().numpy(),
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
         boxes=boxes,
-        maps=take_predicted_maps(outputs.maps),
+        maps=masks | {name: masks[name][0] for name in PRESENT},
         path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
     )
 

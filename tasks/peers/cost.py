@@ -18,7 +18,16 @@ from tasks.bench.comparison import Case, Pair, describe_machine
 from tasks.bench.harness import Measurement, Run, RunTiming, measure
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import Stopwatch
-from tasks.peers.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
+from tasks.peers.engine import (
+    EXACT,
+    NEST,
+    RTF,
+    SIMULATORS,
+    of_cuba,
+    of_delta,
+    of_kicked,
+    of_network,
+)
 from tasks.peers.networks import start
 from tasks.peers.problem import CELLS, BenchProblem, beside_silent
 from tasks.peers.subjects_neuro import Make, exact
@@ -41,20 +50,13 @@ def cost(quick: bool) -> list[Case]:
 
 
 def _fewer_spikes(size: tuple[int, float], kicks: float) -> Case:
-    n, seconds = size
     more = "10x the spikes"
-    return Case(
-        name=f"fewer spikes, {n:,} cells",
-        subjects={
-            more: partial(exact, partial(of_kicked, *size, kicks=kicks)),
-            EXACT: partial(exact, partial(of_kicked, *size, kicks=1.0)),
-        },
-        pairs=(Pair(EXACT, (more,), 8.0),),
-        unit=RTF,
-        per=seconds,
-        cell_seconds=n * seconds,
-        conditions={"cells": n, "simulated_seconds": seconds},
-    )
+    subjects = {
+        name: partial(exact, partial(of_kicked, *size, kicks=number))
+        for name, number in ((more, kicks), (EXACT, 1.0))
+    }
+    pairs = (Pair(EXACT, (more,), 8.0),)
+    return of_network(f"fewer spikes, {size[0]:,} cells", subjects, pairs, size)
 
 
 def _more_cells(size: tuple[int, float]) -> Case:

@@ -14,7 +14,7 @@ import numpy as np
 from neuro.events import Exact, Grid
 from neuro.units import Seconds
 from tasks.bench.comparison import BOUND, Case, Pair
-from tasks.bench.harness import Run
+from tasks.bench.harness import Build, Run
 from tasks.peers import networks, subjects_brian, subjects_nest, subjects_neuro, subjects_torch
 from tasks.peers.problem import BenchProblem, kicked, recurrent
 from tasks.peers.subjects_neuro import Make
@@ -70,6 +70,22 @@ def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
     return kicked(quiet, round(kicks * n * seconds), KICK, Seconds(seconds))
 
 
+def of_network(
+    name: str, subjects: Mapping[str, Build], pairs: tuple[Pair, ...], size: tuple[int, float]
+) -> Case:
+    """Return subjects that run a network. size: cells and simulated seconds."""
+    n, seconds = size
+    return Case(
+        name=name,
+        subjects=subjects,
+        pairs=pairs,
+        unit=RTF,
+        per=seconds,
+        cell_seconds=n * seconds,
+        conditions={"cells": n, "simulated_seconds": seconds},
+    )
+
+
 def recurrent_case(
     name: str,
     make: Callable[..., BenchProblem],
@@ -80,17 +96,10 @@ def recurrent_case(
 
     size: cells and simulated seconds.
     """
-    n, seconds = size
     names = (EXACT, BOUND, *(peer for peer in targets if peer != BOUND))
-    return Case(
-        name=name,
-        subjects={k: partial(SIMULATORS[k], partial(make, n, seconds)) for k in names},
-        pairs=tuple(Pair(EXACT, (peer,), target) for peer, target in targets.items()),
-        unit=RTF,
-        per=seconds,
-        cell_seconds=n * seconds,
-        conditions={"cells": n, "simulated_seconds": seconds},
-    )
+    subjects = {k: partial(SIMULATORS[k], partial(make, *size)) for k in names}
+    pairs = tuple(Pair(EXACT, (peer,), target) for peer, target in targets.items())
+    return of_network(name, subjects, pairs, size)
 
 
 def classifier_case(stimulus: TorchStimulus, pairs: tuple[Pair, ...]) -> Case:

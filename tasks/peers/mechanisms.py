@@ -25,8 +25,10 @@ from tasks.bench.harness import Build, Run
 from tasks.bench.stopwatch import repeat
 from tasks.peers import engine, subjects_neuro, subjects_training
 from tasks.peers.subjects_training import Work
+from tasks.peers.training import of_work
 
 WITH, WITHOUT = "neuro", "neuro without it"
+BOTH = Pair(WITH, (WITHOUT,))
 CONVOLUTIONS = Work(name="digits", ticks=8, batch=64)
 DENSE = Work(name="dense", ticks=100, batch=64, share=0.05)
 SMALL = {"digits": Work(name="tiny", ticks=3, batch=4), "dense": replace(DENSE, ticks=4)}
@@ -149,7 +151,7 @@ def of_camera(side: int, threads: int) -> Run:  # noqa: ARG001 - the grid takes 
 def layers(quick: bool) -> list[Case]:
     """Return training and inference of layers."""
     return [
-        _layer_case(name, SMALL[work.name] if quick else work, changes)
+        _layer_case(name, SMALL[work.name] if quick else work, *changes)
         for name, (changes, works) in LAYERS.items()
         for work in works
     ]
@@ -179,38 +181,27 @@ def keeping_freed_memory(work: Work, threads: int) -> Run:
     return subjects_training.neuro(work, threads)
 
 
-def _layer_case(name: str, work: Work, changes: tuple[Replaced, ...] = ()) -> Case:
-    return _case(
-        f"{name}: {work.name}, {'training' if work.trains else 'inference'}",
-        partial(subjects_training.neuro, work),
-        changes,
-        pairs=(Pair(WITH, (WITHOUT,)), Pair(WITH, (WITHOUT,), by="memory")),
-        conditions={"batch": work.batch, "ticks": work.ticks},
-    )
+def _layer_case(name: str, work: Work, *changes: Replaced) -> Case:
+    title = f"{name}: {work.name}, {'training' if work.trains else 'inference'}"
+    subjects = _with_and_without(partial(subjects_training.neuro, work), *changes)
+    return of_work(title, work, subjects, BOTH, BOTH._replace(by="memory"))
 
 
-def _case(name: str, build: Build, changes: tuple[Replaced, ...], **about: Any) -> Case:
-    """Return a subject beside itself without a mechanism; about: other fields of the case."""
-    subjects: dict[str, Build] = {WITH: build, WITHOUT: partial(without, changes, build)}
-    pairs = (Pair(WITH, (WITHOUT,)),)
-    return replace(
-        Case(name=name, subjects=subjects, pairs=pairs, unit="ms", per=1e-3), **about
-    )
+def _with_and_without(build: Build, *changes: Replaced) -> dict[str, Build]:
+    return {WITH: build, WITHOUT: partial(without, changes, build)}
 
 
 def families(quick: bool) -> list[Case]:
     """Return networks whose windows need not be general."""
-    n, seconds = size = engine.SMALL if quick else engine.FULL
+    size = engine.SMALL if quick else engine.FULL
+    general = Replaced("neuro.events.exact.compile", "_choose_family", Constant(GENERAL))
     networks = {"CUBA": engine.of_cuba, "delta": engine.of_delta, "Brette 4": engine.of_brette4}
     return [
-        _case(
+        engine.of_network(
             f"families of windows: {name}",
-            partial(subjects_neuro.exact, partial(make, *size)),
-            (Replaced("neuro.events.exact.compile", "_choose_family", Constant(GENERAL)),),
-            unit=engine.RTF,
-            per=seconds,
-            cell_seconds=n * seconds,
-            conditions={"cells": n, "simulated_seconds": seconds},
+            _with_and_without(partial(subjects_neuro.exact, partial(make, *size)), general),
+            (BOTH,),
+            size,
         )
         for name, make in networks.items()
     ]
@@ -221,10 +212,12 @@ def skipped(quick: bool) -> list[Case]:
     side = 32 if quick else CAMERA
     bounds = Replaced("neuro.events.grid.parameters", "_compute_bounds", _always_may_fire)
     return [
-        _case(
-            f"neurons that cannot fire are skipped: camera of {side} x {side}",
-            partial(of_camera, side),
-            (bounds,),
+        Case(
+            name=f"neurons that cannot fire are skipped: camera of {side} x {side}",
+            subjects=_with_and_without(partial(of_camera, side), bounds),
+            pairs=(BOTH,),
+            unit="ms",
+            per=1e-3,
             conditions={"batch": BATCH, "ticks": TICKS},
         )
     ]

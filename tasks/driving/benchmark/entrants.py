@@ -147,11 +147,6 @@ class Entrant:
         return {"planner": self.name, "seed": self.seed, "digest": self.digest}
 
 
-def blank_name(name: str) -> str:
-    """Return the name of a planner with black images."""
-    return f"{name}, cameras blanked"
-
-
 def list_trained(comparison: Comparison) -> list[Entrant]:
     """Return all runs, and those of the subject again with black images."""
     entrants = []
@@ -166,7 +161,7 @@ def list_trained(comparison: Comparison) -> list[Entrant]:
             if name == comparison.subject:
                 blank = replace(
                     entrant,
-                    name=blank_name(name),
+                    name=f"{name}, cameras blanked",
                     digest=f"{identity} blanked",
                     make=partial(_blank, make),
                     blanked=True,

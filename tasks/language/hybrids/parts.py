@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
-from tasks.bench.options import BenchOptions
+from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import summarise_seeds
 from tasks.language.hybrids.cells import (
@@ -13,6 +14,7 @@ from tasks.language.hybrids.cells import (
     QUICK,
     SOFTMAX,
     TEXT,
+    TRAINED,
     VARIANTS,
     Part,
     Scale,
@@ -27,7 +29,7 @@ from tasks.language.hybrids.train import (
     list_missing,
     train_all,
 )
-from tasks.language.recall import TASKS, count_choices
+from tasks.language.recall import count_choices
 
 BITS = "bits per byte"
 
@@ -37,24 +39,16 @@ def choose_scale(options: BenchOptions) -> Scale:
     return QUICK if options.quick else FULL
 
 
-def measure_recall(options: BenchOptions) -> Iterator[Row]:
-    """Yield right answers on synthetic recall, then what they show."""
+def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
+    """Yield right answers on synthetic recall, or bits per byte on text, and what they show."""
     scale = choose_scale(options)
-    trained = train_all("recall", scale, options.out, options.workers)
-    for task in TASKS:
+    trained = train_all(part, scale, options.out, options.workers)
+    for task in TRAINED[part]:
         yield from make_rows(trained, scale, task)
-    yield from judge_recall(trained, scale)
+    yield from (judge_recall if part == "recall" else judge_text)(trained, scale)
 
 
-def measure_text(options: BenchOptions) -> Iterator[Row]:
-    """Yield bits per byte on text, then what they show."""
-    scale = choose_scale(options)
-    trained = train_all("text", scale, options.out, options.workers)
-    yield from make_rows(trained, scale, TEXT)
-    yield from judge_text(trained, scale)
-
-
-PARTS = {"recall": measure_recall, "text": measure_text}
+PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in TRAINED}
 
 
 def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
@@ -94,9 +88,7 @@ def make_rows(trained: Found, scale: Scale, task: str) -> Iterator[Row]:
 def announce(options: BenchOptions) -> str:
     """Return what is about to be trained, and how long that takes on this machine."""
     scale = choose_scale(options)
-    parts: list[Part] = [
-        p for p in ("recall", "text") if not options.parts or p in options.parts
-    ]
+    parts = [p for p in TRAINED if not options.parts or p in options.parts]
     every = [len(list_missing(p, scale, options.out)) for p in parts]
     missing = [cell for p in parts for cell in list_missing(p, scale, options.out)]
     seconds = estimate_seconds(missing, scale)
