@@ -1,7 +1,6 @@
 """Subjects of a benchmark, each in a process of its own, timed in turns.
 
-Libraries disturb each other in one process (NEST crashes beside some torch libraries), set the
-number of threads at import, print, and die. Turns: what else the machine does meanwhile hits
+Libraries disturb each other in one process. Turns: what else the machine does meanwhile hits
 all subjects alike.
 """
 

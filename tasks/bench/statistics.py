@@ -30,10 +30,9 @@ class Summary:
 class Paired:
     """A difference between two subjects, unit by unit, each the mean over its seeds.
 
-    low, high: of Student's 95 % interval of the mean; None with fewer than two units. (Means
-    of units drawn anew spread too little where units are few: of 6, 15 % miss the truth.)
-    more, fewer: units in which the first has more, and fewer. p: of a sign test of these two
-    numbers, exact and two-sided (for one seed and yes or no: McNemar's test).
+    low, high: of Student's 95 % interval of the mean; None with fewer than two units. more,
+    fewer: units in which the first has more, and fewer. p: of a sign test of these two numbers,
+    exact and two-sided (for one seed and yes or no: McNemar's test).
     """
 
     difference: float
@@ -79,11 +78,7 @@ def summarise_seeds(values: Iterable[float]) -> Summary:
 def compare_paired(
     first: Float64[np.ndarray, "S U"], second: Float64[np.ndarray, "S2 U"]
 ) -> Paired:
-    """Return how two subjects differ on the same units.
-
-    Units are what is independent: seeds of one planner on one course are not, so that their
-    mean counts as one observation.
-    """
+    """Return how two subjects differ on the same units, each the mean over its seeds."""
     from scipy import stats  # late: it takes a second
 
     each = first.mean(0) - second.mean(0)

@@ -1,8 +1,6 @@
 """Brake on the chosen path.
 
-The planner decides on path and speed in sequence (Kant and Zucker 1986). If the costs of others
-and of the road competed in the choice of a path, the car would evade by leaving the road. On a
-fixed path it can only slow down.
+The planner decides on path and speed in sequence (Kant and Zucker 1986).
 Axes: B windows, F frames, V speeds: the planned one, then braking by RATES.
 """
 

@@ -72,10 +72,7 @@ class Outcome:
     segments: tuple[Score, ...]
 
     def mean(self, name: str) -> float:
-        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration.
-
-        Products of sub-scores are taken within each segment, so a bad segment affects no other.
-        """
+        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration."""
         length = SEGMENT * STEP
         durations = [min(length, self.seconds - length * k) for k in range(len(self.segments))]
         values = [getattr(score, name) for score in self.segments]

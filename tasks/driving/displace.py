@@ -1,8 +1,6 @@
 """Displaced starts for training, from which a planner learns to return to its way.
 
-A recorded car keeps to its way and its speed; the car of a planner deviates. A planner that has
-only seen recorded starts does not learn to return, and learns that a standing car stays. A
-displaced window starts beside the recorded pose, with another heading. The model splats image
+A displaced window starts beside the recorded pose, with another heading. The model splats image
 features from there, which is exact; the images stay. The start has another speed, which
 approaches the recorded one at the acceleration of candidates. The path returns to the recorded
 one after the way of 3 s; after a share u of that way it is

@@ -1,8 +1,7 @@
 """Exchange left and right in batches, which doubles the scenes for training.
 
 A mirrored window shows a world mirrored along y: images are flipped and trade places, and the
-principal point and the poses of cameras, the maps, the command and the path follow. Traffic
-then keeps to the other side, as in Singapore.
+principal point and the poses of cameras, the maps, the command and the path follow.
 Axes: B windows, S frames, N cameras, K maps, X and Y cells.
 """
 

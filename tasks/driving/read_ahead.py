@@ -17,8 +17,7 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
     """Yield items in order, read by ``readers`` processes; 0: by this one, on demand.
 
     An error in a reader is raised here, in place of its item. While there are readers, torch
-    uses the remaining cores, at least one: if one of its threads waited for the core of a
-    reader, all would wait.
+    uses the remaining cores, at least one.
 
     Args:
         read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. It must not draw from

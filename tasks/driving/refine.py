@@ -8,8 +8,7 @@ H fires for arguments >= 0. Every value is a spike, so neurons without memory co
 products of a GRU as logic gates with weights of one, and the whole cell is a spiking Graph; SAD
 multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and command; h
 starts as spikes of the features of the front camera. One tick is one future frame. The ANN twin
-has a GRU. SAD adds W h' to x and y; for a slow car that bends the path more than a car can
-turn, and the car stays there forever.
+has a GRU. SAD adds W h' to x and y.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 

@@ -1,9 +1,8 @@
 """FID and inception score, by torch-fidelity and its weights if both are available.
 
-FSVAE published the FID of clean-fid. We use torch-fidelity because it computes both scores and
-reads the weights from a file without a download. The two libraries resize differently, and the
-published IS used images in 0..255 without normalisation, so do not compare these figures with
-published ones. We have run this module only with random weights.
+Do not compare these figures with those of FSVAE: its FID is of clean-fid, which resizes in
+another way, and its IS of images in 0..255 without normalisation. We have run this module only
+with random weights.
 Axes: N images, C colours, H height, W width.
 """
 

@@ -1,7 +1,7 @@
 """``neuro bench mechanisms``: each mechanism of speed or memory beside neuro without it.
 
 A mechanism is left out by replacing the function that decides on it, in the process of the
-subject. What brings less than a tenth in time and in memory has no reason to stay.
+subject.
 """
 
 import importlib

@@ -68,12 +68,8 @@ class Convolved(nn.Module):
 def build(config: LanguageConfig) -> LanguageModel:
     """Return a fresh model in which every mixer sees the last tokens.
 
-    DeltaNet and Gated DeltaNet bring a convolution over 4 tokens. The others are given one:
-    what is compared is the memory, not who can tell the token before.
-
-    Embeddings begin with a standard deviation of 1, and mixers say nothing: few steps are
-    enough. Else what mixers say at first is up to ten times as large as the tokens, that of
-    some more than of others, and the tables would tell which of them had unlearnt that.
+    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. Embeddings
+    begin with a standard deviation of 1 and mixers with outputs of 0, so that few steps suffice.
     """
     model = LanguageModel(config)
     nn.init.normal_(model.embedding.weight)
