@@ -90,7 +90,11 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
     else:
         values = {n: None if m.grown is None else m.grown / 1e6 for n, m in measured.items()}
     peer = find_best(pair.theirs, values)
-    sides = {"ours": measurements[pair.ours], "theirs": measurements[peer]}
+    about = {
+        side: _about(case, measurements[name])
+        for side, name in (("ours", pair.ours), ("theirs", peer))
+    }
+    rated = "rate" in about["ours"]
     ours, theirs = values[pair.ours], values[peer]
     problems = {name: measurements[name].problem for name in (pair.ours, peer)}
     if not timed:
@@ -110,18 +114,12 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
             **({"target": pair.target} if pair.target is not None else {}),
             **how,
             "threads": case.threads,
-            **_activity(case, measurements[pair.ours]),
-            **{k: _about(case, m) for k, m in sides.items()},
+            **({"activity": {"value": about["ours"]["rate"], "unit": "Hz"}} if rated else {}),
+            **about,
             **_work(case, measurements, pair.ours),
             **describe_machine(peer),
         },
     )
-
-
-def _activity(case: Case, ours: Measurement) -> dict[str, Any]:
-    if not case.cell_seconds or not ours.runs:
-        return {}
-    return {"activity": {"value": ours.runs[0].counted / case.cell_seconds, "unit": "Hz"}}
 
 
 def _about(case: Case, measured: Measurement) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def measure_growth(do: Callable[[], object], before: int | None = None) -> int |
 
 
 def measure_resident() -> int:
-    """Return the bytes that this process takes, without freed ones; 0: the system has no answer."""
+    """Return the bytes that this process takes, without freed ones; 0: they are unknown."""
     gc.collect()
     return_freed_memory()
     try:

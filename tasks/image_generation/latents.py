@@ -4,8 +4,8 @@
     p(z[t] | z[<t])           the prior, a Stack over z[t-1]            z[-1] = 0
 
 The state of the Stack's neurons holds the past, so a draw costs one pass over T ticks. A Stack
-returns k copies of each bit, which are spikes; drawing a bit picks one copy, and its probability
-is their mean.
+returns k copies of each bit, which are spikes; drawing a bit picks one copy, and its
+probability is their mean.
 Axes: T ticks, B samples, Z bits, K copies, G features.
 """
 

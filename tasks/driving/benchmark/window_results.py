@@ -140,59 +140,55 @@ class _Collector:
     """Collects results window by window."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {k: [] for k in ("path", *PathErrors._fields)}
+        names = ("token", "scene", "path", *PathErrors._fields)
+        self.columns: dict[str, list[Any]] = {name: [] for name in names}
 
     def add(
-        self, config: DrivingConfig, batch: DrivingBatch, path: Float[Tensor, "B F 3"]
+        self,
+        config: DrivingConfig,
+        windows: Sequence[Window],
+        batch: DrivingBatch,
+        path: Float[Tensor, "B F 3"],
     ) -> None:
         errors = measure_plan(config, path, batch.truth)
-        self.columns["path"] += path.tolist()
-        for name, values in errors._asdict().items():
+        for name in ("token", "scene"):
+            self.columns[name] += [getattr(window, name) for window in windows]
+        for name, values in {"path": path, **errors._asdict()}.items():
             self.columns[name] += values.tolist()
 
-    def close(
-        self, names: Sequence[tuple[str, str]], counts: Mapping[str, MetricCounts]
-    ) -> WindowResults:
-        columns = {
-            "token": [token for token, _ in names],
-            "scene": [scene for _, scene in names],
-            **self.columns,
-            "counts": {k: as_json(c) for k, c in counts.items()},
-        }
+    def close(self, counts: Mapping[str, MetricCounts]) -> WindowResults:
+        columns = {**self.columns, "counts": {k: as_json(c) for k, c in counts.items()}}
         results: WindowResults = convert(columns, WindowResults)
         return results
 
 
 def evaluate_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[WindowResults]:
     """Return the results of planners without cameras."""
-    collectors, names = [_Collector() for _ in planners], []
+    collectors = [_Collector() for _ in planners]
     for windows, batch in iterate_windows(config, open_truth(config, "test")):
-        names += [(w.token, w.scene) for w in windows]
         for planner, collector in zip(planners, collectors, strict=True):
             with torch.no_grad():
-                collector.add(config, batch, planner(batch.seen))
-    return [collector.close(names, {}) for collector in collectors]
+                collector.add(config, windows, batch, planner(batch.seen))
+    return [collector.close({}) for collector in collectors]
 
 
 def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
     """Return the results of a trained network, on black images if it is blanked."""
     blanked = isinstance(planner, Blanked)
-    driver = find_driver(planner)
-    collector, names = _Collector(), []
+    driver, collector = find_driver(planner), _Collector()
     counts = {way: make_counts() for way in (OWN, OWN_COPY, OWN_WARP)}
     for windows, batch in iterate_windows(config, open_split(config, "test")):
-        names += [(w.token, w.scene) for w in windows]
         seen = batch.seen
         if blanked:
             seen = seen._replace(images=torch.zeros_like(seen.images))
         outputs, before = look(driver, seen)
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")
-        collector.add(config, batch, outputs.plan.path)
+        collector.add(config, windows, batch, outputs.plan.path)
         count_classes(config.grid, counts[OWN], outputs.maps, batch.truth)
         for b in range(len(windows)):
             _count_own(config, counts, outputs, before, batch, b)
-    return collector.close(names, counts)
+    return collector.close(counts)
 
 
 def find_driver(planner: Planner) -> Driver:

@@ -68,8 +68,8 @@ class Convolved(nn.Module):
 def build(config: LanguageConfig) -> LanguageModel:
     """Return a fresh model in which every mixer sees the last tokens.
 
-    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. Embeddings
-    begin with a standard deviation of 1 and mixers with outputs of 0, so that few steps suffice.
+    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. To need
+    few steps, embeddings begin with a standard deviation of 1, and mixers with outputs of 0.
     """
     model = LanguageModel(config)
     nn.init.normal_(model.embedding.weight)

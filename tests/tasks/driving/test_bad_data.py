@@ -11,7 +11,7 @@ pytest.importorskip("nuscenes")
 
 from nuscenes_files import write_data_set
 
-from drivers.nuscenes.problem import NuScenesError
+from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.tables import Tables
 from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.windows import Skipped
@@ -82,10 +82,10 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -
 
 
 def test_more_than_one_reason_is_told() -> None:
-    problems = ("is missing; mend it", "is gone", "is late")
-    some = Skipped(scene="a", windows=4, problems=problems)  # type: ignore[arg-type]
+    problem = Problem(table="sample", token="abc", what="is missing", cure="mend it")
+    some = Skipped(scene="a", windows=4, problems=(problem,) * 3)
     (row,) = evaluate.tabulate_dropped([("test", some)]).rows
-    assert row[3] == "is missing; mend it (and 2 more)"
+    assert row[3] == "sample abc: is missing; mend it (and 2 more)"
 
 
 def test_a_run_keeps_to_it(tmp_path: Path) -> None:
