@@ -148,11 +148,6 @@ def count_windows(config: DrivingConfig, split: Split) -> int:
     return min(available, most) if most else available
 
 
-def count_steps(config: DrivingConfig) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return count_windows(config, "train") // config.batch
-
-
 def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[DrivingBatch]:
     """Yield the batches of a split.
 

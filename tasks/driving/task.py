@@ -14,7 +14,7 @@ from tasks.driving import deployment, presets
 from tasks.driving.batch import DrivingBatch, keep_frames, make_dummy_batch
 from tasks.driving.chip import make_parts
 from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
-from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
+from tasks.driving.data import count_windows, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
 from tasks.driving.losses import compute_losses, weigh_losses
@@ -95,7 +95,7 @@ TASK = Task(
     training=Training(
         build=Driver,
         plan=plan,
-        steps=count_steps,
+        steps=lambda config: count_windows(config, "train") // config.batch,
         batches=read_batches,
         dummy_batch=make_dummy_batch,
         batches_from=lambda config, epoch, step: read_batches_from(

@@ -215,11 +215,6 @@ def _spiking(model: nn.Module) -> SpikingVAE:
     return model
 
 
-def explain_only_torch(config: GenerationConfig) -> str:
-    """Return why no Graph can hold the decoder; "" if one can."""
-    return NO_SPIKES if config.model == "ann" else ""
-
-
 TASK = Task(
     summary="new images from a spiking VAE, with temporal attention (TAID)",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},
@@ -238,7 +233,10 @@ TASK = Task(
         "seed_of_data",
     ),
     deployment=Deployment(
-        part=chip_part, stimuli=stimuli, host=host, only_torch=explain_only_torch
+        part=chip_part,
+        stimuli=stimuli,
+        host=host,
+        only_torch=lambda config: NO_SPIKES if config.model == "ann" else "",
     ),
     evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
 )

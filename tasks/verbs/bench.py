@@ -106,7 +106,7 @@ def _engine() -> Benchmark:
     from tasks.peers import cost
 
     def of_rows(rows: Callable[[bool], Iterator[Row]], options: BenchOptions) -> Iterator[Row]:
-        yield from rows(options.quick)
+        return rows(options.quick)
 
     speeds = _make_speeds("engine")
     parts: dict[str, MeasurePart] = {
@@ -124,9 +124,8 @@ def _regimes() -> Benchmark:
     from tasks.peers.regimes import Extent, draw_rates, rows
 
     def of_regime(name: str, options: BenchOptions) -> Iterator[Row]:
-        yield from rows(
-            name, Extent(n=1250, duration=Seconds(0.12)) if options.quick else Extent()
-        )
+        small = Extent(n=1250, duration=Seconds(0.12))
+        return rows(name, small if options.quick else Extent())
 
     parts: dict[str, MeasurePart] = {name: partial(of_regime, name) for name in REGIMES}
     return Benchmark(about=NAMES["regimes"], parts=parts, draw=draw_rates, accepts=())

@@ -273,12 +273,6 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
     return out
 
 
-def measure_relative_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest distance of two arrays of values over the largest value."""
-    largest = np.abs(one).max(initial=0)
-    return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
-
-
 def count_spikes(record: Record) -> Mapping[str, int]:
     """Return the number of spikes of every firing node."""
     return {name: len(e.tick) for name, e in record.spikes.items()}
@@ -322,8 +316,10 @@ class _Tally:
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock, events)
         for name in self.off:
-            apart = measure_relative_distance(clock.values[name], events.values[name])
-            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
+            values, largest = clock.values[name], np.abs(clock.values[name]).max(initial=0)
+            apart = np.abs(values - events.values[name]).max(initial=0)
+            share = float(apart / largest) if largest else 0.0
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], share)
         if self.program and integers:
             self._quantised(events, integers)
 
