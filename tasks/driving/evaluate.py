@@ -49,30 +49,20 @@ CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 NEAR = 24.0  # [m] from the car along both axes, for a second IoU
 SHORT = 4  # future frames of the prediction metrics: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
+CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+TIMES = [f"{kind}_{s}s" for kind in ("mean", "at") for s in (1, 2, 3)]
 METRICS = (
     SCORE,
     *(
         Metric(name=name, format=".2%")
         for name in (
-            *("iou_vehicle", "iou_pedestrian", "iou_lane", "iou_drivable"),
-            *("near_iou_vehicle", "near_iou_pedestrian", "near_iou_lane", "near_iou_drivable"),
+            *(f"{where}iou_{name}" for where in ("", "near_") for name in CLASSES),
             *("future_iou", "future_iou_moving", "pq", "sq", "rq", "pq_moving"),
         )
     ),
-    *(
-        Metric(name=f"l2_{kind}_{s}s", better="lower", unit="m", format=".3f")
-        for kind in ("mean", "at")
-        for s in (1, 2, 3)
-    ),
-    *(
-        Metric(name=f"collision_{kind}_{s}s", better="lower", format=".2%")
-        for kind in ("mean", "at")
-        for s in (1, 2, 3)
-    ),
+    *(Metric(name=f"l2_{at}", better="lower", unit="m", format=".3f") for at in TIMES),
+    *(Metric(name=f"collision_{at}", better="lower", format=".2%") for at in TIMES),
 )
-
-
-CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
 
 
 class MetricCounts(NamedTuple):

@@ -92,7 +92,7 @@ def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
     problems = problems or [
         f"{run.folder} ({run.task}:{run.name}) plans no path; measure it with neuro eval"
         for run in runs
-        if run.config.last.name != "planning"
+        if not run.config.plans
     ]
     if problems:
         raise RunError("\n".join(problems))
