@@ -97,10 +97,6 @@ class CameraRig:
         images = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
         return np.stack([self._develop(camera.channel, image) for camera, image in images])
 
-    def blank(self) -> UInt8[np.ndarray, "N 3 H W"]:
-        """Return black images."""
-        return np.zeros((len(self.rig), 3, self.size.height, self.size.width), np.uint8)
-
     def _develop(
         self, channel: str, image: UInt8[np.ndarray, "H W 3"]
     ) -> UInt8[np.ndarray, "3 h w"]:
@@ -205,7 +201,9 @@ def _drive_on(
         instant = show(world, state)
         image = None
         if cameras is not None:
-            image = cameras.blank() if trial.blanked else cameras.take(instant)
+            size = cameras.size
+            black = np.zeros((len(cameras.rig), 3, size.height, size.width), np.uint8)
+            image = black if trial.blanked else cameras.take(instant)
         frames = [*frames, (instant, image)][-trial.past :]
         command = navigate(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
@@ -326,7 +324,10 @@ def judge(
     scores = []
     for first in range(0, len(states) - 1, SEGMENT):
         part = make_drive(course, instants[first : first + SEGMENT + 1])
-        rules = _drive_by_rules(course, states[first], len(part.ego) - 1)
+        state = states[first]
+        for _ in part.ego[1:]:
+            state = step_traffic(course.world, state)
+        rules = make_drive(course, [instants[first], show(course.world, state)])
         scores.append(score_drive(part, measure_progress(rules)))
     share = measure_progress(whole) / course.line.length
     return Outcome(
@@ -348,11 +349,3 @@ def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
         route=course.route,
         line=course.line,
     )
-
-
-def _drive_by_rules(course: PlannedDrive, state: WorldState, steps: int) -> Drive:
-    """Return the first and the last instant of a drive of the rules over a number of steps."""
-    begin = show(course.world, state)
-    for _ in range(steps):
-        state = step_traffic(course.world, state)
-    return make_drive(course, [begin, show(course.world, state)])

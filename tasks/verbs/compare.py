@@ -32,8 +32,6 @@ COMPARED = ("eval", "verify", "energy")  # verbs whose results are compared
 EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
 DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
-EXACT_TEST = "exact sign-flip test, two-sided"
-DRAWN_TEST = f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 class Value(NamedTuple):
@@ -419,7 +417,9 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
 
 def name_test(pairs: int) -> str:
     """Return the name of the test that :func:`compute_sign_flip_p` makes with so many pairs."""
-    return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
+    if pairs <= EXACT:
+        return "exact sign-flip test, two-sided"
+    return f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 def _summary_sheet(summaries: Sequence[GroupValues]) -> Table:

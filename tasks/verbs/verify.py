@@ -273,11 +273,6 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
     return out
 
 
-def count_spikes(record: Record) -> Mapping[str, int]:
-    """Return the number of spikes of every firing node."""
-    return {name: len(e.tick) for name, e in record.spikes.items()}
-
-
 class _Tally:
     """Differences between executors, summed over batches."""
 
@@ -306,10 +301,9 @@ class _Tally:
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
     ) -> None:
         """Compare one batch; integers: of the program, where there is one."""
-        spikes = count_spikes(clock)
         for name, differ in find_layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
-            layer["spikes"] += spikes.get(name, 0)
+            layer["spikes"] += len(clock.spikes[name].tick) if name in clock.spikes else 0
             layer["mismatches"] += int(differ.sum())
             if differ.any() and name in self.flips:
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ])

@@ -184,12 +184,7 @@ def list_plain(comparison: Comparison) -> list[Entrant]:
     """
     config, frames = comparison.config, comparison.config.future
     learned = [
-        Entrant(
-            name=name,
-            seed=seed,
-            digest=digest(list(model.state_dict().values())),
-            make=partial(_return, model),
-        )
+        _make_plain(name, seed, digest(list(model.state_dict().values())), model)
         for name, read in ((MLP, read_recorded), (DISTURBED, read_disturbed))
         for seed, model in train_ego_mlps(config, read(config), comparison.seeds).items()
     ]
@@ -198,22 +193,16 @@ def list_plain(comparison: Comparison) -> list[Entrant]:
         ACCELERATION: KeepAcceleration(frames),
         STOPS: Stop(frames),
     }
-    return [
-        *(
-            Entrant(name=k, seed=0, digest=repr(p), make=partial(_return, p))
-            for k, p in simple.items()
-        ),
-        *learned,
-    ]
+    return [*(_make_plain(k, 0, repr(p), p) for k, p in simple.items()), *learned]
+
+
+def _make_plain(name: str, seed: int, identity: str, planner: Planner) -> Entrant:
+    return Entrant(name=name, seed=seed, digest=identity, make=lambda: planner)
 
 
 def make_rules() -> Entrant:
     """Return the rules, which know everything and drive only in the generated world."""
     return Entrant(name=RULES, seed=0, digest="rules", make=lambda: None)
-
-
-def _return(planner: Planner) -> Planner:
-    return planner
 
 
 def _blank(make: Callable[[], Planner]) -> Planner:
