@@ -12,29 +12,83 @@ from functools import lru_cache, partial
 from itertools import islice
 from operator import itemgetter, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from joblib import cpu_count
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from neuro.training.distributed import list_own_samples
 from neuro.training.shuffle import shuffle_batches
+from neuro.training.threads import limit_threads
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import STRIDE, DrivingConfig, Source, find_phase
-from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
-from tasks.driving.mirror import mirror_windows
-from tasks.driving.read_ahead import read_ahead
+from tasks.driving.displace import displace_starts, draw_speeds, draw_starts, mirror_windows
 from tasks.runs.task import Split
 
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
     from drivers.nuscenes.windows import Skipped, Windows, WindowSettings
     from tasks.driving.drives import DisturbedWindow
+
+Item = TypeVar("Item")
+ReadShare = Callable[[int, int], Iterator[Item]]
+
+
+def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
+    """Yield items in order, read by ``readers`` processes; 0: by this one, on demand.
+
+    An error in a reader is raised here, in place of its item. While there are readers, torch
+    uses the remaining cores, at least one.
+
+    Args:
+        read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. It must not draw from
+            global random generators, because each process has its own.
+        readers: number of processes, at most that of cores; each reads up to two items ahead.
+
+    >>> list(read_ahead(lambda k, n: iter(range(k, 5, n)), 0))
+    [0, 1, 2, 3, 4]
+    """
+    if readers == 0:
+        yield from read_share(0, 1)
+        return
+    readers = min(readers, cpu_count())
+    loader = DataLoader(
+        _Shares(read_share),
+        batch_size=None,
+        num_workers=readers,
+        collate_fn=_keep,
+        generator=torch.Generator(),  # so that the loader does not draw from torch's global one
+    )
+    with limit_threads(max(1, cpu_count() - readers)):
+        for item in loader:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+class _Shares(IterableDataset[Item], Generic[Item]):
+    """The items; each reader reads its share."""
+
+    def __init__(self, read_share: ReadShare[Item]) -> None:
+        self.read_share = read_share
+
+    def __iter__(self) -> Iterator[Item | Exception]:  # type: ignore[override]
+        info: Any = get_worker_info()  # not None in a reader
+        try:
+            yield from self.read_share(info.id, info.num_workers)
+        except Exception as error:  # raised in the main process
+            yield error
+
+
+def _keep(item: Item) -> Item:
+    return item
+
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 

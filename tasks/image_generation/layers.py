@@ -62,7 +62,7 @@ def make_bernoulli(inputs: int, config: GenerationConfig) -> Stack:
 def make_decoder(config: GenerationConfig) -> Stack:
     """Return the Stack from spikes T B Z to the pixel currents, T B C H W.
 
-    It ends in leaky integrators, which :mod:`tasks.image_generation.decoding` reads: with decay
+    It ends in leaky integrators, which :mod:`tasks.image_generation.vae` reads: with decay
     0.8 for the membrane decoder, otherwise without memory, so that they show the current of
     each tick.
     """

@@ -1,30 +1,37 @@
-"""FAD: the distance of generated images from real ones, in the code of an autoencoder.
+"""FAD, FID and inception score of generated images.
 
-Published protocol (Kamata et al. 2022): 5,120 generated images in batches of 256, batch norms
-in training mode, against the mean and covariance of the test part. We follow it for digits if
+FAD is their distance from real images in the code of an autoencoder. Published protocol (Kamata
+et al. 2022): 5,120 generated images in batches of 256, batch norms in training mode, against
+the mean and covariance of the test part. We follow it for digits if
 ``$NEURO_DATA/fsvae_metrics/`` exists. On its scale the first 9,984 test digits score 0.0008;
 the first 5,120, which are neater, 9.3; the first 5,120 training digits 4.6; FSVAE 35.5.
 Otherwise we use our own autoencoder, as many generated images as test images, and batches of up
 to 250. Distances in the two codes have different units: never compare them.
+
+FID and inception score come from torch-fidelity and its weights, if both are available. Do not
+compare them with those of FSVAE: its FID is of clean-fid, which resizes in another way, and its
+IS of images in 0..255 without normalisation. We have run them only with random weights.
 Axes: N images, C colours, H height, W width, D features.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from drivers.folders import find_neuro_data
 from neuro.seeds import seeded
-from tasks.image_generation.ann import convolutions, transposed
 from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import part, resize_images, scale_images
+from tasks.image_generation.vae import convolutions, transposed
 
 SIDE = 32  # pixels of the autoencoder's images
 CHANNELS = (32, 64, 128, 256)
@@ -180,3 +187,58 @@ def make_metric(config: GenerationConfig) -> ReferenceImages:
     return ReferenceImages(
         autoencoder="own", model=model, reference=reference, fakes=n, batch=batch
     )
+
+
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION = "inception"
+SPLITS = 10  # of the images, for the spread of the inception score
+
+
+class _Pixels(Dataset):
+    """Images for torch-fidelity: three colours in 0..255."""
+
+    def __init__(self, images: Float[Tensor, "N C H W"]) -> None:
+        grey = ((images.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        self.pixels = grey.expand(-1, 3, -1, -1)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, at: int) -> UInt8[Tensor, "3 H W"]:
+        return self.pixels[at]
+
+
+def compute_scores(
+    fakes: Float[Tensor, "N C H W"],
+    real: Float[Tensor, "M C H W"],
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return ``fid``, ``inception_score`` and ``inception_score_sd``, or ``missing``: a cure.
+
+    fakes, real: at least two each, in -1..1. With fewer fakes than :data:`SPLITS`, each fake is
+    a split with score 1.
+    """
+    data = find_neuro_data(environ)
+    weights = Path(data) / INCEPTION / WEIGHTS
+    if find_spec("torch_fidelity") is None:
+        return {"missing": "FID and IS need torch-fidelity: pip install torch-fidelity"}
+    if not data or not weights.is_file():
+        return {"missing": f"FID and IS need {WEIGHTS} in $NEURO_DATA/{INCEPTION}/"}
+    import torch_fidelity
+
+    scores = torch_fidelity.calculate_metrics(
+        input1=_Pixels(fakes),
+        input2=_Pixels(real),
+        fid=True,
+        isc=True,
+        cuda=torch.cuda.is_available(),
+        feature_extractor_weights_path=str(weights),
+        isc_splits=min(SPLITS, len(fakes)),
+        save_cpu_ram=True,  # the images are in memory, so load them in this process
+        verbose=False,
+    )
+    return {
+        "fid": scores["frechet_inception_distance"],
+        "inception_score": scores["inception_score_mean"],
+        "inception_score_sd": scores["inception_score_std"],
+    }

@@ -22,8 +22,7 @@ from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
 from neuro.training import Plan
-from tasks.image_generation import config as configs, inception
-from tasks.image_generation.ann import GaussianVAE
+from tasks.image_generation import config as configs
 from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
     EVALUATED,
@@ -35,8 +34,8 @@ from tasks.image_generation.images import (
     scale_images,
 )
 from tasks.image_generation.latents import evaluate_mode
-from tasks.image_generation.metric import make_metric
-from tasks.image_generation.vae import Reconstruction, SpikingVAE
+from tasks.image_generation.metric import compute_scores, make_metric
+from tasks.image_generation.vae import GaussianVAE, Reconstruction, SpikingVAE
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,
@@ -116,7 +115,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     metric = make_metric(config)
     fakes = generate_images(model, metric.fakes, run.seed)
     real = scale_images(part(config, "test").images, config.side)
-    scores = inception.compute_scores(fakes, real)
+    scores = compute_scores(fakes, real)
     names = {m.name for m in METRICS}
     return Findings(
         values={

@@ -132,8 +132,7 @@ def _regimes() -> Benchmark:
 
 
 def _hybrids() -> Benchmark:
-    from tasks.language.hybrids.draw import draw, tabulate
-    from tasks.language.hybrids.parts import PARTS, announce
+    from tasks.language.hybrids.parts import PARTS, announce, draw, tabulate
 
     return Benchmark(
         about=NAMES["hybrids"],

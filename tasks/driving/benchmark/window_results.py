@@ -1,8 +1,11 @@
 """Results on test windows: the paths of planners, and the maps of trained runs.
 
 Each run sees all windows once; a file stores the results for later benchmarks. Planners without
-cameras and forecasts without learning need only the truth of the windows.
-Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells.
+cameras and forecasts without learning need only the truth of the windows. Copy: everything
+stays. Warp: each instance continues the motion of its middle in the last half second, by whole
+cells. Prior: the cells of the ego frame that vehicles often cover in training; for each frame
+the set with the best intersection over union there.
+Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells, M kinds of maps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Int64, Shaped
 from torch import Tensor
 
 from drivers.nuscenes.window import Window
@@ -24,13 +27,6 @@ from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
 from tasks.driving.batch import DrivingBatch, Observation, make_batch
 from tasks.driving.benchmark.entrants import Entrant, describe_windows
-from tasks.driving.benchmark.forecasts import (
-    Counted,
-    as_json,
-    copy_present,
-    find_prior,
-    warp,
-)
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
 from tasks.driving.evaluate import (
@@ -46,9 +42,85 @@ from tasks.driving.evaluate import (
 )
 from tasks.driving.heads import PRESENT
 from tasks.driving.instances import OF_INSTANCES, decode_window
-from tasks.driving.metrics import PathErrors
+from tasks.driving.metrics import Overlap, Panoptic, PathErrors, add_counts
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.driving.planners import Blanked, ModelPlanner, Planner
+from tasks.runs.results import Number
+
+Counted = dict[str, dict[str, list[Number]]]  # sums of counts
+
+
+def copy_present(present: Shaped[np.ndarray, "X Y"], frames: int) -> np.ndarray:
+    """Return the present in every frame."""
+    return np.repeat(present[None], frames, 0)
+
+
+def warp_instances(
+    before: Int[np.ndarray, "X Y"], now: Int[np.ndarray, "X Y"], frames: int
+) -> Int[np.ndarray, "T X Y"]:
+    """Move present instances on as since the previous frame, for ``frames`` frames.
+
+    New instances stay. Where two overlap, the larger number wins.
+    """
+    out = np.zeros((frames, *now.shape), np.int64)
+    for number in np.unique(now[now > 0]).tolist():
+        cells = np.argwhere(now == number)
+        past = np.argwhere(before == number)
+        step = cells.mean(0) - past.mean(0) if len(past) else np.zeros(2)
+        for t in range(frames):
+            moved = cells + np.round(t * step).astype(np.int64)
+            inside = ((moved >= 0) & (moved < now.shape)).all(1)
+            out[t][tuple(moved[inside].T)] = number
+    return out
+
+
+def warp(
+    before: Int[np.ndarray, "X Y"],
+    now: Int[np.ndarray, "X Y"],
+    vehicle: Bool[np.ndarray, "X Y"],
+    frames: int,
+) -> Forecast:
+    """Move instances on; return them with the cells that they cover.
+
+    vehicle: the present mask; its cells outside instances stay.
+    """
+    moved = warp_instances(before, now, frames)
+    return Forecast((moved > 0) | (vehicle & (now == 0)), moved)
+
+
+def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
+    """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
+
+    It holds the most frequently covered cells, in the best number.
+    """
+    flat = counts.ravel()
+    order = np.argsort(-flat, kind="stable")
+    hits = np.cumsum(flat[order])
+    size = np.arange(1, len(flat) + 1)
+    iou = hits / np.maximum(flat.sum() + size * total - hits, 1)
+    mask = np.zeros(len(flat), bool)
+    if hits[-1]:
+        mask[order[: int(iou.argmax()) + 1]] = True
+    return mask.reshape(counts.shape)
+
+
+def as_json(counts: MetricCounts) -> Counted:
+    """Return the sums of counts."""
+    return {
+        kind: {name: list(add_counts(parts)) for name, parts in by_name.items()}
+        for kind, by_name in counts._asdict().items()
+    }
+
+
+def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
+    """Return counts from their sums."""
+    counts = make_counts()
+    for name, parts in value["overlaps"].items():
+        counts.overlaps[name].append(Overlap(*parts))
+    for name, parts in value["segments"].items():
+        counts.segments[name].append(Panoptic(*parts))
+    return counts
+
 
 FILE = "driving-windows.jsonl"  # in the folder of the figures
 OWN = ""

@@ -24,12 +24,11 @@ from tasks.driving.batch import (
 )
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
-from tasks.driving.losses import compute_losses, weigh_losses
+from tasks.driving.losses import compute_losses, make_instance_targets, weigh_losses
 from tasks.driving.model import Driver, DrivingOutputs, Planned
 from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
-from tasks.driving.targets import make_instance_targets
 from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from drivers import mnist
 from neuro.seeds import seeded
-from tasks.image_generation import inception, metric
+from tasks.image_generation import metric
 from tasks.image_generation.config import GenerationConfig, tiny
 from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import (
@@ -151,13 +151,13 @@ def test_without_torch_fidelity_or_its_weights_the_cure_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.zeros(2, 1, 4, 4)
-    monkeypatch.setattr(inception, "find_spec", lambda _: None)
-    assert inception.compute_scores(x, x, {}) == {
+    monkeypatch.setattr(metric, "find_spec", lambda _: None)
+    assert metric.compute_scores(x, x, {}) == {
         "missing": "FID and IS need torch-fidelity: pip install torch-fidelity"
     }
-    monkeypatch.setattr(inception, "find_spec", lambda _: object())
-    assert inception.compute_scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
-        "missing": f"FID and IS need {inception.WEIGHTS} in $NEURO_DATA/inception/"
+    monkeypatch.setattr(metric, "find_spec", lambda _: object())
+    assert metric.compute_scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
+        "missing": f"FID and IS need {metric.WEIGHTS} in $NEURO_DATA/inception/"
     }
 
 
@@ -173,12 +173,12 @@ def test_torch_fidelity_is_given_grey_images_as_three_colours_and_the_file(
 
     fake = SimpleNamespace(calculate_metrics=calculate_metrics)
     monkeypatch.setitem(sys.modules, "torch_fidelity", fake)
-    monkeypatch.setattr(inception, "find_spec", lambda _: object())
-    file = tmp_path / "inception" / inception.WEIGHTS
+    monkeypatch.setattr(metric, "find_spec", lambda _: object())
+    file = tmp_path / "inception" / metric.WEIGHTS
     file.parent.mkdir()
     file.touch()
     fakes = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
-    found = inception.compute_scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
+    found = metric.compute_scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
     assert found == {"fid": 7.0, "inception_score": 3.0, "inception_score_sd": 0.1}
     assert given["feature_extractor_weights_path"] == str(file)
     assert (given["isc_splits"], given["save_cpu_ram"]) == (3, True)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from drivers.nuscenes.grid import GroundGrid
-from tasks.driving.benchmark.forecasts import (
+from tasks.driving.benchmark.window_results import (
     as_json,
     copy_present,
     find_prior,

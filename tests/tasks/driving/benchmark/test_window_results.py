@@ -13,7 +13,6 @@ from torch import nn
 from tasks.driving.batch import Observation, make_batch
 from tasks.driving.benchmark import entrants, window_results
 from tasks.driving.benchmark.entrants import list_plain, list_trained, open_comparison
-from tasks.driving.benchmark.forecasts import from_json, warp
 from tasks.driving.benchmark.window_results import (
     EMPTY,
     OWN,
@@ -27,7 +26,9 @@ from tasks.driving.benchmark.window_results import (
     digest_tables,
     evaluate_windows,
     find_driver,
+    from_json,
     look,
+    warp,
 )
 from tasks.driving.data import read_batches
 from tasks.driving.evaluate import measure_model, summarise_counts
