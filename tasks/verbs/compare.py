@@ -251,11 +251,8 @@ def list_differences(one: Any, other: Any, name: str = "") -> list[str]:
         pairs = ((n, one.get(n, "none"), other.get(n, "none")) for n in names)
         before = f"{name}." if name else ""
         return [told for n, a, b in pairs for told in list_differences(a, b, f"{before}{n}")]
-    return [] if one == other else [f"{name} ({_write(one)} and {_write(other)})"]
-
-
-def _write(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    told = [value if isinstance(value, str) else json.dumps(value) for value in (one, other)]
+    return [] if one == other else [f"{name} ({' and '.join(told)})"]
 
 
 def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
