@@ -99,11 +99,6 @@ def points(config: YinYangConfig, split: Split) -> Points:
     return replace(part, points=part.points[:most], labels=part.labels[:most])
 
 
-def steps(config: YinYangConfig) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return len(points(config, "train").labels) // config.batch
-
-
 def batches(config: YinYangConfig, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (spikes T B 5, labels B); the epoch seeds the order in training."""
     part = points(config, split)
@@ -148,7 +143,7 @@ TASK = make_classifier(
     configs={"tiny": tiny, "full": full},
     build=build,
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
-    steps=steps,
+    steps=lambda config: len(points(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=make_dummy_batch,
     loss=loss,

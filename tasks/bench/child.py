@@ -7,7 +7,7 @@ import time
 from typing import Any, BinaryIO
 
 from tasks.allocator import keep_freed_memory
-from tasks.bench.harness import Build, Failure, Run
+from tasks.bench.harness import Failure, Run
 from tasks.bench.memory import measure_peak
 
 
@@ -21,28 +21,13 @@ def main() -> None:
         os.dup2(2, 1)
         try:
             build, threads = pickle.load(sys.stdin.buffer)
-        except Exception as error:  # its module imports what is not there, or is broken
+            start = time.perf_counter()
+            run: Run = build(threads)
+            _answer(out, (time.perf_counter() - start, measure_peak()))
+            while _next():
+                _answer(out, (run(), measure_peak()))
+        except Exception as error:  # such as an import of what is not there
             _answer(out, Failure(told(error)))
-            return
-        run = _tried(out, build, threads)
-        while run and _next():
-            try:
-                timing = run()
-            except Exception as error:
-                _answer(out, Failure(told(error)))
-                return
-            _answer(out, (timing, measure_peak()))
-
-
-def _tried(out: BinaryIO, build: Build, threads: int) -> Run | None:
-    start = time.perf_counter()
-    try:
-        run = build(threads)
-    except Exception as error:
-        _answer(out, Failure(told(error)))
-        return None
-    _answer(out, (time.perf_counter() - start, measure_peak()))
-    return run
 
 
 def _next() -> bool:

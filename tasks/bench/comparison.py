@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from tasks.bench.harness import Build, Measurement, measure
-from tasks.bench.rows import Row, list_versions, name_processor
+from tasks.bench.rows import Row, find_ratio, list_versions, name_processor
 
 PACKAGES = {
     "NEST": ("nest-simulator",),
@@ -83,10 +82,19 @@ def describe_machine(peer: str) -> dict[str, Any]:
 
 def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeats: int) -> Row:
     timed = pair.by == "time"
-    value = partial(_seconds, case.clock, case.per) if timed else _megabytes
-    values = {name: value(measurements[name]) for name in (pair.ours, *pair.theirs)}
+    measured = {name: measurements[name] for name in (pair.ours, *pair.theirs)}
+    if timed:
+        values = {
+            n: m.best(case.clock) / case.per if m.runs else None for n, m in measured.items()
+        }
+    else:
+        values = {n: None if m.grown is None else m.grown / 1e6 for n, m in measured.items()}
     peer = find_best(pair.theirs, values)
-    sides = {"ours": measurements[pair.ours], "theirs": measurements[peer]}
+    about = {
+        side: _about(case, measurements[name])
+        for side, name in (("ours", pair.ours), ("theirs", peer))
+    }
+    rated = "rate" in about["ours"]
     ours, theirs = values[pair.ours], values[peer]
     problems = {name: measurements[name].problem for name in (pair.ours, peer)}
     if not timed:
@@ -99,33 +107,19 @@ def _row(case: Case, pair: Pair, measurements: Mapping[str, Measurement], repeat
         unit=case.unit if timed else "MB",
         ours=ours,
         theirs=theirs,
-        ratio=None if ours is None or theirs is None else theirs / ours,
+        ratio=find_ratio(ours, theirs),
         note="; ".join(f"{name}: {why}" for name, why in problems.items() if why),
         conditions={
             **case.conditions,
             **({"target": pair.target} if pair.target is not None else {}),
             **how,
             "threads": case.threads,
-            **_activity(case, measurements[pair.ours]),
-            **{k: _about(case, m) for k, m in sides.items()},
+            **({"activity": {"value": about["ours"]["rate"], "unit": "Hz"}} if rated else {}),
+            **about,
             **_work(case, measurements, pair.ours),
             **describe_machine(peer),
         },
     )
-
-
-def _seconds(clock: str, per: float, measured: Measurement) -> float | None:
-    return measured.best(clock) / per if measured.runs else None
-
-
-def _megabytes(measured: Measurement) -> float | None:
-    return None if measured.grown is None else measured.grown / 1e6
-
-
-def _activity(case: Case, ours: Measurement) -> dict[str, Any]:
-    if not case.cell_seconds or not ours.runs:
-        return {}
-    return {"activity": {"value": ours.runs[0].counted / case.cell_seconds, "unit": "Hz"}}
 
 
 def _about(case: Case, measured: Measurement) -> dict[str, Any]:

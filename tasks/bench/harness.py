@@ -1,7 +1,6 @@
 """Subjects of a benchmark, each in a process of its own, timed in turns.
 
-Libraries disturb each other in one process (NEST crashes beside some torch libraries), set the
-number of threads at import, print, and die. Turns: what else the machine does meanwhile hits
+Libraries disturb each other in one process. Turns: what else the machine does meanwhile hits
 all subjects alike.
 """
 
@@ -84,9 +83,8 @@ def measure(
     with ExitStack() as stack:
         children = {}
         for name, build in subjects.items():
-            child = children[name] = _Child(threads, environments.get(name, {}))
+            child = children[name] = _Child(build, threads, environments.get(name, {}))
             stack.callback(child.close)
-            child.build(build, threads)
         for child in children.values():
             child.await_build()
         for _ in range(repeats):
@@ -98,7 +96,7 @@ def measure(
 class _Child:
     """A process with one subject; after a failure it does no more."""
 
-    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, build: Build, threads: int, environment: Mapping[str, str]) -> None:
         own = {f"{prefix}_NUM_THREADS": str(threads) for prefix in THREADS}
         path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -113,8 +111,6 @@ class _Child:
         self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]
         self._runs: list[RunTiming] = []
         self._built, self._peak, self._problem = 0.0, 0, ""
-
-    def build(self, build: Build, threads: int) -> None:
         self._tell((build, threads))
 
     def await_build(self) -> None:

@@ -27,10 +27,7 @@ def measure_growth(do: Callable[[], object], before: int | None = None) -> int |
 
 
 def measure_resident() -> int:
-    """Return the bytes that this process takes; 0 where the system does not tell.
-
-    What the process has freed is given back before: else it would take that for nothing.
-    """
+    """Return the bytes that this process takes, without freed ones; 0: they are unknown."""
     gc.collect()
     return_freed_memory()
     try:

@@ -6,14 +6,43 @@ code has another key, and is never read again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_text, require_writable, write_bytes
 from tasks.runs.provenance import digest_code
+
+K = TypeVar("K", bound=Hashable)
+
+
+def complete_results(
+    path: Path,
+    about: Mapping[K, Mapping[str, Any]],
+    kind: Any,
+    measure: Callable[[list[K]], Iterable[tuple[K, Any]]],
+    further: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[K, Any]:
+    """Return results by name; those that a file does not hold yet are measured and added.
+
+    Args:
+        path: of the file.
+        about: what each result depends on, by its name; it stands in the file, too.
+        kind: the type of the results.
+        measure: names of results -> each with its value for JSON, in any order.
+        further: what all results depend on besides.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    known = read_results(path)
+    keys = {name: make_key({**own, **further}) for name, own in about.items()}
+    for name, value in measure([name for name, key in keys.items() if key not in known]):
+        known[keys[name]] = append_result(path, keys[name], about[name], value)
+    return {name: read_value(path, known[key], kind) for name, key in keys.items()}
 
 
 def make_key(about: Mapping[str, Any]) -> str:

@@ -37,8 +37,13 @@ class Row:
         return None if target is None or self.ratio is None else self.ratio >= target
 
 
-def find_ratio(ours: float, theirs: float, better: str) -> float | None:
-    """Return by how much we are better, > 1 if we are; None by zero, or where one is NaN."""
+def find_ratio(ours: float | None, theirs: float | None, better: str = "lower") -> float | None:
+    """Return by how much we are better, > 1 if we are.
+
+    None by zero, or where one is NaN or None: not measured.
+    """
+    if ours is None or theirs is None:
+        return None
     above, below = (ours, theirs) if better == "higher" else (theirs, ours)
     return above / below if below > 0 and not math.isnan(above) else None
 

@@ -4,8 +4,9 @@ Subjects are planners, or stacks of mixers. Axes: S seeds, U units (courses, sce
 which are the same for all seeds and subjects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -29,10 +30,9 @@ class Summary:
 class Paired:
     """A difference between two subjects, unit by unit, each the mean over its seeds.
 
-    low, high: of Student's 95 % interval of the mean; None with fewer than two units. (Means
-    of units drawn anew spread too little where units are few: of 6, 15 % miss the truth.)
-    more, fewer: units in which the first has more, and fewer. p: of a sign test of these two
-    numbers, exact and two-sided (for one seed and yes or no: McNemar's test).
+    low, high: of Student's 95 % interval of the mean; None with fewer than two units. more,
+    fewer: units in which the first has more, and fewer. p: of a sign test of these two numbers,
+    exact and two-sided (for one seed and yes or no: McNemar's test).
     """
 
     difference: float
@@ -78,19 +78,18 @@ def summarise_seeds(values: Iterable[float]) -> Summary:
 def compare_paired(
     first: Float64[np.ndarray, "S U"], second: Float64[np.ndarray, "S2 U"]
 ) -> Paired:
-    """Return how two subjects differ on the same units.
-
-    Units are what is independent: seeds of one planner on one course are not, so that their
-    mean counts as one observation.
-    """
+    """Return how two subjects differ on the same units, each the mean over its seeds."""
     from scipy import stats  # late: it takes a second
 
     each = first.mean(0) - second.mean(0)
     each = np.where(np.abs(each) < 1e-12, 0.0, each)  # means of equal values, up to rounding
     more, fewer = int((each > 0).sum()), int((each < 0).sum())
-    low, high = _find_interval(each)
+    mean, number, low, high = float(each.mean()), len(each), None, None
+    if number > 1:
+        half = float(stats.t.ppf(0.975, number - 1) * each.std(ddof=1) / number**0.5)
+        low, high = mean - half, mean + half
     return Paired(
-        difference=float(each.mean()),
+        difference=mean,
         low=low,
         high=high,
         more=more,
@@ -133,16 +132,8 @@ def _find_rate(
     return np.where(total > 0, values.sum(-1) / np.where(total > 0, total, 1.0), np.nan)
 
 
-def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:
-    if len(each) < 2:
-        return None, None
-    from scipy import stats
-
-    mean, number = float(each.mean()), len(each)
-    half = float(stats.t.ppf(0.975, number - 1) * each.std(ddof=1) / number**0.5)
-    return mean - half, mean + half
-
-
-def stack_seeds(values: Sequence[Sequence[float]]) -> Float64[np.ndarray, "S U"]:
-    """Return values by seed and unit as an array."""
-    return np.array(values, np.float64).reshape(len(values), -1)
+def stack_seeds(
+    values: Mapping[str, Sequence[Any]],
+) -> dict[str, Float64[np.ndarray, "_ U"]]:
+    """Return values by seed and unit, or by seed, as arrays; by subject."""
+    return {k: np.array(v, np.float64).reshape(len(v), -1) for k, v in values.items()}

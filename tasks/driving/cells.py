@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.neurons import LIF, Neuron
+from neuro.neurons.neuron import Untrained
 from neuro.neurons.surrogate import Surrogate, arctan
 from neuro.nn import Residual, Spiking, Stack
 from neuro.nn.layers import DT
@@ -57,7 +58,7 @@ class RectifierState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rectifier:
+class Rectifier(Untrained):
     """y[t] = max(0, x[t]): replaces the neurons in the loop of a Graph for the ANN twin.
 
     It declares that it fires, because a loop must contain a firing model, and returns real
@@ -79,14 +80,6 @@ class Rectifier:
         """Return (output, state)."""
         y = torch.relu(x)
         return y, RectifierState(y)
-
-    def free(self) -> dict[str, Tensor]:
-        """Return no free parameters."""
-        return {}
-
-    def bind(self, free: dict[str, Tensor]) -> "Rectifier":  # noqa: ARG002
-        """Return this model."""
-        return self
 
 
 def make_neuron(cells: Cells) -> Neuron:

@@ -14,13 +14,12 @@ frame replaces biases. Axes: T ticks, B samples, C channels, H and W.
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from operator import itemgetter, methodcaller
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.rig import CAMERAS
 from neuro.graph import AvgPool2d, Concat, Conv2d, Edge, Graph, Input, Node, Upsample
@@ -33,7 +32,7 @@ from neuro.nn.trace import Tracer
 from neuro.units import Seconds, Ticks
 from tasks.driving.batch import Observation
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import read_batches
+from tasks.driving.data import read_first
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.refine import make_inputs
@@ -46,7 +45,6 @@ LARGEST = 2 ** (max(BITS) + 1) - 1  # magnitude, in units of FINEST
 MOST = 8  # largest number of ticks per frame
 WINDOWS = 2  # for the comparison of executors
 CLOCK = "clock"
-Stimuli = Callable[[Split], Iterator[Stimulus]]
 
 
 def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C18 H W"]:
@@ -182,15 +180,19 @@ def make_encoder_graph(
     return walk.graph()
 
 
-def drop_first_layer(stack: Stack) -> Stack:
-    """Return a Stack without its first layer, the neurons that turn real values into spikes."""
-    return Stack(**dict(list(stack.named_children())[1:]))
-
-
-def run_first_layer(stack: Stack, x: Float[Tensor, "T B ..."]) -> Float[Tensor, "T B ..."]:
-    """Return the spikes of the first layer of a Stack, which the host computes."""
-    y: Tensor = next(iter(stack.children()))(x)[0]
-    return y
+def make_parts(config: DrivingConfig, module: nn.Module) -> dict[str, FurtherNetwork]:
+    """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
+    model = require_driver(module)
+    uncertainty, start = model.prediction.uncertainty, model.planner.refinement.start
+    out = {"encoder": _make_encoder_part(config, model)}
+    if uncertainty is not None:
+        out["uncertainty"] = _make_rest_part(
+            config, model, uncertainty.shrink, lambda seen: model.perceive(seen).states[-1:]
+        )
+    out["pathways"] = _make_pathways_part(config, model)
+    out["start"] = _make_rest_part(config, model, start, partial(_look_ahead, model))
+    out["GRU"] = _make_gru_part(config, model)
+    return out
 
 
 def _look_ahead(model: Driver, seen: Observation) -> Float[Tensor, "1 B C h w"]:
@@ -201,53 +203,50 @@ def _look_ahead(model: Driver, seen: Observation) -> Float[Tensor, "1 B C h w"]:
     return front[None]
 
 
-def make_parts(config: DrivingConfig, module: nn.Module) -> dict[str, FurtherNetwork]:
-    """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
-    model = require_driver(module)
-    images = len(CAMERAS) * config.past
-    out = {"encoder": _make_encoder_part(config, model, images)}
-    prediction, refinement = model.prediction, model.planner.refinement
-    if prediction.uncertainty is not None:
-        shrink = prediction.uncertainty.shrink
+def _make_part(
+    config: DrivingConfig,
+    model: Driver,
+    module: nn.Module,
+    encode: Callable[[Observation], dict[str, Tensor]],
+    runs: int = 1,
+    ann_passes: int | None = None,
+) -> FurtherNetwork:
+    """Return a network; encode: observations -> its inputs by name."""
 
-        def give_present(split: Split) -> Iterator[Stimulus]:
-            for seen in _read(config, model, split):
-                present = model.perceive(seen).states[-1:]
-                yield Stimulus({"input": run_first_layer(shrink, present).cpu()}, ())
+    def stimuli(split: Split) -> Iterator[Stimulus]:
+        device = next(model.parameters()).device
+        for seen, _ in read_first(config, split, WINDOWS, device):
+            with torch.no_grad():
+                inputs = {name: x.cpu() for name, x in encode(seen).items()}
+            yield Stimulus(inputs, ())
 
-        out["uncertainty"] = FurtherNetwork(
-            module=drop_first_layer(shrink), stimuli=_without_gradient(give_present)
-        )
-    out["pathways"] = _make_pathways_part(config, model)
+    return FurtherNetwork(module=module, stimuli=stimuli, runs=runs, ann_passes=ann_passes)
 
-    def give_front(split: Split) -> Iterator[Stimulus]:
-        for seen in _read(config, model, split):
-            front = _look_ahead(model, seen)
-            yield Stimulus({"input": run_first_layer(refinement.start, front).cpu()}, ())
 
-    out["start"] = FurtherNetwork(
-        module=drop_first_layer(refinement.start), stimuli=_without_gradient(give_front)
+def _make_rest_part(
+    config: DrivingConfig, model: Driver, stack: Stack, read: Callable[[Observation], Tensor]
+) -> FurtherNetwork:
+    """Return a Stack without its first layer, whose spikes the host computes."""
+    (_, first), *rest = stack.named_children()
+    return _make_part(
+        config, model, Stack(**dict(rest)), lambda seen: {"input": first(read(seen))[0]}
     )
-    out["GRU"] = _make_gru_part(config, model)
-    return out
 
 
-def _make_encoder_part(config: DrivingConfig, model: Driver, images: int) -> FurtherNetwork:
+def _make_encoder_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     encoder, c = model.encoder, config.encoder
     height, width = config.image.height // c.stem, config.image.width // c.stem
     shape = (c.channels[0], height, width)
     far = config.feature_size[0] // 2, config.feature_size[1] // 2
     graph = take_bits(make_encoder_graph(encoder, shape, far), "stem")
 
-    def give(split: Split) -> Iterator[Stimulus]:
-        for seen in _read(config, model, split):
-            now = model.normalise(seen.images[:, -1].flatten(0, 1))
-            bits = split_bits(encoder.stem(now[None])[0])
-            yield Stimulus({"stem_bits": bits.expand(c.ticks, *bits.shape[1:]).cpu()}, ())
+    def encode(seen: Observation) -> dict[str, Tensor]:
+        now = model.normalise(seen.images[:, -1].flatten(0, 1))
+        bits = split_bits(encoder.stem(now[None])[0])
+        return {"stem_bits": bits.expand(c.ticks, *bits.shape[1:])}
 
-    return FurtherNetwork(
-        module=Net(graph), stimuli=_without_gradient(give), runs=images, ann_passes=1
-    )
+    images = len(CAMERAS) * config.past
+    return _make_part(config, model, Net(graph), encode, runs=images, ann_passes=1)
 
 
 def _make_pathways_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
@@ -259,16 +258,14 @@ def _make_pathways_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     ticks = count_ticks_of_a_frame(graph) if config.prediction.fusion == "add" else 1
     graph = stretch(graph, ticks)
 
-    def give(split: Split) -> Iterator[Stimulus]:
-        for seen in _read(config, model, split):
-            states = model.perceive(seen).states
-            inputs = prediction.make_inputs(states, config.future)
-            if "latent" in inputs:
-                inputs["latent_bits"] = split_bits(inputs.pop("latent"))
-            yield Stimulus(_spread(graph, inputs, ticks), ())
+    def encode(seen: Observation) -> dict[str, Tensor]:
+        inputs = prediction.make_inputs(model.perceive(seen).states, config.future)
+        if "latent" in inputs:
+            inputs["latent_bits"] = split_bits(inputs.pop("latent"))
+        return _spread(graph, inputs, ticks)
 
     frames = config.past + config.future
-    return FurtherNetwork(module=Net(graph), stimuli=_without_gradient(give), ann_passes=frames)
+    return _make_part(config, model, Net(graph), encode, ann_passes=frames)
 
 
 def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
@@ -277,18 +274,14 @@ def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     ticks = count_ticks_of_a_frame(graph)
     graph = stretch(graph, ticks)
 
-    def give(split: Split) -> Iterator[Stimulus]:
-        for seen in _read(config, model, split):
-            plan = model(seen).plan
-            x = make_inputs(plan.taken, seen.ego)
-            start = refinement.start(_look_ahead(model, seen))[0]
-            first = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
-            inputs = {"x_bits": split_bits(x[..., None, None]), "start": first[..., None, None]}
-            yield Stimulus(_spread(graph, inputs, ticks), ())
+    def encode(seen: Observation) -> dict[str, Tensor]:
+        x = make_inputs(model(seen).plan.taken, seen.ego)
+        start = refinement.start(_look_ahead(model, seen))[0]
+        first = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
+        inputs = {"x_bits": split_bits(x[..., None, None]), "start": first[..., None, None]}
+        return _spread(graph, inputs, ticks)
 
-    return FurtherNetwork(
-        module=Net(graph), stimuli=_without_gradient(give), ann_passes=config.future
-    )
+    return _make_part(config, model, Net(graph), encode, ann_passes=config.future)
 
 
 def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Tensor]:
@@ -296,30 +289,4 @@ def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Te
     if CLOCK in graph.inputs:
         x = next(iter(inputs.values()))
         inputs = inputs | {CLOCK: x.new_ones(*x.shape[:2], 1, 1, 1)}
-    return {name: spread_frames(x, ticks).cpu() for name, x in inputs.items()}
-
-
-def _read(config: DrivingConfig, model: Driver, split: Split) -> Iterator[Observation]:
-    """Yield the first windows of a split, on the device of the model."""
-    device, done = next(model.parameters()).device, 0
-    for batch in read_batches(config, split, 0):
-        seen = tree_map_only(Tensor, itemgetter(slice(WINDOWS - done)), batch.seen)
-        yield tree_map_only(Tensor, methodcaller("to", device), seen)
-        done += len(seen.images)
-        if done >= WINDOWS:
-            return
-
-
-def _without_gradient(give: Stimuli) -> Stimuli:
-    """Return the same stimuli, computed without gradients."""
-
-    def stimuli(split: Split) -> Iterator[Stimulus]:
-        source = give(split)
-        while True:
-            with torch.no_grad():
-                stimulus = next(source, None)
-            if stimulus is None:
-                return
-            yield stimulus
-
-    return stimuli
+    return {name: spread_frames(x, ticks) for name, x in inputs.items()}

@@ -10,7 +10,7 @@ the next plan. Axes: S past and present frames, N cameras, F frames.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,7 @@ class Outcome:
     segments: tuple[Score, ...]
 
     def mean(self, name: str) -> float:
-        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration.
-
-        Products of sub-scores are taken within each segment, so a bad segment affects no other.
-        """
+        """Return the mean of a sub-score, "pdms" or "driving_score", weighted by duration."""
         length = SEGMENT * STEP
         durations = [min(length, self.seconds - length * k) for k in range(len(self.segments))]
         values = [getattr(score, name) for score in self.segments]
@@ -85,10 +82,6 @@ class Outcome:
     def driving_score(self) -> float:
         """The mean score of the segments times the driven share of the route."""
         return self.share * self.mean("driving_score")
-
-    def as_json(self) -> dict[str, object]:
-        """Return all figures by name."""
-        return asdict(self) | {"driving_score": self.driving_score}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,10 +96,6 @@ class CameraRig:
         """Return the images of all cameras."""
         images = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
         return np.stack([self._develop(camera.channel, image) for camera, image in images])
-
-    def blank(self) -> UInt8[np.ndarray, "N 3 H W"]:
-        """Return black images."""
-        return np.zeros((len(self.rig), 3, self.size.height, self.size.width), np.uint8)
 
     def _develop(
         self, channel: str, image: UInt8[np.ndarray, "H W 3"]
@@ -136,6 +125,12 @@ class FilmedPlan:
     path: Float64[np.ndarray, "F 3"]
     command: Command
     by_rules: bool
+
+    @property
+    def pose(self) -> Float64[np.ndarray, "3"]:
+        """(x, y, yaw) of the car in the global frame."""
+        ego = self.instant.ego
+        return np.array([ego.x, ego.y, ego.yaw])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +199,11 @@ def _drive_on(
     frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
-        image = (
-            None
-            if cameras is None
-            else cameras.blank()
-            if trial.blanked
-            else cameras.take(instant)
-        )
+        image = None
+        if cameras is not None:
+            size = cameras.size
+            black = np.zeros((len(cameras.rig), 3, size.height, size.width), np.uint8)
+            image = black if trial.blanked else cameras.take(instant)
         frames = [*frames, (instant, image)][-trial.past :]
         command = navigate(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
@@ -331,7 +324,10 @@ def judge(
     scores = []
     for first in range(0, len(states) - 1, SEGMENT):
         part = make_drive(course, instants[first : first + SEGMENT + 1])
-        rules = _drive_by_rules(course, states[first], len(part.ego) - 1)
+        state = states[first]
+        for _ in part.ego[1:]:
+            state = step_traffic(course.world, state)
+        rules = make_drive(course, [instants[first], show(course.world, state)])
         scores.append(score_drive(part, measure_progress(rules)))
     share = measure_progress(whole) / course.line.length
     return Outcome(
@@ -353,11 +349,3 @@ def make_drive(course: PlannedDrive, instants: Sequence[WorldInstant]) -> Drive:
         route=course.route,
         line=course.line,
     )
-
-
-def _drive_by_rules(course: PlannedDrive, state: WorldState, steps: int) -> Drive:
-    """Return the first and the last instant of a drive of the rules over a number of steps."""
-    begin = show(course.world, state)
-    for _ in range(steps):
-        state = step_traffic(course.world, state)
-    return make_drive(course, [begin, show(course.world, state)])

@@ -176,18 +176,15 @@ class PlannerConfig:
     persistence: bool = False
 
     def __post_init__(self) -> None:
-        if not self.sharpness > 0:
-            raise ValueError(
-                f"PlannerConfig.sharpness must be > 0, got {self.sharpness}; 1 as in the loss"
-            )
-        if not self.start > 0:
-            raise ValueError(
-                f"PlannerConfig.start must be > 0, got {self.start}; 1 as published"
-            )
-        if not self.caution > 0:
-            raise ValueError(
-                f"PlannerConfig.caution must be > 0, got {self.caution}; 1 has no effect"
-            )
+        for name, usual in (
+            ("sharpness", "1 as in the loss"),
+            ("start", "1 as published"),
+            ("caution", "1 has no effect"),
+        ):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"PlannerConfig.{name} must be > 0, got {getattr(self, name)}; {usual}"
+                )
         if not self.braking >= 0:
             raise ValueError(
                 f"PlannerConfig.braking must be >= 0, got {self.braking}; 0 disables it"

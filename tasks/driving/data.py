@@ -10,28 +10,85 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
+from operator import itemgetter, methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from joblib import cpu_count
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from neuro.training.distributed import list_own_samples
 from neuro.training.shuffle import shuffle_batches
+from neuro.training.threads import limit_threads
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import STRIDE, DrivingConfig, Source, find_phase
-from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
-from tasks.driving.mirror import mirror_windows
-from tasks.driving.read_ahead import read_ahead
+from tasks.driving.displace import displace_starts, draw_speeds, draw_starts, mirror_windows
 from tasks.runs.task import Split
 
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
-    from drivers.nuscenes.windows import Windows, WindowSettings
+    from drivers.nuscenes.windows import Skipped, Windows, WindowSettings
     from tasks.driving.drives import DisturbedWindow
+
+Item = TypeVar("Item")
+ReadShare = Callable[[int, int], Iterator[Item]]
+
+
+def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
+    """Yield items in order, read by ``readers`` processes; 0: by this one, on demand.
+
+    An error in a reader is raised here, in place of its item. While there are readers, torch
+    uses the remaining cores, at least one.
+
+    Args:
+        read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. It must not draw from
+            global random generators, because each process has its own.
+        readers: number of processes, at most that of cores; each reads up to two items ahead.
+
+    >>> list(read_ahead(lambda k, n: iter(range(k, 5, n)), 0))
+    [0, 1, 2, 3, 4]
+    """
+    if readers == 0:
+        yield from read_share(0, 1)
+        return
+    readers = min(readers, cpu_count())
+    loader = DataLoader(
+        _Shares(read_share),
+        batch_size=None,
+        num_workers=readers,
+        collate_fn=_keep,
+        generator=torch.Generator(),  # so that the loader does not draw from torch's global one
+    )
+    with limit_threads(max(1, cpu_count() - readers)):
+        for item in loader:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+class _Shares(IterableDataset[Item], Generic[Item]):
+    """The items; each reader reads its share."""
+
+    def __init__(self, read_share: ReadShare[Item]) -> None:
+        self.read_share = read_share
+
+    def __iter__(self) -> Iterator[Item | Exception]:  # type: ignore[override]
+        info: Any = get_worker_info()  # not None in a reader
+        try:
+            yield from self.read_share(info.id, info.num_workers)
+        except Exception as error:  # raised in the main process
+            yield error
+
+
+def _keep(item: Item) -> Item:
+    return item
+
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
@@ -132,23 +189,10 @@ def skip_bad(config: DrivingConfig) -> DrivingConfig:
     return replace(config, source=replace(config.source, skip_bad=True))
 
 
-class DroppedWindows(NamedTuple):
-    """The number of windows dropped from a scene, and the reasons."""
-
-    split: Split
-    scene: str
-    windows: int
-    reasons: tuple[str, ...]
-
-
-def list_dropped(config: DrivingConfig) -> list[DroppedWindows]:
+def list_dropped(config: DrivingConfig) -> list[tuple[Split, "Skipped"]]:
     """Return the damaged windows dropped from all splits."""
     splits: tuple[Split, ...] = ("train", "val", "test")
-    return [
-        DroppedWindows(split, skipped.scene, skipped.windows, tuple(map(str, skipped.problems)))
-        for split in splits
-        for skipped in open_split(config, split).skipped
-    ]
+    return [(split, one) for split in splits for one in open_split(config, split).skipped]
 
 
 def count_windows(config: DrivingConfig, split: Split) -> int:
@@ -158,11 +202,6 @@ def count_windows(config: DrivingConfig, split: Split) -> int:
     return min(available, most) if most else available
 
 
-def count_steps(config: DrivingConfig) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return count_windows(config, "train") // config.batch
-
-
 def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[DrivingBatch]:
     """Yield the batches of a split.
 
@@ -170,6 +209,19 @@ def read_batches(config: DrivingConfig, split: Split, epoch: int) -> Iterator[Dr
     replaced by those of disturbed drives. Each of several processes reads only its own windows.
     """
     return read_batches_from(config, split, epoch, 0)
+
+
+def read_first(
+    config: DrivingConfig, split: Split, number: int, device: torch.device
+) -> Iterator[DrivingBatch]:
+    """Yield the first ``number`` windows of a split by batch, the observations on a device."""
+    done = 0
+    for batch in read_batches(config, split, 0):
+        seen, truth = tree_map_only(Tensor, itemgetter(slice(number - done)), batch)
+        yield DrivingBatch(tree_map_only(Tensor, methodcaller("to", device), seen), truth)
+        done += len(truth.path)
+        if done >= number:
+            return
 
 
 def read_batches_from(

@@ -7,18 +7,16 @@ B windows, C channels, X and Y cells.
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from operator import itemgetter, methodcaller
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
 from tasks.driving.batch import Observation, make_blank
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import read_batches
+from tasks.driving.data import read_first
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.runs.task import Split, Stimulus
@@ -56,19 +54,13 @@ def explain_only_torch(config: DrivingConfig) -> str:
 
 def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
-    driver, done = require_driver(model), 0
-    device = next(model.parameters()).device
-    for batch in read_batches(config, split, 0):
-        seen, truth = tree_map_only(Tensor, itemgetter(slice(COMPARED - done)), batch)
+    driver, device = require_driver(model), next(model.parameters()).device
+    for seen, truth in read_first(config, split, COMPARED, device):
         with torch.no_grad():
-            seen = tree_map_only(Tensor, methodcaller("to", device), seen)
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
         masks = torch.stack([truth.vehicle[:, 0], truth.lane, truth.drivable], 1)
         yield Stimulus({"input": spikes.cpu()}, masks)
-        done += len(masks)
-        if done >= COMPARED:
-            return
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
@@ -115,7 +107,7 @@ def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: AR
     """
     with torch.device("meta"):
         driver = Driver(config).eval()
-    _, macs, by_module = _count(driver, make_blank(config, "meta"))
+    _, macs, by_module = run_counted(driver, make_blank(config, "meta"))
     out = {}
     for name, paths in HOST.items():
         if getattr(driver.prediction, OPTIONAL.get(name, "pathways")) is None:
@@ -138,13 +130,7 @@ def count_macs(config: DrivingConfig) -> dict[str, int]:
     return run_counted(model, make_blank(config, "meta"))[1]
 
 
-def run_counted(model: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, int]]:
-    """Return the outputs for windows, and the multiply-accumulates by part."""
-    outputs, macs, _ = _count(model, seen)
-    return outputs, macs
-
-
-def _count(
+def run_counted(
     model: Driver, seen: Observation
 ) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
     """Return outputs, and the multiply-accumulates by part and by module path."""

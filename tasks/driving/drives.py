@@ -1,10 +1,9 @@
 """Disturbed drives for training: windows of states that recorded drives do not reach.
 
-A planner that imitates recorded drives does not know the states that follow its own errors
-(DART, Laskey et al. 2017). Here the rules drive through training worlds, but disturbances of a
-second or more shift their path to a side, or change its speed. The path to learn is the plan of
-the rules from the resulting state. A drive ends like a course. A drive that ends in a collision
-or off the road loses its last two seconds, because no path is right there.
+The rules drive through training worlds, but disturbances of a second or more shift their path
+to a side, or change its speed (DART, Laskey et al. 2017). The path to learn is the plan of the
+rules from the resulting state. A drive ends like a course. A drive that ends in a collision or
+off the road loses its last two seconds, because no path is right there.
 Axes: B windows, F future frames.
 """
 

@@ -38,13 +38,6 @@ def make_encoder_block(config: DrivingConfig, channels: int) -> Stack:
     )
 
 
-def make_stem(config: DrivingConfig) -> Stack:
-    """Return the stem, which turns images into currents without neurons."""
-    c = config.encoder
-    conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
-    return Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
-
-
 def make_trunk(config: DrivingConfig) -> Stack:
     """Return the trunk after the stem without the last block, to currents T K C h w."""
     c = config.encoder
@@ -65,10 +58,11 @@ class Pyramid(nn.Module):
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c, cells = config.encoder, config.cells
-        self.branches = nn.ModuleList(
-            Stack(**_without_cells(convolve(cells, c.far, c.aspp, kernel, dilation=dilation)))
-            for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]
-        )
+        self.branches = nn.ModuleList()
+        for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]:
+            layers = convolve(cells, c.far, c.aspp, kernel, dilation=dilation)
+            del layers["cells"]  # which all branches share
+            self.branches.append(Stack(**layers))
         self.mean = nn.Conv2d(c.far, c.aspp, 1)
         joined = (len(self.branches) + 1) * c.aspp
         self.end = Stack(
@@ -90,11 +84,6 @@ class Pyramid(nn.Module):
         branches.append(whole.unflatten(0, x.shape[:2]).expand_as(branches[0]))
         y: Tensor = self.end(torch.cat(branches, 2))[0]
         return y
-
-
-def _without_cells(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return layers without their neurons, which several branches share."""
-    return {name: layer for name, layer in layers.items() if name != "cells"}
 
 
 class Head(nn.Module):
@@ -129,7 +118,8 @@ class Encoder(nn.Module):
         super().__init__()
         c = config.encoder
         self.ticks = c.ticks
-        self.stem = make_stem(config)
+        conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
+        self.stem = Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
         self.trunk = make_trunk(config)
         self.near = Stack(
             block=make_encoder_block(config, c.channels[-1]), spikes=make_cells(config.cells)

@@ -7,11 +7,11 @@ further baselines. Axes: B windows, T = 1 + F frames, X and Y cells.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
@@ -20,8 +20,9 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
 from tasks.driving.config import DrivingConfig
-from tasks.driving.data import DroppedWindows, list_dropped, open_split, read_batches
-from tasks.driving.instances import InstanceMaps, decode_instances
+from tasks.driving.data import list_dropped, open_split, read_batches
+from tasks.driving.heads import PRESENT
+from tasks.driving.instances import decode_window
 from tasks.driving.metrics import (
     Overlap,
     Panoptic,
@@ -38,6 +39,9 @@ from tasks.driving.model import DrivingOutputs
 from tasks.driving.planners import KeepVelocity
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
+if TYPE_CHECKING:
+    from drivers.nuscenes.windows import Skipped
+
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
 CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
@@ -45,26 +49,19 @@ CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 NEAR = 24.0  # [m] from the car along both axes, for a second IoU
 SHORT = 4  # future frames of the prediction metrics: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
+CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+TIMES = [f"{kind}_{s}s" for kind in ("mean", "at") for s in (1, 2, 3)]
 METRICS = (
     SCORE,
     *(
         Metric(name=name, format=".2%")
         for name in (
-            *("iou_vehicle", "iou_pedestrian", "iou_lane", "iou_drivable"),
-            *("near_iou_vehicle", "near_iou_pedestrian", "near_iou_lane", "near_iou_drivable"),
+            *(f"{where}iou_{name}" for where in ("", "near_") for name in CLASSES),
             *("future_iou", "future_iou_moving", "pq", "sq", "rq", "pq_moving"),
         )
     ),
-    *(
-        Metric(name=f"l2_{kind}_{s}s", better="lower", unit="m", format=".3f")
-        for kind in ("mean", "at")
-        for s in (1, 2, 3)
-    ),
-    *(
-        Metric(name=f"collision_{kind}_{s}s", better="lower", format=".2%")
-        for kind in ("mean", "at")
-        for s in (1, 2, 3)
-    ),
+    *(Metric(name=f"l2_{at}", better="lower", unit="m", format=".3f") for at in TIMES),
+    *(Metric(name=f"collision_{at}", better="lower", format=".2%") for at in TIMES),
 )
 
 
@@ -75,7 +72,21 @@ class MetricCounts(NamedTuple):
     segments: defaultdict[str, list[Panoptic]]
 
 
-CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+class Forecast(NamedTuple):
+    """Masks of vehicles, and of instances if the forecast has them."""
+
+    vehicle: Bool[np.ndarray, "T X Y"]
+    instance: Int[np.ndarray, "T X Y"] | None = None
+
+
+def make_counts() -> MetricCounts:
+    """Return empty counts."""
+    return MetricCounts(defaultdict(list), defaultdict(list))
+
+
+def take_present(name: str, masks: Any, now: int = 0) -> Any:
+    """Return the present masks of a class from those of frames; the ground has only these."""
+    return masks if name in PRESENT else masks[..., now, :, :]
 
 
 def count_class(
@@ -91,42 +102,58 @@ def count_class(
     counts.overlaps[f"near_iou_{name}"].append(count_overlap(predicted, true, far))
 
 
+def count_classes(
+    grid: GroundGrid, counts: MetricCounts, maps: Mapping[str, Tensor], truth: Truth
+) -> None:
+    """Count the present maps of a batch, by class."""
+    for name in CLASSES:
+        true = take_present(name, getattr(truth, name)).cpu().numpy()
+        count_class(grid, counts, name, (maps[name][:, 0] > 0).cpu().numpy(), true)
+
+
+def count_forecast(
+    counts: MetricCounts,
+    forecast: Forecast,
+    instance: Int[np.ndarray, "T X Y"],
+    vehicle: Bool[np.ndarray, "T X Y"],
+    grid: GroundGrid,
+    way: str = "",
+) -> None:
+    """Count the forecast of a window: future IoU, and PQ with the present, each for all and
+    for moving vehicles.
+
+    instance, vehicle: the truth. way: the end of the names of these metrics.
+    """
+    frames = min(SHORT + 1, len(forecast.vehicle))
+    numbers, true = instance[:frames], vehicle[:frames]
+    still = find_still(numbers, grid)
+    ignored = np.isin(numbers, list(still))
+    predicted, future = forecast.vehicle[1:frames], true[1:]
+    moving = count_overlap(predicted, future, ignored[1:])
+    counts.overlaps[f"future_iou{way}"].append(count_overlap(predicted, future))
+    counts.overlaps[f"future_iou_moving{way}"].append(moving)
+    if forecast.instance is not None:
+        segments = forecast.instance[:frames]
+        counts.segments[f"pq{way}"].append(count_segments(segments, numbers))
+        counts.segments[f"pq_moving{way}"].append(count_segments(segments, numbers, still))
+
+
 def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
     """Count the maps of a batch."""
-    predicted = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
-    true = {k: getattr(truth, k).cpu().numpy() for k in CLASSES}
-    for name in CLASSES:
-        present = true[name] if name in ("lane", "drivable") else true[name][:, 0]
-        count_class(config.grid, counts, name, predicted[name][:, 0], present)
-    frames = min(SHORT + 1, predicted["vehicle"].shape[1])
-    numbers = truth.instance.cpu().numpy()[:, :frames]
-    instances = _decode(maps, frames)
-    for b, number in enumerate(numbers):
-        still = find_still(number, config.grid)
-        ignored = np.isin(number, list(still))
-        ways = {"": predicted["vehicle"][b, :frames]}
-        ways["_static"] = np.repeat(ways[""][:1], frames, 0)
-        ways["_static_truth"] = np.repeat(true["vehicle"][b, :1], frames, 0)
-        for way, mask in ways.items():
-            now, then = mask[1:], true["vehicle"][b, 1:frames]
-            counts.overlaps[f"future_iou{way}"].append(count_overlap(now, then))
-            moving = count_overlap(now, then, ignored[1:])
-            counts.overlaps[f"future_iou_moving{way}"].append(moving)
-        if instances is not None:
-            counts.segments["pq"].append(count_segments(instances[b], number))
-            counts.segments["pq_moving"].append(count_segments(instances[b], number, still))
-
-
-def _decode(maps: Mapping[str, Tensor], frames: int) -> list[np.ndarray] | None:
-    """Return the instances of each window; None without their maps."""
-    if "centre" not in maps:
-        return None
-    heat = maps["centre"].sigmoid()
-    parts = (maps["vehicle"] > 0, heat, maps["offset"], maps["flow"])
-    arrays = [part[:, :frames].cpu().numpy() for part in parts]
-    return [decode_instances(InstanceMaps(*window)) for window in zip(*arrays, strict=True)]
+    count_classes(config.grid, counts, maps, truth)
+    maps = {name: y[:, : SHORT + 1].cpu() for name, y in maps.items()}
+    predicted, frames = maps["vehicle"].numpy() > 0, maps["vehicle"].shape[1]
+    vehicle, instance = truth.vehicle.cpu().numpy(), truth.instance.cpu().numpy()
+    for b, mask in enumerate(predicted):
+        ways = {
+            "": Forecast(mask, decode_window(maps, b) if "centre" in maps else None),
+            "_static": Forecast(np.repeat(mask[:1], frames, 0)),
+            "_static_truth": Forecast(np.repeat(vehicle[b, :1], frames, 0)),
+        }
+        for way, forecast in ways.items():
+            count_forecast(counts, forecast, instance[b], vehicle[b], config.grid, way)
 
 
 def summarise_counts(counts: MetricCounts) -> dict[str, float]:
@@ -152,7 +179,7 @@ def measure_model(
     config: DrivingConfig, model: nn.Module, batches: Iterable[DrivingBatch]
 ) -> tuple[dict[str, float], int]:
     """Return (values by name, including baselines; number of windows) in evaluation mode."""
-    counts = MetricCounts(defaultdict(list), defaultdict(list))
+    counts = make_counts()
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
     device, n = next(model.parameters()).device, 0
     for batch in batches:
@@ -190,36 +217,35 @@ def validate(config: DrivingConfig, model: nn.Module) -> float:
     return measure_model(config, model, read_batches(config, "val", 0))[0]["score"]
 
 
-def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
+def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split."""
     config: DrivingConfig = run.config
-    values, n = measure_model(config, model, read_batches(config, split, 0))
+    values, n = measure_model(config, model, read_batches(config, "test", 0))
     names = {m.name for m in METRICS}
     dropped = list_dropped(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
-        split=split,
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
-            "skipped": sum(scene.windows for scene in dropped),
+            "skipped": sum(scene.windows for _, scene in dropped),
         },
         tables=(
             _tabulate_future(values),
             *([_tabulate_paths(values)] if config.plans else []),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
-        pictures=draw_pictures(run, model, split),
+        pictures=draw_pictures(run, model),
     )
 
 
-def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
+def draw_pictures(run: Run, model: nn.Module) -> list[Picture]:
     """Write scene.png and scene.gif; for a planner in the generated world also drive.gif."""
     from tasks.driving.film import SEED, write_film
     from tasks.driving.pictures import write_scene
 
     config: DrivingConfig = run.config
-    shown = write_scene(run.folder, config, model, open_split(config, split), DRAWN)
+    shown = write_scene(run.folder, config, model, open_split(config, "test"), DRAWN)
     out = [
         Picture(
             file="scene.png",
@@ -230,7 +256,7 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
         Picture(
             file="scene.gif",
             title="The same, over time",
-            caption=f"{shown} windows of the first scene of the {split} split, half a second "
+            caption=f"{shown} windows of the first scene of the test split, half a second "
             "apart.",
         ),
     ]
@@ -246,20 +272,20 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     return out
 
 
-def tabulate_dropped(dropped: Sequence[DroppedWindows]) -> Table:
+def tabulate_dropped(dropped: Sequence[tuple[Split, "Skipped"]]) -> Table:
     """Return a table of the windows that --skip-bad dropped."""
-    windows = sum(d.windows for d in dropped)
+    windows = sum(scene.windows for _, scene in dropped)
+    rows = []
+    for split, scene in dropped:
+        first, *others = scene.problems
+        more = f" (and {len(others)} more)" if others else ""
+        rows.append([split, scene.scene, scene.windows, f"{first}{more}"])
     return Table(
         title="Dropped as damaged",
         head=("split", "scene", "windows", "why"),
-        rows=[[d.split, d.scene, d.windows, _shorten(d.reasons)] for d in dropped],
+        rows=rows,
         caption=f"{windows} windows of {len(dropped)} scenes (--skip-bad).",
     )
-
-
-def _shorten(reasons: Sequence[str]) -> str:
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return reasons[0] + more
 
 
 def _tabulate_future(values: Mapping[str, float]) -> Table:

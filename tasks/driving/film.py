@@ -6,11 +6,9 @@ at their true positions.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,8 +30,10 @@ from tasks.driving.pictures import (
     PEDESTRIAN,
     PLAN,
     ROAD,
+    STYLE,
     VEHICLE,
     WindowView,
+    add_legend,
     as_png,
     draw_camera,
     draw_ground,
@@ -48,7 +48,6 @@ FRONT = (0, 1, 2)  # front left, front, front right
 STEP = 0.5  # [m] of a cell of the drawn map
 SEED = 4242  # of the course; training uses no courses
 LONGEST = 20.0  # [s]
-_STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
 LEGEND = (
     Patch(color=ROAD, label="drivable"),
     Patch(color=DIVIDER, label="lane divider"),
@@ -61,21 +60,6 @@ LEGEND = (
 )
 
 
-def place_boxes(plan: FilmedPlan) -> list[Box]:
-    """Return all others in the ego frame."""
-    ego = plan.instant.ego
-    frame = np.array([ego.x, ego.y, ego.yaw])
-    return [box_into_frame(box, frame) for box in plan.instant.boxes]
-
-
-def place_route(plan: FilmedPlan) -> Float[np.ndarray, "P 2"]:
-    """Return the line of the course in the ego frame."""
-    ego = plan.instant.ego
-    line = np.asarray(plan.course.line.coords)[:, :2]
-    poses = np.concatenate([line, np.zeros((len(line), 1))], 1)
-    return np.asarray(enter_frame(poses, np.array([ego.x, ego.y, ego.yaw]))[:, :2])
-
-
 def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
     """Draw the footprints of boxes; a short line shows the heading of vehicles."""
     for box in boxes:
@@ -86,7 +70,7 @@ def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
             ax.plot([box.y, tip[1]], [box.x, tip[0]], color="white", linewidth=0.8, zorder=4.5)
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     """Return a PNG of a plan: three cameras, and the surrounding ground.
 
@@ -95,9 +79,7 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     """
     if plan.images is None or plan.cameras is None:
         raise ValueError("draw_plan: there are no images; set Trial.size")
-    boxes = place_boxes(plan)
-    ego = plan.instant.ego
-    road, pose = plan.course.world.roads.map, np.array([ego.x, ego.y, ego.yaw])
+    road, pose = plan.course.world.roads.map, plan.pose
     empty = np.zeros((1, *grid.shape), bool)
     lanes = rasterise(road, grid, pose, ["lane_dividers"])["lane_dividers"]
     maps = {"drivable": cover_areas(road.drivable, grid, pose), "lane": lanes}
@@ -120,15 +102,13 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
         draw_camera(ax, view, number)
     ax = right.subplots()
     draw_ground(ax, grid, paint_maps(view.maps))
-    route = place_route(plan)
+    line = np.insert(np.asarray(plan.course.line.coords)[:, :2], 2, 0, axis=1)
+    route = enter_frame(line, pose)
     ax.plot(route[:, 1], route[:, 0], ":", color=OTHER, linewidth=1.2, zorder=3)
-    draw_others(ax, boxes)
+    draw_others(ax, [box_into_frame(box, pose) for box in plan.instant.boxes])
     draw_path(ax, plan.path, PLAN)
     ax.set(xlabel="left [m]", ylabel="ahead [m]")
-    figure.legend(
-        handles=LEGEND, loc="outside lower center", ncols=len(LEGEND), frameon=False,
-        fontsize=7, columnspacing=1.0, handlelength=1.4,
-    )  # fmt: skip
+    add_legend(figure, LEGEND)
     return as_png(figure)
 
 

@@ -6,13 +6,16 @@ method matches predictions and centres, up to a maximum distance.
 Axes: T frames, I instances, X and Y cells.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
+OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # the maps that define instances
 CONFIDENCE = 0.1  # least heat of a centre
 MOST = 100  # centres in a frame
 GATE = 3.0  # [cells] largest distance of a centre from its prediction
@@ -91,6 +94,13 @@ def decode_instances(maps: InstanceMaps) -> Int[np.ndarray, "T X Y"]:
         steps = [_mean_flow(maps.flow[t], cells == k + 1) for k in range(len(centres))]
         predicted = centres + np.array(steps).reshape(-1, 2)
     return out
+
+
+def decode_window(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"]:
+    """Decode the instances of a window of a batch from the maps :data:`OF_INSTANCES`."""
+    vehicle, centre, offset, flow = (maps[name][b] for name in OF_INSTANCES)
+    parts = (vehicle > 0, centre.sigmoid(), offset, flow)
+    return decode_instances(InstanceMaps(*(part.cpu().numpy() for part in parts)))
 
 
 def _mean_flow(

@@ -33,7 +33,10 @@ def lift_points(
     first pixel reaches from 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
     """
     height, width = size
-    u, v, z = (_list_middles(n, intrinsic) for n in (width, height, depth.bins))
+    u, v, z = (
+        torch.arange(n, device=intrinsic.device).to(intrinsic) + 0.5
+        for n in (width, height, depth.bins)
+    )
     u, v, z = STRIDE * u, STRIDE * v, depth.first + depth.step * z
     pixels = torch.stack([*torch.meshgrid(u, v, indexing="xy"), u.new_ones(height, width)], -1)
     rays = torch.einsum("bsnij,hwj->bsnhwi", _invert_intrinsic(intrinsic), pixels)
@@ -42,10 +45,6 @@ def lift_points(
     turned = torch.einsum("bsnij,bsndhwj->bsndhwi", pose[..., :3, :3], in_camera)
     points: Tensor = turned + pose[..., None, None, None, :3, 3]
     return points
-
-
-def _list_middles(number: int, like: Tensor) -> Float[Tensor, " number"]:
-    return torch.arange(number, device=like.device, dtype=like.dtype) + 0.5
 
 
 def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:

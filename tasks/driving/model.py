@@ -6,7 +6,7 @@ State is explicit: every spiking part starts from rest for each window. Ticks of
 repetitions of an image, later ticks are frames. The axis of ticks comes first, that of windows
 second; transposing them, never reshaping, keeps windows independent. Axes: B windows, S past
 and present frames, F future frames, T = 1 + F present and future frames, N cameras, C channels,
-M candidates, X and Y cells.
+M candidates, V speeds on a path, X and Y cells.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.window import FRAME
 from tasks.driving.batch import MAPS, MOVING, Observation, Truth
-from tasks.driving.braking import brake_along, doubt
 from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
-from tasks.driving.decoder import Decoder
+from tasks.driving.displace import go_along
 from tasks.driving.encoder import Encoder
-from tasks.driving.heads import Heads
+from tasks.driving.heads import Decoder, Heads
 from tasks.driving.lift_splat import (
     compute_motion,
     find_cells,
@@ -35,9 +35,11 @@ from tasks.driving.lift_splat import (
 )
 from tasks.driving.prediction import Prediction
 from tasks.driving.refine import Refinement
-from tasks.driving.sampler import EgoState, Sampler
+from tasks.driving.sampler import EgoState, Sampler, find_moves
 
 FRONT = CAMERAS.index("CAM_FRONT")
+RATES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # [m/s^2] of braking
+UNSURE = 0.3  # lower probabilities of occupancy count as 0 when braking
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 HEADS: Mapping[StageName, tuple[str, ...]] = {
     "perception": ("vehicle", "pedestrian", "lane", "drivable"),
@@ -275,3 +277,27 @@ def find_surroundings(
             occupied = torch.maximum(occupied, others[:, :1])
         drivable, lane = (maps[name][:, 0].sigmoid() for name in ("drivable", "lane"))
     return Surroundings(occupied.to(learned), drivable.to(learned), lane.to(learned), learned)
+
+
+def brake_along(
+    path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
+) -> Float[Tensor, "B V F 3"]:
+    """Return a path at the planned speed, then while braking at each of the RATES.
+
+    So path and speed are decided in sequence (Kant and Zucker 1986). speed: at its start [m/s].
+    No variant is ahead of the planned path in any frame.
+    """
+    planned = find_moves(path[..., :2]).norm(dim=-1).cumsum(1)[:, None]
+    times = FRAME * torch.arange(1, path.shape[1] + 1, device=path.device)
+    rate = torch.tensor(RATES, device=path.device)[:, None]
+    start = speed[:, None, None]
+    until = torch.minimum(times, start / rate)
+    way = torch.minimum(start * until - rate * until**2 / 2, planned)
+    ways = torch.cat([planned, way], 1)
+    flat = path.repeat_interleave(ways.shape[1], 0)
+    return go_along(flat, ways.flatten(0, 1)).view(*ways.shape, 3)
+
+
+def doubt(occupied: Float[Tensor, "B F X Y"]) -> Float[Tensor, "B F X Y"]:
+    """Rescale probabilities so that UNSURE becomes 0 and 1 stays 1."""
+    return ((occupied - UNSURE) / (1 - UNSURE)).clamp(min=0)

@@ -14,11 +14,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from PIL import Image
@@ -30,9 +31,10 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.store import write_bytes
-from tasks.driving.batch import Observation, Truth, make_batch
+from tasks.driving.batch import MAPS, Observation, Truth, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
+from tasks.driving.heads import PRESENT
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.sampler import COMMANDS
 
@@ -44,7 +46,7 @@ FAINT, FAINTEST = 0.45, 0.12  # opacity of the first and the last future frame
 NEAR = 0.3  # [m] least distance of drawn points from a camera
 FAR = 45.0  # [m] largest distance of drawn boxes
 DPI = 100
-_STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
+STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
 EDGES = [(k, (k + 1) % 4) for k in range(4)]
 EDGES = [*EDGES, *((a + 4, b + 4) for a, b in EDGES), *((k, k + 4) for k in range(4))]
 
@@ -145,11 +147,6 @@ def name_colour(box: Box) -> str:
     return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
 
 
-def as_seen_from_above(cells: Shaped[np.ndarray, "X Y *C"]) -> Shaped[np.ndarray, "X Y *C"]:
-    """Return cells as an image with ahead at the top and left at the left."""
-    return cells[::-1, ::-1]
-
-
 def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
     """Return maps as a colour image; later vehicles are fainter."""
     road, now = maps["drivable"], maps["vehicle"]
@@ -167,7 +164,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
         free &= ~mask
     paint(now[0], VEHICLE)
     paint(maps["pedestrian"][0], PEDESTRIAN)
-    return as_seen_from_above(out)
+    return out[::-1, ::-1]  # ahead at the top, left at the left
 
 
 def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -> None:
@@ -175,28 +172,33 @@ def draw_ground(ax: Axes, grid: GroundGrid, image: Float[np.ndarray, "X Y 3"]) -
     extent = (grid.y[1], grid.y[0], grid.x[0], grid.x[1])
     ax.imshow(image, extent=extent, interpolation="nearest", aspect="equal")
     x0, x1, half = AHEAD - LENGTH / 2, AHEAD + LENGTH / 2, WIDTH / 2
-    ax.add_patch(
-        Polygon([(half, x0), (half, x1), (-half, x1), (-half, x0)], color=EGO, zorder=5)
-    )
-    ax.add_patch(
-        Polygon(
-            [(0.6 * half, x1 - 1.6), (0, x1 - 0.4), (-0.6 * half, x1 - 1.6)],
-            color="white",
-            zorder=6,
-        )
-    )
+    car = [(half, x0), (half, x1), (-half, x1), (-half, x0)]
+    arrow = [(0.6 * half, x1 - 1.6), (0, x1 - 0.4), (-0.6 * half, x1 - 1.6)]
+    ax.add_patch(Polygon(car, color=EGO, zorder=5))
+    ax.add_patch(Polygon(arrow, color="white", zorder=6))
     ax.set(xlim=(grid.y[1], grid.y[0]), ylim=grid.x)
     ax.tick_params(length=2, labelsize=7, color=OTHER, labelcolor=OTHER)
     for side in ax.spines.values():
         side.set_visible(False)
 
 
+def place_middles(paths: Float[np.ndarray, "*M F 3"]) -> Float[np.ndarray, "*M F2 2"]:
+    """Return (left, ahead) of the middle of the car along paths, from the start on."""
+    x, y, yaw = np.moveaxis(np.insert(paths, 0, 0, axis=-2), -1, 0)
+    return np.stack([y + AHEAD * np.sin(yaw), x + AHEAD * np.cos(yaw)], -1)
+
+
 def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str = "-") -> None:
     """Draw the path of the middle of the car, with a mark per frame."""
-    whole = np.concatenate([np.zeros((1, 3)), path])
-    x = whole[:, 0] + AHEAD * np.cos(whole[:, 2])
-    y = whole[:, 1] + AHEAD * np.sin(whole[:, 2])
-    ax.plot(y, x, style, color=colour, linewidth=1.6, marker="o", markersize=2.5, zorder=7)
+    ax.plot(
+        *place_middles(path).T,
+        style,
+        color=colour,
+        linewidth=1.6,
+        marker="o",
+        markersize=2.5,
+        zorder=7,
+    )
 
 
 def draw_candidates(
@@ -208,12 +210,8 @@ def draw_candidates(
     """
     norm = Normalize(float(cost.min()), float(np.quantile(cost, 0.9)))
     order = np.argsort(-cost, kind="stable")
-    start = np.zeros((len(paths), 1, 3))
-    whole = np.concatenate([start, paths], 1)[order]
-    x = whole[..., 0] + AHEAD * np.cos(whole[..., 2])
-    y = whole[..., 1] + AHEAD * np.sin(whole[..., 2])
     lines = LineCollection(
-        list(np.stack([y, x], -1)), array=cost[order], norm=norm, cmap="viridis",
+        list(place_middles(paths[order])), array=cost[order], norm=norm, cmap="viridis",
         linewidths=0.8,
     )  # fmt: skip
     ax.add_collection(lines)
@@ -233,7 +231,7 @@ PLANNED = Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan")
 CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_window(
     config: DrivingConfig, view: WindowView, truth: Truth, outputs: DrivingOutputs, title: str
 ) -> bytes:
@@ -250,8 +248,9 @@ def draw_window(
         for number, ax in enumerate(part.subplots(2, 3, squeeze=False).flat):
             draw_camera(ax, view, number)
     panels = below.subplots(1, 3 if outputs.plan else 2, sharey=True, squeeze=False).flat
+    true_maps = {name: getattr(truth, name)[0].cpu().numpy() for name in MAPS}
     true_path = truth.path[0].cpu().numpy()
-    for ax, maps in zip(panels, (take_true_maps(truth), view.maps), strict=False):
+    for ax, maps in zip(panels, (true_maps, view.maps), strict=False):
         draw_ground(ax, config.grid, paint_maps(maps))
         draw_path(ax, true_path, TRUE_PATH, "--")
         ax.set(xlabel="left [m]")
@@ -270,11 +269,16 @@ def draw_window(
         draw_path(panels[2], view.path, PLAN)
         panels[2].set(title=f"{len(cost)} candidates, predicted road", xlabel="left [m]")
         below.colorbar(lines, ax=panels[2], label="cost", shrink=0.75, extend="max")
-    below.legend(
-        handles=legend, loc="outside lower center", ncols=len(legend), frameon=False,
+    add_legend(below, legend)
+    return as_png(figure)
+
+
+def add_legend(figure: FigureBase, handles: Sequence[Artist]) -> None:
+    """Draw a legend in a row below a figure."""
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
         fontsize=7, columnspacing=1.0, handlelength=1.4,
     )  # fmt: skip
-    return as_png(figure)
 
 
 def as_png(figure: Figure) -> bytes:
@@ -284,32 +288,16 @@ def as_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def take_true_maps(truth: Truth) -> dict[str, np.ndarray]:
-    """Return the true maps of the first window for a :class:`WindowView`."""
-    return {
-        name: getattr(truth, name)[0].cpu().numpy()
-        for name in ("drivable", "lane", "vehicle", "pedestrian")
-    }
-
-
-def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return the predicted masks of the first window, with a probability above 1/2."""
-    masks = {
-        name: maps[name][0].detach().cpu().numpy() > 0
-        for name in ("drivable", "lane", "vehicle", "pedestrian")
-    }
-    return masks | {name: masks[name][0] for name in ("drivable", "lane")}
-
-
 def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) -> WindowView:
     """Return the view of the present frame of the first window."""
     plan = outputs.plan
+    masks = {name: outputs.maps[name][0].detach().cpu().numpy() > 0 for name in MAPS}
     return WindowView(
         images=seen.images[0, -1].cpu().numpy(),
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
         boxes=boxes,
-        maps=take_predicted_maps(outputs.maps),
+        maps=masks | {name: masks[name][0] for name in PRESENT},
         path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
     )
 

@@ -19,6 +19,7 @@ Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathw
 X and Y cells of a state, X2 and Y2 of the pathways.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -87,17 +88,6 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Con
 Parts = tuple[tuple[str, ...], dict[str, Node], list[Edge]]  # fused nodes, new nodes, edges
 
 
-def _add(hidden: int) -> Parts:  # noqa: ARG001
-    """Return both pathways as the fused map: their currents add up."""
-    return ("a", "b"), {}, []
-
-
-def _multiply(hidden: int) -> Parts:  # noqa: ARG001
-    nodes: dict[str, Node] = {"both": Concat(), "fused": Multiply()}
-    edges = [Edge("a", "both"), Edge("b", "both"), Edge("both", "fused")]
-    return ("fused",), nodes, edges
-
-
 def _gate(hidden: int) -> Parts:
     nodes: dict[str, Node] = {"both": Concat()}
     edges = [Edge("a", "both"), Edge("b", "both")]
@@ -114,7 +104,15 @@ def _gate(hidden: int) -> Parts:
     return ("a_gated", "b_gated"), nodes, edges
 
 
-_FUSIONS = {"add": _add, "multiply": _multiply, "gate": _gate}
+_FUSIONS: dict[str, Callable[[int], Parts]] = {
+    "add": lambda _: (("a", "b"), {}, []),  # their currents add up
+    "multiply": lambda _: (
+        ("fused",),
+        {"both": Concat(), "fused": Multiply()},
+        [Edge("a", "both"), Edge("b", "both"), Edge("both", "fused")],
+    ),
+    "gate": _gate,
+}
 
 
 class Uncertainty(nn.Module):

@@ -8,8 +8,7 @@ H fires for arguments >= 0. Every value is a spike, so neurons without memory co
 products of a GRU as logic gates with weights of one, and the whole cell is a spiking Graph; SAD
 multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and command; h
 starts as spikes of the features of the front camera. One tick is one future frame. The ANN twin
-has a GRU. SAD adds W h' to x and y; for a slow car that bends the path more than a car can
-turn, and the car stays there forever.
+has a GRU. SAD adds W h' to x and y.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 
@@ -45,7 +44,7 @@ def make_spiking_gru(cells: Cells, hidden: int) -> Net:
     nodes: dict[str, Node] = {
         "x": Input(shape=(INPUTS, 1, 1)),
         "start": Input(shape=(hidden, 1, 1)),
-        "not_z": _link(hidden, -1.0),
+        "not_z": Conv2d(weight=np.full((hidden, 1, 1, 1), -1.0, np.float32), groups=hidden),
     }
     state = ("start", Ticks(0)), ("keep", NEXT), ("new", NEXT)
     edges = []
@@ -80,11 +79,6 @@ def _dense(inputs: int, outputs: int, bias: float | None = None) -> Conv2d:
     weight = np.zeros((outputs, inputs, 1, 1), np.float32)
     offset = None if bias is None else np.full(outputs, bias, np.float32)
     return Conv2d(weight=weight, bias=offset)
-
-
-def _link(size: int, weight: float) -> Conv2d:
-    """Return a one-to-one connection with equal weights."""
-    return Conv2d(weight=np.full((size, 1, 1, 1), weight, np.float32), groups=size)
 
 
 class Refinement(nn.Module):

@@ -145,10 +145,7 @@ class Score:
 
     @property
     def driving_score(self) -> float:
-        """Collisions, area and direction as factors of the weighted mean of the rest.
-
-        Progress is that of the first version, in which direction is not a factor.
-        """
+        """Collisions, area and direction as factors of the weighted mean of the rest."""
         factor = self.no_collision * self.drivable * self.direction
         weighted: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
         return factor * weighted / sum(WEIGHTS.values())

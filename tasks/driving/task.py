@@ -1,32 +1,101 @@
-"""The task: driving by six cameras, as in SAD (Zhu et al. 2024), on nuScenes."""
+"""The task: driving by six cameras, as in SAD (Zhu et al. 2024), on nuScenes.
 
+Training: stages and their parameters, learning rates, and the loss of a batch.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from neuro.training import Plan
+from neuro.training.plan import Stage, scale_lr
 from tasks.driving import deployment, presets
-from tasks.driving.batch import make_dummy_batch
+from tasks.driving.batch import DrivingBatch, keep_frames, make_dummy_batch
 from tasks.driving.chip import make_parts
-from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
+from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
+from tasks.driving.data import count_windows, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
-from tasks.driving.training import build, compute_loss, plan
+from tasks.driving.losses import compute_losses, weigh_losses
+from tasks.driving.model import HEADS, TASKS, Driver
+from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
+
+WARM = 0.1  # share of a phase in which its learning rate rises
+
+
+def plan(config: DrivingConfig) -> Plan:
+    """Return the plan: the learning rate rises and falls in each phase."""
+    optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    return Plan(
+        epochs=config.epochs,
+        lr=max(p.lr for p in config.phases),
+        clip=config.clip,
+        # The distance to recorded paths is a poor guide to driving quality (docs/driving.md).
+        keep="last",
+        decay=config.decay,
+        optimizer=optimizer,
+        schedule=lambda optimizer, updates: make_schedule(config, optimizer, updates),
+        stages=tuple(
+            Stage(name=p.name, epochs=p.epochs, frozen=list_frozen(config, p))
+            for p in config.phases
+        ),
+    )
+
+
+def make_schedule(config: DrivingConfig, optimizer: Optimizer, updates: int) -> LRScheduler:
+    """Return the schedule over all updates of the training."""
+    peak = max(p.lr for p in config.phases)
+
+    def factor(update: int) -> float:
+        phase, at = find_phase(config, min(update / updates, 1.0))
+        return scale_lr(phase.lr / peak, WARM, at)
+
+    return LambdaLR(optimizer, factor)
+
+
+def list_tasks(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
+    """Return the tasks whose losses count in a phase."""
+    trains_depth = config.depth_loss and "encoder" not in phase.frozen
+    heads = HEADS[phase.name]
+    tasks = [k for k in heads if k in TASKS and f"heads.parts.{k}" not in phase.frozen]
+    tasks += ["depth"] if trains_depth else []
+    moves = config.prediction.moves and phase.futures and "prediction" not in phase.frozen
+    tasks += ["motion"] if moves else []
+    return (*tasks, *(("choice", "path") if phase.name == "planning" else ()))
+
+
+def list_frozen(config: DrivingConfig, phase: Phase) -> tuple[str, ...]:
+    """Return patterns of the constant parameters, which get no gradient."""
+    parts = [f"{part}.*" for part in phase.frozen]
+    if not phase.futures and "prediction" not in phase.frozen:
+        parts.append("prediction.*")
+    if phase.name != "planning":
+        parts.append("planner.*")
+    heads = [f"heads.parts.{name}.*" for name in CHANNELS if name not in HEADS[phase.name]]
+    tasks = [f"balance.{name}" for name in TASKS if name not in list_tasks(config, phase)]
+    return (*parts, *heads, *tasks)
+
+
+def compute_loss(
+    config: DrivingConfig, model: nn.Module, batch: DrivingBatch, at: float
+) -> Tensor:
+    """Return the loss of a batch; at: share of the training done, which selects the phase."""
+    phase, _ = find_phase(config, at)
+    seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)
+    outputs = model(seen, phase.name, phase.futures, truth, phase.frozen)
+    losses = compute_losses(config, outputs, truth, list_tasks(config, phase))
+    return weigh_losses(losses, outputs.balance)
+
 
 TASK = Task(
     summary="driving by six cameras: perception, prediction, planning (SAD)",
-    configs={
-        "tiny": presets.tiny,
-        "tiny_ann": presets.tiny_ann,
-        "tiny_reset": presets.tiny_reset,
-        "tiny_multiply": presets.tiny_multiply,
-        "tiny_gate": presets.tiny_gate,
-        "maps": presets.maps,
-        "maps_reset": presets.maps_reset,
-        "maps_multiply": presets.maps_multiply,
-        "maps_gate": presets.maps_gate,
-        "paper": presets.paper,
-    },
+    configs={name: getattr(presets, name) for name in CONFIGURATIONS["driving"]},
     training=Training(
-        build=build,
+        build=Driver,
         plan=plan,
-        steps=count_steps,
+        steps=lambda config: count_windows(config, "train") // config.batch,
         batches=read_batches,
         dummy_batch=make_dummy_batch,
         batches_from=lambda config, epoch, step: read_batches_from(

@@ -5,10 +5,9 @@
 See :mod:`tasks.image_classification.network`. Axes: T ticks, B batch.
 """
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -96,7 +95,7 @@ def build(config: Cifar10Config) -> Stack:
     return image_net.build(config, IMAGE, len(CLASSES))
 
 
-@functools.lru_cache(maxsize=4)
+@lru_cache(maxsize=4)
 def _part(source: str, part: Literal["train", "test"]) -> Labelled:
     d = cifar.generated(part) if source == "generated" else cifar.official(part)
     # The original order is random, but copies may be sorted by class.
@@ -107,11 +106,6 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 def images(config: Cifar10Config, split: Split) -> Labelled:
     """Return a split; "val" is the held-out end of the training part."""
     return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
-
-
-def steps(config: Cifar10Config) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return len(images(config, "train").labels) // config.batch
 
 
 def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:
@@ -128,7 +122,7 @@ TASK = make_classifier(
     configs={"tiny": tiny, "fast": fast, "paper": paper},
     build=build,
     plan=plan,
-    steps=steps,
+    steps=lambda config: len(images(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),
     loss=image_net.loss,

@@ -98,7 +98,9 @@ class Classifier(Generic[C]):
 
     def chip_part(self, config: C, model: nn.Module) -> nn.Module:
         """Return the model, without the encoder that a host runs."""
-        return _take_rest(model) if self.encodes(config) else model
+        if not self.encodes(config):
+            return model
+        return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
     def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
         """Yield stimuli of the chip part, with labels."""
@@ -106,7 +108,8 @@ class Classifier(Generic[C]):
         for x, labels in self.batches(config, split, 0):
             x, labels = x[:, :left], labels[:left]
             if self.encodes(config):
-                x = _encode(model, x)
+                with torch.no_grad():
+                    x = _take_encoder(model)(x)[0]
             yield Stimulus({"input": x}, labels)
             left -= len(labels)
             if left <= 0:
@@ -283,21 +286,9 @@ def count_confusion(
     return counts
 
 
-@torch.no_grad()
-def _encode(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the spikes of the encoder of a Stack."""
-    y: Tensor = _take_encoder(model)(x)[0]
-    return y
-
-
 def _take_encoder(model: nn.Module) -> Stack:
     """Return the encoder of a Stack, for evaluation."""
     return Stack(**dict(list_steps(model)[: _count_encoder_steps(model)])).eval()
-
-
-def _take_rest(model: nn.Module) -> Stack:
-    """Return the steps of a Stack behind its encoder."""
-    return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
 
 
 def _count_encoder_steps(model: nn.Module) -> int:

@@ -20,6 +20,7 @@ SEED_CHANGES = (
     "the initial weights and the draws of dropout; order and augmentation of the images follow "
     "from the epoch and seed_of_data"
 )
+EVALUATED = 100  # images of a batch outside training
 
 
 @runtime_checkable
@@ -113,25 +114,18 @@ def take_split(
 def batches(
     data: Labelled, config: ImageConfig, augment: Augment, split: Split, epoch: int
 ) -> Iterator[Pair]:
-    """Yield the batches of a split in an epoch; shuffle and augment only training images."""
-    if split == "train":
-        return shuffled_batches(data, config, augment, epoch)
-    return ordered_batches(data, config)
+    """Yield the batches of a split in the order of the data set.
 
-
-def shuffled_batches(
-    data: Labelled, config: ImageConfig, augment: Augment, epoch: int
-) -> Iterator[Pair]:
-    """Yield the whole batches of an epoch, shuffled and augmented."""
+    In training they are whole, and shuffled and augmented as the epoch says.
+    """
+    if split != "train":
+        for i in range(0, len(data.labels), EVALUATED):
+            some = slice(i, i + EVALUATED)
+            yield _batch(data.images[some], data.labels[some], config)
+        return
     rng = np.random.default_rng([config.seed_of_data, epoch])
     for indices in shuffle_batches(len(data.labels), config.batch, rng):
         yield _batch(augment(data.images[indices], rng), data.labels[indices], config)
-
-
-def ordered_batches(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
-    """Yield batches in the order of the data set."""
-    for i in range(0, len(data.labels), size):
-        yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
 
 
 def make_dummy_batch(config: ImageConfig, image: tuple[int, int, int]) -> Pair:

@@ -5,10 +5,9 @@
 See :mod:`tasks.image_classification.network`. Axes: T ticks, B batch, K classes.
 """
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -125,8 +124,9 @@ def build(config: MnistConfig) -> Stack:
     return image_net.build(config, IMAGE, mnist.CLASSES)
 
 
-@functools.lru_cache(maxsize=4)
-def _part(source: str, part: Literal["train", "test"]) -> Labelled:
+@lru_cache(maxsize=4)
+def read_digits(source: str, part: Literal["train", "test"]) -> Labelled:
+    """Return a part of a source of :class:`MnistConfig`."""
     if source == "embedded":
         d = mnist.default(part, environ={})
     else:
@@ -136,12 +136,7 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 def digits(config: MnistConfig, split: Split) -> Labelled:
     """Return a split; "val" is the held-out end of the training part."""
-    return take_split(partial(_part, config.source), config, split, "mnist:tiny")
-
-
-def steps(config: MnistConfig) -> int:
-    """Return the number of whole batches in an epoch of training."""
-    return len(digits(config, "train").labels) // config.batch
+    return take_split(partial(read_digits, config.source), config, split, "mnist:tiny")
 
 
 def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
@@ -159,18 +154,12 @@ def batches(config: MnistConfig, split: Split, epoch: int) -> Iterator[Pair]:
 TASK = make_classifier(
     summary="handwritten digits, rate code, convolutions of ALIF neurons",
     configs={
-        "tiny": tiny,
-        "demo": demo,
-        "full": full,
-        "fashion": fashion,
-        "fast": fast,
-        "fast_fixed": fast_fixed,
-        "fast_adaptive": fast_adaptive,
-        "paper": paper,
+        make.__name__: make
+        for make in (tiny, demo, full, fashion, fast, fast_fixed, fast_adaptive, paper)
     },
     build=build,
     plan=plan,
-    steps=steps,
+    steps=lambda config: len(digits(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),
     loss=image_net.loss,

@@ -15,11 +15,11 @@ class GenerationConfig:
 
     source: "embedded" digits, or the full set of that name from $NEURO_DATA.
     model: how the ticks of the spiking decoder become an image, see
-        :mod:`tasks.image_generation.decoding`; or "ann", the network without spikes.
+        :mod:`tasks.image_generation.vae`; or "ann", the network without spikes.
     channels: of the convolutions; images are 2 ** (their number + 1) pixels wide.
     latent: bits per tick; for the ANN, numbers. copies: k, the candidates for each bit.
     ticks: T. distance: of the prior from the posterior, see
-        :mod:`tasks.image_generation.losses`; an ANN has only "kl". weight: of that distance in
+        :mod:`tasks.image_generation.vae`; an ANN has only "kl". weight: of that distance in
         the loss.
     held: images of the training part for model selection. train, test: largest number of images
     (0: all). compared: test images whose latents other executors run (0: all).

@@ -3,10 +3,9 @@
     q(z[t] | x[<=t], z[<t])   the posterior, a Stack over [x[t], z[t-1]]
     p(z[t] | z[<t])           the prior, a Stack over z[t-1]            z[-1] = 0
 
-The state of the Stack's neurons holds the past, so a draw costs one pass over T ticks. The
-published code feeds the whole past again at every tick, which costs (T + 1) / 2 passes and
-gives the same spikes in evaluation. A Stack returns k copies of each bit, which are spikes;
-drawing a bit picks one copy, and its probability is their mean.
+The state of the Stack's neurons holds the past, so a draw costs one pass over T ticks. A Stack
+returns k copies of each bit, which are spikes; drawing a bit picks one copy, and its
+probability is their mean.
 Axes: T ticks, B samples, Z bits, K copies, G features.
 """
 

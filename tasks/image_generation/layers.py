@@ -14,7 +14,6 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neuro.neurons import LI, LIF
@@ -63,7 +62,7 @@ def make_bernoulli(inputs: int, config: GenerationConfig) -> Stack:
 def make_decoder(config: GenerationConfig) -> Stack:
     """Return the Stack from spikes T B Z to the pixel currents, T B C H W.
 
-    It ends in leaky integrators, which :mod:`tasks.image_generation.decoding` reads: with decay
+    It ends in leaky integrators, which :mod:`tasks.image_generation.vae` reads: with decay
     0.8 for the membrane decoder, otherwise without memory, so that they show the current of
     each tick.
     """
@@ -95,8 +94,3 @@ def _dense(name: str, inputs: int, outputs: int, alpha: float = 1.0) -> dict[str
 def _norm(norm: nn.Module, alpha: float = 1.0) -> nn.Module:
     nn.init.constant_(norm.get_parameter("weight"), alpha * THRESHOLD)
     return norm
-
-
-def make_silence(ticks: int, samples: int, like: Tensor) -> Tensor:
-    """Return an empty input, T B 0."""
-    return torch.zeros(ticks, samples, 0, dtype=like.dtype, device=like.device)

@@ -22,21 +22,21 @@ from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
 from neuro.training import Plan
-from tasks.image_generation import config as configs, inception
-from tasks.image_generation.ann import GaussianVAE
+from tasks.image_generation import config as configs
 from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
     EVALUATED,
     batches,
+    draw_sheet,
+    interleave,
     make_dummy_batch,
     part,
     scale_images,
-    steps,
 )
 from tasks.image_generation.latents import evaluate_mode
-from tasks.image_generation.metric import make_metric
-from tasks.image_generation.sheet import draw_sheet, interleave
-from tasks.image_generation.vae import Reconstruction, SpikingVAE
+from tasks.image_generation.metric import compute_scores, make_metric
+from tasks.image_generation.vae import GaussianVAE, Reconstruction, SpikingVAE
+from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -65,11 +65,6 @@ METRICS = (
 def build(config: GenerationConfig) -> nn.Module:
     """Return a new network, from images T B C H W to :class:`Reconstruction`."""
     return GaussianVAE(config) if config.model == "ann" else SpikingVAE(config)
-
-
-def plan(config: GenerationConfig) -> Plan:
-    """Return the published plan, with a cosine schedule and gradient clipping added."""
-    return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
 def loss(config: GenerationConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
@@ -120,7 +115,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     metric = make_metric(config)
     fakes = generate_images(model, metric.fakes, run.seed)
     real = scale_images(part(config, "test").images, config.side)
-    scores = inception.compute_scores(fakes, real)
+    scores = compute_scores(fakes, real)
     names = {m.name for m in METRICS}
     return Findings(
         values={
@@ -219,27 +214,14 @@ def _spiking(model: nn.Module) -> SpikingVAE:
     return model
 
 
-def explain_only_torch(config: GenerationConfig) -> str:
-    """Return why no Graph can hold the decoder; "" if one can."""
-    return NO_SPIKES if config.model == "ann" else ""
-
-
 TASK = Task(
     summary="new images from a spiking VAE, with temporal attention (TAID)",
-    configs={
-        "tiny": configs.tiny,
-        "tiny_drawn": configs.tiny_drawn,
-        "tiny_membrane": configs.tiny_membrane,
-        "tiny_ann": configs.tiny_ann,
-        "night": configs.night,
-        "full": configs.full,
-        "fashion": configs.fashion,
-        "cifar10": configs.cifar10,
-    },
+    configs={name: getattr(configs, name) for name in CONFIGURATIONS["image_generation"]},
     training=Training(
         build=build,
-        plan=plan,
-        steps=steps,
+        # The published plan, with a cosine schedule and gradient clipping added.
+        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr, decay=config.decay),
+        steps=lambda config: len(part(config, "train").labels) // config.batch,
         batches=batches,
         dummy_batch=make_dummy_batch,
         loss=loss,
@@ -250,7 +232,10 @@ TASK = Task(
         "seed_of_data",
     ),
     deployment=Deployment(
-        part=chip_part, stimuli=stimuli, host=host, only_torch=explain_only_torch
+        part=chip_part,
+        stimuli=stimuli,
+        host=host,
+        only_torch=lambda config: NO_SPIKES if config.model == "ann" else "",
     ),
     evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
 )

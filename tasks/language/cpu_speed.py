@@ -1,8 +1,7 @@
 """Tokens a second that this machine's processor writes with packed weights.
 
 Measured token by token behind each other, one text, in the thread that calls: by its CPU time
-and by the clock on the wall. Other work on the machine slows the wall clock most; it shares
-memory and caches too, so that CPU time grows with it, up to several times.
+and by the clock on the wall. Other work on the machine slows both, the latter more.
 """
 
 import time

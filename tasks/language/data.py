@@ -206,8 +206,6 @@ def _split(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
 def measured_lanes(config: LanguageConfig, part: Part) -> tuple[Text, ...]:
     """Return the lanes of a held-out part, of each as much as is measured: the beginning.
 
-    So what is measured comes from as many places of the part, and no file decides it.
-
     Raises:
         ValueError: the tokens of a tokenizer.json do not tell the text.
     """

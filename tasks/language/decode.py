@@ -24,7 +24,7 @@ from tasks.bench.comparison import Case, Pair, measure_case
 from tasks.bench.harness import Build, Run
 from tasks.bench.memory import measure_resident
 from tasks.bench.options import BenchOptions
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
 from tasks.language.config import LanguageConfig
 from tasks.language.model import LanguageModel
@@ -64,24 +64,29 @@ class DecodeSize:
 SIZE, SMALL = DecodeSize(), DecodeSize(layers=2, width=64, hidden=96, vocabulary=256, prompt=3)
 
 
-def packed(size: DecodeSize, threads: int) -> Run:
-    """Return our packed model."""
-    return _write(size, threads, lambda: pack_model(_make(size.config())))
+def write_text(size: DecodeSize, form: str, threads: int) -> Run:
+    """Return a run of one of the :data:`FORMS`, always from the end of the same prompt.
 
+    Its memory is that of the model, too, but not that of compiled code.
+    """
+    torch.set_num_threads(threads)
+    pack_model(_make(SMALL.config()))(torch.zeros(2, 1, dtype=torch.int64))  # compiles
+    before = measure_resident()
+    model, prompt = FORMS[form](size), torch.arange(size.prompt)[:, None] % 256
 
-def trained(size: DecodeSize, threads: int) -> Run:
-    """Return the model as it is trained: it rounds its weights each time."""
-    return _write(size, threads, lambda: _make(size.config()))
+    @torch.inference_mode()
+    def begin() -> tuple[Tensor, Any]:
+        return model(prompt, None)
 
+    start = begin()
+    measure_resident()  # gives back what building took
 
-def loop(size: DecodeSize, threads: int) -> Run:
-    """Return a loop over layers in torch."""
-    return _write(size, threads, lambda: StepLoop(_make(size.config())).run)
+    @torch.inference_mode()
+    def once() -> tuple[int, int]:
+        write(model, start, size.tokens)
+        return size.tokens, 0
 
-
-def attention(size: DecodeSize, threads: int) -> Run:
-    """Return a transformer of equal size, whose state is its cache of keys and values."""
-    return _write(size, threads, lambda: _make(size.config("softmax")))
+    return repeat(once, before)
 
 
 def _make(config: LanguageConfig) -> LanguageModel:
@@ -136,29 +141,12 @@ class StepLoop:
         return self.model.head(self.model.norm(x)), after
 
 
-def _write(size: DecodeSize, threads: int, build: Callable[[], Step]) -> Run:
-    """Return a run that writes the likeliest tokens, always from the end of the same prompt.
-
-    Its memory is that of the model, too, but not that of compiled code.
-    """
-    torch.set_num_threads(threads)
-    pack_model(_make(SMALL.config()))(torch.zeros(2, 1, dtype=torch.int64))  # compiles
-    before = measure_resident()
-    model, prompt = build(), torch.arange(size.prompt)[:, None] % 256
-
-    @torch.inference_mode()
-    def begin() -> tuple[Tensor, Any]:
-        return model(prompt, None)
-
-    start = begin()
-    measure_resident()  # gives back what building took
-
-    @torch.inference_mode()
-    def once() -> tuple[int, int]:
-        write(model, start, size.tokens)
-        return size.tokens, 0
-
-    return repeat(once, before)
+FORMS: Mapping[str, Callable[[DecodeSize], Step]] = {
+    OURS: lambda size: pack_model(_make(size.config())),
+    TRAINED: lambda size: _make(size.config()),  # rounds its weights each time
+    LOOP: lambda size: StepLoop(_make(size.config())).run,
+    ATTENTION: lambda size: _make(size.config("softmax")),  # its state is a cache
+}
 
 
 def write(model: Step, start: tuple[Tensor, Any], tokens: int) -> list[int]:
@@ -281,15 +269,7 @@ def load_litespark() -> tuple[Any, Any]:
 def generation(quick: bool) -> list[Case]:
     """Return text of a packed model beside three others, and their memory."""
     size = SMALL if quick else SIZE
-    subjects: dict[str, Build] = {
-        name: partial(make, size)
-        for name, make in (
-            (OURS, packed),
-            (TRAINED, trained),
-            (LOOP, loop),
-            (ATTENTION, attention),
-        )
-    }
+    subjects: dict[str, Build] = {name: partial(write_text, size, name) for name in FORMS}
     times = [Pair(OURS, (peer,), FASTER) for peer in subjects if peer != OURS]
     sizes = [pair._replace(target=SMALLER, by="memory") for pair in times]
     weights = sum(inputs * outputs for inputs, outputs in list_maps(size))
@@ -362,17 +342,16 @@ def iterate_rows(part: str, options: BenchOptions) -> Iterator[Row]:
 
 def take_median(row: Row, clock: str, repeats: int) -> Row:
     """Return a row of times [ms] by the median of a clock; of text, as tokens a second."""
-    times = [
+    ours, theirs = times = [
         row.conditions[side][clock]["median"] if row.conditions.get(side) else None
         for side in ("ours", "theirs")
     ]
-    ours, theirs = times
     shown = [1e3 / t if t and row.unit == TOKENS else t for t in times]
     return replace(
         row,
         case=f"{row.case}, {'CPU' if clock == 'cpu' else clock} time",
         ours=shown[0],
         theirs=shown[1],
-        ratio=None if ours is None or theirs is None else theirs / ours,
+        ratio=find_ratio(ours, theirs),
         conditions={**row.conditions, "time": f"{clock}, median of {repeats}"},
     )

@@ -57,8 +57,6 @@ def read_parts(
 ) -> tuple[Float[Tensor, " V"], Any]:
     """Return (logits behind the last token, state) of a text, T 1, which is read in parts.
 
-    So the logits of a long prompt are not in memory at once.
-
     Raises:
         ValueError: these logits are not finite.
     """

@@ -35,14 +35,9 @@ class LanguageModel(nn.Module):
         self.head = make_linear(config, config.width, config.vocabulary)
         # One row a layer, of which those are used whose mixers have a floor.
         floored = any(MIXERS[name].has_floor for name in config.layers)
-        rows = torch.zeros(layers, config.width) if floored else None
-        self.floors = None if rows is None else nn.Parameter(rows)
+        self.floors = nn.Parameter(torch.zeros(layers, config.width)) if floored else None
         for weight in (self.embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=SPREAD)
-
-    @property
-    def _blocks(self) -> list["MixerBlock"]:
-        return [b for b in self.blocks if isinstance(b, MixerBlock)]
 
     def forward(
         self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
@@ -65,7 +60,7 @@ class LanguageModel(nn.Module):
             )
         x, after = self.embedding(tokens), []
         floors = None if self.floors is None else layer_floors(self.floors)
-        for k, block in enumerate(self._blocks):
+        for k, block in enumerate(self.blocks):
             floor = None if floors is None else floors[k]
             x, own = block(x, None if state is None else state[k], floor)
             after.append(own)

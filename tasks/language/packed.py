@@ -58,8 +58,6 @@ def save_packed(path: str | Path, model: nn.Module, config: LanguageConfig) -> N
 def load_packed(path: str | Path) -> tuple[nn.Module, LanguageConfig]:
     """Return a packed model that was written, and its configuration.
 
-    No more than the file holds is ever in memory.
-
     Raises:
         StoreError: the file is missing, damaged, cut short or no packed model.
     """

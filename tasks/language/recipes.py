@@ -7,7 +7,6 @@ rwkv        AdamW (0.9, 0.99) with an epsilon of 1e-18; the decay w0 learns at t
             Peng et al. 2024, arXiv 2404.05892, outside of its second stage on the Pile)
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -37,7 +36,7 @@ def make_plan(config: LanguageConfig) -> Plan:
         Plan, epochs=config.validations, lr=config.lr, decay=config.decay, clip=config.clip
     )
     if config.recipe == "matmulfree":
-        return plain(schedule=make_halving(config.warm))
+        return plain(schedule=partial(schedule_halving, config.warm))
     if config.recipe == "plain":
         return plain(warm=config.warm)
     if not set(config.layers) & {"rwkv5", "rwkv6"}:
@@ -48,18 +47,13 @@ def make_plan(config: LanguageConfig) -> Plan:
     return plain(warm=config.warm, optimizer=RWKV_ADAM, groups=RWKV_GROUPS)
 
 
-def make_halving(warm: float) -> Callable[[Optimizer, int], LambdaLR]:
+def schedule_halving(warm: float, optimizer: Optimizer, updates: int) -> LambdaLR:
     """Return a schedule: warm-up and cosine, and half of that from the middle on.
 
     warm: as of :class:`neuro.training.Plan`.
     """
 
-    def schedule(optimizer: Optimizer, updates: int) -> LambdaLR:
-        return LambdaLR(optimizer, partial(scale_midway, warm, updates))
+    def scale(update: int) -> float:
+        return scale_lr(1.0 if 2 * update < updates else 0.5, warm, update / updates)
 
-    return schedule
-
-
-def scale_midway(warm: float, updates: int, update: int) -> float:
-    """Return the factor on the peak learning rate at an update of so many."""
-    return scale_lr(1.0 if 2 * update < updates else 0.5, warm, update / updates)
+    return LambdaLR(optimizer, scale)

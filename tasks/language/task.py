@@ -28,6 +28,7 @@ from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
 from tasks.language.rwkv import RWKV, BlockState, RWKVSizes, initialise
+from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,
     Evaluation,
@@ -117,14 +118,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
 
 TASK = Task(
     summary="Language: the next byte or token of a text",
-    configs={
-        name: getattr(configs, name)
-        for name in (
-            *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),
-            *("tiny_eagle", "tiny_finch"),
-            *("tiny_spiking", "matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
-        )
-    },
+    configs={name: getattr(configs, name) for name in CONFIGURATIONS["language"]},
     training=Training(
         build=build,
         plan=make_plan,

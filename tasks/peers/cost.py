@@ -16,9 +16,18 @@ from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Sparse
 from tasks.bench.comparison import Case, Pair, describe_machine
 from tasks.bench.harness import Measurement, Run, RunTiming, measure
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import Stopwatch
-from tasks.peers.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
+from tasks.peers.engine import (
+    EXACT,
+    NEST,
+    RTF,
+    SIMULATORS,
+    of_cuba,
+    of_delta,
+    of_kicked,
+    of_network,
+)
 from tasks.peers.networks import start
 from tasks.peers.problem import CELLS, BenchProblem, beside_silent
 from tasks.peers.subjects_neuro import Make, exact
@@ -41,20 +50,13 @@ def cost(quick: bool) -> list[Case]:
 
 
 def _fewer_spikes(size: tuple[int, float], kicks: float) -> Case:
-    n, seconds = size
     more = "10x the spikes"
-    return Case(
-        name=f"fewer spikes, {n:,} cells",
-        subjects={
-            more: partial(exact, partial(of_kicked, *size, kicks=kicks)),
-            EXACT: partial(exact, partial(of_kicked, *size, kicks=1.0)),
-        },
-        pairs=(Pair(EXACT, (more,), 8.0),),
-        unit=RTF,
-        per=seconds,
-        cell_seconds=n * seconds,
-        conditions={"cells": n, "simulated_seconds": seconds},
-    )
+    subjects = {
+        name: partial(exact, partial(of_kicked, *size, kicks=number))
+        for name, number in ((more, kicks), (EXACT, 1.0))
+    }
+    pairs = (Pair(EXACT, (more,), 8.0),)
+    return of_network(f"fewer spikes, {size[0]:,} cells", subjects, pairs, size)
 
 
 def _more_cells(size: tuple[int, float]) -> Case:
@@ -91,16 +93,17 @@ def memory(quick: bool) -> Iterator[Row]:
     )
     for weights in ("float64 weights", "float32 weights"):
         yield _bytes(f"bytes a synapse, {weights}", measured[weights])
-    ours, theirs = measured[EXACT], measured[NEST]
-    ran = bool(ours.runs and theirs.runs)
+    ours, theirs = (
+        measured[name].peak / 1e6 if measured[name].runs else None for name in (EXACT, NEST)
+    )
     yield Row(
         case="peak memory of the process",
         subject=EXACT,
         peer=NEST,
         unit="MB",
-        ours=ours.peak / 1e6 if ours.runs else None,
-        theirs=theirs.peak / 1e6 if theirs.runs else None,
-        ratio=theirs.peak / ours.peak if ran else None,
+        ours=ours,
+        theirs=theirs,
+        ratio=find_ratio(ours, theirs),
         note="; ".join(
             f"{n}: {measured[n].problem}" for n in (EXACT, NEST) if measured[n].problem
         ),
@@ -141,7 +144,7 @@ def _bytes(case: str, measured: Measurement) -> Row:
         unit="bytes",
         ours=size,
         theirs=BYTES,
-        ratio=None if size is None else BYTES / size,
+        ratio=find_ratio(size, BYTES),
         note=measured.problem,
         conditions={"target": 1, "synapses": _events_of(measured), **describe_machine("limit")},
     )
@@ -198,7 +201,7 @@ def _seconds(
         unit="CPU s",
         ours=ours,
         theirs=theirs,
-        ratio=None if ours is None or theirs is None else theirs / ours,
+        ratio=find_ratio(*seconds),
         note=note,
         conditions={"target": 1, "threads": 1, **describe_machine(peer)},
     )

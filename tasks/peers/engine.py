@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
+from neuro.events import Exact, Grid
 from neuro.units import Seconds
 from tasks.bench.comparison import BOUND, Case, Pair
-from tasks.bench.harness import Run
+from tasks.bench.harness import Build, Run
 from tasks.peers import networks, subjects_brian, subjects_nest, subjects_neuro, subjects_torch
 from tasks.peers.problem import BenchProblem, kicked, recurrent
 from tasks.peers.subjects_neuro import Make
@@ -25,19 +28,19 @@ EXACT, GRID = "neuro exact", "neuro grid"
 SIMULATORS: Mapping[str, Callable[[Make, int], Run]] = {
     EXACT: subjects_neuro.exact,
     BOUND: subjects_neuro.bound,
-    NEST: subjects_nest.precise,
-    NEST_GRID: subjects_nest.grid,
+    NEST: partial(subjects_nest.nest, precise=True),
+    NEST_GRID: partial(subjects_nest.nest, precise=False),
     CYTHON: subjects_brian.cython,
     CPP: subjects_brian.cpp,
 }
 CLASSIFIERS: Mapping[str, Callable[[TorchStimulus, int], Run]] = {
-    GRID: subjects_torch.grid,
-    EXACT: subjects_torch.exact,
+    GRID: partial(subjects_torch.ours, clock=Grid(dtype=np.float32)),
+    EXACT: partial(subjects_torch.ours, clock=Exact()),
     "torch GEMM": subjects_torch.gemm,
     "torch CSR": subjects_torch.csr,
     "torch embedding bags": subjects_torch.bags,
-    "SpikingJelly step": subjects_torch.spikingjelly_step,
-    "SpikingJelly multi-step": subjects_torch.spikingjelly_multi,
+    "SpikingJelly step": partial(subjects_torch.spikingjelly, mode="s"),
+    "SpikingJelly multi-step": partial(subjects_torch.spikingjelly, mode="m"),
     "Norse": subjects_torch.norse,
     "snnTorch": subjects_torch.snntorch,
 }
@@ -67,6 +70,22 @@ def of_kicked(n: int, seconds: float, kicks: float) -> BenchProblem:
     return kicked(quiet, round(kicks * n * seconds), KICK, Seconds(seconds))
 
 
+def of_network(
+    name: str, subjects: Mapping[str, Build], pairs: tuple[Pair, ...], size: tuple[int, float]
+) -> Case:
+    """Return subjects that run a network. size: cells and simulated seconds."""
+    n, seconds = size
+    return Case(
+        name=name,
+        subjects=subjects,
+        pairs=pairs,
+        unit=RTF,
+        per=seconds,
+        cell_seconds=n * seconds,
+        conditions={"cells": n, "simulated_seconds": seconds},
+    )
+
+
 def recurrent_case(
     name: str,
     make: Callable[..., BenchProblem],
@@ -77,17 +96,10 @@ def recurrent_case(
 
     size: cells and simulated seconds.
     """
-    n, seconds = size
     names = (EXACT, BOUND, *(peer for peer in targets if peer != BOUND))
-    return Case(
-        name=name,
-        subjects={k: partial(SIMULATORS[k], partial(make, n, seconds)) for k in names},
-        pairs=tuple(Pair(EXACT, (peer,), target) for peer, target in targets.items()),
-        unit=RTF,
-        per=seconds,
-        cell_seconds=n * seconds,
-        conditions={"cells": n, "simulated_seconds": seconds},
-    )
+    subjects = {k: partial(SIMULATORS[k], partial(make, *size)) for k in names}
+    pairs = tuple(Pair(EXACT, (peer,), target) for peer, target in targets.items())
+    return of_network(name, subjects, pairs, size)
 
 
 def classifier_case(stimulus: TorchStimulus, pairs: tuple[Pair, ...]) -> Case:

@@ -1,12 +1,12 @@
 """``neuro bench mechanisms``: each mechanism of speed or memory beside neuro without it.
 
 A mechanism is left out by replacing the function that decides on it, in the process of the
-subject. What brings less than a tenth in time and in memory has no reason to stay.
+subject.
 """
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,19 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neuro.events import Grid, simulate
+from neuro.events.exact.scaled_state import GENERAL
 from neuro.graph import Conv2d, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.spikes import to_events
 from neuro.units import Seconds
 from tasks.allocator import CHOICES, keep_freed_memory
 from tasks.bench.comparison import Case, Pair
-from tasks.bench.harness import Run
+from tasks.bench.harness import Build, Run
 from tasks.bench.stopwatch import repeat
 from tasks.peers import engine, subjects_neuro, subjects_training
-from tasks.peers.problem import BenchProblem
 from tasks.peers.subjects_training import Work
+from tasks.peers.training import of_work
 
 WITH, WITHOUT = "neuro", "neuro without it"
+BOTH = Pair(WITH, (WITHOUT,))
 CONVOLUTIONS = Work(name="digits", ticks=8, batch=64)
 DENSE = Work(name="dense", ticks=100, batch=64, share=0.05)
 SMALL = {"digits": Work(name="tiny", ticks=3, batch=4), "dense": replace(DENSE, ticks=4)}
@@ -41,16 +43,15 @@ class Replaced(NamedTuple):
     by: Callable[..., Any]
 
 
-def _none(*_: Any, **__: Any) -> None:
-    return None
+@dataclass(frozen=True)
+class Constant:
+    """A function that returns a value, whatever it is given."""
 
+    value: Any
 
-def _false(*_: Any) -> bool:
-    return False
-
-
-def _nothing_fused(*_: Any) -> dict[int, Any]:
-    return {}
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Return the value."""
+        return self.value
 
 
 def _unchanged(module: Any) -> Any:
@@ -67,33 +68,29 @@ def _torch_pool(x: Any, module: Any) -> Any:
     return module(x)
 
 
-def _general(*_: Any) -> int:
-    from neuro.events.exact.scaled_state import GENERAL
-
-    return GENERAL
-
-
 def _always_may_fire(x: np.ndarray, *_: np.ndarray) -> tuple[np.ndarray, ...]:
     zero = np.zeros(x.shape)
     return zero, zero, zero, zero - np.inf
 
 
-SCHEDULE, SPARSE, FOLD = "neuro.nn.schedule", "neuro.ops.sparse_linear", "neuro.nn.fold_time"
-NO_POOL = Replaced(SCHEDULE, "_pool_size", _none)
+SCHEDULE, FOLD = "neuro.nn.schedule", "neuro.nn.fold_time"
+NO_POOL = Replaced(SCHEDULE, "_pool_size", Constant(None))
+TRAINED = replace(CONVOLUTIONS, trains=True)
+OF_DENSE, OF_CONVOLUTIONS = (replace(DENSE, trains=True), DENSE), (TRAINED, CONVOLUTIONS)
 LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
     "zeros are skipped in products": (
-        (
-            Replaced(SPARSE, "find_active", _none),
-            Replaced("neuro.neurons.fused_linear", "find_active", _none),
+        tuple(
+            Replaced(module, "find_active", Constant(None))
+            for module in ("neuro.ops.sparse_linear", "neuro.neurons.fused_linear")
         ),
-        (replace(DENSE, trains=True), DENSE),
+        OF_DENSE,
     ),
     "weights by input": (
         (Replaced("tasks.peers.subjects_training", "store_by_input", _unchanged),),
-        (replace(DENSE, trains=True), DENSE),
+        OF_DENSE,
     ),
     "a dense layer and its population in one pass": (
-        (Replaced(SCHEDULE, "_fuse_linears", _nothing_fused),),
+        (Replaced(SCHEDULE, "_fuse_linears", Constant({})),),
         (DENSE,),
     ),
     "some ticks at a time": (
@@ -101,38 +98,25 @@ LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
         (DENSE, CONVOLUTIONS),
     ),
     "parts of the batch": (
-        (Replaced(SCHEDULE, "_is_divisible", _false),),
-        (replace(CONVOLUTIONS, trains=True), CONVOLUTIONS),
+        (Replaced(SCHEDULE, "_is_divisible", Constant(False)),),
+        OF_CONVOLUTIONS,
     ),
-    "a pool in the operator": ((NO_POOL,), (replace(CONVOLUTIONS, trains=True), CONVOLUTIONS)),
-    "no pool of torch": (
-        (NO_POOL, Replaced(FOLD, "apply_avg_pool", _torch_pool)),
-        (replace(CONVOLUTIONS, trains=True),),
-    ),
+    "a pool in the operator": ((NO_POOL,), OF_CONVOLUTIONS),
+    "no pool of torch": ((NO_POOL, Replaced(FOLD, "apply_avg_pool", _torch_pool)), (TRAINED,)),
     "a constant input once": (
-        (Replaced(SCHEDULE, "is_one_tick", _false), Replaced(FOLD, "is_one_tick", _false)),
-        (replace(CONVOLUTIONS, trains=True), CONVOLUTIONS),
+        tuple(Replaced(module, "is_one_tick", Constant(False)) for module in (SCHEDULE, FOLD)),
+        OF_CONVOLUTIONS,
     ),
 }
 
 
-def _replace(changes: tuple[Replaced, ...]) -> None:
+def without(changes: tuple[Replaced, ...], build: Build, threads: int) -> Run:
+    """Return a subject without a mechanism."""
     for change in changes:
         module = importlib.import_module(change.module)
         getattr(module, change.name)  # an AttributeError where the name is gone
         setattr(module, change.name, change.by)
-
-
-def without_in_layers(changes: tuple[Replaced, ...], work: Work, threads: int) -> Run:
-    """Return our Stack without a mechanism."""
-    _replace(changes)
-    return subjects_training.neuro(work, threads)
-
-
-def without_families(make: Callable[[], BenchProblem], threads: int) -> Run:
-    """Return the exact clock with the general family of windows alone."""
-    _replace((Replaced("neuro.events.exact.compile", "_choose_family", _general),))
-    return subjects_neuro.exact(make, threads)
+    return build(threads)
 
 
 def of_camera(side: int, threads: int) -> Run:  # noqa: ARG001 - the grid takes one
@@ -164,16 +148,10 @@ def of_camera(side: int, threads: int) -> Run:  # noqa: ARG001 - the grid takes 
     return repeat(once)
 
 
-def camera_without(side: int, threads: int) -> Run:
-    """Return the same with every neuron computed in every tick."""
-    _replace((Replaced("neuro.events.grid.updates", "_compute_bounds", _always_may_fire),))
-    return of_camera(side, threads)
-
-
 def layers(quick: bool) -> list[Case]:
     """Return training and inference of layers."""
     return [
-        _layer_case(name, changes, SMALL[work.name] if quick else work)
+        _layer_case(name, SMALL[work.name] if quick else work, *changes)
         for name, (changes, works) in LAYERS.items()
         for work in works
     ]
@@ -183,7 +161,7 @@ def kept(quick: bool) -> list[Case]:
     """Return training that keeps the memory it frees, as ``neuro train`` does, and not."""
     return [
         replace(
-            _layer_case("freed memory is kept", (), work),
+            _layer_case("freed memory is kept", work),
             subjects={
                 WITH: partial(keeping_freed_memory, work),
                 WITHOUT: partial(subjects_training.neuro, work),
@@ -203,53 +181,41 @@ def keeping_freed_memory(work: Work, threads: int) -> Run:
     return subjects_training.neuro(work, threads)
 
 
-def _layer_case(name: str, changes: tuple[Replaced, ...], work: Work) -> Case:
-    what = "training" if work.trains else "inference"
-    return Case(
-        name=f"{name}: {work.name}, {what}",
-        subjects={
-            WITH: partial(subjects_training.neuro, work),
-            WITHOUT: partial(without_in_layers, changes, work),
-        },
-        pairs=(Pair(WITH, (WITHOUT,)), Pair(WITH, (WITHOUT,), by="memory")),
-        unit="ms",
-        per=1e-3,
-        conditions={"batch": work.batch, "ticks": work.ticks},
-    )
+def _layer_case(name: str, work: Work, *changes: Replaced) -> Case:
+    title = f"{name}: {work.name}, {'training' if work.trains else 'inference'}"
+    subjects = _with_and_without(partial(subjects_training.neuro, work), *changes)
+    return of_work(title, work, subjects, BOTH, BOTH._replace(by="memory"))
+
+
+def _with_and_without(build: Build, *changes: Replaced) -> dict[str, Build]:
+    return {WITH: build, WITHOUT: partial(without, changes, build)}
 
 
 def families(quick: bool) -> list[Case]:
     """Return networks whose windows need not be general."""
     size = engine.SMALL if quick else engine.FULL
+    general = Replaced("neuro.events.exact.compile", "_choose_family", Constant(GENERAL))
     networks = {"CUBA": engine.of_cuba, "delta": engine.of_delta, "Brette 4": engine.of_brette4}
-    cases = []
-    for name, of in networks.items():
-        make = partial(of, *size)
-        cases.append(
-            Case(
-                name=f"families of windows: {name}",
-                subjects={
-                    WITH: partial(subjects_neuro.exact, make),
-                    WITHOUT: partial(without_families, make),
-                },
-                pairs=(Pair(WITH, (WITHOUT,)),),
-                unit=engine.RTF,
-                per=size[1],
-                cell_seconds=size[0] * size[1],
-                conditions={"cells": size[0], "simulated_seconds": size[1]},
-            )
+    return [
+        engine.of_network(
+            f"families of windows: {name}",
+            _with_and_without(partial(subjects_neuro.exact, partial(make, *size)), general),
+            (BOTH,),
+            size,
         )
-    return cases
+        for name, make in networks.items()
+    ]
 
 
 def skipped(quick: bool) -> list[Case]:
     """Return neurons that cannot fire, which the grid skips."""
     side = 32 if quick else CAMERA
+    bounds = Replaced("neuro.events.grid.updates", "_compute_bounds", _always_may_fire)
     return [
         Case(
             name=f"neurons that cannot fire are skipped: camera of {side} x {side}",
-            subjects={WITH: partial(of_camera, side), WITHOUT: partial(camera_without, side)},
-            pairs=(Pair(WITH, (WITHOUT,)),),
+            subjects=_with_and_without(partial(of_camera, side), bounds),
+            pairs=(BOTH,),
             unit="ms",
             per=1e-3,
             conditions={"batch": BATCH, "ticks": TICKS},

@@ -96,14 +96,9 @@ def delta(seed: int, n: int = 4000, p: float = 0.02, v_inf: float = 21.0) -> Pee
     the drive alone leads [mV]; 21 gives about 15 Hz, below 20 the network falls silent.
     """
     rng = np.random.default_rng(seed)
-    graph = _jumps(
-        _random(n, p, 0.2, -1.0, rng),
-        cell=LIF(tau=TAU, threshold=20.0, reset="hard", refractory=Seconds(2 * MS)),
-        v_inf=v_inf,
-        delay=Seconds(1.5 * MS),
-        dt=DT,
-    )
-    return PeerNetwork(graph, {"cells": rng.uniform(0, 20, n)})
+    cell = LIF(tau=TAU, threshold=20.0, reset="hard", refractory=Seconds(2 * MS))
+    synapses = _random(n, p, 0.2, -1.0, rng)
+    return _jumps(rng, synapses, cell, v_inf, delay=Seconds(1.5 * MS))
 
 
 def brette4(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
@@ -112,16 +107,10 @@ def brette4(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
     Rest -49, threshold -50, reset -60 mV, jumps of 0.25 and -2.25 mV, refractory 5 ms, delay
     0.125 ms, which is its tick as well.
     """
-    rng = np.random.default_rng(seed)
-    dt = Seconds(0.125 * MS)
-    graph = _jumps(
-        _random(n, p, 0.25, -2.25, rng),
-        cell=LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(5 * MS)),
-        v_inf=11.0,
-        delay=dt,
-        dt=dt,
-    )
-    return PeerNetwork(graph, {"cells": rng.uniform(0, 10, n)})
+    rng, dt = np.random.default_rng(seed), Seconds(0.125 * MS)
+    cell = LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(5 * MS))
+    synapses = _random(n, p, 0.25, -2.25, rng)
+    return _jumps(rng, synapses, cell, 11.0, delay=dt, dt=dt)
 
 
 def brunel(regime: Regime, seed: int, n: int = 12_500) -> PeerNetwork:
@@ -251,15 +240,15 @@ def _random(n: int, p: float, excite: float, inhibit: float, rng: Generator) -> 
     )
 
 
-def _jumps(synapses: Sparse, *, cell: LIF, v_inf: float, delay: Seconds, dt: Seconds) -> Graph:
-    nodes: dict[str, Node] = {
-        **_drive(synapses.shape[0], v_inf, dt),
-        "cells": cell,
-        "recurrent": synapses,
-    }
+def _jumps(
+    rng: Generator, synapses: Sparse, cell: LIF, v_inf: float, delay: Seconds, dt: Seconds = DT
+) -> PeerNetwork:
+    n = synapses.shape[0]
+    nodes: dict[str, Node] = {**_drive(n, v_inf, dt), "cells": cell, "recurrent": synapses}
     edges = (
         *_DRIVEN,
         Edge("cells", "recurrent", ticks(delay, dt)),
         Edge("recurrent", "cells"),
     )
-    return Graph(nodes=nodes, edges=edges, dt=dt)
+    membranes = {"cells": rng.uniform(0, cell.threshold, n)}
+    return PeerNetwork(Graph(nodes=nodes, edges=edges, dt=dt), membranes)

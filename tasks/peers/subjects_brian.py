@@ -108,17 +108,14 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
     parts, sources = [cells, monitor], {CELLS: cells}
     for p in projections:
         if p.source not in sources:
-            sources[p.source] = _stimulus(brian2, problem, p.source)
+            events = problem.inputs[p.source]
+            times = events.tick * problem.graph.dt * second
+            source = brian2.SpikeGeneratorGroup(events.shape[2], events.neuron, times)
+            sources[p.source] = source
             parts.append(sources[p.source])
         k = None if p.tau is None else currents.index(p.tau)
         parts.append(_synapses(brian2, p, sources[p.source], cells, k))
     return brian2.Network(*parts), monitor
-
-
-def _stimulus(brian2: Any, problem: BenchProblem, name: str) -> Any:
-    events = problem.inputs[name]
-    times = events.tick * problem.graph.dt * brian2.second
-    return brian2.SpikeGeneratorGroup(events.shape[2], events.neuron, times)
 
 
 def _synapses(brian2: Any, p: Projection, source: Any, cells: Any, current: int | None) -> Any:

@@ -9,17 +9,8 @@ from tasks.peers.problem import CELLS
 from tasks.peers.subjects_neuro import Make
 
 
-def precise(make: Make, threads: int) -> Run:
-    """Return a run of the models with spikes between the ticks."""
-    return _run(make, threads, precise=True)
-
-
-def grid(make: Make, threads: int) -> Run:
-    """Return a run of the models on the grid of the network's dt."""
-    return _run(make, threads, precise=False)
-
-
-def _run(make: Make, threads: int, *, precise: bool) -> Run:
+def nest(make: Make, threads: int, *, precise: bool) -> Run:
+    """Return a run of NEST. precise: spikes between the ticks, else on the network's grid."""
     problem = make()
     settings = {
         name: of_sample(to_times(events, problem.graph.dt), 0)
@@ -28,9 +19,9 @@ def _run(make: Make, threads: int, *, precise: bool) -> Run:
     network = plan(problem.graph, settings, problem.membranes, precise=precise)
 
     def run() -> RunTiming:
-        nest, recorders = nest_script.build(network, threads)
+        kernel, recorders = nest_script.build(network, threads)
         watch = Stopwatch()
-        nest.Simulate(network.ticks * network.dt)
+        kernel.Simulate(network.ticks * network.dt)
         timing = watch.timing(0)
         return timing._replace(counted=int(recorders[CELLS].recorder.n_events))
 

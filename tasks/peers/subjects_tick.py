@@ -51,21 +51,17 @@ class _Tick(nn.Module):
         return x, after
 
 
-def plain(work: Work, threads: int) -> Run:
-    """Return a loop over ticks."""
-    return _run(work, threads)
-
-
 def compiled(work: Work, threads: int, backend: str = "inductor") -> Run:
     """Return a loop over ticks, each a call of compiled code. Inductor's cache is not used.
 
     backend: of ``torch.compile``.
     """
     torch._inductor.config.force_disable_caches = True
-    return _run(work, threads, backend)
+    return plain(work, threads, backend)
 
 
-def _run(work: Work, threads: int, backend: str | None = None) -> Run:
+def plain(work: Work, threads: int, backend: str | None = None) -> Run:
+    """Return a loop over ticks. backend: of ``torch.compile``; None: plain torch."""
     layers = work.layers()
     once = count_constant_layers(work, layers)
     first = nn.Sequential(*(x for x in layers[:once] if isinstance(x, nn.Module)))

@@ -7,19 +7,19 @@ gradient. All count the spikes of the outputs. Axes: T ticks, B samples.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.events import Clock, Exact, Grid, simulate
-from neuro.graph import Dense
+from neuro.events import Clock, simulate
+from neuro.graph import Dense, Graph
 from neuro.spikes import to_events
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
-from tasks.peers.networks import TAU, PeerNetwork, feed_forward
+from tasks.peers.networks import TAU, feed_forward
 from tasks.peers.subjects_neuro import synaptic_events
 
 DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
@@ -44,29 +44,21 @@ class TorchStimulus:
         shape = (self.ticks, self.batch, self.layers[0])
         return (rng.random(shape) < self.activity).astype(np.float32)
 
-
-def grid(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return our engine on the grid of the trained network, in float32."""
-    return _ours(stimulus, Grid(dtype=np.float32), threads)
-
-
-def exact(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return our engine in continuous time."""
-    return _ours(stimulus, Exact(), threads)
+    @property
+    def graph(self) -> Graph:
+        """The classifier."""
+        return feed_forward(1, layers=self.layers).graph
 
 
-def _ours(stimulus: TorchStimulus, clock: Clock, threads: int) -> Run:
-    graph, inputs = _network(stimulus).graph, {"in": to_events(stimulus.raster)}
+def ours(stimulus: TorchStimulus, threads: int, clock: Clock) -> Run:
+    """Return our engine."""
+    graph, inputs = stimulus.graph, {"in": to_events(stimulus.raster)}
 
     def once() -> tuple[int, int]:
         record, _ = simulate(graph, inputs, clock, workers=threads)
         return record.counts["out"].spikes, synaptic_events(record)
 
     return repeat(once)
-
-
-def _network(stimulus: TorchStimulus) -> PeerNetwork:
-    return feed_forward(1, layers=stimulus.layers)
 
 
 def gemm(stimulus: TorchStimulus, threads: int) -> Run:
@@ -77,7 +69,7 @@ def gemm(stimulus: TorchStimulus, threads: int) -> Run:
         hidden = _fire(x.flatten(0, 1) @ first, x.shape[0])
         return _fire(hidden.flatten(0, 1) @ second, x.shape[0])
 
-    return _forward(stimulus, threads, lambda x: x, forward)
+    return _forward(stimulus, threads, forward)
 
 
 def csr(stimulus: TorchStimulus, threads: int) -> Run:
@@ -88,7 +80,7 @@ def csr(stimulus: TorchStimulus, threads: int) -> Run:
         hidden = _fire(torch.sparse.mm(x, first), stimulus.ticks)
         return _fire(hidden.flatten(0, 1) @ second, stimulus.ticks)
 
-    return _forward(stimulus, threads, lambda x: x.flatten(0, 1).to_sparse_csr(), forward)
+    return _forward(stimulus, threads, forward, lambda x: x.flatten(0, 1).to_sparse_csr())
 
 
 def bags(stimulus: TorchStimulus, threads: int) -> Run:
@@ -102,7 +94,7 @@ def bags(stimulus: TorchStimulus, threads: int) -> Run:
         hidden = _fire(sums, stimulus.ticks)
         return _fire(hidden.flatten(0, 1) @ second, stimulus.ticks)
 
-    return _forward(stimulus, threads, lambda x: x, forward)
+    return _forward(stimulus, threads, forward)
 
 
 def _fire(x: Tensor, ticks: int) -> Tensor:
@@ -117,32 +109,8 @@ def _fire(x: Tensor, ticks: int) -> Tensor:
     return x
 
 
-def spikingjelly_step(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return SpikingJelly, tick by tick."""
-    net, reset = _spikingjelly(stimulus, "s")
-
-    def forward(x: Tensor) -> Tensor:
-        reset(net)
-        return torch.stack([net(now) for now in x])
-
-    return _forward(stimulus, threads, lambda x: x, forward)
-
-
-def spikingjelly_multi(stimulus: TorchStimulus, threads: int) -> Run:
-    """Return SpikingJelly, layer by layer over all ticks."""
-    net, reset = _spikingjelly(stimulus, "m")
-
-    def forward(x: Tensor) -> Tensor:
-        reset(net)
-        spikes: Tensor = net(x)
-        return spikes
-
-    return _forward(stimulus, threads, lambda x: x, forward)
-
-
-def _spikingjelly(
-    stimulus: TorchStimulus, mode: str
-) -> tuple[nn.Module, Callable[[Any], None]]:
+def spikingjelly(stimulus: TorchStimulus, threads: int, mode: Literal["s", "m"]) -> Run:
+    """Return SpikingJelly, tick by tick ("s"), or layer by layer over all ticks ("m")."""
     from spikingjelly.activation_based import functional, layer, neuron
 
     tau = 1 / (1 - DECAY)  # of its Euler step, for the same decay
@@ -152,7 +120,14 @@ def _spikingjelly(
         linear.weight.data = weight.T.contiguous()
         cells = neuron.LIFNode(tau, False, THRESHOLD, v_reset=None, step_mode=mode)
         parts += [linear, cells]
-    return nn.Sequential(*parts).eval(), functional.reset_net
+    net = nn.Sequential(*parts).eval()
+
+    def forward(x: Tensor) -> Tensor:
+        functional.reset_net(net)
+        spikes: Tensor = net(x) if mode == "m" else torch.stack([net(now) for now in x])
+        return spikes
+
+    return _forward(stimulus, threads, forward)
 
 
 def norse(stimulus: TorchStimulus, threads: int) -> Run:
@@ -198,17 +173,18 @@ def _by_ticks(
             out.append(now)
         return torch.stack(out)
 
-    return _forward(stimulus, threads, lambda x: x, forward)
+    return _forward(stimulus, threads, forward)
 
 
 def _weights(stimulus: TorchStimulus) -> list[Tensor]:
     """Return the weights of both layers, inputs first."""
-    nodes = _network(stimulus).graph.nodes
-    dense = [node for node in nodes.values() if isinstance(node, Dense)]
+    dense = [node for node in stimulus.graph.nodes.values() if isinstance(node, Dense)]
     return [torch.from_numpy(node.weight.T.astype(np.float32).copy()) for node in dense]
 
 
-def _forward(stimulus: TorchStimulus, threads: int, prepare: Forward, forward: Forward) -> Run:
+def _forward(
+    stimulus: TorchStimulus, threads: int, forward: Forward, prepare: Forward = lambda x: x
+) -> Run:
     torch.set_num_threads(threads)
     x = prepare(torch.from_numpy(stimulus.raster))
 

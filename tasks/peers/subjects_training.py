@@ -117,12 +117,8 @@ def cifar() -> list[Layer]:
     return [*out, nn.Unflatten(1, (1, 100)), nn.AvgPool1d(10), nn.Flatten()]
 
 
-LAYERS: dict[str, Callable[[], list[Layer]]] = {
-    "digits": digits,
-    "dense": dense,
-    "cifar": cifar,
-    "tiny": tiny,
-}
+LAYERS: dict[str, Callable[[], list[Layer]]]
+LAYERS = {make.__name__: make for make in (digits, dense, cifar, tiny)}
 INPUTS = {"digits": (1, 28, 28), "dense": (784,), "cifar": (3, 32, 32), "tiny": (1, 28, 28)}
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from tasks.bench.comparison import Case, Pair
-from tasks.bench.harness import Run
+from tasks.bench.harness import Build, Run
 from tasks.peers import subjects_tick, subjects_training as subjects
 from tasks.peers.subjects_training import Work
 
@@ -32,24 +32,28 @@ SAME = tuple(name for name in PEERS if name not in ALONE)
 SMALL = Work(name="tiny", ticks=3, batch=4)
 
 
+def of_work(name: str, work: Work, subjects: Mapping[str, Build], *pairs: Pair) -> Case:
+    """Return subjects that do some work, in milliseconds."""
+    about = {"batch": work.batch, "ticks": work.ticks}
+    return Case(
+        name=name, subjects=subjects, pairs=pairs, unit="ms", per=1e-3, conditions=about
+    )
+
+
 def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
     """Return training and inference of a network; targets: over the best library in each.
 
     No peer may be faster, a loop over ticks in torch included, and none may need less memory.
     """
     return [
-        Case(
-            name=f"{title}, {what}",
-            subjects={name: partial(make, pair) for name, make in ALL.items()},
-            pairs=(
-                Pair(NEURO, SAME, 1.0),
-                Pair(NEURO, tuple(n for n in SAME if n in LIBRARIES), target),
-                *(Pair(NEURO, (name,)) for name in (*PEERS, FLOOR)),
-                Pair(NEURO, SAME, 1.0, by="memory"),
-            ),
-            unit="ms",
-            per=1e-3,
-            conditions={"batch": work.batch, "ticks": work.ticks},
+        of_work(
+            f"{title}, {what}",
+            work,
+            {name: partial(make, pair) for name, make in ALL.items()},
+            Pair(NEURO, SAME, 1.0),
+            Pair(NEURO, tuple(n for n in SAME if n in LIBRARIES), target),
+            *(Pair(NEURO, (name,)) for name in (*PEERS, FLOOR)),
+            Pair(NEURO, SAME, 1.0, by="memory"),
         )
         for what, pair, target in (
             ("training", replace(work, trains=True), targets[0]),
@@ -97,22 +101,15 @@ def _in_less(work: Work, fewer: Work, target: float) -> Case:
     kept = "" if work.states is None else f", {work.states} states"
     chunked = f"{work.chunk} ticks at a time{kept}"
     few = f"{fewer.ticks} ticks, {fewer.chunk} at a time{kept}"
-    return Case(
-        name=f"2 convolutions, {work.ticks} ticks, training",
-        subjects={
-            NEURO: partial(subjects.neuro, replace(work, chunk=0)),
-            chunked: partial(subjects.neuro, work),
-            few: partial(subjects.neuro, fewer),
-        },
-        pairs=(
-            Pair(chunked, (NEURO,)),
-            Pair(chunked, (NEURO,), by="memory"),
-            Pair(chunked, (few,)),
-            Pair(chunked, (few,), target, by="memory"),
-        ),
-        unit="ms",
-        per=1e-3,
-        conditions={"batch": work.batch, "ticks": work.ticks},
+    works = {NEURO: replace(work, chunk=0), chunked: work, few: fewer}
+    return of_work(
+        f"2 convolutions, {work.ticks} ticks, training",
+        work,
+        {name: partial(subjects.neuro, some) for name, some in works.items()},
+        Pair(chunked, (NEURO,)),
+        Pair(chunked, (NEURO,), by="memory"),
+        Pair(chunked, (few,)),
+        Pair(chunked, (few,), target, by="memory"),
     )
 
 

@@ -18,6 +18,10 @@ def show_energy(energy: Json) -> Html:
     chips = _chips(energy)
     convention = energy["conventional45nm"]
     layers = {show.name_chip(x["title"], x): x["layers"] for x in chips.values()}
+    rows = [
+        [name, *(show.format_range(chip["layers"][name]) for chip in chips.values())]
+        for name in next(iter(chips.values()))["layers"]
+    ]
     return page.section(
         "Energy per inference",
         page.picture(
@@ -42,7 +46,7 @@ def show_energy(energy: Json) -> Html:
             pictures.draw_layer_energies(layers),
             "Nominal energy of each layer by its parts; the thin line goes from low to high.",
         ),
-        _layers(chips),
+        page.table(["layer", *chips], rows),
         *(
             part
             for table, caption in show.tabulate_own(energy)
@@ -101,19 +105,12 @@ def _published(p: Json) -> str:
     )
 
 
-def _layers(chips: Mapping[str, Json]) -> Html:
-    names = next(iter(chips.values()))["layers"]
-    rows = [
-        [name, *(show.format_range(chip["layers"][name]) for chip in chips.values())]
-        for name in names
-    ]
-    return page.table(["layer", *chips], rows)
-
-
 def show_mapping(energy: Json) -> Html:
     """Return the cores of the layers, the limits that bind, and the time of an inference."""
     chips = _chips(energy)
-    rows, limits = [], list(dict.fromkeys(k for c in chips.values() for k in _limits(c)))
+    placed = [layer for chip in chips.values() for layer in chip["mapping"]["layers"].values()]
+    used = (k for layer in placed for k, share in layer["use"].items() if share)
+    rows, limits = [], list(dict.fromkeys(used))
     for name, chip in chips.items():
         for layer, x in chip["mapping"]["layers"].items():
             use = [f"{x['use'][k]:.1%}" if x["use"].get(k) else "" for k in limits]
@@ -135,12 +132,6 @@ def show_mapping(energy: Json) -> Html:
         ),
         _times(chips),
     )
-
-
-def _limits(chip: Json) -> list[str]:
-    """Return the limits that a layer uses a share of."""
-    layers = chip["mapping"]["layers"].values()
-    return [k for layer in layers for k, used in layer["use"].items() if used]
 
 
 def _times(chips: Mapping[str, Json]) -> Html:

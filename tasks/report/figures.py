@@ -84,7 +84,8 @@ def draw_activity(
     for sample, (column, title) in enumerate(zip(grid.T, titles, strict=True)):
         rows = iter(column)
         for name, shape in images.items():
-            _stimulus(next(rows), _sample_raster(record, name, sample), shape)
+            raster = to_raster(of_sample(record.spikes[name], sample))[:, 0]
+            _stimulus(next(rows), raster, shape)
         for name in rasters:
             draw_raster(record, name, next(rows), sample=sample)
         for name in outputs:
@@ -101,10 +102,6 @@ def draw_activity(
             ax.set_ylim(low, high)
     save_png(figure, file, dpi=150, facecolor="white")
     return _svg(figure, "activity", f"activity of {len(titles)} samples over ticks")
-
-
-def _sample_raster(record: Record, name: str, sample: int) -> Float[np.ndarray, "T N"]:
-    return to_raster(of_sample(record.spikes[name], sample))[:, 0]
 
 
 def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) -> None:

@@ -1,7 +1,12 @@
-"""The key figures of a run, on top of its report."""
+"""The verdict on a run and its key figures, on top of its report.
+
+The verdict is one sentence from ``energy.json`` and ``verify.json``: which chip the network
+fits, what quantisation costs, which layers are silent. It names what is not measured.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tasks.report import tables as show
@@ -26,28 +31,19 @@ def list_key_figures(
 
     results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
     """
-
-    def dated(verb: str, figures: list[KeyFigure]) -> list[KeyFigure]:
-        why = out_of_date.get(verb)
-        return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
-
-    evaluation, verify, joules = results["eval"], results["verify"], results["energy"]
     metrics = run.definition.evaluation.metrics
-    out = (
-        dated("eval", _evaluated(evaluation, metrics))
-        if evaluation
-        else [_unknown(run, "on test samples", "eval")]
-    )
-    out += (
-        dated("verify", list_agreement(verify, metrics))
-        if verify
-        else [_unknown(run, "do executors agree?", "verify")]
-    )
-    out += (
-        dated("energy", list_prices(joules))
-        if joules
-        else [_unknown(run, "energy per inference", "energy")]
-    )
+    out = []
+    for verb, label, list_figures in (
+        ("eval", "on test samples", _evaluated),
+        ("verify", "do executors agree?", list_agreement),
+        ("energy", "energy per inference", lambda joules, _: list_prices(joules)),
+    ):
+        if not results[verb]:
+            out.append(_unknown(run, label, verb))
+            continue
+        before = f"{out_of_date[verb]}; " if verb in out_of_date else ""
+        figures = list_figures(results[verb], metrics)
+        out += [f._replace(note=f"{before}{f.note}") for f in figures]
     return out
 
 
@@ -85,19 +81,15 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     values = verify["metrics"].get(metric.name)
     if values is None:
         return []
-    events = KeyFigure(
-        f"{metric.label}, events", metric.text(values["events"]), f"{verify['n']:,} samples"
-    )
-    if "integers" not in values:
-        return [events, KeyFigure(f"{metric.label}, integers", "–", "does not fit Loihi")]
-    lost = metric.difference(metric.loss(values["integers"], values["events"]))
+    value, note = "–", "does not fit Loihi"
+    if "integers" in values:
+        lost = metric.difference(metric.loss(values["integers"], values["events"]))
+        note = f"{lost.removeprefix('+')} lost by quantisation"
+        value = metric.text(values["integers"])
+    events = metric.text(values["events"])
     return [
-        events,
-        KeyFigure(
-            f"{metric.label}, integers",
-            metric.text(values["integers"]),
-            f"{lost.removeprefix('+')} lost by quantisation",
-        ),
+        KeyFigure(f"{metric.label}, events", events, f"{verify['n']:,} samples"),
+        KeyFigure(f"{metric.label}, integers", value, note),
     ]
 
 
@@ -128,3 +120,79 @@ def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
     return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]
+
+
+def state_verdict(
+    run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
+) -> str:
+    """Return the sentence.
+
+    results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
+    """
+    if why := explain_refusal(run, "verify"):
+        return f"Only torch runs this network, and no chip: {why}."
+    energy, verify = results["energy"], results["verify"]
+    metrics = run.definition.evaluation.metrics
+    parts = [
+        _date(describe_fit(energy), out_of_date.get("energy"))
+        if energy
+        else f"which chip it fits is not measured: {name_command(run, 'energy')}",
+        _date(
+            f"{describe_cost(verify, metrics)}; {describe_silent(verify)}",
+            out_of_date.get("verify"),
+        )
+        if verify
+        else "what quantisation costs, and which layers are silent, is not measured: "
+        f"{name_command(run, 'verify')}",
+    ]
+    verdict = "; ".join(parts)
+    return f"{verdict[0].upper()}{verdict[1:]}."
+
+
+def describe_fit(energy: Mapping[str, Any]) -> str:
+    """Return which chips of ``energy.json`` the network fits, and which it does not."""
+    chips = show.list_chips(energy)
+    small = [name for name in chips if energy[name].get("misfits")]
+    fits = [name for name in chips if name not in small]
+    if not fits:
+        return f"the network fits none of {_list(small)}"
+    return f"the network fits {_list(fits)}" + (f", but not {_list(small)}" if small else "")
+
+
+def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+    """Return the cost of quantisation, by the most important metric of ``verify.json``."""
+    if verify.get("misfits"):
+        return "quantisation is not possible: the network does not fit Loihi's integers"
+    metric = next((m for m in metrics if m.name in verify["metrics"]), None)
+    if metric is None:  # the network does not answer
+        layer, share = max(verify["quantisation"].items(), key=itemgetter(1))
+        return f"quantisation changes {layer} most, by {share:.3%}"
+    values = verify["metrics"][metric.name]
+    floats, integers = (metric.text(values[who]) for who in ("events", "integers"))
+    lost = metric.loss(values["integers"], values["events"])
+    size = metric.difference(abs(lost)).removeprefix("+") if lost else "nothing"
+    what = "costs" if lost >= 0 else "gains"
+    change = f"{floats} → {integers}" if lost else floats
+    unknown = verify.get("without_metric", ())
+    only = f", that of {_list(unknown)} not counted" if unknown else ""
+    return f"quantisation {what} {size} ({metric.label} {change}){only}"
+
+
+def describe_silent(verify: Mapping[str, Any]) -> str:
+    """Return which layers of ``verify.json`` never fired."""
+    if not verify["torch_events"]["float32_flips"]:
+        return "silence of graded spikes is not measured"
+    silent = show.list_silent(verify)
+    if not silent:
+        return "no layer is silent"
+    return f"{_list(silent)} {'is' if len(silent) == 1 else 'are'} silent"
+
+
+def _date(statement: str, why: str | None) -> str:
+    return f"{statement} ({why})" if why else statement
+
+
+def _list(names: Sequence[str]) -> str:
+    """Return names with commas, and "and" before the last."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

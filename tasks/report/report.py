@@ -16,8 +16,12 @@ from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
-from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
-from tasks.report.verdict import state_verdict
+from tasks.report.key_figures import (
+    explain_refusal,
+    list_key_figures,
+    name_command,
+    state_verdict,
+)
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,
@@ -57,31 +61,25 @@ def write_report(run: TaskRun) -> Path:
     results = {k: read_result(run.folder, k, metrics) for k in RESULTS}
     now = _describe_now(run)
     old = list_out_of_date(run.folder, now)
-
-    def warned(verb: str) -> list[Html]:
-        line = f"The result of {verb} below is {old.get(verb)}"
-        return [page.warning(line, name_command(run, verb))] if verb in old else []
-
-    body = (
-        _head(run),
+    body = [
+        page.heading(f"{run.task}:{run.name}"),
+        page.paragraph(f"{run.definition.summary}; seed {run.seed}", "muted"),
         page.paragraph(state_verdict(run, results, old), "verdict"),
         page.tiles(list_key_figures(run, results, old)),
         _training(run),
-        *warned("eval"),
-        *_on_test(run, results["eval"]),
-        *warned("simulate"),
-        *_activity(run, results["simulate"]),
-        *warned("verify"),
-        _parity(run, results["verify"]),
-        *warned("export"),
-        _scaling(run, results["export"]),
-        *warned("energy"),
-        show_energy(results["energy"])
-        if results["energy"]
-        else _not_yet(run, "Energy", "energy"),
-        show_mapping(results["energy"]) if results["energy"] else Html(""),
-        _origin(run, now),
-    )
+    ]
+    for verb, show_result in (
+        ("eval", _on_test),
+        ("simulate", _activity),
+        ("verify", _parity),
+        ("export", _scaling),
+        ("energy", _energy),
+    ):
+        if verb in old:
+            line = f"The result of {verb} below is {old[verb]}"
+            body.append(page.warning(line, name_command(run, verb)))
+        body += show_result(run, results[verb])
+    body.append(_origin(run, now))
     path = run.folder / "report.html"
     title = f"{run.task}:{run.name}, seed {run.seed}"
     write_bytes(path, page.page(title, *body).encode())
@@ -100,16 +98,6 @@ def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
     if why := explain_refusal(run, verb):
         return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
     return page.section(title, page.missing(name_command(run, verb)))
-
-
-def _head(run: TaskRun) -> Html:
-    summary = run.definition.summary
-    return page.join(
-        (
-            page.heading(f"{run.task}:{run.name}"),
-            page.paragraph(f"{summary}; seed {run.seed}", "muted"),
-        )
-    )
 
 
 def _training(run: TaskRun) -> Html:
@@ -160,15 +148,12 @@ def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
 
 
 def _table(table: Mapping[str, Any]) -> Html:
-    cells = [[_cell(x) for x in row] for row in table["rows"]]
+    rows = table["rows"]
+    cells = [[x if isinstance(x, str) else _number(x) for x in row] for row in rows]
     parts = [page.subheading(table["title"]), page.table(table["head"], cells)]
     if table["caption"]:
         parts.append(page.paragraph(table["caption"], "caption"))
     return page.join(parts)
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else _number(value)
 
 
 def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
@@ -180,12 +165,10 @@ def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
     )
 
 
-def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
+def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> list[Html]:
     path = run.folder / RECORD
     if simulation is None or not path.exists():
-        titles = ("Activity", "Firing rates")
-        first, second = (_not_yet(run, title, "simulate") for title in titles)
-        return first, second
+        return [_not_yet(run, title, "simulate") for title in ("Activity", "Firing rates")]
     record = load_record(path)
     _require_same_network(run, simulation, record)
     if digest_file(path) != simulation["record"]:
@@ -193,7 +176,10 @@ def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> tuple[Html,
             f"{path}: is of another run, or another {name_command(run, 'simulate')}, than "
             "simulate.json; that verb writes both again"
         )
-    return _samples(run, simulation, record), _rates(run, simulation, record)
+    captions, file = simulation.get("captions", []), run.folder / "activity.png"
+    remarks = [run.definition.evaluation.reading] if captions else []
+    drawn = show_activity(record, simulation["input_shapes"], captions, file, remarks)
+    return [drawn, _rates(run, simulation, record)]
 
 
 def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> None:
@@ -206,13 +192,6 @@ def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: R
             f"{run.folder / 'simulate.json'}: and {RECORD} are of two networks; "
             f"{name_command(run, 'simulate')} writes both again"
         )
-
-
-def _samples(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
-    captions, reading = simulation.get("captions", []), run.definition.evaluation.reading
-    remarks = [reading] if captions else []
-    file = run.folder / "activity.png"
-    return show_activity(record, simulation["input_shapes"], captions, file, remarks)
 
 
 def show_activity(
@@ -284,8 +263,14 @@ def _rates(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
     )
 
 
-def _parity(run: TaskRun, verify: Mapping[str, Any] | None) -> Html:
-    return show_parity(verify) if verify else _not_yet(run, PARITY, "verify")
+def _parity(run: TaskRun, verify: Mapping[str, Any] | None) -> list[Html]:
+    return [show_parity(verify) if verify else _not_yet(run, PARITY, "verify")]
+
+
+def _energy(run: TaskRun, energy: Mapping[str, Any] | None) -> list[Html]:
+    if energy is None:
+        return [_not_yet(run, "Energy", "energy")]
+    return [show_energy(energy), show_mapping(energy)]
 
 
 def show_parity(verify: Mapping[str, Any]) -> Html:
@@ -347,21 +332,18 @@ def _lava(lava: Mapping[str, Any]) -> list[Html]:
     ]
 
 
-def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> Html:
+def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> list[Html]:
     title = "From floats to integers"
     if export is None:
-        return _not_yet(run, title, "export")
+        return [_not_yet(run, title, "export")]
     if not export["scaling"]:
-        return page.section(title, page.paragraph("No layer was scaled."))
+        return [page.section(title, page.paragraph("No layer was scaled."))]
     line = (
         "Errors in units of the float network; lag in ticks. Worst / 2^23: the largest state "
         "that any stimulus of this length can cause; below 100 % no state overflows."
     )
-    return page.section(
-        title,
-        page.terminal_table(show.tabulate_scaling(export["scaling"])),
-        page.paragraph(line, "caption"),
-    )
+    table = page.terminal_table(show.tabulate_scaling(export["scaling"]))
+    return [page.section(title, table, page.paragraph(line, "caption"))]
 
 
 def _origin(run: TaskRun, now: Mapping[str, str]) -> Html:

@@ -1,6 +1,6 @@
 """Results as tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -14,8 +14,8 @@ WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit", "metric")
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
-def make_table(title: str, *columns: str) -> Table:
-    """Return an empty table: the first column and those of words left, the others right.
+def make_table(title: str, *columns: str, rows: Iterable[Iterable[Any]] = ()) -> Table:
+    """Return a table: the first column and those of words left, the others right.
 
     A cell is folded where the terminal is too narrow: nothing is cut off.
     """
@@ -27,6 +27,8 @@ def make_table(title: str, *columns: str) -> Table:
             justify="right" if i and column not in WORDS else "left",
             overflow="fold",
         )
+    for row in rows:
+        out.add_row(*row)
     return out
 
 
@@ -190,8 +192,13 @@ def describe_length(verify: Mapping[str, Any]) -> str:
 
 def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
     """Return what ``verify.json`` says besides its table, in lines."""
+    by_executor = [
+        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
+        for m in metrics
+        if (values := verify["metrics"].get(m.name))
+    ]
     lines = [
-        "; ".join([describe_length(verify), *tabulate_executors(verify, metrics)]),
+        "; ".join([describe_length(verify), *by_executor]),
         *describe_coverage(verify),
         describe_parity(verify["reference_lava"]),
         *describe_silence(list_silent(verify)),
@@ -207,23 +214,12 @@ def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list
     return lines
 
 
-def tabulate_executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    """Return a line for each metric of ``verify.json``: its value by every executor."""
-    return [
-        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
-        for m in metrics
-        if (values := verify["metrics"].get(m.name))
-    ]
-
-
 def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return ``simulate.json``: the counts of each node, or the clocks side by side."""
     if "exact" in result:
         return _clocks(result, metrics)
     head, rows = list_counts_per_sample(result)
-    out = make_table("Per sample", *head)
-    for row in rows:
-        out.add_row(*row)
+    out = make_table("Per sample", *head, rows=rows)
     out.caption = "an empty cell is 0"
     return out
 
@@ -317,13 +313,13 @@ def share_step(result: Mapping[str, Any], chip: Mapping[str, Any]) -> dict[str, 
 
 def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:
     """Return the task's own tables in ``energy.json``, each with its caption."""
-    out = []
-    for own in result.get("tables", ()):
-        table = make_table(own["title"], *own["head"])
-        for row in own["rows"]:
-            table.add_row(*map(str, row))
-        out.append((table, own["caption"]))
-    return out
+    return [
+        (
+            make_table(t["title"], *t["head"], rows=[map(str, row) for row in t["rows"]]),
+            t["caption"],
+        )
+        for t in result.get("tables", ())
+    ]
 
 
 def count_passes(convention: Mapping[str, Any]) -> str:

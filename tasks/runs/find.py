@@ -6,7 +6,6 @@ digest, and the verbs on a run read the copy.
 
 import hashlib
 import importlib
-import importlib.util
 import re
 import shlex
 import sys
@@ -171,10 +170,14 @@ def make_run(  # noqa: PLR0913 - the words of a command
     """
     require_seed(seed)
     name, config = split_name(full)
-    _require_no_run(Path(name))
+    if ((path := Path(name)) / "config.json").is_file():
+        raise RunError(
+            f"{path} is the folder of a run, not a task; to go on with its training: "
+            f"{name_train_command(open_folder(path))}"
+        )
     task = find_task(name)
     make = find_config(task, config)
-    file = Path(name) if is_file(name) else None
+    file = path if is_file(name) else None
     folder = folder or _name_folder(full)
     sha, values = digest(file.read_bytes()) if file else "", make()
     if not is_dataclass(values) or isinstance(values, type):
@@ -182,7 +185,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
             f"{name}: its configuration {config} returns {describe(values)}, not a value of a "
             "frozen dataclass; return one, as in the file that neuro new writes"
         )
-    if not _is_frozen(values):
+    if not values.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise RunError(
             f"{name}: its configuration {config} is a {type(values).__name__}, a dataclass "
             "that can change after the run began; write @dataclass(frozen=True) above it, and "
@@ -194,7 +197,12 @@ def make_run(  # noqa: PLR0913 - the words of a command
     except SchemaError as error:
         raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
     if skip_bad:
-        values = _skip_bad(task, name, values)
+        if task.training.skip_bad is None:
+            raise RunError(
+                f"{name} cannot leave out bad samples: its Training.skip_bad is None; leave "
+                "--skip-bad out"
+            )
+        values = task.training.skip_bad(values)
     if pin and task.training.pin is not None:
         values = task.training.pin(values)
     run = TaskRun(
@@ -216,30 +224,6 @@ def _name_folder(full: str) -> Path:
     """Return the default folder of the run of "task:configuration"."""
     name, config = split_name(full)
     return Path("runs") / f"{Path(name).stem if is_file(name) else name}-{config}"
-
-
-def _require_no_run(folder: Path) -> None:
-    """Raise where the name of a task belongs to a run folder."""
-    if (folder / "config.json").is_file():
-        raise RunError(
-            f"{folder} is the folder of a run, not a task; to go on with its training: "
-            f"{name_train_command(open_folder(folder))}"
-        )
-
-
-def _is_frozen(config: Any) -> bool:
-    """Say whether a value of a dataclass cannot change."""
-    return bool(config.__dataclass_params__.frozen)
-
-
-def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
-    """Return the configuration that leaves out bad samples."""
-    if task.training.skip_bad is None:
-        raise RunError(
-            f"{name} cannot leave out bad samples: its Training.skip_bad is None; leave "
-            "--skip-bad out"
-        )
-    return task.training.skip_bad(config)
 
 
 def _list_flags(run: TaskRun) -> list[str]:

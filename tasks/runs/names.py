@@ -8,13 +8,7 @@ from difflib import get_close_matches
 
 CONFIGURATIONS = {  # of each task, as the task has them
     "mnist": (
-        "tiny",
-        "demo",
-        "full",
-        "fashion",
-        "fast",
-        "fast_fixed",
-        "fast_adaptive",
+        *("tiny", "demo", "full", "fashion", "fast", "fast_fixed", "fast_adaptive"),
         "paper",
     ),
     "cifar10": ("tiny", "fast", "paper"),

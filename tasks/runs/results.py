@@ -372,7 +372,8 @@ def read_environment(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with _naming(path, "train in another folder"):
-        environment: dict[str, Any] = convert(read_json(path), _Environment)
+        environment: dict[str, Any] = convert(read_json(path), dict[str, Any])
+        convert(environment.get("packages", {}), dict[str, str], "packages")
     return environment
 
 
@@ -384,10 +385,6 @@ def check_facts(folder: Path, facts: Mapping[str, Any], hint: Any) -> Any:
     """
     with _naming(folder / "eval.json", "eval"):
         return convert(dict(facts), hint)
-
-
-class _Environment(TypedDict):
-    packages: NotRequired[dict[str, str]]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A field inside another configuration is named with a dot, ``source.scenes``.
 
 import ast
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -15,7 +16,6 @@ from tasks.runs.names import UnknownName
 
 Config = TypeVar("Config")
 MOST_SEEDS = 2**63  # the seeds that every generator takes
-READERS: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval, str)
 
 
 def set_fields(config: Config, settings: Sequence[str]) -> Config:
@@ -28,7 +28,10 @@ def set_fields(config: Config, settings: Sequence[str]) -> Config:
         ValueError: a word is not a setting, a field is set twice, or its value has another
             type.
     """
-    pairs = [_split(word) for word in settings]
+    for word in settings:
+        if not re.match("[^=]+=", word):
+            raise ValueError(f"--set takes name=value, got {word!r}; write --set lr=0.001")
+    pairs = [word.split("=", 1) for word in settings]
     names = [name for name, _ in pairs]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"--set: {', '.join(twice)} is set twice; leave one of them out")
@@ -57,13 +60,6 @@ def list_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _split(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not name or not equals:
-        raise ValueError(f"--set takes name=value, got {word!r}; write --set lr=0.001")
-    return name, value
-
-
 def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
     first, *rest = path
     hints = get_type_hints(type(config))
@@ -81,12 +77,13 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
 
 def _read(text: str, hint: Any, name: str) -> Any:
     """Return the value of a text for a field of a type."""
-    for read in READERS[:-1]:
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for read in readers:
         try:
             return convert(read(text), hint, name)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-    return convert(READERS[-1](text), hint, f"--set: {name}")
+    return convert(text, hint, f"--set: {name}")
 
 
 def require_seed(seed: int) -> None:

@@ -201,8 +201,7 @@ class Training(Generic[C]):
     skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:
-        names = ("build", "plan", "steps", "batches", "loss", "validate")
-        problems = find_noncallables(self, names)
+        problems = list[str]()
         if not isinstance(self.validation, Metric):
             problems.append(
                 f"validation must be a Metric, got {self.validation!r}; write "
@@ -213,23 +212,23 @@ class Training(Generic[C]):
                 f"eventprop must be a function of the configuration or None, got "
                 f"{self.eventprop!r}; write lambda config: 0.1, the least slope at a spike"
             )
-        if problems:
-            raise TypeError("Training: " + "; ".join(problems))
+        names = ("build", "plan", "steps", "batches", "loss", "validate")
+        _require_functions(self, *names, problems=problems)
 
 
-def find_noncallables(part: object, names: Iterable[str]) -> list[str]:
-    """Return a problem for each attribute that is not a function, such as a model."""
-    return [
+def _require_functions(part: object, *names: str, problems: Sequence[str] = ()) -> None:
+    """Raise a TypeError for attributes that are not functions, such as a model.
+
+    problems: further ones, which the message lists too.
+    """
+    wrong = [
         f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
         "which the verbs call when they need it"
         for name in names
         if isinstance(value := getattr(part, name), nn.Module) or not callable(value)
     ]
-
-
-def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return no operations of a host."""
-    return {}
+    if wrong or problems:
+        raise TypeError(f"{type(part).__name__}: {'; '.join([*wrong, *problems])}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,25 +244,6 @@ class FurtherNetwork:
     stimuli: Callable[[Split], Iterable[Stimulus]]
     runs: int = 1
     ann_passes: int | None = None
-
-
-def no_networks(config: Any, model: nn.Module) -> dict[str, FurtherNetwork]:  # noqa: ARG001
-    """Return no further networks."""
-    return {}
-
-
-def no_tables(
-    config: Any,  # noqa: ARG001
-    model: nn.Module,  # noqa: ARG001
-    energy: Mapping[str, Any],  # noqa: ARG001
-) -> tuple[Table, ...]:
-    """Return no tables."""
-    return ()
-
-
-def no_reason(config: Any) -> str:  # noqa: ARG001
-    """Return that every executor can run the network."""
-    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,37 +272,15 @@ class Deployment(Generic[C]):
 
     part: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
-    host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
+    host: Callable[[C, nn.Module], Mapping[str, int]] = lambda *_: {}
     ann_passes: Callable[[C], int] | None = None
     step: str = ""
-    others: Callable[[C, nn.Module], Mapping[str, FurtherNetwork]] = no_networks
-    prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
-    only_torch: Callable[[C], str] = no_reason
+    others: Callable[[C, nn.Module], Mapping[str, FurtherNetwork]] = lambda *_: {}
+    prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = lambda *_: ()
+    only_torch: Callable[[C], str] = lambda _: ""
 
     def __post_init__(self) -> None:
-        names = ("part", "stimuli", "host", "others", "prices", "only_torch")
-        if problems := find_noncallables(self, names):
-            raise TypeError("Deployment: " + "; ".join(problems))
-
-
-def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001
-    """Return no answers."""
-    return ()
-
-
-def no_values(config: Any, answers: Tree, targets: Tree) -> dict[str, float]:  # noqa: ARG001
-    """Return no values."""
-    return {}
-
-
-def no_captions(config: Any, answers: Tree, targets: Tree) -> tuple[str, ...]:  # noqa: ARG001
-    """Return no captions."""
-    return ()
-
-
-def no_sections(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
-    """Return no sections."""
-    return ()
+        _require_functions(self, "part", "stimuli", "host", "others", "prices", "only_torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,16 +302,14 @@ class Evaluation(Generic[C]):
 
     metrics: Sequence[Metric]
     evaluate: Callable[[Run, nn.Module], Findings]
-    decode: Callable[[C, nn.Module, Mapping[str, Tensor]], Tree] = no_answers
-    measure: Callable[[C, Tree, Tree], Mapping[str, float]] = no_values
-    describe: Callable[[C, Tree, Tree], Sequence[str]] = no_captions
+    decode: Callable[[C, nn.Module, Mapping[str, Tensor]], Tree] = lambda *_: ()
+    measure: Callable[[C, Tree, Tree], Mapping[str, float]] = lambda *_: {}
+    describe: Callable[[C, Tree, Tree], Sequence[str]] = lambda *_: ()
     reading: str = ""
-    sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = no_sections
+    sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = lambda *_: ()
 
     def __post_init__(self) -> None:
-        names = ("evaluate", "decode", "measure", "describe", "sections")
-        if problems := find_noncallables(self, names):
-            raise TypeError("Evaluation: " + "; ".join(problems))
+        _require_functions(self, "evaluate", "decode", "measure", "describe", "sections")
 
 
 @dataclass(frozen=True, kw_only=True)

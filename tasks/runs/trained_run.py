@@ -23,7 +23,7 @@ from neuro.training import get_best_weights_path, load_weights
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import describe_provenance
 from tasks.runs.samples import NO_ANSWERS, Judge, Samples
-from tasks.runs.task import Split, Stimulus, TaskRun, Tree
+from tasks.runs.task import FurtherNetwork, Split, Stimulus, TaskRun, Tree
 
 Stimuli = Callable[[Split], Iterable[Stimulus]]
 
@@ -43,10 +43,10 @@ class ChipNetwork:
     runs: int = 1
     ann_passes: int | None = None
 
-    def iterate_samples(self, split: Split = "test", most: int = 0) -> Iterator[Samples]:
-        """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
+    def iterate_samples(self, most: int = 0) -> Iterator[Samples]:
+        """Yield the stimuli of the test split by batch, ``most`` samples in all (0: all)."""
         left = most or np.inf
-        for stimulus in self.stimuli(split):
+        for stimulus in self.stimuli("test"):
             n = int(min(left, self._require_sizes(stimulus)))
             if n == 0:
                 return
@@ -96,25 +96,22 @@ class TrainedRun:
         """
         run, config, model = self.run, self.run.config, self.model
         deployment = run.definition.deployment
-        stimuli = partial(deployment.stimuli, config, model)
-        out = {
-            "": ChipNetwork(
+        own = FurtherNetwork(
+            module=deployment.part(config, model),
+            stimuli=partial(deployment.stimuli, config, model),
+            ann_passes=deployment.ann_passes and deployment.ann_passes(config),
+        )
+        return {
+            name: ChipNetwork(
                 task=run.task,
-                graph=_trace_part(run.task, deployment.part(config, model), stimuli),
-                stimuli=stimuli,
-                judge=make_judge(run, model),
-                ann_passes=deployment.ann_passes and deployment.ann_passes(config),
+                graph=_trace_part(run.task, network.module, network.stimuli),
+                stimuli=network.stimuli,
+                judge=NO_ANSWERS if name else make_judge(run, model),
+                runs=network.runs,
+                ann_passes=network.ann_passes,
             )
+            for name, network in {"": own, **deployment.others(config, model)}.items()
         }
-        for name, further in deployment.others(config, model).items():
-            out[name] = ChipNetwork(
-                task=run.task,
-                graph=_trace_part(run.task, further.module, further.stimuli),
-                stimuli=further.stimuli,
-                runs=further.runs,
-                ann_passes=further.ann_passes,
-            )
-        return out
 
 
 def open_trained_run(run: TaskRun) -> TrainedRun:

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.verbs.data_kinds import require_kind
+from drivers.nuscenes.devkit import require_devkit
+from tasks.runs.names import require_one_of
 
 if TYPE_CHECKING:
     from drivers.nuscenes.problem import Problem
 
+KINDS = ("nuscenes",)  # of data sets that can be made and checked
 ALIKE = 5  # problems of the same table, field and cure that are listed one by one
 
 
@@ -21,7 +23,8 @@ def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem",
         FileNotFoundError: there is no data set at ``path``.
         RuntimeError: a package that it needs is not installed.
     """
-    with require_kind(kind):
+    require_one_of(kind, KINDS, "kind of data set")
+    with require_devkit():
         from drivers.nuscenes.check import check_nuscenes
     return check_nuscenes(path, version)
 

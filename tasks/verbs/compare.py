@@ -3,15 +3,14 @@
 The runs of a configuration form a group, and its seeds are the samples. Two groups are compared
 on their common seeds by the exact sign-flip test (Fisher's randomization test): under the null
 hypothesis both signs of a paired difference are equally likely, and the p-value is the share of
-all 2^n choices of signs whose mean lies at least as far from 0 as the observed one. Unlike the
-t-test it assumes no normal distribution, and unlike Wilcoxon's test no ranks without ties. With
-n seeds the p-value cannot be below 2 / 2^n.
+all 2^n choices of signs whose mean lies at least as far from 0 as the observed one. With n
+seeds the p-value cannot be below 2 / 2^n.
 """
 
 import glob
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +26,12 @@ from tasks.report.figures import save_png
 from tasks.report.tables import list_chips
 from tasks.runs.provenance import describe_trained, list_out_of_date
 from tasks.runs.results import FIGURES, KEY, read_result
-from tasks.runs.task import Metric, from_json
+from tasks.runs.task import Metric, Table, from_json
 
 COMPARED = ("eval", "verify", "energy")  # verbs whose results are compared
 EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
 DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
-EXACT_TEST = "exact sign-flip test, two-sided"
-DRAWN_TEST = f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 class Value(NamedTuple):
@@ -74,31 +71,35 @@ class GroupValues:
     group: str
     metric: Metric
     values: Mapping[int, float]
-    notes: frozenset[str]
+    notes: frozenset[str] = frozenset()
 
     @property
     def summary(self) -> Summary:
         """The mean over the seeds and its spread."""
         return summarise_seeds(self.values.values())
 
+    def as_json(self) -> dict[str, Any]:
+        """Return metric, seeds, mean and spread as JSON values."""
+        metric, summary = self.metric, self.summary
+        return {
+            "metric": metric.name,
+            "better": metric.better,
+            "unit": metric.unit,
+            "seeds": {str(seed): value for seed, value in self.values.items()},
+            "mean": summary.mean,
+            "sd": summary.sd,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
-class GroupDifference:
-    """A group minus the baseline on the common seeds. p: None for fewer than two seeds."""
+class GroupDifference(GroupValues):
+    """A group minus the baseline on the common seeds."""
 
-    metric: Metric
-    group: str
     baseline: str
-    differences: Mapping[int, float]
-
-    @property
-    def summary(self) -> Summary:
-        """The mean difference and its spread."""
-        return summarise_seeds(self.differences.values())
 
     @property
     def p(self) -> float | None:
-        """The p-value of the sign-flip test."""
+        """The p-value of the sign-flip test; None for fewer than two seeds."""
         differences = self.summary.seeds
         return compute_sign_flip_p(differences) if len(differences) > 1 else None
 
@@ -106,15 +107,7 @@ class GroupDifference:
     def better_on(self) -> int:
         """The number of seeds on which the group is better."""
         sign = 1 if self.metric.better == "higher" else -1
-        return sum(sign * d > 0 for d in self.differences.values())
-
-
-class Sheet(NamedTuple):
-    """A table to print."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
+        return sum(sign * d > 0 for d in self.values.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +118,7 @@ class RunComparison:
     differences: Sequence[GroupDifference]
     remarks: Sequence[str]
 
-    def sheets(self) -> list[Sheet]:
+    def sheets(self) -> list[Table]:
         """Return a table for each metric, and one of the differences."""
         out = []
         for name in dict.fromkeys(s.metric.name for s in self.summaries):
@@ -136,34 +129,23 @@ class RunComparison:
             head = ["configuration", "metric", "mean ± sd", "better on", "p"]
             title = f"Paired differences: configuration minus {first}"
             rows = [_difference_row(d) for d in self.differences]
-            out.append(Sheet(title, head, rows))
+            out.append(Table(title=title, head=head, rows=rows))
         return out
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
         return {
             "groups": [
-                {
-                    "group": s.group,
-                    **_about(s.metric),
-                    "seeds": {str(seed): value for seed, value in s.values.items()},
-                    "n": len(s.values),
-                    "mean": s.summary.mean,
-                    "sd": s.summary.sd,
-                }
-                for s in self.summaries
+                {"group": s.group, **s.as_json(), "n": len(s.values)} for s in self.summaries
             ],
             "differences": [
                 {
                     "group": d.group,
                     "baseline": d.baseline,
-                    **_about(d.metric),
-                    "seeds": {str(seed): value for seed, value in d.differences.items()},
-                    "mean": d.summary.mean,
-                    "sd": d.summary.sd,
+                    **d.as_json(),
                     "better_on": d.better_on,
                     "p": d.p,
-                    "test": name_test(len(d.differences)),
+                    "test": name_test(len(d.values)),
                 }
                 for d in self.differences
             ],
@@ -222,47 +204,41 @@ def _read(folder: Path) -> MeasuredRun:
         group += f" ({header['gradient']})"
     now = describe_trained(folder)
     del now["code"]
-    results = [_results(folder, name) for name in COMPARED]
+    results = [read_result(folder, name, kinds=FIGURES) or {} for name in COMPARED]
+    evaluation, verify, energy = results
     return MeasuredRun(
         folder=folder,
         group=group,
         seed=header["seed"],
         header=header,
-        evaluated=bool(results[0].get("metrics")),
-        values={v.metric.name: v for v in _values(folder)},
+        evaluated=bool(evaluation.get("metrics")),
+        values={v.metric.name: v for v in _list_values(evaluation, verify, energy)},
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
         measured_on=[result[KEY] for result in results if KEY in result],
-        too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
-        without_metric=results[1].get("without_metric", ()),
-        seed_changes=results[0].get("seed_changes", ""),
+        too_small=[c for c in list_chips(energy) if energy[c].get("misfits")],
+        without_metric=verify.get("without_metric", ()),
+        seed_changes=evaluation.get("seed_changes", ""),
     )
 
 
-def _results(folder: Path, name: str) -> dict[str, Any]:
-    return read_result(folder, name, kinds=FIGURES) or {}
-
-
-def _values(folder: Path) -> list[Value]:
-    """Return the values in the results of eval, verify and energy, if there are any."""
-    evaluation, verify, energy = (_results(folder, name) for name in COMPARED)
+def _list_values(
+    evaluation: dict[str, Any], verify: dict[str, Any], energy: dict[str, Any]
+) -> Iterator[Value]:
+    """Yield the values in the results of eval, verify and energy, if there are any."""
     metrics = from_json(evaluation.get("metrics", {}))
     notes = evaluation.get("notes", {})
-    found = [Value(m, evaluation[m.name], notes.get(m.name, "")) for m in metrics]
+    for m in metrics:
+        yield Value(m, evaluation[m.name], notes.get(m.name, ""))
     for m in metrics:
         by_executor = verify.get("metrics", {}).get(m.name, {})
         for who in ("events", "integers"):
             if who in by_executor:
-                one = Metric(
-                    name=f"{m.name}, {who}", better=m.better, unit=m.unit, format=m.format
-                )
-                found.append(Value(one, by_executor[who], ""))
+                yield Value(replace(m, name=f"{m.name}, {who}"), by_executor[who], "")
+    joules = Metric(name="energy", better="lower", unit="µJ", format=".3g")
     for chip in list_chips(energy):
         for tier in ("core", "chip"):
-            joules = Metric(
-                name=f"energy, {chip} {tier}", better="lower", unit="µJ", format=".3g"
-            )
-            found.append(Value(joules, 1e6 * energy[chip][tier]["nominal"], ""))
-    return found
+            of_tier = replace(joules, name=f"energy, {chip} {tier}")
+            yield Value(of_tier, 1e6 * energy[chip][tier]["nominal"], "")
 
 
 def list_differences(one: Any, other: Any, name: str = "") -> list[str]:
@@ -275,11 +251,8 @@ def list_differences(one: Any, other: Any, name: str = "") -> list[str]:
         pairs = ((n, one.get(n, "none"), other.get(n, "none")) for n in names)
         before = f"{name}." if name else ""
         return [told for n, a, b in pairs for told in list_differences(a, b, f"{before}{n}")]
-    return [] if one == other else [f"{name} ({_write(one)} and {_write(other)})"]
-
-
-def _write(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    told = [value if isinstance(value, str) else json.dumps(value) for value in (one, other)]
+    return [] if one == other else [f"{name} ({' and '.join(told)})"]
 
 
 def _require_comparable(runs: Sequence[MeasuredRun]) -> None:
@@ -352,7 +325,7 @@ def compare(runs: Sequence[MeasuredRun]) -> RunComparison:
                 found = {seed: other.values[seed] - baseline.values[seed] for seed in common}
                 differences.append(
                     GroupDifference(
-                        metric=metric, group=other.group, baseline=groups[0], differences=found
+                        metric=metric, group=other.group, baseline=groups[0], values=found
                     )
                 )
     too_small = dict.fromkeys((run.group, chip) for run in runs for chip in run.too_small)
@@ -377,7 +350,7 @@ def compare(runs: Sequence[MeasuredRun]) -> RunComparison:
         )
     remarks += _list_seed_changes(runs)
     if any(d.p is not None for d in differences):
-        most = max(len(d.differences) for d in differences)
+        most = max(len(d.values) for d in differences)
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS
         test = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
         remarks.append(test)
@@ -441,14 +414,12 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
 
 def name_test(pairs: int) -> str:
     """Return the name of the test that :func:`compute_sign_flip_p` makes with so many pairs."""
-    return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
+    if pairs <= EXACT:
+        return "exact sign-flip test, two-sided"
+    return f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
-def _about(metric: Metric) -> dict[str, str]:
-    return {"metric": metric.name, "better": metric.better, "unit": metric.unit}
-
-
-def _summary_sheet(summaries: Sequence[GroupValues]) -> Sheet:
+def _summary_sheet(summaries: Sequence[GroupValues]) -> Table:
     seeds = sorted({seed for s in summaries for seed in s.values})
     shown = seeds if len(seeds) <= SHOWN else []
     metric = summaries[0].metric
@@ -458,16 +429,13 @@ def _summary_sheet(summaries: Sequence[GroupValues]) -> Sheet:
             s.group,
             *(metric.text(s.values[seed]) if seed in s.values else "" for seed in shown),
             str(len(s.values)),
-            _write_mean(metric, s.summary),
+            metric.text(s.summary.mean)
+            + ("" if s.summary.sd is None else f" ± {metric.text(s.summary.sd)}"),
         ]
         for s in summaries
     ]
-    return Sheet(f"{metric.label} ({metric.better} is better)", head, rows)
-
-
-def _write_mean(metric: Metric, summary: Summary) -> str:
-    spread = "" if summary.sd is None else f" ± {metric.text(summary.sd)}"
-    return f"{metric.text(summary.mean)}{spread}"
+    title = f"{metric.label} ({metric.better} is better)"
+    return Table(title=title, head=head, rows=rows)
 
 
 def _difference_row(d: GroupDifference) -> list[str]:
@@ -517,5 +485,4 @@ def draw(summaries: Sequence[GroupValues], path: Path) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(4))  # more labels would overlap
         ax.ticklabel_format(axis="x", useOffset=False)
         ax.grid(axis="x", color=LINE, linewidth=0.6)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_png(figure, path)

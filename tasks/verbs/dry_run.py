@@ -5,7 +5,7 @@ machine can measure a model of any size.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -97,28 +97,23 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
     optimizer = plan.build_optimizer(model)
     optimizer.step()
     states = count_bytes(v for s in optimizer.state.values() for v in s.values())
-    parameters = count_bytes(model.parameters())
-
-    def share(size: int) -> int:
-        return -(-size // devices)
-
-    sharded = Memory(
-        parameters=share(parameters),
-        gradients=share(gradients),
-        optimizer=share(states),
+    whole = Memory(
+        parameters=count_bytes(model.parameters()),
+        gradients=gradients,
+        optimizer=states,
         activations=activations,
+        gathered=gradients if devices > 1 else 0,
+    )
+    shared = ("parameters", "gradients", "optimizer")
+    sharded = replace(
+        whole,
+        **{name: -(-getattr(whole, name) // devices) for name in shared},
         gathered=count_gathered(model) if devices > 1 else 0,
     )
     return DryRun(
         parameters=sum(p.numel() for p in model.parameters()),
         devices=devices,
-        whole=Memory(
-            parameters=parameters,
-            gradients=gradients,
-            optimizer=states,
-            activations=activations,
-            gathered=gradients if devices > 1 else 0,
-        ),
+        whole=whole,
         sharded=None if plan.stages else sharded,
         unknown=unknown,
     )

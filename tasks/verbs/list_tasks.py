@@ -14,17 +14,12 @@ def make_table_of(name: str) -> Table:
 
     name: "", "mnist" or "mnist:tiny"; the name of a file means the task that it defines.
     """
-    if not name:
-        return make_tasks_table()
-    return make_fields_table(name) if ":" in name else make_configurations_table(name)
-
-
-def make_tasks_table() -> Table:
-    """Return all tasks and the names of their configurations, without loading any."""
+    if name:
+        return make_fields_table(name) if ":" in name else make_configurations_table(name)
     out = Table("task", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
     out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK says more about one"
-    for name, configs in CONFIGURATIONS.items():
-        out.add_row(name, ", ".join(configs))
+    for task, configs in CONFIGURATIONS.items():  # without loading any
+        out.add_row(task, ", ".join(configs))
     return out
 
 

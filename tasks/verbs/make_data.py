@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from drivers.nuscenes.devkit import require_devkit
+from tasks.runs.names import require_one_of
 from tasks.runs.settings import require_seed
-from tasks.verbs.data_kinds import require_kind
+from tasks.verbs.check_data import KINDS
 
 
 def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:
@@ -16,7 +18,8 @@ def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 
         RuntimeError: a package that it needs is not installed.
     """
     require_seed(seed)
-    with require_kind(kind):
+    require_one_of(kind, KINDS, "kind of data set")
+    with require_devkit():
         from drivers.nuscenes.world.make import (
             GeneratorSettings,
             make_nuscenes,

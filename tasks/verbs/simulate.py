@@ -16,7 +16,6 @@ from neuro.graph import Graph, GraphError
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import RECORD
 from neuro.networks import name_layer
-from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
 from tasks.runs.provenance import describe_samples, digest_file, digest_stimuli, write_result
@@ -144,7 +143,8 @@ def simulate_samples(
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([read_targets(b) for b in batches])
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
-    ways, answers = {}, {}
+    ways: dict[str, dict[str, Any]] = {}
+    answers = {}
     for name, placed in clocks.items():
         stimulus = placed.place(whole)
         start = time.perf_counter()
@@ -152,7 +152,15 @@ def simulate_samples(
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)
-        ways[name] = {**_per_sample(record, seconds), **values}
+        ways[name] = {
+            "n": record.samples,
+            "per_sample": {
+                node: {key: count / record.samples for key, count in vars(counts).items()}
+                for node, counts in record.counts.items()
+            },
+            "milliseconds_per_sample": 1000 * seconds / record.samples,
+            **values,
+        }
     grid = ways.pop("grid")
     for name, way in ways.items():
         way["change"] = {k: way[k] - grid[k] for k in values}
@@ -230,19 +238,6 @@ def compare_answers(one: Tree, other: Tree) -> dict[str, float]:
     if apart:
         out["answers_apart"] = float(np.max(apart))  # NaN is the largest
     return out
-
-
-def _per_sample(record: Record, seconds: float) -> dict[str, Any]:
-    """Return what one clock did, a sample."""
-    n = record.samples
-    return {
-        "n": n,
-        "per_sample": {
-            name: {key: count / n for key, count in vars(counts).items()}
-            for name, counts in record.counts.items()
-        },
-        "milliseconds_per_sample": 1000 * seconds / n,
-    }
 
 
 def spread(

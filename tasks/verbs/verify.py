@@ -5,7 +5,8 @@ reference and Lava on one LoihiProgram. What lies between the pairs is quantisat
 layer by layer, never asserted away.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -14,10 +15,11 @@ import torch
 
 from lava_export import ChipProgram, LowerError, ProgramError, lower_graph
 from lava_export.chip_program import check_parity
-from lava_export.parity import Parity
+from lava_export.parity import Parity, join_parities
 from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
+from neuro.networks import join_layers, join_messages, name_layer
 from neuro.nn import replay
 from neuro.nn.rounding import (
     bound_rounding,
@@ -29,6 +31,7 @@ from neuro.nn.rounding import (
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.runs.provenance import describe_samples, digest_stimuli, write_result
+from tasks.runs.results import KEY
 from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
@@ -42,11 +45,75 @@ from tasks.runs.samples import (
 )
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import open_trained_run
-from tasks.verbs.verification import Verification, join_verifications
 
 EXECUTORS = ("torch", "events", "integers")
 DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
 ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """``verify.json``; :func:`verify_samples` says what its figures mean.
+
+    layers, flips: by layer. unexplained: differences that rounding cannot bring about. misfits:
+    why there are no integers; none where there are. measured_on: digests of the graph and of
+    the stimuli. without_metric: networks that no metric covers.
+    """
+
+    layers: Mapping[str, Mapping[str, Any]]
+    flips: Mapping[str, Mapping[str, Any]]
+    unexplained: Sequence[Mapping[str, Any]]
+    parity: Parity
+    quantisation: Mapping[str, float]
+    metrics: Mapping[str, Mapping[str, float]]
+    n: int
+    ticks: int
+    misfits: Sequence[str]
+    measured_on: Mapping[str, str]
+    without_metric: Sequence[str] = ()
+
+    @property
+    def mismatches(self) -> int:
+        """Differences between torch and the event engine, of all layers."""
+        return sum(layer["mismatches"] for layer in self.layers.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for a results file."""
+        return {
+            "torch_events": {
+                "layers": dict(self.layers),
+                "mismatches": self.mismatches,
+                "float32_flips": dict(self.flips),
+                "unexplained": list(self.unexplained),
+            },
+            "reference_lava": self.parity.as_json(),
+            "quantisation": dict(self.quantisation),
+            "metrics": dict(self.metrics),
+            "n": self.n,
+            "ticks": self.ticks,
+            **({"misfits": list(self.misfits)} if self.misfits else {}),
+            **({"without_metric": list(self.without_metric)} if self.without_metric else {}),
+            KEY: dict(self.measured_on),
+        }
+
+
+def join_verifications(networks: Mapping[str, Verification]) -> Verification:
+    """Return the verification of all networks; metrics, n and digests are of the first."""
+    first = next(iter(networks.values()))
+    return replace(
+        first,
+        layers=join_layers({k: v.layers for k, v in networks.items()}),
+        flips=join_layers({k: v.flips for k, v in networks.items()}),
+        unexplained=[
+            {**difference, "name": name_layer(k, difference["name"])}
+            for k, v in networks.items()
+            for difference in v.unexplained
+        ],
+        parity=join_parities({k: v.parity for k, v in networks.items()}),
+        quantisation=join_layers({k: v.quantisation for k, v in networks.items()}),
+        misfits=join_messages({k: v.misfits for k, v in networks.items()}),
+        without_metric=list(networks)[1:],
+    )
 
 
 def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
@@ -206,17 +273,6 @@ def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str
     return out
 
 
-def measure_relative_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest distance of two arrays of values over the largest value."""
-    largest = np.abs(one).max(initial=0)
-    return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
-
-
-def count_spikes(record: Record) -> Mapping[str, int]:
-    """Return the number of spikes of every firing node."""
-    return {name: len(e.tick) for name, e in record.spikes.items()}
-
-
 class _Tally:
     """Differences between executors, summed over batches."""
 
@@ -245,18 +301,19 @@ class _Tally:
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
     ) -> None:
         """Compare one batch; integers: of the program, where there is one."""
-        spikes = count_spikes(clock)
         for name, differ in find_layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
-            layer["spikes"] += spikes.get(name, 0)
+            layer["spikes"] += len(clock.spikes[name].tick) if name in clock.spikes else 0
             layer["mismatches"] += int(differ.sum())
             if differ.any() and name in self.flips:
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock, events)
         for name in self.off:
-            apart = measure_relative_distance(clock.values[name], events.values[name])
-            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
+            values, largest = clock.values[name], np.abs(clock.values[name]).max(initial=0)
+            apart = np.abs(values - events.values[name]).max(initial=0)
+            share = float(apart / largest) if largest else 0.0
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], share)
         if self.program and integers:
             self._quantised(events, integers)
 

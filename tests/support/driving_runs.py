@@ -17,8 +17,8 @@ from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
 from tasks.driving.batch import make_batch
 from tasks.driving.config import MAPPERS, DrivingConfig
+from tasks.driving.model import Driver
 from tasks.driving.presets import without_spikes
-from tasks.driving.training import build
 from tasks.runs.task import Split
 
 SMALL = small_config()
@@ -69,7 +69,7 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
     """
     config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
     with torch.no_grad(), seeded(seed):
-        model = build(config)
+        model = Driver(config)
         for _ in range(3):
             model(make_batch([make_window(config, k) for k in range(2)]).seen)
     return get_weights(model)

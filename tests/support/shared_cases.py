@@ -113,7 +113,8 @@ def driving() -> Case:
     from driving_windows import make_window, small_config
 
     from tasks.driving.batch import make_batch
-    from tasks.driving.training import build, compute_loss
+    from tasks.driving.model import Driver
+    from tasks.driving.task import compute_loss
 
     config = replace(small_config(), depth_loss=False)
 
@@ -125,7 +126,7 @@ def driving() -> Case:
         return compute_loss(config, net, batch, at)
 
     with seeded(0):
-        net = build(config).double()
+        net = Driver(config).double()
         nn.init.normal_(net.planner.refinement.end.weight)
     return net, Course(
         batches=batches, steps=1, loss=loss, validate=lambda _: 0.0, batch_axis=0, sharded=True

@@ -50,7 +50,7 @@ def plan(case: str) -> Plan:
         return PLANS.get(case, PLAN)
     from driving_windows import small_config
 
-    from tasks.driving.training import plan as plan_driving
+    from tasks.driving.task import plan as plan_driving
 
     return plan_driving(replace(small_config(), depth_loss=False))
 

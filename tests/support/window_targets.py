@@ -1,10 +1,10 @@
-"""A slow twin of :func:`tasks.driving.targets.make_instance_targets`."""
+"""A slow twin of :func:`tasks.driving.losses.make_instance_targets`."""
 
 import numpy as np
 import torch
 from jaxtyping import Int32
 
-from tasks.driving.targets import SIGMA, FrameTargets
+from tasks.driving.losses import SIGMA, FrameTargets
 
 
 def make_window_targets(instance: Int32[np.ndarray, "T X Y"]) -> FrameTargets:

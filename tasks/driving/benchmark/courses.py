@@ -7,13 +7,14 @@ not depend on the process or on other courses.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from joblib import Parallel, delayed
 
 from neuro.training.threads import limit_threads
-from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import complete_results
 from tasks.driving.benchmark.entrants import Entrant
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
@@ -64,20 +65,23 @@ def drive_all(
     Raises:
         StoreError: an outcome in the file of the folder is damaged.
     """
-    path = folder / FILE
-    known = read_results(path)
-    jobs = [(e, seed, _describe(e, courses, seed)) for seed in courses.seeds for e in entrants]
-    keys = [make_key(about) for _, _, about in jobs]
-    missing = [k for k, key in enumerate(keys) if key not in known]
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    drive = delayed(drive_course)
-    run = parallel(drive(k, jobs[k][0], courses, jobs[k][1]) for k in missing)
-    for k, outcome in run:
-        known[keys[k]] = append_result(path, keys[k], jobs[k][2], asdict(outcome))
+    settings = {k: v for k, v in asdict(courses).items() if k != "seeds"}
+    about = {
+        (entrant, seed): {**entrant.identity, "course": seed, **settings}
+        for seed in courses.seeds
+        for entrant in entrants
+    }
+
+    def drive(missing: list[tuple[Entrant, int]]) -> Iterator[tuple[tuple[Entrant, int], Any]]:
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        run = delayed(drive_course)
+        jobs = (run(k, entrant, courses, seed) for k, (entrant, seed) in enumerate(missing))
+        for k, outcome in parallel(jobs):
+            yield missing[k], asdict(outcome)
+
     outcomes: Outcomes = {}
-    for (entrant, _, _), key in zip(jobs, keys, strict=True):
-        by_seed = outcomes.setdefault(entrant.name, {})
-        by_seed.setdefault(entrant.seed, []).append(read_value(path, known[key], Outcome))
+    for (entrant, _), found in complete_results(folder / FILE, about, Outcome, drive).items():
+        outcomes.setdefault(entrant.name, {}).setdefault(entrant.seed, []).append(found)
     return outcomes
 
 
@@ -92,24 +96,8 @@ def drive_course(
         return number, run_course(trial, seed, courses.distance, courses.limit)
 
 
-def _describe(entrant: Entrant, courses: Courses, seed: int) -> dict[str, Any]:
-    """Return everything but the code that determines an outcome."""
-    settings = {k: v for k, v in asdict(courses).items() if k != "seeds"}
-    return {
-        "planner": entrant.name,
-        "seed": entrant.seed,
-        "digest": entrant.digest,
-        "course": seed,
-        **settings,
-    }
-
-
 def _has_ended(end: str, outcome: Outcome) -> float:
     return float(outcome.end == end)
-
-
-def _average_score(name: str, outcome: Outcome) -> float:
-    return outcome.mean(name)
 
 
 FIGURES: Mapping[str, Callable[[Outcome], float]] = {
@@ -119,15 +107,15 @@ FIGURES: Mapping[str, Callable[[Outcome], float]] = {
     "out of time": partial(_has_ended, "time"),
     "route driven": lambda o: o.share,
     "driving score": lambda o: o.driving_score,
-    "score of segments": partial(_average_score, "driving_score"),
-    "PDMS of segments": partial(_average_score, "pdms"),
-    "no collision": partial(_average_score, "no_collision"),
-    "on the road": partial(_average_score, "drivable"),
-    "direction": partial(_average_score, "direction"),
-    "time to collision": partial(_average_score, "time_to_collision"),
-    "progress": partial(_average_score, "progress"),
-    "lane keeping": partial(_average_score, "lane_keeping"),
-    "comfort": partial(_average_score, "comfort"),
+    "score of segments": methodcaller("mean", "driving_score"),
+    "PDMS of segments": methodcaller("mean", "pdms"),
+    "no collision": methodcaller("mean", "no_collision"),
+    "on the road": methodcaller("mean", "drivable"),
+    "direction": methodcaller("mean", "direction"),
+    "time to collision": methodcaller("mean", "time_to_collision"),
+    "progress": methodcaller("mean", "progress"),
+    "lane keeping": methodcaller("mean", "lane_keeping"),
+    "comfort": methodcaller("mean", "comfort"),
 }
 LOWER = ("collisions at fault", "off road", "out of time")  # lower is better
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
     problems = problems or [
         f"{run.folder} ({run.task}:{run.name}) plans no path; measure it with neuro eval"
         for run in runs
-        if run.config.last.name != "planning"
+        if not run.config.plans
     ]
     if problems:
         raise RunError("\n".join(problems))
@@ -140,10 +141,10 @@ class Entrant:
     size: ImageSize | None = None
     blanked: bool = False
 
-
-def blank_name(name: str) -> str:
-    """Return the name of a planner with black images."""
-    return f"{name}, cameras blanked"
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its results depend on, besides the code and what it is measured on."""
+        return {"planner": self.name, "seed": self.seed, "digest": self.digest}
 
 
 def list_trained(comparison: Comparison) -> list[Entrant]:
@@ -160,7 +161,7 @@ def list_trained(comparison: Comparison) -> list[Entrant]:
             if name == comparison.subject:
                 blank = replace(
                     entrant,
-                    name=blank_name(name),
+                    name=f"{name}, cameras blanked",
                     digest=f"{identity} blanked",
                     make=partial(_blank, make),
                     blanked=True,
@@ -183,12 +184,7 @@ def list_plain(comparison: Comparison) -> list[Entrant]:
     """
     config, frames = comparison.config, comparison.config.future
     learned = [
-        Entrant(
-            name=name,
-            seed=seed,
-            digest=digest(list(model.state_dict().values())),
-            make=partial(_return, model),
-        )
+        _make_plain(name, seed, digest(list(model.state_dict().values())), model)
         for name, read in ((MLP, read_recorded), (DISTURBED, read_disturbed))
         for seed, model in train_ego_mlps(config, read(config), comparison.seeds).items()
     ]
@@ -197,26 +193,16 @@ def list_plain(comparison: Comparison) -> list[Entrant]:
         ACCELERATION: KeepAcceleration(frames),
         STOPS: Stop(frames),
     }
-    return [
-        *(
-            Entrant(name=k, seed=0, digest=repr(p), make=partial(_return, p))
-            for k, p in simple.items()
-        ),
-        *learned,
-    ]
+    return [*(_make_plain(k, 0, repr(p), p) for k, p in simple.items()), *learned]
+
+
+def _make_plain(name: str, seed: int, identity: str, planner: Planner) -> Entrant:
+    return Entrant(name=name, seed=seed, digest=identity, make=lambda: planner)
 
 
 def make_rules() -> Entrant:
     """Return the rules, which know everything and drive only in the generated world."""
-    return Entrant(name=RULES, seed=0, digest="rules", make=_return_none)
-
-
-def _return(planner: Planner) -> Planner:
-    return planner
-
-
-def _return_none() -> None:
-    return None
+    return Entrant(name=RULES, seed=0, digest="rules", make=lambda: None)
 
 
 def _blank(make: Callable[[], Planner]) -> Planner:

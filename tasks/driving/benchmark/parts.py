@@ -1,14 +1,25 @@
-"""The parts of ``neuro bench driving``: each yields its rows."""
+"""The parts of ``neuro bench driving``: each yields its rows.
 
-from collections.abc import Callable, Iterator, Mapping
+A row is the subject beside a peer in a metric, with seeds and a statistical test.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from tasks.bench.options import BenchOptions
-from tasks.bench.rows import Row, list_versions
-from tasks.bench.statistics import stack_seeds
+from tasks.bench.rows import Row, find_ratio, list_versions
+from tasks.bench.statistics import (
+    Paired,
+    compare_paired,
+    compare_rates,
+    stack_seeds,
+    summarise,
+)
 from tasks.driving.benchmark.courses import (
     LOWER,
     choose_courses,
@@ -23,9 +34,7 @@ from tasks.driving.benchmark.entrants import (
     make_rules,
     open_comparison,
 )
-from tasks.driving.benchmark.forecasts import from_json
-from tasks.driving.benchmark.metric_rows import PERCENT, ComparedMetric, make_rows
-from tasks.driving.benchmark.scene_scores import score_all
+from tasks.driving.benchmark.recorded_scenes import score_all
 from tasks.driving.benchmark.throughput import measure_throughput
 from tasks.driving.benchmark.window_results import (
     OWN,
@@ -33,10 +42,100 @@ from tasks.driving.benchmark.window_results import (
     WindowResults,
     count_truth,
     evaluate_windows,
+    from_json,
 )
 from tasks.driving.evaluate import CLASSES, NEAR, summarise_counts
 from tasks.driving.metrics import PathErrors, summarise_paths
 from tasks.driving.score import Score
+
+PERCENT = "%"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ComparedMetric:
+    """A metric of all planners.
+
+    values: by planner, per seed and unit (S U); shares if ``unit`` is "%".
+    of: the unit of the paired test, "course" or "scene"; "": no test. groups: the group of each
+    unit, if a group (the windows of a scene) counts as one observation. per: the denominators,
+    if the metric is a rate: the sum of values over the sum of these.
+    """
+
+    name: str
+    values: Mapping[str, Float64[np.ndarray, "_ U"]]
+    unit: str = PERCENT
+    better: Literal["higher", "lower"] = "higher"
+    of: str = ""
+    groups: Sequence[str] = ()
+    per: Mapping[str, Float64[np.ndarray, "_ U"]] | None = None
+
+    def grouped(self, name: str) -> Float64[np.ndarray, "_ G"]:
+        """Return the values of a planner, the mean of each group."""
+        values = self.values[name]
+        if not self.groups:
+            return values
+        labels = np.array(self.groups)
+        parts = [values[:, labels == group].mean(1) for group in dict.fromkeys(self.groups)]
+        return np.stack(parts, 1)
+
+
+def make_rows(
+    part: str, figure: ComparedMetric, subject: str, about: Mapping[str, Any]
+) -> Iterator[Row]:
+    """Yield a row for each peer; about: additional conditions.
+
+    A missing value of a planner (NaN) is None, with a note.
+    """
+    scale = 100.0 if figure.unit == PERCENT else 1.0
+    sides = {
+        name: summarise(scale * values, figure.per[name] if figure.per else None)
+        for name, values in figure.values.items()
+    }
+    ours = sides[subject]
+    for peer, theirs in sides.items():
+        if peer == subject:
+            continue
+        conditions: dict[str, Any] = {
+            "better": figure.better,
+            **{
+                side: {"sd": _or_none(own.sd), "seeds": [_or_none(v) for v in own.seeds]}
+                for side, own in (("ours", ours), ("theirs", theirs))
+            },
+        }
+        if figure.per:
+            pairs = [(scale * figure.values[k], figure.per[k]) for k in (subject, peer)]
+            rates = asdict(compare_rates(*pairs[0], *pairs[1]))
+            conditions["rates"] = {k: _or_none(v) for k, v in rates.items()}
+        elif figure.of:
+            first, second = (scale * figure.grouped(name) for name in (subject, peer))
+            paired = compare_paired(first, second)
+            conditions["paired"] = _describe_paired(figure, paired, first.shape[1])
+        lost = [k for k in (subject, peer) if np.isnan(sides[k].mean)]
+        yield Row(
+            case=f"{part}: {figure.name}",
+            subject=subject,
+            peer=peer,
+            unit=figure.unit,
+            ours=_or_none(ours.mean),
+            theirs=_or_none(theirs.mean),
+            ratio=find_ratio(ours.mean, theirs.mean, figure.better),
+            note=f"{figure.name}: nothing to count for {', '.join(lost)}" if lost else "",
+            conditions={**conditions, **about},
+        )
+
+
+def _or_none(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value
+
+
+def _describe_paired(figure: ComparedMetric, paired: Paired, units: int) -> dict[str, Any]:
+    """Return a comparison for JSON, with the number of units in which each side is better."""
+    fields = asdict(paired)
+    wins = (fields.pop("more"), fields.pop("fewer"))
+    if figure.better == "lower":
+        wins = wins[::-1]
+    return {**fields, "better": wins[0], "worse": wins[1], "units": units, "of": figure.of}
+
 
 COURSES, FEW = 24, 2
 # Least IoU on held-out scenes of the generated world, with driving:tiny. A study with a grid of
@@ -80,15 +179,12 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
     for name, values in list_figures(outcomes):
         figure = ComparedMetric(
             name=name,
-            values={k: stack_seeds(v) for k, v in values.items()},
+            values=stack_seeds(values),
             better="lower" if name in LOWER else "higher",
             of="course",
         )
         yield from make_rows(CLOSED, figure, comparison.subject, about)
-    hits, driven = (
-        {k: stack_seeds(v) for k, v in by_planner.items()}
-        for by_planner in count_collisions(outcomes, courses.distance)
-    )
+    hits, driven = map(stack_seeds, count_collisions(outcomes, courses.distance))
     rate = ComparedMetric(
         name="collisions at fault a kilometre",
         values=hits,
@@ -109,12 +205,12 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     for name, get in SCORES.items():
         figure = ComparedMetric(
             name=f"{name}, 4 s",
-            values={
-                planner: stack_seeds(
-                    [[get(s) for s in of_seed] for of_seed in by_seed.values()]
-                )
-                for planner, by_seed in scores.items()
-            },
+            values=stack_seeds(
+                {
+                    planner: [[get(s) for s in of_seed] for of_seed in by_seed.values()]
+                    for planner, by_seed in scores.items()
+                }
+            ),
             of="scene",
             groups=scenes,
         )
@@ -122,10 +218,12 @@ def score_windows(options: BenchOptions) -> Iterator[Row]:
     errors = {k: [list_errors(o) for o in by_seed.values()] for k, by_seed in observed.items()}
     whole = observed[comparison.subject][comparison.seeds[0]].scene
     for name in errors[comparison.subject][0]:
-        is_distance = name.startswith("l2")
+        kind, convention, time = name.removesuffix("s").split("_")
+        is_distance = kind == "l2"
+        until = f"{'mean to' if convention == 'mean' else 'at'} {time} s"
         figure = ComparedMetric(
-            name=_name_error(name),
-            values={k: stack_seeds([e[name] for e in seeds]) for k, seeds in errors.items()},
+            name=f"{'L2' if is_distance else 'collisions'}, {until}",
+            values=stack_seeds({k: [e[name] for e in seeds] for k, seeds in errors.items()}),
             unit="m" if is_distance else PERCENT,
             better="lower",
             of="scene",
@@ -145,14 +243,6 @@ def list_errors(observed: WindowResults) -> dict[str, list[float]]:
     return {name: [window[name] for window in each] for name in each[0]}
 
 
-def _name_error(name: str) -> str:
-    kind, convention, time = name.split("_")
-    quantity = {"l2": "L2", "collision": "collisions"}[kind]
-    return (
-        f"{quantity}, {'mean to' if convention == 'mean' else 'at'} {time.removesuffix('s')} s"
-    )
-
-
 def compare_maps(options: BenchOptions) -> Iterator[Row]:
     """Perception and prediction: yield rows of maps and of their future."""
     comparison = open_comparison(options.runs, options.quick)
@@ -169,9 +259,7 @@ def compare_maps(options: BenchOptions) -> Iterator[Row]:
         }
         if comparison.subject not in values:
             continue
-        figure = ComparedMetric(
-            name=title, values={k: stack_seeds([[x] for x in v]) for k, v in values.items()}
-        )
+        figure = ComparedMetric(name=title, values=stack_seeds(values))
         yield from make_rows(MAP, figure, comparison.subject, about)
     yield from _list_targets(comparison, figures, about)
 
@@ -205,13 +293,8 @@ def _list_targets(
     targets = {MAPS[k]: ([run[k] for run in ours], least) for k, least in TARGETS.items()}
     targets["future IoU of vehicles, gain over the own present, copied"] = (gains, GAIN)
     for name, (values, least) in targets.items():
-        figure = ComparedMetric(
-            name=name,
-            values={
-                comparison.subject: stack_seeds([[v] for v in values]),
-                TARGET: np.array([[least]]),
-            },
-        )
+        both = {comparison.subject: values, TARGET: [least]}
+        figure = ComparedMetric(name=name, values=stack_seeds(both))
         yield from make_rows(MAP, figure, comparison.subject, {**about, "target": 1.0})
 
 

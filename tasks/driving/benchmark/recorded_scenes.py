@@ -5,14 +5,18 @@ others follow their recording, whatever the car does, interpolated between keyfr
 that ends before 4 s continues at its last speed and turn. The recorded drive is the reference
 of progress, and its line is the line of the route. nuScenes has no routes: the route consists
 of the lanes along the recorded drive, the lanes beside these, and their successors.
+A file stores the scores scene by scene.
 Axes: K keyframes, F frames, 0.5 s apart; T instants, 0.1 s apart.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import atan2, cos, hypot, sin
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -28,6 +32,9 @@ from drivers.nuscenes.windows import Windows
 from drivers.nuscenes.world.drive import STEPS
 from drivers.nuscenes.world.instant import EGO_MIDDLE, STEP, Ego
 from drivers.nuscenes.world.tracker import TIGHTEST, follow_trajectory, make_trajectory
+from tasks.bench.results import complete_results
+from tasks.driving.benchmark.entrants import Entrant
+from tasks.driving.benchmark.window_results import WindowResults, describe_data
 from tasks.driving.closed_loop import SEGMENT
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import find_split, make_settings
@@ -40,6 +47,10 @@ SAME_WAY = np.pi / 4  # [rad] largest angle between the car and a lane of its di
 FURTHER = 2  # successive lanes beyond the recorded way
 SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
 LEAST = 0.5  # [m] least length of a step with a direction
+FILE = "driving-scores.jsonl"  # in the folder of the figures
+RECORDED = "recorded drive"  # a planner that follows the recording
+Scored = tuple[str, str, int]  # scene, planner and its seed
+Scores = dict[str, dict[int, list[Score]]]  # by planner and its seed, in order of windows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,3 +239,48 @@ def _make_drive(recording: RecordedDrive, path: Float64[np.ndarray, "F 3"]) -> D
         route=recording.route,
         line=recording.line,
     )
+
+
+def score_all(
+    entrants: Sequence[Entrant],
+    observed: Mapping[str, Mapping[int, WindowResults]],
+    config: DrivingConfig,
+    folder: Path,
+) -> tuple[list[str], Scores]:
+    """Return (scene of each window, scores) for the windows with 4 s of future.
+
+    The recorded drive is an additional planner.
+    """
+    windows = open_recordings(config)
+    first = next(iter(next(iter(observed.values())).values()))
+    place = {token: k for k, token in enumerate(first.token)}
+    spans: dict[str, list[int]] = {}
+    for number, span in enumerate(windows.spans):
+        if span.tokens[config.past - 1] in place:
+            spans.setdefault(span.scene, []).append(number)
+    recorded = {"planner": RECORDED, "seed": 0, "digest": RECORDED}
+    common = describe_data(config)
+    about = {
+        (scene, who["planner"], who["seed"]): {**who, "scene": scene, **common}
+        for scene in spans
+        for who in (recorded, *(e.identity for e in entrants))
+    }
+
+    def score(missing: list[Scored]) -> Iterator[tuple[Scored, Any]]:
+        for scene, of_scene in groupby(missing, itemgetter(0)):
+            recordings = [read_recording(windows, number) for number in spans[scene]]
+            for _, name, seed in of_scene:
+                paths = (
+                    r.path
+                    if name == RECORDED
+                    else np.array(observed[name][seed].path[place[r.token]])
+                    for r in recordings
+                )
+                scores = map(score_path, recordings, paths)
+                yield (scene, name, seed), [asdict(s) for s in scores]
+
+    scores: Scores = {}
+    found = complete_results(folder / FILE, about, list[Score], score)
+    for (_, name, seed), of_scene in found.items():
+        scores.setdefault(name, {}).setdefault(seed, []).extend(of_scene)
+    return [scene for scene, numbers in spans.items() for _ in numbers], scores

@@ -168,7 +168,6 @@ def _pair(
     ours = values[subject]
     for peer in [name for name in values if name != subject] or [ALONE]:
         theirs = values.get(peer)
-        known = ours is not None and theirs is not None
         problems = conditions.get("problems", {})
         yield Row(
             case=case,
@@ -177,7 +176,7 @@ def _pair(
             unit=unit,
             ours=ours,
             theirs=theirs,
-            ratio=find_ratio(float(ours), float(theirs), better) if known else None,  # type: ignore[arg-type]
+            ratio=find_ratio(ours, theirs, better),
             note="; ".join(f"{k}: {problems[k]}" for k in (subject, peer) if problems.get(k)),
             conditions={"better": better, **conditions, **describe_machine("torch")},
         )

@@ -1,53 +1,132 @@
 """Results on test windows: the paths of planners, and the maps of trained runs.
 
 Each run sees all windows once; a file stores the results for later benchmarks. Planners without
-cameras and forecasts without learning need only the truth of the windows.
-Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells.
+cameras and forecasts without learning need only the truth of the windows. Copy: everything
+stays. Warp: each instance continues the motion of its middle in the last half second, by whole
+cells. Prior: the cells of the ego frame that vehicles often cover in training; for each frame
+the set with the best intersection over union there.
+Axes: N windows, B of a batch, F future frames, T = 1 + F, X and Y cells, M kinds of maps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64, Shaped
 from torch import Tensor
 
 from drivers.nuscenes.window import Window
 from neuro.io.pytree import digest
 from neuro.io.schema import convert
 from neuro.training.threads import limit_threads
-from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import complete_results
 from tasks.driving.batch import DrivingBatch, Observation, make_batch
 from tasks.driving.benchmark.entrants import Entrant, describe_windows
-from tasks.driving.benchmark.forecasts import (
-    Forecast,
-    as_json,
-    copy_present,
-    count_forecast,
-    find_prior,
-    make_counts,
-    warp_instances,
-)
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
-from tasks.driving.evaluate import CLASSES, MetricCounts, count_class, measure_plan
-from tasks.driving.instances import InstanceMaps, decode_instances
-from tasks.driving.metrics import PathErrors
+from tasks.driving.evaluate import (
+    CLASSES,
+    Forecast,
+    MetricCounts,
+    count_class,
+    count_classes,
+    count_forecast,
+    make_counts,
+    measure_plan,
+    take_present,
+)
+from tasks.driving.heads import PRESENT
+from tasks.driving.instances import OF_INSTANCES, decode_window
+from tasks.driving.metrics import Overlap, Panoptic, PathErrors, add_counts
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
 from tasks.driving.planners import Blanked, ModelPlanner, Planner
 from tasks.runs.results import Number
 
+Counted = dict[str, dict[str, list[Number]]]  # sums of counts
+
+
+def copy_present(present: Shaped[np.ndarray, "X Y"], frames: int) -> np.ndarray:
+    """Return the present in every frame."""
+    return np.repeat(present[None], frames, 0)
+
+
+def warp_instances(
+    before: Int[np.ndarray, "X Y"], now: Int[np.ndarray, "X Y"], frames: int
+) -> Int[np.ndarray, "T X Y"]:
+    """Move present instances on as since the previous frame, for ``frames`` frames.
+
+    New instances stay. Where two overlap, the larger number wins.
+    """
+    out = np.zeros((frames, *now.shape), np.int64)
+    for number in np.unique(now[now > 0]).tolist():
+        cells = np.argwhere(now == number)
+        past = np.argwhere(before == number)
+        step = cells.mean(0) - past.mean(0) if len(past) else np.zeros(2)
+        for t in range(frames):
+            moved = cells + np.round(t * step).astype(np.int64)
+            inside = ((moved >= 0) & (moved < now.shape)).all(1)
+            out[t][tuple(moved[inside].T)] = number
+    return out
+
+
+def warp(
+    before: Int[np.ndarray, "X Y"],
+    now: Int[np.ndarray, "X Y"],
+    vehicle: Bool[np.ndarray, "X Y"],
+    frames: int,
+) -> Forecast:
+    """Move instances on; return them with the cells that they cover.
+
+    vehicle: the present mask; its cells outside instances stay.
+    """
+    moved = warp_instances(before, now, frames)
+    return Forecast((moved > 0) | (vehicle & (now == 0)), moved)
+
+
+def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
+    """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
+
+    It holds the most frequently covered cells, in the best number.
+    """
+    flat = counts.ravel()
+    order = np.argsort(-flat, kind="stable")
+    hits = np.cumsum(flat[order])
+    size = np.arange(1, len(flat) + 1)
+    iou = hits / np.maximum(flat.sum() + size * total - hits, 1)
+    mask = np.zeros(len(flat), bool)
+    if hits[-1]:
+        mask[order[: int(iou.argmax()) + 1]] = True
+    return mask.reshape(counts.shape)
+
+
+def as_json(counts: MetricCounts) -> Counted:
+    """Return the sums of counts."""
+    return {
+        kind: {name: list(add_counts(parts)) for name, parts in by_name.items()}
+        for kind, by_name in counts._asdict().items()
+    }
+
+
+def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> MetricCounts:
+    """Return counts from their sums."""
+    counts = make_counts()
+    for name, parts in value["overlaps"].items():
+        counts.overlaps[name].append(Overlap(*parts))
+    for name, parts in value["segments"].items():
+        counts.segments[name].append(Panoptic(*parts))
+    return counts
+
+
 FILE = "driving-windows.jsonl"  # in the folder of the figures
-OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # the maps that define instances
 OWN = ""
 OWN_COPY, OWN_WARP = "own present, copied", "own present, warped"
 EMPTY, PRIOR = "empty", "prior map"
 TRUE_COPY, TRUE_WARP = "true present, copied", "true present, warped"
-AS_JSON = dict[str, dict[str, list[Number]]]  # sums of counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +143,7 @@ class WindowResults:
     distance: tuple[tuple[float, ...], ...] = ()
     hits: tuple[tuple[bool, ...], ...] = ()
     vehicle_hits: tuple[tuple[bool, ...], ...] = ()
-    counts: dict[str, AS_JSON] = field(default_factory=dict)
+    counts: dict[str, Counted] = field(default_factory=dict)
 
     @property
     def errors(self) -> PathErrors:
@@ -80,30 +159,18 @@ def evaluate_windows(
     Raises:
         StoreError: a result in the file of the folder is damaged.
     """
-    path = folder / FILE
-    known = read_results(path)
-    common = {"windows": digest(describe_windows(config)), "data": digest_tables(config.source)}
-    about = {
-        (e.name, e.seed): {
-            "planner": e.name,
-            "seed": e.seed,
-            "digest": e.digest,
-            **common,
-        }
-        for e in entrants
-    }
-    keys = {planner: make_key(conditions) for planner, conditions in about.items()}
-    missing = [e for e in entrants if keys[e.name, e.seed] not in known]
-    with limit_threads(1):
-        for entrant, results in _evaluate(missing, config):
-            planner = entrant.name, entrant.seed
-            key = keys[planner]
-            known[key] = append_result(path, key, about[planner], asdict(results))
+    common = describe_data(config)
+    about = {entrant: entrant.identity | common for entrant in entrants}
+    evaluate = partial(_evaluate, config)
     by_name: dict[str, dict[int, WindowResults]] = {}
-    for name, seed in keys:
-        value = known[keys[name, seed]]
-        by_name.setdefault(name, {})[seed] = read_value(path, value, WindowResults)
+    for e, results in complete_results(folder / FILE, about, WindowResults, evaluate).items():
+        by_name.setdefault(e.name, {})[e.seed] = results
     return by_name
+
+
+def describe_data(config: DrivingConfig) -> dict[str, str]:
+    """Return the digests of the windows of a configuration and of their data."""
+    return {"windows": digest(describe_windows(config)), "data": digest_tables(config.source)}
 
 
 def digest_tables(source: Source) -> str:
@@ -117,15 +184,17 @@ def digest_tables(source: Source) -> str:
 
 
 def _evaluate(
-    entrants: Sequence[Entrant], config: DrivingConfig
-) -> Iterator[tuple[Entrant, WindowResults]]:
+    config: DrivingConfig, entrants: Sequence[Entrant]
+) -> Iterator[tuple[Entrant, dict[str, Any]]]:
     """Yield the results of each entrant: first those with cameras, then the others."""
-    for entrant in entrants:
-        if entrant.size is not None:
-            yield entrant, evaluate_run(config, entrant.make())
-    plain = [e for e in entrants if e.size is None]
-    if plain:
-        yield from zip(plain, evaluate_plain(config, [e.make() for e in plain]), strict=True)
+    with limit_threads(1):
+        for entrant in entrants:
+            if entrant.size is not None:
+                yield entrant, asdict(evaluate_run(config, entrant.make()))
+        plain = [e for e in entrants if e.size is None]
+        if plain:
+            results = evaluate_plain(config, [e.make() for e in plain])
+            yield from zip(plain, map(asdict, results), strict=True)
 
 
 def iterate_windows(
@@ -143,59 +212,55 @@ class _Collector:
     """Collects results window by window."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {k: [] for k in ("path", *PathErrors._fields)}
+        names = ("token", "scene", "path", *PathErrors._fields)
+        self.columns: dict[str, list[Any]] = {name: [] for name in names}
 
     def add(
-        self, config: DrivingConfig, batch: DrivingBatch, path: Float[Tensor, "B F 3"]
+        self,
+        config: DrivingConfig,
+        windows: Sequence[Window],
+        batch: DrivingBatch,
+        path: Float[Tensor, "B F 3"],
     ) -> None:
         errors = measure_plan(config, path, batch.truth)
-        self.columns["path"] += path.tolist()
-        for name, values in errors._asdict().items():
+        for name in ("token", "scene"):
+            self.columns[name] += [getattr(window, name) for window in windows]
+        for name, values in {"path": path, **errors._asdict()}.items():
             self.columns[name] += values.tolist()
 
-    def close(
-        self, names: Sequence[tuple[str, str]], counts: Mapping[str, MetricCounts]
-    ) -> WindowResults:
-        columns = {
-            "token": [token for token, _ in names],
-            "scene": [scene for _, scene in names],
-            **self.columns,
-            "counts": {k: as_json(c) for k, c in counts.items()},
-        }
+    def close(self, counts: Mapping[str, MetricCounts]) -> WindowResults:
+        columns = {**self.columns, "counts": {k: as_json(c) for k, c in counts.items()}}
         results: WindowResults = convert(columns, WindowResults)
         return results
 
 
 def evaluate_plain(config: DrivingConfig, planners: Sequence[Any]) -> list[WindowResults]:
     """Return the results of planners without cameras."""
-    collectors, names = [_Collector() for _ in planners], []
+    collectors = [_Collector() for _ in planners]
     for windows, batch in iterate_windows(config, open_truth(config, "test")):
-        names += [(w.token, w.scene) for w in windows]
         for planner, collector in zip(planners, collectors, strict=True):
             with torch.no_grad():
-                collector.add(config, batch, planner(batch.seen))
-    return [collector.close(names, {}) for collector in collectors]
+                collector.add(config, windows, batch, planner(batch.seen))
+    return [collector.close({}) for collector in collectors]
 
 
 def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
     """Return the results of a trained network, on black images if it is blanked."""
     blanked = isinstance(planner, Blanked)
-    driver = find_driver(planner)
-    collector, names = _Collector(), []
+    driver, collector = find_driver(planner), _Collector()
     counts = {way: make_counts() for way in (OWN, OWN_COPY, OWN_WARP)}
     for windows, batch in iterate_windows(config, open_split(config, "test")):
-        names += [(w.token, w.scene) for w in windows]
         seen = batch.seen
         if blanked:
             seen = seen._replace(images=torch.zeros_like(seen.images))
         outputs, before = look(driver, seen)
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")
-        collector.add(config, batch, outputs.plan.path)
-        count_classes(config, counts[OWN], outputs.maps, batch)
+        collector.add(config, windows, batch, outputs.plan.path)
+        count_classes(config.grid, counts[OWN], outputs.maps, batch.truth)
         for b in range(len(windows)):
             _count_own(config, counts, outputs, before, batch, b)
-    return collector.close(names, counts)
+    return collector.close(counts)
 
 
 def find_driver(planner: Planner) -> Driver:
@@ -223,17 +288,6 @@ def look(driver: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, T
     return outputs, before
 
 
-def count_classes(
-    config: DrivingConfig, counts: MetricCounts, maps: Mapping[str, Tensor], batch: DrivingBatch
-) -> None:
-    """Count the overlap of the present maps with the truth, by class."""
-    for name in CLASSES:
-        true = getattr(batch.truth, name)
-        true = true if name in ("lane", "drivable") else true[:, 0]
-        predicted = maps[name][:, 0] > 0
-        count_class(config.grid, counts, name, predicted.numpy(), true.numpy())
-
-
 def _count_own(
     config: DrivingConfig,
     counts: Mapping[str, MetricCounts],
@@ -243,42 +297,21 @@ def _count_own(
     b: int,
 ) -> None:
     """Count the forecasts of a window that start from the network's own perception."""
-    now = read_instances(outputs.maps, b)
+    now = decode_window(outputs.maps, b)
     frames = len(now)
     recent = now[:1]
     if before:
         joined = {k: torch.cat([before[k], outputs.maps[k][:, :1]], 1) for k in OF_INSTANCES}
-        recent = read_instances(joined, b)
+        recent = decode_window(joined, b)
     vehicle = outputs.maps["vehicle"][b].numpy() > 0
     ways = {
         OWN: Forecast(vehicle, now),
-        OWN_COPY: Forecast(np.repeat(vehicle[:1], frames, 0), copy_present(now[0], frames)),
+        OWN_COPY: Forecast(*(copy_present(x[0], frames) for x in (vehicle, now))),
         OWN_WARP: warp(recent[0], recent[-1], vehicle[0], frames),
     }
     true = batch.truth.instance[b].numpy(), batch.truth.vehicle[b].numpy()
     for way, forecast in ways.items():
         count_forecast(counts[way], forecast, *true, config.grid)
-
-
-def warp(
-    before: Int[np.ndarray, "X Y"],
-    now: Int[np.ndarray, "X Y"],
-    vehicle: Bool[np.ndarray, "X Y"],
-    frames: int,
-) -> Forecast:
-    """Move instances on; return them with the cells that they cover.
-
-    vehicle: the present mask; its cells outside instances stay.
-    """
-    moved = warp_instances(before, now, frames)
-    return Forecast((moved > 0) | (vehicle & (now == 0)), moved)
-
-
-def read_instances(maps: Mapping[str, Tensor], b: int) -> Int[np.ndarray, "T X Y"]:
-    """Decode the instances of a window from its maps."""
-    vehicle, centre, offset, flow = (maps[k][b] for k in OF_INSTANCES)
-    parts = (vehicle > 0, centre.sigmoid(), offset, flow)
-    return decode_instances(InstanceMaps(*(part.numpy() for part in parts)))
 
 
 def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
@@ -289,7 +322,7 @@ def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
         window = windows[k]
         for name in CLASSES:
             mask = getattr(window, name)
-            mask = mask if name in ("lane", "drivable") else mask[config.past - 1 :]
+            mask = mask if name in PRESENT else mask[config.past - 1 :]
             sums[name] = sums.get(name, 0) + mask.astype(np.int64)
     return {
         name: np.stack([find_prior(frame, count) for frame in total])
@@ -317,9 +350,8 @@ def _count_window(
 ) -> None:
     now = config.past - 1
     for name in CLASSES:
-        own = getattr(window, name)
-        own = own if name in ("lane", "drivable") else own[now]
-        prior = priors[name] if name in ("lane", "drivable") else priors[name][0]
+        own = take_present(name, getattr(window, name), now)
+        prior = take_present(name, priors[name])
         for way, mask in ((EMPTY, np.zeros_like(own)), (PRIOR, prior)):
             count_class(config.grid, counts[way], name, mask, own)
     vehicle, instance = window.vehicle[now:], window.instance[now:]
@@ -328,9 +360,7 @@ def _count_window(
     ways = {
         EMPTY: Forecast(nothing, nothing.astype(np.int64)),
         PRIOR: Forecast(priors["vehicle"]),
-        TRUE_COPY: Forecast(
-            np.repeat(vehicle[:1], frames, 0), copy_present(instance[0], frames)
-        ),
+        TRUE_COPY: Forecast(*(copy_present(x[0], frames) for x in (vehicle, instance))),
         TRUE_WARP: warp(before, instance[0], vehicle[0], frames),
     }
     for way, forecast in ways.items():

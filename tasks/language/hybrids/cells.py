@@ -125,10 +125,7 @@ def name_ratio(layers: int, softmax: int) -> str:
 
 
 class WindowConfig(LanguageConfig):
-    """A configuration whose models begin anew with each batch, whatever their mixers.
-
-    Softmax attention sees ``tokens`` tokens at most, so the others are given no more.
-    """
+    """A configuration whose models begin anew with each batch, whatever their mixers."""
 
     @property
     def carries(self) -> bool:

@@ -97,37 +97,25 @@ def judge_recall(trained: Found, scale: Scale) -> Iterator[Row]:
     ) -> Values:
         return np.concatenate([values[v, n] for v in variants for n in softmax])
 
-    every = tuple(VARIANTS)
-    for many in (three, half):
-        ratio = name_ratio(scale.layers, many)
-        yield Claim(
-            name=f"recall rises from pure to {ratio}",
-            first=ratio,
-            second=PURE,
+    def rise(name: str, few: int, many: int, alike: float | None = None) -> Row:
+        """Return whether all mixers recall more with more softmax layers."""
+        return Claim(
+            name=name,
+            first=name_ratio(scale.layers, many),
+            second=name_ratio(scale.layers, few),
             unit=POINTS,
-            more=at(recall, every, [many]),
-            less=at(recall, every, [0]),
+            more=at(recall, tuple(VARIANTS), [many]),
+            less=at(recall, tuple(VARIANTS), [few]),
+            alike=alike,
         ).as_row()
-    steps = [n for n in scale.softmax if n <= three]
-    for few, many in pairwise(steps):
+
+    for many in (three, half):
+        yield rise(f"recall rises from pure to {name_ratio(scale.layers, many)}", 0, many)
+    for few, many in pairwise(n for n in scale.softmax if n <= three):
         if (few, many) != (0, three):
-            yield Claim(
-                name="recall rises with each step up to 3:1",
-                first=name_ratio(scale.layers, many),
-                second=name_ratio(scale.layers, few),
-                unit=POINTS,
-                more=at(recall, every, [many]),
-                less=at(recall, every, [few]),
-            ).as_row()
-    yield Claim(
-        name=f"recall is saturated at 3:1, up to {SATURATED:g} points",
-        first="1:1",
-        second="3:1",
-        unit=POINTS,
-        more=at(recall, every, [half]),
-        less=at(recall, every, [three]),
-        alike=SATURATED,
-    ).as_row()
+            yield rise("recall rises with each step up to 3:1", few, many)
+    saturated = f"recall is saturated at 3:1, up to {SATURATED:g} points"
+    yield rise(saturated, three, half, SATURATED)
     for name, better, worse in (
         ("selective gates matter in hybrids", ("gla", "hgrn2", "gdn"), "retnet"),
         ("hierarchical recurrence (floors) matters in hybrids", ("hgrn2",), "gla"),

@@ -23,7 +23,7 @@ from neuro.seeds import seeded
 from neuro.training import Course, fit
 from neuro.training.threads import limit_threads
 from tasks.allocator import keep_freed_memory
-from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import complete_results, make_key, read_results
 from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches as text_batches
 from tasks.language.hybrids.cells import (
@@ -67,12 +67,8 @@ class Convolved(nn.Module):
 def build(config: LanguageConfig) -> LanguageModel:
     """Return a fresh model in which every mixer sees the last tokens.
 
-    DeltaNet and Gated DeltaNet bring a convolution over 4 tokens. The others are given one:
-    what is compared is the memory, not who can tell the token before.
-
-    Embeddings begin with a standard deviation of 1, and mixers say nothing: few steps are
-    enough. Else what mixers say at first is up to ten times as large as the tokens, that of
-    some more than of others, and the tables would tell which of them had unlearnt that.
+    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. To need
+    few steps, embeddings begin with a standard deviation of 1, and mixers with outputs of 0.
     """
     model = LanguageModel(config)
     nn.init.normal_(model.embedding.weight)
@@ -146,43 +142,40 @@ def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
         StoreError: a result in the folder's file is damaged.
         TrainError: a training has diverged.
     """
-    path, cells = folder / FILE, list_cells(part, scale)
-    keys = {cell: make_key(describe(cell, scale)) for cell in cells}
-    known = read_results(path)
-    missing = [cell for cell in cells if keys[cell] not in known]
-    run = delayed(_train_one)
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    for cell, value in parallel(run(cell, scale) for cell in missing):
-        known[keys[cell]] = append_result(path, keys[cell], asdict(cell), value)
-    return _group(cells, [read_value(path, known[keys[c]], dict[str, float]) for c in cells])
+    cells = list_cells(part, scale)
 
+    def train(missing: list[HybridCell]) -> Iterator[tuple[HybridCell, dict[str, float]]]:
+        run = delayed(_train_one)
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(run(cell, scale) for cell in missing)
 
-def _train_one(cell: HybridCell, scale: Scale) -> tuple[HybridCell, dict[str, float]]:
-    return cell, train_cell(cell, scale)
-
-
-def _group(cells: Sequence[HybridCell], values: Sequence[dict[str, float]]) -> Found:
     out: Found = {}
-    for cell, value in zip(cells, values, strict=True):
+    about = {cell: asdict(cell) for cell in cells}
+    values = complete_results(folder / FILE, about, dict[str, float], train, describe(scale))
+    for cell, value in values.items():
         own = out.setdefault((cell.variant, cell.softmax), {})
         own.setdefault(cell.task, []).append(value[cell.task])
         own.setdefault(SECONDS, []).append(value[SECONDS])
     return out
 
 
-def describe(cell: HybridCell, scale: Scale) -> dict[str, Any]:
-    """Return all that the figures of a cell depend on, beside the code.
+def _train_one(cell: HybridCell, scale: Scale) -> tuple[HybridCell, dict[str, float]]:
+    return cell, train_cell(cell, scale)
+
+
+def describe(scale: Scale) -> dict[str, Any]:
+    """Return what the figures of all cells depend on, beside the code.
 
     The embedded text are the sources of this Python.
     """
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return {**asdict(cell), "scale": repr(scale), **versions}
+    return {"scale": repr(scale), **versions}
 
 
 def list_missing(part: Part, scale: Scale, folder: Path) -> list[HybridCell]:
     """Return the cells of a part that are still to be trained."""
-    known = read_results(folder / FILE)
-    return [c for c in list_cells(part, scale) if make_key(describe(c, scale)) not in known]
+    known, about = read_results(folder / FILE), describe(scale)
+    return [c for c in list_cells(part, scale) if make_key(asdict(c) | about) not in known]
 
 
 def estimate_seconds(cells: Sequence[HybridCell], scale: Scale) -> float:

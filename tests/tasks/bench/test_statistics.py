@@ -102,5 +102,8 @@ def test_who_is_first_does_not_matter(pairs: list[tuple[bool, bool]]) -> None:
 
 
 def test_seeds_are_rows() -> None:
-    assert stack_seeds([[1.0, 2.0], [3.0, 4.0]]).tolist() == [[1, 2], [3, 4]]
-    assert stack_seeds([[1.0], [3.0]]).shape == (2, 1)
+    stacked = stack_seeds({"a": [[1.0, 2.0], [3.0, 4.0]], "b": [1.0, 3.0]})
+    assert {k: v.tolist() for k, v in stacked.items()} == {
+        "a": [[1, 2], [3, 4]],
+        "b": [[1], [3]],
+    }

@@ -11,9 +11,10 @@ pytest.importorskip("nuscenes")
 
 from nuscenes_files import write_data_set
 
-from drivers.nuscenes.problem import NuScenesError
+from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.tables import Tables
 from drivers.nuscenes.window import ImageSize
+from drivers.nuscenes.windows import Skipped
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
 from tasks.driving import data, evaluate
@@ -65,7 +66,7 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -
     assert kept == replace(config, source=replace(config.source, skip_bad=True))
     assert len(data.open_split(kept, "train")) == 1  # of two windows of scene-0553
     lost = data.list_dropped(kept)
-    assert [(one.split, one.scene, one.windows) for one in lost] == [
+    assert [(split, one.scene, one.windows) for split, one in lost] == [
         (split, scene, windows)
         for split in ("train", "val", "test")
         for scene, windows in zip(SCENES, (2, 1), strict=True)
@@ -81,9 +82,10 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: DrivingConfig) -
 
 
 def test_more_than_one_reason_is_told() -> None:
-    some = data.DroppedWindows("test", "a", 4, ("is missing; mend it", "is gone", "is late"))
-    (row,) = evaluate.tabulate_dropped([some]).rows
-    assert row[3] == "is missing; mend it (and 2 more)"
+    problem = Problem(table="sample", token="abc", what="is missing", cure="mend it")
+    some = Skipped(scene="a", windows=4, problems=(problem,) * 3)
+    (row,) = evaluate.tabulate_dropped([("test", some)]).rows
+    assert row[3] == "sample abc: is missing; mend it (and 2 more)"
 
 
 def test_a_run_keeps_to_it(tmp_path: Path) -> None:

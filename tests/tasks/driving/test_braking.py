@@ -9,9 +9,8 @@ from driving_windows import make_window, small_config
 
 from neuro.seeds import seeded
 from tasks.driving.batch import make_batch
-from tasks.driving.braking import RATES, UNSURE, brake_along, doubt
 from tasks.driving.cost import FACTORS, Surroundings
-from tasks.driving.model import Planner
+from tasks.driving.model import RATES, UNSURE, Planner, brake_along, doubt
 from tasks.driving.presets import tiny
 from tasks.driving.sampler import EgoState
 

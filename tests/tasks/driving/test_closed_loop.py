@@ -56,7 +56,6 @@ def test_scores_are_multiplied_out_before_their_mean_over_time() -> None:
     assert found.mean("pdms") == pytest.approx(8 / 8.5)
     assert found.mean("progress") == pytest.approx(8 / 8.5)
     assert found.driving_score == pytest.approx(0.5 * 8 / 8.5)
-    assert found.as_json()["driving_score"] == found.driving_score
 
 
 def test_a_course_has_a_score_for_each_begun_segment(by_rules: Outcome) -> None:

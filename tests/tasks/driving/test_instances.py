@@ -10,7 +10,7 @@ from tasks.driving.instances import (
     find_centres,
     follow_instances,
 )
-from tasks.driving.targets import make_instance_targets
+from tasks.driving.losses import make_instance_targets
 
 
 def true_maps(instance: np.ndarray) -> InstanceMaps:

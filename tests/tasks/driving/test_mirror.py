@@ -15,10 +15,10 @@ from drivers.nuscenes.rig import CAMERAS
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
+from tasks.driving.displace import TRADED, mirror, mirror_windows
 from tasks.driving.lift_splat import compute_motion, find_cells, lift_points, pool_features
-from tasks.driving.mirror import TRADED, mirror, mirror_windows
+from tasks.driving.losses import make_instance_targets
 from tasks.driving.presets import tiny
-from tasks.driving.targets import make_instance_targets
 
 
 def turning(seed: int = 0) -> DrivingBatch:

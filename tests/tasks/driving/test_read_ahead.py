@@ -8,7 +8,7 @@ import torch
 
 from drivers.nuscenes.problem import NuScenesError, Problem
 from neuro.seeds import seeded
-from tasks.driving.read_ahead import read_ahead
+from tasks.driving.data import read_ahead
 
 PROBLEM = Problem(table="sample", token="abc", what="is bad", cure="mend it")
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 @pytest.fixture(autouse=True)
 def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.driving.read_ahead.cpu_count", lambda: 4)
+    monkeypatch.setattr("tasks.driving.data.cpu_count", lambda: 4)
 
 
 def tell_process(first: int, every: int) -> Iterator[int]:
@@ -63,7 +63,7 @@ def test_items_are_read_by_other_processes_which_end_with_their_reader() -> None
 
 
 def test_no_more_processes_read_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.driving.read_ahead.cpu_count", lambda: 1)
+    monkeypatch.setattr("tasks.driving.data.cpu_count", lambda: 1)
     assert len(set(read_ahead(tell_process, 3))) == 1
 
 

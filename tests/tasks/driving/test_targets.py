@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 from window_targets import make_window_targets
 
-from tasks.driving.targets import FrameTargets, make_instance_targets
+from tasks.driving.losses import FrameTargets, make_instance_targets
 
 
 @settings(max_examples=30)

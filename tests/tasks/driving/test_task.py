@@ -24,13 +24,12 @@ from tasks.driving.batch import (
 )
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
-from tasks.driving.losses import compute_losses, weigh_losses
+from tasks.driving.losses import compute_losses, make_instance_targets, weigh_losses
 from tasks.driving.model import Driver, DrivingOutputs, Planned
 from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
-from tasks.driving.targets import make_instance_targets
-from tasks.driving.training import build, compute_loss, list_tasks
+from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 
 SMALL = small_config()
@@ -50,7 +49,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model() -> Driver:
     with seeded(0):
-        return build(SMALL)
+        return Driver(SMALL)
 
 
 def test_an_epoch_has_whole_batches_in_an_order_of_its_own() -> None:
@@ -114,7 +113,7 @@ def test_prediction_can_be_given_the_true_maps() -> None:
     assert make_batch(windows).seen.maps.shape == (2, 3, 0, 16, 16)
     assert next(data.read_batches(config, "val", 0)).seen.maps.shape[2] == 4
     with seeded(0):
-        model = build(config)
+        model = Driver(config)
         assert compute_loss(config, model, batch, 0.0).isfinite()
     with torch.no_grad():
         model.eval()
@@ -142,7 +141,7 @@ def test_a_phase_may_see_the_last_frames_alone() -> None:
     assert all(map(torch.equal, kept.truth[:5], batch.truth[:5]))
     config = replace(SMALL, phases=(replace(SMALL.phases[0], past=1),))
     with seeded(0):
-        model = build(config)
+        model = Driver(config)
         loss = compute_loss(config, model, batch, 0.5)
         outputs = model(keep_frames(batch, 1).seen, "perception", 0)
     assert outputs.depth.shape[:2] == (2, 1)
@@ -237,7 +236,7 @@ def test_who_plans_nothing_has_no_figures_of_paths(
     config = replace(SMALL, phases=SMALL.phases[:1])
     run = Run(folder=tmp_path, task="driving", name="seen", seed=0, config=config)
     with seeded(0):
-        findings = TASK.evaluation.evaluate(run, build(config).eval())
+        findings = TASK.evaluation.evaluate(run, Driver(config).eval())
     assert not [name for name in findings.values if name.startswith(("l2", "collision"))]
     assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s"]
 

@@ -7,10 +7,9 @@ from driving_windows import make_window, small_config
 from neuro.seeds import seeded
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import MAPPERS, DrivingConfig, Phase, find_phase
-from tasks.driving.model import TASKS
+from tasks.driving.model import TASKS, Driver
 from tasks.driving.presets import paper, tiny
-from tasks.driving.training import (
-    build,
+from tasks.driving.task import (
     compute_loss,
     list_frozen,
     list_tasks,
@@ -41,7 +40,7 @@ def test_phases_follow_each_other_at_whole_epochs() -> None:
 def test_stages_of_the_plan_are_the_phases_and_add_up() -> None:
     for config in (tiny(), paper(), SMALL):
         with torch.device("meta"):
-            names = [n for n, p in build(config).named_parameters() if p.requires_grad]
+            names = [n for n, p in Driver(config).named_parameters() if p.requires_grad]
         plan(config).check_stages(names, 10)
         assert [s.name for s in plan(config).stages] == [p.name for p in config.phases]
 
@@ -65,7 +64,7 @@ def test_each_phase_trains_all_that_is_not_frozen_and_nothing_else(
     stages = plan(config).stages
     for k, phase in enumerate(config.phases):
         with seeded(0):
-            model = build(config)
+            model = Driver(config)
             torch.nn.init.normal_(model.planner.refinement.end.weight)
         for name, p in model.named_parameters():
             p.requires_grad_(p.requires_grad and not stages[k].is_frozen(name))
@@ -126,7 +125,7 @@ def test_the_learning_rate_rises_and_falls_in_each_phase() -> None:
 
 def test_one_batch_can_be_learned_by_heart(batch: DrivingBatch) -> None:
     with seeded(0):
-        model = build(SMALL)
+        model = Driver(SMALL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
     for k in range(12):

@@ -13,7 +13,6 @@ from tasks.image_classification.data import (
     Labelled,
     batches,
     plan,
-    shuffled_batches,
     take_split,
 )
 
@@ -76,7 +75,7 @@ def test_only_training_is_shuffled_and_augmented() -> None:
 def test_the_order_depends_on_epoch_and_seed_of_the_data() -> None:
     def order(epoch: int, seed: int) -> list[int]:
         config = replace(CONFIG, seed_of_data=seed)
-        found = shuffled_batches(numbered(20), config, unchanged, epoch)
+        found = batches(numbered(20), config, unchanged, "train", epoch)
         return [label for _, y in found for label in y.tolist()]
 
     assert order(1, 0) == order(1, 0)
@@ -119,7 +118,7 @@ def test_images_are_shifted_in_training_alone() -> None:
 def test_an_epoch_has_as_many_steps_as_whole_batches(batch: int) -> None:
     for task, config in ((mnist, mnist.tiny()), (cifar10, cifar10.tiny())):
         config = replace(config, batch=batch, ticks=1)
-        assert task.steps(config) == len(list(task.batches(config, "train", 0)))
+        assert task.TASK.training.steps(config) == len(list(task.batches(config, "train", 0)))
 
 
 def test_each_source_is_read_from_its_own_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +130,7 @@ def test_each_source_is_read_from_its_own_set(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(drivers_mnist, "official", read)
     for source in ("mnist", "fashion"):
-        mnist._part.__wrapped__(source, "train")
+        mnist.read_digits.__wrapped__(source, "train")
     assert asked == [("train", "mnist"), ("train", "fashion")]
 
 

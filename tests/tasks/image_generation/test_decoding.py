@@ -9,8 +9,8 @@ from neuro.nn.layers import DT
 from neuro.seeds import seeded
 from neuro.units import Ticks
 from tasks.image_generation.config import GenerationConfig, Model
-from tasks.image_generation.decoding import Attention, DrawnAttention, Membrane, make_decoding
 from tasks.image_generation.layers import make_decoder
+from tasks.image_generation.vae import Attention, DrawnAttention, Membrane, make_decoding
 
 TICKS, B, C, SIDE = 4, 2, 3, 5
 

@@ -8,7 +8,8 @@ import torch
 from fake_data_sets import write_cifar
 
 from tasks.image_generation.config import cifar10, tiny
-from tasks.image_generation.images import batches, part, scale_images, steps
+from tasks.image_generation.images import batches, part, scale_images
+from tasks.image_generation.task import TASK
 
 
 def test_pixels_go_from_black_to_white_and_between_them_on_a_line() -> None:
@@ -59,7 +60,7 @@ def test_colour_images_are_mirrored_in_training_alone(
     write_cifar(tmp_path / "cifar10", n=30)
     monkeypatch.setitem(os.environ, "NEURO_DATA", str(tmp_path))
     config = replace(cifar10(), held=20, batch=100)
-    assert steps(config) == 1
+    assert TASK.training.steps(config) == 1
     known = scale_images(part(config, "train").images, 32)
     x, _ = next(batches(config, "train", 0))
     as_it_is = [bool((known == image).flatten(1).all(1).any()) for image in x[0]]

@@ -12,8 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from neuro.seeds import seeded
-from tasks.image_generation.frechet import compute_distance, fit_gaussian
-from tasks.image_generation.inception import FOLDER, SPLITS, WEIGHTS, compute_scores
+from tasks.image_generation.metric import (
+    INCEPTION,
+    SPLITS,
+    WEIGHTS,
+    compute_distance,
+    compute_scores,
+    fit_gaussian,
+)
 
 pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; make setup")
 
@@ -32,8 +38,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for module in found.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    (data / FOLDER).mkdir()
-    torch.save(found.state_dict(), data / FOLDER / WEIGHTS)
+    (data / INCEPTION).mkdir()
+    torch.save(found.state_dict(), data / INCEPTION / WEIGHTS)
     found.data = data
     return found
 

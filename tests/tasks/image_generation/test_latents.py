@@ -19,7 +19,7 @@ from tasks.image_generation.latents import (
     sample,
     sample_scheduled,
 )
-from tasks.image_generation.layers import make_bernoulli, make_silence
+from tasks.image_generation.layers import make_bernoulli
 
 TICKS, B, BITS, COPIES = 9, 6, 5, 4
 CONFIG = GenerationConfig(channels=(4, 8), latent=BITS, copies=COPIES, ticks=Ticks(TICKS))
@@ -57,7 +57,7 @@ def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
     z = sample(posterior, seen, index)
     assert torch.equal(z, by_prefixes(posterior, seen, index))
     assert 0.02 < z.mean() < 0.98
-    nothing = make_silence(TICKS, B, seen)
+    nothing = seen.new_zeros(TICKS, B, 0)
     assert torch.equal(sample(prior, nothing, index), by_prefixes(prior, nothing, index))
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tasks.image_generation.losses import bernoulli_kl, gaussian_kl, mmd
+from tasks.image_generation.vae import bernoulli_kl, gaussian_kl, mmd
 
 PROBABILITIES = arrays(np.float64, (5, 3, 2), elements=st.floats(0, 1))
 

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from drivers import mnist
 from neuro.seeds import seeded
-from tasks.image_generation import autoencoder, inception
-from tasks.image_generation.autoencoder import (
+from tasks.image_generation import metric
+from tasks.image_generation.config import GenerationConfig, tiny
+from tasks.image_generation.images import scale_images
+from tasks.image_generation.metric import (
     Autoencoder,
     compute_codes,
     load_published,
+    make_metric,
     train_own,
 )
-from tasks.image_generation.config import GenerationConfig, tiny
-from tasks.image_generation.images import scale_images
-from tasks.image_generation.metric import make_metric
 from tasks.runs.task import Split
 
 needs_files = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def test_a_part_batch_is_refused() -> None:
 def test_our_own_autoencoder_learns_and_is_always_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(autoencoder, "STEPS", 8)
+    monkeypatch.setattr(metric, "STEPS", 8)
     x = digits(100)
     one, other = train_own(x), train_own(x)
     pairs = zip(one.parameters(), other.parameters(), strict=True)
@@ -73,7 +73,7 @@ def test_our_own_autoencoder_learns_and_is_always_the_same(
 def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(autoencoder, "STEPS", 8)
+    monkeypatch.setattr(metric, "STEPS", 8)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
     against = make_metric(replace(tiny(), train=100, test=300))
     assert (against.autoencoder, against.fakes, against.batch) == ("own", 250, 250)
@@ -151,13 +151,13 @@ def test_without_torch_fidelity_or_its_weights_the_cure_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.zeros(2, 1, 4, 4)
-    monkeypatch.setattr(inception, "find_spec", lambda _: None)
-    assert inception.compute_scores(x, x, {}) == {
+    monkeypatch.setattr(metric, "find_spec", lambda _: None)
+    assert metric.compute_scores(x, x, {}) == {
         "missing": "FID and IS need torch-fidelity: pip install torch-fidelity"
     }
-    monkeypatch.setattr(inception, "find_spec", lambda _: object())
-    assert inception.compute_scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
-        "missing": f"FID and IS need {inception.WEIGHTS} in $NEURO_DATA/inception/"
+    monkeypatch.setattr(metric, "find_spec", lambda _: object())
+    assert metric.compute_scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
+        "missing": f"FID and IS need {metric.WEIGHTS} in $NEURO_DATA/inception/"
     }
 
 
@@ -173,12 +173,12 @@ def test_torch_fidelity_is_given_grey_images_as_three_colours_and_the_file(
 
     fake = SimpleNamespace(calculate_metrics=calculate_metrics)
     monkeypatch.setitem(sys.modules, "torch_fidelity", fake)
-    monkeypatch.setattr(inception, "find_spec", lambda _: object())
-    file = tmp_path / "inception" / inception.WEIGHTS
+    monkeypatch.setattr(metric, "find_spec", lambda _: object())
+    file = tmp_path / "inception" / metric.WEIGHTS
     file.parent.mkdir()
     file.touch()
     fakes = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
-    found = inception.compute_scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
+    found = metric.compute_scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
     assert found == {"fid": 7.0, "inception_score": 3.0, "inception_score_sd": 0.1}
     assert given["feature_extractor_weights_path"] == str(file)
     assert (given["isc_splits"], given["save_cpu_ram"]) == (3, True)

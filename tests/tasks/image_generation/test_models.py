@@ -22,12 +22,10 @@ from neuro.seeds import seeded
 from neuro.spikes import to_events
 from neuro.units import Ticks
 from tasks.image_generation import vae
-from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import GenerationConfig, ann, cifar10, full
 from tasks.image_generation.latents import average_copies, delay_by_tick
 from tasks.image_generation.layers import THRESHOLD, make_neurons, window
-from tasks.image_generation.losses import mmd
-from tasks.image_generation.vae import SpikingVAE
+from tasks.image_generation.vae import GaussianVAE, SpikingVAE, mmd
 
 SMALL = GenerationConfig(channels=(4, 6), latent=5, copies=3, ticks=Ticks(6))
 MODELS = ["attention", "drawn", "membrane", "ann"]

@@ -14,7 +14,7 @@ from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.units import Ticks
-from tasks.image_generation import TASK, autoencoder
+from tasks.image_generation import TASK, metric
 from tasks.image_generation.config import GenerationConfig, ann, tiny
 from tasks.image_generation.task import (
     build,
@@ -57,7 +57,7 @@ def trained(folder: Path, config: GenerationConfig = SMALL, seed: int = 0) -> Ta
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoencoder, "STEPS", 4)
+    monkeypatch.setattr(metric, "STEPS", 4)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
 
 

@@ -41,7 +41,7 @@ def test_only_in_the_asynchronous_regime_cells_hardly_fire_together(
 
 def test_a_row_a_clock_stands_beside_the_paper_and_says_what_that_leaves_open() -> None:
     small = Extent(n=1250, duration=Seconds(0.3))  # a CV takes five spikes of a cell
-    found = rows("AI", small)
+    found = list(rows("AI", small))
     assert [r.subject for r in found] == ["neuro exact", "neuro grid"]
     for row in found:
         assert (row.theirs, row.unit, row.peer) == (37.7, "Hz", "Brunel 2000")

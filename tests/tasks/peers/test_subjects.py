@@ -12,7 +12,7 @@ from one_process import measure_together, run_one
 from neuro.events import Exact, simulate
 from neuro.graph import Sparse
 from tasks.bench.harness import Build, Measurement
-from tasks.peers import subjects_brian, subjects_neuro, subjects_torch
+from tasks.peers import subjects_brian, subjects_neuro
 from tasks.peers.engine import CLASSIFIERS, EXACT, NEST, NEST_GRID, SIMULATORS
 from tasks.peers.networks import start
 from tasks.peers.problem import CELLS, BenchProblem, beside_silent, iterate_projections
@@ -108,7 +108,7 @@ def test_classifiers_find_the_same_spikes(outputs: dict[str, Measurement], name:
 
 def test_synaptic_events_are_those_of_all_inputs_and_hidden_spikes() -> None:
     inputs = STIMULUS.raster
-    timing = subjects_torch.grid(STIMULUS, 1)()
+    timing = CLASSIFIERS["neuro grid"](STIMULUS, 1)()
     hidden, rest = divmod(timing.events - int(inputs.sum()) * 100, 10)
     assert rest == 0
     assert 0 < hidden < 100 * 40 * 3

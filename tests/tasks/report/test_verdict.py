@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from tasks.report.verdict import describe_cost, describe_fit, describe_silent, state_verdict
+from tasks.report.key_figures import (
+    describe_cost,
+    describe_fit,
+    describe_silent,
+    state_verdict,
+)
 from tasks.runs.find import make_run
 from tasks.runs.task import Metric
 

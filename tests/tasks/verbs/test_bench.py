@@ -11,8 +11,7 @@ from tasks.bench.options import BenchOptions
 from tasks.bench.plot import points, speed
 from tasks.bench.rows import Row
 from tasks.runs.names import UnknownName
-from tasks.verbs.bench import iterate_tables, show, show_names, tabulate_results
-from tasks.verbs.benchmarks import find
+from tasks.verbs.bench import find, iterate_tables, show, show_names, tabulate_results
 
 PNG = b"\x89PNG"
 

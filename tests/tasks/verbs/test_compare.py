@@ -126,7 +126,7 @@ def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
         *("energy, loihi1 core", "energy, loihi1 chip"),
     }
     assert of["error"].better_on == 0
-    assert of["error"].differences == {0: 0.5, 1: 0.5, 2: 0.5}
+    assert of["error"].values == {0: 0.5, 1: 0.5, 2: 0.5}
     (joules,) = {
         s.summary.mean for s in found.summaries if s.metric.name == "energy, loihi1 core"
     }

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lava_export.parity import Parity
-from tasks.verbs.verification import Verification, join_verifications
+from tasks.verbs.verify import Verification, join_verifications
 
 LAYER = {"spikes": 5, "mismatches": 3, "margins": []}
 SECOND = Verification(

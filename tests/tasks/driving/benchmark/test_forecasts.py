@@ -2,17 +2,14 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from drivers.nuscenes.grid import GroundGrid
-from tasks.driving.benchmark.forecasts import (
-    Forecast,
+from tasks.driving.benchmark.window_results import (
     as_json,
     copy_present,
-    count_forecast,
     find_prior,
     from_json,
-    make_counts,
     warp_instances,
 )
-from tasks.driving.evaluate import summarise_counts
+from tasks.driving.evaluate import Forecast, count_forecast, make_counts, summarise_counts
 from tasks.driving.metrics import count_overlap
 
 GRID = GroundGrid(x=(0.0, 8.0), y=(0.0, 4.0), step=1.0)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tasks.bench.rows import find_ratio
-from tasks.driving.benchmark.metric_rows import ComparedMetric, make_rows
-from tasks.driving.benchmark.tables import TESTS, tabulate
+from tasks.driving.benchmark.draw import TESTS, tabulate
+from tasks.driving.benchmark.parts import ComparedMetric, make_rows
 
 OURS, CV = "driving:tiny", "constant velocity"
 

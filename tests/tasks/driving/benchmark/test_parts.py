@@ -15,7 +15,7 @@ from straight_recording import make_recording
 
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row
-from tasks.driving.benchmark import courses, entrants, scene_scores
+from tasks.driving.benchmark import courses, entrants, recorded_scenes
 from tasks.driving.benchmark.draw import HEADLINES
 from tasks.driving.benchmark.entrants import DISTURBED, MLP
 from tasks.driving.benchmark.parts import (
@@ -41,19 +41,20 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BenchOptions:
     """Ask for two seeds and a twin; recordings are of a free straight road."""
     put_small(monkeypatch)
     monkeypatch.setattr(entrants, "EPOCHS", 2)
-    monkeypatch.setattr(scene_scores, "digest_tables", lambda _: "tables")
     tokens = [f"sample-{40 + k}" for k in (0, 1, 3)]  # one has no 4 s of future
     spans = [
         SimpleNamespace(tokens=("", "", token), scene=f"scene-{k // 2:04}")
         for k, token in zip((0, 1, 3), tokens, strict=True)
     ]
-    monkeypatch.setattr(scene_scores, "open_recordings", lambda _: SimpleNamespace(spans=spans))
+    monkeypatch.setattr(
+        recorded_scenes, "open_recordings", lambda _: SimpleNamespace(spans=spans)
+    )
 
     def read_recording(windows: SimpleNamespace, number: int) -> RecordedDrive:
         token = windows.spans[number].tokens[2]
         return replace(make_recording([[]] * 9), token=token)
 
-    monkeypatch.setattr(scene_scores, "read_recording", read_recording)
+    monkeypatch.setattr(recorded_scenes, "read_recording", read_recording)
     runs = [("a", "tiny", 0), ("b", "tiny", 1), ("c", "tiny_ann", 0)]
     made = tuple(make_run(tmp_path / f, name, seed) for f, name, seed in runs)
     return BenchOptions(out=tmp_path / "bench", runs=made, repeats=1)

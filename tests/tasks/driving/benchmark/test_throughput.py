@@ -14,7 +14,7 @@ from tasks.driving.benchmark.throughput import (
     measure_throughput,
     time_modules,
 )
-from tasks.driving.training import build
+from tasks.driving.model import Driver
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_modules_and_the_rest_are_all_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: float(next(clock)))
-    model = build(SMALL).eval()
+    model = Driver(SMALL).eval()
     found = measure_modules(model, 1, 2)
     # The clock ticks once a look: twice a module, twice a pass. The decoder is used once.
     assert found == dict.fromkeys(MODULES, 1.0) | {REST: 11.0 - 5.0}
@@ -33,14 +33,14 @@ def test_modules_and_the_rest_are_all_of_a_pass(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_hooks_are_gone_after_an_error() -> None:
-    model = build(SMALL).eval()
+    model = Driver(SMALL).eval()
     with pytest.raises(KeyError), time_modules(model):
         raise KeyError
     assert not model.encoder._forward_hooks
 
 
 def test_windows_are_black_and_as_many_as_asked_for() -> None:
-    seen = make_windows(build(SMALL), 3)
+    seen = make_windows(Driver(SMALL), 3)
     assert seen.images.shape == (3, 3, 6, 3, 32, 64)
     assert seen.ego.speed.shape == (3,)
     assert seen.images.is_contiguous()

@@ -13,7 +13,6 @@ from torch import nn
 from tasks.driving.batch import Observation, make_batch
 from tasks.driving.benchmark import entrants, window_results
 from tasks.driving.benchmark.entrants import list_plain, list_trained, open_comparison
-from tasks.driving.benchmark.forecasts import from_json
 from tasks.driving.benchmark.window_results import (
     EMPTY,
     OWN,
@@ -27,6 +26,7 @@ from tasks.driving.benchmark.window_results import (
     digest_tables,
     evaluate_windows,
     find_driver,
+    from_json,
     look,
     warp,
 )

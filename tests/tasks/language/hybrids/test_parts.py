@@ -12,8 +12,7 @@ from rich.console import Console
 from tasks.bench.options import BenchOptions
 from tasks.language.hybrids import parts, train
 from tasks.language.hybrids.cells import FULL, QUICK, VARIANTS, HybridCell
-from tasks.language.hybrids.draw import draw, tabulate
-from tasks.language.hybrids.parts import announce, choose_scale, make_rows
+from tasks.language.hybrids.parts import announce, choose_scale, draw, make_rows, tabulate
 from tasks.language.hybrids.train import SECONDS, Found
 from tasks.verbs.bench import show
 
@@ -81,7 +80,7 @@ def test_the_picture_has_a_panel_a_task_and_no_findings(tmp_path: Path) -> None:
 
 def test_the_picture_shows_means_and_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr("tasks.language.hybrids.draw.save_png", lambda f, _: drawn.append(f))
+    monkeypatch.setattr("tasks.language.hybrids.parts.save_png", lambda f, _: drawn.append(f))
     rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR"))
     draw(rows, Path("none"))
     (panel,) = drawn[0].axes

@@ -1,7 +1,7 @@
 """A cell is trained and measured once; what is known is not trained again."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def test_a_killed_bench_goes_on_with_the_cell_that_was_lost(
 
 def test_the_key_of_a_cell_changes_with_cell_and_scale() -> None:
     keys = {
-        make_key(describe(cell, scale))
+        make_key(asdict(cell) | describe(scale))
         for cell in (RECALL, TEXT, replace(RECALL, seed=1), replace(RECALL, task="needles"))
         for scale in (SMALL, replace(SMALL, lr=1.0))
     }
