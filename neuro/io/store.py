@@ -356,7 +356,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except DAMAGE as error:
         other = recognize(path)
-        if other and other != kind:
+        if other and READERS.get(other) != READERS[kind]:
             raise StoreError(_say_other_kind(path, kind, other)) from error
         raise StoreError(
             f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "
@@ -377,11 +377,13 @@ def recognize(path: Path) -> str | None:
 
 
 def _check_header(path: Path, kind: str, header: Any) -> None:
-    if header["kind"] != kind:
-        raise StoreError(_say_other_kind(path, kind, header["kind"]))
-    if header["version"] != VERSIONS[kind]:
+    """Raise unless a file is one that the reader of a kind reads, in the format of today."""
+    found, version = header["kind"], header["version"]
+    if READERS.get(found) != READERS[kind]:
+        raise StoreError(_say_other_kind(path, kind, found))
+    if version != VERSIONS[found]:
         raise StoreError(
-            f"{path}: written in format {header['version']}, this is format {VERSIONS[kind]}; "
+            f"{path}: written in format {version}, this is format {VERSIONS[found]}; "
             "delete it and run the verb that made it again"
         )
 
