@@ -19,8 +19,8 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 LIMIT = 2**23
 
 
-class Neurons(AbstractProcess):
-    """Neurons that integrate sums of weights.
+class Membranes(AbstractProcess):
+    """Membranes that integrate sums of weights.
 
     rest_steps: steps before their first tick. bias_after: steps before their bias sets in.
     parameters: int arrays of ``shape``.
@@ -37,7 +37,7 @@ class Neurons(AbstractProcess):
             setattr(self, name, Var(shape=shape, init=values))
 
 
-class PyNeurons(PyLoihiProcessModel):
+class PyMembranes(PyLoihiProcessModel):
     """Fixed-point model of a membrane."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -65,7 +65,7 @@ def decay_state(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
     return np.asarray(np.sign(product) * (np.abs(product) >> 12))
 
 
-class Li(Neurons):
+class Li(Membranes):
     """Leaky integrators: they never fire, and send their membrane v every step."""
 
     def __init__(self, *, shape: tuple, **parameters: Any) -> None:
@@ -76,7 +76,7 @@ class Li(Neurons):
 @implements(proc=Li, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyLi(PyNeurons):
+class PyLi(PyMembranes):
     """Fixed-point model."""
 
     v_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -89,7 +89,7 @@ class PyLi(PyNeurons):
         self.v_out.send(self.v.copy())
 
 
-class Alif(Neurons):
+class Alif(Membranes):
     """Adaptive LIF neurons. hard: reset to 0, else the threshold is subtracted."""
 
     def __init__(self, *, shape: tuple, hard: int, **parameters: Any) -> None:
@@ -101,7 +101,7 @@ class Alif(Neurons):
 @implements(proc=Alif, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyAlif(PyNeurons):
+class PyAlif(PyMembranes):
     """Fixed-point model."""
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
