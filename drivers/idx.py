@@ -1,4 +1,4 @@
-"""The IDX file format of MNIST: read and write arrays of unsigned bytes.
+"""The IDX file format of MNIST: read arrays of unsigned bytes.
 
 A big-endian file holds two zero bytes, the type (8: unsigned byte), the number of axes, a
 32-bit length per axis, then the bytes in C order. It may be compressed with gzip.
@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-
-from neuro.io.store import write_bytes
 
 UNSIGNED_BYTE = 8
 GZIP_MAGIC = b"\x1f\x8b"
@@ -60,21 +58,6 @@ def read(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
         )
     # A bytearray is writable, as torch requires.
     return np.frombuffer(data, np.uint8).reshape(shape)
-
-
-def write(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
-    """Write an array as an IDX file, with gzip if the name ends in ``.gz``.
-
-    The write is atomic.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
-    data = header + array.tobytes()
-    if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)  # so that equal arrays give equal files
-    write_bytes(path, data)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """From a Graph to Loihi's integers, to real Lava, and the proof that both agree."""
 
-from lava_export.chip_program import ChipProgram, lower_graph
+from lava_export.chip_program import ChipProgram, load_program, lower_graph, save_program
 from lava_export.lower import LowerError, lower
 from lava_export.program import LoihiConnection, LoihiProgram, Population, ProgramError
-from lava_export.program_file import load_program, save_program
 from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import RuleBreach, check, list_breaches

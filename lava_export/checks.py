@@ -5,7 +5,8 @@ processes would cut off or overflow, runs longer than those the program was lowe
 stimulus that does not fit.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool
@@ -84,71 +85,49 @@ def rasterize(
     return out
 
 
+# The rule of some registers, the least and the largest integer of each, and the cure.
+REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
+    "thresholds have 17 bits": (
+        dict.fromkeys(("vth", "beta"), (0, 2**THRESHOLD_BITS - 1)),
+        "use lower(graph, largest_weight=...) or a lower threshold",
+    ),
+    "decays have 12 bits": (
+        dict.fromkeys(("du", "dv", "da"), (0, 2**DECAY_BITS - 1)),
+        "use a time constant between 1/4 and 4096 dt",
+    ),
+    "biases have a 13 bit mantissa and a 3 bit exponent": (
+        {
+            "bias_mant": (-(2**BIAS_MANTISSA_BITS), 2**BIAS_MANTISSA_BITS - 1),
+            "bias_exp": (0, 2**BIAS_EXPONENT_BITS - 1),
+        },
+        "make the bias smaller, or the weights larger against it",
+    ),
+}
+
+
 def list_wide_integers(program: LoihiProgram) -> list[str]:
     """Return every integer that its register cannot hold, by the rule that it breaks."""
-    return [
-        f"{rule.__name__.replace('_', ' ')}: {breach}"
-        for rule in REGISTERS
-        for breach in rule(program)
-    ]
-
-
-def weights_have_8_bits_and_a_sign(program: LoihiProgram) -> Iterator[str]:
-    """Yield each connection with weights that are too large, or odd (Lava keeps none)."""
+    wide = []
+    low, high = -LARGEST_WEIGHT - 2, LARGEST_WEIGHT
     for c in program.connections:
-        low, high = -LARGEST_WEIGHT - 2, LARGEST_WEIGHT
-        bad = (c.weight < low) | (c.weight > high) | (c.weight % 2 != 0)
-        if bad.any():
-            yield (
-                f"{c.name}: {int(bad.sum())} weights like {c.weight[bad][0]}, allowed are even "
-                f"numbers from {low} to {high}; lower the graph again"
+        bad = c.weight[(c.weight < low) | (c.weight > high) | (c.weight % 2 != 0)]
+        if bad.size:  # Lava keeps no odd ones
+            wide.append(
+                f"weights have 8 bits and a sign: {c.name}: {bad.size} weights like {bad[0]}, "
+                f"allowed are even numbers from {low} to {high}; lower the graph again"
             )
-
-
-def thresholds_have_17_bits(program: LoihiProgram) -> Iterator[str]:
-    """Yield each population whose threshold, or its rise, is negative or too large."""
-    for p in list_neurons(program):
-        for field in ("vth", "beta"):
-            cure = "use lower(graph, largest_weight=...) or a lower threshold"
-            yield from _list_outside(p, field, 0, 2**THRESHOLD_BITS - 1, cure)
-
-
-def decays_have_12_bits(program: LoihiProgram) -> Iterator[str]:
-    """Yield each population with a decay of u, v or the threshold outside its bits."""
-    for p in list_neurons(program):
-        for field in ("du", "dv", "da"):
-            cure = "use a time constant between 1/4 and 4096 dt"
-            forgets = field == "dv" and p.kind == "alif"
-            most = NO_MEMORY if forgets else 2**DECAY_BITS - 1
-            yield from _list_outside(p, field, 0, most, cure)
-
-
-def biases_have_a_13_bit_mantissa_and_a_3_bit_exponent(
-    program: LoihiProgram,
-) -> Iterator[str]:
-    """Yield each population with a bias that its two fields cannot hold."""
-    for p in list_neurons(program):
-        cure = "make the bias smaller, or the weights larger against it"
-        most = 2**BIAS_MANTISSA_BITS
-        yield from _list_outside(p, "bias_mant", -most, most - 1, cure)
-        yield from _list_outside(p, "bias_exp", 0, 2**BIAS_EXPONENT_BITS - 1, cure)
-
-
-REGISTERS: tuple[Callable[[LoihiProgram], Iterator[str]], ...] = (
-    weights_have_8_bits_and_a_sign,
-    thresholds_have_17_bits,
-    decays_have_12_bits,
-    biases_have_a_13_bit_mantissa_and_a_3_bit_exponent,
-)
+    for rule, (ranges, cure) in REGISTERS.items():
+        for p, (field, (low, high)) in product(list_neurons(program), ranges.items()):
+            most = NO_MEMORY if field == "dv" and p.kind == "alif" else high
+            values: np.ndarray = getattr(p, field)
+            bad = values[(values < low) | (values > most)]
+            if bad.size:
+                wide.append(
+                    f"{rule}: {p.name}: {field} = {bad[0]}, allowed is {low}..{most}; {cure}"
+                )
+    return wide
 
 
 def list_neurons(program: LoihiProgram) -> list[Population]:
     """Return the populations that are no inputs."""
     return [p for p in program.populations if p.kind != "input"]
-
-
-def _list_outside(p: Population, field: str, low: int, high: int, cure: str) -> Iterator[str]:
-    values: np.ndarray = getattr(p, field)
-    bad = values[(values < low) | (values > high)]
-    if bad.size:
-        yield f"{p.name}: {field} = {bad[0]}, allowed is {low}..{high}; {cure}"

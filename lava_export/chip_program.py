@@ -1,18 +1,23 @@
-"""A Graph in the integers of a chip, whatever the kind of chip.
+"""A Graph in the integers of a chip, whatever the kind of chip, and its file.
 
-A kind of chip is a class that has the methods of :class:`ChipProgram`, and a line in
-:func:`lower_graph`. B samples, T ticks: a run is as long as its stimulus.
+A kind of chip is a class that extends :class:`ChipProgram`, and a line in :func:`lower_graph`.
+A file holds the integers as arrays, all else as JSON. B samples, T ticks: a run is as long as
+its stimulus.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from lava_export import reference
 from lava_export.checks import require_run
 from lava_export.graded import (
     GradedProgram,
+    NeuronGroup,
     is_graded,
     list_graded_breaches,
     lower_graded,
@@ -24,31 +29,42 @@ from lava_export.graded import (
 from lava_export.graded.reference import quantise_input
 from lava_export.lower import LowerError, lower
 from lava_export.parity import Parity
-from lava_export.program import LoihiProgram
-from lava_export.program_file import save_program
+from lava_export.program import LoihiProgram, as_int32, name_array, take_apart
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import list_breaches
 from lava_export.run import LavaFailed, LavaMissing, run
+from neuro.arguments import make_type_error
 from neuro.energy import Chip
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part
+from neuro.io.schema import convert
+from neuro.io.store import Arrays, load_value, save_arrays
 from neuro.record import Record
 from neuro.spikes import Events, of_sample
 
 GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process for each stage
 Stimulus = Mapping[str, Events]
+Integers = LoihiProgram | GradedProgram
 
 
-@runtime_checkable  # tests check types
-class ChipProgram(Protocol):
-    """A Graph in the integers of a chip: how it is checked, run, compared and written."""
+@dataclass(frozen=True)
+class ChipProgram(ABC):
+    """A Graph in the integers of a chip: how it is checked, run, compared and written.
 
+    program: the integers themselves.
+    """
+
+    program: Integers
+
+    @abstractmethod
     def require_run(self, inputs: Stimulus) -> None:
         """Raise a ValueError unless the program takes a stimulus."""
 
+    @abstractmethod
     def run(self, inputs: Stimulus) -> Record:
         """Return what the reference computes, read-outs in units of the float network."""
 
+    @abstractmethod
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
         """Run a stimulus, or the beginning of it, on the reference and on Lava.
 
@@ -56,19 +72,22 @@ class ChipProgram(Protocol):
             LavaMissing, LavaFailed: there is no Lava, or it failed.
         """
 
+    @abstractmethod
     def list_breaches(self, chip: Chip) -> list[str]:
         """Return why the program does not fit a chip; none if it does."""
 
+    @abstractmethod
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
         """Return a row a layer: from the floats of its graph to integers."""
 
     def save(self, path: Path) -> None:
-        """Write the program; :func:`lava_export.load_program` reads it."""
+        """Write the program; :func:`load_program` reads it."""
+        save_program(path, self)
 
 
 @dataclass(frozen=True)
-class BinaryChipProgram:
-    """Binary spikes: a LoihiProgram as a :class:`ChipProgram`."""
+class BinaryChipProgram(ChipProgram):
+    """Binary spikes: a LoihiProgram."""
 
     program: LoihiProgram
 
@@ -97,14 +116,10 @@ class BinaryChipProgram:
         """Return a row a layer: from the floats of its graph to integers."""
         return make_scaling_table(graph, self.program)
 
-    def save(self, path: Path) -> None:
-        """Write the program."""
-        save_program(path, self.program)
-
 
 @dataclass(frozen=True)
-class GradedChipProgram:
-    """Graded spikes: a GradedProgram as a :class:`ChipProgram`."""
+class GradedChipProgram(ChipProgram):
+    """Graded spikes: a GradedProgram."""
 
     program: GradedProgram
 
@@ -130,10 +145,6 @@ class GradedChipProgram:
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
         """Return a row a layer: from the floats of its graph to integers."""
         return make_graded_scaling_table(graph, self.program)
-
-    def save(self, path: Path) -> None:
-        """Write the program."""
-        save_program(path, self.program)
 
 
 def lower_graph(graph: Graph, ticks: int) -> ChipProgram:
@@ -187,3 +198,64 @@ def _make_parity(lava: Record, found: dict[str, Any], **ticks: int) -> Parity:
         layers=found["layers"],
         of_one={**ticks, "first": found["first"]},
     )
+
+
+def save_program(path: str | Path, program: ChipProgram | Integers) -> None:
+    """Write a program, or its integers; :func:`load_program` returns them bit for bit.
+
+    Raises:
+        TypeError: it is no program.
+        StoreError: the file cannot be written.
+    """
+    integers = program.program if isinstance(program, ChipProgram) else program
+    if not isinstance(integers, Integers):
+        wanted = "a ChipProgram, a LoihiProgram or a GradedProgram"
+        cure = "lower_graph(graph, ticks) makes a ChipProgram of a Graph"
+        raise make_type_error("program", wanted, program, cure)
+    kind = "graded_program" if isinstance(integers, GradedProgram) else "program"
+    save_arrays(path, kind, *take_apart(integers))
+
+
+def load_program(path: str | Path) -> ChipProgram:
+    """Read a program of either kind.
+
+    Raises:
+        StoreError: the file is damaged, of another kind or version, lacks a field or has one
+            too many, or holds no program that holds together.
+    """
+    integers = load_value(path, "program", _decode, take_apart)
+    if isinstance(integers, GradedProgram):
+        return GradedChipProgram(integers)
+    return BinaryChipProgram(integers)
+
+
+def _decode(arrays: Arrays, plain: Any) -> Integers:
+    """Return the integers of a program.
+
+    Raises:
+        SchemaError: lists the fields in JSON that are missing, unknown or of another type.
+        KeyError: an array is missing.
+    """
+    values = dict(convert(plain, dict[str, Any]))
+    kind = GradedProgram if "groups" in values else LoihiProgram
+    for key, hint in get_type_hints(kind).items():
+        if get_origin(hint) is tuple:
+            part = get_args(hint)[0]
+            values[key] = [
+                _decode_part(part, f"{key[0]}{i}", item, arrays)
+                for i, item in enumerate(convert(values.get(key), list[dict[str, Any]], key))
+            ]
+    program: Integers = convert(values, kind)
+    return program
+
+
+def _decode_part(part: Any, where: str, plain: dict[str, Any], arrays: Arrays) -> Any:
+    """Return a population, a connection or a group."""
+    held = {
+        field: arrays[name_array(where, field)]
+        for field, hint in get_type_hints(part).items()
+        if hint is np.ndarray
+    }
+    if part is not NeuronGroup:  # whose arrays have a type of their own
+        held = {field: as_int32(array) for field, array in held.items()}
+    return convert({**plain, **held}, part, where)

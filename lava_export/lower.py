@@ -345,9 +345,7 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
         mantissa = np.rint(value / 2.0**exponent)
         fits = (mantissa >= -(2**BIAS_MANTISSA_BITS)) & (mantissa < 2**BIAS_MANTISSA_BITS)
         exponent = np.where(fits, exponent, exponent + 1)
-    mantissa = np.rint(value / 2.0**exponent)
-    limit = 2**30  # keeps absurd values inside int32, where the rule finds them
-    return Bias(np.clip(mantissa, -limit, limit), exponent)
+    return Bias(np.rint(value / 2.0**exponent), exponent)
 
 
 def _connection(r: Route, lag: dict[str, int], scale: float) -> LoihiConnection:

@@ -91,7 +91,11 @@ def iterate_ticks(
         ]
         for p in order
     }
-    states = {p.name: _rest(samples, p.size) for p in order if p.kind != "input"}
+    states = {
+        p.name: NeuronState(*np.zeros((3, samples, p.size), np.int64))
+        for p in order
+        if p.kind != "input"
+    }
     past: list[dict[str, np.ndarray]] = []
     for t in range(ticks):
         now: dict[str, np.ndarray] = {}
@@ -106,11 +110,6 @@ def iterate_ticks(
                     x += synapses(past[t - delay][source])
             now[p.name], states[p.name] = step(p, states[p.name], x, t >= p.bias_after)
         yield Tick(now, dict(states))
-
-
-def _rest(samples: int, size: int) -> NeuronState:
-    zero = np.zeros((samples, size), np.int64)
-    return NeuronState(zero, zero, zero)
 
 
 def order_populations(program: LoihiProgram) -> list[str]:

@@ -46,6 +46,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
     ]
     error = np.concatenate(errors)
     weights = np.concatenate([c.weight.ravel() for c in incoming])
+    threshold = (p.vth + 1) / p.scale - part.c.threshold
     bias = p.bias_mant * 2.0**p.bias_exp / (64 * p.scale)
     return {
         "layer": p.name,
@@ -55,7 +56,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "weight_max": int(weights.max()),
         "weight_error_max": float(np.abs(error).max()),
         "weight_error_rms": float(np.sqrt(np.square(error).mean())),
-        "threshold_error": _measure_threshold_error(p, part),
+        "threshold_error": 0.0 if p.kind == "li" else float(np.abs(threshold).max()),
         "decay_error": _measure_decay_error(p, part),
         "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
         "bias_error": float(np.abs(bias - part.bias).max()),
@@ -76,12 +77,6 @@ def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:
     places = replace(route, weight=number.astype(np.float64)).conv.plain().weight
     order = np.argsort(places[places > 0])
     return np.asarray(stored[places > 0][order].reshape(route.weight.shape))
-
-
-def _measure_threshold_error(p: Population, part: FloatPopulation) -> float:
-    if p.kind == "li":
-        return 0.0
-    return float(np.abs((p.vth + 1) / p.scale - part.c.threshold).max())
 
 
 def _measure_decay_error(p: Population, part: FloatPopulation) -> float:

@@ -27,6 +27,7 @@ from neuro.energy.mapping import count_demand
 
 # A membrane below it leaves less than 64 of 1/4096 of itself.
 HARMLESS = 64 * 4096
+SMALLER = "pool or convolve first, or put a smaller population between"
 
 
 class RuleBreach(ValueError):
@@ -86,26 +87,28 @@ def a_spike_waits_no_longer_than_the_chip_allows(
 
 def the_axons_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> Iterator[str]:
     """Yield each population that needs more axons for one neuron than reach a core."""
-    limit = chip.limits.in_axons.value
-    for p in list_neurons(program):
-        most = count_demand(program.into(p.name), p.size, 1, chip.limits)["in_axons"]
-        if most > limit:
-            yield (
-                f"{p.name}: a neuron listens to {most} axons, a core takes {limit:g}; "
-                "pool or convolve first, or put a smaller population between"
-            )
+    for name, most, limit in _list_large_demands(program, chip, "in_axons"):
+        yield f"{name}: a neuron listens to {most} axons, a core takes {limit:g}; {SMALLER}"
 
 
 def the_synapses_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> Iterator[str]:
     """Yield each population whose synapses of one neuron are more words than a core holds."""
-    limit = chip.limits.synapse_words.value
+    for name, most, limit in _list_large_demands(program, chip, "synapse_words"):
+        yield (
+            f"{name}: the synapses of a neuron take {most} words, a core holds {limit:g}; "
+            f"{SMALLER}"
+        )
+
+
+def _list_large_demands(
+    program: LoihiProgram, chip: Chip, kind: str
+) -> Iterator[tuple[str, int, float]]:
+    """Yield populations, what one neuron of each needs of a core, and what a core has."""
+    limit = getattr(chip.limits, kind).value
     for p in list_neurons(program):
-        most = count_demand(program.into(p.name), p.size, 1, chip.limits)["synapse_words"]
+        most = count_demand(program.into(p.name), p.size, 1, chip.limits)[kind]
         if most > limit:
-            yield (
-                f"{p.name}: the synapses of a neuron take {most} words, a core holds "
-                f"{limit:g}; pool or convolve first, or put a smaller population between"
-            )
+            yield p.name, most, limit
 
 
 def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(

@@ -112,34 +112,27 @@ def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarra
         LavaFailed: it failed or did not end in time.
     """
     remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
-    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
-        return _run_in_folder(job, Path(folder), timeout)
-
-
-def _run_in_folder(
-    job: dict[str, np.ndarray], folder: Path, timeout: float
-) -> dict[str, np.ndarray]:
-    np.savez(folder / "job.npz", **job)
-    command = [
-        find_interpreter(),
-        str(RUNNER),
-        str(folder / "job.npz"),
-        str(folder / "out.npz"),
-    ]
-    with (folder / "output").open("w+b") as output:
-        # A session of its own: Lava's grandchildren must end with the child.
-        child = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            code = child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            _end_child(child)
-        output.seek(0)
-        last = "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
-    if code == 0:
-        with np.load(folder / "out.npz", allow_pickle=False) as npz:
-            return dict(npz)
+    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as name:
+        folder = Path(name)
+        sent, answer = folder / "job.npz", folder / "out.npz"
+        np.savez(sent, **job)
+        command = [find_interpreter(), str(RUNNER), str(sent), str(answer)]
+        with (folder / "output").open("w+b") as output:
+            # A session of its own: Lava's grandchildren must end with the child.
+            child = subprocess.Popen(
+                command, stdout=output, stderr=output, start_new_session=True
+            )
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                _end_child(child)
+            output.seek(0)
+            last = "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
+        if code == 0:
+            with np.load(answer, allow_pickle=False) as npz:
+                return dict(npz)
     what = f"did not end within {timeout:g} s" if code is None else f"ended with code {code}"
     raise LavaFailed(f"Lava {what}; its last output:\n{last}")
 

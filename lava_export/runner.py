@@ -6,21 +6,25 @@ the raster of every population (of a read-out, v), axes steps, samples, neurons,
 Lava: lags are not taken out.
 """
 
-import importlib.util
+import dataclasses
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 HERE = Path(__file__).parent
-NEURON = ("du", "dv", "da", "vth", "beta", "bias_mant", "bias_exp")
+MEMBRANE = ("du", "dv", "bias_mant", "bias_exp")  # parameters
+THRESHOLD = ("da", "vth", "beta")
 
 
 def main(job: str, out: str) -> None:
@@ -29,10 +33,14 @@ def main(job: str, out: str) -> None:
     prepare_imports()
     with np.load(job, allow_pickle=False) as npz:
         arrays = dict(npz)
-    if "groups" in json.loads(str(arrays["meta"])):
-        answer = run_stages(arrays)
-        write_answer(out, answer)
-        return
+    graded = "groups" in json.loads(str(arrays["meta"]))
+    answer = run_stages(arrays) if graded else run_populations(arrays)
+    with open(out, "wb") as file:
+        np.savez(file, **answer)
+
+
+def run_populations(arrays: dict) -> dict:
+    """Run every sample of a LoihiProgram; return the raster of every population."""
     populations, connections = unpack(arrays)
     rasters = {
         p.name: arrays[f"job.p{i}"] for i, p in enumerate(populations) if p.kind == "input"
@@ -43,16 +51,7 @@ def main(job: str, out: str) -> None:
         run_sample(populations, connections, {k: r[:, b] for k, r in rasters.items()}, steps)
         for b in range(samples)
     ]
-    answer = {
-        f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)
-    }
-    write_answer(out, answer)
-
-
-def write_answer(out: str, answer: dict) -> None:
-    """Write the arrays of an answer."""
-    with open(out, "wb") as file:
-        np.savez(file, **answer)
+    return {f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)}
 
 
 def watch_parent() -> None:
@@ -74,12 +73,33 @@ def watch_parent() -> None:
 def prepare_imports() -> None:
     """Make Lava and our own Processes importable; siblings of this script must not be."""
     sys.path[0] = str(HERE / "processes")
-    spec: Any = importlib.util.spec_from_file_location("lava_shim", HERE / "shim.py")
-    shim = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(shim)
     # networkx asks of each graph whether it is a table of pandas: without, it need not load it.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
-    shim.import_lava()
+    import_lava()
+
+
+def import_lava(module: str = "lava.magma.compiler.var_model") -> ModuleType:
+    """Import the module that lava-nc 0.10.0 has for Python 3.10 alone, then all of it can be.
+
+    From 3.11 on, dataclasses refuse a default whose class has no hash; this module of Lava has
+    such defaults. While it is imported, the default becomes a factory that returns it, which is
+    what 3.10 did. Nothing stays patched.
+    """
+    library: Any = dataclasses  # _get_field is private
+    original = library._get_field
+
+    def tolerant(cls: type, name: str, *rest: Any) -> Any:
+        default = cls.__dict__.get(name)
+        plain = default is not None and not isinstance(default, dataclasses.Field)
+        if plain and type(default).__hash__ is None:
+            setattr(cls, name, dataclasses.field(default_factory=lambda: default))
+        return original(cls, name, *rest)
+
+    library._get_field = tolerant
+    try:
+        return importlib.import_module(module)
+    finally:
+        library._get_field = original
 
 
 def unpack(arrays: dict) -> tuple:
@@ -97,10 +117,8 @@ def unpack(arrays: dict) -> tuple:
 
 def run_sample(populations: list, connections: list, rasters: dict, steps: int) -> dict:
     """Return what every population sent in each of ``steps`` steps, axes steps, neurons."""
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi1SimCfg
+    from binary import PackedSink, unpack_spikes  # type: ignore[import-not-found]
     from lava.proc.io.sink import RingBuffer as Sink
-    from packed_sink import PackedSink, unpack_spikes  # type: ignore[import-not-found]
 
     ports = {p.name: build_population(p, rasters, steps) for p in populations}
     for c in connections:
@@ -108,34 +126,41 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
     sinks: dict = {}
     for p in populations:
         out = ports[p.name][1]
-        analog = p.kind == "li"
         sinks[p.name] = (
             Sink(shape=out.shape, buffer=steps)
-            if analog
+            if p.kind == "li"
             else PackedSink(shape=out.shape, steps=steps)
         )
         out.connect(sinks[p.name].a_in)
-    first = next(iter(sinks.values()))
-    try:
-        first.run(
-            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
-        )
+    with running(next(iter(sinks.values())), steps):
         return {
             p.name: sinks[p.name].data.get().T.astype(np.int32)
             if p.kind == "li"
             else unpack_spikes(sinks[p.name].words.get(), int(np.prod(p.shape)))
             for p in populations
         }
+
+
+@contextmanager
+def running(process: Any, steps: int) -> Iterator[None]:
+    """Run the network of a process for ``steps`` steps; stop it after the block."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi1SimCfg
+
+    try:
+        process.run(
+            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
+        )
+        yield
     finally:
-        first.stop()
+        process.stop()
 
 
 def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
     """Return (in port or None, out port) of a new Process for the population."""
-    from alif import Alif  # type: ignore[import-not-found]
+    from binary import Alif, Li
     from lava.proc.io.source import RingBuffer as Source
     from lava.proc.lif.process import LIF
-    from li import Li  # type: ignore[import-not-found]
 
     n = int(np.prod(p.shape))
     if p.kind == "input":
@@ -145,18 +170,19 @@ def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
     if p.kind == "lif":
         lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
         return lif.a_in, lif.s_out
-    parameters = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
-    starts = {"rest_steps": p.lag, "bias_after": p.lag + p.bias_after}
+    names = MEMBRANE if p.kind == "li" else MEMBRANE + THRESHOLD
+    parameters = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in names}
+    parameters |= {"rest_steps": p.lag, "bias_after": p.lag + p.bias_after}
     if p.kind == "li":
-        li = Li(shape=(n,), **starts, **parameters)
+        li = Li(shape=(n,), **parameters)
         return li.a_in, li.v_out
-    alif = Alif(shape=(n,), hard=int(p.hard), **starts, **parameters)
+    alif = Alif(shape=(n,), hard=int(p.hard), **parameters)
     return alif.a_in, alif.s_out
 
 
 def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
     """Connect two ports, through a delay line if a spike waits before the synapses."""
-    from delay import DelayLine  # type: ignore[import-not-found]
+    from binary import DelayLine
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
@@ -207,8 +233,6 @@ def run_stages(arrays: dict) -> dict:
 
 def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) -> dict:
     """Return what leaves each stage, axes steps, neurons."""
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi1SimCfg
     from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
@@ -245,13 +269,8 @@ def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) 
             sinks[name] = Sink(shape=(size,), buffer=steps)
             ports[name].connect(sinks[name].a_in)
         before = stage
-    try:
-        before.run(
-            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
-        )
+    with running(before, steps):
         return {name: sink.data.get().T.astype(np.int64) for name, sink in sinks.items()}
-    finally:
-        before.stop()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     assert got["replayed"]["accuracy"] == equality["metrics"]["accuracy"]["events"]
     assert got["exported"].fits["loihi2"] == []
     assert got["program"].program["hidden"].scale > 0
+    np.testing.assert_array_equal(
+        got["integers"].values["out"], got["program"].run(got["stimulus"]).values["out"]
+    )
     page = (tmp_path / "report.html").read_text()
     for section in ("Activity", "Do the executors agree?", "Energy per inference"):
         assert f"<h2>{section}</h2>" in page

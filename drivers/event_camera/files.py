@@ -1,4 +1,4 @@
-"""Read and write files of event cameras: 40-bit records, AEDAT 2.0 and AEDAT 3.1.
+"""Read files of event cameras: 40-bit records, AEDAT 2.0 and AEDAT 3.1.
 
 - 40 bits per event: x (8), y (8), polarity (1), time (23) [us], big-endian (Orchard 2015).
   A record with y = 240 is not an event: it adds 2^13 us to the time of all later ones.
@@ -160,39 +160,6 @@ def read_aedat3(path: str | Path, side: int, span: tuple[int, int] | None = None
     )
     nothing = span is not None and not packets
     return columns if nothing else _checked(columns, path, side)
-
-
-def write_records(path: str | Path, clip: Clip) -> None:
-    """Write a clip as 40-bit records; times up to 2^23 - 1 us."""
-    if clip.time.size and clip.time.max() >= 2**23:
-        raise ValueError(f"{path}: time {clip.time.max()} us does not fit into 23 bits")
-    records = np.empty((clip.time.size, 5), np.uint8)
-    records[:, 0], records[:, 1] = clip.x, clip.y
-    records[:, 2] = clip.polarity << 7 | (clip.time >> 16).astype(np.uint8)
-    records[:, 3], records[:, 4] = clip.time >> 8 & 255, clip.time & 255
-    records.tofile(path)
-
-
-def write_aedat2(path: str | Path, clip: Clip) -> None:
-    """Write a clip of a DVS128 as an AEDAT 2.0 file; x and y are those of the address."""
-    address = clip.y.astype(np.int64) << 8 | clip.x.astype(np.int64) << 1 | clip.polarity
-    words = np.stack([address, clip.time], 1).astype(">u4")
-    Path(path).write_bytes(b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + words.tobytes())
-
-
-def write_aedat3(path: str | Path, clip: Clip, packet: int = 1000) -> None:
-    """Write a clip as an AEDAT 3.1 file, at most ``packet`` events a packet."""
-    address = clip.x.astype(np.int64) << 17 | clip.y.astype(np.int64) << 2
-    words = np.stack([address | clip.polarity << 1 | 1, clip.time & 0x7FFF_FFFF], 1)
-    parts = [b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n", AEDAT3_END]
-    for overflow in np.unique(clip.time >> 31):
-        same = words[clip.time >> 31 == overflow].astype("<u4")
-        for first in range(0, len(same), packet):
-            some = same[first : first + packet]
-            n = len(some)
-            parts.append(HEADER.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
-            parts.append(some.tobytes())
-    Path(path).write_bytes(b"".join(parts))
 
 
 def _checked(columns: Columns, path: str | Path, side: int) -> Columns:

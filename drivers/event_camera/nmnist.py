@@ -49,6 +49,4 @@ def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> C
         ValueError: as :func:`load`.
     """
     folder = in_neuro_data(("nmnist", "N-MNIST"), environ)
-    if folder is None:
-        return moving_bars.generate(part, SIDE, len(CLASSES))
-    return load(folder, part)
+    return load(folder, part) if folder else moving_bars.generate(part, SIDE, len(CLASSES))

@@ -1,6 +1,10 @@
 """A box: a road user or a thing at an instant."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import cos, sin
+
+MOVING = 0.2  # [m/s]: slower road users stand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +41,45 @@ class Box:
     def is_pedestrian(self) -> bool:
         """Whether this is a person on foot."""
         return self.category.startswith("human.")
+
+
+def make_box(
+    instance: str,
+    category: str,
+    pose: Iterable[float],
+    size: Iterable[float],
+    speed: float = 0.0,
+    parked: bool = False,
+) -> Box:
+    """Return a box on the ground that moves ahead.
+
+    pose: x, y, yaw of its middle. size: length, width, height [m]. speed: [m/s]. parked:
+    without a driver.
+    """
+    x, y, yaw = (float(value) for value in pose)
+    length, width, height = (float(value) for value in size)
+    return Box(
+        instance=instance,
+        category=category,
+        x=x,
+        y=y,
+        z=height / 2,
+        yaw=yaw,
+        width=width,
+        length=length,
+        height=height,
+        vx=speed * cos(yaw),
+        vy=speed * sin(yaw),
+        attribute=name_attribute(category, speed > MOVING, parked),
+    )
+
+
+def name_attribute(category: str, moves: bool, parked: bool = False) -> str:
+    """Return nuScenes' attribute of a road user, "" for things."""
+    if category in ("vehicle.bicycle", "vehicle.motorcycle"):
+        return "cycle.with_rider"
+    if category.startswith("human."):
+        return "pedestrian.moving" if moves else "pedestrian.standing"
+    if category.startswith("vehicle."):
+        return "vehicle.parked" if parked else "vehicle.moving" if moves else "vehicle.stopped"
+    return ""

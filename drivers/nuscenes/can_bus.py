@@ -73,7 +73,7 @@ class CanBus:
         )
         for worst in np.flatnonzero(near > GAP)[:1]:
             what = f"no message within {GAP / 1e6} s of {time[worst]} us"
-            raise NuScenesError([_problem(self.scene, message, what, field="utime")])
+            raise NuScenesError([make_bus_problem(self.scene, message, what, field="utime")])
 
 
 def can_bus_file(scene: str, message: str) -> Path:
@@ -109,7 +109,8 @@ def read_messages(root: Path, scene: str, message: str) -> list[Any]:
     """
     name = can_bus_file(scene, message)
     if escapes := describe_escape(str(name)):
-        raise NuScenesError([_problem(scene, message, escapes, cure="name scenes scene-0000")])
+        cure = "name scenes scene-0000"
+        raise NuScenesError([make_bus_problem(scene, message, escapes, cure=cure)])
     try:
         rows = read_json(root / name)
     except FileNotFoundError:
@@ -119,11 +120,11 @@ def read_messages(root: Path, scene: str, message: str) -> list[Any]:
             "(neuro train --skip-bad)"
         )
         what = f"is missing{known}"
-        raise NuScenesError([_problem(scene, message, what, cure=cure)]) from None
+        raise NuScenesError([make_bus_problem(scene, message, what, cure=cure)]) from None
     except ValueError as error:
-        raise NuScenesError([_problem(scene, message, str(error))]) from None
+        raise NuScenesError([make_bus_problem(scene, message, str(error))]) from None
     if not isinstance(rows, list) or not rows:
-        raise NuScenesError([_problem(scene, message, "holds no list of messages")])
+        raise NuScenesError([make_bus_problem(scene, message, "holds no list of messages")])
     return rows
 
 
@@ -138,16 +139,19 @@ def _read(
             if not are_numbers([value] if n == 0 else value, max(n, 1)):
                 what = f"message {k} has {shorten(value)}, expected {n or 'a number'}"
                 what += " numbers" if n else ""
-                raise NuScenesError([_problem(scene, message, what, field=field)])
+                raise NuScenesError([make_bus_problem(scene, message, what, field=field)])
     columns = {field: np.array([row[field] for row in rows], np.float64) for field in fields}
     time = np.array([int(row["utime"]) for row in rows], np.int64)
     if (np.diff(time) < 0).any():
         k = int((np.diff(time) < 0).argmax()) + 1
         what = f"message {k} is older than the one before it"
-        raise NuScenesError([_problem(scene, message, what, field="utime")])
+        raise NuScenesError([make_bus_problem(scene, message, what, field="utime")])
     return {"utime": time, **columns}
 
 
-def _problem(scene: str, message: str, what: str, field: str = "", cure: str = CURE) -> Problem:
+def make_bus_problem(
+    scene: str, message: str, what: str, field: str = "", cure: str = CURE
+) -> Problem:
+    """Return a problem of the messages of a kind."""
     name = str(can_bus_file(scene, message))
     return Problem(table=name, token=scene, field=field, what=what, cure=cure)

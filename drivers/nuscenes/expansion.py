@@ -13,7 +13,7 @@ from typing import Any
 
 from drivers.nuscenes.fields import shorten
 from drivers.nuscenes.problem import NuScenesError, Problem
-from drivers.nuscenes.reading import are_numbers, is_number, read_json
+from drivers.nuscenes.reading import are_numbers, are_strings, is_number, read_json
 
 VERSION = "1.3"
 CURE = "fetch the map expansion 1.3 again"
@@ -116,7 +116,7 @@ def _find_bad_links(
     for layer in LAYERS:
         for row in expansion[layer]:
             for field, table, least, linked in _list_links(layer, row):
-                if not isinstance(linked, list) or not all(isinstance(k, str) for k in linked):
+                if not are_strings(linked):
                     what = "is missing" if linked is None else "is no list of tokens"
                     yield _problem(name, f"{field} {what}", CURE, layer, row["token"])
                     continue
@@ -171,13 +171,8 @@ def _find_bad_paths(name: Path, expansion: Expansion) -> Iterator[Problem]:
             what = "is no list of start_pose, shape, radius and segment_length"
             yield _problem(name, what, CURE, "arcline_path_3", token)
     for token, ends in expansion["connectivity"].items():
-        both = (
-            [ends.get(key) for key in ("incoming", "outgoing")]
-            if isinstance(ends, dict)
-            else []
-        )
-        if not both or not all(
-            isinstance(end, list) and all(isinstance(k, str) for k in end) for end in both
+        if not isinstance(ends, dict) or not all(
+            are_strings(ends.get(key)) for key in ("incoming", "outgoing")
         ):
             what = "has no lists of incoming and outgoing lanes"
             yield _problem(name, what, CURE, "connectivity", token)

@@ -122,14 +122,14 @@ def find_link_problems(content: Content) -> Iterator[Problem]:
                 linked = value if field.kind is list else [value] if value else []
                 for token in linked:
                     if token not in known:
-                        yield _problem(
+                        yield make_problem(
                             table, row, field.name, f"{token!r} is no {field.rule.table}",
                             f"write the token of a {field.rule.table}",
                         )  # fmt: skip
     for row in content.rows("sample_annotation", "attribute_tokens"):
         if len(row["attribute_tokens"]) > 1:
             what = f"holds {len(row['attribute_tokens'])} attributes"
-            yield _problem(
+            yield make_problem(
                 "sample_annotation", row, "attribute_tokens", what, "give at most one"
             )
 
@@ -191,5 +191,6 @@ def _token(row: Row) -> str:
     return token if isinstance(token, str) else ""
 
 
-def _problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
+def make_problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
+    """Return a problem of a field of a record that has a token."""
     return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

@@ -3,7 +3,7 @@
 import json
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 # [bytes] per file; the largest table of v1.0-trainval, sample_data, has about 1.5 GB.
 LARGEST_TABLE, LARGEST_FILE = 4 << 30, 256 << 20
@@ -77,6 +77,11 @@ def is_number(value: object) -> bool:
 def are_numbers(value: object, n: int) -> bool:
     """Say whether a JSON value is a list of ``n`` such numbers."""
     return isinstance(value, list) and len(value) == n and all(map(is_number, value))
+
+
+def are_strings(value: object) -> TypeGuard[list[str]]:
+    """Say whether a JSON value is a list of strings."""
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
 def is_text(value: str) -> bool:

@@ -26,7 +26,13 @@ from drivers.nuscenes.fields import (
 )
 from drivers.nuscenes.geometry import LEAN, heading, make_transform
 from drivers.nuscenes.problem import NuScenesError, Problem
-from drivers.nuscenes.reading import LARGEST_TABLE, describe_escape, read_json, require_file
+from drivers.nuscenes.reading import (
+    LARGEST_TABLE,
+    are_strings,
+    describe_escape,
+    read_json,
+    require_file,
+)
 from drivers.nuscenes.schema import TABLES
 
 CHECK = "neuro data check nuscenes lists all mistakes"
@@ -312,7 +318,7 @@ def _read_split(tables: Tables, split: str, official: Sequence[str]) -> list[str
         except ValueError as error:
             raise ValueError(f"{path}: {error}; write it again") from None
     names = own.get(split) if isinstance(own, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not are_strings(names):
         listed = ", ".join([*official, *(own if isinstance(own, dict) else ())])
         raise ValueError(
             f"{path}: no split {split!r} with a list of scenes; there are {listed}; add it"

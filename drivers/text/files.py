@@ -153,10 +153,8 @@ def split_evenly(text: Text, many: int) -> tuple[Text, ...]:
     Raises:
         ValueError: the text is too short.
     """
-    edges = [0]
-    for k in range(1, many):
-        edges.append(find_cut(text, k * text.length // many))
-    edges.append(text.length)
+    cuts = (find_cut(text, k * text.length // many) for k in range(1, many))
+    edges = [0, *cuts, text.length]
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(
             f"{text.source}: {text.length:,} bytes are too few for {many} texts; add text, or "

@@ -3,8 +3,7 @@
 from lava_export.graded.lower import is_graded, lower_graded
 from lava_export.graded.program import GradedProgram, NeuronGroup
 from lava_export.graded.reference import RangeError, run_graded, to_floats
-from lava_export.graded.report import make_graded_scaling_table
-from lava_export.graded.rules import list_graded_breaches
+from lava_export.graded.report import list_graded_breaches, make_graded_scaling_table
 from lava_export.graded.run import run_graded_on_lava
 
 __all__ = [

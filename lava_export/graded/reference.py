@@ -98,23 +98,11 @@ def quantise_input(
 
 def compute_group(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
     """Return what a group without a state makes of what reaches it."""
-    match g.kind:
-        case "synapses":
-            # BLAS is exact here: a program has no larger sums than 2^23.
-            sums = x.astype(np.float32) @ g.array.astype(np.float32).T
-            return np.asarray(sums.astype(np.int64))
-        case "scale":
-            return arithmetic.scale(x, g.numbers["mantissa"], g.numbers["exponent"])
-        case "norm":
-            gain = g.array.astype(np.int64)
-            return arithmetic.normalise(x, gain, g.numbers["shift"], g.numbers["eps"])
-        case "spikes":
-            return arithmetic.count_spikes(x, g.numbers["ticks"], g.numbers["threshold"])
-        case "silu":
-            return arithmetic.silu(x)
-        case "multiply":
-            return arithmetic.multiply(x)
-    return x  # input, add, join
+    if g.kind != "synapses":
+        return arithmetic.compute(g.kind, x, g.numbers, g.array)
+    # BLAS is exact here: a program has no larger sums than 2^23.
+    sums = x.astype(np.float32) @ g.array.astype(np.float32).T
+    return np.asarray(sums.astype(np.int64))
 
 
 def _run_gate(

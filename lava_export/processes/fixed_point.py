@@ -6,6 +6,8 @@ process that knows nothing else imports this file.
 Axes: ``...`` any (ticks, samples), N neurons.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 FRACTION = 16
@@ -128,3 +130,24 @@ def advance_gate(x: np.ndarray, state: np.ndarray, rest: np.ndarray) -> np.ndarr
 def read_gate(state: np.ndarray) -> np.ndarray:
     """Return a state as a value."""
     return round_shift(state, STATE_FRACTION - FRACTION)
+
+
+def compute(
+    kind: str, x: np.ndarray, numbers: Mapping[str, int], array: np.ndarray
+) -> np.ndarray:
+    """Return what a group without synapses and state makes of what reaches it.
+
+    kind, numbers, array: of its NeuronGroup.
+    """
+    match kind:
+        case "scale":
+            return scale(x, **numbers)
+        case "norm":
+            return normalise(x, array.astype(np.int64), **numbers)
+        case "spikes":
+            return count_spikes(x, **numbers)
+        case "silu":
+            return silu(x)
+        case "multiply":
+            return multiply(x)
+    return x  # input, add, join

@@ -32,14 +32,9 @@ class StageProcess(AbstractProcess):
         super().__init__(
             groups=groups, receives=receives, takes=takes, sends=sends, gives=gives
         )
-        self.in0 = InPort(shape=shape_port(receives, 0))
-        self.in1 = InPort(shape=shape_port(receives, 1))
-        self.in2 = InPort(shape=shape_port(receives, 2))
-        self.in3 = InPort(shape=shape_port(receives, 3))
-        self.out0 = OutPort(shape=shape_port(sends, 0))
-        self.out1 = OutPort(shape=shape_port(sends, 1))
-        self.out2 = OutPort(shape=shape_port(sends, 2))
-        self.out3 = OutPort(shape=shape_port(sends, 3))
+        for k in range(PORTS):
+            setattr(self, f"in{k}", InPort(shape=shape_port(receives, k)))
+            setattr(self, f"out{k}", OutPort(shape=shape_port(sends, k)))
         self.carry_in = InPort(shape=(max(1, sum(size for _, size in takes)),))
         self.carry_out = OutPort(shape=(max(1, sum(size for _, size in gives)),))
 
@@ -100,21 +95,10 @@ class PyStage(PyLoihiProcessModel):
 
     def compute(self, g: Any, x: np.ndarray) -> np.ndarray:
         """Return what a group makes of what reaches it; a gate keeps its state."""
-        out: np.ndarray = x
-        n, array = g.numbers, g.array.astype(np.int64)
-        if g.kind == "scale":
-            out = arithmetic.scale(x, n["mantissa"], n["exponent"])
-        if g.kind == "norm":
-            out = arithmetic.normalise(x, array, n["shift"], n["eps"])
-        if g.kind == "spikes":
-            out = arithmetic.count_spikes(x, n["ticks"], n["threshold"])
-        if g.kind == "silu":
-            out = arithmetic.silu(x)
-        if g.kind == "multiply":
-            out = arithmetic.multiply(x)
-        if g.kind == "gated":
-            self.states[g.name] = arithmetic.advance_gate(x, self.states[g.name], array)
-            if np.abs(self.states[g.name]).max() >= arithmetic.LIMIT:
-                raise ValueError(f"{g.name}: a state needs more than 24 bits")
-            out = arithmetic.read_gate(self.states[g.name])
-        return out
+        if g.kind != "gated":
+            return np.asarray(arithmetic.compute(g.kind, x, g.numbers, g.array))
+        state = arithmetic.advance_gate(x, self.states[g.name], g.array.astype(np.int64))
+        if np.abs(state).max() >= arithmetic.LIMIT:
+            raise ValueError(f"{g.name}: a state needs more than 24 bits")
+        self.states[g.name] = state
+        return np.asarray(arithmetic.read_gate(state))

@@ -325,12 +325,13 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     with _reading(path, kind), safe_open(path, "pt") as file:
         text = (file.metadata() or {})["neuro"]
         header = json.loads(text, object_pairs_hook=make_object)
-        if header["kind"] != kind:
-            raise StoreError(_say_other_kind(path, kind, header["kind"]))
-        if header["version"] != VERSIONS[kind]:
+        found, version = header["kind"], header["version"]
+        if READERS.get(found) != READERS[kind]:
+            raise StoreError(_say_other_kind(path, kind, found))
+        if version != VERSIONS[found]:
             raise StoreError(
-                f"{path}: written in format {header['version']}, this is format "
-                f"{VERSIONS[kind]}; delete it and run the verb that made it again"
+                f"{path}: written in format {version}, this is format {VERSIONS[found]}; "
+                "delete it and run the verb that made it again"
             )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
@@ -363,7 +364,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except DAMAGE as error:
         other = recognize(path)
-        if other and other != kind:
+        if other and READERS.get(other) != READERS[kind]:
             raise StoreError(_say_other_kind(path, kind, other)) from error
         raise StoreError(
             f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "

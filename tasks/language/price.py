@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import nn
 
-from lava_export.graded.rules import store
+from lava_export.graded.report import store
 from neuro.energy import Chip, Interval, find_chip
 from neuro.energy.chip import sum_intervals
 from neuro.energy.mapping import count_demand

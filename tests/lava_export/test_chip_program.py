@@ -1,12 +1,15 @@
-"""Both kinds of chip program keep one contract; of a graded one Lava runs the first tokens."""
+"""Both kinds of chip program keep one contract; a file holds exactly the fields of one."""
 
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from programs import program as make_program, same
 from small_language import make_small
+from written_graphs import chain
 
 from lava_export import (
     ProgramError,
@@ -15,6 +18,7 @@ from lava_export import (
     lower_graph,
     make_scaling_table,
     reference,
+    save_program,
 )
 from lava_export.chip_program import (
     BinaryChipProgram,
@@ -24,20 +28,15 @@ from lava_export.chip_program import (
 )
 from lava_export.graded import GradedProgram, RangeError, run_graded
 from neuro.energy import find_chip
-from neuro.graph import Dense, Edge, Graph, Input, Node, Softmax
+from neuro.graph import Dense, Input, Softmax
+from neuro.io.store import StoreError, load_arrays, save_arrays
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds
 from tasks.language.graph import EMBEDDED, LOGITS
 
 SMALL = make_small(layers=1, tokens=11, samples=2)
 CHIPS = (find_chip("loihi1"), find_chip("loihi1_sanafe"), find_chip("loihi2"))
-
-
-def chain(**nodes: Node) -> Graph:
-    edges = tuple(Edge(*pair) for pair in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 
 BINARY = chain(
@@ -61,7 +60,8 @@ def test_a_network_of_binary_spikes_becomes_a_loihi_program(tmp_path: Path) -> N
     assert program.list_breaches(CHIPS[2]) == []
     assert program.tabulate_rounding(BINARY) == make_scaling_table(BINARY, plain)
     program.save(tmp_path / "program.safetensors")
-    assert repr(load_program(tmp_path / "program.safetensors")) == repr(plain)
+    again = load_program(tmp_path / "program.safetensors")
+    assert repr(again) == repr(program) == f"BinaryChipProgram(program={plain!r})"
 
 
 def test_a_graph_that_counts_spikes_becomes_a_graded_program(tmp_path: Path) -> None:
@@ -77,7 +77,15 @@ def test_a_graph_that_counts_spikes_becomes_a_graded_program(tmp_path: Path) -> 
     assert program.list_breaches(CHIPS[2]) == []
     assert len(program.tabulate_rounding(SMALL.graph)) > 7
     program.save(tmp_path / "program.safetensors")
-    assert isinstance(load_program(tmp_path / "program.safetensors"), GradedProgram)
+    again = load_program(tmp_path / "program.safetensors")
+    told = (
+        "GradedChipProgram(program=GradedProgram(48 groups: 1 input, 11 norm, 7 spikes, "
+        "8 synapses, 8 scale, 3 silu, 4 add, 3 join, 1 gated, 2 multiply; latency 5))"
+    )
+    assert repr(again) == repr(program) == told
+    record, other = (p.run(SMALL.inputs) for p in (program, again))
+    np.testing.assert_array_equal(record.values[LOGITS], other.values[LOGITS])
+    assert again.program.digest == program.program.digest != ""
 
 
 def test_lava_runs_all_of_a_binary_program(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +146,83 @@ def test_only_the_part_for_the_chip_must_fit() -> None:
         n=LIF(tau=0.01, reset="hard"),
     )
     assert not any(list_misfits(hosted, 9, CHIPS).values())
+
+
+def test_a_program_comes_back_from_a_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "program.safetensors"
+    save_program(path, make_program())
+    assert same(load_program(str(path)).program, make_program())
+    assert load_program(path).program.ticks is None
+    save_program(path, BinaryChipProgram(replace(make_program(), ticks=12)))
+    assert load_program(path).program.ticks == 12
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # nothing temporary stays
+
+
+@pytest.mark.parametrize("kept", [0, 10, 300, 0.5, 0.99])
+def test_a_file_cut_short_is_named_with_the_cure(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "program.safetensors"
+    save_program(path, make_program())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(StoreError, match=r"program.*: damaged or cut short.*run the verb"):
+        load_program(path)
+
+
+def test_another_file_is_no_program(tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    np.savez(path, weights=np.zeros(3))
+    with pytest.raises(StoreError, match="holds a file of NumPy's or of an earlier version"):
+        load_program(path)
+    with pytest.raises(StoreError, match="no such file"):
+        load_program(tmp_path / "nothing.safetensors")
+
+
+def put(part: str, index: int, **values: Any) -> Callable[..., None]:
+    return lambda _, meta: meta[part][index].update(values)
+
+
+CHANGES: dict[str, tuple[Callable[..., object], str]] = {
+    "no decay": (lambda a, _: a.pop("p1.dv"), "it lacks 'p1.dv'"),
+    "no weight": (lambda a, _: a.pop("c0.weight"), "it lacks 'c0.weight'"),
+    "no lag": (lambda _, m: m["populations"][1].pop("lag"), "p1.lag: is missing"),
+    "no ticks": (lambda _, m: m.pop("ticks"), "ticks: is missing"),
+    "half a tick": (lambda _, m: m.update(ticks=0.5), "ticks: is 0.5, expected a whole"),
+    "no connections": (
+        lambda _, m: m.pop("connections"),
+        "connections: is None, expected a list",
+    ),
+    "unknown field": (put("populations", 0, tau=3), "p0.tau: there is no such field"),
+    "unknown array": (lambda a, _: a.update(more=np.ones(1)), "more has no meaning"),
+    "array of a part that is not there": (
+        lambda a, _: a.update({"p3.dv": np.ones(1, np.int32)}),
+        "p3.dv has no meaning",
+    ),
+    "float weights": (
+        lambda a, _: a.update({"c1.weight": a["c1.weight"].astype(float)}),
+        "c1.weight is float64",
+    ),
+    "text scale": (put("populations", 1, scale="x"), "p1.scale: is 'x', expected a number"),
+    "scale 0": (put("populations", 1, scale=0), "scale 0.0 > 0 and finite"),
+    "negative lag": (put("populations", 2, lag=-1), "lag -1 and bias_after"),
+    "no neurons": (put("populations", 1, shape=[2, 0, 2]), "must be >= 1"),
+    "kind": (put("populations", 1, kind="relu"), "p1.kind: is 'relu', expected one of"),
+    "hard is 1": (put("populations", 1, hard=1), "p1.hard: is 1, expected true or false"),
+    "stride 0": (put("connections", 0, stride=[1, 0]), "no kernel of shape"),
+    "negative padding": (put("connections", 0, padding=[-1, 0]), "no kernel of shape"),
+    "an image of one axis": (put("connections", 0, shape=[9]), "no kernel of shape"),
+    "ragged stride": (put("connections", 0, stride=[1]), "c0.stride: is .*a list of 2"),
+    "negative delay": (put("connections", 1, extra=-4), "extra = -4 with lags"),
+    "parts that are no list": (lambda _, m: m.update(populations={}), "populations: is {}"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "program.safetensors"
+    save_program(path, make_program())
+    arrays, meta = load_arrays(path, "program")
+    change, told = CHANGES[name]
+    change(arrays, meta)
+    save_arrays(path, "program", arrays, meta)
+    with pytest.raises(StoreError, match=rf"(?s)program.safetensors: .*{told}"):
+        load_program(path)

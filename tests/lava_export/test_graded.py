@@ -1,13 +1,13 @@
 """Graphs of graded spikes in fixed point: near the floats, and the same on Lava."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from small_language import make_small
+from written_graphs import chain, wire
 
-from lava_export import LavaFailed, LowerError, available, load_program, save_program
+from lava_export import LavaFailed, LowerError, available
 from lava_export.graded import (
     GradedProgram,
     RangeError,
@@ -21,14 +21,12 @@ from lava_export.graded import (
 )
 from lava_export.graded.program import NeuronGroup
 from lava_export.graded.reference import quantise_input
-from lava_export.graded.stages import plan_stages
+from lava_export.graded.run import plan_stages
 from lava_export.report import compare
 from neuro.energy import find_chip
 from neuro.graph import (
     CountSpikes,
     Dense,
-    Edge,
-    Graph,
     Input,
     Multiply,
     Pointwise,
@@ -38,12 +36,11 @@ from neuro.graph import (
 from neuro.neurons import LI, GatedLI
 from neuro.nn.net import record_activity
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds, Ticks
 from tasks.language.graph import EMBEDDED, LOGITS
 
 SMALL = make_small(tokens=40)
 PROGRAM = lower_graded(SMALL.graph)
-DT, SHORT = Seconds(1e-3), 1e-9
+SHORT = 1e-9
 
 
 def cut(e: Events, start: int, stop: int) -> dict[str, Events]:
@@ -108,13 +105,7 @@ def test_values_beyond_24_bits_are_refused_where_they_are() -> None:
         "w": Dense(weight=np.ones((1, 1))),
         "out": LI(tau=SHORT),
     }
-    edges = [("x", "double"), ("double", "product"), ("product", "spikes"), ("spikes", "w")]
-    graph = Graph(
-        nodes=nodes,  # type: ignore[arg-type]
-        edges=tuple(Edge(*pair) for pair in [*edges, ("w", "out")]),
-        dt=DT,
-    )
-    program = lower_graded(graph)
+    program = lower_graded(chain(**nodes))
     x = np.array([[[3.0, 4.0]], [[0.25, -1.0]], [[-2.0, 64.0]]])
     with pytest.raises(RangeError, match="product: -8388608 of neuron 0, tick 2, sample 0"):
         run_graded(program, {"x": to_events(x)})
@@ -132,12 +123,7 @@ def test_all_that_cannot_go_is_told_at_once() -> None:
         "gate": GatedLI(),
         "end": LI(tau=SHORT, gain=np.array([1.0, 2.0])),
     }
-    edges = [("x", "soft"), ("soft", "spikes"), ("spikes", "w"), ("w", "slow")]
-    graph = Graph(
-        nodes=nodes,  # type: ignore[arg-type]
-        edges=tuple(Edge(*pair) for pair in [*edges, ("slow", "gate"), ("gate", "end")]),
-        dt=DT,
-    )
+    graph = chain(**nodes)
     with pytest.raises(LowerError) as told:
         lower_graded(graph)
     text = str(told.value)
@@ -162,10 +148,8 @@ def test_delays_and_spikes_in_the_place_of_values_are_told() -> None:
         "w": Dense(weight=np.ones((2, 2))),
         "out": LI(tau=SHORT),
     }
-    edges = (Edge("x", "spikes"), Edge("spikes", "norm"), Edge("norm", "w"))
-    graph = Graph(nodes=nodes, edges=(*edges, Edge("w", "out", Ticks(1))), dt=DT)  # type: ignore[arg-type]
     with pytest.raises(LowerError) as told:
-        lower_graded(graph)
+        lower_graded(wire("x>spikes spikes>norm norm>w w>out:1", nodes))
     text = str(told.value)
     assert "norm: takes values, and spikes gives counts" in text
     assert "w: takes counts, and norm gives values" in text
@@ -179,9 +163,7 @@ def test_several_inputs_and_several_sources_of_synapses_are_told() -> None:
         "w": Dense(weight=np.ones((1, 2))),
         "out": LI(tau=SHORT, gain=1023.0),
     }
-    edges = [(f"{name}_spikes", "w") for name in ("x", "y")]
-    edges += [("x", "x_spikes"), ("y", "y_spikes"), ("w", "out")]
-    graph = Graph(nodes=nodes, edges=tuple(Edge(*pair) for pair in edges), dt=DT)  # type: ignore[arg-type]
+    graph = wire("x_spikes>w y_spikes>w x>x_spikes y>y_spikes w>out", nodes)
     with pytest.raises(LowerError) as told:
         lower_graded(graph)
     assert told.value.problems == [
@@ -198,15 +180,6 @@ def test_the_stimulus_is_rounded_half_away_from_zero() -> None:
     units = np.array([0.5, -0.5, 0.49, 1.5, -2.5, 2.0, *[0.0] * 10]) / 2**16
     found = quantise_input(PROGRAM, {EMBEDDED: to_events(units[None, None])})
     assert found.ravel().tolist() == [1, -1, 0, 2, -3, 2, *[0] * 10]
-
-
-def test_a_program_in_a_file_is_the_program(tmp_path: Path) -> None:
-    save_program(tmp_path / "p.safetensors", PROGRAM)
-    again = load_program(tmp_path / "p.safetensors")
-    assert isinstance(again, GradedProgram)
-    one, other = (run_graded(p, SMALL.inputs)[0] for p in (PROGRAM, again))
-    assert compare(one, other)["mismatches"] == 0
-    assert again.digest == PROGRAM.digest != ""
 
 
 def test_a_program_that_does_not_hold_together_is_refused() -> None:

@@ -104,6 +104,12 @@ def test_a_population_that_lava_cannot_run_is_refused(
     assert told in str(e.value)
 
 
+def listed(weight: list[int], *places: list[int]) -> dict[str, Any]:
+    """Return what makes of fc a connection of listed synapses."""
+    change = {"kind": "sparse", "weight": as_int32(weight), "sizes": (2, 8)}
+    return change | ({"places": as_int32(places)} if places else {})
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -111,44 +117,12 @@ def test_a_population_that_lava_cannot_run_is_refused(
             {"kind": "full"},
             "connection fc: no kind 'full'; there are dense, conv, identity, sparse",
         ),
+        (listed([2, 4]), "fc: places of shape (2, 0) are no target and source of each of 2"),
+        (listed([2, 4], [0, 2], [7, 7]), "of each of 2 weights within sizes (2, 8)"),
+        (listed([2, 4], [0, -1], [7, 7]), "of each of 2 weights within sizes (2, 8)"),
+        (listed([2, 4, 6, 8], [0, 1, 0, 0], [7] * 4), "fc: 2 of its places are listed before"),
         (
-            {"kind": "sparse", "weight": as_int32([2, 4]), "sizes": (2, 8)},
-            "fc: places of shape (2, 0) are no target and source of each of 2 weights",
-        ),
-        (
-            {
-                "kind": "sparse",
-                "weight": as_int32([2, 4]),
-                "places": as_int32([[0, 2], [7, 7]]),
-                "sizes": (2, 8),
-            },
-            "are no target and source of each of 2 weights within sizes (2, 8)",
-        ),
-        (
-            {
-                "kind": "sparse",
-                "weight": as_int32([2, 4]),
-                "places": as_int32([[0, -1], [7, 7]]),
-                "sizes": (2, 8),
-            },
-            "are no target and source of each of 2 weights within sizes (2, 8)",
-        ),
-        (
-            {
-                "kind": "sparse",
-                "weight": as_int32([2, 4, 6, 8]),
-                "places": as_int32([[0, 1, 0, 0], [7, 7, 7, 7]]),
-                "sizes": (2, 8),
-            },
-            "fc: 2 of its places are listed before; add up the weights of each place",
-        ),
-        (
-            {
-                "kind": "sparse",
-                "weight": as_int32([2]),
-                "places": as_int32([[1], [6]]),
-                "sizes": (2, 7),
-            },
+            listed([2], [1], [6]) | {"sizes": (2, 7)},
             "maps 7 to 2 neurons, but conv/1 has 8 and out has 2",
         ),
         ({"kind": "conv"}, "connection fc: conv weights have 4 axes, these have shape (2, 8)"),

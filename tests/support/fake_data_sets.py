@@ -3,16 +3,55 @@
 n: images of a part or file, clips of a class and part, or recordings of a part.
 """
 
+import gzip
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from drivers import cifar, idx, mnist
+from drivers import cifar, mnist
 from drivers.event_camera import Clip, cifar10_dvs, dvs_gesture, moving_bars, nmnist
-from drivers.event_camera.files import write_aedat2, write_aedat3, write_records
+from drivers.event_camera.files import AEDAT3_END, EVENT, HEADER, POLARITY
 
 PAUSE = 50_000  # us, between the gestures of a recording
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write an array of bytes, with gzip if the name ends in ``.gz``."""
+    data = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def write_records(path: str | Path, clip: Clip) -> None:
+    """Write a clip as 40-bit records; times up to 2^23 - 1 us."""
+    records = np.empty((clip.time.size, 5), np.uint8)
+    records[:, 0], records[:, 1] = clip.x, clip.y
+    records[:, 2] = clip.polarity << 7 | (clip.time >> 16).astype(np.uint8)
+    records[:, 3], records[:, 4] = clip.time >> 8 & 255, clip.time & 255
+    records.tofile(path)
+
+
+def write_aedat2(path: str | Path, clip: Clip) -> None:
+    """Write a clip of a DVS128 as an AEDAT 2.0 file; x and y are those of the address."""
+    address = clip.y.astype(np.int64) << 8 | clip.x.astype(np.int64) << 1 | clip.polarity
+    words = np.stack([address, clip.time], 1).astype(">u4")
+    Path(path).write_bytes(b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + words.tobytes())
+
+
+def write_aedat3(path: str | Path, clip: Clip, packet: int = 1000) -> None:
+    """Write a clip as an AEDAT 3.1 file, at most ``packet`` events a packet."""
+    address = clip.x.astype(np.int64) << 17 | clip.y.astype(np.int64) << 2
+    words = np.stack([address | clip.polarity << 1 | 1, clip.time & 0x7FFF_FFFF], 1)
+    parts = [b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n", AEDAT3_END]
+    for overflow in np.unique(clip.time >> 31):
+        same = words[clip.time >> 31 == overflow].astype("<u4")
+        for first in range(0, len(same), packet):
+            some = same[first : first + packet]
+            n = len(some)
+            parts.append(HEADER.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
+            parts.append(some.tobytes())
+    Path(path).write_bytes(b"".join(parts))
 
 
 def write_mnist(folder: Path, n: int = 20, seed: int = 0) -> None:
@@ -21,8 +60,8 @@ def write_mnist(folder: Path, n: int = 20, seed: int = 0) -> None:
     for image_file, label_file in mnist.FILES.values():
         images = rng.integers(0, 256, (n, 28, 28), np.uint8)
         labels = (np.arange(n) % mnist.CLASSES).astype(np.uint8)
-        idx.write(folder / f"{image_file}.gz", images)
-        idx.write(folder / f"{label_file}.gz", labels)
+        write_idx(folder / f"{image_file}.gz", images)
+        write_idx(folder / f"{label_file}.gz", labels)
 
 
 def write_cifar(folder: Path, name: cifar.Name = "cifar10", n: int = 20, seed: int = 0) -> None:

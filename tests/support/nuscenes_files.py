@@ -409,3 +409,10 @@ def write_map(root: Path, expansion: Mapping[str, Any], location: str = LOCATION
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{location}.json").write_text(json.dumps(expansion))
     Image.new("L", (40, 40), 255).save(root / "maps" / "map.png")
+
+
+def open_windows(root: Path, settings: Any, **options: Any) -> Any:
+    from drivers.nuscenes.tables import open_tables
+    from drivers.nuscenes.windows import find_windows
+
+    return find_windows(open_tables(root), settings, **options)

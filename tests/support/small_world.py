@@ -9,7 +9,10 @@ from shapely.geometry import box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH, Ego
 from drivers.nuscenes.world.lane_table import tabulate_lanes
+from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.roads import Footway, Roads
+from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.simulate import stack_boxes
 from drivers.nuscenes.world.state import ROUTE, Cast, World, WorldState, make_world
 
 LENGTH, WIDTH, LIMIT = 200.0, 3.5, 10.0
@@ -71,7 +74,6 @@ def make_small_world(
         conflicts={},
         signals=[],
         walks=[walk],
-        origin=(0.0, 0.0),
     )
     n, w = len(cars), len(strolled)
     cast = Cast(
@@ -111,3 +113,8 @@ def make_small_world(
         walking=np.ones(w, bool),
     )
     return make_world(roads, tabulate_lanes(roads), cast), state
+
+
+def find_touches(world: World, state: WorldState) -> np.ndarray:
+    """Return the pairs of boxes that overlap; the ego is number 0."""
+    return find_overlaps(stack_boxes([state.ego.box, *show(world, state).boxes]))

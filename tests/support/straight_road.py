@@ -10,7 +10,7 @@ from shapely.geometry import LineString, box as rectangle
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import Ego, WorldInstant, WorldScene
-from drivers.nuscenes.world.light import Light
+from drivers.nuscenes.world.signals import Light
 
 LENGTH, LANE = 200.0, 3.5  # [m]
 

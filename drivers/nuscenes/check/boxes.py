@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from drivers.nuscenes.check.sensors import (
     measure_motion,
     unit_rows,
 )
-from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.fields import Content, make_problem
 from drivers.nuscenes.geometry import heading, rotation_matrix, wrap_angle
 from drivers.nuscenes.problem import Problem
 
@@ -34,6 +35,7 @@ FAR = 300.0  # [m] from the car
 TURN = np.radians(120)  # of a vehicle from one keyframe to the next, at most
 SOON = 1_000_000  # [us]: turns are compared up to this time between boxes
 TURNABLE = ("vehicle.bicycle", "vehicle.motorcycle")  # riders may lift and turn them
+_problem = partial(make_problem, "sample_annotation")
 SIZE = "write width, length, height [m]: length along the heading"
 
 
@@ -151,9 +153,3 @@ def _find_boxes_off_ground(content: Content) -> Iterator[Problem]:
             name = names[scene]["name"] if scene in names else scene
             what = f"boxes near the car of {name} begin {bottom:+.1f} m above the ground"
             yield Problem(table="sample_annotation", field="translation", what=what, cure=cure)
-
-
-def _problem(row: Row, field: str, what: str, cure: str) -> Problem:
-    return Problem(
-        table="sample_annotation", token=row["token"], field=field, what=what, cure=cure
-    )

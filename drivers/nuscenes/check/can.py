@@ -11,6 +11,7 @@ from drivers.nuscenes.can_bus import (
     UNRECORDED,
     CanBus,
     can_bus_file,
+    make_bus_problem,
     read_can_bus,
     read_messages,
 )
@@ -40,7 +41,7 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
             continue
         if name in UNRECORDED and (root / can_bus_file(name, "pose")).exists():
             what = "the devkit refuses it: nuScenes recorded no CAN bus of this scene"
-            yield _problem(name, "pose", "", what, "give the scene another name")
+            yield make_bus_problem(name, "pose", what, cure="give the scene another name")
         yield from _find_bad_route(root, name)
         try:
             bus = read_can_bus(root, name)
@@ -70,7 +71,9 @@ def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
     for k, point in enumerate(route):
         if not are_numbers(point, 2):
             what = f"point {k} is {shorten(point)}, expected x, y [m]"
-            yield _problem(scene, "route", "", what, "fetch the CAN bus expansion again")
+            yield make_bus_problem(
+                scene, "route", what, cure="fetch the CAN bus expansion again"
+            )
             return
 
 
@@ -87,12 +90,13 @@ def find_other_motion(
     ratio = float(np.median(mean[fast] / driven[fast])) if fast.any() else 1.0
     if not 1 / RATIO < ratio < RATIO:
         what = f"vel[0] is {ratio:.2g} times the speed of the poses"
-        yield _problem(bus.scene, "pose", "vel", what, "write m/s, forward first")
+        yield make_bus_problem(bus.scene, "pose", what, "vel", "write m/s, forward first")
     turned, truly = _measure_turn(bus, track)
     apart = float(wrap_angle(np.array([turned - truly]))[0])
     if abs(apart) > TURNED:
         what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
-        yield _problem(bus.scene, "pose", "rotation_rate", what, "write rad/s, to the left")
+        cure = "write rad/s, to the left"
+        yield make_bus_problem(bus.scene, "pose", what, "rotation_rate", cure)
 
 
 def _measure_turn(bus: CanBus, track: Sequence[Pose]) -> tuple[float, float]:
@@ -115,8 +119,3 @@ def find_other_turns(turns: Float64[np.ndarray, "S 2"]) -> Iterator[Problem]:
         what = f"over all scenes rotation_rate[2] is {slope:.2g} times the turning of the poses"
         cure = "write rad/s, to the left"
         yield Problem(table="can_bus", field="rotation_rate", what=what, cure=cure)
-
-
-def _problem(scene: str, message: str, field: str, what: str, cure: str) -> Problem:
-    name = str(can_bus_file(scene, message))
-    return Problem(table=name, token=scene, field=field, what=what, cure=cure)

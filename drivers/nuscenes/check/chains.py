@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 
-from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.fields import Content, Row, make_problem
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.schema import LIDAR
@@ -77,11 +77,11 @@ def _find_broken(
             for field, wanted in (("prev", tokens[k]), ("next", tokens[k + 2])):
                 if row[field] != wanted:
                     what = f"is {row[field]!r}, but in time {wanted!r} is {field}"
-                    yield _problem(table, row["token"], field, what, CURE)
+                    yield make_problem(table, row, field, what, CURE)
             if k and moments[k] == moments[k - 1]:
                 what = f"is at {moments[k]} us, as {tokens[k]}"
                 cure = "give each record of a chain a time of its own"
-                yield _problem(table, row["token"], "timestamp", what, cure)
+                yield make_problem(table, row, "timestamp", what, cure)
 
 
 def _find_wrong_ends(
@@ -97,13 +97,13 @@ def _find_wrong_ends(
         members = groups.get(row["token"], [])
         times = [(t, m["token"]) for m in members if (t := time(m)) is not None]
         if not times:
-            yield _problem(table, row["token"], number, "has no record", "leave it out")
+            yield make_problem(table, row, number, "has no record", "leave it out")
             continue
         expected = {first: min(times)[1], last: max(times)[1], number: len(times)}
         for field, value in expected.items():
             if row[field] != value:
                 what = f"is {row[field]!r}, but its records say {value!r}"
-                yield _problem(table, row["token"], field, what, f"write {value!r}")
+                yield make_problem(table, row, field, what, f"write {value!r}")
 
 
 def _find_missing_keyframes(content: Content) -> Iterator[Problem]:
@@ -123,8 +123,4 @@ def _find_missing_keyframes(content: Content) -> Iterator[Problem]:
             if count != 1:
                 what = f"has {count} sample_data of {channel} with is_key_frame"
                 cure = "give each sample one keyframe of each camera and of LIDAR_TOP"
-                yield _problem("sample", row["token"], "is_key_frame", what, cure)
-
-
-def _problem(table: str, token: str, field: str, what: str, cure: str) -> Problem:
-    return Problem(table=table, token=token, field=field, what=what, cure=cure)
+                yield make_problem("sample", row, "is_key_frame", what, cure)

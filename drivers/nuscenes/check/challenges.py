@@ -15,6 +15,7 @@ from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.reading import (
     LARGEST_FILE,
     LARGEST_TABLE,
+    are_strings,
     describe_escape,
     read_bytes,
     read_json,
@@ -117,7 +118,7 @@ def _find_bad_questions(content: Content, root: Path) -> Iterator[Problem]:
     """Yield the questions of the data set's scenes about missing instances or samples."""
     try:
         questions = read_json(root / PREDICTION)
-        if not isinstance(questions, dict) or not all(map(_is_list, questions.values())):
+        if not isinstance(questions, dict) or not all(map(are_strings, questions.values())):
             raise ValueError("is no object with a list of questions for each scene")
     except ValueError as error:
         cure = "unpack the map expansion again"
@@ -131,10 +132,6 @@ def _find_bad_questions(content: Content, root: Path) -> Iterator[Problem]:
                 what = f"{question} names no instance and sample"
                 cure = "write instance and sample, joined by _"
                 yield Problem(table=str(PREDICTION), token=row["name"], what=what, cure=cure)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
 def _problem(kind: str, token: str, field: str, what: str) -> Problem:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drivers.nuscenes.check.chains import name_channels
-from drivers.nuscenes.fields import Content
+from drivers.nuscenes.fields import Content, make_problem
 from drivers.nuscenes.images import read_image, read_lidar
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.reading import describe_escape
@@ -23,11 +23,10 @@ def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
         if not row["is_key_frame"] or channel.startswith("RADAR"):
             continue
         path, what = root / row["filename"], ""
+        field, cure = "filename", "fetch it again"
         if escapes := describe_escape(row["filename"]):
-            yield Problem(
-                table="sample_data", token=row["token"], field="filename",
-                what=f"{row['filename']} {escapes}", cure=f"write samples/{channel}/...",
-            )  # fmt: skip
+            what, cure = f"{row['filename']} {escapes}", f"write samples/{channel}/..."
+            yield make_problem("sample_data", row, "filename", what, cure)
             continue
         try:
             if channel == LIDAR:
@@ -36,19 +35,12 @@ def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
                 size = read_image(path).size
                 if size != (row["width"], row["height"]):
                     what = f"the image is {size[0]} x {size[1]} pixels"
+                    field, cure = "width", "write width and height of the image"
         except NuScenesError as error:
             what = f"{row['filename']} {error.problems[0].what}"
         if what:
-            field = "width" if what.startswith("the image") else "filename"
-            cure = (
-                "write width and height of the image" if field == "width" else "fetch it again"
-            )
-            yield Problem(
-                table="sample_data", token=row["token"], field=field, what=what, cure=cure
-            )
+            yield make_problem("sample_data", row, field, what, cure)
         if f"/{channel}/" not in f"/{row['filename']}":
-            said = f"{row['filename']} is not in a folder {channel}"
-            yield Problem(
-                table="sample_data", token=row["token"], field="filename", what=said,
-                cure=f"write samples/{channel}/...",
-            )  # fmt: skip
+            what = f"{row['filename']} is not in a folder {channel}"
+            cure = f"write samples/{channel}/..."
+            yield make_problem("sample_data", row, "filename", what, cure)

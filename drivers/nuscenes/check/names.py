@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.fields import Content, make_problem
 from drivers.nuscenes.problem import Problem
-from drivers.nuscenes.reading import read_json
+from drivers.nuscenes.reading import are_strings, read_json
 from drivers.nuscenes.schema import CATEGORIES, LEVELS
 from drivers.nuscenes.tables import is_scene_name
 
@@ -22,7 +21,7 @@ def find_name_problems(content: Content, root: Path, version: str) -> Iterator[P
     for row in content.rows("log"):
         if listed[row["token"]] != 1:
             what = f"{listed[row['token']]} maps list it in log_tokens"
-            yield _problem("log", row, "token", what, "list each log in exactly one map")
+            yield make_problem("log", row, "token", what, "list each log in exactly one map")
     point_labels = [
         k for k in ("lidarseg", "panoptic") if (root / version / f"{k}.json").exists()
     ]
@@ -30,14 +29,14 @@ def find_name_problems(content: Content, root: Path, version: str) -> Iterator[P
         index, wanted = row.get("index"), CATEGORIES.index(row["name"])
         if index is None and point_labels:
             what = f"is missing beside {point_labels[0]}.json"
-            yield _problem("category", row, "index", what, f"write {wanted}")
+            yield make_problem("category", row, "index", what, f"write {wanted}")
         elif index is not None and index != wanted:
             what = f"is {index} for {row['name']}"
-            yield _problem("category", row, "index", what, f"write {wanted}")
+            yield make_problem("category", row, "index", what, f"write {wanted}")
     for row in content.rows("visibility", "level"):
         if row["level"] != LEVELS[row["token"]]:
-            what = f"is {row['level']}"
-            yield _problem("visibility", row, "level", what, f"write {LEVELS[row['token']]}")
+            what, cure = f"is {row['level']}", f"write {LEVELS[row['token']]}"
+            yield make_problem("visibility", row, "level", what, cure)
 
 
 def _find_scenes_outside(content: Content, root: Path, version: str) -> Iterator[Problem]:
@@ -53,7 +52,7 @@ def _find_scenes_outside(content: Content, root: Path, version: str) -> Iterator
         except ValueError as error:
             own = None
             yield _of_splits(str(error))
-        if _is_splits(own):
+        if isinstance(own, dict) and all(map(are_strings, own.values())):
             known |= {name for names in own.values() for name in names}
         elif own is not None:
             yield _of_splits("is no object with a list of scenes for each split")
@@ -62,26 +61,15 @@ def _find_scenes_outside(content: Content, root: Path, version: str) -> Iterator
         name = row["name"]
         if counts[name] > 1:
             what = f"{counts[name]} scenes are called {name}"
-            yield _problem("scene", row, "name", what, "give each scene a name of its own")
+            yield make_problem("scene", row, "name", what, "give each scene a name of its own")
         if not is_scene_name(name):
             what = f"is {name!r}, for which there is no CAN bus"
-            yield _problem("scene", row, "name", what, "write scene- and four digits")
+            yield make_problem("scene", row, "name", what, "write scene- and four digits")
         elif name not in known:
             what = f"{name} is in no split of {version}: evaluations find no box of it"
             cure = f"take an official name, or list it in {version}/splits.json"
-            yield _problem("scene", row, "name", what, cure)
-
-
-def _is_splits(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-        for names in value.values()
-    )
+            yield make_problem("scene", row, "name", what, cure)
 
 
 def _of_splits(what: str) -> Problem:
     return Problem(table="splits.json", what=what, cure="write {split: [scene, ...]}")
-
-
-def _problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
-    return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

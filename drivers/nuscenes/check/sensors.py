@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivers.nuscenes.check.chains import name_channels
-from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.fields import Content, Row, make_problem
 from drivers.nuscenes.geometry import LEAN, UNIT, heading, make_transform, wrap_angle
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import LIDAR
@@ -60,7 +60,7 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
         for row in content.rows(table, "timestamp"):
             if not low <= row["timestamp"] < high:
                 what = f"{row['timestamp']} us is no time of 2001 to 2286"
-                yield _problem(table, row, "timestamp", what, cure)
+                yield make_problem(table, row, "timestamp", what, cure)
     samples = content.by_token("sample", "timestamp")
     poses = content.by_token("ego_pose", "timestamp")
     needed = ("timestamp", "sample_token", "ego_pose_token", "is_key_frame")
@@ -70,14 +70,14 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
         for name, linked in (("its sample", keyframe), ("its pose", pose)):
             if linked and abs(linked["timestamp"] - row["timestamp"]) > APART:
                 said = f"is {row['timestamp']} us, {name} is at {linked['timestamp']} us"
-                yield _problem(
+                yield make_problem(
                     "sample_data", row, "timestamp", said, "write when it was measured"
                 )
     for row in content.rows("sample", "timestamp", "next"):
         after = samples.get(row["next"])
         if after and not is_paced(after["timestamp"] - row["timestamp"]):
             what = f"the next sample is {(after['timestamp'] - row['timestamp']) / 1e6} s later"
-            yield _problem("sample", row, "timestamp", what, "keyframes are 0.5 s apart")
+            yield make_problem("sample", row, "timestamp", what, "keyframes are 0.5 s apart")
 
 
 def is_paced(step: int) -> bool:
@@ -95,12 +95,12 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
     up = 1 - 2 * (quaternions[:, 1] ** 2 + quaternions[:, 2] ** 2)
     for k in np.flatnonzero(np.abs(lengths - 1) > UNIT):
         what = f"{rows[k]['rotation']} is of length {lengths[k]:.4g}"
-        yield _problem(table, rows[k], "rotation", what, QUATERNION)
+        yield make_problem(table, rows[k], "rotation", what, QUATERNION)
     if table == "calibrated_sensor":
         return
     for k in np.flatnonzero((np.abs(lengths - 1) <= UNIT) & (up < np.cos(LEAN))):
         what = f"leans by {np.degrees(np.arccos(np.clip(up[k], -1, 1))):.0f} deg"
-        yield _problem(table, rows[k], "rotation", what, QUATERNION)
+        yield make_problem(table, rows[k], "rotation", what, QUATERNION)
 
 
 def find_calibration_problems(content: Content) -> Iterator[Problem]:
@@ -112,13 +112,13 @@ def find_calibration_problems(content: Content) -> Iterator[Problem]:
         expected = modalities[row["channel"][:3]]
         if row["modality"] != expected:
             what = f"{row['channel']} is no {row['modality']}"
-            yield _problem("sensor", row, "modality", what, f"write {expected}")
+            yield make_problem("sensor", row, "modality", what, f"write {expected}")
     for row in unit_rows(content, "calibrated_sensor", "translation", "camera_intrinsic"):
         channel = channels.get(row["token"], "")
         if np.linalg.norm(row["translation"]) > REACH:
             what = f"sits {np.linalg.norm(row['translation']):.0f} m from the ego frame"
             cure = "write where the sensor is in the ego frame, not in the global one"
-            yield _problem("calibrated_sensor", row, "translation", what, cure)
+            yield make_problem("calibrated_sensor", row, "translation", what, cure)
         rotation = make_transform(row["translation"], row["rotation"])[:3, :3]
         if channel in LOOKS:
             yield from _find_wrong_camera(row, channel, rotation)
@@ -138,15 +138,15 @@ def _find_wrong_camera(
             "turn it from x right, y down, z forward to the ego frame, "
             f"{LOOKS[channel]:.0f} deg to the left, as (w, x, y, z)"
         )
-        yield _problem("calibrated_sensor", row, "rotation", what, cure)
+        yield make_problem("calibrated_sensor", row, "rotation", what, cure)
     matrix = np.array(row["camera_intrinsic"], np.float64)
     if matrix.shape != (3, 3):
         what, cure = f"{channel} has none", "write the matrix 3 x 3"
-        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+        yield make_problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
     elif not (matrix[0, 0] > 0 < matrix[1, 1] and (matrix[2] == [0, 0, 1]).all()):
         what = f"{matrix.tolist()} is no pinhole camera"
         cure = "write [[f, 0, cx], [0, f, cy], [0, 0, 1]] in pixels"
-        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+        yield make_problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
 
 
 def _find_other_images(content: Content) -> Iterator[Problem]:
@@ -166,7 +166,7 @@ def _find_other_images(content: Content) -> Iterator[Problem]:
         what = find_outside(matrix, width, height) or find_other_lens(channel, matrix, width)
         if what:
             cure = "write the matrix in pixels of the images in the files"
-            yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+            yield make_problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
 
 
 def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, height: int) -> str:
@@ -206,10 +206,10 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
     if _apart(yaw, LIDAR_YAW) > SKEW or rotation[2, 2] < np.cos(np.radians(SKEW)):
         what = f"the x axis of {LIDAR} points to {yaw:.0f} deg, expected {LIDAR_YAW:.0f}"
         cure = "its x axis points to the right: about (0.707, 0, 0, -0.707)"
-        yield _problem("calibrated_sensor", row, "rotation", what, cure)
+        yield make_problem("calibrated_sensor", row, "rotation", what, cure)
     if row["camera_intrinsic"] != []:
         what, cure = f"{LIDAR} is no camera", "write []"
-        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+        yield make_problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
 
 
 def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
@@ -241,12 +241,12 @@ def _find_wrong_motion(content: Content) -> Iterator[Problem]:
             continue
         steps, speed = measure_motion(poses)
         if speed.size and speed.max() > FASTEST:
-            what = f"the car drives at {speed.max():.0f} m/s"
-            yield _problem("ego_pose", scenes[scene], "translation", what, "write x, y, z [m]")
+            what, cure = f"the car drives at {speed.max():.0f} m/s", "write x, y, z [m]"
+            yield make_problem("ego_pose", scenes[scene], "translation", what, cure)
         aside = find_aside(steps)
         if aside.size and aside.mean() > 0.5:
             what = f"the car moves sideways or backwards in {aside.mean():.0%} of its steps"
-            yield _problem("ego_pose", scenes[scene], "rotation", what, QUATERNION)
+            yield make_problem("ego_pose", scenes[scene], "rotation", what, QUATERNION)
 
 
 def measure_motion(
@@ -272,7 +272,3 @@ def find_aside(steps: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " K"]:
 
 def _apart(a: float, b: float) -> float:
     return abs((a - b + 180) % 360 - 180)
-
-
-def _problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
-    return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

@@ -67,8 +67,8 @@ def _may_cross(
         if signal.lanes[0] in walk.lanes
     ):
         return False
-    a, b = place_on_walks(world, np.array([number] * 2), np.array([walk.enter, walk.leave]))
-    a, b = a[:2], b[:2]
+    ends = np.array([walk.enter, walk.leave])
+    a, b = place_on_walks(world, np.array([number] * 2), ends)[:, :2]
     x, y, yaw, half, _, speed, _ = vehicles.T
     along = b - a
     share = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)

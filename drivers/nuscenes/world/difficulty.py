@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
+from drivers.nuscenes.box import Box
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.world.instant import KEYFRAME_STEPS, Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.sight import find_overlaps
@@ -55,7 +56,12 @@ def measure_difficulty(scenes: Sequence[WorldScene]) -> Difficulty:
             here, there = (_draw(ego, frames[now + k]) for k in (0, STATIC))
             common += int((here & there).sum())
             union += int((here | there).sum())
-        moving += [speed > MOVING for frame in frames for speed in _speeds(frame)]
+        moving += [
+            np.hypot(box.vx, box.vy) > MOVING
+            for frame in frames
+            for box in frame.boxes
+            if (box.is_vehicle or box.is_pedestrian) and _is_near(box, frame.ego)
+        ]
     if not away:
         raise ValueError(
             f"measure_difficulty: no keyframe has {HORIZON} others after it; give longer scenes"
@@ -92,19 +98,12 @@ def _draw(ego: Ego, instant: WorldInstant) -> Bool[np.ndarray, "X Y"]:
     y = ego.y + s * centres[..., 0] + c * centres[..., 1]
     mask = np.zeros(GRID.shape, bool)
     for box in instant.boxes:
-        if box.is_vehicle and np.hypot(box.x - ego.x, box.y - ego.y) < AROUND:
+        if box.is_vehicle and _is_near(box, ego):
             dx, dy, c, s = x - box.x, y - box.y, np.cos(box.yaw), np.sin(box.yaw)
             ahead, aside = np.abs(c * dx + s * dy), np.abs(c * dy - s * dx)
             mask |= (ahead < box.length / 2) & (aside < box.width / 2)
     return mask
 
 
-def _speeds(instant: WorldInstant) -> list[float]:
-    """Return the speeds of the road users around the ego."""
-    ego = instant.ego
-    return [
-        float(np.hypot(box.vx, box.vy))
-        for box in instant.boxes
-        if (box.is_vehicle or box.is_pedestrian)
-        and np.hypot(box.x - ego.x, box.y - ego.y) < AROUND
-    ]
+def _is_near(box: Box, ego: Ego) -> bool:
+    return bool(np.hypot(box.x - ego.x, box.y - ego.y) < AROUND)

@@ -98,15 +98,12 @@ def _try_course(seed: Sequence[int], distance: float) -> PlannedDrive | None:
     for step in range(round(distance / SLOWEST / STEP)):
         if course.has_arrived(state):
             return replace(course, seconds=step / 10)
-        if (find_overlaps(list_rectangles(world, _at_rest(state))) == EGO).any():
+        # The rectangles of standing people do not reach ahead.
+        at_rest = replace(state, walking=np.zeros_like(state.walking))
+        if (find_overlaps(list_rectangles(world, at_rest)) == EGO).any():
             return None
         state = step_traffic(world, state)
     return None
-
-
-def _at_rest(state: WorldState) -> WorldState:
-    """Return the state with standing people, whose rectangles do not reach ahead."""
-    return replace(state, walking=np.zeros_like(state.walking))
 
 
 def trace_route(

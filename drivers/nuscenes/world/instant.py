@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, sin
 
-from drivers.nuscenes.box import Box
+from drivers.nuscenes.box import Box, make_box
 from drivers.nuscenes.road_map import RoadMap
-from drivers.nuscenes.world.light import Light
+from drivers.nuscenes.world.signals import Light
 
 STEP = 0.1  # [s] between instants
 KEYFRAME_STEPS = 5  # instants from one keyframe to the next
@@ -39,20 +39,9 @@ class Ego:
     @property
     def box(self) -> Box:
         """The car's box in the global frame."""
-        return Box(
-            instance="ego",
-            category="vehicle.car",
-            x=self.x + EGO_MIDDLE * cos(self.yaw),
-            y=self.y + EGO_MIDDLE * sin(self.yaw),
-            z=EGO_HEIGHT / 2,
-            yaw=self.yaw,
-            width=EGO_WIDTH,
-            length=EGO_LENGTH,
-            height=EGO_HEIGHT,
-            vx=self.speed * cos(self.yaw),
-            vy=self.speed * sin(self.yaw),
-            attribute="vehicle.moving" if self.speed > 0.2 else "vehicle.stopped",
-        )
+        x, y = self.x + EGO_MIDDLE * cos(self.yaw), self.y + EGO_MIDDLE * sin(self.yaw)
+        size = (EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT)
+        return make_box("ego", "vehicle.car", (x, y, self.yaw), size, self.speed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

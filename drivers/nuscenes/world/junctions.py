@@ -10,8 +10,15 @@ from shapely.geometry import LineString, MultiPoint, Polygon
 
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.lanes import Section, make_strip
-from drivers.nuscenes.world.network import STEP, Line, RoadNetwork, resample, shift
+from drivers.nuscenes.world.network import (
+    STEP,
+    Line,
+    RoadNetwork,
+    Section,
+    make_strip,
+    resample,
+    shift,
+)
 
 CORNER = 8.0  # [m] from the point where two kerbs would meet to the end of an arm
 SEARCH = 15.0  # [m] from the node to the point that gives the direction of an arm

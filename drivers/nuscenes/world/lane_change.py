@@ -129,33 +129,19 @@ def move_over(
     coming = others & (state.route[:, 1] == other)
     fronts = np.where(on, state.along, state.along - table.length[state.route[:, 0]]) + front
     behind = (on | coming) & (fronts < along + front[i])
+    ahead = on & (fronts >= along + front[i])
+    gap, speed = rear - fronts[behind], state.speed[behind]
+    braking = follow(speed, np.full_like(speed, 99.0), gap, np.full_like(speed, state.speed[i]))
     if (
-        on & (fronts >= along + front[i]) & (fronts - cast.size[:, 0] < along + front[i] + 3)
-    ).any():
-        return None
-    gap = rear - fronts[behind]
-    speed = state.speed[behind]
-    if (gap < 2.0).any():
-        return None
-    if (
-        follow(speed, np.full_like(speed, 99.0), gap, np.full_like(speed, state.speed[i]))
-        < -POLITE
-    ).any():
+        (fronts - cast.size[:, 0] < along + front[i] + 3)[ahead].any()
+        or (gap < 2.0).any()
+        or (braking < -POLITE).any()
+    ):
         return None
     place = np.array([[along, 0.0, 0.0, front[i], cast.size[i, 1] / 2, state.speed[i]]])
     route = state.route[i : i + 1].copy()
     route[0, 0] = other
-    view = look_ahead(
-        table.points,
-        table.pace,
-        table.first,
-        table.spacing,
-        table.length,
-        route,
-        place,
-        np.array([i]),
-        rectangles,
-    )
+    view = look_ahead(*table.lanes_ahead, route, place, np.array([i]), rectangles)
     if view.gap[0] < 3.0:
         return None
     speed = state.speed[i : i + 1]

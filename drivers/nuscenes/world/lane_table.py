@@ -9,6 +9,7 @@ from drivers.nuscenes.world.roads import Roads
 
 SIDEWAYS = 2.0  # [m/s^2]: largest sideways acceleration in bends
 NONE = -1  # no lane
+LanesAhead = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +37,11 @@ class LaneTable:
     incoming: tuple[tuple[int, ...], ...]
     outgoing: tuple[tuple[int, ...], ...]
     conflicts: tuple[frozenset[int], ...]
+
+    @property
+    def lanes_ahead(self) -> LanesAhead:
+        """The arrays that :func:`~drivers.nuscenes.world.sight.look_ahead` needs, in order."""
+        return self.points, self.pace, self.first, self.spacing, self.length
 
     def pose(self, lane: int, along: float) -> Float64[np.ndarray, "3"]:
         """Return (x, y, yaw) at a distance along a lane [m]; beyond its ends, straight on."""

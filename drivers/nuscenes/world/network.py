@@ -1,4 +1,4 @@
-"""The plan of a place: its junctions and the roads between them.
+"""The plan of a place: its junctions, the roads between them, and their lanes.
 
 Nine crossroads of a grid are shifted, turned and joined by curved roads; a few roads are left
 out. At a node of only two roads one curved road continues. All coordinates are in [m].
@@ -12,15 +12,20 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Float64
 from scipy.ndimage import gaussian_filter1d
+from shapely.geometry import LineString, Polygon
+
+from drivers.nuscenes.road_map import Lane
 
 SIDE = 3  # nodes along each side of the grid
 SPACING = (95.0, 120.0)  # [m] between nodes
 JITTER = 7.0  # [m], of a node, and of the middle of a road
 SMOOTH = 36.0  # [m]: standard deviation of the smoothing; bends have a radius >= 17 m
 STEP = 0.5  # [m] between points of a line
+PAINT = 0.5  # [m], depth of a stop line
 
 Node = tuple[int, int]
 Line = Float64[np.ndarray, "_ 3"]  # points (x, y, yaw); lines differ in their number
+Section = list[Lane]  # lanes beside each other, from the middle of the road outward
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,10 +144,10 @@ def reverse(line: Line) -> Line:
     return turned
 
 
-def resample(points: Float64[np.ndarray, "M 2"], step: float = STEP) -> Line:
+def resample(points: Float64[np.ndarray, "M 2"]) -> Line:
     """Return the line as evenly spaced points (x, y, yaw), including its two ends."""
     along = np.concatenate([[0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
-    at = np.linspace(0, along[-1], max(2, round(along[-1] / step) + 1))
+    at = np.linspace(0, along[-1], max(2, round(along[-1] / STEP) + 1))
     dx, dy = np.gradient(points, along, axis=0).T
     yaw = np.unwrap(np.arctan2(dy, dx))
     return np.stack([np.interp(at, along, values) for values in (*points.T, yaw)], 1)
@@ -152,3 +157,59 @@ def shift(line: Line, left: float) -> Float64[np.ndarray, "P 2"]:
     """Return the points of a line moved to its left by ``left`` [m]."""
     x, y, yaw = line.T
     return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw)], 1)
+
+
+def lay_lanes(
+    road: Road,
+    line: Line,
+    along: bool,
+    name: str,
+    stops: Sequence[tuple[float, float]],
+) -> list[Section]:
+    """Return the lanes of one direction of a road: by section, from its middle outward.
+
+    line: the middle of the road in driving direction. along: whether that is the road's own
+    direction. name: the beginning of the tokens. stops: for each section the distance of its
+    end along the line, and of the waiting place before that end [m].
+    """
+    width = road.width
+    edges = [-road.median / 2 - i * width for i in range(road.lanes[not along] + 1)]
+    sections, first = [], 0
+    scale = (len(line) - 1) / measure(line)  # points a metre
+    for number, (end, gap) in enumerate(stops):
+        last = round(end * scale)
+        piece = line[first : last + 1]
+        first = last
+        lanes = []
+        for i, (inner, outer) in enumerate(pairwise(edges)):
+            centreline = resample(shift(piece, (inner + outer) / 2))
+            outermost = i == len(edges) - 2
+            lanes.append(
+                Lane(
+                    token=f"{name}-{number}-{i}",
+                    polygon=make_strip(piece, inner, outer),
+                    centreline=centreline,
+                    left=LineString(shift(piece, inner)),
+                    right=None if outermost else LineString(shift(piece, outer)),
+                    speed_limit=road.speed,
+                    stop_line=measure(centreline) - gap,
+                )
+            )
+        sections.append(lanes)
+    return sections
+
+
+def measure(line: Line) -> float:
+    """Return the length of a line [m]."""
+    return float(np.hypot(*np.diff(line[:, :2], axis=0).T).sum())
+
+
+def make_strip(line: Line, left: float, right: float) -> Polygon:
+    """Return the ground along a line between two distances to its left [m]."""
+    return Polygon(np.concatenate([shift(line, right), shift(line, left)[::-1]]))
+
+
+def paint_stop_line(lane: Lane, width: float) -> Polygon:
+    """Return the stop line across a lane, at which drivers wait."""
+    i = round(lane.stop_line / STEP)
+    return make_strip(lane.centreline[i : i + round(PAINT / STEP) + 1], width / 2, -width / 2)

@@ -1,10 +1,12 @@
 """The initial population of a place: traffic, blocked lanes and pedestrians."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from drivers.nuscenes.box import Box
+from drivers.nuscenes.box import Box, make_box
 from drivers.nuscenes.world.instant import EGO_HEIGHT, EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH, Ego
 from drivers.nuscenes.world.lane_change import LONG, find_route
 from drivers.nuscenes.world.lane_table import NONE, LaneTable, tabulate_lanes
@@ -88,41 +90,36 @@ def populate(roads: Roads, seed: int) -> tuple[World, WorldState]:
     cast = Cast(
         names=("ego", *(f"vehicle-{i}" for i in range(1, len(vehicles)))),
         categories=tuple(v.category for v in vehicles),
-        size=np.array([v.size for v in vehicles]),
-        middle=np.array([v.middle for v in vehicles]),
-        mood=np.array([v.mood for v in vehicles]),
-        home=np.array([v.home for v in vehicles]),
-        parked=np.array([v.parked for v in vehicles]),
+        **_stack(vehicles, "size", "middle", "mood", "home", "parked"),
         things=things,
         people=tuple(f"person-{i}" for i in range(len(people))),
         people_categories=tuple(p.category for p in people),
         people_size=np.array([p.size for p in people]),
-        walk=np.array([p.walk for p in people]),
-        pace=np.array([p.pace for p in people]),
-        to_left=np.array([p.to_left for p in people]),
+        **_stack(people, "walk", "pace", "to_left"),
     )
-    along = np.array([v.along for v in vehicles])
     x, y, yaw = (float(value) for value in table.pose(ego.route[0], ego.along))
     nothing = np.zeros(len(vehicles))
     state = WorldState(
         steps=0,
         seed=seed,
         ego=Ego(x=x, y=y, yaw=yaw, speed=ego.speed),
-        route=np.array([v.route for v in vehicles]),
-        along=along,
+        **_stack(vehicles, "route", "along", "speed"),
         aside=cast.home.copy(),
         drift=nothing,
-        speed=np.array([v.speed for v in vehicles]),
         acceleration=nothing,
         admitted=np.zeros(len(vehicles), bool),
         waited=nothing,
         slow=nothing,
         patience=nothing,
-        strolled=np.array([p.strolled for p in people]),
-        facing=np.array([p.facing for p in people]),
+        **_stack(people, "strolled", "facing"),
         walking=np.ones(len(people), bool),
     )
     return make_world(roads, table, cast), state
+
+
+def _stack(users: Sequence[Any], *names: str) -> dict[str, Any]:
+    """Return arrays of these fields of road users, by name."""
+    return {name: np.array([getattr(user, name) for user in users]) for name in names}
 
 
 def _place_ego(rng: np.random.Generator, table: LaneTable) -> _Vehicle:
@@ -180,9 +177,8 @@ def _block_lane(
         or not beside
         or length < 80
         or any(n in taken and n != ego.route[0] for n in beside)
+        or rng.random() > (BLOCKED_AHEAD if near else BLOCKED) / (1 + len(beside))
     ):
-        return [], []
-    if rng.random() > (BLOCKED_AHEAD if near else BLOCKED) / (1 + len(beside)):
         return [], []
     along = float(rng.uniform(0.45, 0.6)) * length
     if lane == ego.route[0]:
@@ -217,20 +213,9 @@ def _place_thing(
 ) -> Box:
     lane, along, aside = place
     x, y, yaw = table.pose(lane, along)
-    length, width, height = size
-    return Box(
-        instance=name,
-        category="movable_object.trafficcone" if size is CONE else "movable_object.barrier",
-        x=float(x - aside * np.sin(yaw)),
-        y=float(y + aside * np.cos(yaw)),
-        z=height / 2,
-        yaw=float(yaw),
-        length=length,
-        width=width,
-        height=height,
-        vx=0.0,
-        vy=0.0,
-    )
+    category = "movable_object.trafficcone" if size is CONE else "movable_object.barrier"
+    pose = x - aside * np.sin(yaw), y + aside * np.cos(yaw), yaw
+    return make_box(name, category, pose, size)
 
 
 def _fill_lane(

@@ -5,7 +5,7 @@ from math import cos, sin
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from drivers.nuscenes.box import Box
+from drivers.nuscenes.box import make_box
 from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.lane_table import LaneTable
 from drivers.nuscenes.world.state import APART, EGO, TAIL, World, WorldState
@@ -83,12 +83,13 @@ def show(world: World, state: WorldState) -> WorldInstant:
         if i == EGO:
             continue
         middle = x + cast.middle[i] * cos(yaw), y + cast.middle[i] * sin(yaw), yaw
-        names, size, speed = (cast.names[i], cast.categories[i]), cast.size[i], state.speed[i]
-        boxes.append(_make_box(names, middle, size, float(speed), bool(cast.parked[i])))
-    for i, pose in enumerate(place_people(world, state).tolist()):
-        names, size = (cast.people[i], cast.people_categories[i]), cast.people_size[i]
-        speed = float(cast.pace[i]) * bool(state.walking[i])
-        boxes.append(_make_box(names, tuple(pose), size, speed))
+        name, category, size = cast.names[i], cast.categories[i], cast.size[i]
+        speed, parked = float(state.speed[i]), bool(cast.parked[i])
+        boxes.append(make_box(name, category, middle, size, speed, parked))
+    for i, pose in enumerate(place_people(world, state)):
+        name, category, size = cast.people[i], cast.people_categories[i], cast.people_size[i]
+        speed = float(cast.pace[i] * state.walking[i])
+        boxes.append(make_box(name, category, pose, size, speed))
     slowing = (state.acceleration < -0.6) | ((state.speed < 0.1) & ~cast.parked)
     return WorldInstant(
         time=state.time,
@@ -96,41 +97,4 @@ def show(world: World, state: WorldState) -> WorldInstant:
         boxes=[*boxes, *cast.things],
         braking=frozenset(cast.names[i] for i in np.flatnonzero(slowing) if i != EGO),
         lights=[signal.light_at(state.time) for signal in world.roads.signals],
-    )
-
-
-def _attribute(category: str, speed: float, parked: bool) -> str:
-    if category in ("vehicle.bicycle", "vehicle.motorcycle"):
-        return "cycle.with_rider"
-    if category.startswith("human"):
-        return "pedestrian.moving" if speed > 0.2 else "pedestrian.standing"
-    if parked:
-        return "vehicle.parked"
-    return "vehicle.moving" if speed > 0.2 else "vehicle.stopped"
-
-
-def _make_box(
-    names: tuple[str, str],
-    pose: tuple[float, float, float],
-    size: Float64[np.ndarray, "3"],
-    speed: float,
-    parked: bool = False,
-) -> Box:
-    """Return a box on the ground that moves ahead; names: its instance and category."""
-    instance, category = names
-    x, y, yaw = pose
-    length, width, height = size.tolist()
-    return Box(
-        instance=instance,
-        category=category,
-        x=x,
-        y=y,
-        z=height / 2,
-        yaw=yaw,
-        width=width,
-        length=length,
-        height=height,
-        vx=speed * cos(yaw),
-        vy=speed * sin(yaw),
-        attribute=_attribute(category, speed, parked),
     )

@@ -52,10 +52,9 @@ def _make_camera(channel: str, width: int, height: int) -> Camera:
 
 def lidar_to_ego() -> Float64[np.ndarray, "4 4"]:
     """Return the transform from the frame of LIDAR_TOP to the ego frame."""
-    c, s = cos(LIDAR_YAW), sin(LIDAR_YAW)
-    out = np.eye(4)
-    out[:2, :2] = [[c, -s], [s, c]]
-    out[:3, 3] = LIDAR_PLACE
+    x, y, z = LIDAR_PLACE
+    out = flat_to_global(x, y, LIDAR_YAW)
+    out[2, 3] = z
     return out
 
 

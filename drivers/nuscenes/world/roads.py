@@ -19,14 +19,19 @@ from drivers.nuscenes.world.junctions import (
     measure_cuts,
     outline,
 )
-from drivers.nuscenes.world.lanes import (
+from drivers.nuscenes.world.network import (
+    STEP,
+    Line,
+    Road,
     Section,
     lay_lanes,
+    make_network,
     make_strip,
     measure,
     paint_stop_line,
+    reverse,
+    shift,
 )
-from drivers.nuscenes.world.network import STEP, Line, Road, make_network, reverse, shift
 from drivers.nuscenes.world.signals import Signal, plan_signals
 
 SIZE = 400.0  # [m], width and height of a place
@@ -55,7 +60,7 @@ class Roads:
     """A place to drive in: its map and the knowledge of its drivers and pedestrians.
 
     left, right: the neighbouring lane of the same direction. conflicts: the crossing ways of
-    each way through a junction. origin: of the place in its map [m].
+    each way through a junction.
     """
 
     map: RoadMap
@@ -64,7 +69,6 @@ class Roads:
     conflicts: Mapping[str, frozenset[str]]
     signals: Sequence[Signal]
     walks: Sequence[Footway]
-    origin: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,27 +82,19 @@ class _LaidRoad:
     against: Sequence[Section]
 
 
-def make_roads(
-    seed: int | Sequence[int],
-    location: str = "boston-seaport",
-    origin: tuple[float, float] = (0.0, 0.0),
-) -> Roads:
-    """Return the roads of a place of 400 x 400 m, whose lower left corner is ``origin``.
-
-    Traffic keeps to the right in every location. The same seed makes the same roads.
-    """
+def make_roads(seed: int | Sequence[int]) -> Roads:
+    """Return the roads of a place of 400 x 400 m; the same seed makes the same roads."""
     rng = np.random.default_rng(seed)
     network = make_network(rng)
-    name = f"{round(origin[0])}-{round(origin[1])}"
     arms = [list_arms(network, j) for j in range(len(network.junctions))]
     cuts = {arm.end: cut for of in arms for arm, cut in zip(of, measure_cuts(of), strict=True)}
     lit = [bool(rng.random() < (0.85 if len(of) > 3 else 0.5)) for of in arms]
-    middle = np.array([origin[0] + SIZE / 2, origin[1] + SIZE / 2, 0.0])
+    middle = np.array([SIZE / 2, SIZE / 2, 0.0])
     laid = [
         _lay_road(
             rng,
             replace(road, line=road.line + middle),
-            f"{name}-road{i}",
+            f"0-0-road{i}",
             (cuts[i, True], cuts[i, False]),
             (lit[road.start], lit[road.end]),
         )
@@ -110,7 +106,7 @@ def make_roads(
     entering |= {(i, False): r.along[-1] for i, r in enumerate(laid)}
     ways, areas, signals = [], [], []
     for j, of in enumerate(arms):
-        ways.append(make_ways(of, entering, leaving, f"{name}-junction{j}"))
+        ways.append(make_ways(of, entering, leaving, f"0-0-junction{j}"))
         out = [
             laid[i].body if first else reverse(laid[i].body)
             for i, first in (arm.end for arm in of)
@@ -123,13 +119,12 @@ def make_roads(
     sections = [section for road in laid for section in (*road.along, *road.against)]
     left = {b.token: a.token for s in sections for a, b in pairwise(s)}
     return Roads(
-        map=_draw_map(location, origin, laid, ways, areas),
+        map=_draw_map(laid, ways, areas),
         left=left,
         right={b: a for a, b in left.items()},
         conflicts={a: others for of in ways for a, others in find_conflicts(of).items()},
         signals=signals,
         walks=[walk for road in laid for walk in _lay_walks(rng, road, shown)],
-        origin=origin,
     )
 
 
@@ -203,8 +198,6 @@ def _cut_line(line: Line, first: int, last: int) -> Line:
 
 
 def _draw_map(
-    location: str,
-    origin: tuple[float, float],
     laid: Sequence[_LaidRoad],
     ways: Sequence[Sequence[Lane]],
     areas: Sequence[Polygon],
@@ -244,8 +237,8 @@ def _draw_map(
         for lane in lanes
     ]
     return RoadMap(
-        location=location,
-        size=(origin[0] + SIZE, origin[1] + SIZE),
+        location="boston-seaport",
+        size=(SIZE, SIZE),
         drivable=_polygons(drivable),
         lanes={lane.token: lane for lane in (*linked, *(way for of in ways for way in of))},
         lane_dividers=[lane.right for lane in lanes if lane.right is not None],

@@ -1,14 +1,14 @@
-"""Traffic lights with fixed plans: their colours depend on time alone."""
+"""Traffic lights: their colours follow fixed plans, which depend on time alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import cos, pi, sin
+from typing import Literal
 
 import numpy as np
 
 from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.light import Colour, Light
 
 YELLOW = 2.5  # [s]
 ALL_RED = 1.5  # [s] for a junction to empty
@@ -16,6 +16,25 @@ GREEN = (7.0, 11.0)  # [s]
 # [m]: distance of the lamps behind the end of their lane, and their height. They stay visible
 # to waiting cars in the models' images, whose upper parts are cut off.
 BEHIND, ABOVE = 12.0, 3.4
+
+Colour = Literal["red", "yellow", "green"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """One set of lamps and its colour.
+
+    x, y, z: the middle of the lamps, in the global frame [m]. yaw: the direction in which they
+    shine [rad], against the driving direction of the lanes. lanes: tokens of the lanes whose
+    drivers obey it and wait at ``Lane.stop_line``.
+    """
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    colour: Colour
+    lanes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,20 +61,11 @@ def step_traffic(world: World, state: WorldState, ego: Ego | None = None) -> Wor
 
 def look(world: World, state: WorldState, things: np.ndarray) -> DriverView:
     """Return the view of each driver."""
-    cast, table = world.cast, world.table
+    cast = world.cast
     place = [state.along, state.aside, cast.home, list_fronts(world)]
     place += [cast.size[:, 1] / 2, state.speed]
-    return look_ahead(
-        table.points,
-        table.pace,
-        table.first,
-        table.spacing,
-        table.length,
-        state.route,
-        np.stack(place, 1),
-        np.arange(len(cast.names)),
-        things,
-    )
+    own = np.arange(len(cast.names))
+    return look_ahead(*world.table.lanes_ahead, state.route, np.stack(place, 1), own, things)
 
 
 def _stop_at_lines(world: World, state: WorldState, wanted: np.ndarray) -> np.ndarray:

@@ -26,9 +26,8 @@ from shapely.geometry import LineString, Point
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import enter_frame, turn, wrap_angle
 from drivers.nuscenes.road_map import Lane, RoadMap
-from drivers.nuscenes.spans import WindowSpan
 from drivers.nuscenes.window import FRAME
-from drivers.nuscenes.windows import Windows
+from drivers.nuscenes.windows import Windows, WindowSpan
 from drivers.nuscenes.world.drive import STEPS
 from drivers.nuscenes.world.instant import EGO_MIDDLE, STEP, Ego
 from drivers.nuscenes.world.tracker import TIGHTEST, follow_trajectory, make_trajectory

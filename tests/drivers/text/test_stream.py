@@ -55,16 +55,12 @@ def test_reading_goes_on_from_any_position(
     text: Text, count: int, many: int, more: int
 ) -> None:
     *_, (_, position) = islice(stream_tokens(text, WORLD, count, again=True), many)
-    rest = np.concatenate(
-        [r.tokens for r in islice(stream_tokens(text, WORLD, more, position, again=True), 3)]
-    )
-    ahead = np.concatenate(
-        [
-            r.tokens
-            for r in islice(
-                stream_tokens(text, WORLD, count, again=True), many + 3 * more // count + 1
-            )
-        ]
+    rest, ahead = (
+        np.concatenate([r.tokens for r in islice(reads, number)])
+        for reads, number in (
+            (stream_tokens(text, WORLD, more, position, again=True), 3),
+            (stream_tokens(text, WORLD, count, again=True), many + 3 * more // count + 1),
+        )
     )
     assert np.array_equal(rest, ahead[many * count : many * count + 3 * more])
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
-from fake_data_sets import write_cifar, write_mnist
-from nuscenes_files import LOCATION, write_data_set
+from fake_data_sets import (
+    write_aedat2,
+    write_aedat3,
+    write_cifar,
+    write_idx,
+    write_mnist,
+    write_records,
+)
+from nuscenes_files import LOCATION, open_windows, write_data_set
 
 from damage.ways import Rng, Subject, fresh, of_bytes, of_json, of_lines
 from drivers import cifar, idx, mnist
 from drivers.event_camera import dvs_gesture
-from drivers.event_camera.files import (
-    read_aedat2,
-    read_aedat3,
-    read_records,
-    write_aedat2,
-    write_aedat3,
-    write_records,
-)
+from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
 from neuro.io.pytree import digest
 
 
@@ -37,7 +37,7 @@ def read_events(path: Path, read: Any) -> str:
 
 def make_idx(folder: Path, suffix: str) -> Path:
     path = fresh(folder) / f"images{suffix}"
-    idx.write(path, np.random.default_rng(0).integers(0, 256, (3, 5, 5), np.uint8))
+    write_idx(path, np.random.default_rng(0).integers(0, 256, (3, 5, 5), np.uint8))
     return path
 
 
@@ -89,7 +89,7 @@ def of_table(path: Path, rng: Rng) -> bool:
 
 
 def read_nuscenes(path: Path) -> str:
-    from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings, open_windows
+    from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings
 
     root = next(folder for folder in path.parents if (folder / "v1.0-mini").exists())
     settings = WindowSettings(

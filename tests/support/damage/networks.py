@@ -11,8 +11,8 @@ from programs import program
 from written_graphs import read_edges
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
+from lava_export.chip_program import load_program, save_program
 from lava_export.graded import lower_graded
-from lava_export.program_file import load_program, save_program
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
 from neuro.graph import CountSpikes, Dense, Edge, Graph, Input, RMSNorm

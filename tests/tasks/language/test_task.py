@@ -321,7 +321,7 @@ def test_a_spiking_run_goes_through_all_verbs(
     exported = json.loads((folder / "export.json").read_text())
     assert exported["fits"]["loihi2"] == []
     assert "graded spikes" in exported["fits"]["loihi1"][0]
-    assert load_program(folder / "program.safetensors").latency == 5
+    assert load_program(folder / "program.safetensors").program.latency == 5
     energy = json.loads((folder / "energy.json").read_text())
     table, processor = energy["tables"]
     assert table["rows"][-1][3] == "70.8"

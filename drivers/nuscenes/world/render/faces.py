@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from drivers.nuscenes.world.render.kernels import Solids
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look, Solids
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

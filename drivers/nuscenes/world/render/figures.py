@@ -10,7 +10,6 @@ from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.schema import CATEGORIES
-from drivers.nuscenes.world.light import Colour, Light
 from drivers.nuscenes.world.render.faces import (
     Faces,
     join_faces,
@@ -18,7 +17,8 @@ from drivers.nuscenes.world.render.faces import (
     make_sides,
     no_faces,
 )
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look
+from drivers.nuscenes.world.signals import Colour, Light
 
 PAINTS = np.array(
     [

@@ -4,12 +4,24 @@ A ray leaves the eye in a direction whose length is the unit of depth. A pixel's
 length 1 along the axis of the camera, so that its depth is measured along that axis.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from drivers.nuscenes.world.render.look import Look
 from neuro.ops.jit import bare, inlined, kernel
+
+
+class Look(IntEnum):
+    """The surface of a face. DISC and LEAVES are empty outside an ellipse."""
+
+    PLAIN = 0
+    DISC = 1
+    LEAVES = 2
+    WINDOWS = 3
+    GLOW = 4  # a disc that shines by itself
+    SHADOW = 5  # darkens the ground
+
 
 NEAR = 0.2  # [m]: nearer faces are invisible
 FAR = 1e9  # depth of the sky

@@ -18,7 +18,7 @@ from drivers.nuscenes.world.render.faces import (
 )
 from drivers.nuscenes.world.render.figures import turn
 from drivers.nuscenes.world.render.ground import TEXEL, Ground, paint_map
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look
 from drivers.nuscenes.world.render.style import Style, make_style
 
 CELL = 1.0  # [m], of the plan of free places

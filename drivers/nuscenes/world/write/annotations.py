@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from drivers.nuscenes.box import Box
+from drivers.nuscenes.box import Box, name_attribute
 from drivers.nuscenes.schema import Instance, SampleAnnotation
+from drivers.nuscenes.world.write.files import round_metres, to_quaternion
 from drivers.nuscenes.world.write.names import make_token
-from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
 RANGE = 60.0  # [m] from the ego: farther boxes are not annotated
 LEVELS = (0.4, 0.6, 0.8)  # visibility 1 up to the first, then 2, 3, and 4
@@ -83,7 +83,8 @@ def annotate(
 
 def _describe_box(seen: SeenBox, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
     box = seen.box
-    attribute = box.attribute or find_attribute(box)
+    moves = not hypot(box.vx, box.vy) < MOVING  # so does a box without a velocity
+    attribute = box.attribute or name_attribute(box.category, moves)
     return {
         "visibility_token": str(1 + sum(seen.visible > level for level in LEVELS)),
         "attribute_tokens": [make_token("attribute", attribute)] if attribute else [],
@@ -93,21 +94,6 @@ def _describe_box(seen: SeenBox, offset: Float64[np.ndarray, "2"]) -> dict[str, 
         "num_lidar_pts": seen.points,
         "num_radar_pts": 0,
     }
-
-
-def find_attribute(box: Box) -> str:
-    """Return nuScenes' attribute of a box, "" for things.
-
-    A box without a velocity counts as moving.
-    """
-    moves = not hypot(box.vx, box.vy) < MOVING
-    if box.category in ("vehicle.bicycle", "vehicle.motorcycle"):
-        return "cycle.with_rider"
-    if box.is_vehicle:
-        return "vehicle.moving" if moves else "vehicle.stopped"
-    if box.is_pedestrian:
-        return "pedestrian.moving" if moves else "pedestrian.standing"
-    return ""
 
 
 def _find_questions(track: Mapping[int, SeenBox]) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivers.nuscenes.world.instant import STEP, WHEELBASE, Ego
-from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
+from drivers.nuscenes.world.write.files import round_metres, to_quaternion
 
 STEERING_RATIO = 15.0  # angle of the steering wheel over angle of the front wheels
 POSE_HZ, STEERING_HZ, MONITOR_HZ = 50, 100, 2
@@ -41,20 +41,10 @@ class _Track:
 
     def __init__(self, egos: Sequence[Ego], offset: Float64[np.ndarray, "2"]) -> None:
         self.at = STEP * np.arange(len(egos))
-        self.x = np.array([e.x for e in egos]) + offset[0]
-        self.y = np.array([e.y for e in egos]) + offset[1]
-        self.yaw = np.unwrap([e.yaw for e in egos])
-        self.speed = np.array([e.speed for e in egos])
-        self.acceleration = np.array([e.acceleration for e in egos])
-        self.curvature = np.array([e.curvature for e in egos])
-
-    def sample(
-        self, hertz: int
-    ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P 6"]]:
-        """Return times and (x, y, yaw, speed, acceleration, curvature) at a rate."""
-        times = np.arange(int(self.at[-1] * hertz + 1e-6) + 1) / hertz
-        rows = (self.x, self.y, self.yaw, self.speed, self.acceleration, self.curvature)
-        return times, np.stack([np.interp(times, self.at, row) for row in rows], 1)
+        columns = ("x", "y", "yaw", "speed", "acceleration", "curvature")
+        self.rows = np.array([[getattr(ego, name) for ego in egos] for name in columns])
+        self.rows[:2] += offset[:, None]
+        self.rows[2] = np.unwrap(self.rows[2])
 
     def list_poses(self, start: int) -> list[Message]:
         return [
@@ -100,13 +90,15 @@ class _Track:
 
     def list_route(self) -> list[list[float]]:
         """Return the driven way, a point about every metre."""
-        along = np.concatenate([[0], np.hypot(np.diff(self.x), np.diff(self.y)).cumsum()])
+        along = np.concatenate([[0], np.hypot(*np.diff(self.rows[:2])).cumsum()])
         at = np.arange(0, along[-1] + ROUTE_STEP, ROUTE_STEP)
-        x, y = np.interp(at, along, self.x), np.interp(at, along, self.y)
+        x, y = (np.interp(at, along, row) for row in self.rows[:2])
         return [round_metres(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
 
     def _rows(self, hertz: int) -> Any:
-        times, rows = self.sample(hertz)
+        """Return (time, (x, y, yaw, speed, acceleration, curvature)) at a rate."""
+        times = np.arange(int(self.at[-1] * hertz + 1e-6) + 1) / hertz
+        rows = np.stack([np.interp(times, self.at, row) for row in self.rows], 1)
         return zip(times.tolist(), rows.tolist(), strict=True)
 
 

@@ -13,10 +13,9 @@ from drivers.nuscenes import schema
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.rig import LIDAR, lidar_to_ego, make_rig
-from drivers.nuscenes.world.write.expansion import describe_maps
+from drivers.nuscenes.world.write.expansion import Place, describe_maps, lay_out
 from drivers.nuscenes.world.write.files import write_json, write_mask
 from drivers.nuscenes.world.write.names import MAP_FILES, Version, make_token, name_scenes
-from drivers.nuscenes.world.write.place import Place, lay_out
 from drivers.nuscenes.world.write.recording import SceneRecords, Take, record_scene
 
 TEXEL = 0.1  # [m], of the images of maps: the devkit's assumption
@@ -82,7 +81,6 @@ def _place_scenes(
                     log=f"{VEHICLE}-{location}",
                     offset=offset,
                     number=k,
-                    seed=k,
                 )
                 for k in here
             ]

@@ -1,23 +1,29 @@
-"""Road maps as a file of the map expansion 1.3."""
+"""Road maps as a file of the map expansion 1.3: those of all places of a location."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import cos, sin
-from typing import Any
+from dataclasses import dataclass
+from math import ceil, cos, sin, sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
+from jaxtyping import Float64
 from shapely.geometry import LineString, MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
-from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.light import Light
-from drivers.nuscenes.world.write.arcs import fit_arcs
+from drivers.nuscenes.geometry import wrap_angle
+from drivers.nuscenes.road_map import Lane, RoadMap
+from drivers.nuscenes.world.signals import Light
 from drivers.nuscenes.world.write.names import make_token
-from drivers.nuscenes.world.write.place import Place
 
 VERSION = "1.3"
 TOLERANCE = 0.08  # [m]: tolerance of simplified outlines
+GAP = 20.0  # [m] between the road maps of one location
 LEAST = 0.1  # [m^2]: smallest area or hole
+AWAY, TURN = 0.05, 0.02  # [m], [rad]: largest error of an arc
+STRAIGHT = 1e-4  # [1/m]: parts of smaller curvature count as straight
+RADIUS = 1e4  # [m]: placeholder for straight parts
 LAYERS = (
     "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
     "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",
@@ -25,6 +31,49 @@ LAYERS = (
 )  # fmt: skip
 
 Row = dict[str, Any]
+Shape = TypeVar("Shape", bound=BaseGeometry)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place:
+    """A road map, its lights, and their offset [m] on the map of the location.
+
+    key: prefix that makes its tokens unique among the places.
+    """
+
+    key: str
+    road_map: RoadMap
+    lights: Sequence[Light]
+    offset: Float64[np.ndarray, "2"]
+
+    def shift(self, shape: Shape) -> Shape:
+        """Return a shape of the road map at its place on the map of the location."""
+        moved: Shape = shapely.transform(shape, lambda points: points + self.offset)
+        return moved
+
+
+def find_bounds(road_map: RoadMap) -> tuple[Float64[np.ndarray, "2"], Float64[np.ndarray, "2"]]:
+    """Return the lowest and the highest x and y of roads and walkways [m]."""
+    x0, y0, x1, y1 = shapely.total_bounds([*road_map.drivable, *road_map.walkways])
+    return np.array([x0, y0]), np.array([x1, y1])
+
+
+def lay_out(
+    road_maps: Sequence[RoadMap],
+) -> tuple[list[Float64[np.ndarray, "2"]], tuple[float, float]]:
+    """Return offsets of the road maps without overlaps, and the size of the whole [m].
+
+    The maps lie in rows from (0, 0), in their order; offsets are whole metres.
+    """
+    bounds = [find_bounds(road_map) for road_map in road_maps]
+    tile = np.ceil(max((high - low).max() for low, high in bounds) + GAP)
+    columns = ceil(sqrt(len(road_maps)))
+    rows = ceil(len(road_maps) / columns)
+    offsets = [
+        np.ceil(np.array([k % columns, k // columns]) * tile - low + GAP / 2)
+        for k, (low, _) in enumerate(bounds)
+    ]
+    return offsets, (float(columns * tile), float(rows * tile))
 
 
 def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[str, Any]:
@@ -277,3 +326,69 @@ def _describe_light(sheet: _Sheet, place: Place, number: int, light: Light) -> s
             "rz": round(light.yaw, 4),
         },
     )
+
+
+def fit_arcs(line: Float64[np.ndarray, "P 3"]) -> list[Row]:
+    """Return arcs and straight parts that follow points (x, y, yaw) one after the other.
+
+    Each starts at a point of the line, in its direction there, and is as long as
+    :data:`AWAY` and :data:`TURN` allow. The arcs are records of "arcline_path_3".
+
+    Raises:
+        ValueError: fewer than two points.
+    """
+    if len(line) < 2:
+        raise ValueError(f"a line of {len(line)} points has no middle; give two or more")
+    arcs, start = [], 0
+    while start < len(line) - 1:
+        end = start + 1
+        step = len(line) - 1 - start
+        while step:  # doubling and halving: few trials for long arcs
+            if end + step < len(line) and _follows(line[start : end + step + 1]):
+                end += step
+            else:
+                step //= 2
+        arcs.append(_make_arc(line[start], line[end]))
+        start = end
+    return arcs
+
+
+def _bend(
+    start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]
+) -> tuple[float, float]:
+    """Return curvature and length of the arc from a pose to a point."""
+    away = end[:2] - start[:2]
+    chord = float(np.hypot(*away))
+    half = wrap_angle(float(np.arctan2(away[1], away[0]) - start[2]))  # of the turn
+    curvature = 2 * np.sin(half) / chord
+    if abs(curvature) < STRAIGHT:
+        return 0.0, chord
+    return float(curvature), 2 * half / float(curvature)
+
+
+def _follows(line: Float64[np.ndarray, "P 3"]) -> bool:
+    """Return whether the arc from the first to the last pose of a line follows all of it."""
+    curvature, length = _bend(line[0], line[-1])
+    x, y, yaw = line[0]
+    turned = yaw + curvature * length - line[-1, 2]
+    if abs(wrap_angle(turned)) > TURN or length <= 0:
+        return False
+    points, left = line[:, :2] - [x, y], np.array([-np.sin(yaw), np.cos(yaw)])
+    if curvature == 0:
+        off = points @ left
+    else:
+        off = np.hypot(*(points - left / curvature).T) - 1 / abs(curvature)
+    return bool(np.abs(off).max() < AWAY)
+
+
+def _make_arc(start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]) -> Row:
+    curvature, length = _bend(start, end)
+    straight = curvature == 0
+    turn, long = curvature * length, round(length, 4)
+    return {
+        "start_pose": [round(float(v), 4) for v in start],
+        "end_pose": [*(round(float(v), 4) for v in end[:2]), round(float(start[2] + turn), 4)],
+        "shape": "RSR" if curvature < 0 else "LSL",
+        "radius": RADIUS if straight else round(1 / abs(curvature), 4),
+        "segment_length": [0.0, long, 0.0] if straight else [long, 0.0, 0.0],
+    }

@@ -1,12 +1,13 @@
-"""Writers of files: JPEG, lidar points and their labels, JSON, PNG."""
+"""Writers of files: JPEG, lidar points and their labels, JSON, PNG; digits of numbers."""
 
 import json
+from math import cos, sin
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import UInt8, UInt16
 
 QUALITY = 60  # of the JPEG files; optimised Huffman tables make them smaller
 
@@ -33,14 +34,9 @@ def encode_image(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
     return bytes(data.tobytes())
 
 
-def write_points(path: Path, points: Float32[np.ndarray, "P 5"]) -> None:
-    """Write a scan as .pcd.bin: x, y, z, intensity and ring of each point, little-endian."""
-    _write(path, points.astype("<f4").tobytes())
-
-
-def write_lidarseg(path: Path, labels: UInt8[np.ndarray, " P"]) -> None:
-    """Write the class of each point."""
-    _write(path, labels.tobytes())
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write the numbers of an array, little-endian: points of a scan, or their classes."""
+    _write(path, array.astype(array.dtype.newbyteorder("<")).tobytes())
 
 
 def write_panoptic(path: Path, labels: UInt16[np.ndarray, " P"]) -> None:
@@ -69,3 +65,13 @@ def write_mask(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def round_metres(*values: float) -> list[float]:
+    """Return lengths [m] rounded to millimetres."""
+    return [round(float(v), 3) for v in values]
+
+
+def to_quaternion(yaw: float) -> list[float]:
+    """Return (w, x, y, z) of a rotation about the z axis."""
+    return [round(cos(yaw / 2), 6), 0.0, 0.0, round(sin(yaw / 2), 6)]

@@ -29,8 +29,8 @@ from drivers.nuscenes.world.write.annotations import (
     annotate,
 )
 from drivers.nuscenes.world.write.can_bus import describe_drive
+from drivers.nuscenes.world.write.files import round_metres, to_quaternion
 from drivers.nuscenes.world.write.names import Version, make_token
-from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
 PERIOD = 500_000  # [us] from one keyframe to the next
 EPOCH = 1_532_402_927_000_000  # [us], of the first scene
@@ -43,7 +43,7 @@ class Take:
     """A scene with its name, place and number in the data set.
 
     version: of the data set. log: name of its log. offset: from the frame of the scene to that
-    of the map [m]. seed: of the light and the scenery.
+    of the map [m]. number: also the seed of the light and the scenery.
     """
 
     scene: WorldScene
@@ -52,7 +52,6 @@ class Take:
     log: str
     offset: Float64[np.ndarray, "2"]
     number: int
-    seed: int
 
     @property
     def start(self) -> int:
@@ -90,7 +89,7 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
             f"{take.name}: {len(names)} road users, of which only {INSTANCES} can have labels; "
             "make a shorter scene or fewer of them"
         )
-    scenery = make_scenery(take.scene.road_map, take.seed)
+    scenery = make_scenery(take.scene.road_map, take.number)
     samples = [make_token("sample", take.name, k) for k in range(len(keyframes))]
     seen, data, poses = [], [], []
     labels: dict[str, list[dict[str, str]]] = {"lidarseg": [], "panoptic": []}
@@ -103,7 +102,7 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
         for camera, row in zip(rig, rows, strict=False):
             image = render_image(scenery, faces, camera, instant.ego)
             files.write_image(root / row.filename, image)
-        files.write_points(root / rows[-1].filename, scan.points)
+        files.write_array(root / rows[-1].filename, scan.points)
         for kind, record in _write_labels(root, rows[-1], take, scan, number).items():
             labels[kind].append(record)
         visible = measure_visibility(instant.boxes, rig, instant.ego, depths)
@@ -169,7 +168,7 @@ def _write_labels(
         "lidarseg": f"lidarseg/{version}/{token}_lidarseg.bin",
         "panoptic": f"panoptic/{version}/{token}_panoptic.npz",
     }
-    files.write_lidarseg(root / names_of_files["lidarseg"], scan.labels)
+    files.write_array(root / names_of_files["lidarseg"], scan.labels)
     files.write_panoptic(root / names_of_files["panoptic"], panoptic)
     return {
         kind: {"token": token, "sample_data_token": token, "filename": name}

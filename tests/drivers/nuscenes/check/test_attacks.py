@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nuscenes_files import LOCATION, make_map, write_map
+from nuscenes_files import LOCATION, make_map, open_windows, write_map
 from tables import read_table
 
 from drivers.nuscenes.check import challenges, check_nuscenes
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.tables import open_tables
-from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings, open_windows
+from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings
 
 SETTINGS = WindowSettings(
     grid=GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from shapely.geometry import LineString, Point
-from small_world import LEFT, RIGHT, WIDTH, Car, make_small_world
+from small_world import LEFT, RIGHT, WIDTH, Car, find_touches, make_small_world
 
 from drivers.nuscenes.world.drive import (
     PlannedDrive,
@@ -17,9 +17,6 @@ from drivers.nuscenes.world.drive import (
 )
 from drivers.nuscenes.world.find_ego import project
 from drivers.nuscenes.world.instant import Ego
-from drivers.nuscenes.world.poses import show
-from drivers.nuscenes.world.sight import find_overlaps
-from drivers.nuscenes.world.simulate import stack_boxes
 from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 
@@ -52,8 +49,7 @@ def test_the_rules_drive_it_without_a_touch_and_are_followed_closely(
         path = plan_by_rules(course.world, state)
         states = drive(course.world, state, path)
         for s in states:
-            boxes = [s.ego.box, *show(course.world, s).boxes]
-            assert not (find_overlaps(stack_boxes(boxes)) == 0).any()
+            assert not (find_touches(course.world, s) == 0).any()
         x, y, yaw = to_ego_frame(state.ego, states[-1].ego)
         np.testing.assert_allclose([x, y, yaw], path[0], atol=0.3)
         state = states[-1]
@@ -144,25 +140,20 @@ def test_others_brake_for_an_ego_that_stops() -> None:
         state = drive(world, state, np.zeros((6, 3)))[-1]
     assert state.ego.speed < 0.01
     assert abs(state.ego.y) < 0.01
-    boxes = [state.ego.box, *show(world, state).boxes]
-    assert not len(find_overlaps(stack_boxes(boxes)))
+    assert not len(find_touches(world, state))
 
 
 def test_the_navigation_announces_turns_and_blocked_lanes() -> None:
-    world, state = make_small_world([Car(RIGHT, 20.0, 8.0)])
-    assert navigate(world, state) == "forward"
-    cars = [Car(RIGHT, 20.0, 8.0), Car(RIGHT, 60.0, parked=True)]
-    world, state = make_small_world(cars)
-    assert navigate(world, state) == "left"
-    world, state = make_small_world([Car(RIGHT, 20.0, 8.0), Car(RIGHT, 70.0, parked=True)])
-    assert navigate(world, state) == "forward"  # more than 45 m ahead
-    world, state = make_small_world([Car(RIGHT, 62.0, 8.0), Car(RIGHT, 60.0, parked=True)])
-    assert navigate(world, state) == "forward"  # passed
-    world, state = make_small_world([Car(LEFT, 20.0, 8.0), Car(LEFT, 60.0, parked=True)])
-    assert navigate(world, state) == "right"
-    cars = [*cars, Car(LEFT, 50.0, parked=True)]
-    world, state = make_small_world(cars)
-    assert navigate(world, state) == "forward"  # no lane is free
+    ego, ahead = Car(RIGHT, 20.0, 8.0), Car(RIGHT, 60.0, parked=True)
+    for cars, command in (
+        ([ego], "forward"),
+        ([ego, ahead], "left"),
+        ([ego, Car(RIGHT, 70.0, parked=True)], "forward"),  # more than 45 m ahead
+        ([Car(RIGHT, 62.0, 8.0), ahead], "forward"),  # passed
+        ([Car(LEFT, 20.0, 8.0), Car(LEFT, 60.0, parked=True)], "right"),
+        ([ego, ahead, Car(LEFT, 50.0, parked=True)], "forward"),  # no lane is free
+    ):
+        assert navigate(*make_small_world(cars)) == command
 
 
 def test_an_ego_is_found_on_the_lane_it_drives_on() -> None:

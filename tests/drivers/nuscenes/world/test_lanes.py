@@ -5,8 +5,16 @@ import pytest
 from shapely.geometry import LineString
 
 from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.lanes import lay_lanes, make_strip, measure, paint_stop_line
-from drivers.nuscenes.world.network import Line, Road, resample, reverse
+from drivers.nuscenes.world.network import (
+    Line,
+    Road,
+    lay_lanes,
+    make_strip,
+    measure,
+    paint_stop_line,
+    resample,
+    reverse,
+)
 
 STRAIGHT = resample(np.array([[0.0, 0.0], [100.0, 0.0]]))
 ROAD = Road(start=0, end=1, line=STRAIGHT, lanes=(2, 1), width=3.5, median=2.0, speed=11.0)

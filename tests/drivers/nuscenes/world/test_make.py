@@ -26,16 +26,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return make_nuscenes(path, GeneratorSettings(scenes=5, keyframes=2))
 
 
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a data set be a folder without scenes."""
+    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
+    monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
+
+
 def read_table(root: Path, name: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = json.loads(
         (root / "v1.0-trainval" / f"{name}.json").read_text()
     )
     return rows
-
-
-def test_scenes_have_as_many_keyframes_as_asked_for(made: Path) -> None:
-    assert len(read_table(made, "scene")) == 5
-    assert len(read_table(made, "sample")) == 10
 
 
 def test_a_generated_data_set_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +48,7 @@ def test_a_generated_data_set_is_sound(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_scenes_of_validation_lie_on_roads_of_their_own(made: Path) -> None:
+    assert len(read_table(made, "sample")) == 2 * len(read_table(made, "scene")) == 10
     logs = {row["token"]: row["location"] for row in read_table(made, "log")}
     place = {str(row["name"]): logs[row["log_token"]] for row in read_table(made, "scene")}
     assert list(place.values())[:3] == ["boston-seaport"] * 3
@@ -126,20 +129,18 @@ def test_another_process_may_be_faster(
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
-    monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
+@pytest.mark.usefixtures("empty")
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert make_nuscenes(tmp_path / "new", GeneratorSettings(scenes=6)) == tmp_path / "new"
     (tmp_path / "empty").mkdir()
     make_nuscenes(tmp_path / "empty", GeneratorSettings(scenes=6))
     assert [p.name for p in (tmp_path / "empty").iterdir()] == ["generated.json"]
 
 
+@pytest.mark.usefixtures("empty")
 def test_the_cache_has_a_folder_for_each_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
-    monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
     monkeypatch.setenv("HOME", str(tmp_path))
     folders = [find_cached_nuscenes(GeneratorSettings(seed=seed)) for seed in (0, 1, 0)]
     assert folders[0] == folders[2] != folders[1]
@@ -147,6 +148,7 @@ def test_the_cache_has_a_folder_for_each_setting(
     assert folders[0].name.startswith("nuscenes-")
 
 
+@pytest.mark.usefixtures("empty")
 def test_one_process_makes_the_cache_and_the_others_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +158,6 @@ def test_one_process_makes_the_cache_and_the_others_wait(
         calls.append(time.sleep(0.3))
         return []
 
-    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
     monkeypatch.setattr(make, "_simulate_all", simulate)
     monkeypatch.setenv("HOME", str(tmp_path))
     with ThreadPoolExecutor(3) as pool:

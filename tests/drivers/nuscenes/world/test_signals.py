@@ -8,8 +8,7 @@ from hypothesis import given, strategies as st
 from shapely.geometry import Polygon
 
 from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.light import Colour, Light
-from drivers.nuscenes.world.signals import Signal, plan_signals
+from drivers.nuscenes.world.signals import Colour, Light, Signal, plan_signals
 
 SIGNAL = Signal(
     x=1.0, y=2.0, z=3.4, yaw=0.5, lanes=("a",), period=30.0, start=4.0, green=8.0

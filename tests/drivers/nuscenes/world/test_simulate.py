@@ -105,22 +105,17 @@ def test_difficulty_of_cars_that_keep_their_velocity_is_none() -> None:
         moved = replace(state, along=np.array([x, 30 + 0.5 * k, 150.0]))
         instant = show(world, replace(moved, ego=replace(state.ego, x=x)))
         instants.append(replace(instant, time=k / 10))
-    found = measure_difficulty(
-        [WorldScene(road_map=world.roads.map, instants=instants, description="")]
-    )
+    scene = WorldScene(road_map=world.roads.map, instants=instants, description="")
+    found = measure_difficulty([scene])
     # After 2 s the other car is 10 m farther: 4 of 2 x 4 cells were covered, none in common.
     assert found == Difficulty(distance=0.0, collisions=0.0, met=0.0, static=0.0, moving=1.0)
     frozen = [replace(instants[0], time=k / 10) for k in range(31)]
-    still = measure_difficulty(
-        [WorldScene(road_map=world.roads.map, instants=frozen, description="")]
-    )
+    still = measure_difficulty([replace(scene, instants=frozen)])
     assert still.distance == pytest.approx(5 * 1.75)  # mean of 0.5 to 3 s
     assert still.static == 1.0
     assert still.collisions == still.met == 0.0
     with pytest.raises(ValueError, match="give longer scenes"):
-        measure_difficulty(
-            [WorldScene(road_map=world.roads.map, instants=frozen[:30], description="")]
-        )
+        measure_difficulty([replace(scene, instants=frozen[:30])])
 
 
 def test_constant_velocity_meets_a_car_that_stands() -> None:

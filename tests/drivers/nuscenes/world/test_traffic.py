@@ -6,15 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from small_world import LEFT, LENGTH, LIMIT, RIGHT, WIDTH, Car, make_small_world
+from small_world import LEFT, LENGTH, LIMIT, RIGHT, WIDTH, Car, find_touches, make_small_world
 
-from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.right_of_way import list_fronts
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.sight import find_overlaps
-from drivers.nuscenes.world.simulate import WARM_UP, stack_boxes
+from drivers.nuscenes.world.simulate import WARM_UP
 from drivers.nuscenes.world.state import EGO, World, WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 
@@ -72,7 +70,7 @@ def test_behind_a_car_that_stops_everybody_stops_without_a_touch() -> None:
         speed = max(0.0, ego.speed - 0.5)
         ego = replace(ego, x=ego.x + speed / 10, speed=speed, acceleration=-5.0)
         state = step_traffic(world, state, ego)
-        assert not len(find_overlaps(stack_boxes([ego.box, *show(world, state).boxes])))
+        assert not len(find_touches(world, state))
     on_lane = state.route[:, 0] == RIGHT
     assert (state.speed[on_lane] < 0.3).all()
 
@@ -80,9 +78,7 @@ def test_behind_a_car_that_stops_everybody_stops_without_a_touch() -> None:
 def test_around_a_parked_car_one_drives_on_the_lane_beside() -> None:
     world, state = make_small_world([Car(RIGHT, 20.0, 8.0), Car(RIGHT, 75.0, parked=True)])
     states = run(world, state, 130)
-    for s in states:
-        boxes = [s.ego.box, *show(world, s).boxes]
-        assert not len(find_overlaps(stack_boxes(boxes)))
+    assert not any(len(find_touches(world, s)) for s in states)
     assert states[-1].along[EGO] > 90
     assert max(s.ego.y for s in states) == pytest.approx(WIDTH, abs=0.3)
     sides = [s.ego.y for s in states]
@@ -94,11 +90,9 @@ def test_onto_a_lane_that_is_taken_nobody_changes() -> None:
     world, state = make_small_world(cars)
     assert step_traffic(world, state).route[EGO, 0] == RIGHT
     cars[2] = Car(LEFT, 20.0, 10.0)  # comes from behind, too fast
-    world, state = make_small_world(cars)
-    assert step_traffic(world, state).route[EGO, 0] == RIGHT
+    assert step_traffic(*make_small_world(cars)).route[EGO, 0] == RIGHT
     cars[2] = Car(LEFT, 5.0, 5.0)
-    world, state = make_small_world(cars)
-    after = step_traffic(world, state)
+    after = step_traffic(*make_small_world(cars))
     assert after.route[EGO, 0] == LEFT
     assert after.aside[EGO] == pytest.approx(-WIDTH, abs=0.1)  # it is where it was
     assert after.ego.y == pytest.approx(0, abs=0.1)
@@ -108,9 +102,7 @@ def test_for_people_on_the_road_drivers_stop() -> None:
     world, state = make_small_world([Car(RIGHT, 70.0, 8.0)], strolled=[10.5])
     states = run(world, state, 40)
     assert min(s.speed[0] for s in states) < 3
-    for s in states:
-        boxes = [s.ego.box, *show(world, s).boxes]
-        assert not len(find_overlaps(stack_boxes(boxes)))
+    assert not any(len(find_touches(world, s)) for s in states)
 
 
 def test_people_wait_for_who_cannot_stop_and_cross_before_who_can() -> None:
@@ -188,13 +180,3 @@ def test_brake_lights_shine_while_a_car_brakes_or_stands() -> None:
     world, state = make_small_world(cars)
     state.acceleration[2] = -1.0
     assert show(world, step_traffic(world, state)).braking == {"car-1"}
-
-
-def test_an_ego_that_others_drive_is_seen_where_it_is() -> None:
-    world, state = make_small_world([Car(RIGHT, 50.0, 5.0), Car(LEFT, 20.0, 9.0)])
-    after = step_traffic(world, state, Ego(x=50.5, y=WIDTH, yaw=0.0, speed=5.0))
-    assert after.ego.y == WIDTH
-    assert after.route[EGO, 0] == LEFT
-    assert after.along[EGO] == pytest.approx(50.5)
-    again = step_traffic(world, after, after.ego)
-    assert again.acceleration[1] < 0

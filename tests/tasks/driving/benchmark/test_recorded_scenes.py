@@ -8,7 +8,7 @@ from shapely.geometry import Point
 from straight_recording import LANE, ROAD, make_path, make_recording
 from straight_road import head, make_box
 
-from drivers.nuscenes.spans import WindowSpan
+from drivers.nuscenes.windows import WindowSpan
 from drivers.nuscenes.world.instant import Ego
 from tasks.driving.benchmark.recorded_scenes import (
     cut_map,

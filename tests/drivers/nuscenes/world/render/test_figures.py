@@ -5,10 +5,10 @@ import pytest
 from straight_road import make_box
 
 from drivers.nuscenes.schema import CATEGORIES
-from drivers.nuscenes.world.light import Light
 from drivers.nuscenes.world.render.faces import Faces, light_faces
 from drivers.nuscenes.world.render.figures import BRAKE, TAIL, draw_boxes, draw_lights
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look
+from drivers.nuscenes.world.signals import Light
 
 CAR = make_box("a", "vehicle.car", 10.0, 20.0, yaw=0.5)
 DRAWN = [c for c in CATEGORIES if c.startswith(("vehicle.", "human.", "movable", "animal"))]

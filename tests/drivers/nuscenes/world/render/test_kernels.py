@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from drivers.nuscenes.world.render import kernels
 from drivers.nuscenes.world.render.faces import Faces, make_faces
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look
 
 HEIGHT, WIDTH = 9, 13
 LENS = np.array([8.0, 7.0, 6.0, 4.0])  # no symmetry: no axis can be mistaken for another

@@ -7,7 +7,7 @@ from straight_road import make_straight_road
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.schema import CATEGORIES
 from drivers.nuscenes.world.render.ground import LEVELS, TEXEL
-from drivers.nuscenes.world.render.look import Look
+from drivers.nuscenes.world.render.kernels import Look
 from drivers.nuscenes.world.render.scenery import BARK, REACH, Scenery, draw_trees, make_scenery
 
 ROAD = make_straight_road()

@@ -5,7 +5,7 @@ import pytest
 from straight_road import head, make_box
 
 from drivers.nuscenes.box import Box
-from drivers.nuscenes.world.write.annotations import SeenBox, annotate, find_attribute
+from drivers.nuscenes.world.write.annotations import SeenBox, annotate
 from drivers.nuscenes.world.write.names import make_token
 
 CAR = head(make_box("car", "vehicle.car", 10.0, 5.0), 4.0, np.pi / 2)
@@ -54,18 +54,22 @@ def test_visibility_has_the_levels_of_nuscenes(visible: float, token: str) -> No
 
 
 def test_what_a_box_does_follows_from_its_speed_unless_it_is_told() -> None:
-    stands = replace(CAR, vx=0.0, vy=0.0)
-    assert find_attribute(CAR) == "vehicle.moving"
-    assert find_attribute(stands) == "vehicle.stopped"
-    assert find_attribute(replace(CAR, category="vehicle.bicycle")) == "cycle.with_rider"
-    walker = replace(CAR, category="human.pedestrian.adult")
-    assert find_attribute(walker) == "pedestrian.moving"
-    assert find_attribute(replace(stands, category=walker.category)) == "pedestrian.standing"
-    assert find_attribute(replace(stands, category="movable_object.barrier")) == ""
-    told = annotate(
-        "s", SAMPLES, [[see(replace(CAR, attribute="vehicle.parked"))]], np.zeros(2)
-    )
-    assert told.annotations[0].attribute_tokens == [make_token("attribute", "vehicle.parked")]
+    stands, walker = {"vx": 0.0, "vy": 0.0}, {"category": "human.pedestrian.adult"}
+    for changes, attribute in (
+        ({}, "vehicle.moving"),
+        ({"vx": np.nan}, "vehicle.moving"),
+        (stands, "vehicle.stopped"),
+        ({"category": "vehicle.bicycle"}, "cycle.with_rider"),
+        (walker, "pedestrian.moving"),
+        (stands | walker, "pedestrian.standing"),
+        ({"attribute": "vehicle.parked"}, "vehicle.parked"),
+    ):
+        keyframes = [[see(replace(CAR, **changes))]]
+        (row,) = annotate("s", SAMPLES, keyframes, np.zeros(2)).annotations
+        assert row.attribute_tokens == [make_token("attribute", attribute)]
+    thing = see(replace(CAR, category="movable_object.barrier"))
+    (row,) = annotate("s", SAMPLES, [[thing]], np.zeros(2)).annotations
+    assert row.attribute_tokens == []
 
 
 def test_predictors_are_asked_where_a_moving_vehicle_has_a_past_and_a_future() -> None:

@@ -5,17 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
+from jaxtyping import Float64
 from shapely.geometry import Polygon
 from straight_road import make_scene, make_straight_road
 
 pytest.importorskip("nuscenes")
 
+from nuscenes.map_expansion.arcline_path_utils import discretize_lane
+
 from drivers.nuscenes.hd_map import load_road_map
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.write.expansion import TOLERANCE, describe_maps, round_areas
+from drivers.nuscenes.world.write.expansion import (
+    AWAY,
+    TOLERANCE,
+    Place,
+    Row,
+    describe_maps,
+    find_bounds,
+    fit_arcs,
+    lay_out,
+    round_areas,
+)
 from drivers.nuscenes.world.write.names import make_token
-from drivers.nuscenes.world.write.place import Place, find_bounds, lay_out
 
 ROADS = make_roads(5)
 
@@ -42,9 +55,13 @@ def found(root: Path) -> RoadMap:
 
 
 @pytest.mark.parametrize(
-    "layer", ["drivable", "crossings", "walkways", "stop_lines", "intersections"]
+    "layer",
+    [
+        *("drivable", "crossings", "walkways", "stop_lines", "intersections"),
+        *("lane_dividers", "road_dividers"),
+    ],
 )
-def test_areas_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
+def test_areas_and_lines_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
     told, read = getattr(ROADS.map, layer), getattr(found, layer)
     assert len(told) == len(read)
     for one, other in zip(told, read, strict=True):
@@ -72,14 +89,6 @@ def test_what_is_next_to_nothing_is_left_out() -> None:
     sliver = Polygon([(0, 0), (9, 0), (9, 0.002)])
     (kept,) = round_areas([Polygon(square.exterior, holes), sliver])
     assert kept.equals(Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], holes[:1]))
-
-
-@pytest.mark.parametrize("layer", ["lane_dividers", "road_dividers"])
-def test_lines_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
-    told, read = getattr(ROADS.map, layer), getattr(found, layer)
-    assert len(told) == len(read)
-    for one, other in zip(told, read, strict=True):
-        assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
 
 
 def find_token(lane: Lane) -> str:
@@ -145,3 +154,57 @@ def test_a_scene_may_have_no_lights() -> None:
     content = describe_maps([place], (200.0, 200.0))
     assert content["traffic_light"] == []
     assert content["stop_line"][0]["traffic_light_tokens"] == []
+
+
+def make_line(curvature: Float64[np.ndarray, " P"], yaw: float) -> Float64[np.ndarray, "P+1 3"]:
+    """Return points half a metre apart, from a curvature between each two."""
+    yaws = yaw + np.concatenate([[0], 0.5 * curvature.cumsum()])
+    middle = (yaws[1:] + yaws[:-1]) / 2
+    x = np.concatenate([[3], 3 + 0.5 * np.cos(middle).cumsum()])
+    y = np.concatenate([[-2], -2 + 0.5 * np.sin(middle).cumsum()])
+    return np.stack([x, y, yaws], 1)
+
+
+def measure_miss(line: Float64[np.ndarray, "P 3"], arcs: list[Row]) -> float:
+    """Return by how much the devkit's points of the arcs miss the line."""
+    found = np.array(discretize_lane(arcs, 0.1))
+    fine = np.linspace(0, 1, 20)[:, None, None]
+    dense = (line[:-1, :2] + fine * np.diff(line[:, :2], axis=0)).reshape(-1, 2)
+    return float(np.linalg.norm(found[:, None, :2] - dense, axis=2).min(axis=1).max())
+
+
+@pytest.mark.parametrize("curvature", [0.0, 0.05, -0.05, 0.2])
+def test_a_circle_is_one_arc(curvature: float) -> None:
+    line = make_line(np.full(20, curvature), 2.5)
+    (arc,) = fit_arcs(line)
+    assert sum(arc["segment_length"]) == pytest.approx(10, rel=1e-2)
+    assert arc["start_pose"] == pytest.approx(line[0], abs=1e-4)
+    assert arc["end_pose"] == pytest.approx(line[-1], abs=1e-2)
+    if curvature:
+        assert arc["radius"] == pytest.approx(1 / abs(curvature), rel=1e-2)
+        assert arc["shape"] == ("LSL" if curvature > 0 else "RSR")
+    assert measure_miss(line, [arc]) < 0.02
+
+
+@given(st.lists(st.floats(-0.15, 0.15), min_size=1, max_size=4), st.floats(-3.1, 3.1))
+@settings(max_examples=15)
+def test_any_line_is_followed_by_few_arcs(curvatures: list[float], yaw: float) -> None:
+    line = make_line(np.repeat(curvatures, 12), yaw)
+    arcs = fit_arcs(line)
+    assert measure_miss(line, arcs) < 1.5 * AWAY
+    assert len(arcs) <= 4 * len(curvatures)
+    assert arcs[-1]["end_pose"][:2] == pytest.approx(line[-1, :2], abs=1e-3)
+    ends = [arc["end_pose"][:2] for arc in arcs[:-1]]
+    assert ends == [arc["start_pose"][:2] for arc in arcs[1:]]
+
+
+def test_yaws_may_turn_past_pi() -> None:
+    line = make_line(np.full(30, 0.1), 3.0)
+    assert len(fit_arcs(line)) == 1
+    line[:, 2] = (line[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    assert len(fit_arcs(line)) == 1
+
+
+def test_a_point_is_no_line() -> None:
+    with pytest.raises(ValueError, match="a line of 1 points has no middle; give two or more"):
+        fit_arcs(np.zeros((1, 3)))
