@@ -47,17 +47,16 @@ def problems_of(path: Path) -> list[str]:
 
 
 def network() -> tuple[Graph, Record]:
-    nodes = {
-        "in": Input(shape=(3,)),
-        "w1": Dense(weight=np.ones((4, 3))),
-        "hidden": LIF(tau=0.01),
-        "w2": Dense(weight=np.ones((2, 4))),
-        "out": LI(tau=0.01),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(3,)),
+        w1=Dense(weight=np.ones((4, 3))),
+        hidden=LIF(tau=0.01),
+        w2=Dense(weight=np.ones((2, 4))),
+        out=LI(tau=0.01),
+    )
     rng = np.random.default_rng(0)
     spikes = {
-        n: to_events(rng.random((5, 1, size)) < 0.5) for n, size in (("in", 3), ("hidden", 4))
+        n: to_events(rng.random((5, 1, size)) < 0.5) for n, size in (("x", 3), ("hidden", 4))
     }
     return graph, Record(executor="events", ticks=5, samples=1, spikes=spikes, values={})
 

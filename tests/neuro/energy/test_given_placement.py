@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from written_graphs import chain, wire
+from written_graphs import chain
 
 from neuro.energy import Chip, estimate, find_chip, place, place_as_given
 from neuro.energy.mapping import count_demand
@@ -22,20 +22,19 @@ DT = Seconds(1e-3)
 
 def images() -> Graph:
     rng = np.random.default_rng(0)
-    nodes = {
-        "in": Input(shape=(2, 6, 6)),
-        "conv": Conv2d(weight=rng.integers(1, 5, (4, 2, 3, 3)), stride=(2, 2), padding=(1, 1)),
-        "hidden": LIF(tau=0.01),
-        "flat": Flatten(),
-        "w": Dense(weight=rng.integers(-1, 2, (5, 36))),
-        "out": LI(tau=0.01),
-    }
-    return chain(**nodes)
+    return chain(
+        x=Input(shape=(2, 6, 6)),
+        conv=Conv2d(weight=rng.integers(1, 5, (4, 2, 3, 3)), stride=(2, 2), padding=(1, 1)),
+        hidden=LIF(tau=0.01),
+        flat=Flatten(),
+        w=Dense(weight=rng.integers(-1, 2, (5, 36))),
+        out=LI(tau=0.01),
+    )
 
 
 def run() -> Record:
     rng = np.random.default_rng(1)
-    spikes = {"in": rng.random((4, 2, 72)) < 0.3, "hidden": rng.random((4, 2, 36)) < 0.3}
+    spikes = {"x": rng.random((4, 2, 72)) < 0.3, "hidden": rng.random((4, 2, 36)) < 0.3}
     return Record(
         executor="events",
         ticks=4,
@@ -74,10 +73,10 @@ def test_messages_and_hops_are_those_of_a_walk_over_all_synapses(seed: int) -> N
     cores = {"hidden": rng.integers(0, 60, 36), "out": rng.integers(60, 128, 5)}
     ops = estimate(graph, record, "loihi1", cores=cores).operations
     routes = {r.source: r for r in compose(graph)}
-    for source, target in (("in", "hidden"), ("hidden", "out")):
-        node = graph.nodes["conv" if source == "in" else "w"]
+    for source, target in (("x", "hidden"), ("hidden", "out")):
+        node = graph.nodes["conv" if source == "x" else "w"]
         listed = write_out_synapses(node, routes[source].shape or (36,))  # type: ignore[arg-type]
-        home = np.zeros(72, int) if source == "in" else cores["hidden"]
+        home = np.zeros(72, int) if source == "x" else cores["hidden"]
         messages = hops_x = hops_y = 0
         most = np.zeros(3, int)
         for neuron in record.spikes[source].neuron:
@@ -126,9 +125,8 @@ def test_the_fullest_core_is_measured_against_every_limit() -> None:
 
 
 def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -> None:
-    nodes = {"in": Input(shape=(5,)), "w": Dense(weight=np.ones((20, 5))), "out": LI(tau=0.01)}
-    graph = wire("in>w w>out", nodes)
-    spikes = {"in": to_events(np.ones((1, 1, 5)))}
+    graph = chain(x=Input(shape=(5,)), w=Dense(weight=np.ones((20, 5))), out=LI(tau=0.01))
+    spikes = {"x": to_events(np.ones((1, 1, 5)))}
     record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
     cores = {"out": np.r_[np.full(12, 0), np.full(8, 40)]}
     found = estimate(graph, record, "loihi1", cores=cores).latency.inference
@@ -138,8 +136,7 @@ def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -
 
 
 def test_axons_are_counted_on_each_of_many_cores() -> None:
-    nodes = {"in": Input(shape=(3,)), "w": Dense(weight=np.ones((300, 3))), "out": LI(tau=0.01)}
-    graph = wire("in>w w>out", nodes)
+    graph = chain(x=Input(shape=(3,)), w=Dense(weight=np.ones((300, 3))), out=LI(tau=0.01))
     layer = place_as_given(graph, find_chip("loihi1"), {"out": np.arange(300)}).layers["out"]
     assert layer.use["in_axons"] == 3 / 4096
     assert layer.use["neurons"] == 1 / 1024
@@ -170,12 +167,7 @@ def test_cores_that_do_not_suit_a_graph_are_all_told() -> None:
 @pytest.mark.parametrize(("neurons", "size"), [(7, 25), (14, 25), (29, 35), (21, 38)])
 def test_a_core_stores_the_rows_of_its_neurons_and_no_more(neurons: int, size: int) -> None:
     # size * (neurons / size) is a little more than neurons in floats.
-    nodes = {
-        "in": Input(shape=(3,)),
-        "w": Dense(weight=np.ones((size, 3))),
-        "out": LIF(tau=0.01),
-    }
-    graph = wire("in>w w>out", nodes)
+    graph = chain(x=Input(shape=(3,)), w=Dense(weight=np.ones((size, 3))), out=LIF(tau=0.01))
     limits = find_chip("loihi2").limits  # 12 bits of index: 64 bits hold 3 weights of 8 bits
     found = count_demand(compose(graph), size, neurons, limits)
     assert found["synapse_words"] == 3 * -(-20 * neurons // 64)

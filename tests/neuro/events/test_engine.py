@@ -229,8 +229,7 @@ def test_an_average_divides_the_sum_as_torch_does(dtype: type) -> None:
         "pool": AvgPool2d(kernel=(3, 2), stride=(2, 1)),
         "readout": LI(tau=math.inf),
     }
-    edges = (Edge("x", "pool"), Edge("pool", "readout"))
-    graph = Graph(nodes=nodes, edges=edges, dt=MS)
+    graph = wire("x>pool pool>readout", nodes)
     raster = np.random.default_rng(0).random((6, 2, 98)).astype(np.float32)
     twin = torch.float32 if dtype is np.float32 else torch.float64
     x = {"x": to_events(raster)}

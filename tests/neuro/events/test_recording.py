@@ -1,22 +1,20 @@
 import numpy as np
 import pytest
 from graphs import random_graph, stimulus
+from written_graphs import chain
 
 from neuro.events import Recording, simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
-NODES = {
-    "x": Input(shape=(1,)),
-    "w": Dense(weight=np.array([[0.5]])),
-    "current": LI(tau=0.005),
-    "cell": LIF(tau=0.02),
-    "out": LI(tau=0.01),
-}
-EDGES = (Edge("x", "w"), Edge("w", "current"), Edge("current", "cell"), Edge("cell", "out"))
-GRAPH = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
+GRAPH = chain(
+    x=Input(shape=(1,)),
+    w=Dense(weight=np.array([[0.5]])),
+    current=LI(tau=0.005),
+    cell=LIF(tau=0.02),
+    out=LI(tau=0.01),
+)
 X = {"x": to_events(np.ones((12, 2, 1), np.float32))}
 
 

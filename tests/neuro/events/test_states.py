@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from written_graphs import wire
 
 from neuro.events import Clock, Exact, Grid, make_rest_state, simulate
-from neuro.graph import Dense, Edge, Graph, Input, Node
+from neuro.graph import Dense, Graph, Input, Node
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LIF
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
 
 CLOCKS = (Grid(), Exact())
 
@@ -22,8 +22,7 @@ def network(weight: float = 0.3) -> Graph:
         "fc": Dense(weight=np.full((3, 2), weight)),
         "cells": LIF(tau=0.01, threshold=0.5, reset="hard"),
     }
-    edges = (Edge("x", "fc"), Edge("fc", "cells", Ticks(2)))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    return wire("x>fc fc>cells:2", nodes)
 
 
 def stimulus(samples: int = 2) -> dict[str, Events]:

@@ -19,7 +19,6 @@ from neuro.graph.connections import FanOut, Shape, Synapse, SynapseRows
 from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.record import Record
-from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,12 +52,12 @@ def same(one: Record, other: Record) -> None:
 
 def test_a_connection_that_answers_for_itself_runs_everywhere() -> None:
     weight = np.array([0.25, -0.5, 0.0, 1.0, 0.75])
-    nodes = {
-        "x": Input(shape=(5,)),
-        "w": Reverse(weight=weight),
-        "a": LIF(tau=0.01, threshold=0.5, reset="hard"),
-    }
-    graph = chain(**nodes, dt=Seconds(2**-10))
+    graph = chain(
+        x=Input(shape=(5,)),
+        w=Reverse(weight=weight),
+        a=LIF(tau=0.01, threshold=0.5, reset="hard"),
+        dt=2**-10,
+    )
     x = stimulus(graph, 0)
     record, _ = simulate(graph, x)
     assert len(record.spikes["a"].tick) > 5

@@ -12,7 +12,7 @@ from builders import same as same_graph
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
-from written_graphs import wire
+from written_graphs import chain, wire
 
 from lava_export import lower, reference
 from lava_export.run import available, run
@@ -189,7 +189,7 @@ def test_a_plain_kernel_is_the_same_map(seed: int) -> None:
     )
 
 
-def chain(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
+def in_a_row(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
     """Return up to three pools and convolutions in a row, images, and what they become."""
     rng = np.random.default_rng(seed)
     shape: tuple[int, ...] = (4, 13, 14)[: 1 + axes]
@@ -206,8 +206,7 @@ def chain(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
             continue
         nodes[f"n{k}"], shape, y = node, made, apply_connection(node, y)
     nodes["out"] = LIF(tau=0.01, threshold=1.0)
-    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
-    return Graph(nodes=nodes, edges=edges, dt=DT), images, y.flatten(1)
+    return wire("", nodes, dt=DT), images, y.flatten(1)
 
 
 @settings(max_examples=40)
@@ -215,7 +214,7 @@ def chain(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
 def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
     seed: int, axes: int
 ) -> None:
-    graph, x, y = chain(seed, axes)
+    graph, x, y = in_a_row(seed, axes)
     (route,) = compose(graph)
     if route.kind == "conv":
         found = apply_connection(route.conv, x.reshape(3, *route.shape)).flatten(1)
@@ -263,10 +262,7 @@ def test_a_depthwise_kernel_takes_a_channel_s_share_of_a_core() -> None:
     found = {}
     for name, node in (("deep", deep), ("plain", deep.plain())):
         nodes: dict[str, Node] = {"x": Input(shape=(64, 8, 8)), "w": node, "y": LIF(tau=0.01)}
-        edges = (Edge("x", "w"), Edge("w", "y"))
-        found[name] = place(Graph(nodes=nodes, edges=edges, dt=DT), find_chip("loihi1")).layers[
-            "y"
-        ]
+        found[name] = place(wire("x>w w>y", nodes, dt=DT), find_chip("loihi1")).layers["y"]
     ratio = [x.use["synapse_words"] / x.per_core for x in (found["deep"], found["plain"])]
     assert ratio[1] / ratio[0] > 64 * 25 / 9 * 0.5
 
@@ -349,6 +345,5 @@ def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(node: Conv2d, said: str) -> None:
-    nodes = {"x": Input(shape=(4, 5, 5)), "w": node, "y": LIF(tau=0.01)}
     with pytest.raises(GraphError, match=said):
-        wire("x>w w>y", nodes, dt=DT)
+        chain(x=Input(shape=(4, 5, 5)), w=node, y=LIF(tau=0.01), dt=DT)

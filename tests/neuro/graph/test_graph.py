@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from written_graphs import dense, lif, populations, problems, wire
+from written_graphs import chain, dense, lif, populations, problems, wire
 
 from neuro.graph import (
     AvgPool2d,
@@ -27,17 +27,14 @@ from neuro.neurons import ALIF, LI
 
 class TestWhatIsDerived:
     def test_shapes_follow_from_the_inputs(self) -> None:
-        g = wire(
-            "x>conv conv>a a>pool pool>flat flat>fc fc>out",
-            {
-                "x": Input(shape=(1, 28, 28)),
-                "conv": Conv2d(weight=np.ones((8, 1, 5, 3)), stride=(2, 1), padding=(1, 0)),
-                "a": ALIF(threshold=np.ones((8, 1, 1))),
-                "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
-                "flat": Flatten(),
-                "fc": dense(10, 624),
-                "out": LI(tau=0.02),
-            },
+        g = chain(
+            x=Input(shape=(1, 28, 28)),
+            conv=Conv2d(weight=np.ones((8, 1, 5, 3)), stride=(2, 1), padding=(1, 0)),
+            a=ALIF(threshold=np.ones((8, 1, 1))),
+            pool=AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+            flat=Flatten(),
+            fc=dense(10, 624),
+            out=LI(tau=0.02),
         )
         assert g.shapes == {
             "x": (1, 28, 28),
@@ -156,22 +153,19 @@ class TestWhatIsDerived:
 
 class TestCurrentsAndReadOuts:
     def test_an_integrator_that_feeds_a_population_is_a_current_and_no_output(self) -> None:
-        nodes = {**populations("a"), "i": LI(tau=0.01), "out": LI(tau=0.02)}
-        g = wire("x>i i>a a>out", nodes)
+        g = wire("x>i i>a a>out", {**populations("a"), "i": LI(tau=0.01), "out": LI(tau=0.02)})
         assert (g.currents, g.readouts, g.outputs) == (("i",), ("out",), ("out",))
         assert g.populations == ("i", "a", "out")
 
     def test_a_recurrent_population_stays_an_output_beside_its_current(self) -> None:
-        nodes = {**populations("a"), "w": dense(2, 2), "i": LI(tau=0.01)}
-        g = wire("x>a a>w:1 w>i i>a", nodes)
+        g = wire("x>a a>w:1 w>i i>a", {**populations("a"), "w": dense(2, 2), "i": LI(tau=0.01)})
         assert (g.currents, g.outputs) == (("i",), ("a",))
         assert g.components == (("x",), ("w", "i", "a"))
 
 
 class TestLoopsWithoutDelay:
     def test_they_are_kept_together_in_the_order_given(self) -> None:
-        nodes = {**populations("bac"), "w": dense(2, 2)}
-        g = wire("x>a a>w w>b b>a b>c", nodes)
+        g = wire("x>a a>w w>b b>a b>c", {**populations("bac"), "w": dense(2, 2)})
         assert g.instant_loops == (("b", "a", "w"),)
         assert g.order == ("x", "b", "a", "w", "c")
 

@@ -294,8 +294,7 @@ def test_a_gain_for_each_channel_scales_kernels_and_one_for_each_neuron_makes_a_
 def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
     nodes = {"in": Input(shape=(2,)), "a": LIF(tau=0.01), "w": Dense(weight=np.eye(2))}
     nodes["out"] = LI(tau=0.01)
-    edges = (Edge("in", "a", Ticks(1)), Edge("a", "w", Ticks(2)), Edge("w", "out", Ticks(3)))
-    first, second = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    first, second = find_routes(wire("in>a:1 a>w:2 w>out:3", nodes), [])
     assert (first.name, first.kind, first.delay) == ("in->a", "identity", 1)
     assert first.weight.shape == (2,)
     assert (second.name, second.via, second.delay) == ("w", ("w",), 5)

@@ -168,8 +168,7 @@ class TestCurrents:
 
     def test_a_clocked_executor_refuses_a_loop_without_delay(self) -> None:
         nodes = {"x": Input(shape=(1,)), "a": LIF(tau=1.0), "i": LI(tau=1.0)}
-        edges = (Edge("x", "a"), Edge("a", "i"), Edge("i", "a"))
-        graph = Graph(nodes=nodes, edges=edges, dt=DT)
+        graph = wire("x>a a>i i>a", nodes)
         with pytest.raises(GraphError, match=r"zero-delay loop .*clock=Exact\(\)"):
             Net(graph)
         with pytest.raises(GraphError, match=r"cannot run on a clock"):

@@ -11,7 +11,7 @@ from exact_laws import agree
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
 from torch import nn
-from written_graphs import wire
+from written_graphs import chain, wire
 
 from lava_export import lower, reference
 from neuro.energy import count
@@ -161,8 +161,7 @@ def unflattened(then: Conv2d, shape: tuple[int, ...]) -> Graph:
     n = int(np.prod(shape))
     nodes = {"x": Input(shape=(n,)), "shape": Unflatten(shape=shape), "conv": then}
     nodes |= {"out": LI(tau=0.01)}
-    edges = (Edge("x", "shape"), Edge("shape", "conv"), Edge("conv", "out"))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>shape shape>conv conv>out", nodes)
 
 
 def test_behind_a_flat_population_a_convolution_stays_one() -> None:
@@ -205,9 +204,8 @@ def test_a_matrix_goes_on_through_an_unflatten_to_an_image() -> None:
 def test_what_does_not_fill_the_shape_is_refused(
     shape: tuple[int, ...], given: tuple[int, ...], said: str
 ) -> None:
-    nodes = {"x": Input(shape=given), "u": Unflatten(shape=shape), "n": LIF(tau=0.01)}
     with pytest.raises(GraphError, match=said):
-        wire("x>u u>n", nodes)
+        chain(x=Input(shape=given), u=Unflatten(shape=shape), n=LIF(tau=0.01))
 
 
 @pytest.mark.parametrize("module", [nn.Unflatten(2, (2, 3)), nn.Unflatten(1, (-1, 3))])

@@ -45,12 +45,11 @@ def cell(tau: float = 0.02, threshold: float = 1.0, **more: object) -> LIF:
 
 
 def alone(node: Node, weight: float = 1.0, bias: float = 0.0) -> Graph:
-    nodes = {
-        "x": Input(shape=(1,)),
-        "w": Dense(weight=np.array([[weight]]), bias=np.array([bias])),
-        "cell": node,
-    }
-    return wire("x>w w>cell", nodes)
+    return chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.array([[weight]]), bias=np.array([bias])),
+        cell=node,
+    )
 
 
 def at(*times: float, ticks: int = 200, value: float = 1.0) -> dict[str, Times]:
@@ -79,8 +78,7 @@ def images(seed: int) -> Graph:
         "b": cell(threshold=0.7),
         "back": back,
     }
-    edges = read_edges("x>conv conv>a a>pool:1 pool>flat flat>fc fc>b:1 b>back:2 back>b")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>conv conv>a a>pool:1 pool>flat flat>fc fc>b:1 b>back:2 back>b", nodes)
 
 
 def currents(seed: int) -> Graph:
@@ -97,8 +95,7 @@ def currents(seed: int) -> Graph:
         "b": cell(0.01, 0.5, tau_syn=0.01),
         "loop": Dense(weight=rng.normal(0, 0.3, (6, 6))),
     }
-    edges = read_edges("x>up:1 x>down:3 up>ge down>gi ge>a gi>a a>w:1 w>b b>loop:2 loop>b")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>up:1 x>down:3 up>ge down>gi ge>a gi>a a>w:1 w>b b>loop:2 loop>b", nodes)
 
 
 def joined(seed: int) -> Graph:
@@ -113,8 +110,7 @@ def joined(seed: int) -> Graph:
         "both": Concat(),
         "w": Dense(weight=rng.normal(0.1, 0.4, (4, 9))),
     }
-    edges = read_edges("x>in in>a a>on:1 on>b b>both:2 a>both:1 both>w w>a")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>in in>a a>on:1 on>b b>both:2 a>both:1 both>w w>a", nodes)
 
 
 def scattered(graph: Graph, seed: int, ticks: int = 60) -> dict[str, Times]:
@@ -186,8 +182,7 @@ def test_what_fires_at_one_instant_is_in_the_order_of_neurons() -> None:
 
 
 def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
-    nodes: dict[str, Node] = {"x": Input(shape=(1, 2, 3)), "cell": cell()}
-    graph = wire("x>cell", nodes)
+    graph = chain(x=Input(shape=(1, 2, 3)), cell=cell())
     start = np.array([[[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]])
     found = plan(graph, to_times_of(6), {"cell": start}).populations["cell"].start["V_m"]
     assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -465,8 +460,7 @@ def test_the_model_follows_from_the_currents() -> None:
     assert model(cell(tau_syn=0.02)) == "iaf_psc_exp_ps"  # lossless divides by tau - tau_syn
     assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
     mixed = cell(np.array([0.02, 0.005]), tau_syn=0.005)  # type: ignore[arg-type]
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((2, 1))), "cell": mixed}
-    both = wire("x>w w>cell", nodes)
+    both = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((2, 1))), cell=mixed)
     assert plan(both, at(0.1), {}).populations["cell"].model == "iaf_psc_exp_ps"
 
 
@@ -477,8 +471,7 @@ def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants(
         "i": LI(tau=0.005),
         "a": cell(),
     }
-    edges = (Edge("x", "w", Ticks(1)), Edge("w", "i"), Edge("i", "a", Ticks(2)))
-    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+    network = plan(wire("x>w:1 w>i i>a:2", nodes), at(0.1), {})
     (synapses,) = network.synapses
     assert (synapses.source, synapses.target, synapses.delay.tolist()) == ("x", "a", [3.0])
     assert synapses.weight[0] < 0
@@ -534,10 +527,8 @@ def test_a_bias_becomes_the_current_that_adds_it_in_a_tick() -> None:
 
 
 def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None:
-    nodes: dict[str, Node] = {"x": Input(shape=(1,)), "i": LI(tau=math.inf), "a": cell()}
-    edges = (Edge("x", "i"), Edge("i", "a"))
     with pytest.raises(NestError, match="i: a current of NEST decays; use a finite tau"):
-        plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+        plan(chain(x=Input(shape=(1,)), i=LI(tau=math.inf), a=cell()), at(0.1), {})
     with pytest.raises(NestError, match="cell: an ALIF in continuous time needs leak < 1"):
         plan(alone(ALIF(leak=1.0)), at(0.1), {})
 
@@ -570,16 +561,15 @@ def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
 
 
 def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(2,)),
-        "w": Dense(weight=np.ones((2, 2))),
-        "adapts": ALIF(),
-        "soft": LIF(tau=0.02, reset="soft"),
-        "quick": LIF(tau=0.02, reset="hard"),
-        "sums": LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
-        "out": LI(tau=0.02),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(2,)),
+        w=Dense(weight=np.ones((2, 2))),
+        adapts=ALIF(),
+        soft=LIF(tau=0.02, reset="soft"),
+        quick=LIF(tau=0.02, reset="hard"),
+        sums=LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
+        out=LI(tau=0.02),
+    )
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {"out": np.zeros(2)})
     said = refused.value.problems
@@ -597,14 +587,13 @@ def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
 
 
 def test_nest_has_no_nodes_of_values() -> None:
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(2,)),
-        "i": LI(tau=0.02),
-        "soft": Softmax(),
-        "gated": GatedLI(),
-        "fires": LIF(tau=0.02, reset="soft"),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(2,)),
+        i=LI(tau=0.02),
+        soft=Softmax(),
+        gated=GatedLI(),
+        fires=LIF(tau=0.02, reset="soft"),
+    )
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {})
     assert refused.value.problems == [

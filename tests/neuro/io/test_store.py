@@ -50,8 +50,8 @@ from neuro.units import Seconds
 def graph(seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
     return wire(
-        "x>conv conv>alif alif>pool pool>flat flat>fc:2 fc>lif lif>rec:1 rec>lif "
-        "lif>list list>current current>cell lif>out cell>both:1 lif>both both>late",
+        "x>conv conv>alif alif>pool pool>flat flat>fc:2 fc>lif lif>rec:1 rec>lif lif>list "
+        "list>current current>cell lif>out cell>both:1 lif>both both>late",
         {
             "x": Input(shape=(1, 6, 6)),
             "conv": Conv2d(weight=rng.normal(size=(2, 1, 3, 3)), stride=(1, 1), padding=(1, 1)),

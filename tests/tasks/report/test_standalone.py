@@ -8,13 +8,13 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from written_graphs import wire
 
 from neuro.events import Exact, simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import Events, join, of_sample, to_events
-from neuro.units import Seconds
 from tasks.report.standalone import _require_fit, write_samples_report
 from tasks.runs.samples import Samples
 from tasks.verbs.energy import estimate_samples
@@ -32,8 +32,7 @@ def graph(scale: float = 1.0) -> Graph:
         "on": Dense(weight=WEIGHT[:2].T[:2] @ np.eye(2, 4)),
         "out": LI(tau=0.02),
     }
-    edges = (Edge("x", "in"), Edge("in", "hidden"), Edge("hidden", "on"), Edge("on", "out"))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    return wire("x>in in>hidden hidden>on on>out", nodes)
 
 
 def stimulus(seed: int = 1) -> Events:
