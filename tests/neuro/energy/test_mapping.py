@@ -6,6 +6,7 @@ from operator import or_
 
 import numpy as np
 import pytest
+from energy_cases import with_limit
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
@@ -62,11 +63,6 @@ def demo_like() -> Graph:
 def need(graph: Graph, name: str, neurons: int, chip: Chip, weight_bits: int) -> dict[str, int]:
     into = [r for r in compose(graph) if r.target == name]
     return count_demand(into, graph.size(name), neurons, chip.limits, weight_bits)
-
-
-def with_limit(chip: Chip, limit: str, value: float) -> Chip:
-    constant = replace(getattr(chip.limits, limit), value=value, low=0.0, high=value)
-    return replace(chip, limits=replace(chip.limits, **{limit: constant}))
 
 
 def test_a_dense_layer_is_split_as_in_the_log_of_intels_compiler() -> None:
@@ -236,10 +232,7 @@ def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
 
 
 def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() -> None:
-    first, second = (
-        place(demo_like(), find_chip("loihi1")),
-        place(demo_like(), find_chip("loihi2")),
-    )
+    first, second = (place(demo_like(), find_chip(f"loihi{k}")) for k in (1, 2))
     assert {n: (x.cores, x.per_core, x.binds) for n, x in first.layers.items()} == {
         "x": (0, 0, ""),
         "a": (7, 988, "neurons"),

@@ -1,8 +1,7 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
+from energy_cases import record_of
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, wire
@@ -23,7 +22,6 @@ from neuro.graph import (
     Connection,
     Conv2d,
     Dense,
-    Edge,
     Graph,
     Input,
     Node,
@@ -35,9 +33,6 @@ from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds
-
-DT = Seconds(1e-3)
 
 
 def pooled() -> Graph:
@@ -56,8 +51,7 @@ def spikes_at(graph: Graph, ticks: int, *at: tuple[int, int]) -> Record:
     raster = np.zeros((ticks, 1, graph.size("x")))
     for tick, neuron in at:
         raster[tick, 0, neuron] = 1
-    spikes = {"x": to_events(raster)}
-    return Record(executor="events", ticks=ticks, samples=1, spikes=spikes, values={})
+    return record_of(x=raster)
 
 
 def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() -> None:
@@ -203,8 +197,7 @@ def test_a_node_between_several_populations_is_a_layer_for_each_pair() -> None:
         "out": LI(tau=0.01),
     }
     graph = wire("x>a x>w a>w w>out", nodes)
-    spikes = {"x": to_events(np.ones((1, 1, 2))), "a": to_events(np.ones((1, 1, 2)))}
-    record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
+    record = record_of(x=np.ones((1, 1, 2)), a=np.ones((1, 1, 2)))
     layers = {
         s.name: int(s.events.sum())
         for s in count_synaptic_events(graph, record, compose(graph))
@@ -224,20 +217,13 @@ def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 10_000)
-    wide = {
-        f"{n}{k}": node
-        for k in "12"
-        for n, node in (
-            ("pool", AvgPool2d(kernel=(3, 3), stride=(1, 1))),
-            ("conv", Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))),
-            ("out", LI(tau=0.01)),
-        )
-    }
-    nodes = {"x": Input(shape=(1, 70, 70)), **wide}
-    edges = tuple(
-        Edge(a, b) for k in "12" for a, b in pairwise(["x", f"pool{k}", f"conv{k}", f"out{k}"])
-    )
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    nodes: dict[str, Node] = {"x": Input(shape=(1, 70, 70))}
+    for k in "12":
+        nodes[f"pool{k}"] = AvgPool2d(kernel=(3, 3), stride=(1, 1))
+        nodes[f"conv{k}"] = Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))
+        nodes[f"out{k}"] = LI(tau=0.01)
+    edges = " ".join(f"x>pool{k} pool{k}>conv{k} conv{k}>out{k}" for k in "12")
+    graph = wire(edges, nodes)
     with pytest.raises(ValueError, match="no chip can hold") as e:
         estimate(graph, spikes_at(graph, 1, (0, 0)), find_chip("loihi1"))
     assert "x -> pool1 -> conv1 -> out1: is no single convolution" in str(e.value)
@@ -257,9 +243,9 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
         "a": LIF(tau=0.02),
         "b": LIF(tau=0.02),
     }
-    edges = [Edge("x", "w"), Edge("w", "i"), Edge("i", "a"), Edge("a", "b")]
+    edges = "x>w w>i i>a a>b"
     with pytest.raises(ValueError, match="no chip can hold") as e:
-        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+        compose(wire(edges, nodes))
     _, listed, current = str(e.value).splitlines()
     assert listed == (
         "w: how a chip stores a Sparse is not known here; price it as the matrix "
@@ -270,9 +256,8 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
         "give a tau_syn=0.01"
     )
     nodes["w"] = to_dense(w)
-    edges += [Edge("b", "a")]
     with pytest.raises(ValueError, match=r"zero-delay loop .* give one of its edges a delay"):
-        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+        compose(wire(f"{edges} b>a", nodes))
 
 
 def test_spikes_whose_ticks_have_few_bits_arrive_late_or_not_at_all() -> None:

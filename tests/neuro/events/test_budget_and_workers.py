@@ -1,6 +1,5 @@
 import pickle
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 
 import joblib
@@ -9,10 +8,9 @@ import pytest
 from graphs import random_graph, stimulus
 from written_graphs import read_edges
 
-from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulate
+from neuro.events import Exact, Grid, Recording, Runaway, engine, simulate
 from neuro.events.exact import heap_driver, run as exact_run
 from neuro.events.exact.heap_driver import run_to_pause
-from neuro.events.exact.state import ExactState
 from neuro.events.workers import run_over_samples
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LIF
@@ -114,25 +112,6 @@ def test_samples_are_shared_about_equally_and_stay_in_order() -> None:
     assert run_over_samples(lambda a, b: (a, b), 2, 9) == [(0, 1), (1, 2)]
     with pytest.raises(ValueError, match="workers must be >= 1, got 0"):
         run_over_samples(lambda a, b: (a, b), 2, 0)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Grid(budget=0), r"Grid.budget must be >= 1, got 0 spike; 10\*\*9 is usual"),
-        (lambda: Exact(window=Seconds(0.0)), "Exact.window must be > 0 s and finite, got 0.0"),
-        (lambda: Exact(threads=0), "Exact.threads must be >= 1, got 0"),
-    ],
-)
-def test_a_clock_that_cannot_be_is_refused(make: Callable[[], Clock], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_a_state_of_the_other_clock_is_refused() -> None:
-    state = ExactState(neurons={}, pending={}, digest="")
-    with pytest.raises(ValueError, match=r"Grid\(\) continues from an EngineState"):
-        simulate(LOOP, spark(), state=state)
 
 
 def test_a_program_is_compiled_once_a_graph() -> None:
