@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lava_together import run_together
+from written_graphs import wire
 
 from lava_export import LavaFailed, LowerError, available, lower, reference
 from neuro import (
@@ -88,14 +89,12 @@ def sparse(delay: bool = False) -> Sparse:
 def looped(neuron: LIF, delay: int) -> Graph:
     nodes = {"input": Input(shape=(4,)), "w": Dense(weight=weights(3, 4)), "n": neuron}
     nodes["back"] = Dense(weight=weights(3, 3) / 4)
-    edges = [Edge("input", "w"), Edge("w", "n"), Edge("n", "back")]
-    return Graph(nodes=nodes, edges=(*edges, Edge("back", "n", Ticks(delay))), dt=DT)
+    return wire(f"input>w w>n n>back back>n:{delay}", nodes)
 
 
 def residual(neuron: LIF) -> Graph:
     nodes = {"input": Input(shape=(3,)), "w": Dense(weight=weights(3, 3)), "n": neuron}
-    edges = (Edge("input", "w"), Edge("w", "n"), Edge("input", "n"))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("input>w w>n input>n", nodes)
 
 
 def joined(neuron: LIF) -> Graph:
@@ -106,8 +105,7 @@ def joined(neuron: LIF) -> Graph:
         "join": Concat(),
         "n": neuron,
     }
-    edges = [("input", "a"), ("input", "b"), ("a", "join"), ("b", "join"), ("join", "n")]
-    return Graph(nodes=nodes, edges=tuple(Edge(*e) for e in edges), dt=DT)
+    return wire("input>a input>b a>join b>join join>n", nodes)
 
 
 MAP = (2, 6, 6)
