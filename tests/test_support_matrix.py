@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lava_together import run_together
-from written_graphs import wire
 
 from lava_export import LavaFailed, LowerError, available, lower, reference
 from neuro import (
@@ -89,12 +88,14 @@ def sparse(delay: bool = False) -> Sparse:
 def looped(neuron: LIF, delay: int) -> Graph:
     nodes = {"input": Input(shape=(4,)), "w": Dense(weight=weights(3, 4)), "n": neuron}
     nodes["back"] = Dense(weight=weights(3, 3) / 4)
-    return wire(f"input>w w>n n>back back>n:{delay}", nodes)
+    edges = [Edge("input", "w"), Edge("w", "n"), Edge("n", "back")]
+    return Graph(nodes=nodes, edges=(*edges, Edge("back", "n", Ticks(delay))), dt=DT)
 
 
 def residual(neuron: LIF) -> Graph:
     nodes = {"input": Input(shape=(3,)), "w": Dense(weight=weights(3, 3)), "n": neuron}
-    return wire("input>w w>n input>n", nodes)
+    edges = (Edge("input", "w"), Edge("w", "n"), Edge("input", "n"))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
 def joined(neuron: LIF) -> Graph:
@@ -105,7 +106,8 @@ def joined(neuron: LIF) -> Graph:
         "join": Concat(),
         "n": neuron,
     }
-    return wire("input>a input>b a>join b>join join>n", nodes)
+    edges = [("input", "a"), ("input", "b"), ("a", "join"), ("b", "join"), ("join", "n")]
+    return Graph(nodes=nodes, edges=tuple(Edge(*e) for e in edges), dt=DT)
 
 
 MAP = (2, 6, 6)
