@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from written_graphs import chain, read_edges, wire
 
 from neuro.events import Grid, simulate
-from neuro.graph import AvgPool2d, Concat, Dense, Edge, Graph, Input, Node, Softmax
+from neuro.graph import AvgPool2d, Concat, Dense, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.nn.rounding import (
@@ -144,18 +144,12 @@ def test_roundings_of_pools_joins_and_of_edges_that_add_up_are_counted() -> None
     sums = {"x": Input(shape=(2,)), "w": one, "v": one}
     join = {"x": Input(shape=(2,)), "w": one, "c": Concat(), "v": Dense(weight=np.ones((1, 4)))}
     cases = [
-        (pool, [("x", "w"), ("w", "s")], 1 + (4 + 4), 1.0),
-        (sums, [("x", "w"), ("x", "v"), ("w", "s"), ("v", "s")], 2 * (1 + (2 + 4)), 4.0),
-        (
-            join,
-            [("x", "c"), ("x", "w"), ("w", "c"), ("c", "v"), ("v", "s")],
-            1 + (2 + 4) + (1 + 4) + (4 + 4),
-            6.0,
-        ),
+        (pool, "x>w w>s", 1 + (4 + 4), 1.0),
+        (sums, "x>w x>v w>s v>s", 2 * (1 + (2 + 4)), 4.0),
+        (join, "x>c x>w w>c c>v v>s", 1 + (2 + 4) + (1 + 4) + (4 + 4), 6.0),
     ]
     for nodes, edges, terms, magnitude in cases:
-        ends = tuple(Edge(*ends) for ends in edges)
-        graph = Graph(nodes={**nodes, "s": cell}, edges=ends, dt=DT)
+        graph = wire(edges, {**nodes, "s": cell})
         found = bound_rounding(graph, replay(graph, ones(1, graph.size("x"))))["s"]
         want = bound_after(terms, magnitude, 9.0)
         np.testing.assert_allclose(found.bound[0, 0], want, rtol=1e-9)
