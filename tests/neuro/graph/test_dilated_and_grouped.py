@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,6 @@ from neuro.graph import (
     Connection,
     Conv1d,
     Conv2d,
-    Edge,
     Flatten,
     Graph,
     GraphError,
@@ -95,7 +94,7 @@ def drawn(seed: int, axes: int | None = None) -> Graph:
         "flat": Flatten(),
         "more": LIF(tau=0.02, threshold=0.25, reset="hard"),
     }
-    return Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=DT)
+    return chain(dt=DT, **nodes)
 
 
 def same(one: Record, other: Record) -> None:
@@ -206,7 +205,7 @@ def in_a_row(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
             continue
         nodes[f"n{k}"], shape, y = node, made, apply_connection(node, y)
     nodes["out"] = LIF(tau=0.01, threshold=1.0)
-    return wire("", nodes, dt=DT), images, y.flatten(1)
+    return chain(dt=DT, **nodes), images, y.flatten(1)
 
 
 @settings(max_examples=40)
@@ -328,22 +327,19 @@ def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "said"),
     [
+        ({"weight": np.ones((3, 2, 1, 1)), "groups": 2}, r"groups 2 must be >= 1 and div"),
+        ({"weight": np.ones((3, 4, 1, 1)), "groups": 0}, r"groups 0 must be >= 1"),
+        ({"weight": np.ones((2, 4, 1, 1)), "groups": 2}, r"takes \(8, H, W\), got \(4, 5, 5\)"),
         (
-            Conv2d(weight=np.ones((3, 2, 1, 1)), groups=2),
-            "Conv2d.groups 2 must be >= 1 and div",
-        ),
-        (Conv2d(weight=np.ones((3, 4, 1, 1)), groups=0), "Conv2d.groups 0 must be >= 1"),
-        (Conv2d(weight=np.ones((2, 4, 1, 1)), groups=2), r"takes \(8, H, W\), got \(4, 5, 5\)"),
-        (
-            Conv2d(weight=np.ones((1, 4, 3, 3)), dilation=(3, 1)),
+            {"weight": np.ones((1, 4, 3, 3)), "dilation": (3, 1)},
             r"kernel \(7, 3\) does not fit",
         ),
         (
-            Conv2d(weight=np.ones((1, 4, 3, 3)), dilation=(0, 1)),
+            {"weight": np.ones((1, 4, 3, 3)), "dilation": (0, 1)},
             r"dilation \(0, 1\) and stride",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(node: Conv2d, said: str) -> None:
+def test_what_does_not_fit_is_refused(node: dict[str, Any], said: str) -> None:
     with pytest.raises(GraphError, match=said):
-        chain(x=Input(shape=(4, 5, 5)), w=node, y=LIF(tau=0.01), dt=DT)
+        chain(x=Input(shape=(4, 5, 5)), w=Conv2d(**node), y=LIF(tau=0.01), dt=DT)

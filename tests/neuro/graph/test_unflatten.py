@@ -21,7 +21,6 @@ from neuro.events.grid.oracle import simulate_slowly
 from neuro.graph import (
     Conv2d,
     Dense,
-    Edge,
     Flatten,
     Graph,
     GraphError,
@@ -158,10 +157,8 @@ def test_integers_paint_the_image_of_the_floats_up_to_rounding() -> None:
 
 
 def unflattened(then: Conv2d, shape: tuple[int, ...]) -> Graph:
-    n = int(np.prod(shape))
-    nodes = {"x": Input(shape=(n,)), "shape": Unflatten(shape=shape), "conv": then}
-    nodes |= {"out": LI(tau=0.01)}
-    return wire("x>shape shape>conv conv>out", nodes)
+    x = Input(shape=(int(np.prod(shape)),))
+    return chain(x=x, shape=Unflatten(shape=shape), conv=then, out=LI(tau=0.01))
 
 
 def test_behind_a_flat_population_a_convolution_stays_one() -> None:
@@ -184,8 +181,7 @@ def test_a_matrix_goes_on_through_an_unflatten_to_an_image() -> None:
     graph = unflattened(conv, (2, 2, 3))
     nodes = {**graph.nodes, "x": Input(shape=(2, 2)), "flat": Flatten()}
     nodes["fc"] = Dense(weight=rng.normal(size=(12, 4)))
-    edges = (Edge("x", "flat"), Edge("flat", "fc"), Edge("fc", "shape"), *graph.edges[1:])
-    (route,) = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    (route,) = find_routes(wire("x>flat flat>fc fc>shape shape>conv conv>out", nodes), [])
     x = rng.normal(size=4)
     image = torch.tensor(nodes["fc"].weight @ x).reshape(1, 2, 2, 3)
     want = torch.conv2d(image, torch.tensor(conv.weight)).flatten()
