@@ -74,14 +74,9 @@ def test_a_runaway_survives_the_way_from_a_process() -> None:
 def same(one: Record, other: Record) -> None:
     assert one.counts == other.counts
     assert one.samples == other.samples
-    for name, events in one.spikes.items():
-        for a, b in zip(events, other.spikes[name], strict=True):
-            np.testing.assert_array_equal(a, b, name)
-    for name, values in one.values.items():
-        np.testing.assert_array_equal(values, other.values[name], name)
-    for tick, states in one.states.items():
-        for name, state in states.items():
-            np.testing.assert_array_equal(state, other.states[tick][name], name)
+    np.testing.assert_equal(one.spikes, other.spikes)
+    np.testing.assert_equal(one.values, other.values)
+    np.testing.assert_equal(one.states, other.states)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,8 +89,7 @@ def test_no_number_of_workers_changes_anything(seed: int) -> None:
     for workers in (2, 5, 8):
         have, state = simulate(graph, x, state=middle, record=record, workers=workers)
         same(have, want)
-        for name, neurons in end.neurons.items():
-            np.testing.assert_array_equal(state.neurons[name], neurons, name)
+        np.testing.assert_equal(state.neurons, end.neurons)
         assert state.pending.keys() == end.pending.keys()
 
 

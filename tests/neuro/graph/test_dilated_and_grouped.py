@@ -98,9 +98,7 @@ def drawn(seed: int, axes: int | None = None) -> Graph:
 
 
 def same(one: Record, other: Record) -> None:
-    for name, events in one.spikes.items():
-        for a, b in zip(events, other.spikes[name], strict=True):
-            np.testing.assert_array_equal(a, b, name)
+    np.testing.assert_equal(one.spikes, other.spikes)
 
 
 @settings(max_examples=30)
@@ -332,11 +330,11 @@ def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
         ({"weight": np.ones((2, 4, 1, 1)), "groups": 2}, r"takes \(8, H, W\), got \(4, 5, 5\)"),
         (
             {"weight": np.ones((1, 4, 3, 3)), "dilation": (3, 1)},
-            r"kernel \(7, 3\) does not fit",
+            r"kernel \(7, 3\) does not",
         ),
         (
             {"weight": np.ones((1, 4, 3, 3)), "dilation": (0, 1)},
-            r"dilation \(0, 1\) and stride",
+            r"dilation \(0, 1\) and",
         ),
     ],
 )

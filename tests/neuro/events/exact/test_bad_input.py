@@ -71,8 +71,7 @@ def test_a_run_that_goes_back_to_python_now_and_then_is_the_same_run(
     for name, t in whole.times.items():
         np.testing.assert_array_equal(record.times[name].time, t.time)
         np.testing.assert_array_equal(record.times[name].neuron, t.neuron)
-    for name, rows in end.neurons.items():
-        np.testing.assert_array_equal(state.neurons[name], rows)
+    np.testing.assert_equal(state.neurons, end.neurons)
 
 
 @pytest.mark.parametrize("driver", ["window", "heap"])
