@@ -357,6 +357,17 @@ def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
     assert found["conventional45nm"]["published"][0]["high"] == 1.38
 
 
+def test_a_record_that_lacks_spikes_or_has_others_is_refused() -> None:
+    graph, record = two_layers(), few_spikes()
+    x, hidden = (record.spikes[name] for name in ("x", "hidden"))
+    for spikes, told in (
+        ({"hidden": hidden}, "x: the record has no spikes of it"),
+        ({**record.spikes, "other": x}, "does not belong to this graph: it has no other"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            estimate(graph, replace(record, spikes=spikes), "loihi1")
+
+
 def test_a_record_of_another_network_of_the_same_shapes_is_refused() -> None:
     graph, record = two_layers(), few_spikes()
     weight = graph.nodes["w1"].weight * 2  # type: ignore[union-attr]
