@@ -41,10 +41,7 @@ LAST_BITS = 1e-12
 
 
 def same_spikes(one: Mapping[str, Events], other: Mapping[str, Events]) -> None:
-    assert one.keys() == other.keys()
-    for name, events in one.items():
-        for a, b in zip(events, other[name], strict=True):
-            np.testing.assert_array_equal(a, b, name)
+    np.testing.assert_equal(one, other)
 
 
 def same(one: Record, other: Record, within: float) -> None:

@@ -1,18 +1,19 @@
 """Networks, stimuli and trainings that several tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neuro.graph import Graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.seeds import seeded
-from neuro.training import Batch, Course
+from neuro.training import Batch, Course, Progress
 from neuro.units import Seconds, Ticks
 
 
@@ -88,6 +89,22 @@ def loss(net: nn.Module, batch: Batch, at: float = 0.0) -> Tensor:  # noqa: ARG0
 
 def course(score: float = 0.0) -> Course:
     return Course(batches=batches, steps=3, loss=loss, validate=lambda _: score)
+
+
+def cpu() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(epoch: int, step: int) -> Callable[[Progress, int], None]:
+    def kill(progress: Progress, at: int) -> None:
+        if (progress.epoch, at) == (epoch, step):
+            raise Killed
+
+    return kill
 
 
 def dyadic(net: Stack) -> Stack:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from written_graphs import read_edges, wire
+from written_graphs import chain, wire
 
 from neuro.graph import Dense, Graph, Input, Node
 from neuro.neurons import LI, LIF
@@ -34,12 +34,11 @@ def drawn(rng: np.random.Generator, samples: int, size: int) -> Times:
 
 def one_neuron(weight: float, **model: object) -> Graph:
     """Return input -> LIF, with one synapse."""
-    nodes: dict[str, Node] = {
-        "input": Input(shape=(1,)),
-        "fc": Dense(weight=np.array([[weight]])),
-        "out": LIF(reset="hard", **model),  # type: ignore[arg-type]
-    }
-    return wire("input>fc fc>out", nodes)
+    return chain(
+        input=Input(shape=(1,)),
+        fc=Dense(weight=np.array([[weight]])),
+        out=LIF(reset="hard", **model),
+    )
 
 
 def network(seed: int, ratio: float = 0.25) -> Graph:
@@ -63,11 +62,11 @@ def network(seed: int, ratio: float = 0.25) -> Graph:
         "fc3": dense(2, 4, 1.0),
         "read": LI(tau=0.01, gain=0.5),
     }
-    edges = read_edges(
-        "input>fc1 fc1>hidden hidden>fc2:2 fc2>out input>skip:3 skip>out skip>read "
-        "hidden>fc3 fc3>read:1 out>read"
+    return wire(
+        "input>fc1 fc1>hidden hidden>fc2:2 fc2>out "
+        "input>skip:3 skip>out skip>read hidden>fc3 fc3>read:1 out>read",
+        nodes,
     )
-    return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
 def changed(graph: Graph, name: str, at: tuple[int, ...], step: float) -> Graph:

@@ -1,22 +1,20 @@
 import numpy as np
 import pytest
 from graphs import random_graph, stimulus
+from written_graphs import chain
 
 from neuro.events import Recording, simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
-NODES = {
-    "x": Input(shape=(1,)),
-    "w": Dense(weight=np.array([[0.5]])),
-    "current": LI(tau=0.005),
-    "cell": LIF(tau=0.02),
-    "out": LI(tau=0.01),
-}
-EDGES = (Edge("x", "w"), Edge("w", "current"), Edge("current", "cell"), Edge("cell", "out"))
-GRAPH = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
+GRAPH = chain(
+    x=Input(shape=(1,)),
+    w=Dense(weight=np.array([[0.5]])),
+    current=LI(tau=0.005),
+    cell=LIF(tau=0.02),
+    out=LI(tau=0.01),
+)
 X = {"x": to_events(np.ones((12, 2, 1), np.float32))}
 
 
@@ -56,13 +54,10 @@ def test_the_state_after_a_tick_is_that_of_a_run_that_stops_there(seed: int) -> 
         sample, tick, neuron, value = (c[events.tick < 4] for c in events[:4])
         short[name] = events._replace(sample=sample, tick=tick, neuron=neuron, value=value)
     _, middle = simulate(graph, short)
-    for name, state in middle.neurons.items():
-        np.testing.assert_array_equal(record.states[3][name], state, name)
-        np.testing.assert_array_equal(record.states[8][name], end.neurons[name], name)
-        np.testing.assert_array_equal(same.neurons[name], end.neurons[name], name)
-    for name, events in plain.spikes.items():
-        for have, want in zip(record.spikes[name], events, strict=True):
-            np.testing.assert_array_equal(have, want, name)
+    np.testing.assert_equal(record.states[3], middle.neurons)
+    np.testing.assert_equal(record.states[8], end.neurons)
+    np.testing.assert_equal(same.neurons, end.neurons)
+    np.testing.assert_equal(record.spikes, plain.spikes)
     assert record.counts == plain.counts
 
 

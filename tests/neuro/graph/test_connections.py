@@ -116,8 +116,9 @@ def test_numbers_of_any_kind_become_weights_unless_they_would_be_rounded() -> No
         np.longdouble: np.float64,
     }
     for written, kept in kinds.items():
-        node = Dense(weight=np.ones((2, 3), written))  # type: ignore[call-overload]
-        assert node.weight.dtype == kept
+        ones = np.ones((2, 3), written)  # type: ignore[call-overload]
+        node = Dense(weight=ones, bias=ones[:, 0])
+        assert node.weight.dtype == node.bias.dtype == kept
         assert node.weight.sum() == 6
     half = Dense(weight=torch.full((1, 1), 0.5, dtype=torch.bfloat16))  # type: ignore[arg-type]
     assert (half.weight.dtype, half.weight.item()) == (np.float32, 0.5)

@@ -41,11 +41,6 @@ def test_a_state_of_another_run_is_refused() -> None:
         simulate(GRAPH, {"x": to_events(np.zeros((5, 1, 4)))}, state=state)
 
 
-def test_a_stretch_has_at_least_one_tick() -> None:
-    with pytest.raises(ValueError, match=r"Grid.stretch must be >= 1, got 0"):
-        Grid(stretch=0)
-
-
 def test_a_value_of_zero_is_no_spike() -> None:
     record, _ = simulate(GRAPH, {"x": events([0, 0], [0, 1], [0, 0], [0.0, 1.0])})
     assert record.counts["x"].spikes == record.counts["out"].synaptic_events == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from valued_graphs import valued_graph, valued_stimulus
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.energy import restrict_to_chip
 from neuro.events import simulate
@@ -55,8 +55,7 @@ def test_a_graph_that_a_chip_runs_as_a_whole_is_its_own_part() -> None:
 
 
 def test_a_graph_that_a_host_computes_as_a_whole_has_none() -> None:
-    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=np.eye(2)), "h": GatedLI()}
-    graph = wire("x>w w>h", nodes)
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.eye(2)), h=GatedLI())
     with pytest.raises(GraphError) as refused:
         chip_part(graph)
     assert str(refused.value) == (

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
-from written_graphs import wire
+from written_graphs import chain, wire
 
 from neuro.graph import (
     AvgPool2d,
@@ -26,17 +26,15 @@ from neuro.graph.paths import Route, find_bias, find_gain, find_routes
 from neuro.graph.random import fixed_probability
 from neuro.graph.sparse import to_dense
 from neuro.neurons import ALIF, LI, LIF
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 
 
-def through(chain: list[Node], shape: tuple[int, ...], end: Node | None = None) -> Graph:
+def through(linear: list[Node], shape: tuple[int, ...], end: Node | None = None) -> Graph:
     """Return a graph of one chain of linear nodes, n0, n1, ..., from in to out."""
-    nodes: dict[str, Node] = {"in": Input(shape=shape)}
-    nodes |= {f"n{k}": node for k, node in enumerate(chain)}
-    nodes["out"] = LI(tau=0.01) if end is None else end
-    return Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=DT)
+    nodes = {f"n{k}": node for k, node in enumerate(linear)}
+    return chain(**{"in": Input(shape=shape)}, **nodes, out=end or LI(tau=0.01))
 
 
 def only_route(graph: Graph) -> Route:
@@ -115,11 +113,11 @@ def chains(draw: st.DrawFn) -> tuple[list[Node], tuple[int, int, int]]:
 def test_a_route_does_to_any_image_what_torch_does_layer_by_layer(
     made: tuple[list[Node], tuple[int, int, int]], seed: int
 ) -> None:
-    chain, shape = made
-    graph = through(chain, shape)
+    linear, shape = made
+    graph = through(linear, shape)
     route = only_route(graph)
     x = torch.tensor(np.random.default_rng(seed).normal(size=(3, *shape)))
-    expected = by_torch(chain, x) * torch.tensor(find_gain(graph, "out").copy())
+    expected = by_torch(linear, x) * torch.tensor(find_gain(graph, "out").copy())
     torch.testing.assert_close(by_route(route, x), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -129,10 +127,9 @@ def joined(shapes: list[tuple[int, ...]], *then: Node) -> Graph:
     nodes: dict[str, Node] = {n: Input(shape=s) for n, s in zip(names, shapes, strict=True)}
     nodes |= {"c": Concat(), **{f"n{k}": node for k, node in enumerate(then)}}
     nodes["out"] = LI(tau=0.01)
-    chain = ["c", *(f"n{k}" for k in range(len(then))), "out"]
-    edges = [Edge(n, "c") for n in names] + [Edge("x0", "c", Ticks(2))]
-    edges += [Edge(a, b) for a, b in pairwise(chain)]
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    behind = ["c", *(f"n{k}" for k in range(len(then))), "out"]
+    edges = [f"{name}>c" for name in names] + ["x0>c:2"]
+    return wire(" ".join([*edges, *(f"{a}>{b}" for a, b in pairwise(behind))]), nodes)
 
 
 @pytest.mark.parametrize(
@@ -178,13 +175,6 @@ def test_a_bias_before_a_concat_reaches_its_own_place() -> None:
     found, since = find_bias(Graph(nodes=nodes, edges=tuple(edges), dt=DT), "out", problems)
     np.testing.assert_allclose(found / find_gain(graph, "out"), [1, 1, 5, 1, 1])
     assert (since, problems) == (0, [])
-
-
-def test_listed_synapses_behind_a_flatten_are_one_matrix() -> None:
-    node = fixed_probability(8, 3, 0.5, 2.0, np.random.default_rng(0))
-    graph = through([Flatten(), node], (2, 2, 2))
-    scale = find_gain(graph, "out")[:, None]
-    np.testing.assert_allclose(only_route(graph).weight, scale * to_dense(node).weight)
 
 
 def test_a_pool_and_a_convolution_are_one_strided_convolution() -> None:
@@ -234,20 +224,17 @@ def test_a_padded_convolution_behind_a_pool_that_leaves_pixels_over_is_a_matrix(
     assert only_route(padded).kind == "dense"
 
 
-def test_a_wide_dense_is_taken_as_it_is() -> None:
-    weight = np.random.default_rng(0).normal(size=(2, 100_000)).astype(np.float32)
-    route = only_route(through([Flatten(), Dense(weight=weight)], (10, 100, 100)))
-    np.testing.assert_array_equal(route.weight, weight * find_gain(through([], (1,)), "out"))
-
-
 def test_listed_synapses_are_a_matrix_alone_and_in_a_chain() -> None:
     listed = fixed_probability(6, 5, 0.5, 0.5, np.random.default_rng(0))
     dense = Dense(weight=np.random.default_rng(0).normal(size=(3, 5)))
-    x = torch.rand(4, 6, dtype=torch.float64)
-    for chain in ([listed], [listed, dense]):
-        route = only_route(through(chain, (6,)))
+    x = torch.rand(4, 1, 2, 3, dtype=torch.float64)
+    for linear in ([listed], [listed, dense], [Flatten(), listed]):
+        own = x if isinstance(linear[0], Flatten) else x.flatten(1)
+        graph = through(linear, tuple(own.shape[1:]))
+        route = only_route(graph)
         assert route.kind == "dense"
-        torch.testing.assert_close(by_route(route, x), by_torch(chain, x))
+        expected = by_torch(linear, own) * torch.tensor(find_gain(graph, "out").copy())
+        torch.testing.assert_close(by_route(route, own), expected)
 
 
 def test_listed_synapses_too_many_for_a_matrix_stay_listed() -> None:
@@ -294,8 +281,7 @@ def test_a_gain_for_each_channel_scales_kernels_and_one_for_each_neuron_makes_a_
 def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
     nodes = {"in": Input(shape=(2,)), "a": LIF(tau=0.01), "w": Dense(weight=np.eye(2))}
     nodes["out"] = LI(tau=0.01)
-    edges = (Edge("in", "a", Ticks(1)), Edge("a", "w", Ticks(2)), Edge("w", "out", Ticks(3)))
-    first, second = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    first, second = find_routes(wire("in>a:1 a>w:2 w>out:3", nodes), [])
     assert (first.name, first.kind, first.delay) == ("in->a", "identity", 1)
     assert first.weight.shape == (2,)
     assert (second.name, second.via, second.delay) == ("w", ("w",), 5)
@@ -333,12 +319,7 @@ def biased(delay_before: int, delay_after: int) -> Graph:
         "b": Dense(weight=np.array([[1, 1]]), bias=np.array([0.5])),
         "out": LIF(tau=0.01, threshold=1.0),
     }
-    edges = (
-        Edge("in", "a", Ticks(7)),
-        Edge("a", "b", Ticks(delay_before)),
-        Edge("b", "out", Ticks(delay_after)),
-    )
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire(f"in>a:7 a>b:{delay_before} b>out:{delay_after}", nodes)
 
 
 def test_biases_go_through_later_nodes_and_wait_for_later_delays() -> None:
@@ -361,10 +342,7 @@ def test_biases_that_set_in_at_different_ticks_are_reported_with_their_cure() ->
 def looped(delay: int) -> Graph:
     nodes = {"in": Input(shape=(2,)), "a": LIF(tau=0.01), "b": LIF(tau=0.01)}
     nodes |= {"there": Dense(weight=np.eye(2)), "back": Dense(weight=np.eye(2))}
-    names = ["in", "a", "there", "b"]
-    edges = [Edge(x, y) for x, y in pairwise(names)]
-    edges += [Edge("b", "back", Ticks(delay)), Edge("back", "a")]
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    return wire(f"in>a a>there there>b b>back:{delay} back>a", nodes)
 
 
 def test_every_connection_takes_a_step_that_delays_may_hide() -> None:
@@ -435,7 +413,9 @@ def test_a_lone_dense_of_any_size_needs_no_composition_and_goes_through(
 ) -> None:
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 11)
     weight = np.arange(12, dtype=np.float32).reshape(3, 4)
-    lone = only_route(through([Flatten(), Dense(weight=weight)], (1, 2, 2), LI(tau=0.01)))
+    graph = through([Flatten(), Dense(weight=weight)], (1, 2, 2), LI(tau=0.01))
+    lone = only_route(graph)
     assert (lone.kind, lone.weight.dtype) == ("dense", np.float64)
-    chain: list[Node] = [pool(1, 1), Flatten(), Dense(weight=weight)]
-    assert only_route(through(chain, (1, 2, 2))).kind == "sparse"
+    np.testing.assert_array_equal(lone.weight, weight * find_gain(graph, "out")[:, None])
+    pooled: list[Node] = [pool(1, 1), Flatten(), Dense(weight=weight)]
+    assert only_route(through(pooled, (1, 2, 2))).kind == "sparse"

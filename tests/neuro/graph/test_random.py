@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.graph import Graph, Input, Sparse
 from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
@@ -14,8 +14,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def holds(node: Sparse) -> Graph:
     """Return a Graph with the node: only good synapses make one."""
-    nodes = {"x": Input(shape=(node.indptr.size - 1,)), "w": node, "a": LIF(tau=1.0)}
-    return wire("x>w w>a", nodes)
+    return chain(x=Input(shape=(node.indptr.size - 1,)), w=node, a=LIF(tau=1.0))
 
 
 @settings(max_examples=30)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_synapses
-from written_graphs import wire
+from written_graphs import chain, wire
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
 from neuro.graph.sparse import to_dense, unroll_delays
@@ -29,9 +29,7 @@ def network(w: Node, back: Node, delay: int = 0) -> Graph:
         "back": back,
         "out": LI(tau=0.02),
     }
-    edges = [Edge("x", "w", Ticks(delay)), Edge("w", "a"), Edge("a", "back", Ticks(1))]
-    edges += [Edge("back", "a"), Edge("a", "out")]
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    return wire(f"x>w:{delay} w>a a>back:1 back>a a>out", nodes)
 
 
 def stimulus(seed: int, size: int = 5) -> dict[str, Events]:
@@ -50,8 +48,7 @@ def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:
     w = replace(w, bias=np.arange(4) / 8)
     found = activity(network(w, back), seed)
     wanted = activity(network(to_dense(w), to_dense(back)), seed)
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values)
+    np.testing.assert_equal(found, wanted)
 
 
 @settings(max_examples=20)
@@ -156,20 +153,17 @@ class TestCurrents:
         x = np.random.default_rng(seed).random((30, 2, 5)) < 0.4
         cell = LIF(tau=tau, reset="hard", refractory=refractory * DT)
         w = Dense(weight=np.random.default_rng(seed).normal(0.2, 0.3, (4, 5)))
-        nodes = {"x": Input(shape=(5,)), "w": w, "i": LI(tau=tau_syn), "a": cell}
-        edges = (Edge("x", "w"), Edge("w", "i"), Edge("i", "a"))
-        outside = replay(Graph(nodes=nodes, edges=edges, dt=DT), {"x": to_events(x)})
-        nodes = {"x": Input(shape=(5,)), "w": w, "a": replace(cell, tau_syn=tau_syn)}
-        edges = (Edge("x", "w"), Edge("w", "a"))
-        inside = replay(Graph(nodes=nodes, edges=edges, dt=DT), {"x": to_events(x)})
+        given = {"x": to_events(x)}
+        outside = replay(chain(x=Input(shape=(5,)), w=w, i=LI(tau=tau_syn), a=cell), given)
+        own = replace(cell, tau_syn=tau_syn)
+        inside = replay(chain(x=Input(shape=(5,)), w=w, a=own), given)
         one, other = outside.spikes["a"], inside.spikes["a"]
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
         assert outside.values == {}
 
     def test_a_clocked_executor_refuses_a_loop_without_delay(self) -> None:
         nodes = {"x": Input(shape=(1,)), "a": LIF(tau=1.0), "i": LI(tau=1.0)}
-        edges = (Edge("x", "a"), Edge("a", "i"), Edge("i", "a"))
-        graph = Graph(nodes=nodes, edges=edges, dt=DT)
+        graph = wire("x>a a>i i>a", nodes)
         with pytest.raises(GraphError, match=r"zero-delay loop .*clock=Exact\(\)"):
             Net(graph)
         with pytest.raises(GraphError, match=r"cannot run on a clock"):

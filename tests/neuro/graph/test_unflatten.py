@@ -11,7 +11,7 @@ from exact_laws import agree
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
 from torch import nn
-from written_graphs import wire
+from written_graphs import chain, wire
 
 from lava_export import lower, reference
 from neuro.energy import count
@@ -21,7 +21,6 @@ from neuro.events.grid.oracle import simulate_slowly
 from neuro.graph import (
     Conv2d,
     Dense,
-    Edge,
     Flatten,
     Graph,
     GraphError,
@@ -83,12 +82,8 @@ def dyadic(graph: Graph) -> Graph:
 
 
 def equal(one: Record, other: Record) -> None:
-    assert one.spikes.keys() == other.spikes.keys()
-    for name, events in one.spikes.items():
-        for a, b in zip(events, other.spikes[name], strict=True):
-            assert np.array_equal(a, b), name
-    for name, values in one.values.items():
-        assert np.array_equal(values, other.values[name]), name
+    np.testing.assert_equal(one.spikes, other.spikes)
+    np.testing.assert_equal(one.values, other.values)
 
 
 def test_batch_norms_behind_transposed_convolutions_fold_and_the_image_is_that_of_torch() -> (
@@ -158,11 +153,8 @@ def test_integers_paint_the_image_of_the_floats_up_to_rounding() -> None:
 
 
 def unflattened(then: Conv2d, shape: tuple[int, ...]) -> Graph:
-    n = int(np.prod(shape))
-    nodes = {"x": Input(shape=(n,)), "shape": Unflatten(shape=shape), "conv": then}
-    nodes |= {"out": LI(tau=0.01)}
-    edges = (Edge("x", "shape"), Edge("shape", "conv"), Edge("conv", "out"))
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    x = Input(shape=(int(np.prod(shape)),))
+    return chain(x=x, shape=Unflatten(shape=shape), conv=then, out=LI(tau=0.01))
 
 
 def test_behind_a_flat_population_a_convolution_stays_one() -> None:
@@ -185,8 +177,7 @@ def test_a_matrix_goes_on_through_an_unflatten_to_an_image() -> None:
     graph = unflattened(conv, (2, 2, 3))
     nodes = {**graph.nodes, "x": Input(shape=(2, 2)), "flat": Flatten()}
     nodes["fc"] = Dense(weight=rng.normal(size=(12, 4)))
-    edges = (Edge("x", "flat"), Edge("flat", "fc"), Edge("fc", "shape"), *graph.edges[1:])
-    (route,) = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    (route,) = find_routes(wire("x>flat flat>fc fc>shape shape>conv conv>out", nodes), [])
     x = rng.normal(size=4)
     image = torch.tensor(nodes["fc"].weight @ x).reshape(1, 2, 2, 3)
     want = torch.conv2d(image, torch.tensor(conv.weight)).flatten()
@@ -205,9 +196,8 @@ def test_a_matrix_goes_on_through_an_unflatten_to_an_image() -> None:
 def test_what_does_not_fill_the_shape_is_refused(
     shape: tuple[int, ...], given: tuple[int, ...], said: str
 ) -> None:
-    nodes = {"x": Input(shape=given), "u": Unflatten(shape=shape), "n": LIF(tau=0.01)}
     with pytest.raises(GraphError, match=said):
-        wire("x>u u>n", nodes)
+        chain(x=Input(shape=given), u=Unflatten(shape=shape), n=LIF(tau=0.01))
 
 
 @pytest.mark.parametrize("module", [nn.Unflatten(2, (2, 3)), nn.Unflatten(1, (-1, 3))])

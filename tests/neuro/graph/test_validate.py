@@ -353,11 +353,7 @@ def test_any_name_that_can_be_printed_is_one(name: str) -> None:
 
 def test_equal_edges_and_odd_names_are_refused() -> None:
     with pytest.raises(GraphError) as e:
-        Graph(
-            nodes={"x": Input(shape=(2,)), "a.b": LIF(tau=1.0), "": LIF(tau=1.0)},
-            edges=(Edge("x", "a.b"), Edge("x", "a.b"), Edge("x", "")),
-            dt=DT,
-        )
+        wire("x>a.b x>a.b x>", {"x": Input(shape=(2,)), "a.b": LIF(tau=1.0), "": LIF(tau=1.0)})
     rule = (
         "a name is not empty and holds no '.' or '/' and nothing that cannot be printed; "
         "rename it"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from builders import same
 from safetensors import safe_open
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.io.graph_file import load_graph, save_graph
@@ -169,8 +169,7 @@ def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
 
 
 def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
-    nodes = {"x": Input(shape=(2,)), "s": LIF(tau=0.02, threshold=np.array([1, 2]))}
-    g = wire("x>s", nodes)
+    g = chain(x=Input(shape=(2,)), s=LIF(tau=0.02, threshold=np.array([1, 2])))
     save_graph(tmp_path / "graph.safetensors", g)
     back: Any = load_graph(tmp_path / "graph.safetensors").nodes["s"]
     assert back.threshold.dtype == np.float64

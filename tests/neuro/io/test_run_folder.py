@@ -127,38 +127,45 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         begin_run(run(tmp_path, digest="ab"))
 
 
-@pytest.mark.parametrize("key", ["gradient", "digest", "seed", "config"])
-def test_a_missing_key_is_no_default(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("gradient", None, "is missing"),
+        ("digest", None, "is missing"),
+        ("seed", None, "is missing"),
+        ("config", None, "is missing"),
+        ("task", 5, "is 5, expected text"),
+        ("seed", "0", "is '0', expected a whole number"),
+        ("seed", True, "is True, expected a whole number"),
+        ("config", [3], r"is \[3\], expected an object"),
+        ("gradient", "none", "is 'none', expected one of 'surrogate', 'eventprop'"),
+        ("digest", {}, "is {}, expected text"),
+    ],
+)
+def test_a_part_that_is_missing_or_of_another_type_is_named_with_a_cure(
+    tmp_path: Path, key: str, value: object, told: str
+) -> None:
     begin_run(run(tmp_path))
-    path = tmp_path / "config.json"
-    found = json.loads(path.read_text())
-    del found[key]
-    path.write_text(json.dumps(found))
+    edit(tmp_path, **{key: value})
     for use in (lambda: open_run(tmp_path, configs), lambda: begin_run(run(tmp_path))):
-        with pytest.raises(RunError, match=rf"config.json: {key}: is missing; restore"):
+        with pytest.raises(RunError, match=f"config.json: {key}: {told}; restore it from a"):
             use()
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "told"),
+    ("key", "value", "told"),
     [
-        ("seed", "1", "seed: is '1', expected a whole number"),
-        ("gradient", "none", "gradient: is 'none', expected one of 'surrogate', 'eventprop'"),
-        ("config", [], r"config: is \[\], expected an object"),
-        ("config.epochs", [], r"epochs: is \[\], expected a whole number"),
-        ("config.epochs", True, "epochs: is True, expected a whole number"),
-        ("config.channels", [1], r"channels: is \[1\], expected a list of 2"),
-        ("config.channels", [1, "2"], r"channels\[1\]: is '2', expected a whole number"),
+        ("epochs", [], r"epochs: is \[\], expected a whole number"),
+        ("epochs", True, "epochs: is True, expected a whole number"),
+        ("channels", [1], r"channels: is \[1\], expected a list of 2"),
+        ("channels", [1, "2"], r"channels\[1\]: is '2', expected a whole number"),
     ],
 )
-def test_a_value_of_another_type_is_refused(
-    tmp_path: Path, where: str, value: object, told: str
+def test_a_field_of_another_type_is_refused(
+    tmp_path: Path, key: str, value: object, told: str
 ) -> None:
     begin_run(run(tmp_path))
-    found = json.loads((tmp_path / "config.json").read_text())
-    *inside, last = where.split(".")
-    (found[inside[0]] if inside else found)[last] = value
-    rewrite(tmp_path, **found)
+    rewrite(tmp_path, config={"epochs": 3, "channels": [1, 2], key: value})
     with pytest.raises(RunError, match=rf"config.json: .*{told}"):
         open_run(tmp_path, configs)
 
@@ -270,28 +277,6 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("null")
     with pytest.raises(RunError, match="the file: is None, expected an object"):
         open_run(tmp_path, configs)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "told"),
-    [
-        ("task", 5, "task: is 5"),
-        ("seed", "0", "seed: is '0'"),
-        ("seed", True, "seed: is True"),
-        ("config", [3], r"config: is \[3\]"),
-        ("gradient", None, "gradient: is None"),
-        ("digest", {}, "digest: is {}"),
-    ],
-)
-def test_a_part_of_the_wrong_type_is_named_with_a_cure(
-    tmp_path: Path, key: str, value: Any, told: str
-) -> None:
-    begin_run(run(tmp_path))
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    for use in (lambda: open_run(tmp_path, configs), lambda: begin_run(run(tmp_path))):
-        with pytest.raises(RunError, match=f"{told}.*; restore it from a copy, or train"):
-            use()
 
 
 def test_a_result_that_is_not_there_yet_is_none(tmp_path: Path) -> None:

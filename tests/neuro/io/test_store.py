@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from neuro.graph import (
     Conv2d,
     ConvTranspose2d,
     Dense,
-    Edge,
     Flatten,
     Graph,
     Input,
@@ -50,8 +50,8 @@ from neuro.units import Seconds
 def graph(seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
     return wire(
-        "x>conv conv>alif alif>pool pool>flat flat>fc:2 fc>lif lif>rec:1 rec>lif "
-        "lif>list list>current current>cell lif>out cell>both:1 lif>both both>late",
+        "x>conv conv>alif alif>pool pool>flat flat>fc:2 fc>lif lif>rec:1 rec>lif lif>list "
+        "list>current current>cell lif>out cell>both:1 lif>both both>late",
         {
             "x": Input(shape=(1, 6, 6)),
             "conv": Conv2d(weight=rng.normal(size=(2, 1, 3, 3)), stride=(1, 1), padding=(1, 1)),
@@ -90,21 +90,17 @@ def test_a_graph_comes_back_bit_for_bit(
 
 def test_every_other_linear_node_comes_back_bit_for_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    paint = ConvTranspose2d(
-        weight=rng.normal(size=(2, 1, 2, 2)), stride=(2, 2), output_padding=(1, 0)
-    )
-    line = Conv1d(weight=rng.normal(size=(3, 2, 2)), bias=rng.normal(size=3), padding=1)
+    weight = rng.normal(size=(2, 1, 2, 2))
     nodes = {
         "x": Input(shape=(2, 2, 2)),
         "up": Upsample(scale=(2, 1)),
-        "paint": paint,
-        "cells": LIF(tau=0.02),
+        "paint": ConvTranspose2d(weight=weight, stride=(2, 2), output_padding=(1, 0)),
+        "cells": LIF(tau=torch.tensor(0.02)),  # any number is stored by its value
         "y": Input(shape=(2, 5)),
-        "line": line,
+        "line": Conv1d(weight=rng.normal(size=(3, 2, 2)), bias=rng.normal(size=3), padding=1),
         "more": LIF(tau=0.02),
     }
-    ends = [("x", "up"), ("up", "paint"), ("paint", "cells"), ("y", "line"), ("line", "more")]
-    g = Graph(nodes=nodes, edges=tuple(Edge(*e) for e in ends), dt=Seconds(1e-3))
+    g = wire("x>up up>paint paint>cells y>line line>more", nodes)
     save_graph(tmp_path / "g.safetensors", g)
     assert same(load_graph(tmp_path / "g.safetensors"), g)
 
@@ -112,7 +108,7 @@ def test_every_other_linear_node_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_a_record_comes_back_bit_for_bit(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((8, 3, 36)) < 0.5
     record = replay(graph(), {"x": to_events(x)})
-    record = Record(**{**vars(record), "counts": {"conv": Counts(synaptic_events=7)}})
+    record = replace(record, counts={"conv": Counts(synaptic_events=7)})
     save_record(tmp_path / "r.safetensors", record)
     back = load_record(tmp_path / "r.safetensors")
     assert back.counts == record.counts
@@ -163,8 +159,6 @@ def test_another_kind_or_version_or_no_file_is_told(
     with pytest.raises(StoreError, match="no such file"):
         load_arrays(path, "graph")
     save_arrays(path, "weights", {}, {})
-    with pytest.raises(StoreError, match="holds a weights, expected a graph"):
-        load_arrays(path, "graph")
     monkeypatch.setitem(VERSIONS, "weights", 3)
     with pytest.raises(StoreError, match="written in format 2, this is format 3"):
         load_arrays(path, "weights")
@@ -188,20 +182,6 @@ def test_a_surrogate_without_a_name_cannot_be_stored(tmp_path: Path) -> None:
     g = chain(x=Input(shape=(1,)), s=LIF(tau=0.01, surrogate=lambda x: x))
     with pytest.raises(StoreError, match=r"surrogate <lambda> has no name.*arctan, triangle"):
         save_graph(tmp_path / "g.safetensors", g)
-
-
-@given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
-@settings(max_examples=60)
-def test_a_flipped_bit_is_told_or_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
-) -> None:
-    path = tmp_path_factory.mktemp("store") / "graph.safetensors"
-    save_graph(path, graph())
-    data = bytearray(path.read_bytes())
-    data[at % len(data)] ^= 1 << bit
-    path.write_bytes(bytes(data))
-    with contextlib.suppress(StoreError):
-        assert same(load_graph(path), graph())
 
 
 SIZES = {  # values, dtype, and the bytes of a value in a file
@@ -241,12 +221,6 @@ def test_a_header_without_dtypes_is_damage(tmp_path: Path) -> None:
         load_arrays(path, "record")
 
 
-def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
-    g = wire("x>s:2", {"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))})
-    save_graph(tmp_path / "g.safetensors", g)
-    assert same(load_graph(tmp_path / "g.safetensors"), g)
-
-
 TENSORS = {
     "w": torch.arange(6.0).view(2, 3),
     "n": torch.tensor(3),
@@ -266,8 +240,6 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
     for name, tensor in TENSORS.items():
         assert back[name].dtype == tensor.dtype
         assert torch.equal(back[name], tensor)
-    with pytest.raises(StoreError, match="holds a weights, expected a checkpoint"):
-        load_tensors(path, "checkpoint")
 
 
 def test_tensors_that_share_memory_and_strided_ones_are_stored_by_value(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from neuro.mixers import scan
 from neuro.mixers.delta import run_delta, run_delta_recurrence
 from neuro.mixers.gla import run_gla, run_gla_recurrence
 from neuro.mixers.scan import run_scan, run_scan_recurrence
-from neuro.mixers.softmax import run_softmax
 
 EVERY = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 
@@ -82,33 +81,6 @@ def test_four_thousand_tokens_are_those_of_the_recurrence(name: str) -> None:
         want = core.slow(*(x.double() for x in given_))
         got = core.fast(*given_)
     assert distance([x.double() for x in got], list(want)) < 2e-5
-
-
-@EVERY
-@pytest.mark.parametrize("cut", [1, 5, 32, 40])
-def test_a_run_in_two_parts_is_one_run(core: Core, cut: int) -> None:
-    *rows, state = core.make(45, 2.0, draw_from(cut))
-    past = [rows.pop()] if core is CORES["softmax"] else []
-    bonus = [rows.pop()] if core is CORES["gla with a bonus"] else []
-    whole, end = core.fast(*rows, *bonus, *past, state)
-    one, middle = core.fast(*(x[:cut] for x in rows), *bonus, *past, state)
-    halfway = middle.split([4, 5], -1) if past else (middle,)
-    two, last = core.fast(*(x[cut:] for x in rows), *bonus, *halfway)
-    torch.testing.assert_close(torch.cat([one, two]), whole, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(last, end, rtol=1e-12, atol=1e-12)
-
-
-@EVERY
-def test_no_token_sees_a_later_one(core: Core) -> None:
-    given_ = core.make(45, 1.0, draw_from(5))
-    other = core.make(45, 1.0, draw_from(6))
-    later = tuple(
-        torch.cat([x[:20], z[20:]]) if len(x) == 45 else x
-        for x, z in zip(given_, other, strict=True)
-    )
-    ours, theirs = core.fast(*given_)[0], core.fast(*later)[0]
-    torch.testing.assert_close(ours[:20], theirs[:20], rtol=1e-12, atol=1e-12)
-    assert bool((ours[20:] != theirs[20:]).all())
 
 
 def test_of_a_decay_of_zero_nothing_is_left_and_gradients_are_numbers() -> None:
@@ -205,28 +177,6 @@ def test_a_scan_on_two_threads_is_one_on_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("neuro.ops.threads.MIN_SHARED_VALUES", 0)
     torch.set_num_threads(2)
     assert distance(run_with_gradients(run_scan, given_), want) == 0
-
-
-def test_steps_one_by_one_are_the_run() -> None:
-    draw = draw_from(9)
-    f, i, h = CORES["scan"].make(3, 1.0, draw)
-    torch.testing.assert_close(run_scan(f[:1], i[:1], h)[1], run_scan(f, i, h)[0][0])
-    q, k, v, g, u, s = CORES["gla with a bonus"].make(3, 1.0, draw)
-    beta = torch.sigmoid(draw(3, 2, 3))
-    whole, end = run_gla(q, k, v, g, s, u)
-    rule, rule_end = run_delta(q, k, v, beta, g[..., 0], s)
-    full, cache = run_softmax(q, k, v)
-    again, past = s, None
-    for t in (slice(0, 1), slice(1, 2), slice(2, 3)):
-        y, again = run_gla(q[t], k[t], v[t], g[t], again, u)
-        torch.testing.assert_close(y, whole[t], rtol=1e-12, atol=1e-12)
-        y, s = run_delta(q[t], k[t], v[t], beta[t], g[t][..., 0], s)
-        torch.testing.assert_close(y, rule[t], rtol=1e-12, atol=1e-12)
-        y, past = run_softmax(q[t], k[t], v[t], past)
-        torch.testing.assert_close(y, full[t], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(again, end, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(s, rule_end, rtol=1e-12, atol=1e-12)
-    assert torch.equal(past.k, cache.k)  # type: ignore[union-attr]
 
 
 def test_sixteen_bits_compute_in_thirty_two() -> None:

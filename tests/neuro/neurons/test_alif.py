@@ -60,11 +60,6 @@ def test_a_rise_that_is_gone_by_the_next_tick_is_none_on_a_clock(reset: str) -> 
     assert wanted.sum() > 20
 
 
-def test_soft_reset_subtracts_the_raised_threshold() -> None:
-    neuron = ALIF(leak=1.0, threshold=1.0, beta=1.0, rho=0.5, reset="soft")
-    assert traces(neuron, 1, 2)[1] == (1, 0.5, 1.5)
-
-
 def test_leak_and_threshold_receive_their_gradients() -> None:
     leak = torch.tensor(0.5, requires_grad=True)
     threshold = torch.tensor(0.5, requires_grad=True)
@@ -146,11 +141,6 @@ def test_a_time_constant_gives_its_leak() -> None:
     neuron = ALIF.with_tau(Seconds(1 / math.log(2)), Seconds(1.0), threshold=0.75)
     assert neuron.leak == pytest.approx(0.5, abs=1e-16)
     assert neuron.threshold == 0.75
-
-
-def test_a_refractory_period_between_ticks_is_named_with_its_model() -> None:
-    with pytest.raises(ValueError, match=r"ALIF\.refractory: "):
-        ALIF(refractory=Seconds(1.5)).coefficients(DT)
 
 
 def test_a_refractory_period_of_half_ticks_is_refused_by_its_name() -> None:

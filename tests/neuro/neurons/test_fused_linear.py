@@ -142,17 +142,3 @@ def test_modules_with_hooks_are_called_once(monkeypatch: pytest.MonkeyPatch) -> 
     with torch.no_grad():
         net(x)
     assert heard == ["cells", "second"]
-
-
-def test_weights_by_input_are_the_same_weights() -> None:
-    net = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 10))
-    weight, few = net[0].weight, net[2].weight
-    before = weight.detach().clone()
-    assert store_by_input(net) is net
-    assert net[0].weight is weight  # what an optimizer holds
-    assert torch.equal(weight, before)
-    assert weight.stride() == (1, 64)
-    assert few.stride() == (64, 1)
-    assert products.arrange_weights(weight).ctypes.data == weight.data_ptr()  # no copy
-    weight.sum().backward()
-    assert weight.grad is not None

@@ -23,18 +23,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 def require_green(file: str, cache: Path, **settings: str) -> None:
     """Run tests in a process of their own: Triton reads its settings when it is imported."""
     kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    pytest_alone = "-m pytest -q -o addopts=--import-mode=importlib -p no:cacheprovider"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-o",
-            "addopts=--import-mode=importlib",
-            "-p",
-            "no:cacheprovider",
-            HERE / file,
-        ],
+        [sys.executable, *pytest_alone.split(), HERE / file],
         cwd=HERE.parents[2],
         env=kept | {"TRITON_CACHE_DIR": str(cache)} | settings,
         capture_output=True,

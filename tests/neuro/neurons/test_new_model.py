@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from written_graphs import wire
+from written_graphs import chain
 
 from lava_export import lower
 from neuro.energy import count, estimate, find_chip
@@ -159,12 +159,9 @@ MODELS: dict[str, tuple[Neuron, str]] = {
 
 
 def network(neuron: Neuron) -> Graph:
-    nodes = {
-        "x": Input(shape=(1,)),
-        "fc": Dense(weight=np.ones((1, 1), np.float32)),
-        "cells": neuron,
-    }
-    return wire("x>fc fc>cells", nodes)
+    return chain(
+        x=Input(shape=(1,)), fc=Dense(weight=np.ones((1, 1), np.float32)), cells=neuron
+    )
 
 
 def values(*x: float) -> dict[str, Events]:

@@ -8,7 +8,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.graph import Graph, Input
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
@@ -163,9 +163,8 @@ def test_long_times_of_few_ticks_and_no_leak_are_not(cells: Any, dt: float) -> N
 
 
 def test_a_graph_warns_too() -> None:
-    nodes = {"x": Input(shape=(2,)), "cells": LIF(tau=20.0)}
     with pytest.warns(UserWarning, match=r"^LIF\.tau is 20 s, 20,000 ticks"):
-        wire("x>cells", nodes)
+        chain(x=Input(shape=(2,)), cells=LIF(tau=20.0))
 
 
 def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
@@ -197,8 +196,7 @@ def test_a_tick_that_is_longer_than_all_memory_is_warned_of(write: Any, said: st
 
 
 def network(cells: Any, dt: float) -> Graph:
-    nodes = {"x": Input(shape=(2,)), "cells": cells}
-    return wire("x>cells", nodes, dt=Seconds(dt))
+    return chain(x=Input(shape=(2,)), cells=cells, dt=dt)
 
 
 @pytest.mark.parametrize(

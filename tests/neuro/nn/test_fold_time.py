@@ -1,12 +1,9 @@
 """Fast ways through plain modules give what torch gives, and its gradients."""
 
-import numpy as np
 import pytest
 import torch
 from builders import dyadic, dyadic_rand
-from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
@@ -14,8 +11,6 @@ from neuro.neurons import ALIF, LIF
 from neuro.nn import schedule
 from neuro.nn.fold_time import is_one_tick, run_on_ticks
 from neuro.nn.layers import Spiking, Stack
-from neuro.ops import sparse_linear as products
-from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import apply_linear
 from neuro.seeds import seeded
 from neuro.units import Ticks
@@ -24,76 +19,6 @@ from neuro.units import Ticks
 def gradients(y: Tensor, *wanted: Tensor) -> list[Tensor]:
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
     return list(torch.autograd.grad((y * weights).sum(), wanted))
-
-
-def curvature(y: Tensor, *wanted: Tensor) -> list[Tensor]:
-    """Return the gradients of the squared norm of all gradients, whose outputs are squared."""
-    first = torch.autograd.grad(y.square().sum(), wanted, create_graph=True)
-    return list(torch.autograd.grad(sum(g.square().sum() for g in first), wanted))
-
-
-def test_a_product_that_skips_zeros_has_gradients_of_gradients(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(products, "MIN_VALUES", 0)
-    monkeypatch.setattr(products, "MIN_ZERO_SHARE", 0.0)
-    x = torch.randn(9, 6, dtype=torch.float64) * (torch.rand(9, 6) < 0.4)
-    weight = torch.randn(5, 6, dtype=torch.float64).requires_grad_()
-    for given_x in (x.clone().requires_grad_(), x):
-        wanted = [weight, *[given_x] * given_x.requires_grad]
-        y = apply_linear(given_x, weight, None)
-        assert type(y.grad_fn).__name__ == "_LinearBackward"
-        found = curvature(y, *wanted)
-        torch.testing.assert_close(found, curvature(F.linear(given_x, weight), *wanted))
-
-
-def test_means_have_gradients_of_gradients() -> None:
-    x = torch.randn(3, 5, 4, 7, dtype=torch.float64)
-    x = x.to(memory_format=torch.channels_last).requires_grad_()
-    y = apply_avg_pool(x, nn.AvgPool2d((2, 3)))
-    assert type(y.grad_fn).__name__ == "_AverageBackward"
-    torch.testing.assert_close(curvature(y, x), curvature(F.avg_pool2d(x, (2, 3)), x))
-
-
-@settings(max_examples=25)
-@given(
-    seed=st.integers(0, 10**6),
-    sizes=st.tuples(st.integers(1, 40), st.integers(1, 30), st.sampled_from([1, 5, 256, 512])),
-    share=st.floats(0, 0.3),
-    biased=st.booleans(),
-)
-def test_a_product_that_skips_zeros_is_the_dense_product(
-    seed: int, sizes: tuple[int, int, int], share: float, biased: bool
-) -> None:
-    rows, inputs, outputs = sizes
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randn(rows, inputs, generator=g, dtype=torch.float64)
-    x = (x * (torch.rand(rows, inputs, generator=g) < share)).requires_grad_()
-    weight = torch.randn(outputs, inputs, generator=g, dtype=torch.float64).requires_grad_()
-    bias = torch.randn(outputs, generator=g, dtype=torch.float64) if biased else None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "MIN_VALUES", 0)
-        patch.setattr(products, "MIN_ZERO_SHARE", 0.0)
-        y = apply_linear(x, weight, bias)
-    assert type(y.grad_fn).__name__ in ("_LinearBackward", "AddBackward0")
-    want = F.linear(x, weight, bias)
-    torch.testing.assert_close(y, want, rtol=0, atol=1e-12)
-    for a, b in zip(gradients(y, x, weight), gradients(want, x, weight), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("inputs", [1, 63, 64, 200])
-def test_what_is_listed_is_what_is_not_zero(dtype: type, inputs: int) -> None:
-    draw = np.random.default_rng(inputs)
-    x = (draw.normal(size=(9, inputs)) * (draw.random((9, inputs)) < 0.3)).astype(dtype)
-    x[0], x[1], x[2], x[3, -1] = 0, 1, -0.0, np.nan
-    row, place = np.nonzero(x)
-    found = products.list_nonzero(x, x.size)
-    assert np.array_equal(found.neuron, place)
-    assert np.array_equal(found.value, x[row, place], equal_nan=True)
-    assert np.array_equal(found.at[0], np.searchsorted(row, range(10)))
-    assert products.list_nonzero(x, len(place) - 1).at.size == 0  # more than asked for
 
 
 def test_the_number_of_threads_changes_no_bit_of_a_product(
@@ -108,39 +33,6 @@ def test_the_number_of_threads_changes_no_bit_of_a_product(
         found.append([y, *gradients(y, weight)])
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
-
-
-def test_a_busy_input_takes_the_dense_product() -> None:
-    x, weight = torch.rand(300, 300), torch.randn(300, 300, requires_grad=True)
-    assert torch.equal(apply_linear(x, weight, None), F.linear(x, weight))
-
-
-@settings(max_examples=20)
-@given(
-    seed=st.integers(0, 10**6),
-    shape=st.tuples(
-        *(st.integers(1, 4), st.integers(1, 5), st.integers(3, 9), st.integers(3, 9))
-    ),
-    size=st.sampled_from([2, 3, (2, 3)]),
-)
-def test_average_pooling_is_torchs(
-    seed: int, shape: tuple[int, ...], size: int | tuple[int, int]
-) -> None:
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=g, dtype=torch.float64)
-    x = x.to(memory_format=torch.channels_last).requires_grad_()
-    pool = nn.AvgPool2d(size)
-    y, want = apply_avg_pool(x, pool), pool(x)
-    torch.testing.assert_close(y, want, rtol=0, atol=1e-15)
-    torch.testing.assert_close(gradients(y, x), gradients(want, x), rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize(
-    "pool", [nn.AvgPool2d(3, 2), nn.AvgPool2d(2, padding=1), nn.AvgPool2d(2, ceil_mode=True)]
-)
-def test_other_pools_are_left_to_torch(pool: nn.AvgPool2d) -> None:
-    x = torch.rand(2, 3, 7, 7).to(memory_format=torch.channels_last)
-    assert torch.equal(apply_avg_pool(x, pool), pool(x))
 
 
 def digits_net(normalises: bool = False) -> Stack:

@@ -108,14 +108,6 @@ def test_feedback_that_would_need_a_state_is_refused() -> None:
         Recurrent(Spiking(LIF(tau=0.01)), Stack(nn.Linear(2, 2)))
 
 
-def test_a_stack_without_neurons_puts_out_every_tick_of_a_constant_input() -> None:
-    x = torch.ones(1, 2, 3).expand(5, 2, 3)
-    fc = nn.Linear(3, 4)
-    y, _ = Stack(fc, nn.Flatten())(x)
-    assert y.shape == (5, 2, 4)
-    assert torch.equal(y, fc(x[:1]).expand(5, 2, 4))
-
-
 def test_a_network_is_printed_with_its_neurons_and_delays() -> None:
     net = Stack(
         cells=Spiking(ALIF(beta=0.25), Seconds(2e-3)),

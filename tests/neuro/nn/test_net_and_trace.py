@@ -10,7 +10,7 @@ from written_graphs import chain, wire
 
 from lava_export import lower, reference
 from neuro.events import Grid, simulate
-from neuro.graph import Concat, Conv2d, Dense, Edge, Graph, Input
+from neuro.graph import Concat, Conv2d, Dense, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
@@ -88,24 +88,14 @@ def test_a_net_run_in_two_halves_equals_one_run(cut: int) -> None:
 @given(seed=st.integers(0, 10**6), looped=st.booleans())
 def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: bool) -> None:
     rng = np.random.default_rng(seed)
-    graph = Graph(
-        nodes={
-            "x": Input(shape=(2, 3, 2)),
-            "y": Input(shape=(1, 3, 2)),
-            "c": Concat(),
-            "conv": Conv2d(weight=rng.normal(0.2, 1, (2, 7, 1, 1))),
-            "a": LIF(tau=0.01),
-        },
-        edges=(
-            Edge("x", "c", Ticks(1)),
-            Edge("a" if looped else "x", "c", Ticks(3)),
-            Edge("y", "c"),
-            Edge("x", "c"),
-            Edge("c", "conv"),
-            Edge("conv", "a"),
-        ),
-        dt=Seconds(1e-3),
-    )
+    nodes = {
+        "x": Input(shape=(2, 3, 2)),
+        "y": Input(shape=(1, 3, 2)),
+        "c": Concat(),
+        "conv": Conv2d(weight=rng.normal(0.2, 1, (2, 7, 1, 1))),
+        "a": LIF(tau=0.01),
+    }
+    graph = wire(f"x>c:1 {'a' if looped else 'x'}>c:3 y>c x>c c>conv conv>a", nodes)
     x, y = (spikes(6, 2, *graph.shapes[name], seed=seed) for name in "xy")
     net = Net(graph)
     made, _ = net({"x": x, "y": y})

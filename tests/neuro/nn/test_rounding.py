@@ -8,10 +8,10 @@ import pytest
 import torch
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
-from written_graphs import read_edges, wire
+from written_graphs import chain, read_edges, wire
 
 from neuro.events import Grid, simulate
-from neuro.graph import AvgPool2d, Concat, Dense, Edge, Graph, Input, Node, Softmax
+from neuro.graph import AvgPool2d, Concat, Dense, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.nn.rounding import (
@@ -105,12 +105,11 @@ def test_sums_in_another_order_do_change_spikes_and_bounds_are_small() -> None:
 
 
 def alone(neuron: Node, *weight: float, bias: float = 0.0) -> Graph:
-    nodes = {
-        "x": Input(shape=(len(weight),)),
-        "w": Dense(weight=np.array([weight]), bias=np.array([bias]) if bias else None),
-        "s": neuron,
-    }
-    return wire("x>w w>s", nodes)
+    return chain(
+        x=Input(shape=(len(weight),)),
+        w=Dense(weight=np.array([weight]), bias=np.array([bias]) if bias else None),
+        s=neuron,
+    )
 
 
 def ones(ticks: int, size: int) -> dict[str, Events]:
@@ -145,18 +144,12 @@ def test_roundings_of_pools_joins_and_of_edges_that_add_up_are_counted() -> None
     sums = {"x": Input(shape=(2,)), "w": one, "v": one}
     join = {"x": Input(shape=(2,)), "w": one, "c": Concat(), "v": Dense(weight=np.ones((1, 4)))}
     cases = [
-        (pool, [("x", "w"), ("w", "s")], 1 + (4 + 4), 1.0),
-        (sums, [("x", "w"), ("x", "v"), ("w", "s"), ("v", "s")], 2 * (1 + (2 + 4)), 4.0),
-        (
-            join,
-            [("x", "c"), ("x", "w"), ("w", "c"), ("c", "v"), ("v", "s")],
-            1 + (2 + 4) + (1 + 4) + (4 + 4),
-            6.0,
-        ),
+        (pool, "x>w w>s", 1 + (4 + 4), 1.0),
+        (sums, "x>w x>v w>s v>s", 2 * (1 + (2 + 4)), 4.0),
+        (join, "x>c x>w w>c c>v v>s", 1 + (2 + 4) + (1 + 4) + (4 + 4), 6.0),
     ]
     for nodes, edges, terms, magnitude in cases:
-        ends = tuple(Edge(*ends) for ends in edges)
-        graph = Graph(nodes={**nodes, "s": cell}, edges=ends, dt=DT)
+        graph = wire(edges, {**nodes, "s": cell})
         found = bound_rounding(graph, replay(graph, ones(1, graph.size("x"))))["s"]
         want = bound_after(terms, magnitude, 9.0)
         np.testing.assert_allclose(found.bound[0, 0], want, rtol=1e-9)
@@ -176,9 +169,7 @@ def test_a_bound_follows_the_synaptic_current() -> None:
 
 def test_what_a_current_is_off_by_goes_on_into_the_population_behind_it() -> None:
     graph = alone(LIF(tau=math.inf, threshold=4.0), 0.5)
-    nodes = {**graph.nodes, "i": LI(tau=math.inf, gain=2.0)}
-    edges = (Edge("x", "w"), Edge("w", "i"), Edge("i", "s"))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = wire("x>w w>i i>s", {**graph.nodes, "i": LI(tau=math.inf, gain=2.0)})
     found = bound_rounding(graph, replay(graph, ones(1, 1)))["s"]
     r, six, one = 4 * UNIT, 6 * UNIT / (1 - 6 * UNIT), UNIT / (1 - UNIT)
     error = 2 * (six * 0.5 + r * 0.5) + r * 1.0  # of the current, which is 1
@@ -250,8 +241,6 @@ def test_margins_along_the_spikes_of_float64_are_those_of_the_clock(seed: int) -
 
 def test_nodes_of_which_nothing_is_known_are_refused_all_at_once() -> None:
     graph = alone(LIF(tau=0.01), 0.3)
-    nodes = {**graph.nodes, "soft": Softmax()}
-    edges = (Edge("x", "soft"), Edge("soft", "w"), Edge("w", "s"))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = wire("x>soft soft>w w>s", {**graph.nodes, "soft": Softmax()})
     with pytest.raises(ValueError, match="soft: bounds exist for connections"):
         bound_rounding(graph, replay(graph, ones(3, 1)))

@@ -121,8 +121,7 @@ def test_with_parts_of_a_batch_the_samples_of_a_state_are_counted_before() -> No
 
 
 def test_inputs_of_one_net_are_of_the_same_ticks_and_samples() -> None:
-    nodes: dict[str, Any] = {"x": Input(shape=(3,)), "y": Input(shape=(3,)), "a": PLAIN}
-    net = Net(wire("x>a y>a", nodes))
+    net = Net(wire("x>a y>a", {"x": Input(shape=(3,)), "y": Input(shape=(3,)), "a": PLAIN}))
     for other in (x(1), x(2, ticks=1)):
         with pytest.raises(LayerError, match=r"^Net: inputs differ in \(ticks, samples\)"):
             net({"x": x(), "y": other})

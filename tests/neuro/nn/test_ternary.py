@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from llvmlite import binding
-from unpack import unpack_ternary
 
 from neuro.nn.ternary import (
     AbsMax,
@@ -16,27 +15,8 @@ from neuro.nn.ternary import (
     pack_model,
     round_weights,
 )
-from neuro.ops.ternary import has_dot_product, map_packed, multiply_packed, pack_ternary
+from neuro.ops.ternary import has_dot_product, map_packed
 from neuro.seeds import seeded
-
-
-@settings(max_examples=15)
-@given(
-    sizes=st.tuples(st.integers(1, 9), st.integers(1, 400), st.integers(0, 3)),
-    seed=st.integers(0, 99),
-)
-def test_packed_products_are_exact(sizes: tuple[int, int, int], seed: int) -> None:
-    made, columns, tokens = sizes
-    rng = np.random.default_rng(seed)
-    weight = rng.integers(-1, 2, (made, columns)).astype(np.int8)
-    x = rng.integers(-128, 128, (tokens, columns)).astype(np.int8)
-    packed = pack_ternary(weight)
-    assert packed.shape == (made, -(-columns // 4))
-    assert np.array_equal(unpack_ternary(packed, columns), weight)
-    assert not unpack_ternary(packed, 4 * packed.shape[1])[:, columns:].any()
-    for dot in {False, has_dot_product()}:
-        products = multiply_packed(packed, x, dot=dot)
-        assert np.array_equal(products, x.astype(np.int32) @ weight.T)
 
 
 def test_another_processor_that_the_user_names_gets_the_plain_loop(

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
-from written_graphs import read_edges
+from written_graphs import wire
 
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
 from neuro.nn import Net
 from neuro.nn.checkpoint import Checkpointed
@@ -101,22 +101,14 @@ def test_the_layer_is_named_from_the_outermost_module(place: str, grad: bool) ->
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_net_names_its_nodes(loop: bool) -> None:
-    graph = Graph(
-        nodes={
-            "input": Input(shape=(3,)),
-            "fc": Dense(weight=torch.eye(3).numpy()),
-            "cells": LIF(tau=0.01),
-            "back": Dense(weight=torch.eye(3).numpy()),
-        },
-        edges=(
-            Edge("input", "fc"),
-            Edge("fc", "cells"),
-            *([Edge("cells", "back"), Edge("back", "cells", Ticks(1))] if loop else []),
-        )
-        if loop
-        else read_edges("input>fc fc>cells input>back back>cells"),
-        dt=Seconds(1e-3),
-    )
+    nodes = {
+        "input": Input(shape=(3,)),
+        "fc": Dense(weight=torch.eye(3).numpy()),
+        "cells": LIF(tau=0.01),
+        "back": Dense(weight=torch.eye(3).numpy()),
+    }
+    behind = "cells>back back>cells:1" if loop else "input>back back>cells"
+    graph = wire(f"input>fc fc>cells {behind}", nodes)
     x = torch.ones(3, 1, 3)
     x[1, 0, 0] = math.nan
     with pytest.raises(NotANumber, match=r"^cells: its membrane is NaN"):

@@ -11,6 +11,7 @@ from neuro.ops.sparse_linear import (
     MIN_ZERO_SHARE,
     apply_linear,
     arrange_in_blocks,
+    arrange_weights,
     find_active,
     list_nonzero,
     store_by_input,
@@ -93,11 +94,15 @@ def test_blocks_hold_the_same_weights_by_input() -> None:
 
 def test_weights_stored_by_input_are_the_same_and_few_outputs_stay() -> None:
     net = nn.Sequential(nn.Linear(5, 64), nn.Linear(64, 63))
+    weight = net[0].weight
     before = [layer.weight.detach().clone() for layer in net]
-    store_by_input(net)
+    assert store_by_input(net) is net
+    assert net[0].weight is weight  # what an optimizer holds
+    assert arrange_weights(weight).ctypes.data == weight.data_ptr()  # no copy
     assert [layer.weight.stride() for layer in net] == [(1, 64), (64, 1)]
     assert all(torch.equal(layer.weight, w) for layer, w in zip(net, before, strict=True))
-    assert isinstance(net[0].weight, nn.Parameter)
+    weight.sum().backward()
+    assert weight.grad is not None
     x = draw(4, 5, 0.2, torch.float32)
     want = F.linear(x, before[0])
     torch.testing.assert_close(apply_linear(x, net[0].weight, None), want, rtol=0, atol=1e-5)
@@ -106,6 +111,7 @@ def test_weights_stored_by_input_are_the_same_and_few_outputs_stay() -> None:
 def test_gradients_of_gradients_are_right() -> None:
     x = draw(3, 20, 0.1, torch.float64).requires_grad_()
     weight = torch.randn(2, 20, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(
-        lambda w: apply_linear(x.detach(), w, None) ** 2, weight
-    )
+    assert type(apply_linear(x, weight, None).grad_fn).__name__ == "_LinearBackward"
+    of_both, fixed = (x, weight), x.detach()
+    assert torch.autograd.gradgradcheck(lambda x, w: apply_linear(x, w, None) ** 2, of_both)
+    assert torch.autograd.gradgradcheck(lambda w: apply_linear(fixed, w, None) ** 2, weight)

@@ -36,6 +36,7 @@ def test_unpacking_gives_back_what_was_packed(sizes: tuple[int, int, int]) -> No
     packed = pack_ternary(weight)
     assert packed.shape == (sizes[1], -(-sizes[2] // 4))
     np.testing.assert_array_equal(unpack_ternary(packed, sizes[2]), weight)
+    assert not unpack_ternary(packed, 4 * packed.shape[1])[:, sizes[2] :].any()
 
 
 def test_other_weights_and_too_many_columns_are_refused() -> None:

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from builders import batches, course, loss, model
-from lightning_fabric import Fabric
+from builders import batches, course, cpu, loss, model
 from torch import nn
 
 from neuro.training import Plan, Progress, TrainError, fit
-
-
-def cpu() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +90,10 @@ def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) 
     assert not (tmp_path / "best.safetensors").exists()
 
 
-def test_a_score_that_is_infinite_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="the validation score is inf"):
-        fit(model(), course(float("inf")), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+@pytest.mark.parametrize("score", ["inf", "nan"])
+def test_a_score_that_is_not_finite_is_refused(tmp_path: Path, score: str) -> None:
+    with pytest.raises(TrainError, match=f"the validation score is {score}"):
+        fit(model(), course(float(score)), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from builders import course, model
+from builders import Killed, course, cpu, killed_at, model
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import SGD, Optimizer
@@ -19,10 +19,6 @@ from neuro.training.checkpoint import get_weights
 from neuro.training.plan import scale_lr
 
 NAMES = [name for name, _ in model().named_parameters()]
-
-
-def cpu() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
 
 
 def rates(plan: Plan, steps: int = 3) -> list[float]:
@@ -255,14 +251,9 @@ def test_any_plan_resumes_inside_an_epoch_to_the_same_end(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     plan = Plan(epochs=2, lr=1e-2, checkpoint_every=1, **changes)
-
-    def kill(progress: Progress, step: int) -> None:
-        if (progress.epoch, step) == (1, 1):
-            raise KeyboardInterrupt
-
     fit(model(), course(), plan, cpu(), tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(model(), course(), plan, cpu(), tmp_path / "killed", kill)
+    with pytest.raises(Killed):
+        fit(model(), course(), plan, cpu(), tmp_path / "killed", killed_at(1, 1))
     fit(model(), course(), plan, cpu(), tmp_path / "killed")
     for name in ("last.safetensors", "best.safetensors"):
         one, other = (tmp_path / k / name for k in ("whole", "killed"))

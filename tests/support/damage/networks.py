@@ -1,21 +1,20 @@
 """Files of networks, what they did and how they were trained, and how each is read."""
 
 from functools import cache, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from programs import program
-from written_graphs import read_edges
+from written_graphs import chain, read_edges
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
 from lava_export.chip_program import load_program, save_program
 from lava_export.graded import lower_graded
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
-from neuro.graph import CountSpikes, Dense, Edge, Graph, Input, RMSNorm
+from neuro.graph import CountSpikes, Dense, Graph, Input, RMSNorm
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.pytree import digest
 from neuro.io.record_file import load_record, save_record
@@ -83,15 +82,13 @@ def read_program(path: Path) -> bytes:
 
 
 def make_graded_program(folder: Path) -> Path:
-    nodes = {
-        "x": Input(shape=(2,)),
-        "norm": RMSNorm(gain=np.ones(2), eps=1e-6),
-        "spikes": CountSpikes(ticks=4, threshold=0.75),
-        "w": Dense(weight=np.array([[1.0, 0.0], [-1.0, 1.0]])),
-        "y": LI(tau=1e-9, gain=0.5),
-    }
-    edges = tuple(Edge(*pair) for pair in pairwise(nodes))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(
+        x=Input(shape=(2,)),
+        norm=RMSNorm(gain=np.ones(2), eps=1e-6),
+        spikes=CountSpikes(ticks=4, threshold=0.75),
+        w=Dense(weight=np.array([[1.0, 0.0], [-1.0, 1.0]])),
+        y=LI(tau=1e-9, gain=0.5),
+    )
     save_program(fresh(folder) / "program.safetensors", lower_graded(graph))
     return folder / "program.safetensors"
 

@@ -82,14 +82,6 @@ def test_the_order_depends_on_epoch_and_seed_of_the_data() -> None:
     assert len({tuple(order(epoch, seed)) for epoch in (0, 1) for seed in (0, 1)}) == 4
 
 
-def test_white_is_one() -> None:
-    white = Labelled(
-        images=np.full((1, 1, 1, 1), 255, np.uint8), labels=np.zeros(1, int), source="white"
-    )
-    ((x, _),) = batches(white, CONFIG, unchanged, "test", 0)
-    assert x.item() == 1.0
-
-
 def test_digits_are_warped_as_much_as_asked() -> None:
     """A tenth of the warp moves a digit less than all of it; none leaves shifts alone."""
     config = replace(mnist.tiny(), code="direct", ticks=1, shift=0)

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -78,8 +76,3 @@ def test_each_model_has_its_own_decoding() -> None:
     kinds = {"membrane": Membrane, "attention": Attention, "drawn": DrawnAttention}
     for model, kind in kinds.items():
         assert type(make_decoding(GenerationConfig(model=model, ticks=Ticks(3)))) is kind  # type: ignore[arg-type]
-
-
-def test_the_membrane_keeps_four_fifths() -> None:
-    assert float(integrator("membrane").coefficients(DT).decay) == pytest.approx(0.8, abs=1e-15)
-    assert math.isclose(DT / integrator("membrane").tau, math.log(1.25))

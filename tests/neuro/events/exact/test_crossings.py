@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, run
 from hypothesis import Phase, given, settings, strategies as st
+from written_graphs import wire
 
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle_neuron import integrate_product
 from neuro.events.exact.state import make_rest_state
-from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 CELLS, FINE = 600, 400
@@ -29,21 +30,13 @@ def pushed(tau: float | np.ndarray) -> Graph:
     nothing = Sparse.from_coo(np.zeros(0, int), np.zeros(0, int), np.zeros(0), shape=(CELLS, 1))
     nodes: dict[str, Node] = {
         "x": Input(shape=(1,)),
-        "to fast": nothing,
-        "to slow": nothing,
+        "up": nothing,
+        "down": nothing,
         "fast": LI(tau=RISE),
         "slow": LI(tau=FALL),
         "cells": LIF(tau=tau, reset="hard", refractory=Seconds(1.0)),
     }
-    edges = (
-        Edge("x", "to fast"),
-        Edge("x", "to slow"),
-        Edge("to fast", "fast"),
-        Edge("to slow", "slow"),
-        Edge("fast", "cells"),
-        Edge("slow", "cells"),
-    )
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>up x>down up>fast down>slow fast>cells slow>cells", nodes, DT)
 
 
 def analytic(
@@ -114,13 +107,10 @@ def single(between: LI | None, drive: float) -> Graph:
         "drive": Dense(weight=np.array([[0.0, 0.0]]), bias=bias),
         "cells": LIF(tau=0.01, reset="hard"),
     }
-    edges = [Edge("x", "fc"), Edge("x", "drive"), Edge("drive", "cells")]
-    if between is None:
-        edges.append(Edge("fc", "cells"))
-    else:
+    if between is not None:
         nodes["i"] = between
-        edges += [Edge("fc", "i"), Edge("i", "cells")]
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    behind = "fc>i i>cells" if between else "fc>cells"
+    return wire(f"x>fc x>drive drive>cells {behind}", nodes, DT)
 
 
 def spikes(arrivals: list[tuple[float, int]]) -> Times:
@@ -178,12 +168,11 @@ def test_either_current_may_lift_a_neuron_over_its_threshold_inside_a_long_windo
         "cells": LIF(tau=5 * dt, reset="hard", refractory=Seconds(15 * dt)),
         "back": Dense(weight=np.zeros((1, 1))),
     }
+    first, second = order
     edges = (
-        *(Edge("x", "up"), Edge("up", "fast"), Edge("x", "none"), Edge("none", "slow")),
-        *(Edge(current, "cells") for current in order),
-        *(Edge("cells", "back", Ticks(20)), Edge("back", "slow")),
+        f"x>up up>fast x>none none>slow {first}>cells {second}>cells cells>back:20 back>slow"
     )
-    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    graph = wire(edges, nodes, dt)
     x = {"x": Events(*(np.array([k]) for k in (0, 2, 0)), np.ones(1), (60, 1, 1))}
     record, _ = simulate(graph, x, Exact())
     (time,) = record.times["cells"].time

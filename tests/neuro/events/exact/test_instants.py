@@ -8,7 +8,7 @@ import pytest
 from exact_laws import by_neuron
 from hypothesis import given, settings, strategies as st
 from tiny_networks import TICKS, count_meetings, find_differences, make_network, run_engine
-from written_graphs import read_edges, wire
+from written_graphs import chain, wire
 
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.state import make_rest_state
@@ -38,7 +38,7 @@ def test_the_random_networks_fire_and_their_refractory_periods_end_as_spikes_arr
     assert meetings > 150
 
 
-def chain(dt: float, *delays: int) -> Graph:
+def ways(dt: float, *delays: int) -> Graph:
     """Return x -> cells on one way for each number of ticks, the last of which inhibits.
 
     Two ways of excitation reach the threshold together.
@@ -66,12 +66,12 @@ def test_excitation_and_inhibition_of_one_instant_meet_on_all_ways(
     dt: float, driver: str
 ) -> None:
     """T + 4 and (t + 1) + 3 excite, t + 4 inhibits: together they leave the cell at rest."""
-    graph = chain(dt, 4, 3, 4)
+    graph = ways(dt, 4, 3, 4)
     times = [0.1 * dt, 7.3 * dt, 7 * 1.1 * dt + 13 * dt]
     record, _ = simulate(graph, {"x": spike_at(*times)}, Exact(driver=driver))
     assert record.times["cells"].time.size == 0
     assert record.times["relay"].time.size == 3
-    late, _ = simulate(chain(dt, 4, 3, 5), {"x": spike_at(*times)}, Exact(driver=driver))
+    late, _ = simulate(ways(dt, 4, 3, 5), {"x": spike_at(*times)}, Exact(driver=driver))
     np.testing.assert_allclose(late.times["cells"].time, np.add(times, 4 * dt), rtol=1e-12)
 
 
@@ -83,22 +83,22 @@ def test_spikes_between_ticks_meet_on_all_ways_too(driver: str) -> None:
     """
     size, dt = 500, Seconds(1e-3)
     eye = np.eye(size)
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(size,)),
-        "drive": Dense(weight=0 * eye, bias=np.linspace(1.1, 3, size)),
-        "odd": LIF(tau=9 * dt, reset="hard", refractory=Seconds(1.0)),
-        "on": Dense(weight=eye),
-        "relay": LIF(tau=dt, reset="hard"),
-        "late": Dense(weight=1.5 * eye),
-        "against": Dense(weight=-5 * eye),
-        "cells": LIF(tau=dt, reset="hard"),
-    }
-    edges = read_edges(
-        "x>drive drive>odd odd>on:1 on>relay relay>late:3 late>cells "
-        "odd>against:4 against>cells"
-    )
     none = to_events(np.zeros((8, 1, size)))
-    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    graph = wire(
+        "x>drive drive>odd odd>on:1 on>relay relay>late:3 late>cells "
+        "odd>against:4 against>cells",
+        {
+            "x": Input(shape=(size,)),
+            "drive": Dense(weight=0 * eye, bias=np.linspace(1.1, 3, size)),
+            "odd": LIF(tau=9 * dt, reset="hard", refractory=Seconds(1.0)),
+            "on": Dense(weight=eye),
+            "relay": LIF(tau=dt, reset="hard"),
+            "late": Dense(weight=1.5 * eye),
+            "against": Dense(weight=-5 * eye),
+            "cells": LIF(tau=dt, reset="hard"),
+        },
+        dt=dt,
+    )
     record, _ = simulate(graph, {"x": none}, Exact(driver=driver))
     assert record.times["odd"].time.size == record.times["relay"].time.size == size
     assert record.times["odd"].time.max() < dt
@@ -109,9 +109,7 @@ def test_spikes_between_ticks_meet_on_all_ways_too(driver: str) -> None:
 def test_an_arrival_at_the_end_of_a_refractory_period_is_taken(driver: str) -> None:
     """3 * 0.1 / 0.1 is 3.0000000000000004 in float64, and three ticks here."""
     cell = LIF(tau=1.0, reset="hard", refractory=Seconds(3 * 0.1))
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cells": cell}
-    edges = (Edge("x", "w"), Edge("w", "cells"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(0.1))
+    graph = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((1, 1))), cells=cell, dt=0.1)
     x = to_events(np.ones((13, 1, 1)))
     record, _ = simulate(graph, {"x": x}, Exact(driver=driver))
     assert record.spikes["cells"].tick.tolist() == [0, 3, 6, 9, 12]
@@ -126,9 +124,7 @@ def test_a_current_that_reaches_the_threshold_as_inhibition_arrives_fires(
     """A current of weight 1 lifts v by 1 in its first tick: to the threshold."""
     cell = LIF(tau=tau, tau_syn=tau_syn, reset="hard")
     weight = np.array([[1.0, -1.0]])
-    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=weight), "cells": cell}
-    edges = (Edge("x", "w"), Edge("w", "cells"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=weight), cells=cell)
     raster = np.zeros((12, 1, 2))
     raster[2, 0, 0] = raster[3, 0, 1] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
@@ -152,13 +148,12 @@ def test_a_crossing_comes_after_the_arrival_that_it_follows(driver: str, tau: fl
     q = 2.0**-40
     at_end = 0.75  # that is what a bias adds in a tick, with and without leak
     rises = 0.75 if tau == math.inf else (at_end / -math.expm1(-1 / tau) - 1) / tau  # [1/tick]
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(1,)),
-        "w": Dense(weight=np.array([[1 - at_end - q * rises / 4]]), bias=np.array([at_end])),
-        "cell": LIF(tau=tau, reset="hard", refractory=Seconds(100.0)),
-    }
-    edges = (Edge("x", "w"), Edge("w", "cell"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1.0))
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.array([[1 - at_end - q * rises / 4]]), bias=np.array([at_end])),
+        cell=LIF(tau=tau, reset="hard", refractory=Seconds(100.0)),
+        dt=1.0,
+    )
     record, _ = simulate(graph, {"x": spike_at(1.0, ticks=9)}, Exact(driver=driver))
     assert record.times["cell"].time.tolist() == [1 + q]
 
@@ -166,9 +161,7 @@ def test_a_crossing_comes_after_the_arrival_that_it_follows(driver: str, tau: fl
 @pytest.mark.parametrize("driver", ["window", "heap"])
 def test_what_comes_at_once_is_not_lost(driver: str) -> None:
     """A time below half a quantum is the first instant after 0, where a run begins."""
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": LIF(tau=0.01)}
-    edges = (Edge("x", "w"), Edge("w", "cell"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((1, 1))), cell=LIF(tau=0.01))
     record, _ = simulate(graph, {"x": spike_at(1e-17, 2e-3)}, Exact(driver=driver))
     assert record.times["cell"].time.tolist() == [2.0**-40 * 1e-3, 2e-3]
 
@@ -176,9 +169,7 @@ def test_what_comes_at_once_is_not_lost(driver: str) -> None:
 @pytest.mark.parametrize("driver", ["window", "heap"])
 def test_a_refractory_period_of_a_state_ends_at_an_instant(driver: str) -> None:
     cell = LIF(tau=0.01, reset="hard", refractory=Seconds(5e-3))
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": cell}
-    edges = (Edge("x", "w"), Edge("w", "cell"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((1, 1))), cell=cell)
     state = make_rest_state(graph, 1)
     state.neurons["cell"][3] = np.nextafter(3.0, 4.0)
     x = spike_at(3e-3)
@@ -197,8 +188,7 @@ def test_a_crossing_is_found_once_however_it_is_predicted() -> None:
         "slow": LI(tau=0.02),
         "cells": LIF(tau=0.01, reset="hard", refractory=Seconds(1.3e-3)),
     }
-    edges = read_edges("x>up up>fast fast>cells x>down:1 down>slow slow>cells")
-    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    graph = wire("x>up up>fast fast>cells x>down:1 down>slow slow>cells", nodes, dt=dt)
     x = {"x": spike_at(0.4e-3, 5.3e-3, ticks=16)}
     one, _ = simulate(graph, x, Exact())
     other, _ = simulate(graph, x, Exact(driver="heap"))
@@ -220,9 +210,7 @@ def test_a_sum_of_decimal_weights_is_the_multiple_of_the_threshold_that_it_means
     weights = np.array([[0.6, 0.7, 0.8]])
     assert weights.sum() - 0.7 - 0.7 < 0.7
     cell = LIF(tau=tau, threshold=0.7, refractory=Seconds(refractory))
-    nodes = {"x": Input(shape=(3,)), "w": Dense(weight=weights), "cell": cell}
-    edges = (Edge("x", "w"), Edge("w", "cell"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(x=Input(shape=(3,)), w=Dense(weight=weights), cell=cell)
     raster = np.zeros((40, 1, 3))
     raster[30] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
@@ -238,9 +226,7 @@ def test_a_sum_of_decimal_weights_that_means_the_threshold_reaches_it(
     cells = LIF(tau=np.array(taus), threshold=0.9)
     weight = np.array([[0.2, 0.7], [0.2, 0.7]])
     assert weight[0].sum() < 0.9
-    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=weight), "cells": cells}
-    edges = (Edge("x", "w"), Edge("w", "cells"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=weight), cells=cells)
     raster = np.zeros((9, 1, 2))
     raster[4] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))

@@ -15,7 +15,7 @@ from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LIF
 from neuro.spikes import Times
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 DELTAS = ("delta", "no leak", "adaptive", "deltas and currents")
@@ -107,8 +107,7 @@ def test_a_loop_without_delay_that_never_calms_down_is_stopped_and_named() -> No
 def test_layers_without_delay_fire_in_the_same_instant() -> None:
     cell = LIF(tau=0.01, reset="hard")
     nodes = {"x": Input(shape=(1,)), "a": cell, "b": cell, "c": cell}
-    edges = (Edge("x", "a"), Edge("a", "b"), Edge("b", "c"), Edge("x", "c", Ticks(1)))
-    record = run(Graph(nodes=nodes, edges=edges, dt=DT), one_spike())
+    record = run(wire("x>a a>b b>c x>c:1", nodes, dt=DT), one_spike())
     for name in ("a", "b"):
         assert record.times[name].time.tolist() == [1.5 * DT]
     assert record.times["c"].time.tolist() == [1.5 * DT, 2.5 * DT]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from exact_laws import network, on_ticks
 from hypothesis import given, settings, strategies as st
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -28,8 +28,7 @@ def alone(model: str, refractory: float) -> Graph:
     """Return a cell that fires at every input it hears."""
     more = {"reset": "hard", "refractory": Seconds(refractory)}
     cell = LIF(tau=0.01, **more) if model == "LIF" else ALIF(leak=0.5, threshold=0.5, **more)
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.array([[1.5]])), "cell": cell}
-    return wire("x>w w>cell", nodes)
+    return chain(x=Input(shape=(1,)), w=Dense(weight=np.array([[1.5]])), cell=cell)
 
 
 @pytest.mark.parametrize("model", ["LIF", "ALIF"])

@@ -165,8 +165,7 @@ def test_rare_events_find_all_as_the_oracle_does(
     agree(one, run(replace(CLOCK, window=0.03 * DT))[0], 1e-10)
     blocks, same_end = run(replace(CLOCK, threads=3))
     same(one, blocks)
-    for name, rows in end.neurons.items():
-        np.testing.assert_array_equal(rows, same_end.neurons[name])
+    np.testing.assert_equal(end.neurons, same_end.neurons)
     early = train.time <= tick * DT
     first = Times(*(c[early] for c in train[:4]), (tick, 1, 3))
     second = Times(*(c[~early] for c in train[:4]), (150 - tick, 1, 3))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree
-from written_graphs import wire
+from written_graphs import chain
 
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -23,8 +23,7 @@ def run(
 ) -> np.ndarray:
     """Return when one neuron fires that receives the weight at some times [ticks]."""
     w = Dense(weight=np.array([[weight]]), bias=np.array([bias]))
-    nodes: dict[str, Node] = {"x": Input(shape=(1,)), "w": w, "cell": cell}
-    graph = wire("x>w w>cell", nodes, dt=DT)
+    graph = chain(x=Input(shape=(1,)), w=w, cell=cell, dt=DT)
     none = np.zeros(len(ticks), np.int32)
     x = Times(none, np.array(ticks) * DT, none, np.ones(len(ticks)), (end, 1, 1))
     record, _ = simulate(graph, {"x": x}, clock)

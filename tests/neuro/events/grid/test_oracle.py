@@ -1,22 +1,19 @@
 import numpy as np
 import pytest
-from written_graphs import read_edges
+from written_graphs import chain, wire
 
 from neuro.events.grid.oracle import list_synapses, simulate_slowly
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Graph, Input
+from neuro.graph import AvgPool2d, Conv2d, Dense, Input
 from neuro.neurons import LIF
 from neuro.record import Counts
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
-NODES = {
-    "x": Input(shape=(1, 2, 3)),
-    "conv": Conv2d(weight=np.arange(4).reshape(1, 1, 2, 2), padding=(1, 0), stride=(2, 1)),
-    "pool": AvgPool2d(kernel=(2, 2), stride=(1, 1)),
-    "lif": LIF(tau=0.01),
-}
-EDGES = (Edge("x", "conv"), Edge("conv", "pool"), Edge("pool", "lif"))
-GRAPH = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
+GRAPH = chain(
+    x=Input(shape=(1, 2, 3)),
+    conv=Conv2d(weight=np.arange(4).reshape(1, 1, 2, 2), padding=(1, 0), stride=(2, 1)),
+    pool=AvgPool2d(kernel=(2, 2), stride=(1, 1)),
+    lif=LIF(tau=0.01),
+)
 
 
 def pairs(name: str) -> list[list[tuple[int, float]]]:
@@ -46,8 +43,7 @@ def test_a_loop_by_hand() -> None:
         "back": Dense(weight=np.array([[2.0]])),
         "lif": LIF(tau=1e9, threshold=2.0),
     }
-    edges = read_edges("x>in in>lif lif>back:3 back>lif")
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = wire("x>in in>lif lif>back:3 back>lif", nodes)
     x = to_events(np.array([1, 1.5, 0, 0, 0, 0, 0, 0], np.float32).reshape(-1, 1, 1))
     record = simulate_slowly(graph, {"x": x})
     assert record.spikes["lif"].tick.tolist() == [1, 4, 7]
