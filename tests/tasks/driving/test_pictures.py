@@ -11,12 +11,17 @@ from driving_windows import YAWS, make_camera, make_window, small_config
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
+from shapely.geometry import LineString
+from small_world import LEFT, RIGHT, Car, make_small_world
 
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.window import ImageSize
+from drivers.nuscenes.world.drive import PlannedDrive
 from neuro.io.run_folder import Run
 from neuro.seeds import seeded
-from tasks.driving import evaluate, film, pictures
+from tasks.driving import closed_loop, evaluate, film, pictures
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.model import Driver
 from tasks.driving.pictures import (
@@ -163,6 +168,35 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
         assert (frame == rgb).all(-1).any(), colour
     with pytest.raises(ValueError, match="no pictures"):
         join_as_gif([])
+
+
+def test_a_drive_is_filmed_with_a_picture_each_half_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, state = make_small_world([Car(RIGHT, 20.0, 5.0), Car(LEFT, 30.0, 5.0)])
+    course = PlannedDrive(
+        world=world,
+        state=state,
+        route=frozenset({"right"}),
+        line=LineString([(20, 0), (120, 0)]),
+        seconds=10.0,
+    )
+    monkeypatch.setattr(closed_loop, "start", lambda *_: course)
+    size = ImageSize(height=16, width=40, scale=0.25, crop=6)
+    trial = closed_loop.Trial(planner=None, size=size, blanked=True)
+    around = GroundGrid(x=(-16.0, 16.0), y=(-16.0, 16.0), step=1.0)
+    gif, outcome = film.film_course(trial, around, limit=1.0)
+    assert (outcome.end, outcome.seconds) == ("time", 1.0)
+    picture = Image.open(io.BytesIO(gif))
+    assert (picture.size, picture.n_frames, picture.info["duration"]) == ((920, 430), 2, 500)
+    ground = np.asarray(picture.convert("RGB"))[25:365, 560:900]
+    car, ego = (
+        np.argwhere((ground == np.round(255 * np.array(to_rgb(colour)))).all(-1)).mean(0)
+        for colour in (VEHICLE, EGO)
+    )
+    up, left = ego - car  # 10 m ahead on the lane to the left
+    assert up > 0
+    assert up / left == pytest.approx(10 / 3.5, rel=0.02)
 
 
 @pytest.mark.parametrize(

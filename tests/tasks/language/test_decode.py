@@ -59,6 +59,26 @@ def test_every_subject_runs_or_says_what_is_missing(monkeypatch: pytest.MonkeyPa
             assert all(pair.ours == OURS for pair in case.pairs)
 
 
+def test_the_memory_of_a_subject_is_that_of_its_model_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[str] = []
+
+    def measure() -> int:
+        steps.append("measured")
+        return 100 + len(steps)
+
+    def build() -> decode.Step:
+        steps.append("built")
+        return lambda token, state: (torch.zeros(*token.shape, 256), state)
+
+    monkeypatch.setattr(decode, "measure_resident", measure)
+    monkeypatch.setattr(decode, "pack_model", lambda _: torch.nn.Identity())
+    monkeypatch.setattr(decode, "repeat", lambda once, before=None: lambda: before)  # noqa: ARG005
+    assert decode._write(SMALL, 1, build)() == 101
+    assert steps == ["measured", "built", "measured"]
+
+
 def test_rows_tell_medians_and_text_as_tokens_a_second() -> None:
     times = {"cpu": {"best": 1.0, "median": 2.0}, "wall": {"best": 3.0, "median": 8.0}}
     half = {clock: {k: v / 2 for k, v in both.items()} for clock, both in times.items()}

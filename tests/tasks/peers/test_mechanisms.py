@@ -69,3 +69,14 @@ def test_only_one_of_two_subjects_keeps_freed_memory() -> None:
     found = measure(dict.fromkeys(case.subjects, keeping), 1, environments=case.environments)
     assert found[mechanisms.WITH].problem == ""
     assert "cannot keep freed memory" in found[mechanisms.WITHOUT].problem
+
+
+def test_the_subject_beside_it_does_not_ask_to_keep_freed_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subjects_training, "neuro", lambda work, _: lambda: work)
+    monkeypatch.setattr(mechanisms, "keep_freed_memory", lambda **_: False)
+    for case, work in zip(mechanisms.kept(quick=True), SMALL.values(), strict=True):
+        with pytest.raises(RuntimeError, match="cannot keep freed memory"):
+            case.subjects[mechanisms.WITH](1)
+        assert case.subjects[mechanisms.WITHOUT](1)() == replace(work, trains=True)

@@ -16,6 +16,7 @@ from tasks.driving import TASK, data, drives
 from tasks.driving.batch import make_batch, make_blank
 from tasks.driving.benchmark import entrants
 from tasks.driving.benchmark.entrants import (
+    Drives,
     join_drives,
     list_plain,
     list_trained,
@@ -187,6 +188,24 @@ def test_perceptrons_take_as_many_steps_on_more_windows(
     train_ego_mlps(SMALL, once, (0,))
     train_ego_mlps(SMALL, join_drives([once] * 3), (0,))
     assert steps[0] == steps[1] == 6 * len(once[1])
+
+
+def test_each_epoch_of_a_perceptron_takes_every_window_once_in_an_order_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[Drives] = []
+    monkeypatch.setattr(entrants, "train_ego_mlp", lambda _, batches: found.extend(batches))
+    monkeypatch.setattr(entrants, "BATCH", 2)
+    seen, path = read_recorded(SMALL)
+    train_ego_mlps(SMALL, (seen, path), (0,))
+    orders = []
+    for first, second in (found[:2], found[2:]):
+        drawn = join_drives([first, second])
+        order = [int((path == one).flatten(1).all(1).nonzero()) for one in drawn[1]]
+        assert sorted(order) == [0, 1, 2, 3]
+        assert torch.equal(drawn[0].to_present, seen.to_present[order])
+        orders.append(order)
+    assert orders[0] != orders[1]
 
 
 def test_threads_are_as_before() -> None:
