@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -65,13 +66,6 @@ def test_the_bound_of_slopes_is_one_of_the_configuration(
     assert set(asked[2:]) == {LEAST}  # validation has no gradient
 
 
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as e:
-        main(argv)
-    assert e.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
 def test_eventprop_trains_the_task_and_says_how_many_spikes_grazed(run: Path) -> None:
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
@@ -107,26 +101,24 @@ def test_the_network_goes_on_to_the_chip(run: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((run / "export.json").read_text())["fits"]["loihi2"] == []
 
 
-def test_a_run_is_not_continued_with_another_gradient(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = told(["train", "yinyang:tiny", "--out", str(run)], capsys)
+def test_a_run_is_not_continued_with_another_gradient(run: Path, cli: CommandLine) -> None:
+    text = cli.refuse("train", "yinyang:tiny", "--out", run)
     assert "gradient is 'eventprop' there and 'surrogate' here; choose another --out" in text
 
 
 def test_a_network_without_exact_gradients_is_refused_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     out = tmp_path / "run"
-    text = told(["train", "mnist", "--gradient", "eventprop", "--out", str(out)], capsys)
+    text = cli.refuse("train", "mnist", "--gradient", "eventprop", "--out", out)
     assert "alif1: ALIF has no adjoint here" in text
     assert "conv2: Conv2d has no adjoint here" in text
     assert not out.exists()
 
 
 def test_eventprop_runs_in_one_process(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Fabric, "world_size", 2)
     argv = ["train", "yinyang", "--gradient", "eventprop", "--out", str(tmp_path / "run")]
-    assert "runs in one process; leave --devices out" in told(argv, capsys)
+    assert "runs in one process; leave --devices out" in cli.refuse(*argv)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from driving_windows import small_config
 
 pytest.importorskip("nuscenes")
@@ -15,7 +16,6 @@ from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.tables import Tables
 from drivers.nuscenes.window import ImageSize
 from neuro.io.run_folder import RunError, begin_run
-from tasks.cli import main
 from tasks.driving import data, evaluate
 from tasks.driving.config import DrivingConfig, Source
 from tasks.runs.find import make_run, name_train_command, open_folder
@@ -97,18 +97,11 @@ def test_a_run_keeps_to_it(tmp_path: Path) -> None:
     assert "--skip-bad" not in name_train_command(make_run("driving:tiny", tmp_path / "b"))
 
 
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as error:
-        main(argv)
-    assert error.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
 def test_a_task_without_files_has_nothing_to_leave_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     argv = ["train", "mnist:tiny", "--out", str(tmp_path / "x"), "--skip-bad"]
-    assert "mnist cannot leave out bad samples" in told(argv, capsys)
+    assert "mnist cannot leave out bad samples" in cli.refuse(*argv)
     assert not (tmp_path / "x").exists()
 
 
@@ -124,7 +117,7 @@ def test_tables_cannot_be_left_out(
     expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
 ) -> None:
     damage(write_data_set(tmp_path / "nuscenes", keyframes=2, scenes=SCENES[:1]))
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
@@ -139,4 +132,4 @@ def test_tables_cannot_be_left_out(
         'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'
     )
     argv = ["train", str(task), "--out", str(tmp_path / "run"), "--skip-bad"]
-    assert expected in told(argv, capsys)
+    assert expected in cli.refuse(*argv)

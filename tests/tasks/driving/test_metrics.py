@@ -230,20 +230,3 @@ def test_what_the_true_box_hits_too_does_not_count() -> None:
     mixed = measure_paths(straight(), straight(3.0), vehicle, pedestrian, GRID)
     assert mixed.hits[0].tolist() == [0, 0, 0, 0, 0, 0]
     assert mixed.vehicle_hits[0].tolist() == [0, 0, 0, 1, 0, 0]
-
-
-def test_a_shorter_future_has_fewer_figures() -> None:
-    short = PathErrors(
-        *(
-            x[:, :4]
-            for x in measure_paths(
-                straight(), straight(), occupied(1, 9.5, 0.5), occupied(3, 17.5, 0.5), GRID
-            )
-        )
-    )
-    assert set(summarise_paths(short)) == {
-        f"{kind}_{how}_{s}s"
-        for kind in ("l2", "collision")
-        for how in ("mean", "at")
-        for s in (1, 2)
-    }

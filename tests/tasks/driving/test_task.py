@@ -19,16 +19,13 @@ from tasks.driving.batch import (
     Observation,
     keep_frames,
     make_batch,
-    make_blank,
     make_dummy_batch,
 )
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import Driver, DrivingOutputs, Planned
-from tasks.driving.planners import KeepVelocity
 from tasks.driving.presets import maps, paper, tiny, without_spikes
-from tasks.driving.sampler import EgoState
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build, compute_loss, list_tasks
 from tasks.runs.task import Split
@@ -293,12 +290,6 @@ def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch
         "iou_vehicle": 0,
         "near_iou_vehicle": 0,
     }
-
-
-def test_constant_velocity_drives_straight_on() -> None:
-    ego = EgoState(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
-    seen = make_blank(SMALL)._replace(ego=ego)
-    assert KeepVelocity(2)(seen).tolist() == [[[4, 0, 0], [8, 0, 0]]]
 
 
 def test_real_data_must_be_in_neuro_data(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import CommandLine
 
 from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError, load_tensors
@@ -55,13 +56,6 @@ def write_task(folder: Path, text: Path, good: float = 0.8, more: str = "") -> P
     return path
 
 
-def refuse(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit, match="2"):
-        main(argv)
-    return " ".join(capsys.readouterr().err.split())
-
-
 def clear_texts() -> None:
     """Forget what was read, as in another process."""
     for known in (data._find_text, data.find_part, data._split, data.measured_lanes):
@@ -81,11 +75,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_where_the_loss_is_no_number_the_last_good_checkpoint_is_kept(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, cli: CommandLine
 ) -> None:
     run = folder / "run"
     before = (run / "last.safetensors").read_bytes()
-    told = refuse(["train", str(folder / "task.py"), "--out", str(run)], capsys)
+    told = cli.refuse("train", folder / "task.py", "--out", run)
     assert "the loss is not finite" in told
     assert "the last good checkpoint remains; lower the learning rate" in told
     assert (run / "last.safetensors").read_bytes() == before
@@ -106,18 +100,18 @@ def test_where_the_loss_is_no_number_the_last_good_checkpoint_is_kept(
     ],
 )
 def test_a_text_that_is_none_is_named(
-    data: bytes, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: bytes, told: str, tmp_path: Path, cli: CommandLine
 ) -> None:
     text = tmp_path / "b.txt"
     text.write_bytes(data)
     write_task(tmp_path, text)
-    said = refuse(["train", str(tmp_path / "task.py"), "--out", str(tmp_path / "r")], capsys)
+    said = cli.refuse("train", tmp_path / "task.py", "--out", tmp_path / "r")
     assert str(text) in said
     assert told in said
 
 
 def test_a_checkpoint_that_is_cut_short_is_named(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(folder / "run", run)
@@ -125,7 +119,7 @@ def test_a_checkpoint_that_is_cut_short_is_named(
     for name in ("best.safetensors", "last.safetensors"):
         path = run / name
         path.write_bytes(path.read_bytes()[:-100])
-    said = refuse(["generate", str(run)], capsys)
+    said = cli.refuse("generate", run)
     assert f"{run / 'best.safetensors'}: damaged or cut short" in said
     assert "restore it from a copy" in said
     with pytest.raises(StoreError, match=r"last.safetensors: damaged or cut short"):
@@ -133,7 +127,7 @@ def test_a_checkpoint_that_is_cut_short_is_named(
 
 
 def test_a_tokenizer_that_changed_after_the_training_is_refused(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     words = tmp_path / "words.txt"
     lines = [f"{b + 1} {bytes([b])!r} 1\n" for b in range(256)]
@@ -146,19 +140,19 @@ def test_a_tokenizer_that_changed_after_the_training_is_refused(
     words.write_text("".join([*lines, "257 b'. and' 5\n"]), encoding="utf-8")
     make_tokenizer.cache_clear()  # as in another process
     for argv in (["generate", run], ["eval", run]):
-        said = refuse(argv, capsys)
+        said = cli.refuse(*argv)
         assert f"{words} has changed since the model was trained" in said
         assert "put the file of digest" in said
-    said = refuse(train, capsys)
+    said = cli.refuse(*train)
     assert "holds another run" in said
     assert "tokenizer_digest" in said
     words.unlink()
-    assert f"{words} cannot be read (No such file or directory); give" in refuse(train, capsys)
-    assert f"{words} cannot be read" in refuse(["generate", run], capsys)
+    assert f"{words} cannot be read (No such file or directory); give" in cli.refuse(*train)
+    assert f"{words} cannot be read" in cli.refuse("generate", run)
 
 
 def test_a_tokenizer_that_loses_text_is_refused_before_the_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     library = pytest.importorskip("tokenizers")
     models, words = library.models, str(tmp_path / "tokenizer.json")
@@ -168,14 +162,14 @@ def test_a_tokenizer_that_loses_text_is_refused_before_the_training(
     made.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
     made.save(words)
     task, out = write_task(tmp_path, text, more=f"tokenizer={words!r}"), tmp_path / "run"
-    said = refuse(["train", str(task), "--out", str(out)], capsys)
+    said = cli.refuse("train", task, "--out", out)
     assert "the tokens of 'one and two.\\none and' decode to 'one and ? one and ? '" in said
     assert "use a tokenizer that keeps every character" in said
     assert not out.exists()
 
 
 def test_a_text_that_changed_after_the_training_began_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, run = tmp_path / "texts", tmp_path / "run"
     texts.mkdir()
@@ -200,18 +194,16 @@ def test_a_text_that_changed_after_the_training_began_is_refused(
         if change is None:
             changed.rename(texts / "f1.text")  # at the same place among the others
         clear_texts()
-        said = refuse(["eval", str(run)], capsys)
+        said = cli.refuse("eval", run)
         assert f"60 files of {texts} are not the text that was trained on" in said
         assert "put them back as they were" in said
-        said = refuse(train, capsys)
+        said = cli.refuse(*train)
         assert "holds another run" in said
         assert "text_digest" in said
     main(["generate", str(run), "--tokens", "2"])  # which reads no text
 
 
-def test_files_that_are_no_text_are_left_out_if_asked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_no_text_are_left_out_if_asked(tmp_path: Path, cli: CommandLine) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
     for k in range(60):
@@ -219,7 +211,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(
     (texts / "x.bin").write_bytes(b"\0\1")
     task = write_task(tmp_path, texts, good=1.0)
     train = ["train", str(task), "--out", str(tmp_path / "run")]
-    assert "skip them (--skip-bad; in Python skip=True)" in refuse(train, capsys)
+    assert "skip them (--skip-bad; in Python skip=True)" in cli.refuse(*train)
     main([*train, "--skip-bad"])
     main(["eval", str(tmp_path / "run")])
     assert open_folder(tmp_path / "run").config.skip_bad
@@ -229,7 +221,7 @@ def test_files_that_are_no_text_are_left_out_if_asked(
     ("name", "value"), [("head.weight", math.nan), ("blocks.0.mixer.norm.weight", -math.inf)]
 )
 def test_weights_that_are_not_finite_are_refused_by_name(
-    name: str, value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, value: float, tmp_path: Path, cli: CommandLine
 ) -> None:
     config = LanguageConfig(stack="mlgru", width=8, hidden=8, linear="ternary")
     own = begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=config))
@@ -237,16 +229,16 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     weights[name].view(-1)[3] = value
     save_weights(tmp_path / "best.safetensors", weights, {"run": own})
     for verb in ("eval", "generate", "pack"):
-        said = refuse([verb, str(tmp_path)], capsys)
+        said = cli.refuse(verb, tmp_path)
         assert f"best.safetensors: {name} hold values that are not finite" in said
     assert not (tmp_path / "packed.safetensors").exists()
 
 
 def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     torch.save({"emb.weight": torch.zeros(3, 3)}, tmp_path / "rwkv.pth")
-    said = refuse(["generate", str(tmp_path / "rwkv.pth")], capsys)
+    said = cli.refuse("generate", tmp_path / "rwkv.pth")
     assert "takes the folder of a run, or a file that neuro pack wrote" in said
     assert "published checkpoints of RWKV: tasks.language.rwkv" in said
 
@@ -270,12 +262,10 @@ def test_each_field_that_is_wrong_is_named(wrong: dict[str, Any], told: str) -> 
         LanguageConfig(**wrong)
 
 
-def test_a_value_that_is_no_number_is_named_by_field(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_value_that_is_no_number_is_named_by_field(tmp_path: Path, cli: CommandLine) -> None:
     (tmp_path / "a.txt").write_bytes(b"1 and 2.\n" * 400)
     task = write_task(tmp_path, tmp_path / "a.txt", more="threshold=float('nan'), lr=1e999")
-    said = refuse(["train", str(task), "--out", str(tmp_path / "run")], capsys)
+    said = cli.refuse("train", task, "--out", tmp_path / "run")
     assert "threshold is nan, lr is inf; give finite numbers" in said
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import CommandLine
 from torch import nn
 
 from neuro.seeds import seeded
@@ -111,20 +112,12 @@ TASK = replace(WHOLE, configs={{"tiny": tiny}})
 """
 
 
-def test_finch_is_trained_measured_and_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_finch_is_trained_measured_and_writes(tmp_path: Path, cli: CommandLine) -> None:
     text, task, run = tmp_path / "a.txt", tmp_path / "task.py", tmp_path / "run"
     text.write_bytes(b"".join(b"%d and %d.\n" % (k, k % 5) for k in range(900)))
     task.write_text(TASK_FILE.format(name="finch", version=6, text=str(text)))
     main(["train", str(task), "--out", str(run)])
     rows = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["val_bits_per_byte"] < rows[0]["val_bits_per_byte"] < 8
-    capsys.readouterr()
-    main(["generate", str(run), "--prompt", "7 and", "--tokens", "9"])
-    assert capsys.readouterr().out.startswith("7 and")
-    with pytest.raises(SystemExit, match="2"):
-        main(["pack", str(run)])
-    assert "only ternary and spiking models can be packed" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    assert cli.run("generate", run, "--prompt", "7 and", "--tokens", "9").startswith("7 and")
+    assert "only ternary and spiking models can be packed" in cli.refuse("pack", run)

@@ -7,10 +7,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 
 import neuro.training.loop as loop
 from drivers.text import Bytes, WorldTokenizer
@@ -185,19 +187,14 @@ def test_a_killed_training_goes_on_in_the_text_to_the_same_curve(
     assert after == before
 
 
-def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    for _ in range(2):
-        main(["generate", str(run), "--prompt", "3 and é", "--tokens", "30"])
-    first, second = capsys.readouterr().out.rstrip("\n").split("3 and é")[1:]
-    assert first.rstrip("\n") == second.rstrip("\n")
-    assert len(second) > 10
-    for words, told in (
+def test_a_run_writes_text(run: Path, cli: CommandLine) -> None:
+    words = ("generate", run, "--prompt", "3 and é", "--tokens", "30")
+    first, second = (cli.run(*words).rstrip("\n") for _ in range(2))
+    assert first == second
+    assert len(second) > 10 + len("3 and é")
+    for flags, told in (
         ("--tokens -1", "--tokens must be >= 0, got -1; 200 is usual"),
-        (
-            "--temperature -1 --tokens 0",
-            "--temperature must be >= 0 and finite, got -1.0; 1 is",
-        ),
+        ("--temperature -1 --tokens 0", "--temperature must be >= 0 and finite, got -1.0; 1 "),
         ("--temperature nan", "--temperature must be >= 0 and finite, got nan"),
         ("--temperature inf", "--temperature must be >= 0 and finite, got inf"),
         ("--seed -1 --tokens 0", "--seed must be >= 0 and < 2^63, got -1; use 0, 1, 2"),
@@ -207,15 +204,7 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ),
         ("--prompt caf\udce9", "--prompt is not UTF-8 at character 3; convert it, with iconv"),
     ):
-        with pytest.raises(SystemExit, match="2"):
-            main(["generate", str(run), *words.split()])
-        assert told in " ".join(capsys.readouterr().err.split())
-
-
-def written(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    capsys.readouterr()
-    main(["generate", *argv, "--prompt", "7 and ", "--tokens", "40", "--temperature", "0.5"])
-    return capsys.readouterr().out
+        assert told in cli.refuse("generate", run, *flags.split())
 
 
 def test_who_reads_a_part_alone_is_told_nothing(run: Path) -> None:
@@ -228,46 +217,41 @@ def test_who_reads_a_part_alone_is_told_nothing(run: Path) -> None:
 
 
 def test_a_packed_run_and_its_file_write_the_same_text(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
+    how = ("--prompt", "7 and ", "--tokens", "40", "--temperature", "0.5")
     file = tmp_path / "elsewhere" / "small.bin"
-    main(["pack", str(run), "--out", str(file)])
-    told = " ".join(capsys.readouterr().out.split())
+    told = " ".join(cli.run("pack", run, "--out", file).split())
     # Mixers 4 x 16 x 16 and 5 x 16 x 16, units 3 x 16 x 24 in both layers, read-out 16 x 256.
     assert f"wrote {file}: 8,704 ternary weights in 2.05 bits each" in told
-    text = written(capsys, str(run))
+    text = cli.run("generate", run, *how)
     assert len(text) > 20
-    assert written(capsys, str(run), "--packed") == text
-    assert written(capsys, str(file)) == text
+    assert cli.run("generate", run, "--packed", *how) == text
+    assert cli.run("generate", file, *how) == text
     main(["pack", str(run)])
     assert (run / "packed.safetensors").read_bytes() == file.read_bytes()
     main(["pack", str(run), "--out", str(file)])  # over one of its own
     torch.save({}, other := tmp_path / "other.pth")
     kept = (run / "best.safetensors").read_bytes()
     lost = "would be overwritten, but is not a packed model; name another file, or remove it"
-    for argv, cure in (
-        *(
-            (["pack", str(run), "--out", str(run / name)], lost)
-            for name in ("best.safetensors", "config.json")
-        ),
-        (["pack", str(run), "--out", str(tmp_path)], "name a file, such as"),
-        (["generate", str(tmp_path / "none")], "is no run: it has no config.json"),
-        (["generate", str(run / "best.safetensors")], "holds a weights, expected a packed"),
-        (["generate", str(other)], f"{other} is a checkpoint of torch. neuro generate takes"),
+    for path, cure in (
+        (run / "best.safetensors", lost),
+        (run / "config.json", lost),
+        (tmp_path, "name a file, such as"),
     ):
-        with pytest.raises(SystemExit, match="2"):
-            main(argv)
-        assert cure in " ".join(capsys.readouterr().err.split())
+        assert cure in cli.refuse("pack", run, "--out", path)
+    for path, cure in (
+        (tmp_path / "none", "is no run: it has no config.json"),
+        (run / "best.safetensors", "holds a weights, expected a packed"),
+        (other, f"{other} is a checkpoint of torch. neuro generate takes"),
+    ):
+        assert cure in cli.refuse("generate", path)
     assert (run / "best.safetensors").read_bytes() == kept
 
 
-def test_what_sends_no_spikes_is_refused_by_name(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_sends_no_spikes_is_refused_by_name(run: Path, cli: CommandLine) -> None:
     for verb in ("energy", "simulate", "verify", "export"):
-        with pytest.raises(SystemExit, match="2"):
-            main([verb, str(run)])
-        told = " ".join(capsys.readouterr().err.split())
+        told = cli.refuse(verb, run)
         assert "its maps are ternary, and only spikes run on events and chips" in told
         assert "take a run of language:tiny_spiking" in told
 
@@ -290,18 +274,15 @@ TASK = replace(WHOLE, configs={{"tiny": tiny}})
 
 
 def test_a_spiking_run_goes_through_all_verbs(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
-    def no_lava(*_: object) -> None:
-        raise LavaMissing("left out of this test")
-
+    no_lava = Mock(side_effect=LavaMissing("left out of this test"))
     monkeypatch.setattr("lava_export.chip_program.run_graded_on_lava", no_lava)
     (tmp_path / "task.py").write_text(SPIKING_FILE.format(text=text))
     folder = tmp_path / "run"
     main(["train", str(tmp_path / "task.py"), "--out", str(folder)])
-    for verb in ("simulate", "verify", "export", "energy", "report"):
-        main([verb, str(folder)])
-    told = capsys.readouterr().out
+    verbs = ("simulate", "verify", "export", "energy", "report")
+    told = "".join(cli.run(verb, folder) for verb in verbs)
     verified = json.loads((folder / "verify.json").read_text())
     assert verified["n"] == 4
     assert verified["torch_events"]["mismatches"] == 0

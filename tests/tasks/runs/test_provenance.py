@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from written_graphs import wire
 
 from neuro.energy import chip_file
@@ -92,31 +93,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_results_measured_before_a_training_went_on_are_told_as_such(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     folder = tmp_path / "run"
     argv = ["train", TASK, "--out", str(folder)]
     code = DIES_IN_EPOCH_2.format(argv=argv)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     # What lies there are the weights of one epoch out of three.
-    main(["export", str(folder)])
-    main(["eval", str(folder)])
-    main(["energy", str(folder)])
+    told = "".join(cli.run(verb, folder) for verb in ("export", "eval", "energy"))
     early = read(folder, "eval")["rmse"]
-    told = capsys.readouterr().out
     assert "of earlier weights" not in told
     again = f"{folder / Path(TASK).name}:tiny --out {folder} --seed 0"
     unfinished = f"trained 1 of 3 epochs; resume: neuro train {again}"
     assert told.count(unfinished) == 3
     assert unfinished in words(folder)
     before = read(folder, "eval")["measured_on"]
-    main(argv)
-    told = capsys.readouterr().out
+    told = cli.run(*argv)
     for verb in ("eval", "energy", "export"):
         assert f"{verb}.json is of earlier weights; measure again: neuro {verb}" in told
     assert "resume: " not in told + words(folder)
-    main(["verify", str(folder)])
-    told = capsys.readouterr().out
+    told = cli.run("verify", folder)
     assert "eval.json is of earlier weights" in told
     assert "verify.json is" not in told
     late = read(folder, "verify")["metrics"]["rmse"]["torch"]
@@ -166,7 +162,7 @@ def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
 
 
 def test_a_changed_configuration_is_told_and_measured_by_no_verb(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     header = json.loads((tmp_path / "config.json").read_text())
@@ -176,12 +172,11 @@ def test_a_changed_configuration_is_told_and_measured_by_no_verb(
     assert why == dict.fromkeys(RESULTS, "of another configuration")
     # The weights are not of it either: no verb measures them as if they were.
     for verb in (*RESULTS, "report"):
-        with pytest.raises(SystemExit):
-            main([verb, str(tmp_path)])
-        told = capsys.readouterr().err
+        told = cli.refuse(verb, tmp_path)
         assert "config.json: was edited after the training began" in told, verb
         assert "(epochs is 4, forecast_task.py:tiny has 3)" in told
-    assert "was edited after the training began" in train_again(tmp_path, capsys)
+    told = cli.refuse("train", TASK, "--out", tmp_path)
+    assert "was edited after the training began" in told
     header["config"]["epochs"] -= 1
     header["neuro"] = "of another version"  # which the code's digest tells of
     backwards = dict(reversed(header.items()))
@@ -190,32 +185,24 @@ def test_a_changed_configuration_is_told_and_measured_by_no_verb(
     assert open_folder(tmp_path).config.epochs == 3
 
 
-def train_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit):
-        main(["train", TASK, "--out", str(folder)])
-    return capsys.readouterr().err
-
-
 def test_a_damaged_result_is_told_with_the_verb(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     (tmp_path / "simulate.json").write_text("[1, 2]")
     (tmp_path / "export.json").write_text('{"scaling": [')
-    main(["eval", str(tmp_path)])
-    told = capsys.readouterr().out
+    told = cli.run("eval", tmp_path)
     for verb in ("simulate", "export"):
         assert f"{verb}.json is damaged; measure again: neuro {verb} {tmp_path}" in told
 
 
 def test_the_chip_file_of_an_estimate_belongs_to_what_it_was_measured_on(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     folder, chip = tmp_path / "run", tmp_path / "mine.toml"
     shutil.copytree(run, folder)
     chip.write_text((chip_file.FOLDER / "loihi1.toml").read_text())
-    main(["energy", str(folder), "--chip", str(chip)])
-    assert ".json is" not in capsys.readouterr().out
+    assert ".json is" not in cli.run("energy", folder, "--chip", chip)
     now = describe_trained(folder)
     found = read(folder, "energy")
     assert re.fullmatch("mine [0-9a-f]{16}", found["measured_on"]["chip_file"])
@@ -353,11 +340,7 @@ def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None
 
 @pytest.mark.parametrize("verb", RESULTS)
 def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
-    verb: str,
-    run: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    verb: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     """A training replaces them after they have been read: by equal ones, with another score."""
     folder = tmp_path / "run"
@@ -371,9 +354,7 @@ def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
 
     monkeypatch.setattr(trained_run, "load_weights", load_and_replace)
     before = (folder / f"{verb}.json").read_bytes()
-    with pytest.raises(SystemExit):
-        main([verb, str(folder)])
-    assert f"the result of {verb} is of earlier weights by now" in capsys.readouterr().err
+    assert f"the result of {verb} is of earlier weights by now" in cli.refuse(verb, folder)
     assert (folder / f"{verb}.json").read_bytes() == before
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
@@ -37,13 +38,6 @@ def copied(folder: Path, tmp_path: Path) -> Path:
     """Return a copy of that folder, to spoil."""
     shutil.copytree(folder, tmp_path / "copy")
     return tmp_path / "copy"
-
-
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as e:
-        main(argv)
-    assert e.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
 
 
 def test_the_template_is_short() -> None:
@@ -83,12 +77,10 @@ def test_a_run_goes_to_runs_under_the_name_of_the_file(
     assert first.read_text() == again.read_text()
 
 
-def test_a_changed_file_does_not_go_on_with_the_old_run(
-    copied: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_file_does_not_go_on_with_the_old_run(copied: Path, cli: CommandLine) -> None:
     file, run = copied / "my_task.py", copied / "run"
     file.write_text(file.read_text().replace("lr: float = 5e-3", "lr: float = 6e-3"))
-    text = told(["train", str(file), "--out", str(run)], capsys)
+    text = cli.refuse("train", file, "--out", run)
     assert f"my_task.py has changed since the run in {run} began" in text
     assert f"neuro train {run / 'my_task.py'}:tiny --out {run} --seed 0" in text
     cure = f"neuro train {run / 'my_task.py'}:tiny --out {run}"
@@ -105,57 +97,47 @@ def write_task(path: Path, old: str, new: str) -> None:
 
 
 def test_a_slip_in_the_file_is_told_with_its_line_and_may_be_mended_in_the_same_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     file, run = tmp_path / "a.py", tmp_path / "run"
     write_task(file, "bias=False", "bias=Flase")
     line = 1 + next(k for k, row in enumerate(file.read_text().splitlines()) if "Flase" in row)
-    err = told(["train", f"{file}:tiny", "--out", str(run)], capsys)
+    err = cli.refuse("train", f"{file}:tiny", "--out", run)
     assert f"a.py line {line}: NameError: name 'Flase' is not defined" in err
     assert "NEURO_DEBUG=1 shows the traceback" in err
     write_task(file, "bias=False", "bias=True")
     main(["train", f"{file}:tiny", "--out", str(run)])
     assert (run / "a.py").read_text() == file.read_text()
     write_task(file, "bias=False", "bias=False or False")
-    assert "a.py has changed since the run" in told(
-        ["train", f"{file}:tiny", "--out", str(run)], capsys
-    )
+    assert "a.py has changed since the run" in cli.refuse("train", f"{file}:tiny", "--out", run)
 
 
-def test_a_changed_copy_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_copy_is_refused(copied: Path, cli: CommandLine) -> None:
     copy = copied / "run" / "my_task.py"
     whole = copy.read_text()
     copy.write_text(whole + "\n# changed\n")
-    assert f"{copy} has changed since the run began" in told(
-        ["eval", str(copied / "run")], capsys
-    )
+    assert f"{copy} has changed since the run began" in cli.refuse("eval", copied / "run")
     copy.unlink()
-    assert f"{copy} is gone" in told(["eval", str(copied / "run")], capsys)
+    assert f"{copy} is gone" in cli.refuse("eval", copied / "run")
     copy.write_text(whole)
     assert open_folder(copied / "run").config.batch == 50
 
 
-def test_a_file_that_defines_no_task_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_defines_no_task_is_told(tmp_path: Path, cli: CommandLine) -> None:
     file = tmp_path / "bad.py"
-    assert f"no such file; neuro new {file} writes a task" in told(["train", str(file)], capsys)
+    assert f"no such file; neuro new {file} writes a task" in cli.refuse("train", file)
     file.write_text("x = 1\n")
-    assert "defines no task; assign a tasks.runs.task.Task to TASK" in told(
-        ["train", str(file)], capsys
-    )
+    assert "defines no task; assign a tasks.runs.task.Task to TASK" in cli.refuse("train", file)
     file.write_text("import no_such_module\n")
-    text = told(["train", str(file)], capsys)
+    text = cli.refuse("train", file)
     assert "cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')" in text
     shutil.copy(task_template.__file__, file)
-    assert "no configuration 'ful'; did you mean 'full'?" in told(
-        ["train", f"{file}:ful"], capsys
-    )
+    assert "no configuration 'ful'; did you mean 'full'?" in cli.refuse("train", f"{file}:ful")
 
 
 @pytest.mark.parametrize("name", ["../evil.py", "{}/evil.py", "link.py", "in/../../evil.py"])
 def test_a_file_outside_the_run_folder_is_not_run(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, cli: CommandLine
 ) -> None:
     folder, name = tmp_path / "run", name.format(tmp_path)
     (folder / "in").mkdir(parents=True)
@@ -166,12 +148,12 @@ def test_a_file_outside_the_run_folder_is_not_run(
     header |= {"gradient": "surrogate", "digest": digest(evil.read_bytes())}
     (folder / "config.json").write_text(json.dumps(header))
     for verb in VERBS:
-        text = told([verb, str(folder)], capsys)
+        text = cli.refuse(verb, folder)
         assert f"config.json: '{name}' is no file of the run folder, and no other is" in text
     assert not (tmp_path / "was_run").exists()
     shutil.copy(evil, folder / "mine.py")
     (folder / "config.json").write_text(json.dumps({**header, "task": "mine.py"}))
-    assert "mine.py: defines no task" in told(["report", str(folder)], capsys)
+    assert "mine.py: defines no task" in cli.refuse("report", folder)
     assert (tmp_path / "was_run").exists()
 
 
@@ -189,18 +171,15 @@ def test_a_mended_file_begins_anew_under_the_same_seed_alone(tmp_path: Path) -> 
 
 
 def test_neuro_new_overwrites_nothing(
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "exists; take another name" in told(["new", str(folder / "my_task.py")], capsys)
+    assert "exists; take another name" in cli.refuse("new", folder / "my_task.py")
     for name, cure in (
         *(("my_task", "my_task.py"), ("mine.py:tiny", "mine.py"), ("mine.txt", "mine.py")),
         *((".py", "my_task.py"), (".", "my_task.py")),
     ):
-        assert told(["new", name], capsys).endswith(f"ends in .py; take {cure}")
+        assert cli.refuse("new", name).endswith(f"ends in .py; take {cure}")
     assert not list(tmp_path.iterdir())
 
 
@@ -231,26 +210,23 @@ def test_curves_go_to_tensorboard_where_it_is_installed(folder: Path, tmp_path: 
 
 
 def test_without_tensorboard_the_message_names_a_cure(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
         monkeypatch.setattr(f"lightning_fabric.loggers.tensorboard.{name}", False)
     out = str(tmp_path / "run")
     argv = ["train", str(folder / "my_task.py"), "--out", out, "--logger", "tensorboard"]
-    assert "needs TensorBoard: pip install tensorboard; or take csv" in told(argv, capsys)
+    assert "needs TensorBoard: pip install tensorboard; or take csv" in cli.refuse(*argv)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_header_without_the_digest_of_its_file_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     known = {"neuro": "0", "task": "mine.py", "name": "tiny", "seed": 0, "config": {}}
     (tmp_path / "config.json").write_text(json.dumps(known))
     (tmp_path / "mine.py").write_text("TASK = None")
-    assert "gradient: is missing" in told(["eval", str(tmp_path)], capsys)
+    assert "gradient: is missing" in cli.refuse("eval", tmp_path)
 
 
 def test_the_command_to_train_a_run_names_folder_seed_and_gradient(tmp_path: Path) -> None:

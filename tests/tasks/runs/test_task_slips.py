@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from command_line import CommandLine
 
 from tasks.cli import main
 from tasks.verbs import task_template
@@ -137,42 +138,35 @@ def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as e:
-        main(argv)
-    assert e.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_in_a_task_file_is_told_with_the_cure(
-    slip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    slip: str, tmp_path: Path, cli: CommandLine
 ) -> None:
     line, instead, message = SLIPS[slip]
     assert TEMPLATE.count(line) == 1
     file = tmp_path / "mine.py"
     file.write_text(TEMPLATE.replace(line, instead))
-    text = told(["train", str(file), "--out", str(tmp_path / "run")], capsys)
+    text = cli.refuse("train", file, "--out", tmp_path / "run")
     assert message in text
     if "ModuleNotFoundError" not in text:
         assert "installed packages" not in text
 
 
 def test_a_file_named_without_its_suffix_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("order.py").write_text(TEMPLATE)
     for name in ("order", "order:full"):
-        text = told(["train", name], capsys)
+        text = cli.refuse("train", name)
         assert "no task 'order'; did you mean the file order.py?" in text
-    assert "no task 'orders'; there are mnist, cifar10" in told(["train", "orders"], capsys)
+    assert "no task 'orders'; there are mnist, cifar10" in cli.refuse("train", "orders")
     Path("mnist.py").write_text("TASK = None")
-    assert "no configuration 'x'" in told(["train", "mnist:x"], capsys)
+    assert "no configuration 'x'" in cli.refuse("train", "mnist:x")
 
 
 def test_a_training_that_diverged_ends_without_a_check_mark(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     file, out = tmp_path / "mine.py", str(tmp_path / "run")
     text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=1)")
@@ -183,30 +177,28 @@ def test_a_training_that_diverged_ends_without_a_check_mark(
     diverges = diverges.replace("import ALIF, LI,", "import LI, LIF,")  # nothing to be learned
     diverges = diverges.replace("Spiking(ALIF())", "Spiking(LIF(tau=0.02))")
     file.write_text(diverges)
-    with pytest.raises(SystemExit, match="1"):
-        main(["train", str(file), "--out", out])
-    found = " ".join(capsys.readouterr().out.split())
+    found = " ".join(cli.end(1, "train", file, "--out", out)[0].split())
     assert "✗ trained 1 epoch, best validation accuracy" in found
     assert "the loss rose from 2." in found
     assert ": the training has diverged; fc1.weight grew from 0.0357 to " in found
     assert " at a learning rate of 3; lower the learning rate" in found
     assert "✓" not in found
     file.write_text(text)
-    main(["train", str(file), "--out", f"{out}2"])
-    found = " ".join(capsys.readouterr().out.split())
+    found = " ".join(cli.run("train", file, "--out", f"{out}2").split())
     assert "✓ trained 1 epoch" in found
     assert "the loss rose" not in found
     assert not (tmp_path / "run2" / "silent.json").exists()
 
 
 def test_a_training_whose_hidden_layer_never_fires_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     file, out = tmp_path / "mine.py", tmp_path / "run"
     text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=2)")
     file.write_text(text.replace("Spiking(ALIF())", "Spiking(ALIF(threshold=1e6))"))
-    main(["train", f"{file}:tiny", "--out", str(out)])
-    first, told, second, last, again = capsys.readouterr().out.splitlines()
+    first, told, second, last, again = cli.run(
+        "train", f"{file}:tiny", "--out", out
+    ).splitlines()
     assert (first[:9], second[:9]) == ("epoch 1/2", "epoch 2/2")
     assert last.startswith("✗ trained 2 epochs, best validation accuracy ")
     assert told == again
@@ -219,9 +211,7 @@ def test_a_training_whose_hidden_layer_never_fires_says_so(
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_split_without_samples_is_told(
-    split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_split_without_samples_is_told(split: str, tmp_path: Path, cli: CommandLine) -> None:
     file, out = tmp_path / "mine.py", str(tmp_path / "run")
     text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=1)")
     line = "    return d.images[part], d.labels[part]\n"
@@ -232,4 +222,4 @@ def test_a_split_without_samples_is_told(
     if split == "test":
         main(["train", str(file), "--out", out])
     verb = ["train", str(file), "--out", out] if split == "val" else ["eval", out]
-    assert f"batches of '{split}': there are no samples" in told(verb, capsys)
+    assert f"batches of '{split}': there are no samples" in cli.refuse(*verb)

@@ -3,55 +3,38 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from command_line import CommandLine
 from nuscenes_files import write_data_set
 
 from drivers.nuscenes.problem import Problem
-from tasks.cli import main
 from tasks.verbs.check_data import shorten_problems
 
 
-def test_a_data_set_is_checked_from_the_command_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_data_set_is_checked_from_the_command_line(tmp_path: Path, cli: CommandLine) -> None:
     write_data_set(tmp_path, 3, ["scene-0061"])
-    main(["data", "check", "nuscenes", str(tmp_path)])
-    assert capsys.readouterr().out == f"✓ {tmp_path} is sound\n"
+    assert cli.run("data", "check", "nuscenes", tmp_path) == f"✓ {tmp_path} is sound\n"
     path = tmp_path / "v1.0-mini" / "sample_annotation.json"
     rows = json.loads(path.read_text())
     rows[0]["size"] = [4.6, 1.9, 1.6]
     path.write_text(json.dumps(rows))
-    with pytest.raises(SystemExit) as e:
-        main(["data", "check", "nuscenes", str(tmp_path), "--version", "v1.0-mini"])
-    assert e.value.code == 1
-    assert capsys.readouterr().out == (
+    found, _ = cli.end(1, "data", "check", "nuscenes", tmp_path, "--version", "v1.0-mini")
+    assert found == (
         "sample_annotation scene-0061-ahead0 size: a vehicle.car is 4.6 m wide and 1.9 m long; "
         "write width, length, height [m]: length along the heading\n1 problem\n"
     )
 
 
-def test_what_cannot_be_checked_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for argv, told in (
-        (["nuscnes", str(tmp_path)], "no kind of data set 'nuscnes'; did you mean 'nuscenes'?"),
-        (["nuscenes", str(tmp_path)], "expected one folder of tables such as v1.0-mini"),
-        (
-            ["nuscenes", str(tmp_path / "a[/b]")],
-            "a[/b]: no such folder; give that of a data set",
-        ),
+def test_what_cannot_be_checked_is_told(tmp_path: Path, cli: CommandLine) -> None:
+    for kind, path, told in (
+        ("nuscnes", tmp_path, "no kind of data set 'nuscnes'; did you mean 'nuscenes'?"),
+        ("nuscenes", tmp_path, "expected one folder of tables such as v1.0-mini"),
+        ("nuscenes", tmp_path / "a[/b]", "a[/b]: no such folder; give that of a data set"),
     ):
-        with pytest.raises(SystemExit) as e:
-            main(["data", "check", *argv])
-        assert e.value.code == 2
-        assert told in capsys.readouterr().err
+        assert told in cli.refuse("data", "check", kind, path)
 
 
-def test_the_verbs_of_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as e:
-        main(["data"])
-    assert e.value.code == 0
-    assert "usage: neuro data" in capsys.readouterr().out
+def test_the_verbs_of_data_are_listed(cli: CommandLine) -> None:
+    assert "usage: neuro data" in cli.end(0, "data")[0]
 
 
 def test_problems_that_are_alike_are_counted() -> None:

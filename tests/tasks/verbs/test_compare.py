@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -47,13 +48,6 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as e:
-        main(argv)
-    assert e.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
 def test_means_and_paired_differences_are_those_of_numpy(runs: Path) -> None:
     out = runs / "out"
     main(["compare", str(runs / "fast-*"), str(runs / "fast_fixed-*"), "--out", str(out)])
@@ -72,21 +66,11 @@ def test_means_and_paired_differences_are_those_of_numpy(runs: Path) -> None:
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_markdown_is_a_table_of_results_md(
-    runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_markdown_is_a_table_of_results_md(runs: Path, cli: CommandLine) -> None:
     out = str(runs / "out")
-    main(
-        [
-            "compare",
-            str(runs / "fast-*"),
-            str(runs / "fast_fixed-*"),
-            "--out",
-            out,
-            "--markdown",
-        ]
-    )
-    assert capsys.readouterr().out == (
+    assert cli.run(
+        "compare", runs / "fast-*", runs / "fast_fixed-*", "--out", out, "--markdown"
+    ) == (
         "accuracy (higher is better):\n\n"
         "| configuration | seed 0 | seed 1 | seed 2 | seeds | mean ± sd |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
@@ -182,7 +166,7 @@ def test_what_a_seed_changes_is_said_of_groups_of_several_seeds(tmp_path: Path) 
 
 
 def test_chip_files_of_one_name_and_other_content_are_not_compared(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, cli: CommandLine
 ) -> None:
     tier = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
     priced = {"mine": {"core": tier, "chip": tier, "layers": {}}, "conventional45nm": {}}
@@ -190,39 +174,37 @@ def test_chip_files_of_one_name_and_other_content_are_not_compared(
         write(runs / f"fast-{seed}", "energy", priced, chip_file=chip)
     compare_runs([runs / "fast-*"], runs / "out")
     write(runs / "fast-0", "energy", priced, chip_file="mine 2")
-    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    text = cli.refuse("compare", runs / "fast-*", "--out", runs / "o")
     assert "their energy is of chip files of one name and different content" in text
 
 
-def test_a_digest_that_is_no_text_is_refused(
-    runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_digest_that_is_no_text_is_refused(runs: Path, cli: CommandLine) -> None:
     path = runs / "fast-0" / "eval.json"
     found = json.loads(path.read_text())
     found["measured_on"]["data"] = ["d"]
     path.write_text(json.dumps(found))
-    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    text = cli.refuse("compare", runs / "fast-*", "--out", runs / "o")
     assert text.startswith(f"neuro: {path}: is not as this version writes it: measured_on.data")
     assert text.endswith("is ['d'], expected text; neuro eval writes it again")
 
 
-def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problems_are_told_together(runs: Path, cli: CommandLine) -> None:
     (runs / "fast-0" / "eval.json").unlink()
     twin = run(runs, "twin", 1, 0.5)
     header = json.loads((runs / "fast-1" / "config.json").read_text()) | {"config": {"lr": 0.2}}
     (twin / "config.json").write_text(json.dumps(header))
-    text = told(["compare", str(runs / "fast-*"), str(twin), "--out", str(runs / "o")], capsys)
+    text = cli.refuse("compare", runs / "fast-*", twin, "--out", runs / "o")
     assert f"{runs / 'fast-0'}: not evaluated" in text
     assert f"{runs / 'fast-1'} and {twin}: both are mnist:fast, seed 1" in text
     assert "differ in lr (0.1 and 0.2): only the seed may differ; leave one out" in text
     assert not (runs / "o").exists()
-    assert "is no run" in told(["compare", str(runs)], capsys)
-    assert "no run of that name" in told(["compare", str(runs / "nothing*")], capsys)
-    assert "nothing to compare" in told(["compare"], capsys)
+    assert "is no run" in cli.refuse("compare", runs)
+    assert "no run of that name" in cli.refuse("compare", runs / "nothing*")
+    assert "nothing to compare" in cli.refuse("compare")
 
 
 def test_results_of_other_weights_or_configurations_are_not_compared(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, cli: CommandLine
 ) -> None:
     one, other, old = runs / "fast-0", runs / "fast-1", runs / "fast-2"
     (one / "best.safetensors").write_bytes(b"trained on")
@@ -230,7 +212,7 @@ def test_results_of_other_weights_or_configurations_are_not_compared(
     (old / "eval.json").write_text(
         json.dumps({"accuracy": 0.5, "n": 1, "metrics": {"accuracy": ACCURACY}})
     )
-    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    text = cli.refuse("compare", runs / "fast-*", "--out", runs / "o")
     assert f"{one}: eval.json is of earlier weights; neuro eval {one} first" in text
     assert f"{other}: verify.json is of another configuration; neuro verify {other}" in text
     assert f"{old}: eval.json is of unknown weights, measured by an earlier version" in text
@@ -330,10 +312,10 @@ def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> N
 
 
 def test_a_run_that_is_named_twice_is_refused_but_a_pattern_may_hold_it(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, cli: CommandLine
 ) -> None:
     one = str(runs / "fast-0")
-    text = told(["compare", one, one, "--out", str(runs / "out")], capsys)
+    text = cli.refuse("compare", one, one, "--out", runs / "out")
     assert f"{one}: named twice; a run is compared with others, once" in text
     found = compare_runs([Path(one), runs / "fast-*"], runs / "out")
     assert list(found.summaries[0].values) == [0, 1, 2]

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from command_line import CommandLine
 from torch.utils._pytree import tree_leaves
 
 from neuro.io.run_folder import RunError
@@ -20,7 +21,6 @@ from neuro.ops import avg_pool, sparse_linear
 from neuro.training.errors import TrainError
 from neuro.training.sharded import list_blocks
 from tasks import yinyang
-from tasks.cli import main
 from tasks.driving import data as windows
 from tasks.image_classification import cifar10, mnist
 from tasks.image_generation import images
@@ -123,19 +123,18 @@ def test_gated_linear_attention_is_measured_as_with_strong_decays(
     assert found > weak
 
 
-def test_what_cannot_be_measured_is_refused(
-    run: TaskRun, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_measured_is_refused(run: TaskRun, cli: CommandLine) -> None:
     with pytest.raises(TrainError, match="a batch of 4 does not divide into 3 processes"):
         measure_dry_run(run, 3)
     with pytest.raises(RunError, match="--devices must be >= 1, got 0"):
         measure_dry_run(run, 0)
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", "language", "--out", str(run.folder), "--sharded"])
-    assert "--sharded needs several processes" in " ".join(capsys.readouterr().err.split())
+    assert "--sharded needs several processes" in cli.refuse(
+        "train", "language", "--out", run.folder, "--sharded"
+    )
     assert not run.folder.exists()
-    main(["train", "language:tiny_matmulfree", "--devices", "3", "--dry-run"])
-    told = " ".join(capsys.readouterr().out.split())
+    told = " ".join(
+        cli.run("train", "language:tiny_matmulfree", "--devices", "3", "--dry-run").split()
+    )
     assert "MB of each of 3 devices" in told
     size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
     assert f"{size:,} parameters; activations: everything that autograd keeps" in told
@@ -167,6 +166,7 @@ from tasks.runs.find import make_run
 from tasks.runs.names import CONFIGURATIONS
 from tasks.verbs.dry_run import measure_dry_run
 
+sys.path.append("tests/support")
 here = runpy.run_path(sys.argv[1])
 here["forbid_data"](setattr)
 found = {}
@@ -192,12 +192,12 @@ def test_configurations_are_measured_without_data_or_memory() -> None:
 
 
 def test_the_command_reads_no_text_to_hold_its_digest(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_data(monkeypatch.setattr)
-    main(["train", "language:tiny", "--dry-run"])
-    main(["train", "mnist:tiny", "--dry-run", "--gradient", "eventprop"])
-    told = " ".join(capsys.readouterr().out.split())
+    told = cli.run("train", "language:tiny", "--dry-run")
+    told += cli.run("train", "mnist:tiny", "--dry-run", "--gradient", "eventprop")
+    told = " ".join(told.split())
     assert "a batch on a GPU, in float32" in told
     assert "activations: not estimated: EventProp keeps the spikes" in told
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 from neuro.io.run_folder import begin_run
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
-from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
@@ -29,10 +29,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
 
 
 def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
-    run: TaskRun, capsys: pytest.CaptureFixture[str]
+    run: TaskRun, cli: CommandLine
 ) -> None:
-    main(["energy", str(run.folder)])
-    told = " ".join(capsys.readouterr().out.split())
+    told = " ".join(cli.run("energy", run.folder).split())
     found: dict[str, Any] = json.loads((run.folder / "energy.json").read_text())
     (reason, *_) = found["loihi1"]["misfits"]
     assert "beta > 0 adapts the threshold, Loihi 1 cannot; use beta=0" in reason

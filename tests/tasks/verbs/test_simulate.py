@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from graphs import random_graph, stimulus
 
 from neuro.io.record_file import load_record
@@ -114,11 +115,9 @@ def test_a_spread_stimulus_is_the_same_on_the_grid() -> None:
     assert back.neuron.tolist() == x["x"].neuron.tolist()
 
 
-def test_a_run_needs_at_least_one_worker(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_needs_at_least_one_worker(run: Path, cli: CommandLine) -> None:
     before = list_files(run)
-    with pytest.raises(SystemExit):
-        main(["simulate", str(run), "--workers", "0"])
-    assert "workers must be >= 1, got 0" in capsys.readouterr().err
+    assert "workers must be >= 1, got 0" in cli.refuse("simulate", run, "--workers", "0")
     assert list_files(run) == before  # nothing was simulated before it was told
 
 

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 from lightning_fabric import Fabric
 from rich.console import Console
 
 from neuro.training import Course, Progress
-from tasks.cli import main
 from tasks.runs.find import make_run
 from tasks.verbs import train
 from tasks.verbs.progress_bar import show_progress
 
 
 def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
-    main(["train", "mnist", "--out", str(tmp_path / "run")])
-    first, *epochs, last = capsys.readouterr().out.splitlines()
+    first, *epochs, last = cli.run("train", "mnist", "--out", tmp_path / "run").splitlines()
     assert first == (
         "mnist names no configuration: this is mnist:tiny; it also has demo, full, fashion, "
         "fast, fast_fixed, fast_adaptive, paper"
@@ -28,8 +27,8 @@ def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert all("  loss " in line and "  val " in line and line.endswith("%") for line in epochs)
     assert last.startswith("✓ trained 2 epochs")
-    main(["train", "mnist:tiny", "--out", str(tmp_path / "run")])
-    assert len(capsys.readouterr().out.splitlines()) == 1  # it was done
+    done = cli.run("train", "mnist:tiny", "--out", tmp_path / "run")
+    assert done.count("\n") == 1
 
 
 def row(epoch: float, loss: float, score: float) -> dict[str, Any]:

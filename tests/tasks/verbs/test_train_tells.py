@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 from lightning_fabric import Fabric
 from rich.console import Console
 
 from neuro.io.run_folder import RunError
 from neuro.training import Progress
-from tasks.cli import main
 from tasks.report.tables import describe_raised_slopes
 from tasks.runs.find import make_run
 from tasks.verbs.progress_bar import show_progress
@@ -31,16 +31,14 @@ def test_batches_beyond_those_counted_are_refused_before_the_last_is_used() -> N
 
 
 def test_a_task_that_counts_too_few_steps_is_told_in_its_first_epoch(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     text = (SUPPORT / "forecast_task.py").read_text()
     counted = "steps=lambda config: config.windows // config.batch"
     assert counted in text
     file = tmp_path / "short.py"
     file.write_text(text.replace(counted, f"{counted} - 1"))
-    with pytest.raises(SystemExit):
-        main(["train", str(file), "--out", str(tmp_path / "run")])
-    told = " ".join(capsys.readouterr().err.split())
+    told = cli.refuse("train", file, "--out", tmp_path / "run")
     assert "an epoch has more than the 2 batches that Training.steps says" in told
     assert not (tmp_path / "run" / "last.safetensors").exists()
 

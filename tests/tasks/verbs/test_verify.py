@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
+from written_graphs import chain
 
 from lava_export import LoihiProgram, LowerError, lower, reference
 from lava_export.chip_program import BinaryChipProgram
@@ -276,15 +278,13 @@ class TestANetworkThatDoesNotFit:
     """It is compared on torch and the event engine, and said not to fit."""
 
     def test_the_float_executors_are_compared(self) -> None:
-        nodes: dict[str, Node] = {
-            "x": Input(shape=(3,)),
-            "w": Dense(weight=np.eye(3)),
-            "cells": LIF(tau=0.02, threshold=1.5, refractory=2e-3),
-            "b": Dense(weight=np.array([[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]])),
-            "read": LI(tau=0.02),
-        }
-        edges = tuple(Edge(*pair) for pair in pairwise(nodes))
-        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+        graph = chain(
+            x=Input(shape=(3,)),
+            w=Dense(weight=np.eye(3)),
+            cells=LIF(tau=0.02, threshold=1.5, refractory=2e-3),
+            b=Dense(weight=np.array([[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]])),
+            read=LI(tau=0.02),
+        )
         x = {"x": to_events(np.ones((12, 2, 3), np.float32))}
         with pytest.raises(LowerError) as told:
             lower(graph, ticks=12)
@@ -307,13 +307,7 @@ class TestANetworkThatDoesNotFit:
         assert integers.note == "does not fit Loihi"
 
     def test_so_is_one_whose_stimulus_is_graded(self) -> None:
-        nodes: dict[str, Node] = {
-            "x": Input(shape=(2,)),
-            "w": Dense(weight=np.eye(2)),
-            "cells": LIF(tau=0.02),
-        }
-        edges = tuple(Edge(*pair) for pair in pairwise(nodes))
-        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+        graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.eye(2)), cells=LIF(tau=0.02))
         x = {"x": to_events(np.full((9, 2, 2), [0.5, 0.25]))}
         found = verify_samples(graph, Samples(x, np.array([0, 1])))
         (misfit,) = found["misfits"]
@@ -321,14 +315,13 @@ class TestANetworkThatDoesNotFit:
         assert found["metrics"] == {"accuracy": {"torch": 0.5, "events": 0.5}}
 
     def test_the_verb_says_why_and_ends_well(
-        self, run: TaskRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, run: TaskRun, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
     ) -> None:
         def refuse(*_: Any, **__: Any) -> LoihiProgram:
             raise LowerError(["alif1: too fine; make it coarser"])
 
         monkeypatch.setattr("lava_export.chip_program.lower", refuse)
-        main(["verify", str(run.folder)])
-        told = capsys.readouterr().out
+        told = cli.run("verify", run.folder)
         assert f"no parity with Lava: {DOES_NOT_FIT}" in told
         assert "alif1: too fine; make it coarser" in told
         written = read_result(run.folder, "verify")
