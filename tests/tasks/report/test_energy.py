@@ -5,6 +5,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from energy_results import CONVENTION, chip, span
 from matplotlib.figure import Figure
 
 from tasks.report import figures as pictures
@@ -15,52 +16,13 @@ from tasks.runs.task import Html
 PUBLISHED = {"unit": "spikes", "statement": "they say", "source": "A 2020"}
 
 
-def span(nominal: float) -> dict[str, float]:
-    return {"low": nominal / 2, "nominal": nominal, "high": 3 * nominal}
-
-
-def chip(title: str, joules: float, **use: float) -> dict[str, Any]:
-    """Return a chip with two layers; use: of its limits by the first, which "axons" binds."""
-    placed = {"neurons": 1300, "cores": 2, "neurons_per_core": 650, "use": use}
-    return {
-        "title": title,
-        "core": span(joules),
-        "chip": span(10 * joules),
-        "static_share": 0.345,
-        "layers": {
-            "a": {**span(0.75 * joules), "parts": {"synapse": 0.75 * joules}},
-            "b": {**span(0.25 * joules), "parts": {"synapse": 0.25 * joules}},
-        },
-        "mapping": {
-            "cores": 3,
-            "chips": 1,
-            "layers": {
-                "a": {**placed, "binds": "in_axons"},
-                "b": {**placed, "neurons": 7, "cores": 1, "use": {}, "binds": ""},
-            },
-            "problems": [f"{title}: b has no synapse"],
-        },
-        "latency": {"inference": span(2e-3), "tick": span(4e-5), "bottleneck": "b"},
-    }
-
-
 def found(**more: Any) -> dict[str, Any]:
-    first = chip("Loihi 1", 4e-6, in_axons=0.5, neurons=0.25)
+    published = [{**PUBLISHED, "low": low, "high": high} for low, high in ((0.5, 0.75), (0, 2))]
+    first = chip("Loihi 1", 4e-6, "a", "b", in_axons=0.5, neurons=0.25)
     return {
         "loihi1": {**first, "system": span(8e-5)},
-        "mine": chip("Mine", 2e-9, in_axons=0.125, synapse_words=0.0),
-        "conventional45nm": {
-            "snn": 1.5e-7,
-            "ann": 3e-7,
-            "ann_passes": 12,
-            "spikes_per_synapse": 0.807,
-            "break_even_spikes_per_synapse": 5.11,
-            "break_even_rate": 1.28,
-            "published": [
-                {**PUBLISHED, "low": 0.5, "high": 0.75},
-                {**PUBLISHED, "low": 0.0, "high": 2.0},
-            ],
-        },
+        "mine": chip("Mine", 2e-9, "a", "b", in_axons=0.125, synapse_words=0.0),
+        "conventional45nm": {**CONVENTION, "ann_passes": 12, "published": published},
         **more,
     }
 
@@ -114,12 +76,12 @@ def test_bars_are_the_tiers_of_each_chip_and_the_convention(drawn: dict[str, Any
         Bar("Loihi 1", "system", **span(8e-5)),
         Bar("Mine", "core", **span(2e-9)),
         Bar("Mine", "chip", **span(10 * 2e-9)),
-        Bar(convention, "spiking network", 1.5e-7, 1.5e-7, 1.5e-7),
-        Bar(convention, "same-shape ANN, 12 passes", 3e-7, 3e-7, 3e-7),
+        Bar(convention, "spiking network", 1.76e-7, 1.76e-7, 1.76e-7),
+        Bar(convention, "same-shape ANN, 12 passes", 4.09e-7, 4.09e-7, 4.09e-7),
     ]
     layers = drawn["draw_layer_energies"]
     assert list(layers) == ["Loihi 1", "Mine"]
-    assert layers["Mine"] == chip("Mine", 2e-9)["layers"]
+    assert layers["Mine"] == found()["mine"]["layers"]
 
 
 def test_a_tier_without_a_nominal_value_is_a_bar_without_a_mark(drawn: dict[str, Any]) -> None:
@@ -144,8 +106,8 @@ def test_a_chip_that_is_too_small_is_called_so_wherever_it_is_drawn(
 def test_layers_stand_beside_each_other_by_chip() -> None:
     assert rows(show_energy(found()), "layer") == [
         ["layer", "loihi1", "mine"],
-        ["a", "3 µJ (1.5 µJ – 9 µJ)", "1.5 nJ (750 pJ – 4.5 nJ)"],
-        ["b", "1 µJ (500 nJ – 3 µJ)", "500 pJ (250 pJ – 1.5 nJ)"],
+        ["a", "2 µJ (1 µJ – 6 µJ)", "1 nJ (500 pJ – 3 nJ)"],
+        ["b", "2 µJ (1 µJ – 6 µJ)", "1 nJ (500 pJ – 3 nJ)"],
     ]
 
 
@@ -189,7 +151,7 @@ def test_the_mapping_shows_each_limit_that_a_layer_uses() -> None:
         ["mine", "b", "7", "1", "650", "", "", ""],
     ]  # fmt: skip
     told = paragraphs(show_mapping(found()))
-    assert told[1:3] == ["loihi1: Loihi 1: b has no synapse", "mine: Mine: b has no synapse"]
+    assert told[1:3] == ["loihi1: Loihi 1: b is too large", "mine: Mine: b is too large"]
 
 
 def test_times_are_nominal_with_their_range() -> None:

@@ -30,19 +30,9 @@ def list_bars(figure: Figure, panel: int = 0) -> list[tuple[float, float]]:
     return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
 
 
-def test_a_bar_of_energy_goes_from_low_to_high_with_a_mark_at_nominal(
+def test_a_bar_of_energy_goes_from_low_to_high_with_a_mark_at_nominal_where_there_is_one(
     drawn: list[Figure],
 ) -> None:
-    pictures.draw_energies(
-        [Bar("chip", "core", 1.0, 2.0, 8.0), Bar("chip", "chip", 3.0, 4.0, 5.0)]
-    )
-    assert list_bars(drawn[0]) == [(1, 8), (3, 5)]
-    (ax,) = drawn[0].axes
-    assert [line.get_xdata()[0] for line in ax.lines] == [2, 4]  # type: ignore[index]
-    assert [text.get_text() for text in ax.texts] == ["2 J", "4 J"]
-
-
-def test_a_bar_without_a_nominal_energy_says_so_and_has_no_mark(drawn: list[Figure]) -> None:
     pictures.draw_energies([Bar("chip", "core", 1.0, 2.0, 8.0), Bar("", "system", 3, None, 9)])
     assert list_bars(drawn[0]) == [(1, 8), (3, 9)]
     (ax,) = drawn[0].axes

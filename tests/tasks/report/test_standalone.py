@@ -8,13 +8,14 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from tables import read_table, require_answer
+from written_graphs import wire
 
 from neuro.events import Exact, simulate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import Events, join, of_sample, to_events
-from neuro.units import Seconds
 from tasks.report.standalone import _require_fit, write_samples_report
 from tasks.runs.samples import Samples
 from tasks.verbs.energy import estimate_samples
@@ -32,8 +33,7 @@ def graph(scale: float = 1.0) -> Graph:
         "on": Dense(weight=WEIGHT[:2].T[:2] @ np.eye(2, 4)),
         "out": LI(tau=0.02),
     }
-    edges = (Edge("x", "in"), Edge("in", "hidden"), Edge("hidden", "on"), Edge("on", "out"))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    return wire("x>in in>hidden hidden>on on>out", nodes)
 
 
 def stimulus(seed: int = 1) -> Events:
@@ -92,33 +92,25 @@ def test_a_result_is_of_samples_however_they_were_batched(made: dict[str, Any]) 
     assert set(expected) == {"graph", "samples", "first"}
 
 
-KINDS = {
-    "the graph first": ((MINE, "a.html"), {}, "path must be the path of a page, got a Graph"),
-    "no graph": (("a.html", torch.nn.Linear(2, 2)), {}, "graph must be a Graph, got a Linear"),
-    "what simulate returns": (
-        ("a.html", MINE),
-        {"record": (1, 2)},
-        r"record must be a Record, got a tuple; simulate returns \(record, state\)",
-    ),
-    "another result": (
-        ("a.html", MINE),
-        {"verify": 0.5},
-        r"verify must be what verify_samples returned, got 0.5; give verify=verify_samples",
-    ),
-    "a metric alone": (("a.html", MINE), {"metrics": "accuracy"}, "metrics must be a"),
-    "names of metrics": (
-        ("a.html", MINE),
-        {"metrics": ["accuracy"]},
-        "metrics must be a tuple",
-    ),
-}
+SLIPS = """
+write_samples_report(MINE, "a.html")
+    TypeError: path must be the path of a page, got a Graph
+write_samples_report("a.html", torch.nn.Linear(2, 2))
+    TypeError: graph must be a Graph, got a Linear
+write_samples_report("a.html", MINE, record=(1, 2))
+    TypeError: record must be a Record, got a tuple; simulate returns (record, state)
+write_samples_report("a.html", MINE, verify=0.5)
+    TypeError: verify must be what verify_samples returned, got 0.5; give verify=verify_samples
+write_samples_report("a.html", MINE, metrics="accuracy")
+    TypeError: metrics must be a
+write_samples_report("a.html", MINE, metrics=["accuracy"])
+    TypeError: metrics must be a tuple
+"""
 
 
-@pytest.mark.parametrize("slip", KINDS)
-def test_an_argument_of_another_kind_is_named_with_the_cure(slip: str) -> None:
-    given, named, told = KINDS[slip]
-    with pytest.raises(TypeError, match=told):
-        write_samples_report(*given, **named)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("code", "answer"), read_table(SLIPS))
+def test_an_argument_of_another_kind_is_named_with_the_cure(code: str, answer: str) -> None:
+    require_answer(code, answer, globals())
 
 
 def test_results_in_each_others_place_are_refused(made: dict[str, Any], tmp_path: Path) -> None:

@@ -113,12 +113,6 @@ def test_of_a_scaling_what_does_not_apply_is_empty() -> None:
     assert second[4:] == ["1.0e-03", "", "1.0e-03", "1", ""]
 
 
-def test_a_host_is_told_with_the_sum_of_its_operations() -> None:
-    parts = [{"node": "lift", "macs": 1200}, {"node": "soft", "macs": 34}]
-    told = show.describe_host(parts)
-    assert told.startswith("host: lift, soft run on a host, 1,234 MACs per inference")
-
-
 def test_joules_have_three_digits_of_the_prefix_that_fits() -> None:
     joules = (0.0, 1e-12, 9.996e-13, 1e-9, 2.5e-6, -3e-3, 12.0)
     assert [show.format_joules(x) for x in joules] == [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from energy_results import CONVENTION, chip, span
 
 from neuro.io.run_folder import begin_run
 from neuro.io.store import StoreError
@@ -23,29 +24,8 @@ from tasks.runs.results import (
 )
 from tasks.runs.task import Metric
 
-SPAN = {"low": 1.0, "nominal": 2.0, "high": 3.0}
-PLACED = {"neurons": 3, "cores": 1, "neurons_per_core": 3, "use": {"axons": 0.5}}
-CHIP = {
-    "title": "Loihi",
-    "core": SPAN,
-    "chip": SPAN,
-    "static_share": 0.5,
-    "layers": {"a": {**SPAN, "parts": {"synapse": 1.0}}},
-    "mapping": {
-        "cores": 1,
-        "chips": 1,
-        "layers": {"a": {**PLACED, "binds": "axons"}},
-        "problems": [],
-    },
-    "latency": {"inference": SPAN, "tick": SPAN, "bottleneck": "a"},
-}
-CONVENTION = {
-    "snn": 1.0,
-    "ann": 2.0,
-    "spikes_per_synapse": 0.5,
-    "break_even_spikes_per_synapse": 5.0,
-    "break_even_rate": 1.0,
-}
+CHIP = chip("Loihi", 2.0, "a", axons=0.5)
+LAYER = CHIP["layers"]["a"]
 COUNTS = {"spikes": 1.5, "synaptic_events": 2, "updates": 3}
 WHOLE: dict[str, Any] = {
     "eval": {
@@ -90,6 +70,14 @@ def write(folder: Path, verb: str, value: Any) -> Path:
     return folder
 
 
+def replace_part(whole: dict[str, Any], where: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    changed = holder = copy.deepcopy(whole)
+    for step in where[:-1]:
+        holder = holder[step]
+    holder[where[-1]] = value
+    return changed
+
+
 @pytest.mark.parametrize("verb", WHOLE)
 def test_what_a_verb_writes_is_read(tmp_path: Path, verb: str) -> None:
     assert read_result(tmp_path, verb) is None
@@ -124,7 +112,10 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("energy", ("loihi",), 5, "loihi: is 5, expected an object"),
     ("energy", ("loihi", "core", "low"), "1", "loihi.core.low: is '1', expected a number"),
     ("energy", ("loihi", "layers"), {}, "layers: are none"),
-    ("energy", ("other", "layers"), {"b": CHIP["layers"]["a"]}, "other.layers: are b"),  # type: ignore[index]
+    ("energy", ("other", "layers"), {"b": LAYER}, "other.layers: are b"),
+    ("energy", ("other", "layers", "b"), {**LAYER, "parts": {}},
+     "other.layers.b.parts: differ from the first"),
+    ("energy", (), {"conventional45nm": CONVENTION}, "no chip is in it"),
     ("energy", ("other", "layers", "a", "parts"), {}, ""),
     ("energy", ("other", "mapping", "layers", "a", "binds"), "cores", "a.binds: has no use"),
     ("energy", ("other", "mapping", "layers", "a", "binds"), "", ""),
@@ -140,14 +131,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
 def test_another_shape_is_refused_with_its_place(
     tmp_path: Path, verb: str, where: tuple[Any, ...], value: Any, told: str
 ) -> None:
-    changed = copy.deepcopy(WHOLE[verb])
-    if where:
-        holder = changed
-        for step in where[:-1]:
-            holder = holder[step]
-        holder[where[-1]] = value
-    else:
-        changed = value
+    changed = replace_part(WHOLE[verb], where, value) if where else value
     write(tmp_path, verb, changed)
     if not told:
         assert read_result(tmp_path, verb) == changed
@@ -164,28 +148,22 @@ def test_integers_may_be_missing_where_a_misfit_says_why(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kinds", [KINDS, FIGURES])
-@pytest.mark.parametrize("verb", ["eval", "verify", "energy"])
+@pytest.mark.parametrize(
+    "place",
+    ["eval accuracy", "verify metrics accuracy integers", "energy loihi core low"],
+)
 def test_a_figure_that_was_changed_by_hand_is_refused(
-    verb: str, kinds: Any, tmp_path: Path
+    place: str, kinds: Any, tmp_path: Path
 ) -> None:
+    verb, *where = place.split()
     whole = WHOLE[verb]
     sealed = {**whole, "checksum": compute_checksum(whole)}
     turned = dict(reversed(sealed.items()))
     assert read_result(write(tmp_path, verb, turned), verb, kinds=kinds) == whole
-    for places in (
-        ("accuracy",),
-        ("metrics", "accuracy", "integers"),
-        ("loihi", "core", "low"),
-    ):
-        changed = holder = copy.deepcopy(sealed)
-        for step in places[:-1]:
-            holder = holder.get(step, {})
-        if places[-1] not in holder:
-            continue
-        holder[places[-1]] = 0.75
-        told = rf"{verb}.json: .* checksum is another: .*; neuro {verb} writes it again"
-        with pytest.raises(StoreError, match=told):
-            read_result(write(tmp_path, verb, changed), verb, kinds=kinds)
+    write(tmp_path, verb, replace_part(sealed, tuple(where), 0.75))
+    told = rf"{verb}.json: .* checksum is another: .*; neuro {verb} writes it again"
+    with pytest.raises(StoreError, match=told):
+        read_result(tmp_path, verb, kinds=kinds)
 
 
 def test_what_a_verb_writes_has_a_checksum(tmp_path: Path) -> None:
@@ -220,22 +198,9 @@ def test_a_file_cut_short_names_the_verb_that_writes_it_again(
         read_result(tmp_path, verb)
 
 
-def test_layers_have_the_same_parts(tmp_path: Path) -> None:
-    chip = copy.deepcopy(CHIP)
-    chip["layers"] = {"a": {**SPAN, "parts": {"x": 1.0}}, "b": {**SPAN, "parts": {}}}
-    write(tmp_path, "energy", {"loihi": chip, "conventional45nm": CONVENTION})
-    with pytest.raises(StoreError, match=r"loihi.layers.b.parts: differ from the first"):
-        read_result(tmp_path, "energy")
-
-
-def test_without_a_chip_there_is_no_energy(tmp_path: Path) -> None:
-    write(tmp_path, "energy", {"conventional45nm": CONVENTION})
-    with pytest.raises(StoreError, match=r"energy.json: .*no chip is in it"):
-        read_result(tmp_path, "energy")
-
-
 def test_figures_are_less_than_a_report_needs(tmp_path: Path) -> None:
-    part = {"loihi": {"core": SPAN, "chip": SPAN, "layers": {}}, "conventional45nm": {}}
+    tiers = {"core": span(1.0), "chip": span(2.0)}
+    part = {"loihi": {**tiers, "layers": {}}, "conventional45nm": {}}
     write(tmp_path, "energy", part)
     assert read_result(tmp_path, "energy", kinds=FIGURES) == part
     with pytest.raises(StoreError):
