@@ -4,13 +4,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from written_graphs import wire
 
 from neuro.events import Exact, simulate
-from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.record import Record
 from neuro.spikes import Events, Times, to_events
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 DT = Seconds(2**-10)
 CLOCK = Exact(budget=20_000)
@@ -82,26 +83,18 @@ def network(
         "read": Dense(weight=weight(2, 4)),
         "out": LI(tau=0.01),
     }
-    edges = [
-        Edge("x", "fc"),
-        Edge("cells", "back"),
-        Edge("cells", "on", Ticks(loop)),
-        Edge("on", "late"),
-        Edge("late", "loop"),
-        Edge("late", "read", Ticks(2)),
-        Edge("read", "out"),
-    ]
+    edges = f"x>fc cells>back cells>on:{loop} on>late late>loop late>read:2 read>out"
     ports = currents(kind)
     nodes |= ports
     ends = [*ports] or ["cells"]
-    edges += [Edge(n, "cells") for n in ports]
+    for name in ports:
+        edges += f" {name}>cells"
     for k, source in enumerate(("fc", "back", "loop")):
-        edges.append(Edge(source, ends[k % len(ends)]))
+        edges += f" {source}>{ends[k % len(ends)]}"
     if kind == "deltas and currents":
-        edges.append(Edge("x", "also"))
-        edges.append(Edge("also", "cells"))
+        edges += " x>also also>cells"
         nodes["also"] = Dense(weight=weight(5, 3))
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    return wire(edges, nodes, DT)
 
 
 def on_ticks(seed: int, ticks: int = 16, samples: int = 1, graded: bool = False) -> Events:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from written_graphs import DT, read_edges
 
 from neuro.graph import (
     AvgPool2d,
@@ -21,8 +22,6 @@ from neuro.graph import (
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
-
-DT = Seconds(1e-3)
 
 
 def random_graph(
@@ -90,24 +89,16 @@ def random_graph(
         "out": Dense(weight=weight(3, 4)),
         "readout": LI(tau=0.01),
     }
-    edges = [
-        Edge("x", "conv", delay()),
-        Edge("conv", "first", Ticks(0) if for_lava else delay()),
-        Edge("first", "again", delay()),
-        Edge("again", "second"),
-        Edge("first", "second"),  # a residual, straight from population to population
-        Edge("second", "pool", delay()),
-        Edge("pool", "flat"),
-        Edge("flat", "fc"),
-        Edge("fc", "third"),
-        Edge("third", "back", delay(1)),
-        Edge("back", "third"),
-        Edge("third", "out"),
-        Edge("out", "readout"),
-    ]
+    edges = read_edges(
+        f"x>conv:? conv>first:{0 if for_lava else '?'} first>again:? again>second "
+        "first>second "  # a residual, straight from population to population
+        "second>pool:? pool>flat flat>fc fc>third third>back:1? back>third third>out "
+        "out>readout",
+        delay,
+    )
     if rng.random() < 0.5:  # a loop through two populations
         nodes["top_down"] = Conv2d(weight=weight(3, 3, 1, 1))
-        edges += [Edge("second", "top_down", delay(2)), Edge("top_down", "first")]
+        edges += read_edges("second>top_down:2? top_down>first", delay)
     if for_lava:
         nodes["conv"] = _without_bias(nodes["conv"], before=nodes["first"])
         nodes["fc"] = _without_bias(nodes["fc"], before=nodes["third"])
@@ -115,7 +106,7 @@ def random_graph(
         more, wires = _listed_and_physical(rng, weight, delay)
         nodes |= more
         edges += wires
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
 def _without_bias(node: Node, before: Node) -> Node:
@@ -126,7 +117,7 @@ def _without_bias(node: Node, before: Node) -> Node:
 
 def _listed_and_physical(
     rng: np.random.Generator, weight: Callable[..., np.ndarray], delay: Callable[..., Ticks]
-) -> tuple[dict[str, Node], list[Edge]]:
+) -> tuple[dict[str, Node], tuple[Edge, ...]]:
     """Return refractory cells, driven through listed synapses and currents."""
     refractory = Seconds(float(rng.integers(0, 3)) * DT)
     nodes: dict[str, Node] = {
@@ -136,17 +127,8 @@ def _listed_and_physical(
         "slow": LI(tau=0.008),
         "cells": LIF(tau=0.01, threshold=0.25, reset="hard", refractory=refractory),
     }
-    edges = [
-        Edge("third", "excite", delay()),
-        Edge("cells", "excite", delay(1)),
-        Edge("cells", "inhibit", delay(1)),
-        Edge("excite", "fast"),
-        Edge("inhibit", "slow"),
-        Edge("fast", "cells", delay()),
-        Edge("slow", "cells"),
-        Edge("cells", "out", delay()),
-    ]
-    return nodes, edges
+    edges = "third>excite:? cells>excite:1? cells>inhibit:1? excite>fast inhibit>slow "
+    return nodes, read_edges(edges + "fast>cells:? slow>cells cells>out:?", delay)
 
 
 def _listed(rng: np.random.Generator, weight: np.ndarray, late: bool) -> Sparse:
@@ -211,29 +193,12 @@ def joined_graph(
         "read": Dense(weight=weight(2, 14)),
         "readout": LI(tau=0.01),
     }
-    edges = (
-        Edge("x", "images", Ticks(late)),
-        Edge("first", "images", delay(1)),
-        Edge("y", "images", delay()),
-        Edge("x", "images", Ticks(late + 1)),
-        Edge("images", "conv", delay()),
-        Edge("conv", "first"),
-        Edge("first", "pool"),
-        Edge("pool", "flat"),
-        Edge("flat", "fc"),
-        Edge("fc", "second"),
-        Edge("second", "values", delay()),
-        Edge("third", "values", delay(1)),
-        Edge("first", "line"),
-        Edge("line", "values"),
-        Edge("values", "out"),
-        Edge("out", "third"),
-        Edge("third", "all"),
-        Edge("second", "all", delay()),
-        Edge("fc", "all"),
-        Edge("all", "last"),
-        Edge("last", "read"),
-        Edge("read", "readout"),
+    edges = read_edges(
+        f"x>images:{late} first>images:1? y>images:? x>images:{late + 1} images>conv:? "
+        "conv>first first>pool pool>flat flat>fc fc>second second>values:? third>values:1? "
+        "first>line line>values values>out out>third third>all second>all:? fc>all all>last "
+        "last>read read>readout",
+        delay,
     )
     return Graph(nodes=nodes, edges=edges, dt=Seconds(2**-10))
 

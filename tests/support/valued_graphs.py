@@ -1,13 +1,13 @@
 """Random networks of nodes that put out values every tick: host nodes and gated integrators."""
 
 import numpy as np
+from written_graphs import DT, read_edges
 
 from neuro.graph import (
     AvgPool2d,
     Concat,
     Conv2d,
     Dense,
-    Edge,
     Exceeds,
     Flatten,
     Graph,
@@ -21,7 +21,7 @@ from neuro.graph import (
 )
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
+from neuro.units import Ticks
 
 
 def valued_graph(seed: int, *, smooth: bool = True, listed: bool = True) -> Graph:
@@ -90,46 +90,19 @@ def valued_graph(seed: int, *, smooth: bool = True, listed: bool = True) -> Grap
         "pooled": point("silu"),
         "seen": LI(tau=0.01),
     }
-    edges = (
-        Edge("x", "depth", delay()),
-        Edge("depth", "bins", delay()),
-        Edge("x", "features"),
-        Edge("bins", "both"),
-        Edge("features", "both", delay()),
-        Edge("both", "lift", delay()),
-        Edge("lift", "voxels", delay()),  # straight into a population, of four axes
-        Edge("lift", "line"),
-        Edge("line", "fc"),
-        Edge("fc", "first", delay()),
-        Edge("first", "mix", delay(1)),  # a loop through host nodes
-        Edge("mix", "mixer"),
-        Edge("first", "gate", delay(1)),
-        Edge("gate", "opened"),
-        Edge("mixer", "pair", delay()),
-        Edge("opened", "pair"),
-        Edge("pair", "product"),
-        Edge("product", "back", delay()),
-        Edge("back", "first"),
-        Edge("first", "slow"),
-        Edge("slow", "squashed", delay()),
-        Edge("squashed", "probability"),
-        Edge("mixer", "squashed"),
-        Edge("probability", "likely"),
-        Edge("likely", "against"),
-        Edge("u", "against", delay()),
-        Edge("against", "drawn"),
-        Edge("drawn", "out"),
-        Edge("product", "second"),
-        Edge("out", "second"),
-        Edge("second", "same", delay()),
-        Edge("same", "passed"),
-        Edge("passed", "read"),
-        Edge("read", "readout"),
-        Edge("bins", "pool"),
-        Edge("pool", "pooled"),
-        Edge("pooled", "seen"),
+    edges = read_edges(
+        "x>depth:? depth>bins:? x>features bins>both features>both:? both>lift:? "
+        "lift>voxels:? "  # straight into a population, of four axes
+        "lift>line line>fc fc>first:? "
+        "first>mix:1? mix>mixer first>gate:1? gate>opened "  # a loop through host nodes
+        "mixer>pair:? opened>pair pair>product product>back:? back>first "
+        "first>slow slow>squashed:? squashed>probability mixer>squashed "
+        "probability>likely likely>against u>against:? against>drawn drawn>out "
+        "product>second out>second second>same:? same>passed passed>read read>readout "
+        "bins>pool pool>pooled pooled>seen",
+        delay,
     )
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
 def valued_stimulus(seed: int, ticks: int = 12, samples: int = 2) -> dict[str, Events]:

@@ -1,15 +1,17 @@
 """Graphs from a line of text, for tests."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from graphs import DT
 
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Node
 from neuro.neurons import LIF
 from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
 
 
 def lif() -> LIF:
@@ -20,13 +22,17 @@ def dense(out: int, into: int) -> Dense:
     return Dense(weight=np.ones((out, into)))
 
 
-def read_edges(text: str) -> tuple[Edge, ...]:
-    """Read "a>b b>c:2": an edge from a to b, and one from b to c of two ticks."""
+def read_edges(text: str, draw: Callable[[int], Ticks] = Ticks) -> tuple[Edge, ...]:
+    """Read "a>b b>c:2": an edge from a to b, and one from b to c of two ticks.
+
+    A delay of 1? is drawn, from 1 tick on; one of ? from 0 on.
+    """
     found = []
     for word in text.split():
         ends, _, delay = word.partition(":")
         source, target = ends.split(">")
-        found.append(Edge(source, target, Ticks(int(delay or 0))))
+        late = draw if delay.endswith("?") else Ticks
+        found.append(Edge(source, target, late(int(delay.rstrip("?") or 0))))
     return tuple(found)
 
 

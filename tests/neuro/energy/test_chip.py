@@ -61,14 +61,10 @@ def test_a_multiply_accumulate_at_45_nm_costs_4_6_pj_and_an_accumulate_0_9() -> 
     assert cost.ac.value == pytest.approx(0.9e-12)
 
 
-def test_a_constant_outside_its_range_is_refused() -> None:
+def test_a_constant_outside_its_range_and_a_range_out_of_order_are_refused() -> None:
     about = {"unit": "W", "process": "14 nm", "condition": "0.75 V", "source": "a paper"}
     with pytest.raises(ValueError, match=r"needs 0 <= low <= value <= high.*a paper.*widen"):
         Constant(value=1.0, low=2.0, high=3.0, confidence="published", **about)  # type: ignore[arg-type]
-
-
-def test_a_range_out_of_order_is_refused() -> None:
-    about = {"unit": "W", "process": "14 nm", "condition": "0.75 V", "source": "a paper"}
     for low, high in ((2.0, 1.0), (-1.0, 1.0)):
         with pytest.raises(ValueError, match=r"needs 0 <= low <= high.*a paper"):
             Range(low=low, high=high, confidence="published", **about)  # type: ignore[arg-type]

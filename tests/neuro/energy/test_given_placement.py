@@ -1,59 +1,41 @@
 """A placement that is handed over: the one that neuro finds itself, and any other."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from energy_cases import record_of, with_limit
 from hypothesis import given, settings, strategies as st
-from written_graphs import chain, wire
+from written_graphs import chain
 
-from neuro.energy import Chip, estimate, find_chip, place, place_as_given
+from neuro.energy import estimate, find_chip, place, place_as_given
 from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
 from neuro.graph import Conv2d, Dense, Flatten, Graph, Input
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
 from neuro.record import Record
-from neuro.spikes import to_events
-from neuro.units import Seconds
-
-DT = Seconds(1e-3)
 
 
 def images() -> Graph:
     rng = np.random.default_rng(0)
-    nodes = {
-        "in": Input(shape=(2, 6, 6)),
-        "conv": Conv2d(weight=rng.integers(1, 5, (4, 2, 3, 3)), stride=(2, 2), padding=(1, 1)),
-        "hidden": LIF(tau=0.01),
-        "flat": Flatten(),
-        "w": Dense(weight=rng.integers(-1, 2, (5, 36))),
-        "out": LI(tau=0.01),
-    }
-    return chain(**nodes)
+    return chain(
+        x=Input(shape=(2, 6, 6)),
+        conv=Conv2d(weight=rng.integers(1, 5, (4, 2, 3, 3)), stride=(2, 2), padding=(1, 1)),
+        hidden=LIF(tau=0.01),
+        flat=Flatten(),
+        w=Dense(weight=rng.integers(-1, 2, (5, 36))),
+        out=LI(tau=0.01),
+    )
 
 
 def run() -> Record:
     rng = np.random.default_rng(1)
-    spikes = {"in": rng.random((4, 2, 72)) < 0.3, "hidden": rng.random((4, 2, 36)) < 0.3}
-    return Record(
-        executor="events",
-        ticks=4,
-        samples=2,
-        spikes={name: to_events(x) for name, x in spikes.items()},
-        values={},
-    )
-
-
-def few_a_core(neurons: float) -> Chip:
-    chip = find_chip("loihi1")
-    limit = replace(chip.limits.neurons, value=neurons, low=neurons, high=neurons)
-    return replace(chip, limits=replace(chip.limits, neurons=limit))
+    return record_of(x=rng.random((4, 2, 72)) < 0.3, hidden=rng.random((4, 2, 36)) < 0.3)
 
 
 @pytest.mark.parametrize("neurons", [3, 9, 1024])
 def test_the_placement_of_neuro_handed_over_costs_and_takes_the_same(neurons: int) -> None:
-    chip, graph, record = few_a_core(float(neurons)), images(), run()
+    chip, graph, record = find_chip("loihi1"), images(), run()
+    chip = with_limit(chip, "neurons", float(neurons))
     own = estimate(graph, record, chip)
     cores = {n: own.placement.layers[n].core_of for n in graph.populations}
     found = estimate(graph, record, chip, cores=cores)
@@ -74,10 +56,10 @@ def test_messages_and_hops_are_those_of_a_walk_over_all_synapses(seed: int) -> N
     cores = {"hidden": rng.integers(0, 60, 36), "out": rng.integers(60, 128, 5)}
     ops = estimate(graph, record, "loihi1", cores=cores).operations
     routes = {r.source: r for r in compose(graph)}
-    for source, target in (("in", "hidden"), ("hidden", "out")):
-        node = graph.nodes["conv" if source == "in" else "w"]
+    for source, target in (("x", "hidden"), ("hidden", "out")):
+        node = graph.nodes["conv" if source == "x" else "w"]
         listed = write_out_synapses(node, routes[source].shape or (36,))  # type: ignore[arg-type]
-        home = np.zeros(72, int) if source == "in" else cores["hidden"]
+        home = np.zeros(72, int) if source == "x" else cores["hidden"]
         messages = hops_x = hops_y = 0
         most = np.zeros(3, int)
         for neuron in record.spikes[source].neuron:
@@ -119,18 +101,15 @@ def test_the_fullest_core_is_measured_against_every_limit() -> None:
     assert out.use["in_axons"] == 36 / 4096
     assert out.use["synapse_words"] == 36 / 16384  # 4 bytes and a header are a word
     assert found.problems == ()
-    narrow = few_a_core(20.0)
-    assert place_as_given(images(), narrow, cores).problems == (
+    assert place_as_given(images(), with_limit(chip, "neurons", 20.0), cores).problems == (
         "hidden: core 9 needs 24 neurons of the 20 of a core; spread the layer over more cores",
     )
 
 
 def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -> None:
-    nodes = {"in": Input(shape=(5,)), "w": Dense(weight=np.ones((20, 5))), "out": LI(tau=0.01)}
-    graph = wire("in>w w>out", nodes)
-    spikes = {"in": to_events(np.ones((1, 1, 5)))}
-    record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
+    graph = chain(x=Input(shape=(5,)), w=Dense(weight=np.ones((20, 5))), out=LI(tau=0.01))
     cores = {"out": np.r_[np.full(12, 0), np.full(8, 40)]}
+    record = record_of(x=np.ones((1, 1, 5)))
     found = estimate(graph, record, "loihi1", cores=cores).latency.inference
     # 12 neurons serve 5 spikes each and take 5 messages; the barrier is that of two tiles.
     seconds = (12 * 5 * 3.5 + 5 * 2.1 + 113 + (465 - 113) / 31) * 1e-9
@@ -138,8 +117,7 @@ def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -
 
 
 def test_axons_are_counted_on_each_of_many_cores() -> None:
-    nodes = {"in": Input(shape=(3,)), "w": Dense(weight=np.ones((300, 3))), "out": LI(tau=0.01)}
-    graph = wire("in>w w>out", nodes)
+    graph = chain(x=Input(shape=(3,)), w=Dense(weight=np.ones((300, 3))), out=LI(tau=0.01))
     layer = place_as_given(graph, find_chip("loihi1"), {"out": np.arange(300)}).layers["out"]
     assert layer.use["in_axons"] == 3 / 4096
     assert layer.use["neurons"] == 1 / 1024
@@ -154,28 +132,22 @@ def test_cores_that_do_not_suit_a_graph_are_all_told() -> None:
         "hidden: cores are whole numbers >= 0; count them from 0",
         "out: has 5 neurons, got 4 cores; give one for each neuron, in C order",
     ]
-    for bad in (-1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="hidden: cores are whole numbers >= 0"):
-            place_as_given(
-                images(), find_chip("loihi1"), {"hidden": np.full(36, bad), "out": [0] * 5}
-            )
-    with pytest.raises(ValueError, match="out: shares core 3 with hidden; a core holds one"):
-        place_as_given(
-            images(), find_chip("loihi1"), {"hidden": [3] * 36, "out": [5, 5, 3, 5, 5]}
-        )
-    with pytest.raises(ValueError, match="out: has 5 neurons, got 0 cores"):
-        place_as_given(images(), find_chip("loihi1"), {"hidden": [3] * 36})
+    for hidden, out, told in (
+        (-1, [0] * 5, "hidden: cores are whole numbers >= 0"),
+        (np.nan, [0] * 5, "hidden: cores are whole numbers >= 0"),
+        (np.inf, [0] * 5, "hidden: cores are whole numbers >= 0"),
+        (3, [5, 5, 3, 5, 5], "out: shares core 3 with hidden; a core holds one"),
+        (3, [], "out: has 5 neurons, got 0 cores"),
+    ):
+        cores = {"hidden": np.full(36, hidden), "out": out}
+        with pytest.raises(ValueError, match=told):
+            place_as_given(images(), find_chip("loihi1"), cores)
 
 
 @pytest.mark.parametrize(("neurons", "size"), [(7, 25), (14, 25), (29, 35), (21, 38)])
 def test_a_core_stores_the_rows_of_its_neurons_and_no_more(neurons: int, size: int) -> None:
     # size * (neurons / size) is a little more than neurons in floats.
-    nodes = {
-        "in": Input(shape=(3,)),
-        "w": Dense(weight=np.ones((size, 3))),
-        "out": LIF(tau=0.01),
-    }
-    graph = wire("in>w w>out", nodes)
+    graph = chain(x=Input(shape=(3,)), w=Dense(weight=np.ones((size, 3))), out=LIF(tau=0.01))
     limits = find_chip("loihi2").limits  # 12 bits of index: 64 bits hold 3 weights of 8 bits
     found = count_demand(compose(graph), size, neurons, limits)
     assert found["synapse_words"] == 3 * -(-20 * neurons // 64)

@@ -19,19 +19,18 @@ from neuro.units import Seconds
 
 def lifted() -> Graph:
     """Return a network whose spikes pass a softmax on their way to a neuron."""
-    nodes = {
-        "in": Input(shape=(2,)),
-        "w1": Dense(weight=np.array([[1.0, 0], [1, 1], [0.5, 0]])),
-        "soft": Softmax(),
-        "w2": Dense(weight=np.array([[1.0, 0, 2]])),
-        "cell": LIF(tau=0.01),
-    }
-    return chain(**nodes)
+    return chain(
+        x=Input(shape=(2,)),
+        w1=Dense(weight=np.array([[1.0, 0], [1, 1], [0.5, 0]])),
+        soft=Softmax(),
+        w2=Dense(weight=np.array([[1.0, 0, 2]])),
+        cell=LIF(tau=0.01),
+    )
 
 
 def ran(graph: Graph) -> Record:
     given = np.array([[1, 0], [1, 1], [0, 0]])[:, None]
-    return replay(graph, {"in": to_events(given)})
+    return replay(graph, {"x": to_events(given)})
 
 
 def test_a_softmax_is_host_work_and_sends_its_values_as_spikes() -> None:
@@ -56,7 +55,7 @@ def test_a_softmax_is_host_work_and_sends_its_values_as_spikes() -> None:
 def test_the_45_nm_convention_prices_an_operation_of_a_host_as_a_mac() -> None:
     graph = lifted()
     found = estimate(graph, ran(graph), find_chip("loihi1")).convention
-    # in: 2 spikes of neuron 0 (3 weights), 1 of neuron 1 (1 weight): 7 accumulates; softmax:
+    # x: 2 spikes of neuron 0 (3 weights), 1 of neuron 1 (1 weight): 7 accumulates; softmax:
     # 6 operations a tick, and 2 real values a tick through weights.
     assert found.host == pytest.approx(18 * 4.6e-12)
     assert found.snn == pytest.approx((7 * 0.9 + 6 * 4.6 + 18 * 4.6) * 1e-12)
@@ -93,7 +92,7 @@ def test_values_that_never_rest_keep_their_targets_active() -> None:
 def test_a_host_reads_an_integrator_as_it_is() -> None:
     """The membrane counts, not what reaches it: it is there when nothing arrives any more."""
     nodes = {
-        "in": Input(shape=(2,)),
+        "x": Input(shape=(2,)),
         "li": LI(tau=0.01),
         "soft": Softmax(),
         "w": Dense(weight=np.ones((1, 2))),
@@ -102,7 +101,7 @@ def test_a_host_reads_an_integrator_as_it_is() -> None:
         "v": Dense(weight=np.ones((1, 1))),
         "out": LI(tau=0.01),
     }
-    names = ["in", "li", "h", "v", "out"]
+    names = ["x", "li", "h", "v", "out"]
     edges = [Edge(a, b) for a, b in pairwise(names)]
     edges += [Edge("li", "soft"), Edge("soft", "w"), Edge("w", "cell")]
     graph = Graph(nodes=nodes, edges=tuple(edges), dt=Seconds(1e-3))

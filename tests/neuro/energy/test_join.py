@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from energy_cases import record_of
+from written_graphs import chain
 
 from neuro.energy import (
     Bounds,
@@ -17,11 +19,9 @@ from neuro.energy import (
     join_estimates,
 )
 from neuro.energy.latency import Latency
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Input
 from neuro.neurons import LIF
-from neuro.record import Record
-from neuro.spikes import to_events
-from neuro.units import Joules, Seconds
+from neuro.units import Joules
 from tasks.driving.joules import list_joules
 
 CHIP = find_chip("loihi1")
@@ -29,11 +29,8 @@ CHIP = find_chip("loihi1")
 
 def measure() -> Estimate:
     """Return the estimate of one layer, of 2 samples and 3 ticks."""
-    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "lif": LIF(tau=0.01)}
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "lif")), dt=Seconds(1e-3))
-    spikes = {name: to_events(np.ones((3, 2, n))) for name, n in (("x", 2), ("lif", 3))}
-    record = Record(executor="events", ticks=3, samples=2, spikes=spikes, values={})
-    return estimate(graph, record, CHIP)
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.ones((3, 2))), lif=LIF(tau=0.01))
+    return estimate(graph, record_of(x=np.ones((3, 2, 2)), lif=np.ones((3, 2, 3))), CHIP)
 
 
 MEASURED = measure()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from energy_cases import record_of
 from written_graphs import chain
 
 from neuro.energy import find_chip
@@ -16,18 +17,13 @@ from neuro.energy.mapping import place
 from neuro.energy.operations import count_workload
 from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
-from neuro.record import Record
-from neuro.spikes import to_events
 
 LOIHI = find_chip("loihi1")
 NS = 1e-9
 
 
 def latency_of(graph: Graph, chip: Chip = LOIHI, **rasters: np.ndarray) -> Latency:
-    ticks, samples = next(iter(rasters.values())).shape[:2]
-    spikes = {name: to_events(raster.astype(np.float32)) for name, raster in rasters.items()}
-    record = Record(executor="torch", ticks=ticks, samples=samples, spikes=spikes, values={})
-    work = count_workload(graph, record, [chip])
+    work = count_workload(graph, record_of(**rasters), [chip])
     return estimate_latency(graph, work, place(graph, chip), chip)
 
 

@@ -6,8 +6,9 @@ from operator import or_
 
 import numpy as np
 import pytest
+from energy_cases import with_limit
 from hypothesis import given, settings, strategies as st
-from written_graphs import chain, wire
+from written_graphs import chain
 
 from lava_export import lower
 from neuro.energy import Chip, find_chip, place
@@ -36,39 +37,32 @@ def dense_graph(*sizes: int, recurrent: int | None = None) -> Graph:
 
 
 def conv_graph(height: int, width: int) -> Graph:
-    nodes = {
-        "in": Input(shape=(24, height, width)),
-        "conv": Conv2d(weight=np.ones((36, 24, 3, 3)), stride=(2, 2)),
-        "out": LIF(tau=0.01),
-    }
-    return wire("in>conv conv>out", nodes)
+    return chain(
+        x=Input(shape=(24, height, width)),
+        conv=Conv2d(weight=np.ones((36, 24, 3, 3)), stride=(2, 2)),
+        out=LIF(tau=0.01),
+    )
 
 
 def demo_like() -> Graph:
     """The network of the demo: two convolutions of 12 and 24 channels, each pooled, a Dense."""
-    nodes = {
-        "in": Input(shape=(1, 28, 28)),
-        "conv1": Conv2d(weight=np.ones((12, 1, 5, 5))),
-        "a": LIF(tau=0.01),
-        "pool1": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
-        "conv2": Conv2d(weight=np.ones((24, 12, 3, 3))),
-        "b": LIF(tau=0.01),
-        "pool2": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
-        "flat": Flatten(),
-        "fc": Dense(weight=np.ones((10, 24 * 5 * 5))),
-        "out": LI(tau=0.01),
-    }
-    return chain(**nodes)
+    return chain(
+        x=Input(shape=(1, 28, 28)),
+        conv1=Conv2d(weight=np.ones((12, 1, 5, 5))),
+        a=LIF(tau=0.01),
+        pool1=AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        conv2=Conv2d(weight=np.ones((24, 12, 3, 3))),
+        b=LIF(tau=0.01),
+        pool2=AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        flat=Flatten(),
+        fc=Dense(weight=np.ones((10, 24 * 5 * 5))),
+        out=LI(tau=0.01),
+    )
 
 
 def need(graph: Graph, name: str, neurons: int, chip: Chip, weight_bits: int) -> dict[str, int]:
     into = [r for r in compose(graph) if r.target == name]
     return count_demand(into, graph.size(name), neurons, chip.limits, weight_bits)
-
-
-def with_limit(chip: Chip, limit: str, value: float) -> Chip:
-    constant = replace(getattr(chip.limits, limit), value=value, low=0.0, high=value)
-    return replace(chip, limits=replace(chip.limits, **{limit: constant}))
 
 
 def test_a_dense_layer_is_split_as_in_the_log_of_intels_compiler() -> None:
@@ -85,8 +79,7 @@ def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
 ) -> None:
     # A transposed convolution of 2 channels: 2 x 9 synapses for a neuron away from the rim.
     up = ConvTranspose2d(weight=np.ones((2, 1, 3, 3)))
-    nodes = {"in": Input(shape=(2, 30, 30)), "up": up, "out": LIF(tau=0.01)}
-    graph = wire("in>up up>out", nodes)
+    graph = chain(x=Input(shape=(2, 30, 30)), up=up, out=LIF(tau=0.01))
     chip = find_chip("loihi1")
     matrix = need(graph, "out", 16, chip, 8)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 20_000)
@@ -115,8 +108,7 @@ def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() ->
 
 def test_rows_of_an_image_follow_the_stride_along_its_height() -> None:
     conv = Conv2d(weight=np.ones((1, 1, 3, 3)), stride=(1, 3))
-    nodes = {"in": Input(shape=(1, 12, 12)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(x=Input(shape=(1, 12, 12)), conv=conv, out=LIF(tau=0.01))
     # 4 outputs a row. The first of the second row sees 3 pixels more.
     assert need(graph, "out", 4, find_chip("loihi1"), 8)["in_axons"] == 3 * 12
     assert need(graph, "out", 5, find_chip("loihi1"), 8)["in_axons"] == 3 * 12 + 3
@@ -138,8 +130,7 @@ def test_a_row_of_weights_takes_its_header_or_its_indices() -> None:
 
 def test_what_a_convolution_pads_needs_no_axon() -> None:
     conv = Conv2d(weight=np.ones((2, 1, 5, 5)), padding=(2, 2))
-    nodes = {"in": Input(shape=(1, 9, 7)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(x=Input(shape=(1, 9, 7)), conv=conv, out=LIF(tau=0.01))
     assert need(graph, "out", 2 * 9 * 7, find_chip("loihi1"), 8)["in_axons"] == 9 * 7
     # The first rows of outputs do not see the last rows of pixels.
     assert need(graph, "out", 4 * 7, find_chip("loihi1"), 8)["in_axons"] == 6 * 7
@@ -187,14 +178,13 @@ def test_a_convolution_takes_the_fewest_cores_that_hold_all_its_synapses(seed: i
         padding=padding,
         groups=groups,
     )
-    nodes = {"in": Input(shape=(groups, 6, 7)), "conv": conv, "out": LIF(tau=0.01)}
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(x=Input(shape=(groups, 6, 7)), conv=conv, out=LIF(tau=0.01))
     size, kernels = graph.size("out"), math.prod(kernel)
     chip = with_limit(find_chip("loihi1"), "neurons", float(rng.integers(1, size + 1)))
     chip = with_limit(chip, "in_axons", float(rng.integers(1, 43)))
     chip = with_limit(chip, "synapse_words", float(rng.integers(kernels, 4 * kernels + 1)))
     splits = sorted({-(-size // cores) for cores in range(1, size + 1)}, reverse=True)
-    seen = list_pixels(conv, graph.shapes["in"], size)
+    seen = list_pixels(conv, graph.shapes["x"], size)
     slow = {
         n: {
             limit: x / getattr(chip.limits, limit).value
@@ -213,12 +203,9 @@ def test_a_convolution_takes_the_fewest_cores_that_hold_all_its_synapses(seed: i
 def test_a_core_that_begins_inside_a_channel_stores_the_kernels_of_one_more() -> None:
     # 23 channels of 3 neurons on 3 cores of 23. The first holds channels 0 to 7, and a part of
     # channel 7; the second the rest of it, channels 8 to 14, and a part of channel 15.
-    nodes = {
-        "in": Input(shape=(1, 2, 4)),
-        "conv": Conv2d(weight=np.ones((23, 1, 2, 2))),
-        "out": LIF(tau=0.01),
-    }
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(
+        x=Input(shape=(1, 2, 4)), conv=Conv2d(weight=np.ones((23, 1, 2, 2))), out=LIF(tau=0.01)
+    )
     layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 23.0)).layers["out"]
     assert (layer.cores, layer.per_core) == (3, 23)
     assert (
@@ -245,12 +232,9 @@ def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
 
 
 def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() -> None:
-    first, second = (
-        place(demo_like(), find_chip("loihi1")),
-        place(demo_like(), find_chip("loihi2")),
-    )
+    first, second = (place(demo_like(), find_chip(f"loihi{k}")) for k in (1, 2))
     assert {n: (x.cores, x.per_core, x.binds) for n, x in first.layers.items()} == {
-        "in": (0, 0, ""),
+        "x": (0, 0, ""),
         "a": (7, 988, "neurons"),
         "b": (3, 800, "neurons"),
         "out": (1, 10, "in_axons"),
@@ -262,12 +246,11 @@ def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() 
 
 
 def test_a_core_needs_axons_for_the_columns_that_it_sees_only() -> None:
-    nodes = {
-        "in": Input(shape=(1, 5, 1000)),
-        "conv": Conv2d(weight=np.ones((1, 1, 5, 5))),
-        "out": LIF(tau=0.01),
-    }
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(
+        x=Input(shape=(1, 5, 1000)),
+        conv=Conv2d(weight=np.ones((1, 1, 5, 5))),
+        out=LIF(tau=0.01),
+    )
     placement = place(graph, find_chip("loihi1"))
     assert placement.problems == ()
     layer = placement.layers["out"]
@@ -276,13 +259,12 @@ def test_a_core_needs_axons_for_the_columns_that_it_sees_only() -> None:
 
 
 def test_a_convolution_that_ends_in_a_flat_population_still_sees_rows_of_an_image() -> None:
-    nodes = {
-        "in": Input(shape=(1, 9, 7)),
-        "conv": Conv2d(weight=np.ones((2, 1, 3, 3))),
-        "flat": Flatten(),
-        "out": LIF(tau=0.01),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(1, 9, 7)),
+        conv=Conv2d(weight=np.ones((2, 1, 3, 3))),
+        flat=Flatten(),
+        out=LIF(tau=0.01),
+    )
     assert need(graph, "out", 5, find_chip("loihi1"), 8)["in_axons"] == 3 * 7
 
 
@@ -341,14 +323,13 @@ def test_every_neuron_lies_on_exactly_one_core(size: int) -> None:
 
 
 def test_a_neuron_before_a_convolution_needs_axons_to_the_cores_of_its_windows_only() -> None:
-    nodes = {
-        "in": Input(shape=(1, 16, 16)),
-        "c1": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
-        "a": LIF(tau=0.01),
-        "c2": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
-        "b": LIF(tau=0.01),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(1, 16, 16)),
+        c1=Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        a=LIF(tau=0.01),
+        c2=Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        b=LIF(tau=0.01),
+    )
     layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 32.0)).layers["a"]
     # Two rows a core, on 8 cores: three rows of windows see a pixel, on two of the 8.
     assert (layer.cores, layer.use["out_axons"]) == (8, 32 * 2 / 4096)
@@ -387,8 +368,7 @@ def test_a_program_needs_what_the_mapping_of_its_graph_says(seed: int) -> None:
         padding=padding,
         groups=groups,
     )
-    nodes = {"in": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
-    graph = wire("in>conv conv>out", nodes)
+    graph = chain(x=Input(shape=shape), conv=conv, out=LIF(tau=0.01))
     (route,) = compose(graph)
     (connection,) = lower(graph).connections
     plain = route if groups == 1 and dilation == (1, 1) else None

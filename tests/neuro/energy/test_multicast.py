@@ -14,7 +14,7 @@ from neuro.neurons import LIF
 
 def route_through(conv: Conv2d | None, shape: tuple[int, ...]) -> tuple[Route, int]:
     """Return the one route from an image to a population, and the size of that."""
-    nodes = {"in": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
+    nodes = {"x": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
     nodes = {n: x for n, x in nodes.items() if x is not None}
     graph = chain(**nodes)
     (route,) = compose(graph)

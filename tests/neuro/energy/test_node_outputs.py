@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
-from written_graphs import read_edges, wire
+from written_graphs import chain, wire
 
 from neuro.energy.node_outputs import (
     compute_node_outputs,
@@ -42,8 +42,7 @@ def test_edges_add_up_and_delays_and_biases_count() -> None:
         "b": Dense(weight=np.array([[4.0]])),
         "read": LI(tau=math.inf),
     }
-    edges = read_edges("x>a a>b:1 a>read b>read:1")
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = wire("x>a a>b:1 a>read b>read:1", nodes)
     x = np.array([[1.0, 0], [0, 1], [0, 0]])
     found = compute_node_outputs(graph, ["a", "b", "read"], {"x": x})
     assert found["a"].tolist() == [[11], [12], [10]]
@@ -60,8 +59,7 @@ def test_a_concat_lays_its_edges_side_by_side_and_a_host_node_is_computed() -> N
         "soft": Softmax(),
         "read": LI(tau=0.01),
     }
-    edges = read_edges("x>a x>b a>both b>both:1 both>soft soft>read")
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = wire("x>a x>b a>both b>both:1 both>soft soft>read", nodes)
     found = compute_node_outputs(graph, ["both", "soft"], {"x": np.array([[3.0], [0.0]])})
     assert found["both"].tolist() == [[3, 0], [0, 6]]
     e3, e6 = math.exp(3), math.exp(6)
@@ -70,8 +68,7 @@ def test_a_concat_lays_its_edges_side_by_side_and_a_host_node_is_computed() -> N
 
 
 def test_a_population_that_fires_is_asked_for_its_raster() -> None:
-    nodes = {"x": Input(shape=(1,)), "a": Dense(weight=np.eye(1)), "cells": LIF(tau=0.01)}
-    graph = wire("x>a a>cells", nodes)
+    graph = chain(x=Input(shape=(1,)), a=Dense(weight=np.eye(1)), cells=LIF(tau=0.01))
     x = np.ones((2, 1))
     assert compute_node_outputs(graph, ["cells"], {"x": x, "cells": x})["cells"] is x
     with pytest.raises(TypeError, match="cells spikes: its raster is needed"):
@@ -99,8 +96,7 @@ def marked() -> Graph:
         "current": LI(tau=0.02, gain=0.3),
         "cells": ALIF(),
     }
-    edges = read_edges("x>w x>s w>current s>current current>cells")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>w x>s w>current s>current current>cells", nodes)
 
 
 def test_what_is_not_zero_becomes_one_and_currents_forget_within_a_tick() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from energy_cases import with_limit
 
-from neuro.energy import Chip, Estimate, estimate, find_chip
-from neuro.energy.mapping import LayerPlacement, Placement, place
+from neuro.energy import Estimate, estimate, find_chip
+from neuro.energy.mapping import Placement, place
 from neuro.energy.synapses import compose
 from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
@@ -28,6 +29,7 @@ TICKS, INPUTS = 40, 36
 DT = Seconds(1.0)
 THRESHOLD = 40.3  # SANA-FE fires above it, the graph at it: no sum of integers is equal
 SYNAPSE = {kind: f"loihi_{kind}_synapse" for kind in ("dense", "conv", "sparse")}
+THREE_A_CORE = with_limit(find_chip("loihi1_sanafe"), "neurons", 3.0)
 
 SIMULATE = """
 import json, pathlib, sys, tempfile
@@ -115,10 +117,6 @@ def chain(nodes: dict[str, Any]) -> Graph:
     return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
 
 
-def cores_of(layer: LayerPlacement) -> list[int]:
-    return layer.core_of.tolist()
-
-
 def run_sana_fe(
     graph: Graph,
     spikes: np.ndarray,
@@ -147,7 +145,7 @@ def run_sana_fe(
         kind = "sparse" if listed else into[0].kind if into else "dense"
         unit = SYNAPSE[unit_of_conv if kind == "conv" else kind]
         groups[name] = {
-            "cores": cores_of(placement.layers[name]),
+            "cores": placement.layers[name].core_of.tolist(),
             "model": model,
             "synapse": unit,
         }
@@ -169,12 +167,6 @@ def run_sana_fe(
     subprocess.run(command, input=json.dumps(case), text=True, check=True, capture_output=True)
     found: dict[str, Any] = json.loads(answer.read_text())
     return found
-
-
-def with_three_neurons_a_core() -> Chip:
-    chip = find_chip("loihi1_sanafe")
-    three = replace(chip.limits.neurons, value=3.0, low=3.0, high=3.0)
-    return replace(chip, limits=replace(chip.limits, neurons=three))
 
 
 def total(found: Estimate, part: str) -> float:
@@ -204,10 +196,9 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
 def compare(
     graph: Graph, rate: float, folder: Path, *, zeros: bool = False
 ) -> tuple[Estimate, dict[str, Any]]:
-    chip = with_three_neurons_a_core()
     spikes = np.random.default_rng(7).random((TICKS, INPUTS)) < rate
     record, _ = simulate(graph, {"in": to_events(spikes[:, None])})
-    found = estimate(graph, record, chip)
+    found = estimate(graph, record, THREE_A_CORE)
     peer = run_sana_fe(graph, spikes, found.placement, zeros=zeros, folder=folder)
     same_spikes(record, peer)
     peer["updated"] -= int(spikes.sum())  # inputs that spike, which cost nothing
@@ -263,8 +254,8 @@ def test_neurons_that_only_hold_a_charge_cost_as_much_as_sana_fe_says(tmp_path: 
     graph = dense(1, tau=np.inf, reset="hard")
     spikes = np.zeros((TICKS, INPUTS), bool)
     spikes[0, :3] = True
-    chip = with_three_neurons_a_core()
     record, _ = simulate(graph, {"in": to_events(spikes[:, None])})
+    chip = THREE_A_CORE
     placement = place(graph, chip)
     found = run_sana_fe(graph, spikes, placement, zeros=False, folder=tmp_path)
     peer = found["energy"]["total"]

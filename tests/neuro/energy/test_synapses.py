@@ -1,8 +1,7 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
+from energy_cases import record_of
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, wire
@@ -23,7 +22,6 @@ from neuro.graph import (
     Connection,
     Conv2d,
     Dense,
-    Edge,
     Graph,
     Input,
     Node,
@@ -35,30 +33,25 @@ from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
-
-DT = Seconds(1e-3)
 
 
 def pooled() -> Graph:
     """One image of 4 x 4, a pool of 2 x 2, a convolution of 2 x 2 with 3 kernels."""
     weight = np.ones((3, 1, 2, 2))
     weight[0, 0, 0, 0] = 0
-    nodes = {
-        "in": Input(shape=(1, 4, 4)),
-        "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
-        "conv": Conv2d(weight=weight),
-        "out": LI(tau=0.01),
-    }
-    return chain(**nodes)
+    return chain(
+        x=Input(shape=(1, 4, 4)),
+        pool=AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        conv=Conv2d(weight=weight),
+        out=LI(tau=0.01),
+    )
 
 
 def spikes_at(graph: Graph, ticks: int, *at: tuple[int, int]) -> Record:
-    raster = np.zeros((ticks, 1, graph.size("in")))
+    raster = np.zeros((ticks, 1, graph.size("x")))
     for tick, neuron in at:
         raster[tick, 0, neuron] = 1
-    spikes = {"in": to_events(raster)}
-    return Record(executor="events", ticks=ticks, samples=1, spikes=spikes, values={})
+    return record_of(x=raster)
 
 
 def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() -> None:
@@ -72,7 +65,7 @@ def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() 
     assert (layer.name, layer.shared_kernel) == ("pool+conv", True)
     assert (layer.events.tolist(), layer.events_all.tolist()) == ([[4]], [[6]])
     found = estimate(graph, record, find_chip("loihi1"))
-    assert list(found.parts) == ["in", "pool+conv", "out"]
+    assert list(found.parts) == ["x", "pool+conv", "out"]
     assert found.parts["pool+conv"]["synapse"].nominal == pytest.approx(4 * 23.6e-12)
     assert found.parts["pool+conv"]["synapse"].high == pytest.approx(6 * 24e-12)
 
@@ -88,9 +81,9 @@ def test_spikes_in_two_windows_cost_a_chip_what_the_values_cost() -> None:
 
 def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
     graph = wire(
-        "in>c in>c:1 c>fc fc>out",
+        "x>c x>c:1 c>fc fc>out",
         {
-            "in": Input(shape=(2,)),
+            "x": Input(shape=(2,)),
             "c": Concat(),
             "fc": Dense(weight=np.array([[1.0, 0, 1, 1], [1, 1, 0, 1], [0, 0, 0, 1]])),
             "out": LI(tau=0.01),
@@ -151,13 +144,12 @@ def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
     rng = np.random.default_rng(seed)
     padding, stride = (int(rng.integers(0, 3)), int(rng.integers(0, 3))), (1, 2)
     weight = rng.integers(0, 3, (3, 2, 2, 2))  # no sign, so that no float sum vanishes
-    nodes = {
-        "in": Input(shape=(2, 7, 8)),
-        "pool": AvgPool2d(kernel=(pool, pool), stride=(step, step)),
-        "conv": Conv2d(weight=weight, stride=stride, padding=padding),
-        "out": LIF(tau=0.01),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(2, 7, 8)),
+        pool=AvgPool2d(kernel=(pool, pool), stride=(step, step)),
+        conv=Conv2d(weight=weight, stride=stride, padding=padding),
+        out=LIF(tau=0.01),
+    )
     (route,) = compose(graph)
     events, events_all = count_route_fan_out(route)
     np.testing.assert_array_equal(events, impulses(graph, route, ones=False))
@@ -184,12 +176,11 @@ def test_events_of_a_run_are_a_sum_over_its_single_spikes(seed: int) -> None:
 
 def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
     nodes = {
-        "in": Input(shape=(1, 4, 4)),
+        "x": Input(shape=(1, 4, 4)),
         "conv": Conv2d(weight=np.ones((2, 1, 3, 3)), padding=(1, 1)),
         "out": LIF(tau=0.01),
     }
-    edges = (Edge("in", "conv", Ticks(1)), Edge("conv", "out"))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    graph = wire("x>conv:1 conv>out", nodes)
     record, _ = simulate(graph, stimulus(graph, 0))
     chip = find_chip("loihi1")
     ops = count_operations(graph, count_workload(graph, record), place(graph, chip), chip)
@@ -200,26 +191,23 @@ def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
 
 def test_a_node_between_several_populations_is_a_layer_for_each_pair() -> None:
     nodes = {
-        "in": Input(shape=(2,)),
+        "x": Input(shape=(2,)),
         "a": LIF(tau=0.01),
         "w": Dense(weight=np.ones((3, 2))),
         "out": LI(tau=0.01),
     }
-    edges = (Edge("in", "a"), Edge("in", "w"), Edge("a", "w"), Edge("w", "out"))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    spikes = {"in": to_events(np.ones((1, 1, 2))), "a": to_events(np.ones((1, 1, 2)))}
-    record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
+    graph = wire("x>a x>w a>w w>out", nodes)
+    record = record_of(x=np.ones((1, 1, 2)), a=np.ones((1, 1, 2)))
     layers = {
         s.name: int(s.events.sum())
         for s in count_synaptic_events(graph, record, compose(graph))
     }
-    assert layers == {"in->a": 2, "in->w->out": 6, "a->w->out": 6}
+    assert layers == {"x->a": 2, "x->w->out": 6, "a->w->out": 6}
 
 
 def test_edges_that_differ_in_their_delay_alone_are_one_layer() -> None:
-    nodes = {"in": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
-    edges = (Edge("in", "w"), Edge("in", "w", Ticks(1)), Edge("w", "out"))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
+    graph = wire("x>w x>w:1 w>out", nodes)
     (layer,) = count_synaptic_events(graph, spikes_at(graph, 2, (0, 0), (1, 1)), compose(graph))
     assert layer.name == "w"
     assert layer.events.tolist() == [[3], [6]]
@@ -229,24 +217,17 @@ def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 10_000)
-    wide = {
-        f"{n}{k}": node
-        for k in "12"
-        for n, node in (
-            ("pool", AvgPool2d(kernel=(3, 3), stride=(1, 1))),
-            ("conv", Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))),
-            ("out", LI(tau=0.01)),
-        )
-    }
-    nodes = {"in": Input(shape=(1, 70, 70)), **wide}
-    edges = tuple(
-        Edge(a, b) for k in "12" for a, b in pairwise(["in", f"pool{k}", f"conv{k}", f"out{k}"])
-    )
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    nodes: dict[str, Node] = {"x": Input(shape=(1, 70, 70))}
+    for k in "12":
+        nodes[f"pool{k}"] = AvgPool2d(kernel=(3, 3), stride=(1, 1))
+        nodes[f"conv{k}"] = Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))
+        nodes[f"out{k}"] = LI(tau=0.01)
+    edges = " ".join(f"x>pool{k} pool{k}>conv{k} conv{k}>out{k}" for k in "12")
+    graph = wire(edges, nodes)
     with pytest.raises(ValueError, match="no chip can hold") as e:
         estimate(graph, spikes_at(graph, 1, (0, 0)), find_chip("loihi1"))
-    assert "in -> pool1 -> conv1 -> out1: is no single convolution" in str(e.value)
-    assert "in -> pool2 -> conv2 -> out2: is no single convolution" in str(e.value)
+    assert "x -> pool1 -> conv1 -> out1: is no single convolution" in str(e.value)
+    assert "x -> pool2 -> conv2 -> out2: is no single convolution" in str(e.value)
     assert str(e.value).count("put a population between") == 2
     with pytest.raises(ValueError, match="pool2 -> conv2"):
         place(graph, find_chip("loihi1"))
@@ -256,15 +237,15 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
     one = np.array([0])
     w = Sparse.from_coo(one, one, np.ones(1), shape=(1, 1))
     nodes: dict[str, Node] = {
-        "in": Input(shape=(1,)),
+        "x": Input(shape=(1,)),
         "w": w,
         "i": LI(tau=0.01),
         "a": LIF(tau=0.02),
         "b": LIF(tau=0.02),
     }
-    edges = [Edge("in", "w"), Edge("w", "i"), Edge("i", "a"), Edge("a", "b")]
+    edges = "x>w w>i i>a a>b"
     with pytest.raises(ValueError, match="no chip can hold") as e:
-        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+        compose(wire(edges, nodes))
     _, listed, current = str(e.value).splitlines()
     assert listed == (
         "w: how a chip stores a Sparse is not known here; price it as the matrix "
@@ -275,9 +256,8 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
         "give a tau_syn=0.01"
     )
     nodes["w"] = to_dense(w)
-    edges += [Edge("b", "a")]
     with pytest.raises(ValueError, match=r"zero-delay loop .* give one of its edges a delay"):
-        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+        compose(wire(f"{edges} b>a", nodes))
 
 
 def test_spikes_whose_ticks_have_few_bits_arrive_late_or_not_at_all() -> None:

@@ -10,7 +10,7 @@ import nest_reference
 import numpy as np
 import pytest
 import torch
-from written_graphs import chain, read_edges, wire
+from written_graphs import chain, wire
 
 from neuro.events import Exact, Grid, simulate
 from neuro.graph import (
@@ -18,7 +18,6 @@ from neuro.graph import (
     Concat,
     Conv2d,
     Dense,
-    Edge,
     Flatten,
     Graph,
     Input,
@@ -45,12 +44,11 @@ def cell(tau: float = 0.02, threshold: float = 1.0, **more: object) -> LIF:
 
 
 def alone(node: Node, weight: float = 1.0, bias: float = 0.0) -> Graph:
-    nodes = {
-        "x": Input(shape=(1,)),
-        "w": Dense(weight=np.array([[weight]]), bias=np.array([bias])),
-        "cell": node,
-    }
-    return wire("x>w w>cell", nodes)
+    return chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.array([[weight]]), bias=np.array([bias])),
+        cell=node,
+    )
 
 
 def at(*times: float, ticks: int = 200, value: float = 1.0) -> dict[str, Times]:
@@ -79,8 +77,7 @@ def images(seed: int) -> Graph:
         "b": cell(threshold=0.7),
         "back": back,
     }
-    edges = read_edges("x>conv conv>a a>pool:1 pool>flat flat>fc fc>b:1 b>back:2 back>b")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>conv conv>a a>pool:1 pool>flat flat>fc fc>b:1 b>back:2 back>b", nodes)
 
 
 def currents(seed: int) -> Graph:
@@ -97,8 +94,7 @@ def currents(seed: int) -> Graph:
         "b": cell(0.01, 0.5, tau_syn=0.01),
         "loop": Dense(weight=rng.normal(0, 0.3, (6, 6))),
     }
-    edges = read_edges("x>up:1 x>down:3 up>ge down>gi ge>a gi>a a>w:1 w>b b>loop:2 loop>b")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>up:1 x>down:3 up>ge down>gi ge>a gi>a a>w:1 w>b b>loop:2 loop>b", nodes)
 
 
 def joined(seed: int) -> Graph:
@@ -113,8 +109,7 @@ def joined(seed: int) -> Graph:
         "both": Concat(),
         "w": Dense(weight=rng.normal(0.1, 0.4, (4, 9))),
     }
-    edges = read_edges("x>in in>a a>on:1 on>b b>both:2 a>both:1 both>w w>a")
-    return Graph(nodes=nodes, edges=edges, dt=DT)
+    return wire("x>in in>a a>on:1 on>b b>both:2 a>both:1 both>w w>a", nodes)
 
 
 def scattered(graph: Graph, seed: int, ticks: int = 60) -> dict[str, Times]:
@@ -179,15 +174,14 @@ def test_membranes_start_where_told() -> None:
 
 @pytest.mark.usefixtures("nest")
 def test_what_fires_at_one_instant_is_in_the_order_of_neurons() -> None:
-    nodes = {**alone(cell()).nodes, "w": Dense(weight=np.full((3, 1), 2.0))}
-    found = run(Graph(nodes=nodes, edges=alone(cell()).edges, dt=DT), at(0.1, 0.15))
+    graph = chain(x=Input(shape=(1,)), w=Dense(weight=np.full((3, 1), 2.0)), cell=cell())
+    found = run(graph, at(0.1, 0.15))
     assert found.times["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
     assert found.spikes["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
-    nodes: dict[str, Node] = {"x": Input(shape=(1, 2, 3)), "cell": cell()}
-    graph = wire("x>cell", nodes)
+    graph = chain(x=Input(shape=(1, 2, 3)), cell=cell())
     start = np.array([[[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]])
     found = plan(graph, to_times_of(6), {"cell": start}).populations["cell"].start["V_m"]
     assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -240,20 +234,11 @@ def layers(*, current: bool) -> Graph:
         "c": cell(0.02, 0.5, tau_syn=0.02),
         "back": Dense(weight=rng.normal(-0.1, 0.2, (9, 5))),
     }
-    edges = [
-        Edge("x", "in"),
-        Edge("in", first),
-        Edge("a", "on", Ticks(1)),
-        Edge("on", "b"),
-        Edge("b", "off", Ticks(2)),
-        Edge("off", "c"),
-        Edge("c", "back", Ticks(2)),
-        Edge("back", first),
-    ]
+    edges = f"x>in in>{first} a>on:1 on>b b>off:2 off>c c>back:2 back>{first}"
     if current:
         nodes["i"] = LI(tau=rng.uniform(0.004, 0.012, 9), gain=0.4)
-        edges.append(Edge("i", "a", Ticks(1)))
-    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+        edges += " i>a:1"
+    return wire(edges, nodes)
 
 
 @pytest.mark.usefixtures("nest")
@@ -276,18 +261,13 @@ def test_at_ticks_a_spike_through_a_current_acts_in_the_tick_in_which_it_arrives
 ) -> None:
     """Each population fires in the tick of its input, or two ticks after the one before it."""
     nodes: dict[str, Node] = {"x": Input(shape=(1,))}
-    edges, before = [], "x"
     for name in ("a", "b"):
         nodes[f"{name}_w"] = Dense(weight=np.array([[1.5]]))
         nodes[name] = cell(tau_syn=0.001 if own else None)
-        edges.append(Edge(before, f"{name}_w", Ticks(delay if before == "x" else 2)))
-        if own:
-            edges.append(Edge(f"{name}_w", name))
-        else:
+        if not own:
             nodes[f"{name}_i"] = LI(tau=0.001)
-            edges += [Edge(f"{name}_w", f"{name}_i"), Edge(f"{name}_i", name)]
-        before = name
-    graph = Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    inner = "a_w>a b_w>b" if own else "a_w>a_i a_i>a b_w>b_i b_i>b"
+    graph = wire(f"x>a_w:{delay} a>b_w:2 {inner}", nodes)
     found = run(graph, at(0.001, 0.011, ticks=20), precise=False).spikes
     assert found["a"].tick.tolist() == [delay, 10 + delay]
     assert found["b"].tick.tolist() == [delay + 2, 12 + delay]
@@ -465,8 +445,7 @@ def test_the_model_follows_from_the_currents() -> None:
     assert model(cell(tau_syn=0.02)) == "iaf_psc_exp_ps"  # lossless divides by tau - tau_syn
     assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
     mixed = cell(np.array([0.02, 0.005]), tau_syn=0.005)  # type: ignore[arg-type]
-    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((2, 1))), "cell": mixed}
-    both = wire("x>w w>cell", nodes)
+    both = chain(x=Input(shape=(1,)), w=Dense(weight=np.ones((2, 1))), cell=mixed)
     assert plan(both, at(0.1), {}).populations["cell"].model == "iaf_psc_exp_ps"
 
 
@@ -477,8 +456,7 @@ def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants(
         "i": LI(tau=0.005),
         "a": cell(),
     }
-    edges = (Edge("x", "w", Ticks(1)), Edge("w", "i"), Edge("i", "a", Ticks(2)))
-    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+    network = plan(wire("x>w:1 w>i i>a:2", nodes), at(0.1), {})
     (synapses,) = network.synapses
     assert (synapses.source, synapses.target, synapses.delay.tolist()) == ("x", "a", [3.0])
     assert synapses.weight[0] < 0
@@ -501,10 +479,8 @@ def test_a_weight_of_zero_belongs_to_neither_sign() -> None:
         "slow": LI(tau=0.01),
         "a": cell(),
     }
-    pairs = (("x", "up"), ("x", "down"), ("up", "fast"), ("down", "slow"))
-    edges = tuple(Edge(*pair) for pair in (*pairs, ("fast", "a"), ("slow", "a")))
-    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
-    found = network.populations["a"].parameters
+    graph = wire("x>up x>down up>fast down>slow fast>a slow>a", nodes)
+    found = plan(graph, to_times_of(2), {}).populations["a"].parameters
     np.testing.assert_allclose(found["tau_syn_ex"], 5.0, rtol=1e-12)
     np.testing.assert_allclose(found["tau_syn_in"], 10.0, rtol=1e-12)
 
@@ -522,30 +498,22 @@ def test_a_current_that_decays_as_its_cell_has_the_weight_of_those_that_nearly_d
 
 def test_a_bias_becomes_the_current_that_adds_it_in_a_tick() -> None:
     network = plan(alone(cell(), bias=0.1), at(0.1), {"cell": np.array([0.25])})
-    start, parameters = (
-        network.populations["cell"].start,
-        network.populations["cell"].parameters,
-    )
-    assert float(start["I_e"][0]) == pytest.approx(0.1 / -math.expm1(-1 / 20), rel=1e-12)
-    assert start["V_m"].tolist() == [0.25]
-    assert {k: float(v[0]) for k, v in parameters.items()} == pytest.approx(
+    found = network.populations["cell"]
+    assert float(found.start["I_e"][0]) == pytest.approx(0.1 / -math.expm1(-1 / 20), rel=1e-12)
+    assert found.start["V_m"].tolist() == [0.25]
+    assert {k: float(v[0]) for k, v in found.parameters.items()} == pytest.approx(
         {"tau_m": 20.0, "C_m": 20.0, "V_th": 1.0, "t_ref": 2.0}, rel=1e-12
     )
 
 
-def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None:
-    nodes: dict[str, Node] = {"x": Input(shape=(1,)), "i": LI(tau=math.inf), "a": cell()}
-    edges = (Edge("x", "i"), Edge("i", "a"))
-    with pytest.raises(NestError, match="i: a current of NEST decays; use a finite tau"):
-        plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+def test_a_leak_of_everything_is_refused() -> None:
     with pytest.raises(NestError, match="cell: an ALIF in continuous time needs leak < 1"):
         plan(alone(ALIF(leak=1.0)), at(0.1), {})
 
 
 def test_one_neuron_without_a_leak_is_refused_as_all_are() -> None:
     some = np.array([0.02, math.inf])
-    nodes: dict[str, Node] = {"x": Input(shape=(2,)), "i": LI(tau=some), "a": cell(some)}  # type: ignore[arg-type]
-    graph = wire("x>i i>a", nodes)
+    graph = chain(x=Input(shape=(2,)), i=LI(tau=some), a=cell(some))  # type: ignore[arg-type]
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {})
     assert refused.value.problems == [
@@ -570,41 +538,32 @@ def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
 
 
 def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(2,)),
-        "w": Dense(weight=np.ones((2, 2))),
-        "adapts": ALIF(),
-        "soft": LIF(tau=0.02, reset="soft"),
-        "quick": LIF(tau=0.02, reset="hard"),
-        "sums": LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
-        "out": LI(tau=0.02),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(2,)),
+        w=Dense(weight=np.ones((2, 2))),
+        adapts=ALIF(),
+        soft=LIF(tau=0.02, reset="soft"),
+        quick=LIF(tau=0.02, reset="hard"),
+        sums=LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
+        out=LI(tau=0.02),
+    )
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {"out": np.zeros(2)})
     said = refused.value.problems
-    assert [p.split(":")[0] for p in said] == [
-        "membranes of 'out'",
-        "adapts",
-        "soft",
-        "quick",
-        "sums",
-        "sums.refractory",
-        "out",
-    ]
+    named = ", ".join(p.split(":")[0] for p in said)
+    assert named == "membranes of 'out', adapts, soft, quick, sums, sums.refractory, out"
     assert "use a LIF" in said[1]
     assert "refractory >= dt = 0.001 s, got 0 s" in said[3]
 
 
 def test_nest_has_no_nodes_of_values() -> None:
-    nodes: dict[str, Node] = {
-        "x": Input(shape=(2,)),
-        "i": LI(tau=0.02),
-        "soft": Softmax(),
-        "gated": GatedLI(),
-        "fires": LIF(tau=0.02, reset="soft"),
-    }
-    graph = chain(**nodes)
+    graph = chain(
+        x=Input(shape=(2,)),
+        i=LI(tau=0.02),
+        soft=Softmax(),
+        gated=GatedLI(),
+        fires=LIF(tau=0.02, reset="soft"),
+    )
     with pytest.raises(NestError) as refused:
         plan(graph, to_times_of(2), {})
     assert refused.value.problems == [
@@ -629,14 +588,12 @@ def test_currents_and_delays_that_nest_lacks_are_refused_all_at_once() -> None:
         "v": Dense(weight=np.ones((2, 2))),
         "b": cell(),
     }
-    edges = read_edges("x>w w>fast:1 x>slow fast>a slow>a x>a a>v v>b")
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    edges = "x>w w>fast:1 x>slow fast>a slow>a x>a a>v v>b"
     with pytest.raises(NestError, match="fast: has a bias; put it on a connection into a"):
-        plan(graph, to_times_of(2), {})
+        plan(wire(edges, nodes), to_times_of(2), {})
     nodes["w"] = Dense(weight=np.ones((2, 2)))
-    graph = Graph(nodes=nodes, edges=edges, dt=DT)
     with pytest.raises(NestError) as refused:
-        plan(graph, to_times_of(2), {})
+        plan(wire(edges, nodes), to_times_of(2), {})
     no_delay, jumps, decays = refused.value.problems
     assert no_delay.startswith("a -> v -> b: arrives without delay; NEST needs >= 1 tick")
     assert jumps.startswith("a: some spikes make its membrane jump")
@@ -648,9 +605,8 @@ def test_a_bias_that_builds_up_a_current_or_sets_in_late_is_refused() -> None:
         plan(alone(cell(tau_syn=0.005), bias=0.1), at(0.1), {})
     nodes = alone(cell(), bias=0.1).nodes
     for wait in (1, 2):
-        edges = (Edge("x", "w"), Edge("w", "cell", Ticks(wait)))
         with pytest.raises(NestError, match=f"cell: its bias sets in after {wait} ticks"):
-            plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+            plan(wire(f"x>w w>cell:{wait}", nodes), at(0.1), {})
 
 
 def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
@@ -667,18 +623,16 @@ def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
     with pytest.raises(NestError, match="a -> w -> b: arrives without delay"):
         plan(chain(**nodes), to_times_of(2), {})
     nodes["flat"] = Flatten()  # which is no matrix, and leaves the delays as they are
-    edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "flat"), Edge("flat", "b"))
-    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    network = plan(wire("x>a a>w:1 w>flat flat>b", nodes), to_times_of(2), {})
     np.testing.assert_array_equal(network.synapses[1].delay, [1.0, 4.0])
     del nodes["flat"]
     nodes["v"] = Dense(weight=np.ones((2, 2)))
-    edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "v"), Edge("v", "b"))
     with pytest.raises(NestError, match="a -> w -> v -> b: a Sparse with delays of its own"):
-        plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+        plan(wire("x>a a>w:1 w>v v>b", nodes), to_times_of(2), {})
 
 
 def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
-    graph = Graph(nodes=alone(cell()).nodes, edges=alone(cell()).edges, dt=Seconds(1.5e-6))
+    graph = replace(alone(cell()), dt=Seconds(1.5e-6))
     some = at(1e-6, 2e-6, ticks=10)["x"]
     with pytest.raises(NestError) as refused:
         plan(graph, {"x": some._replace(value=np.array([1.0, -1.0]))}, {})
@@ -693,9 +647,8 @@ def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
 @pytest.mark.parametrize("dt", [5e-7, 1e-7, 1e-9, 1e-12, 1e-15])
 def test_the_cure_of_a_tick_below_a_microsecond_is_true(dt: float) -> None:
     def planned(dt: float, refractory: float) -> NestNetwork:
-        nodes = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(refractory))).nodes
-        graph = Graph(nodes=nodes, edges=alone(cell()).edges, dt=Seconds(dt))
-        return plan(graph, at(ticks=10), {})
+        graph = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(refractory)))
+        return plan(replace(graph, dt=Seconds(dt)), at(ticks=10), {})
 
     with pytest.raises(NestError) as refused:
         planned(dt, 4e-7)

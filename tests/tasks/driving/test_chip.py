@@ -7,13 +7,13 @@ import pytest
 import torch
 from driving_windows import make_window, small_config
 from torch import Tensor, nn
+from written_graphs import wire
 
-from neuro.graph import Conv2d, Edge, Graph, Input
+from neuro.graph import Conv2d, Graph, Input
 from neuro.neurons import LIF
 from neuro.nn import Net
 from neuro.seeds import seeded
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
 from tasks.driving import data
 from tasks.driving.batch import make_batch
 from tasks.driving.chip import (
@@ -101,9 +101,7 @@ def loop(reset: str = "hard") -> Graph:
         "w": Conv2d(weight=one, bias=np.full(1, 0.25, np.float32)),
         "a": cell, "ab": Conv2d(weight=2 * one), "b": cell, "ba": Conv2d(weight=one),
     }  # fmt: skip
-    pairs = [("in", "w"), ("w", "a"), ("a", "ab"), ("ab", "b"), ("ba", "a")]
-    edges = (*(Edge(*pair) for pair in pairs), Edge("b", "ba", Ticks(1)))
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(0.001))
+    return wire("in>w w>a a>ab ab>b b>ba:1 ba>a", nodes)
 
 
 def test_a_stretched_graph_does_the_same_at_the_first_tick_of_each_frame() -> None:
