@@ -44,7 +44,7 @@ class Replaced(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Constant:
+class ReturnConstant:
     """A function that returns a value, whatever it is given."""
 
     value: Any
@@ -74,13 +74,13 @@ def _always_may_fire(x: np.ndarray, *_: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 SCHEDULE, FOLD = "neuro.nn.schedule", "neuro.nn.fold_time"
-NO_POOL = Replaced(SCHEDULE, "_pool_size", Constant(None))
+NO_POOL = Replaced(SCHEDULE, "_pool_size", ReturnConstant(None))
 TRAINED = replace(CONVOLUTIONS, trains=True)
 OF_DENSE, OF_CONVOLUTIONS = (replace(DENSE, trains=True), DENSE), (TRAINED, CONVOLUTIONS)
 LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
     "zeros are skipped in products": (
         tuple(
-            Replaced(module, "find_active", Constant(None))
+            Replaced(module, "find_active", ReturnConstant(None))
             for module in ("neuro.ops.sparse_linear", "neuro.neurons.fused_linear")
         ),
         OF_DENSE,
@@ -90,7 +90,7 @@ LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
         OF_DENSE,
     ),
     "a dense layer and its population in one pass": (
-        (Replaced(SCHEDULE, "_fuse_linears", Constant({})),),
+        (Replaced(SCHEDULE, "_fuse_linears", ReturnConstant({})),),
         (DENSE,),
     ),
     "some ticks at a time": (
@@ -98,13 +98,16 @@ LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
         (DENSE, CONVOLUTIONS),
     ),
     "parts of the batch": (
-        (Replaced(SCHEDULE, "_is_divisible", Constant(False)),),
+        (Replaced(SCHEDULE, "_is_divisible", ReturnConstant(False)),),
         OF_CONVOLUTIONS,
     ),
     "a pool in the operator": ((NO_POOL,), OF_CONVOLUTIONS),
     "no pool of torch": ((NO_POOL, Replaced(FOLD, "apply_avg_pool", _torch_pool)), (TRAINED,)),
     "a constant input once": (
-        tuple(Replaced(module, "is_one_tick", Constant(False)) for module in (SCHEDULE, FOLD)),
+        tuple(
+            Replaced(module, "is_one_tick", ReturnConstant(False))
+            for module in (SCHEDULE, FOLD)
+        ),
         OF_CONVOLUTIONS,
     ),
 }
@@ -194,7 +197,7 @@ def _with_and_without(build: Build, *changes: Replaced) -> dict[str, Build]:
 def families(quick: bool) -> list[Case]:
     """Return networks whose windows need not be general."""
     size = engine.SMALL if quick else engine.FULL
-    general = Replaced("neuro.events.exact.compile", "_choose_family", Constant(GENERAL))
+    general = Replaced("neuro.events.exact.compile", "_choose_family", ReturnConstant(GENERAL))
     networks = {"CUBA": engine.of_cuba, "delta": engine.of_delta, "Brette 4": engine.of_brette4}
     return [
         engine.of_network(

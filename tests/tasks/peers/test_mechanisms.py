@@ -11,7 +11,7 @@ from neuro.events.exact.scaled_state import GENERAL
 from neuro.events.grid.compile import compile_graph
 from tasks.bench.harness import measure
 from tasks.peers import engine, mechanisms, subjects_neuro, subjects_training
-from tasks.peers.mechanisms import LAYERS, SMALL, Constant, Replaced
+from tasks.peers.mechanisms import LAYERS, SMALL, ReturnConstant, Replaced
 from tasks.peers.subjects_training import Work
 
 KINDS = [
@@ -43,7 +43,7 @@ def test_the_general_family_of_windows_finds_the_same_spikes(
 ) -> None:
     monkeypatch.setattr(subjects_neuro, "repeat", lambda once: once)
     want = subjects_neuro.exact(lambda: engine.of_delta(*engine.SMALL), 1)()
-    general = Replaced("neuro.events.exact.compile", "_choose_family", Constant(GENERAL))
+    general = Replaced("neuro.events.exact.compile", "_choose_family", ReturnConstant(GENERAL))
     leave_out((general,), monkeypatch)
     compile_exactly.cache_clear()
     assert subjects_neuro.exact(lambda: engine.of_delta(*engine.SMALL), 1)() == want
