@@ -11,7 +11,7 @@ from neuro.events.exact.scaled_state import GENERAL
 from neuro.events.grid.compile import compile_graph
 from tasks.bench.harness import measure
 from tasks.peers import engine, mechanisms, subjects_neuro, subjects_training
-from tasks.peers.mechanisms import LAYERS, SMALL, ReturnConstant, Replaced
+from tasks.peers.mechanisms import LAYERS, SMALL, Replaced, ReturnConstant
 from tasks.peers.subjects_training import Work
 
 KINDS = [
