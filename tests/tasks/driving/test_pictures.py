@@ -248,7 +248,7 @@ def test_what_was_not_seen_or_planned_is_not_drawn(
     run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=trained)
     with seeded(0):
         model = Driver(trained).eval()
-    found = evaluate.draw_pictures(run, model, "test")
+    found = evaluate.draw_pictures(run, model)
     assert drawn == [panels]
     assert [picture.file for picture in found] == files
     assert ("Cameras" in found[0].caption, "plan" in found[0].caption) == (
