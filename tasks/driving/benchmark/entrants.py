@@ -197,12 +197,16 @@ def list_plain(comparison: Comparison) -> list[Entrant]:
 
 
 def _make_plain(name: str, seed: int, identity: str, planner: Planner) -> Entrant:
-    return Entrant(name=name, seed=seed, digest=identity, make=lambda: planner)
+    return Entrant(name=name, seed=seed, digest=identity, make=partial(_return, planner))
 
 
 def make_rules() -> Entrant:
     """Return the rules, which know everything and drive only in the generated world."""
     return Entrant(name=RULES, seed=0, digest="rules", make=lambda: None)
+
+
+def _return(planner: Planner) -> Planner:
+    return planner
 
 
 def _blank(make: Callable[[], Planner]) -> Planner:
