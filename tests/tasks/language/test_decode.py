@@ -68,14 +68,15 @@ def test_the_memory_of_a_subject_is_that_of_its_model_too(
         steps.append("measured")
         return 100 + len(steps)
 
-    def build() -> decode.Step:
+    def build(_: decode.DecodeSize) -> decode.Step:
         steps.append("built")
         return lambda token, state: (torch.zeros(*token.shape, 256), state)
 
     monkeypatch.setattr(decode, "measure_resident", measure)
     monkeypatch.setattr(decode, "pack_model", lambda _: torch.nn.Identity())
     monkeypatch.setattr(decode, "repeat", lambda once, before=None: lambda: before)  # noqa: ARG005
-    assert decode._write(SMALL, 1, build)() == 101
+    monkeypatch.setattr(decode, "FORMS", {"new": build})
+    assert decode.write_text(SMALL, "new", 1)() == 101
     assert steps == ["measured", "built", "measured"]
 
 
