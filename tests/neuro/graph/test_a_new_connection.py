@@ -69,4 +69,4 @@ def test_a_connection_that_answers_for_itself_runs_everywhere() -> None:
     (route,) = compose(graph)
     np.testing.assert_array_equal(route.weight != 0, np.diag(weight)[:, ::-1] != 0)
     integers = reference.run(lower(graph), x, 15)
-    same(Record(**{**vars(integers), "spikes": {"a": integers.spikes["a"]}}), record)
+    np.testing.assert_equal(integers.spikes["a"], record.spikes["a"])
