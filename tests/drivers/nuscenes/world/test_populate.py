@@ -28,6 +28,7 @@ def test_a_car_drives_before_the_ego_in_four_of_five_scenes(seed: int) -> None:
     assert [(v.along, v.speed, v.route) for v in found] == [
         (pytest.approx(50 + ahead), 7.0, (RIGHT,))
     ] * (chance <= LEAD)
+    assert all((v.category, v.size) == ("vehicle.car", (4.6, 1.85, 1.6)) for v in found)
     assert put_lead(181.0, seed) == []  # 195 m or more: too near to the end of the lane
 
 
