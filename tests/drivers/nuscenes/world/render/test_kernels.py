@@ -123,6 +123,22 @@ def test_a_shadow_darkens_the_ground_and_hides_nothing() -> None:
     assert (hidden.colour == 50.0).mean() > 0.8
 
 
+def test_a_wall_has_its_windows_side_by_side_and_one_above_the_other() -> None:
+    """Of 13 m in 13 pixels, 8 m ahead; the lower rows show the ground before it."""
+    wall = make_faces(
+        np.array([[[9.0, 8.0, 0.0], [0, -13, 0], [0, 0, 1.5 + 32 / 7]]]),
+        np.full((1, 3), 200.0),
+        np.array([int(Look.WINDOWS)]),
+        np.zeros(1, np.int64),
+    )
+    for cells, rows in (((2.0, 1.0), (1, 2, 3)), ((2.0, 2.0), (1, 3, 4))):
+        picture = paint(make_view(0.0, 0.0), replace(wall, cells=np.array([cells])))
+        panes = picture.colour[:5, :, 0] < 0.7 * 200
+        assert panes.any(1).nonzero()[0].tolist() == list(rows)
+        for row in rows:
+            assert panes[row].nonzero()[0].tolist() == [1, 2, 3, 4, 8, 9, 10, 11]
+
+
 def test_the_ground_is_interpolated_between_the_middles_of_texels() -> None:
     image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1).repeat(3, 2) * 10
     ground = kernels.Texture(np.array([5.0, 7.0]), 2.0, (image,), np.full((2, 3), 100.0))
