@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.report import tables as show
+from tasks.runs.task import Metric
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -99,6 +100,37 @@ def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
     assert show.name_inference({"sequence": {"step": "token", "steps": 1}}) == (
         "inference of 1 token"
     )
+
+
+def test_the_summary_of_the_demo_takes_each_figure_from_its_own_result() -> None:
+    results: dict[str, Any] = {
+        "eval": {"n": 1200, "accuracy": 0.9713},
+        "simulate": {"n": 100, "accuracy": 0.5},
+        "verify": {
+            "metrics": {"accuracy": {"torch": 0.97, "events": 0.969, "integers": 0.963}},
+            "torch_events": {**VERIFY["torch_events"], "mismatches": 2},
+            "reference_lava": {"mismatches": 5, "samples": 8},
+        },
+        "energy": {**ENERGY, "loihi1": {**ENERGY["loihi1"], "layers": {}}},
+    }
+    summary = show.tabulate_summary(results, [Metric(name="accuracy", format=".2%")])
+    assert rows(summary) == [
+        ["held-out digits, never seen in training", "1,200"],
+        ["accuracy, torch", "97.13%"],
+        ["accuracy, event engine", "96.90%"],
+        ["accuracy, Loihi integers", "96.30%"],
+        ["lost by quantisation", "0.60 points"],
+        ["spikes compared, torch and events", "1,234"],
+        ["of these different", "2"],
+        ["reference ≠ Lava", "5 in 8 samples, all layers"],
+        ["energy per inference, loihi1 core", "20 nJ (8 nJ – 40 nJ)"],
+        ["energy per inference, loihi1 chip", "20 nJ (8 nJ – 40 nJ)"],
+        ["45 nm convention, spiking", "1 nJ"],
+        ["45 nm convention, same-shape ANN", "4 nJ"],
+    ]
+    results["verify"]["reference_lava"] = {"skipped": "no Lava"}
+    again = rows(show.tabulate_summary(results, []))
+    assert ["reference = Lava", "no Lava"] in again
 
 
 def test_of_a_scaling_what_does_not_apply_is_empty() -> None:
