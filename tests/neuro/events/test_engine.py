@@ -15,7 +15,7 @@ from neuro.graph import AvgPool2d, Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.nn import replay
 from neuro.record import Counts, Record
-from neuro.spikes import Events, to_events
+from neuro.spikes import Events, Times, to_events
 from neuro.units import Seconds, Ticks
 
 SEEDS = st.integers(0, 10**6)
@@ -235,6 +235,14 @@ def test_a_delay_shifts_spikes_and_biases_and_what_arrives_too_late_is_not_count
     assert record.counts["n0"].synaptic_events == 3
     assert state.pending[Edge("x", "n0", Ticks(2))].tick.tolist() == [0, 1]
     assert state.pending[Edge("n0", "n1", Ticks(2))].value.tolist() == [1.5, 1.5]
+
+
+def test_times_are_counted_in_ticks_of_the_graph() -> None:
+    graph = replace(chain(LI(tau=math.inf)), dt=Seconds(0.002))
+    none = np.zeros(2, np.int32)
+    times = Times(none, np.array([0.004, 0.0065]), none, np.array([1.0, 2.0]), (5, 1, 1))
+    record, _ = simulate(graph, {"x": times})
+    assert record.values["n0"][:, 0, 0].tolist() == [0, 1, 1, 3, 3]
 
 
 def test_two_inputs_run_side_by_side() -> None:
