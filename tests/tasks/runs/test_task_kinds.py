@@ -134,6 +134,12 @@ def test_what_a_host_computes_before_the_chip_is_counted(runs: Path) -> None:
     assert "host" not in read(runs, "forecast", "energy")
 
 
+@pytest.mark.parametrize("kind", METRICS)
+def test_without_a_step_energies_are_told_for_an_inference_only(runs: Path, kind: str) -> None:
+    assert "sequence" not in read(runs, kind, "energy")
+    assert "Energy per inference of" not in (runs / kind / "report.html").read_text()
+
+
 def test_the_report_shows_tables_pictures_and_sections_of_the_task(runs: Path) -> None:
     window, forecast = ((runs / k / "report.html").read_text() for k in ("window", "forecast"))
     for part in ("By side", "steering error", "lower is better", "stimulus\ncamera"[:8]):
