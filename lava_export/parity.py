@@ -25,15 +25,12 @@ class Parity:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a results file."""
-        if self.skipped:
-            failed = {"failed": True} if self.failed else {}
-            return {"samples": self.samples, "skipped": self.skipped, **failed}
-        return {
-            "samples": self.samples,
-            "mismatches": self.mismatches,
-            "layers": dict(self.layers),
-            **self.of_one,
-        }
+        skipped = {"skipped": self.skipped} if self.skipped else {}
+        failed = {"failed": True} if self.skipped and self.failed else {}
+        compared = {"mismatches": self.mismatches, "layers": dict(self.layers), **self.of_one}
+        # Where one network was skipped, the differences of the others still count.
+        shown = {} if self.skipped and not self.mismatches else compared
+        return {"samples": self.samples, **skipped, **failed, **shown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,7 @@ class ExportReport:
 def join_parities(parities: Mapping[str, Parity]) -> Parity:
     """Return the parity of several networks: skipped, or failed, where that of one is.
 
-    samples: of all networks together.
+    samples, mismatches, layers: of all networks that ran.
     """
     first, *others = parities.values()
     if not others:

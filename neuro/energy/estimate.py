@@ -252,7 +252,7 @@ def _estimate_chip_part(
 class JoinedEstimate(EnergyTiers):
     """Several networks on one chip, per inference; layers by :func:`neuro.networks.name_layer`.
 
-    runs: by network. samples, host_macs, silent: those of the first.
+    runs: by network. samples: those of the first.
     """
 
     runs: Mapping[str, NetworkRuns]
@@ -292,8 +292,13 @@ def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEsti
         placement=placement,
         latency=_join_latencies(networks, ticks),
         convention=_join_conventions(networks),
-        host_macs=first.host_macs,
-        silent=first.silent,
+        host_macs=join_layers(
+            {
+                name: {node: runs * macs for node, macs in estimate.host_macs.items()}
+                for name, (estimate, runs) in networks.items()
+            }
+        ),
+        silent=tuple(join_messages({name: x.silent for name, (x, _) in networks.items()})),
         misfits=join_messages({name: x.misfits or () for name, (x, _) in networks.items()}),
         runs=networks,
     )

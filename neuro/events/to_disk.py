@@ -30,7 +30,7 @@ from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, read_json, save_arrays, write_json
 from neuro.record import Counts, Record, sum_counts
-from neuro.spikes import Events, Times, join_in_time
+from neuro.spikes import WHOLE, Events, Times, join_in_time
 from neuro.units import Seconds, Ticks
 
 Piece = Mapping[str, Events | Times]
@@ -244,16 +244,20 @@ def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
 def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> Iterator[Any]:
     """Yield the spikes of ``chunk`` ticks from each start; their times count from there."""
     moment = np.asarray(train[1])
-    by_moment = np.argsort(moment, kind="stable")
     # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk is the last of that chunk.
     step, side = (dt, "right") if isinstance(train, Times) else (1, "left")
+    place = moment
+    if isinstance(train, Times):  # whole ticks up to rounding are whole, as in a single run
+        whole = np.rint(moment / dt)
+        place = np.where(np.abs(moment / dt - whole) <= WHOLE * whole, whole, moment / dt)
+    by_place = np.argsort(place, kind="stable")
     ticks, samples, size = train.shape
     for start in starts:
         stop = max(start, min(start + chunk, ticks))
-        bounds = np.array([start, stop]) * step
-        lo, hi = np.searchsorted(moment, bounds, cast(Any, side), sorter=by_moment)
-        part = np.sort(by_moment[lo:hi])  # back in the order of the train
-        since = moment[part].astype(type(step)) - start * step
+        bounds = np.array([start, stop])
+        lo, hi = np.searchsorted(place, bounds, cast(Any, side), sorter=by_place)
+        part = np.sort(by_place[lo:hi])  # back in the order of the train
+        since = (place[part].astype(type(step)) - start) * step
         columns = (train[0][part], since.astype(moment.dtype), train[2][part], train[3][part])
         yield type(train)(*columns, (stop - start, samples, size))
 

@@ -71,9 +71,10 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     if not both["float32_flips"]:  # no node could: all spikes are graded, of host nodes
         of = "of all values of read-outs"
     out += [KeyFigure("torch ≠ events", f"{both['mismatches']:,}", of)]
-    if "skipped" in lava:
+    if "mismatches" not in lava:
         return [*out, KeyFigure("reference ≠ Lava", "not run", lava["skipped"])]
-    note = f"in {lava['samples']} samples, all layers"
+    rest = f"the rest not run: {lava['skipped']}" if "skipped" in lava else "all layers"
+    note = f"in {lava['samples']} samples, {rest}"
     return [*out, KeyFigure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
 
 

@@ -319,10 +319,9 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
 
 def _lava(lava: Mapping[str, Any]) -> list[Html]:
     """Return why Lava was not run, or where it first differs from the reference."""
-    if "skipped" in lava:
-        return [page.paragraph(f"Lava was not run: {lava['skipped']}")]
-    first = {name: layer.get("first") for name, layer in lava["layers"].items()}
-    return [
+    skipped = [page.paragraph(f"Lava was not run: {x}") for x in [lava.get("skipped")] if x]
+    first = {name: layer.get("first") for name, layer in lava.get("layers", {}).items()}
+    return skipped + [
         page.paragraph(
             f"{name} first differs from Lava at tick {where['tick']}, sample {where['sample']}"
             f", neuron {where['neuron']}: {where['cause']}"

@@ -123,14 +123,16 @@ def describe_coverage(result: Mapping[str, Any]) -> list[str]:
 
 def describe_parity(parity: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is unknown."""
-    if "skipped" in parity:
-        return f"no parity with Lava: {parity['skipped']}"
+    skipped = f"no parity with Lava: {parity['skipped']}" if "skipped" in parity else ""
+    if "mismatches" not in parity:
+        return skipped
     first = f" (their first {parity['ticks']} ticks)" if "ticks" in parity else ""
     samples = f"{parity['samples']} sample{'s' if parity['samples'] != 1 else ''}"
-    return (
+    found = (
         f"reference and Lava: {parity['mismatches']} differences in {samples}{first}, "
         f"{len(parity['layers'])} layers"
     )
+    return "; ".join(filter(None, [found, skipped]))
 
 
 def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
@@ -422,7 +424,7 @@ def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Tabl
     out.add_row("of these different", str(verify["torch_events"]["mismatches"]))
     if "skipped" in lava:
         out.add_row("reference = Lava", lava["skipped"])
-    else:
+    if "mismatches" in lava:
         out.add_row(
             "reference ≠ Lava", f"{lava['mismatches']} in {lava['samples']} samples, all layers"
         )

@@ -1,6 +1,8 @@
 """Parities and exports of the networks of a task are joined by the names of their layers."""
 
 from lava_export.parity import ExportReport, Parity, join_exports, join_parities
+from tasks.report.tables import describe_parity
+from tasks.verbs.verify import has_disagreement
 
 LAYERS = {"lif": {"mismatches": 1}}
 RAN = Parity(samples=2, mismatches=1, layers=LAYERS, of_one={"first": None})
@@ -18,7 +20,8 @@ def test_differences_and_samples_of_all_networks_are_added() -> None:
 
 def test_a_parity_is_skipped_or_failed_where_that_of_one_network_is() -> None:
     gone = Parity(samples=0, skipped="no Lava")
-    found = join_parities({"": RAN, "b": gone})
+    alike = Parity(samples=2, layers=LAYERS)
+    found = join_parities({"": alike, "b": gone})
     assert found.as_json() == {"samples": 2, "skipped": "b: no Lava"}
     broken = Parity(samples=0, skipped="no room", failed=True)
     assert join_parities({"": gone, "b": broken}).as_json() == {
@@ -26,6 +29,19 @@ def test_a_parity_is_skipped_or_failed_where_that_of_one_network_is() -> None:
         "skipped": "no Lava; b: no room",
         "failed": True,
     }
+
+
+def test_differences_of_a_network_that_ran_are_told_where_another_was_skipped() -> None:
+    found = join_parities({"": RAN, "b": Parity(samples=0, skipped="no Lava")}).as_json()
+    counted = {"samples": 2, "mismatches": 1, "layers": LAYERS}
+    assert found == {**counted, "skipped": "b: no Lava"}
+    result = {"torch_events": {"mismatches": 0, "unexplained": []}, "reference_lava": found}
+    assert has_disagreement(result)
+    told = describe_parity(found)
+    assert told == (
+        "reference and Lava: 1 differences in 2 samples, 1 layers; "
+        "no parity with Lava: b: no Lava"
+    )
 
 
 def test_exports_name_the_network_of_each_layer_and_breach() -> None:

@@ -134,6 +134,19 @@ def test_layers_keep_the_name_of_their_network_and_are_weighed() -> None:
     assert layers["encoder: w"]["parts"]["synapse"] == 18 * own["parts"]["synapse"]
 
 
+def test_host_operations_and_silent_nodes_are_of_all_networks() -> None:
+    hosted = {
+        name: NetworkRuns(replace(FIRST, host_macs={"norm": 10}, silent=("lif",)), runs)
+        for name, runs in (("", 1), ("encoder", 18))
+    }
+    found = as_json(join_estimates(hosted))
+    assert found["host"] == [
+        {"node": "norm", "macs": 10},
+        {"node": "encoder: norm", "macs": 180},
+    ]
+    assert found["silent"] == {"nodes": ["lif", "encoder: lif"]}
+
+
 def test_the_45_nm_figures_are_of_all_synapses() -> None:
     found = BOTH.convention
     assert (found.snn, found.ann, found.host, found.ann_passes) == (10.0, 40.0, 5.0, 19)

@@ -101,6 +101,22 @@ def test_a_stream_in_exact_time_is_one_run_but_for_rounding(tmp_path: Path, chun
     assert stream.spikes("cells").tick.tolist() == one.spikes["cells"].tick.tolist()
 
 
+def test_a_time_at_the_end_of_a_chunk_up_to_rounding_is_of_that_chunk(tmp_path: Path) -> None:
+    nodes = {
+        "x": Input(shape=(2,)),
+        "in": Dense(weight=np.full((1, 2), 0.6)),
+        "cells": LIF(tau=0.02),
+    }
+    graph = Graph(nodes=nodes, edges=read_edges("x>in in>cells"), dt=Seconds(1e-3))
+    time = np.array([3e-3, np.nextafter(3e-3, 1)])
+    neuron = np.arange(2, dtype=np.int32)
+    inputs = {"x": Times(np.zeros(2, np.int32), time, neuron, np.ones(2), (6, 1, 2))}
+    stream = simulate_to_disk(graph, cut(inputs, Ticks(3), graph.dt), tmp_path, Exact())
+    one, _ = simulate(graph, inputs, Exact())
+    assert one.spikes["x"].tick.tolist() == stream.spikes("x").tick.tolist() == [2, 2]
+    assert one.times["cells"].time.tolist() == stream.times("cells").time.tolist() == [3e-3]
+
+
 def pieces(graph: Graph, number: int) -> Iterator[dict[str, Events]]:
     for n in range(number):
         yield stimulus(graph, n, ticks=5)
