@@ -33,7 +33,7 @@ def same(one: Record, other: Record) -> None:
         assert np.array_equal(values, other.values[name]), name
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=SEEDS)
 def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> None:
     graph = random_graph(seed, dyadic=False)
@@ -45,7 +45,7 @@ def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> N
         np.testing.assert_allclose(events.values[name], v, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(seed=SEEDS)
 def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> None:
     module, shape = random_layer(seed)
@@ -62,7 +62,7 @@ def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> Non
     assert record.counts["layer"].synaptic_events_all == implied.synaptic_events_all
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) -> None:
     graph = joined_graph(seed)
@@ -78,7 +78,7 @@ def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) 
             assert each.synaptic_events_all == counts.synaptic_events_all, name
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
     graph = joined_graph(seed, steady=False)
@@ -96,7 +96,7 @@ def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
             assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=SEEDS)
 @example(seed=718527)  # two spikes of which rounding once decided who comes first
 def test_a_joined_bias_reaches_its_place_in_continuous_time(seed: int) -> None:
