@@ -174,9 +174,10 @@ def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
         dtype = np.float64 if wide else np.float32
     with np.errstate(invalid="ignore"):  # NaN is no integer
         out: np.ndarray = np.array(numbers, dtype)
+        back = out.astype(numbers.dtype)  # to compare integers without rounding them
     floats = numbers.dtype.kind == out.dtype.kind == "f"  # which may be rounded
     if not floats and not np.can_cast(numbers.dtype, out.dtype):
-        lost = numbers[out != numbers]
+        lost = numbers[(out != numbers) | (back != numbers)]
         if lost.size:
             cure = "float64" if out.dtype.kind == "f" else "whole numbers of its range"
             raise ValueError(f"{what}: {lost[0]} is no {out.dtype}; give {cure}")

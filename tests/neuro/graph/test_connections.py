@@ -126,6 +126,8 @@ def test_numbers_of_any_kind_become_weights_unless_they_would_be_rounded() -> No
     assert Dense(weight=large).weight.item() == 2**24 + 1
     with pytest.raises(ValueError, match=r"Dense\.weight: 16777217 is no float32; give"):
         Dense(weight=large.astype(np.int64))
+    with pytest.raises(ValueError, match=r"Dense\.weight: 4611686018427387905 is no float32"):
+        Dense(weight=np.array([[2**62 + 1]]))
 
 
 @pytest.mark.usefixtures("as_users_run_it")
