@@ -338,7 +338,7 @@ def _make_population(
 def _time_constants(
     name: str, arriving: list[tuple[Port, NestSynapses]], problems: list[str]
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return tau of excitatory and of inhibitory currents [ms]: NEST has one of each."""
+    """Return tau of excitatory and inhibitory currents [ms]; add misfits to ``problems``."""
     if any(port.rate is None for port, _ in arriving):
         problems.append(
             f"{name}: some spikes make its membrane jump, others go through a current; NEST "
