@@ -162,7 +162,7 @@ def export(run: RunFolder) -> None:
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
     _tell_out_of_date(opened, "export")
-    if result["reference_lava"].get("failed"):
+    if result["reference_lava"].get("failed") or result["reference_lava"].get("mismatches"):
         raise SystemExit(1)
 
 

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 from unittest.mock import Mock
 
 import pytest
@@ -11,6 +12,8 @@ from command_line import CommandLine
 from fake_data_sets import write_mnist
 
 import neuro
+from lava_export.chip_program import BinaryChipProgram
+from lava_export.parity import Parity
 from neuro.energy import chip_file
 from tasks.cli import DATA_VERBS, VERBS, main
 from tasks.runs.find import name_train_command, open_folder
@@ -277,6 +280,17 @@ def test_without_lava_the_rest_works_and_says_how_to_install_it(
     assert verify["reference_lava"]["samples"] == 0
     assert "make setup" in verify["reference_lava"]["skipped"]
     assert verify["torch_events"]["mismatches"] == 0
+
+
+def test_an_export_that_lava_computes_otherwise_ends_with_1(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
+) -> None:
+    own = copytree(run, tmp_path / "run")
+    differs = Parity(samples=2, mismatches=3, layers={"alif1": {}})
+    monkeypatch.setattr(BinaryChipProgram, "compare_with_lava", lambda *_: differs)
+    out, _ = cli.end(1, "export", own)
+    assert "reference and Lava: 3 differences in 2 samples, 1 layers" in out
+    assert json.loads((own / "export.json").read_text())["reference_lava"]["mismatches"] == 3
 
 
 def test_the_full_set_is_never_replaced_by_the_embedded_digits(
