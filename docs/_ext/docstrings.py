@@ -68,5 +68,5 @@ def _exported(module: str, obj: Any) -> str:
         home = getattr(value, "__module__", module)
         inside = home.startswith(f"{module.split('.')[0]}.") and home != module
         inside &= inspect.isclass(value) or inspect.isfunction(value)
-        found.append(f":py:obj:`{name} <{home}.{name}>`" if inside else f"``{name}``")
+        found.append(f":py:obj:`{name} <{home}.{value.__name__}>`" if inside else f"``{name}``")
     return ", ".join(found)
