@@ -95,6 +95,13 @@ def round_times(times: Float[np.ndarray, "..."], quantum: float) -> Float[np.nda
     return np.asarray(np.rint(times / quantum) * quantum)
 
 
+def measure_in_ticks(times: Times, dt: Seconds) -> Float[np.ndarray, " K"]:
+    """Return times in ticks of ``dt``; a whole number up to rounding becomes that number."""
+    time = times.time / dt
+    whole = np.rint(time)
+    return np.where(np.abs(time - whole) <= WHOLE * time, whole, time)
+
+
 def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     """Return a train with its times in ticks, each a multiple of the quantum.
 
@@ -103,10 +110,7 @@ def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     """
     if isinstance(train, Events):
         return to_times(train, Seconds(1.0))
-    time = train.time / dt
-    whole = np.rint(time)
-    near = np.abs(time - whole) <= WHOLE * time
-    instants = np.where(near, whole, round_times(time, quantum))
+    instants = round_times(measure_in_ticks(train, dt), quantum)  # of a whole number: the same
     return train._replace(time=np.clip(instants, quantum, train.shape[0]))
 
 

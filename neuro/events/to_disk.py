@@ -30,7 +30,7 @@ from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, read_json, save_arrays, write_json
 from neuro.record import Counts, Record, sum_counts
-from neuro.spikes import WHOLE, Events, Times, join_in_time
+from neuro.spikes import Events, Times, join_in_time, measure_in_ticks
 from neuro.units import Seconds, Ticks
 
 Piece = Mapping[str, Events | Times]
@@ -246,10 +246,7 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
     moment = np.asarray(train[1])
     # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk is the last of that chunk.
     step, side = (dt, "right") if isinstance(train, Times) else (1, "left")
-    place = moment
-    if isinstance(train, Times):  # whole ticks up to rounding are whole, as in a single run
-        whole = np.rint(moment / dt)
-        place = np.where(np.abs(moment / dt - whole) <= WHOLE * whole, whole, moment / dt)
+    place = measure_in_ticks(train, dt) if isinstance(train, Times) else moment
     by_place = np.argsort(place, kind="stable")
     ticks, samples, size = train.shape
     for start in starts:
