@@ -152,6 +152,7 @@ def export(run: RunFolder) -> None:
     """
     from tasks.report.tables import describe_parity, tabulate_scaling
     from tasks.verbs.export import export_run
+    from tasks.verbs.verify import differs_from_lava
 
     opened = _open(run)
     result = export_run(opened)
@@ -162,7 +163,7 @@ def export(run: RunFolder) -> None:
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
     _tell_out_of_date(opened, "export")
-    if result["reference_lava"].get("failed") or result["reference_lava"].get("mismatches"):
+    if differs_from_lava(result["reference_lava"]):
         raise SystemExit(1)
 
 
