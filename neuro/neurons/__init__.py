@@ -1,6 +1,7 @@
 """Neuron models, one per file (equation, parameters, state, step), and their contract."""
 
 from neuro.neurons.alif import ALIF, ALIFState
+from neuro.neurons.discrete_lif import DiscreteLIF
 from neuro.neurons.fused import NO_CONTEXT, FusedContext, run_population
 from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.li import LI, LIState, psc_gain
@@ -26,6 +27,7 @@ __all__ = [
     "NO_CONTEXT",
     "ALIFState",
     "Coefficients",
+    "DiscreteLIF",
     "Dynamics",
     "FusedContext",
     "FusedNeuron",

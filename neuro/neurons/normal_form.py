@@ -22,11 +22,11 @@ class Coefficients(NamedTuple):
     """The normal form of a neuron that is linear between its spikes; a tick is, in this order,
 
         i = decay_syn * i + x          v = decay * v + gain * i
-        a = decay_adapt * a            s = v >= threshold + a
-        v = 0 (hard) or v - (threshold + a) s (soft)          a = a + beta * s
+        a = decay_adapt * a            s = v >= threshold + a       (strict: >)
+        v = reset_to where s = 1 (hard), or v - (reset_by + a) s (soft)        a = a + beta * s
 
     For ``refractory`` ticks after the tick of a spike, v keeps its value after the reset and
-    s = 0; i and a continue.
+    s = 0; i and a continue. ``reset_by`` None stands for the threshold.
 
     All arrays are float64 and broadcast to the population's shape. A read-out has
     ``fires = False`` and no reset (None): its ``v`` is the output.
@@ -41,11 +41,24 @@ class Coefficients(NamedTuple):
     beta: np.ndarray = np.zeros(())
     decay_adapt: np.ndarray = np.zeros(())
     refractory: Ticks = Ticks(0)
+    strict: bool = False
+    reset_to: np.ndarray = np.zeros(())
+    reset_by: np.ndarray | None = None
 
     @property
     def hard(self) -> bool:
         """Say whether the reset is hard; raise a ValueError if it is not soft either."""
         return self.reset is not None and is_hard(self.reset)
+
+    @property
+    def subtracted(self) -> np.ndarray:
+        """What a soft reset subtracts, but for the adaptation."""
+        return self.threshold if self.reset_by is None else self.reset_by
+
+    def least_firing(self, dtype: type[np.floating] = np.float64) -> np.ndarray:
+        """Return the least membrane of a dtype that fires at rest: v >= it is the test."""
+        threshold = self.threshold.astype(dtype)
+        return np.nextafter(threshold, dtype(np.inf)) if self.strict else threshold
 
 
 class Tensors(NamedTuple):
@@ -66,7 +79,7 @@ class Dynamics(NamedTuple):
     gain: jump of v, or of its current, per unit of input.
     threshold: at rest. beta: its rise at a spike. rate_adapt: decay of that rise [1/s],
     infinite if it has no effect. refractory: how long v is held after a spike [s].
-    reset, fires: as in the sampled form.
+    reset, reset_to, reset_by, fires: as in the sampled form.
 
     All arrays are float64 and broadcast to the population's shape.
     """
@@ -80,11 +93,18 @@ class Dynamics(NamedTuple):
     beta: np.ndarray = np.zeros(())
     rate_adapt: np.ndarray = np.full((), np.inf)
     refractory: Seconds = Seconds(0.0)
+    reset_to: np.ndarray = np.zeros(())
+    reset_by: np.ndarray | None = None
 
     @property
     def hard(self) -> bool:
         """Say whether the reset is hard, as in the sampled form."""
         return self.reset is not None and is_hard(self.reset)
+
+    @property
+    def subtracted(self) -> np.ndarray:
+        """What a soft reset subtracts, but for the adaptation, as in the sampled form."""
+        return self.threshold if self.reset_by is None else self.reset_by
 
 
 def as_array(p: Param) -> np.ndarray:
@@ -198,6 +218,7 @@ def reset_membrane(
     k: Coefficients, state: MembraneState, fired: Bool[np.ndarray, "..."]
 ) -> MembraneState:
     """Return the state after the spikes of the tick."""
-    v = np.where(fired, 0 if k.hard else state.v - (k.threshold + state.a), state.v)
+    after = k.reset_to if k.hard else state.v - (k.subtracted + state.a)
+    v = np.where(fired, after, state.v)
     wait = np.where(fired, k.refractory, np.maximum(state.wait - 1, 0))
     return MembraneState(v, state.i, state.a + k.beta * fired, wait)

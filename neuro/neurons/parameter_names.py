@@ -45,7 +45,7 @@ FOREIGN_NAMES = {
     "t_ref": ("refractory", "it is called refractory [s]"),
 }
 
-NO_NUMBERS = ("reset", "surrogate")
+NO_NUMBERS = ("reset", "surrogate", "strict")
 TIMES = ("tau", "tau_syn", "refractory")
 
 

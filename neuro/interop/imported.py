@@ -1,0 +1,163 @@
+"""A network that another library or a file describes, as a Graph that is proved equal to it.
+
+Importers return an :class:`ImportedNetwork`. :func:`verify_import` runs the source in its own
+library beside our clock, in float64, and compares spikes, membranes and currents at every tick.
+Axes: T ticks, B samples, ``*N`` the shape of a node.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuro.graph import Graph
+from neuro.nn.net import Net
+
+
+class SourceRun(NamedTuple):
+    """What a source computed, by the names of the populations in the Graph (T B *N each).
+
+    outputs: spikes, or the values of an integrator. membranes: after the reset, measured from
+    rest, as :class:`neuro.neurons.DiscreteLIF` keeps them. currents: of populations with one.
+    A population that the source does not show is left out.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    membranes: Mapping[str, np.ndarray]
+    currents: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedNode:
+    """What an import made of one part of the source.
+
+    node: its name in the Graph. source: what the source says. became: what the Graph says.
+    """
+
+    node: str
+    source: str
+    became: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedNetwork:
+    """A network from elsewhere.
+
+    library: name and version of what describes it. mapping: what became of each part.
+    choices: what the source leaves open, such as a discretisation, by name. run_source: runs
+    the source in float64 on inputs by Input name (T B *N); every call starts at rest.
+    """
+
+    graph: Graph
+    library: str
+    mapping: tuple[MappedNode, ...]
+    choices: Mapping[str, str]
+    run_source: Callable[[Mapping[str, np.ndarray]], SourceRun]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedPopulation:
+    """One population under one stimulus.
+
+    stimulus: such as "spikes, 5% of ticks". spikes: of the source. different: spikes that one
+    has and the other lacks; for an integrator 0, and ``error`` tells. error: largest difference
+    of membranes, currents and values, as far as the source shows them; it ends at the first
+    tick with a different spike in a sample.
+    """
+
+    population: str
+    stimulus: str
+    spikes: int
+    different: int
+    error: float
+
+
+class Stimulus(NamedTuple):
+    """How values of an input are drawn: spikes with probability ``rate``, or any in [0, 1)."""
+
+    name: str
+    rate: float | None
+
+
+STIMULI = (
+    Stimulus("spikes, 2% of ticks", 0.02),
+    Stimulus("spikes, 10% of ticks", 0.1),
+    Stimulus("spikes, 50% of ticks", 0.5),
+    Stimulus("values from 0 to 1", None),
+)
+
+
+def verify_import(
+    network: ImportedNetwork, ticks: int = 64, samples: int = 4, seed: int = 0
+) -> tuple[ComparedPopulation, ...]:
+    """Return the comparison of every population under every stimulus of ``STIMULI``."""
+    rng, graph = np.random.default_rng(seed), network.graph
+    rows = []
+    for stimulus in STIMULI:
+        inputs = {}
+        for name in graph.inputs:
+            x = rng.random((ticks, samples, *graph.shapes[name]))
+            inputs[name] = x if stimulus.rate is None else (x < stimulus.rate).astype(x.dtype)
+        theirs, ours = network.run_source(inputs), run_clock(graph, inputs)
+        rows += [
+            _compare(name, stimulus.name, ours, theirs, fires=name in graph.firing)
+            for name in graph.populations
+            if name in theirs.outputs
+        ]
+    return tuple(rows)
+
+
+@torch.no_grad()
+def run_clock(graph: Graph, inputs: Mapping[str, np.ndarray]) -> SourceRun:
+    """Run a Graph on torch's clock in float64, tick by tick, and keep its state."""
+    net = Net(graph).double()
+    ticks = len(next(iter(inputs.values())))
+    outputs: dict[str, list[Tensor]] = {name: [] for name in graph.populations}
+    membranes: dict[str, list[Tensor]] = {name: [] for name in graph.populations}
+    currents: dict[str, list[Tensor]] = {}
+    state = None
+    for t in range(ticks):
+        activity, state = net(
+            {k: torch.from_numpy(x[t : t + 1]) for k, x in inputs.items()}, state
+        )
+        for name in graph.populations:
+            outputs[name].append(activity[name][0])
+            membranes[name].append(state.populations[name].v)
+            current = getattr(state.populations[name], "i", None)
+            if current is not None:
+                currents.setdefault(name, []).append(current)
+
+    def stack(values: Mapping[str, list[Tensor]]) -> dict[str, np.ndarray]:
+        return {name: torch.stack(ticks).numpy() for name, ticks in values.items()}
+
+    return SourceRun(stack(outputs), stack(membranes), stack(currents))
+
+
+def _compare(
+    name: str, stimulus: str, ours: SourceRun, theirs: SourceRun, *, fires: bool
+) -> ComparedPopulation:
+    """Return the comparison of one population."""
+    own, other = ours.outputs[name], theirs.outputs[name]
+    if own.shape != other.shape:
+        raise ValueError(f"{name}: the source has {other.shape}, the Graph {own.shape}")
+    wrong = (own != 0) != (other != 0) if fires else np.zeros(own.shape, bool)
+    # Until a sample's first different spike both follow the same equations.
+    valid = ~np.logical_or.accumulate(wrong.any(tuple(range(2, wrong.ndim))), 0)
+    pairs = [(ours.membranes, theirs.membranes), (ours.currents, theirs.currents)]
+    if not fires:
+        pairs.append((ours.outputs, theirs.outputs))
+    errors = [
+        np.abs(a[name][valid] - b[name][valid]).max(initial=0.0)
+        for a, b in pairs
+        if name in a and name in b
+    ]
+    return ComparedPopulation(
+        population=name,
+        stimulus=stimulus,
+        spikes=int(np.count_nonzero(other)) if fires else 0,
+        different=int(wrong.sum()),
+        error=float(max(errors, default=0.0)),
+    )
