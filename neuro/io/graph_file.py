@@ -33,14 +33,16 @@ from neuro.graph import (
 from neuro.graph.requirements import require_graph
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, save_arrays
-from neuro.neurons import ALIF, LI, LIF, GatedLI
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF, GatedLI
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds
 
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes)
-_NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
+_NODES = {
+    c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, DiscreteLIF, LI, GatedLI)
+}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from written_graphs import chain
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.store import StoreError, load_arrays, save_arrays
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.units import Seconds, Ticks
 
 
@@ -174,3 +175,13 @@ def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
     back: Any = load_graph(tmp_path / "graph.safetensors").nodes["s"]
     assert back.threshold.dtype == np.float64
     assert back.threshold.tolist() == [1.0, 2.0]
+
+
+def test_a_discrete_lif_is_kept_with_all_that_it_says(tmp_path: Path) -> None:
+    soft = DiscreteLIF(decay=np.array([0.5, 1.0]), gain=0.25, decay_syn=0.75, strict=True)
+    hard = DiscreteLIF(decay=0.0, reset="hard", reset_to=-0.5, rest=0.125, refractory=2e-3)
+    g = chain(x=Input(shape=(2,)), soft=replace(soft, reset_by=0.0), hard=hard)
+    save_graph(tmp_path / "a", g)
+    save_graph(tmp_path / "b", load_graph(tmp_path / "a"))
+    assert same(load_graph(tmp_path / "b"), g)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
