@@ -73,6 +73,9 @@ class NeuronNodes:
         an RLeaky; its node is NAME_recurrent, its bias acts in every tick.
     factor: the value of a spike in the source, where it is not 1; broadcasts to ``*N``. A node
         NAME_factor behind the population multiplies by it.
+    before: nodes through which the input reaches the population, in this order, each with the
+        end of its name: ``("input", Dense(...))`` of Norse's LIFRecurrentCell, whose input
+        weights are its own; ``("current", LI(...))`` of its LICell.
     became: the node in words, for ``ImportedNetwork.mapping``; empty: its repr.
     """
 
@@ -80,6 +83,7 @@ class NeuronNodes:
     emits: str
     recurrent: Node | None = None
     factor: np.ndarray = field(default_factory=lambda: np.ones(()))
+    before: tuple[tuple[str, Node], ...] = ()
     became: str = ""
 
 
@@ -138,7 +142,7 @@ class NeuronReader(Protocol):
     ) -> NeuronNodes:
         """Return the node of a neuron.
 
-        shape: of one tick of one sample. used: the results that reach another node or the
+        shape: of one tick of one sample, of what the module puts out. used: the results that reach another node or the
         output of the network.
 
         Raises:
