@@ -142,8 +142,8 @@ class NeuronReader(Protocol):
     ) -> NeuronNodes:
         """Return the node of a neuron.
 
-        shape: of one tick of one sample, of what the module puts out. used: the results that reach another node or the
-        output of the network.
+        shape: of one tick of one sample of what the module puts out. used: the results that
+            reach another node or the output of the network.
 
         Raises:
             CaptureError: it has no exact node; lists every reason with its cure. Names and
