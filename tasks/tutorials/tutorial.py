@@ -1,0 +1,69 @@
+"""A network of a library's own tutorial: how it is made, run and trained.
+
+Axes: T ticks, B samples, K classes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Coding = Literal["static", "rate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tutorial:
+    """One network, written as its library's authors write it.
+
+    library: its package. source: address of the page. make: draws a fresh network.
+    run: (network, stimulus T B *N) -> outputs T B K, spikes or membranes, from rest.
+    input_shape: of one tick of one sample. coding: "static" shows the pixels in every tick,
+    "rate" a spike with the probability of the pixel's value. ticks: of a stimulus.
+    changed: what differs from the page, such as a smaller width; "": nothing.
+    trains: whether the benchmark trains it on digits; otherwise its weights are as drawn.
+    """
+
+    name: str
+    library: str
+    source: str
+    make: Callable[[], nn.Module]
+    run: Callable[[nn.Module, Tensor], Tensor]
+    input_shape: tuple[int, ...]
+    coding: Coding
+    ticks: int
+    changed: str = ""
+    trains: bool = True
+
+    def encode(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Return the stimulus of digits (B 1 28 28, pixels 0 to 255), T B *N float32."""
+        pixels = np.broadcast_to(images / 255, (self.ticks, *images.shape))
+        if self.coding == "rate":
+            pixels = rng.random(pixels.shape) < pixels
+        shape = (self.ticks, len(images), *self.input_shape)
+        return torch.from_numpy(pixels.astype(np.float32)).reshape(shape)
+
+
+def train_tutorial(
+    tutorial: Tutorial, net: nn.Module, images: np.ndarray, labels: np.ndarray, *, seed: int
+) -> None:
+    """Train a network for one pass over digits: cross-entropy of its summed outputs."""
+    net.train()
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for chosen in _shuffle(len(labels), 64, rng):
+        outputs = tutorial.run(net, tutorial.encode(images[chosen], rng))
+        loss = F.cross_entropy(outputs.sum(0), torch.from_numpy(labels[chosen]).long())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    net.eval()
+
+
+def _shuffle(n: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    order = rng.permutation(n)
+    for start in range(0, n - batch + 1, batch):
+        yield order[start : start + batch]

@@ -1,0 +1,197 @@
+"""``neuro bench imports``: its parts but for random networks and platforms.
+
+Axes: T ticks, B samples, ``*N`` the shape of a node.
+"""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from drivers import mnist
+from neuro.events import Grid, simulate
+from neuro.interop.capture import CaptureError
+from neuro.interop.imported import ImportedNetwork, verify_import
+from neuro.seeds import seeded
+from neuro.spikes import to_events
+from tasks.bench.comparison import Case, Pair, measure_case
+from tasks.bench.harness import Run
+from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row, list_versions, name_processor
+from tasks.bench.stopwatch import repeat
+from tasks.runs.samples import Samples
+from tasks.tutorials.tutorial import Tutorial, train_tutorial
+from tasks.verbs.energy import estimate_samples
+from tasks.verbs.verify import verify_samples
+
+LIBRARIES = ("snntorch", "spikingjelly", "norse")
+TRAINED, TESTED = 3500, 500  # embedded digits
+CHIP = "loihi2"
+
+
+def list_tutorials() -> dict[str, Tutorial]:
+    """Return the tutorials of all libraries by name."""
+    modules = [importlib.import_module(f"tasks.tutorials.{n}") for n in LIBRARIES]
+    return {t.name: t for module in modules for t in module.TUTORIALS}
+
+
+def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
+    """Return the network of a tutorial, imported with its own loop over ticks."""
+    library = importlib.import_module(f"neuro.interop.{tutorial.library}")
+    network: ImportedNetwork = library.import_module(
+        net, tutorial.input_shape, run=tutorial.run, ticks=tutorial.ticks
+    )
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Digits (B 1 28 28, pixels 0 to 255) and their labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def take_digits(split: Literal["train", "test"], most: int) -> Digits:
+    """Return the first embedded digits of a split."""
+    digits = mnist.default(split)
+    return Digits(images=digits.images[:most], labels=digits.labels[:most])
+
+
+def compare_tutorials(options: BenchOptions) -> Iterator[Row]:
+    """Yield the rows of each tutorial: spikes that differ, accuracies, joules."""
+    for tutorial in list_tutorials().values():
+        yield from _compare_tutorial(tutorial, options.quick)
+
+
+def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
+    with seeded(0):
+        net = tutorial.make()
+    if tutorial.trains:
+        train = take_digits("train", 128 if quick else TRAINED)
+        train_tutorial(tutorial, net, train.images, train.labels, seed=0)
+    net.eval()
+
+    def row(
+        subject: str, unit: str, ours: float | None, theirs: float | None, note: str = ""
+    ) -> Row:
+        about = {"source": tutorial.source, "changed": tutorial.changed, "seed": 0}
+        machine = {
+            "processor": name_processor(),
+            "versions": list_versions(tutorial.library, "torch"),
+        }
+        return Row(
+            case=tutorial.name,
+            subject=subject,
+            peer=tutorial.library,
+            unit=unit,
+            ours=ours,
+            theirs=theirs,
+            ratio=None,
+            note=note,
+            conditions={**about, **machine},
+        )
+
+    try:
+        network = import_tutorial(tutorial, net)
+    except CaptureError as error:
+        yield row("imported", "", 0, None, f"{tutorial.name}: {error}")
+        return
+    test = take_digits("test", 20 if quick else TESTED)
+    x = _stimulate(tutorial, test)
+    (name,) = network.graph.inputs
+    shown = {name: x[:, : 4 if quick else 20].double().numpy()}
+    compared = verify_import(network, ticks=tutorial.ticks, given={"digits": shown})
+    yield row(
+        "different spikes",
+        "spikes",
+        sum(c.different for c in compared),
+        sum(c.spikes for c in compared),
+    )
+    yield row("largest error", "of membranes", max(c.error for c in compared), 0.0)
+    if not tutorial.trains:
+        return
+    with torch.no_grad():
+        parts = torch.split(x, 100, 1)
+        scores = torch.cat([tutorial.run(net, part).sum(0) for part in parts])
+    source = float((scores.argmax(1).numpy() == test.labels).mean())
+    samples = Samples({name: to_events(x.flatten(2).numpy())}, torch.from_numpy(test.labels))
+    verified = verify_samples(network.graph, samples, lava_samples=0)
+    for executor, accuracy in verified["metrics"]["accuracy"].items():
+        yield row(f"accuracy, {executor}", "%", 100 * accuracy, 100 * source)
+    energy = estimate_samples(network.graph, samples, [CHIP])[CHIP]
+    note = "; ".join(f"{tutorial.name}: {m}" for m in verified.get("misfits", ()))
+    yield row(f"core energy, {CHIP}", "J", energy["core"]["nominal"], None, note)
+
+
+def _stimulate(tutorial: Tutorial, digits: Digits) -> Tensor:
+    """Return digits as a tutorial shows them; for other images, values from 0 to 1."""
+    rng = np.random.default_rng(1)
+    if tutorial.input_shape[-2:] == (28, 28) or tutorial.input_shape == (784,):
+        return tutorial.encode(digits.images, rng)
+    image = rng.random((1, 4, *tutorial.input_shape), np.float32)
+    return torch.from_numpy(image).expand(tutorial.ticks, *image.shape[1:])
+
+
+def time_tutorials(options: BenchOptions) -> Iterator[Row]:
+    """Yield the speed of each imported network beside its library, batch 1 and 64."""
+    for name, tutorial in list_tutorials().items():
+        if not tutorial.trains or tutorial.coding == "static":
+            continue
+        for batch in (1, 4 if options.quick else 64):
+            builds = {"neuro": build_engine, tutorial.library: build_source}
+            yield from measure_case(
+                Case(
+                    name=f"{name}, batch {batch}",
+                    subjects={who: partial(b, name, batch) for who, b in builds.items()},
+                    pairs=(Pair("neuro", (tutorial.library,)),),
+                    unit="ms",
+                    per=1e-3,
+                    conditions={"batch": batch, "ticks": tutorial.ticks},
+                ),
+                options.repeats,
+            )
+
+
+def _make_timed(name: str, batch: int) -> tuple[Tutorial, nn.Module, Tensor]:
+    tutorial = list_tutorials()[name]
+    with seeded(0):
+        net = tutorial.make()
+    train = take_digits("train", 640)
+    train_tutorial(tutorial, net, train.images, train.labels, seed=0)
+    return tutorial, net.eval(), _stimulate(tutorial, take_digits("test", batch))
+
+
+def build_source(name: str, batch: int, threads: int) -> Run:
+    """Return a run of the library itself."""
+    torch.set_num_threads(threads)
+    tutorial, net, x = _make_timed(name, batch)
+
+    @torch.no_grad()
+    def once() -> tuple[int, int]:
+        return int(tutorial.run(net, x).count_nonzero()), 0
+
+    return repeat(once)
+
+
+def build_engine(name: str, batch: int, threads: int) -> Run:
+    """Return a run of the event engine, in float32 as the library."""
+    torch.set_num_threads(threads)
+    tutorial, net, x = _make_timed(name, batch)
+    graph = import_tutorial(tutorial, net).graph
+    inputs = {graph.inputs[0]: to_events(x.flatten(2).numpy())}
+    clock = Grid(dtype=np.float32)
+
+    def once() -> tuple[int, int]:
+        record, _ = simulate(graph, inputs, clock)
+        (out,) = graph.outputs
+        values: Any = record.values.get(out)
+        spikes = record.counts[out].spikes if values is None else int((values != 0).sum())
+        return spikes, 0
+
+    return repeat(once)
