@@ -51,12 +51,12 @@ $(VENV)/.run: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[lava,driving,language,peers,cluster,dev]'
+	$(BIN)/python -m pip install -q -e '.[lava,driving,language,peers,cluster,interop,dev]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language]'
+	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language,interop]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@
 

@@ -1,0 +1,241 @@
+"""What each kind of NIR node becomes in a Graph."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    Node,
+    Sparse,
+    Unflatten,
+)
+from neuro.interop.nir.nodes import FIRING, NEURONS, NirNode
+from neuro.interop.nir.shapes import Shape, get_steps
+from neuro.interop.nir.steps import NirDecays, NirStep, find_decays
+from neuro.neurons import LI, DiscreteLIF
+from neuro.units import Seconds, Ticks, ticks
+
+NOTHING = 800.0  # exp(-NOTHING) is 0 in float64
+
+
+def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> list[Node] | str:
+    """Return the Graph nodes in their order, none for what hands on; or what is wrong.
+
+    taken, given: shapes of what the node takes and puts out.
+
+    Raises:
+        ValueError: a parameter that no model of neuro takes; says which, with its cure.
+    """
+    kind, values = node.kind, node.values
+    if kind == "Input" and not node.inside:
+        return [Input(shape=given)]
+    if kind in ("Input", "Output"):
+        return []
+    if kind in NEURONS:
+        return _convert_neuron(node, step, taken)
+    if kind in ("Affine", "Linear"):
+        return _convert_linear(values, taken, given)
+    if kind == "Scale":
+        return _convert_scale(values["scale"], taken)
+    if kind == "Delay":
+        return _convert_delay(node, step, taken)
+    if kind == "Flatten":
+        if given == taken:
+            return []
+        return [Flatten()] if len(given) == 1 else [Flatten(), Unflatten(shape=given)]
+    return _convert_windows(node, taken)
+
+
+def count_waits(node: NirNode, step: NirStep) -> list[Ticks]:
+    """Return the ticks of a Delay; raise a ValueError unless all are whole."""
+    return [ticks(Seconds(float(d)), Seconds(step.dt)) for d in node.values["delay"].flat]
+
+
+def _convert_delay(node: NirNode, step: NirStep, shape: Shape) -> list[Node]:
+    """Return the nodes of a Delay; one that is the same for all values becomes edges."""
+    wait = count_waits(node, step)
+    if len(set(wait)) == 1:
+        return []
+    size = math.prod(shape)
+    each = np.arange(size)
+    line = Sparse.from_coo(
+        each, each, np.ones(size), shape=(size, size), delay=np.array(wait, np.int32)
+    )
+    return _wrap(line, shape, shape)
+
+
+def _convert_neuron(node: NirNode, step: NirStep, shape: Shape) -> list[Node] | str:
+    decays = find_decays(node, step)
+    if isinstance(decays, str):
+        return decays
+    values = node.values
+    decay, gain = _compress(decays.decay, shape), _compress(decays.gain, shape)
+    syn = None if decays.decay_syn is None else _compress(decays.decay_syn, shape)
+    if node.kind not in FIRING:
+        if "v_leak" in values and (values["v_leak"] != 0).any():
+            return (
+                "puts out v, which a v_leak other than 0 shifts, and an LI counts from 0; set "
+                "v_leak to 0 and add it to what reads v"
+            )
+        membrane = LI(tau=find_tau(decay, step.tick), gain=gain)
+        if syn is None:
+            return [membrane]
+        return [LI(tau=find_tau(syn, step.tick)), membrane]
+    reset = _convert_reset(values, step, decays, shape)
+    if isinstance(reset, str):
+        return reset
+    threshold = values["threshold" if node.kind == "Threshold" else "v_threshold"]
+    return [
+        DiscreteLIF(
+            decay=decay,
+            gain=gain,
+            decay_syn=syn,
+            threshold=_compress(threshold, shape),
+            strict=True,
+            rest=_compress(values.get("v_leak", np.zeros(())), shape),
+            **reset,
+        )
+    ]
+
+
+def _convert_reset(
+    values: Mapping[str, np.ndarray], step: NirStep, decays: NirDecays, shape: Shape
+) -> dict[str, Any] | str:
+    """Return the arguments of DiscreteLIF, or what is wrong."""
+    if "v_reset" not in values:  # a Threshold: the next tick forgets the membrane
+        return {"reset": "hard"}
+    if step.reset == "hard":
+        return {"reset": "hard", "reset_to": _compress(values["v_reset"], shape)}
+    by = values["v_threshold"] - values["v_reset"]
+    if step.reset == "delayed":
+        if (decays.decay == 0).any():
+            return "keeps no membrane for a delayed reset; read with another reset"
+        by = by / decays.decay
+    return {"reset": "soft", "reset_by": _compress(by, shape)}
+
+
+def _compress(values: np.ndarray, shape: Shape) -> Any:
+    """Return parameters as one number if all are equal, else with length 1 along such axes."""
+    whole = np.array(np.broadcast_to(values, shape if np.size(values) > 1 else values.shape))
+    for axis in range(whole.ndim):
+        one = whole.take([0], axis)
+        if (whole == one).all():
+            whole = one
+    return float(whole.ravel()[0]) if whole.size == 1 else whole
+
+
+def find_tau(decay: Any, tick: Seconds) -> Any:
+    """Return the time constant [s] whose decay in a tick this is."""
+    with np.errstate(divide="ignore"):
+        rate = np.minimum(np.abs(np.log(decay)), NOTHING)
+        return tick / rate
+
+
+def _wrap(node: Node, taken: Shape, given: Shape) -> list[Node]:
+    """Return a node over vectors as one over these shapes."""
+    before: list[Node] = [] if len(taken) == 1 else [Flatten()]
+    after: list[Node] = [] if len(given) == 1 else [Unflatten(shape=given)]
+    return [*before, node, *after]
+
+
+def _convert_linear(values: Mapping[str, Any], taken: Shape, given: Shape) -> list[Node]:
+    weight, bias = values["weight"], values.get("bias")
+    if bias is not None:
+        bias = bias.ravel() if bias.any() else None
+    if weight.ndim == 2:
+        return [Dense(weight=weight, bias=bias)]
+    outputs, inputs = weight.shape[-2:]
+    blocks = weight.reshape(-1, outputs, inputs)
+    block, out, into = np.indices(blocks.shape).reshape(3, -1)
+    many = Sparse.from_coo(
+        block * inputs + into,
+        block * outputs + out,
+        blocks.ravel(),
+        shape=(len(blocks) * outputs, len(blocks) * inputs),
+        bias=bias,
+    )
+    return _wrap(many, taken, given)
+
+
+def _convert_scale(scale: np.ndarray, shape: Shape) -> list[Node]:
+    own = np.asarray(_compress(scale, shape))
+    if len(shape) == 3 and own.size in (1, shape[0]) and own.shape in ((), (shape[0], 1, 1)):
+        weight = np.broadcast_to(own, (shape[0], 1, 1)).reshape(-1, 1, 1, 1)
+        return [Conv2d(weight=np.array(weight), groups=shape[0])]
+    size = math.prod(shape)
+    each = np.arange(size)
+    values = np.array(np.broadcast_to(scale, shape if np.size(scale) > 1 else (size,))).ravel()
+    return _wrap(Sparse.from_coo(each, each, values, shape=(size, size)), shape, shape)
+
+
+def _convert_windows(node: NirNode, taken: Shape) -> list[Node]:
+    """Return the node of a convolution or a pool."""
+    values, axes = node.values, len(taken) - 1
+    steps = get_steps(node, axes)
+    if "weight" in values:
+        weight, bias = values["weight"], values["bias"]
+        groups = int(np.ravel(values["groups"])[0])
+        bias = None if bias is None or not bias.any() else bias
+    else:
+        kernel, groups, bias = steps["kernel"], taken[0], None
+        if node.kind == "AvgPool2d" and not np.any(steps["padding"]):
+            return [AvgPool2d(kernel=kernel, stride=steps["stride"])]
+        one = 1.0 / math.prod(kernel) if node.kind == "AvgPool2d" else 1.0
+        weight = np.full((taken[0], 1, *kernel), one)
+    weight, padding, dilation = _make_symmetric(weight, steps)
+    if axes == 1:
+        return [
+            Conv1d(
+                weight=weight,
+                bias=bias,
+                stride=steps["stride"][0],
+                padding=padding[0],
+                dilation=dilation[0],
+                groups=groups,
+            )
+        ]
+    return [
+        Conv2d(
+            weight=weight,
+            bias=bias,
+            stride=steps["stride"],
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+        )
+    ]
+
+
+def _make_symmetric(
+    weight: np.ndarray, steps: Mapping[str, tuple[Any, ...]]
+) -> tuple[np.ndarray, tuple[Any, ...], tuple[Any, ...]]:
+    """Return weight, padding and dilation with equal padding on both sides.
+
+    A padding that is one wider behind becomes that on both sides, and a row of zeros in front
+    of the kernel.
+    """
+    padding, dilation = [], []
+    for axis, ((before, after), d) in enumerate(
+        zip(steps["padding"], steps["dilation"], strict=True), 2
+    ):
+        if after != before:
+            kernel = weight.shape[axis]
+            wide = np.zeros(
+                (*weight.shape[:axis], (kernel - 1) * d + 2, *weight.shape[axis + 1 :]),
+                weight.dtype,
+            )
+            places = [slice(None)] * weight.ndim
+            places[axis] = slice(1, None, d)
+            wide[tuple(places)] = weight
+            weight, d = wide, 1
+        padding.append(after)
+        dilation.append(d)
+    return weight, tuple(padding), tuple(dilation)

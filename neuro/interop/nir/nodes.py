@@ -1,0 +1,345 @@
+"""The nodes and edges of a NIR network, checked: kinds, values, wiring; subgraphs flattened.
+
+A node has the path of its names, "rnn/lif" for node lif of subgraph rnn. Every problem is
+listed with the node and a cure.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuro.interop.nir.file import NirError, Tree
+
+LARGEST = float(np.finfo(np.float32).max)
+
+# Values that a node needs, and those that older files leave out with what they then are.
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "Input": ("shape",),
+    "Output": ("shape",),
+    "Affine": ("weight", "bias"),
+    "Linear": ("weight",),
+    "Scale": ("scale",),
+    "Conv1d": ("weight", "bias", "stride", "padding", "dilation", "groups"),
+    "Conv2d": ("weight", "bias", "stride", "padding", "dilation", "groups"),
+    "SumPool2d": ("kernel_size", "stride", "padding"),
+    "AvgPool2d": ("kernel_size", "stride", "padding"),
+    "Flatten": (),
+    "Delay": ("delay",),
+    "Threshold": ("threshold",),
+    "I": ("r",),
+    "IF": ("r", "v_threshold"),
+    "LI": ("tau", "r", "v_leak"),
+    "LIF": ("tau", "r", "v_leak", "v_threshold"),
+    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak"),
+    "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"),
+}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "Conv1d": {"input_shape": None},
+    "Conv2d": {"input_shape": None},
+    "Flatten": {"input_type": None, "start_dim": 1, "end_dim": -1},
+    "IF": {"v_reset": 0.0},
+    "LIF": {"v_reset": 0.0},
+    "CubaLI": {"w_in": 1.0},
+    "CubaLIF": {"v_reset": 0.0, "w_in": 1.0},
+}
+FIRING = ("Threshold", "IF", "LIF", "CubaLIF")
+INTEGRATING = ("I", "LI", "CubaLI")
+NEURONS = (*FIRING, *INTEGRATING)
+POINTWISE = (*NEURONS, "Scale", "Delay")  # their values have the shape of what they take
+SIZES = ("shape", "kernel_size", "stride", "padding", "dilation", "groups")
+WHOLE = (*SIZES, "input_shape", "input_type", "start_dim", "end_dim")
+MAY_BE_NONE = ("bias", "input_shape", "input_type")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NirNode:
+    """One node. kind: name of its class in NIR. values: arrays by name, a word for padding.
+
+    inside: whether it is an Input or Output of a subgraph, which hands on what it takes.
+    """
+
+    kind: str
+    values: Mapping[str, Any]
+    inside: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NirNetwork:
+    """Checked nodes by path, and the edges between them. metadata: of the whole network."""
+
+    nodes: Mapping[str, NirNode]
+    edges: tuple[tuple[str, str], ...]
+    metadata: Mapping[str, Any]
+
+    def into(self, name: str) -> list[str]:
+        """Return the sources of a node, in the order of the edges."""
+        return [a for a, b in self.edges if b == name]
+
+    def out_of(self, name: str) -> list[str]:
+        """Return the targets of a node, in the order of the edges."""
+        return [b for a, b in self.edges if a == name]
+
+
+def describe(name: str, node: NirNode) -> str:
+    """Return a node as messages name it."""
+    return f"{name} ({node.kind})"
+
+
+def check_tree(tree: Mapping[str, Any], what: str) -> NirNetwork:
+    """Return the network of a tree.
+
+    what: the start of an error. Raises: NirError, which lists every problem.
+    """
+    problems: list[str] = []
+    nodes: dict[str, NirNode] = {}
+    edges: list[tuple[str, str]] = []
+    if _read_word(tree.get("type")) != "NIRGraph":
+        kind = tree.get("type")
+        problems.append(
+            f"the outermost node is a {kind!r}; wrap it: nir.NIRGraph.from_list(node)"
+        )
+    else:
+        _collect(tree, "", nodes, edges, problems)
+    network = NirNetwork(
+        nodes=nodes, edges=tuple(sorted(edges)), metadata=dict(tree.get("metadata") or {})
+    )
+    if not problems:
+        problems += _list_loose_ends(network)
+    if problems:
+        raise NirError(problems, what)
+    return network
+
+
+def _read_word(value: Any) -> Any:
+    return value.decode("utf8", "replace") if isinstance(value, bytes) else value
+
+
+def _collect(
+    tree: Mapping[str, Any],
+    prefix: str,
+    nodes: dict[str, NirNode],
+    edges: list[tuple[str, str]],
+    problems: list[str],
+) -> None:
+    """Add the nodes and edges of a graph and of the graphs inside it."""
+    where = prefix.rstrip("/") or "the network"
+    members = tree.get("nodes")
+    if not isinstance(members, Mapping):
+        problems.append(f"{where}: has no nodes; write it again with nir.write")
+        return
+    ports: dict[str, tuple[list[str], list[str]]] = {}  # of subgraphs: their Inputs, Outputs
+    for name, member in members.items():
+        if not isinstance(member, Mapping):
+            problems.append(f"{prefix}{name}: is no node; write it again with nir.write")
+            continue
+        kind = _read_word(member.get("type"))
+        if kind == "NIRGraph":
+            _collect(member, f"{prefix}{name}/", nodes, edges, problems)
+            own = {k: _read_word(m.get("type")) for k, m in _members(member)}
+            ports[name] = tuple(  # type: ignore[assignment]
+                [f"{name}/{k}" for k, of in own.items() if of == port]
+                for port in ("Input", "Output")
+            )
+            continue
+        node = _check_node(f"{prefix}{name}", kind, member, bool(prefix), problems)
+        if node is not None:
+            nodes[f"{prefix}{name}"] = node
+    for a, b in _check_edges(tree.get("edges"), where, members, problems):
+        ends: list[str] = []
+        for end, port, side in ((a, 1, "Output"), (b, 0, "Input")):
+            inner = ports.get(end, ((end,), (end,)))[port]
+            if len(inner) != 1:
+                problems.append(
+                    f"edge {prefix}{a} -> {prefix}{b}: subgraph {end} has {len(inner)} {side} "
+                    "nodes, and NIR does not say which is meant; give it one"
+                )
+            ends += inner[:1]
+        if len(ends) == 2:
+            edges.append((f"{prefix}{ends[0]}", f"{prefix}{ends[1]}"))
+
+
+def _members(tree: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    nodes = tree.get("nodes")
+    if not isinstance(nodes, Mapping):
+        return []
+    return [(k, m) for k, m in nodes.items() if isinstance(m, Mapping)]
+
+
+def _check_edges(
+    edges: Any, where: str, names: Mapping[str, Any], problems: list[str]
+) -> list[tuple[str, str]]:
+    """Return the edges of a graph whose ends exist; add the problems of the others."""
+    pairs = []
+    for edge in () if edges is None else edges:
+        ends = [_read_word(end) for end in edge] if np.ndim(edge) or len(edge) else []
+        if len(ends) != 2 or not all(isinstance(end, str) for end in ends):
+            problems.append(f"{where}: {edge!r} is no edge; an edge is (source, target)")
+            continue
+        a, b = ends
+        lost = [end for end in (a, b) if end not in names]
+        if lost:
+            have = ", ".join(map(str, names))
+            problems.append(f"{where}: edge {a} -> {b}: no node {lost[0]!r}; have {have}")
+        elif (a, b) in pairs:
+            problems.append(f"{where}: edge {a} -> {b} is there twice; keep one")
+        else:
+            pairs.append((a, b))
+    return pairs
+
+
+def _check_node(
+    name: str, kind: Any, member: Mapping[str, Any], inside: bool, problems: list[str]
+) -> NirNode | None:
+    """Return a node with its values as arrays; add its problems."""
+    if kind not in NEEDED:
+        known = ", ".join(NEEDED)
+        problems.append(
+            f"{name}: unknown kind of node {kind!r}; known are {known}; write what it computes "
+            "with these"
+        )
+        return None
+    defaults = DEFAULTS.get(kind, {})
+    needed = {*NEEDED[kind]} - {*member}
+    if needed:
+        lost = ", ".join(sorted(needed))
+        problems.append(f"{name} ({kind}): has no {lost}; write it again with nir.write")
+    strange = {*member} - {*NEEDED[kind], *defaults, "type", "metadata"}
+    if strange:
+        problems.append(
+            f"{name} ({kind}): {', '.join(sorted(strange))} is unknown to NIR 1.0; remove it"
+        )
+    values = dict(defaults)
+    for field in (*NEEDED[kind], *defaults):
+        if field in member:
+            checked = _check_value(f"{name} ({kind}).{field}", field, member[field], problems)
+            if checked is not None or field in MAY_BE_NONE or field not in defaults:
+                values[field] = checked
+    if needed:
+        return None
+    if kind in NEURONS:
+        values = {k: np.asarray(v, np.float64) for k, v in values.items() if v is not None}
+    return NirNode(kind=kind, values=values, inside=inside and kind in ("Input", "Output"))
+
+
+def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any:
+    """Return a value as an array, None, or a word; add its problem."""
+    value = _read_word(value)
+    if value is None and field in MAY_BE_NONE:
+        return None
+    if isinstance(value, str):
+        if field == "padding" and value in ("same", "valid"):
+            return value
+        cure = "'same', 'valid' or numbers" if field == "padding" else "numbers"
+        problems.append(f"{where}: is the word {value!r}; give {cure}")
+        return None
+    try:
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError):
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        problems.append(f"{where}: holds no numbers but {value!r}; give numbers")
+        return None
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(map(int, np.argwhere(bad)[0])) if array.ndim else "the value"
+        problems.append(
+            f"{where}: {int(bad.sum())} of {array.size} values are NaN or infinite (first at "
+            f"{first}); look at what they were computed from"
+        )
+        return None
+    if (np.abs(array.astype(np.float64)) > LARGEST).any():
+        largest = float(np.abs(array.astype(np.float64)).max())
+        problems.append(f"{where}: {largest:.3g} is no float32; scale the network down")
+        return None
+    if field in WHOLE:
+        if (array != np.rint(array)).any() or array.dtype.kind == "b":
+            problems.append(f"{where}: {array.tolist()} is not whole; give whole numbers")
+            return None
+        return array.astype(np.int64)
+    return array
+
+
+def _list_loose_ends(network: NirNetwork) -> list[str]:
+    """Return what is wrong with inputs, outputs and nodes that nothing feeds or follows."""
+    problems = []
+    kinds = [(n.kind, n.inside) for n in network.nodes.values()]
+    if ("Input", False) not in kinds:
+        problems.append("no Input: add one with its shape, nir.Input(input_type=...)")
+    for name, node in network.nodes.items():
+        ins, outs = network.into(name), network.out_of(name)
+        own = describe(name, node)
+        outermost = node.kind in ("Input", "Output") and not node.inside
+        if node.kind == "Input" and outermost:
+            if ins:
+                problems.append(f"{own}: takes no edge; remove {ins[0]} -> {name}")
+        elif not [a for a in ins if a != name]:
+            problems.append(f"{own}: no edge feeds it; connect or remove it")
+        if node.kind == "Output" and outermost:
+            if outs:
+                problems.append(f"{own}: feeds nothing; remove {name} -> {outs[0]}")
+        elif not outs and node.kind not in NEURONS:
+            problems.append(f"{own}: nothing follows it; connect it to an Output")
+    cycle = _find_cycle(network, lambda name: network.nodes[name].kind not in NEURONS)
+    if cycle:
+        problems.append(f"loop {' -> '.join(cycle)} holds no neuron; put one into it")
+    return problems
+
+
+def _find_cycle(network: NirNetwork, among: Any) -> list[str]:
+    """Return the names along one cycle of the nodes ``among``, the first twice."""
+    for edge in walk_back_edges(network.edges, sorted(filter(among, network.nodes)), among):
+        a, b = edge
+        return [*_find_way(network, b, a, among), b]
+    return []
+
+
+def _find_way(network: NirNetwork, start: str, end: str, among: Any) -> list[str]:
+    """Return the names on a way from ``start`` to ``end``."""
+    before: dict[str, str] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop(0)
+        if name == end:
+            break
+        for target in filter(among, network.out_of(name)):
+            if target not in before and target != start:
+                before[target] = name
+                waiting.append(target)
+    way = [end]
+    while way[0] != start:
+        way.insert(0, before[way[0]])
+    return way
+
+
+def walk_back_edges(
+    edges: tuple[tuple[str, str], ...], starts: list[str], among: Any
+) -> Iterator[tuple[str, str]]:
+    """Yield the edges that close a loop on a walk in depth from ``starts``, names in order."""
+    targets: dict[str, list[str]] = {}
+    for a, b in edges:
+        if among(a) and among(b):
+            targets.setdefault(a, []).append(b)
+    open_nodes: set[str] = set()
+    done: set[str] = set()
+    for start in starts:
+        if start in done:
+            continue
+        open_nodes.add(start)
+        path = [(start, iter(sorted(targets.get(start, []))))]
+        while path:
+            name, rest = path[-1]
+            target = next(rest, None)
+            if target is None:
+                path.pop()
+                open_nodes.discard(name)
+                done.add(name)
+            elif target in open_nodes:
+                yield name, target
+            elif target not in done:
+                open_nodes.add(target)
+                path.append((target, iter(sorted(targets.get(target, [])))))
+
+
+__all__ = ["NirError", "NirNetwork", "NirNode", "Tree", "check_tree", "walk_back_edges"]

@@ -1,0 +1,152 @@
+"""The length of a step, and what a tick makes of the continuous equations of NIR.
+
+    LIF      tau dv/dt = (v_leak - v) + r I                    LI: without a spike
+    IF       dv/dt = r I                                       I: without a spike
+    CubaLIF  tau_syn dI/dt = -I + w_in S, and the LIF's v      CubaLI: without a spike
+    spike    where v > v_threshold; then v = v_reset
+
+NIR does not say how a step is taken. Here a step of dt is, u = v - v_leak,
+
+    "euler"        u = (1 - dt / tau) u + (r dt / tau) I
+                   I = (1 - dt / tau_syn) I + (w_in dt / tau_syn) S,  before u, which takes the
+                   new I: as snnTorch, Norse and SpikingJelly read NIR
+    "exponential"  u = a u + r (1 - a) I, a = exp(-dt / tau): exact for an input that is
+                   constant in the tick. A spike of a CubaLIF is an impulse at the start of its
+                   tick: I rises by w_in dt / tau_syn, then both equations are solved exactly
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from neuro.interop.nir.nodes import NEURONS, NirNetwork, NirNode
+from neuro.units import Seconds
+
+Discretisation = Literal["euler", "exponential"]
+NirReset = Literal["hard", "soft", "delayed"]
+
+USUAL_DT = 1e-4  # what snnTorch, SpikingJelly and the NIR paper take
+FREE_TICK = Seconds(1e-3)  # of a file without times
+SAME = 1e-4  # relative: r and tau in float32, and dt with two digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class NirStep:
+    """How a tick is computed.
+
+    dt: in the file's unit of time. tick: the same in seconds. reset: "hard" sets v to v_reset;
+    "soft" subtracts v_threshold - v_reset; "delayed" does so one tick late, before the decay's
+    next effect, as snnTorch. why_dt: where dt comes from.
+    """
+
+    dt: float
+    tick: Seconds
+    discretisation: Discretisation
+    reset: NirReset
+    why_dt: str
+
+
+class NirDecays(NamedTuple):
+    """What a tick does: v = decay v + gain i, i = decay_syn i + x.
+
+    decay_syn: None without a current. unit: of i, in the units of I: I = unit i.
+    """
+
+    decay: np.ndarray
+    gain: np.ndarray
+    decay_syn: np.ndarray | None = None
+    unit: np.ndarray = np.ones(())
+
+
+def choose_dt(network: NirNetwork) -> tuple[float, str]:
+    """Return the step that a network seems to have been written with, and why."""
+    stated = network.metadata.get("dt")
+    if stated is not None and np.size(stated) == 1 and np.asarray(stated).dtype.kind in "iuf":
+        return float(np.ravel(stated)[0]), "the file's metadata state it"
+    found: list[float] = []
+    times: list[float] = []
+    for node in network.nodes.values():
+        if node.kind in NEURONS and node.kind != "Threshold":
+            found += _list_full_steps(node.values)
+            times += [float(v.min()) for k, v in node.values.items() if k.startswith("tau")]
+    usual = f"{USUAL_DT:g}, the usual one"
+    if not found and not times:
+        waits = [n.values["delay"] for n in network.nodes.values() if n.kind == "Delay"]
+        if all((wait == np.rint(wait)).all() for wait in waits):
+            return 1.0, "r = 1 and no time constants: the unit of time is the tick"
+    if not found:
+        return USUAL_DT, f"r and w_in are 1 and tell no step: {usual}"
+    low, high = min(found), max(found)
+    dt = float(f"{low:.1e}")
+    same = all(abs(x - dt) <= SAME * dt for x in (low, high))
+    if not same:
+        return USUAL_DT, f"r and w_in tell no round step ({low:.5g} to {high:.5g}): {usual}"
+    if times and dt > min(times) * (1 + SAME):
+        return USUAL_DT, f"r and w_in tell {dt:g}, longer than a time constant: {usual}"
+    return dt, "with it r dt / tau = 1 and w_in dt / tau_syn = 1: input acts in full"
+
+
+def choose_tick(network: NirNetwork, dt: float) -> Seconds:
+    """Return the length of a tick [s]: dt, or 1 ms in a network that counts in ticks."""
+    timed = any(k.startswith("tau") for node in network.nodes.values() for k in node.values)
+    return FREE_TICK if dt == 1 and not timed else Seconds(dt)
+
+
+def _list_full_steps(values: Mapping[str, np.ndarray]) -> list[float]:
+    """Return the least and largest step with which r or w_in, if not 1, scales input by 1."""
+    scales = [(values.get("tau", values.get("tau_mem", np.ones(()))), values["r"])]
+    if "tau_syn" in values:
+        scales.append((values["tau_syn"], values["w_in"]))
+    steps: list[float] = []
+    for time, scale in scales:
+        if (scale > 0).all() and (scale != 1).any():
+            steps += [float((time / scale).min()), float((time / scale).max())]
+    return steps
+
+
+def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
+    """Return what a tick does to a neuron, or what is wrong with its times."""
+    values, dt = node.values, step.dt
+    if node.kind == "Threshold":
+        return NirDecays(np.zeros(()), np.ones(()))
+    if node.kind in ("I", "IF"):
+        return NirDecays(np.ones(()), values["r"] * dt)
+    times = {k: v for k, v in values.items() if k.startswith("tau")}
+    for name, tau in times.items():
+        if (tau <= 0).any():
+            return f"{name} must be > 0, got {float(tau.min()):g}"
+    shortest = min(float(tau.min()) for tau in times.values())
+    euler = step.discretisation == "euler"
+    # Times in float32 and a dt of two digits: a tau that is dt up to rounding is dt.
+    if euler and dt > shortest * (1 + 1e-6):
+        return (
+            f"a time constant of {shortest:g} is shorter than dt = {dt:g}, and an Euler step "
+            f"would overshoot; read with dt <= {shortest:g} or discretisation='exponential'"
+        )
+    tau = times["tau" if "tau" in times else "tau_mem"]
+    share = np.minimum(dt / tau, 1)
+    decay = 1 - share if euler else np.exp(-dt / tau)
+    if "tau_syn" not in times:
+        return NirDecays(decay, values["r"] * (share if euler else -np.expm1(-dt / tau)))
+    tau_syn = times["tau_syn"]
+    unit = (
+        values["w_in"] * np.minimum(dt / tau_syn, 1) if euler else values["w_in"] * dt / tau_syn
+    )
+    if euler:
+        into = share
+        decay_syn = 1 - np.minimum(dt / tau_syn, 1)
+    else:
+        into = _charge(tau, tau_syn, dt)
+        decay_syn = np.exp(-dt / tau_syn)
+    return NirDecays(decay, values["r"] * into * unit, decay_syn, unit)
+
+
+def _charge(tau: np.ndarray, tau_syn: np.ndarray, dt: float) -> np.ndarray:
+    """Return v after a tick in which a current decays from 1: (a - c) / (tau / tau_syn - 1)."""
+    slower = tau / tau_syn - 1
+    x = slower * dt / tau
+    a = np.exp(-dt / tau)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(x == 0, a * dt / tau, -a * np.expm1(-x) / slower)
