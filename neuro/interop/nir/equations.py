@@ -48,13 +48,17 @@ def interpret(plan: NirPlan, step: NirStep, inputs: Mapping[str, np.ndarray]) ->
                 x += done[source][t - late]
         return x
 
+    # In a loop a Delay comes before its source; one that delays all values needs none.
+    first = [name for name, line in lines.items() if not line.instant.any()]
     for t in range(ticks):
+        for name in first:
+            done[name].append(lines[name].read(None))
         for name in plan.order:
             node = nodes[name]
+            if name in first:
+                continue
             if name in lines:
-                # One that delays all values may come before its source.
-                now = gather(name, t) if lines[name].instant.any() else None
-                done[name].append(lines[name].read(now))
+                done[name].append(lines[name].read(gather(name, t)))
             elif node.kind == "Input" and not node.inside:
                 done[name].append(np.asarray(inputs[name][t], np.float64))
             elif name in cells:

@@ -16,6 +16,7 @@ import numpy as np
 from neuro.arguments import require_dt
 from neuro.graph import Edge, Graph, GraphError, Node, Pointwise
 from neuro.graph.connections import Connection
+from neuro.graph.sparse import unroll_delays
 from neuro.interop.imported import ImportedNetwork, MappedNode, SourceRun
 from neuro.interop.nir.convert import convert_node, count_waits, find_tau
 from neuro.interop.nir.equations import interpret
@@ -144,6 +145,7 @@ class _GraphBuilder:
                 self._show(path)
         try:
             graph = Graph(nodes=self.nodes, edges=tuple(self.edges), dt=self.step.tick)
+            graph = unroll_delays(graph).graph  # which modules need
         except GraphError as error:
             raise NirError(error.problems, self.what) from error
         return ImportedNetwork(

@@ -58,7 +58,8 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
     late = find_late_edges(network)
     sorter: TopologicalSorter[str] = TopologicalSorter({name: [] for name in network.nodes})
     for a, b in network.edges:
-        if (a, b) not in late and not _breaks_loops(network.nodes[a]):
+        closes = _breaks_loops(network.nodes[a]) and _reaches(network, b, a)
+        if (a, b) not in late and not closes:
             sorter.add(b, a)
     order = tuple(sorter.static_order())
     inputs: dict[str, Shape] = {}
@@ -88,6 +89,16 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
     if lost:
         raise NirError([f"{', '.join(lost)}: no Input reaches them; connect or remove"], what)
     return NirPlan(network=network, late=late, order=order, inputs=inputs, outputs=outputs)
+
+
+def _reaches(network: NirNetwork, start: str, end: str) -> bool:
+    """Say whether a way along the edges leads from ``start`` to ``end``."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        new = {*network.out_of(waiting.pop())} - seen
+        seen |= new
+        waiting += new
+    return end in seen
 
 
 def _breaks_loops(node: NirNode) -> bool:
