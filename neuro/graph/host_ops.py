@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.arguments import as_numbers, require_whole
+from neuro.graph.connections import pair_up
+from neuro.graph.convolutions import count_all_windows
 
 Shape = tuple[int, ...]
 
@@ -226,7 +228,38 @@ class CountSpikes:
         return math.prod(input_shape)
 
 
-Host = Softmax | Outer | Multiply | Pointwise | Exceeds | RMSNorm | CountSpikes
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaxPool2d:
+    """y = the largest value of each window; what does not fill a window is left out.
+
+    Of spikes, the mean and a neuron that fires at any do the same on a chip, see
+    :func:`neuro.nn.trace.make_any_spike_nodes`. kernel, stride: (H, W).
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        pair_up(self, "kernel", "stride")
+
+    def output_shape(self, input_shape: Shape) -> Shape | str:
+        """Return (C, *windows), or what is wrong with the shape of the input."""
+        if len(input_shape) != 3:
+            return f"MaxPool2d takes (C, H, W), got {input_shape}"
+        size = count_all_windows(input_shape, self.kernel, self.stride, (0, 0), (1, 1))
+        return (input_shape[0], *size) if isinstance(size, tuple) else size
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *input_shape)."""
+        return F.max_pool2d(x, self.kernel, self.stride)
+
+    def macs(self, input_shape: Shape) -> int:
+        """Return one comparison a value of a window."""
+        size = self.output_shape(input_shape)
+        return 0 if isinstance(size, str) else math.prod(size) * math.prod(self.kernel)
+
+
+Host = Softmax | Outer | Multiply | Pointwise | Exceeds | RMSNorm | CountSpikes | MaxPool2d
 
 
 def halve_shape(kind: str, input_shape: Shape) -> Shape | str:

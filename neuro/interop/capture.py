@@ -1,156 +1,65 @@
-# ruff: noqa: ARG001
 """Run a torch module of another library once and make a Graph of what it computes.
 
-A library's file (snntorch, norse, spikingjelly) implements :class:`NeuronReader`, and calls
-:func:`import_with_reader`. Everything else is here: finding out how the module takes ticks,
-recording it (:mod:`neuro.interop.recording`), folding the recorded ticks into one
-(:mod:`neuro.interop.one_tick`), and running the source for comparison.
+A library's file (snntorch, norse, spikingjelly) implements
+:class:`neuro.interop.neuron_reader.NeuronReader`, and calls :func:`import_with_reader`. Here
+the module is copied, the way in which it takes ticks is found out, it is recorded
+(:mod:`neuro.interop.recording`), and the recorded ticks are folded into one
+(:mod:`neuro.interop.one_tick`).
 
 Why a concrete recorder: torch.fx cannot iterate over a Proxy, so it fails at every
 ``for x_t in x`` and at states that are None at first; torch.export unrolls loops, but takes
 neurons apart into aten operations, from which no reset or decay can be read. Here real tensors
-flow, neurons are called whole, and only what touches the stimulus is tracked.
+flow, neurons are called whole, and only what touches the stimulus is followed.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
+import copy
+import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from neuro.graph import Node
-from neuro.interop.imported import ImportedNetwork
+from neuro.arguments import make_type_error
+from neuro.interop.imported import ImportedNetwork, SourceRun
+from neuro.interop.layer_operations import LAYER_OPERATIONS
+from neuro.interop.neuron_reader import CaptureError, NeuronReader, SourceState
+from neuro.interop.one_tick import fold_ticks
+from neuro.interop.recording import (
+    RecordedRun,
+    Recorder,
+    Series,
+    StimulusTick,
+    list_tensors,
+)
+from neuro.interop.tick_operations import TICK_OPERATIONS
 from neuro.units import Seconds
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
+OPERATIONS = {**LAYER_OPERATIONS, **TICK_OPERATIONS}
+TICKS, MOST_TICKS, SAMPLES = 6, 1024, 2
 
 
-class CaptureError(ValueError):
-    """A module that cannot become a Graph; ``problems`` lists each part with its cure."""
+@dataclass(frozen=True)
+class Way:
+    """A way in which a module takes ticks. static: one image in every tick of its own loop."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(["the module cannot be imported:", *problems]))
-        self.problems = problems
-
-
-class NeuronCall(NamedTuple):
-    """What a neuron module is given in one call.
-
-    current: the input of one tick (B *N), or of all (T B *N) where ``all_ticks``.
-    states: by a name that :meth:`NeuronReader.read_results` uses, too; None: not given, and the
-        module begins at rest. A state that the module keeps as an attribute belongs here.
-    """
-
-    current: Tensor
-    states: Mapping[str, Tensor | None]
-    all_ticks: bool = False
+    words: str
+    run: Run
+    static: bool = False
 
 
-class SourceState(NamedTuple):
-    """What one call of a neuron module computed, in the coordinates of our node.
-
-    (B *N) each, or (T B *N) where the call took all ticks. output: spikes of 0 and 1, or the
-    values of an integrator. membrane: after the reset, from rest, as the node keeps it. None:
-    the source does not show it.
-    """
-
-    output: Tensor
-    membrane: Tensor | None = None
-    current: Tensor | None = None
+def _run_each_tick(module: nn.Module, x: Tensor) -> list[Any]:
+    return [module(x_t) for x_t in x]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NeuronNodes:
-    """What a neuron module becomes.
-
-    node: the population, an integrator or one that fires.
-    emits: which result of :meth:`NeuronReader.read_results` the node puts out.
-    recurrent: a connection from its own spikes of the tick before, such as the ``recurrent`` of
-        an RLeaky; its node is NAME_recurrent, its bias acts in every tick.
-    factor: the value of a spike in the source, where it is not 1; broadcasts to ``*N``. A node
-        NAME_factor behind the population multiplies by it.
-    before: nodes through which the input reaches the population, in this order, each with the
-        end of its name: ``("input", Dense(...))`` of Norse's LIFRecurrentCell, whose input
-        weights are its own; ``("current", LI(...))`` of its LICell.
-    became: the node in words, for ``ImportedNetwork.mapping``; empty: its repr.
-    """
-
-    node: Node
-    emits: str
-    recurrent: Node | None = None
-    factor: np.ndarray = field(default_factory=lambda: np.ones(()))
-    before: tuple[tuple[str, Node], ...] = ()
-    became: str = ""
-
-
-class NeuronReader(Protocol):
-    """How the neurons of one library are called, what they compute and where their state is.
-
-    Modules are those of a copy of the network in float64 and evaluation mode. Layers need no
-    reader: they are seen as the functions of torch that they call (F.linear, F.conv2d, ...),
-    with T folded into the batch and back, too. Containers are run like the user's own code.
-    """
-
-    @property
-    def library(self) -> str:
-        """Name and version, such as "snntorch 1.0.0"."""
-        ...
-
-    def is_neuron(self, module: nn.Module) -> bool:
-        """Say whether a module is called whole, as a neuron; one that is refused, too."""
-        ...
-
-    def running(self, network: nn.Module) -> AbstractContextManager[None]:
-        """Surround a run of the copy.
-
-        Every state that its modules keep begins at rest; flags that make a library keep states
-        of all ticks may be set; globals of the library are at the end what they were before.
-        """
-        ...
-
-    def read_call(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> NeuronCall:
-        """Return what a neuron is given; called right before its forward."""
-        ...
-
-    def read_results(self, module: nn.Module, result: Any) -> Mapping[str, Tensor]:
-        """Return the tensors that a call put out or keeps, right after its forward.
-
-        Spikes, and each state by its name in ``NeuronCall.states``. Every tensor by which the
-        user's code or the module's next call can take a value must be here. A call of all
-        ticks has (T B *N) or, for a state that is left of the last tick only, (B *N).
-        """
-        ...
-
-    def is_at_rest(self, module: nn.Module, states: Mapping[str, Tensor | None]) -> bool:
-        """Say whether the states of a first call are those of the node at rest."""
-        ...
-
-    def read_state(
-        self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
-    ) -> SourceState:
-        """Return what a call computed, for the comparison with our clock."""
-        ...
-
-    def convert(
-        self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
-    ) -> NeuronNodes:
-        """Return the node of a neuron.
-
-        shape: of one tick of one sample of what the module puts out. used: the results that
-            reach another node or the output of the network.
-
-        Raises:
-            CaptureError: it has no exact node; lists every reason with its cure. Names and
-                places are put before them.
-            ValueError: of a node of ours that refuses a parameter; is reported likewise.
-        """
-        ...
+AT_ONCE = Way("all ticks at once, x of (T, B, ...)", lambda module, x: module(x))
+EACH_TICK = Way("one tick a call, x of (B, ...)", _run_each_tick)
+STATIC = Way("one image in every tick, x of (B, ...)", lambda module, x: module(x), static=True)
 
 
 def import_with_reader(
@@ -180,4 +89,149 @@ def import_with_reader(
             file and line, and cures.
         GraphError: the parts do not fit together.
     """
-    raise CaptureError(["the recorder comes with the next commit"])
+    if not isinstance(module, nn.Module):
+        raise make_type_error("module", "a torch module", module, "call your function first")
+    source = _copy(module)
+    shape = tuple(input_shape)
+    ways = (AT_ONCE, STATIC, EACH_TICK) if run is None else (Way("your run", run),)
+    failed: list[str] = []
+    for way in ways:
+        try:
+            record = _record(source, reader, way, shape, ticks)
+        except _CannotRun as error:
+            failed.append(f"as {way.words}: {error}")
+            continue
+        if way is STATIC and record.ticks == 1 and EACH_TICK in ways:
+            continue  # a module of one tick
+        if record.whole and way is AT_ONCE:
+            continue  # as above: its neurons take one tick
+        folded = fold_ticks(record, reader, shape, dt)
+        fixed = way.static or not _follows(source, reader, way, shape, record)
+        return ImportedNetwork(
+            graph=folded.graph,
+            library=reader.library,
+            mapping=folded.mapping,
+            choices={"ticks": way.words, **folded.notes},
+            run_source=_Source(source, reader, way, folded.names),
+            ticks=record.ticks if fixed else None,
+            static=way.static,
+        )
+    raise CaptureError(failed)
+
+
+class _CannotRun(Exception):
+    """The module raised an error of its own."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Runs the source in float64, each time from rest."""
+
+    module: nn.Module
+    reader: NeuronReader
+    way: Way
+    names: Mapping[str, str]
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> SourceRun:
+        x = torch.as_tensor(inputs["input"], dtype=torch.float64)
+        if self.way.static:
+            if (x != x[:1]).any():
+                raise ValueError("the source shows one image in every tick; give it such a one")
+            x = x[0]
+        network = copy.deepcopy(self.module)
+        recorder = Recorder(network, self.reader, OPERATIONS, follow=False)
+        with self.reader.running(network), recorder.recording() as record:
+            self.way.run(network, x)
+        runs = {self.names[n]: s for n, s in record.states.items() if n in self.names}
+        return SourceRun(*(_join(runs, field) for field in SourceState._fields))
+
+
+def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.ndarray]:
+    """Return the ticks of one field of each population (T B *N)."""
+    joined = {}
+    for name, chunks in runs.items():
+        pieces = [getattr(chunk, field) for chunk in chunks]
+        if all(piece is not None for piece in pieces):
+            joined[name] = torch.cat(pieces).double().cpu().numpy()
+    return joined
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """Return a copy in float64 and evaluation mode, without gradients.
+
+    States that a module keeps after training are part of a graph of gradients, which deepcopy
+    refuses; the copy has their values.
+    """
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in list_tensors([*vars(part).values(), *part._buffers.values()]):
+            if value.grad_fn is not None:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(module, memo).double().eval().requires_grad_(False)
+
+
+def _record(
+    source: nn.Module, reader: NeuronReader, way: Way, shape: tuple[int, ...], ticks: int | None
+) -> RecordedRun:
+    """Return the record of a run of so many ticks, or of as many as the module asks for."""
+    count = TICKS if ticks is None else ticks
+    while True:
+        record, error = _record_once(source, reader, way, shape, count)
+        if error is None:
+            return record
+        more = isinstance(error, IndexError) and ticks is None and not way.static
+        if not more or 2 * count > MOST_TICKS:
+            raise _CannotRun(_describe(error)) from error
+        count *= 2
+
+
+def _record_once(
+    source: nn.Module, reader: NeuronReader, way: Way, shape: tuple[int, ...], ticks: int
+) -> tuple[RecordedRun, Exception | None]:
+    network = copy.deepcopy(source)
+    recorder = Recorder(network, reader, OPERATIONS, follow=True)
+    like = next(network.parameters(), torch.zeros(0))
+    draw = torch.Generator().manual_seed(0)
+    x = (torch.rand(ticks, SAMPLES, *shape, generator=draw) < 0.5).to(
+        like.device, torch.float64
+    )
+    recorder.keep(x)
+    if way.static:
+        x = x[0]
+        recorder.put(x, StimulusTick(shape=shape, tick=None))
+    else:
+        parts = tuple(StimulusTick(shape=shape, tick=k) for k in range(ticks))
+        recorder.put(x, Series(shape=shape, parts=parts))
+    with reader.running(network), recorder.recording() as record:
+        try:
+            returned = way.run(network, x)
+        except CaptureError:
+            raise
+        except Exception as error:
+            return record, error
+        record.outputs += [v for y in list_tensors(returned) if (v := recorder.get(y))]
+    return record, None
+
+
+def _describe(error: Exception) -> str:
+    """Return an error of the user's code with its place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [
+        f
+        for f in frames
+        if "site-packages" not in f.filename and "/neuro/interop/" not in f.filename
+    ]
+    place = f"{users[-1].filename}:{users[-1].lineno}: " if users else ""
+    return f"{place}{type(error).__name__}: {error}"
+
+
+def _follows(
+    source: nn.Module,
+    reader: NeuronReader,
+    way: Way,
+    shape: tuple[int, ...],
+    record: RecordedRun,
+) -> bool:
+    """Say whether the module runs as many ticks as its stimulus has."""
+    longer, error = _record_once(source, reader, way, shape, record.ticks + 1)
+    return error is None and longer.ticks == record.ticks + 1

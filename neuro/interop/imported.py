@@ -51,6 +51,8 @@ class ImportedNetwork:
     library: name and version of what describes it. mapping: what became of each part.
     choices: what the source leaves open, such as a discretisation, by name. run_source: runs
     the source in float64 on inputs by Input name (T B *N); every call starts at rest.
+    ticks: which the source always runs; None: as many as its inputs have. static: whether it
+    takes one value a sample, and shows it in every tick.
     """
 
     graph: Graph
@@ -58,6 +60,8 @@ class ImportedNetwork:
     mapping: tuple[MappedNode, ...]
     choices: Mapping[str, str]
     run_source: Callable[[Mapping[str, np.ndarray]], SourceRun]
+    ticks: int | None = None
+    static: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +114,14 @@ def verify_import(
     given: further stimuli by name, values of each input (T B *N).
     """
     rng, graph = np.random.default_rng(seed), network.graph
+    ticks = network.ticks or ticks
     stimuli = {}
     for stimulus in STIMULI:
         inputs = {}
         for name in graph.inputs:
-            x = rng.random((ticks, samples, *graph.shapes[name]))
+            drawn = 1 if network.static else ticks
+            x = rng.random((drawn, samples, *graph.shapes[name]))
+            x = np.repeat(x, ticks // drawn, 0)
             inputs[name] = x if stimulus.rate is None else (x < stimulus.rate).astype(x.dtype)
         stimuli[stimulus.name] = inputs
     rows = []

@@ -20,6 +20,7 @@ from neuro.graph import (
     Flatten,
     Graph,
     Input,
+    MaxPool2d,
     Multiply,
     Node,
     Outer,
@@ -39,7 +40,7 @@ from neuro.units import Seconds
 
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
-_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes)
+_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes, MaxPool2d)
 _NODES = {
     c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, DiscreteLIF, LI, GatedLI)
 }

@@ -21,6 +21,7 @@ from neuro.graph import (
     Exceeds,
     Graph,
     Host,
+    MaxPool2d,
     Multiply,
     Node,
     Outer,
@@ -80,6 +81,21 @@ def compute_host_output(node: Host, x: Values, shape: Shape) -> Values:
             return [float(g) * a / root for g, a in zip(node.gain.ravel(), x, strict=True)]
         case CountSpikes():
             return [_count_spikes(node, a) for a in x]
+        case MaxPool2d():
+            return _max_pool(node, x, shape)
+
+
+def _max_pool(node: MaxPool2d, x: Values, shape: Shape) -> Values:
+    size = node.output_shape(shape)
+    (high, wide), (down, right) = node.kernel, node.stride
+    return [
+        max(
+            x[int(np.ravel_multi_index((c, i * down + a, j * right + b), shape))]
+            for a in range(high)
+            for b in range(wide)
+        )
+        for c, i, j in np.ndindex(*map(int, size))
+    ]
 
 
 def _softmax(x: Values, shape: Shape, axis: int) -> Values:

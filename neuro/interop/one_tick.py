@@ -1,0 +1,515 @@
+"""Recorded ticks folded into one: the Graph of a run, or every reason why there is none.
+
+Every neuron's input is written as a sum of terms, each a node with a delay in ticks. The terms
+of the last tick are the network; those of every earlier tick must be the same, less what would
+come from before the first tick. Axes: ``*N`` of one tick of one sample.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise, product
+
+import numpy as np
+from torch import nn
+
+from neuro.graph import Edge, Graph, Input, MaxPool2d, Node
+from neuro.interop.imported import MappedNode
+from neuro.interop.layer_operations import digest, make_scale_node
+from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
+from neuro.interop.recording import (
+    Applied,
+    Lost,
+    NeuronTick,
+    RecordedConstant,
+    RecordedLayer,
+    RecordedRun,
+    Result,
+    Series,
+    Shape,
+    StimulusTick,
+    Symbol,
+    Total,
+)
+from neuro.neurons import LI, is_neuron
+from neuro.nn.trace import make_any_spike_nodes
+from neuro.text import format_model
+from neuro.units import Seconds, Ticks
+
+INPUT, STIMULUS = "input", "@input"  # the name of the node, and its key
+MIN_TICKS = 3  # to see what is handed on from tick to tick
+MAX_CHOICES = 6  # layers of late spikes whose place is tried both ways
+FORGETS = 1e-3  # tau in dt: exp(-1000) is 0 in float64, so an LI keeps nothing
+
+Term = tuple[str, int]  # a node, by its name or key, and a delay in ticks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """A Graph and what became of the parts.
+
+    names: of the population of each neuron module, by its recorded name. notes: what the module
+    does with its outputs, by a name.
+    """
+
+    graph: Graph
+    mapping: tuple[MappedNode, ...]
+    names: Mapping[str, str]
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A layer of a tick. sources: terms, one group but for a concatenation. where: a call."""
+
+    layer: RecordedLayer
+    sources: tuple[tuple[Term, ...], ...]
+    where: str
+
+
+@dataclass
+class _Network:
+    """The terms of a recording. carried: layers whose output, not input, is handed on."""
+
+    factors: Mapping[str, RecordedLayer]
+    carried: frozenset[str] = frozenset()
+    steps: dict[str, _Step] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    delayed: set[str] = field(default_factory=set)
+    _known: dict[tuple[int, int], tuple[Term, ...]] = field(default_factory=dict)
+
+    def terms(self, value: Symbol, tick: int, user: str) -> tuple[Term, ...]:
+        """Return what adds up to a value that ``user`` takes in a tick."""
+        place = (id(value), tick)
+        if place not in self._known:
+            self._known[place] = tuple(sorted(self._find(value, tick, user)))
+        return self._known[place]
+
+    def _find(self, value: Symbol, tick: int, user: str) -> Iterable[Term]:
+        match value:
+            case StimulusTick():
+                return [(STIMULUS, 0 if value.tick is None else tick - value.tick)]
+            case Result():
+                return self._neuron(value, tick)
+            case Total():
+                return [t for part in value.terms for t in self.terms(part, tick, user)]
+            case RecordedConstant() if not value.is_zero:
+                self.problems.append(
+                    f"{user}: begins with, or takes, a constant that is not 0; begin with "
+                    "zeros, and add constants as the bias of a layer"
+                )
+            case Applied():
+                return [self._apply(value, tick, user)]
+            case Lost():
+                self.problems.append(f"{value.where}: {value.what}; it reaches {user}")
+            case Series():
+                self.problems.append(f"{user}: takes several ticks at once; loop over ticks")
+        return []
+
+    def _apply(self, value: Applied, tick: int, user: str) -> Term:
+        groups = [self.terms(part, tick, user) for part in value.sources]
+        late = min((delay for group in groups for _, delay in group), default=0)
+        if late:
+            self.delayed.add(value.layer.name)
+        if value.layer.name not in self.carried:
+            late = 0
+        moved = tuple(tuple((n, d - late) for n, d in group) for group in groups)
+        return self.add(_Step(value.layer, moved, value.where)), late
+
+    def _neuron(self, value: Result, tick: int) -> list[Term]:
+        name = value.neuron.name
+        late = tick - value.neuron.tick
+        factor = self.factors.get(name)
+        if factor is None:
+            return [(name, late)]
+        return [(self.add(_Step(factor, (((name, 0),),), value.neuron.where)), late)]
+
+    def add(self, step: _Step) -> str:
+        """Return the key of a layer of these sources."""
+        key = "#" + digest(step.layer.key, step.sources)
+        self.steps.setdefault(key, step)
+        return key
+
+    def expect(self, terms: Iterable[Term], tick: int) -> tuple[Term, ...]:
+        """Return what is left of the terms of the network in an early tick."""
+        left = []
+        for key, delay in terms:
+            if delay > tick:
+                continue
+            if key in self.steps:
+                step = self.steps[key]
+                groups = tuple(self.expect(group, tick - delay) for group in step.sources)
+                key = self.add(_Step(step.layer, groups, step.where))
+            left.append((key, delay))
+        return tuple(sorted(left))
+
+
+def fold_ticks(
+    record: RecordedRun, reader: NeuronReader, input_shape: Shape, dt: Seconds
+) -> Folded:
+    """Return the Graph of a recording.
+
+    Raises:
+        CaptureError: it is not the same in every tick, or holds what a Graph cannot.
+        GraphError: the parts do not fit together.
+    """
+    found = _Ends()
+    for value in record.outputs:
+        found.visit(value)
+    ends, problems = list(found.values.values()), [*record.problems, *found.problems]
+    used = _list_used(record, ends)
+    if not used:
+        nothing = "no neuron reaches what the module returns; return its spikes"
+        raise CaptureError(problems or [nothing])
+    neurons = {name: ticks for name, ticks in record.neurons.items() if name in used}
+    for name, ticks in neurons.items():
+        problems += _list_problems_of_time(name, ticks, record.ticks)
+    made = {}
+    for name, ticks in neurons.items():
+        outside = {v.key for v in ends if isinstance(v, Result) and v.neuron.name == name}
+        every = frozenset(used[name] | outside)
+        try:
+            made[name] = reader.convert(ticks[0].module, ticks[0].shape, every, dt)
+        except (CaptureError, ValueError, TypeError) as error:
+            why = error.problems if isinstance(error, CaptureError) else [str(error)]
+            problems += [f"{name}: {problem}" for problem in why]
+            continue
+        emits = made[name].emits
+        problems += _list_problems_of_results(name, emits, used[name], outside)
+        for key in sorted(outside - {emits}):
+            found.notes[f"{name}: {key}"] = "returned by the module, not put out here"
+    if problems:
+        raise CaptureError(list(dict.fromkeys(problems)))
+    factors = {
+        name: layer
+        for name, parts in made.items()
+        if (layer := _make_factor(name, parts, neurons[name][0].shape)) is not None
+    }
+    network, currents = _find_network(neurons, factors)
+    read = _find_read(network, [v for v in ends if not isinstance(v, Result)], record.ticks)
+    if network.problems:
+        raise CaptureError(list(dict.fromkeys(network.problems)))
+    builder = _Builder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
+    builder.add_populations(made, currents)
+    builder.add_readouts(read, dt)
+    if builder.problems:
+        raise CaptureError(builder.problems)
+    return Folded(
+        graph=Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt),
+        mapping=tuple(builder.mapping),
+        names={name: builder.names[name] for name in neurons},
+        notes=found.notes,
+    )
+
+
+def _list_problems_of_results(
+    name: str, emits: str, used: set[str], outside: set[str]
+) -> list[str]:
+    problems = [
+        f"{name}: its {key} reaches another layer, and the node puts out {emits}; hand on that"
+        for key in sorted(used - {emits})
+    ]
+    if outside and emits not in outside and not used:
+        problems.append(
+            f"{name}: the module returns its {', '.join(sorted(outside))} only, and the node "
+            f"puts out {emits}; return that, too"
+        )
+    return problems
+
+
+def _find_read(
+    network: _Network, values: list[Symbol], ticks: int
+) -> dict[tuple[Term, ...], None]:
+    """Return the sums that the module returns of the last tick, no neuron behind them."""
+    last = [v for v in values if _find_tick(v) == ticks - 1] or values
+    found = [network.terms(value, _find_tick(value), "the output") for value in last]
+    return dict.fromkeys(terms for terms in found if terms)
+
+
+@dataclass
+class _Ends:
+    """The values of one tick that a module returns. notes: what it does with them."""
+
+    values: dict[tuple[object, str], Symbol] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def visit(self, value: Symbol) -> None:
+        """Follow a returned value to those of one tick."""
+        match value:
+            case Series():
+                for part in value.parts[-1:]:  # each part is of one tick
+                    self.visit(part)
+            case Lost():
+                self._decode(value)
+            case Applied() if any(isinstance(v, Lost) for v in _list_leaves(value)):
+                self.problems.append(
+                    f"{value.where}: {value.layer.name} takes what {_find_lost(value)} made of "
+                    "several ticks, which a Graph cannot hold; let it act in every tick, and "
+                    "decode its output"
+                )
+            case Applied() if value.layer.kind in ("flatten", "unflatten"):
+                self.visit(value.sources[0])
+            case Result():
+                self.values.setdefault((value.neuron.name, value.key), value)
+            case Applied() | Total():
+                self.values[id(value), ""] = value
+
+    def _decode(self, value: Lost) -> None:
+        """Note that an operation reads the output, and follow what it reads."""
+        if value.sources:
+            words = f"the module decodes its output at {value.where}; the Graph ends before"
+            self.notes[f"output: {value.what.partition(' ')[0]}"] = words
+        for source in value.sources:
+            self.visit(source)
+
+
+def _list_leaves(value: Symbol) -> Iterator[Symbol]:
+    """Return the results, stimuli and lost values of which a value is made."""
+    match value:
+        case Applied():
+            parts: tuple[Symbol, ...] = value.sources
+        case Total():
+            parts = value.terms
+        case Series():
+            parts = value.parts
+        case _:
+            yield value
+            return
+    for part in parts:
+        yield from _list_leaves(part)
+
+
+def _find_lost(value: Symbol) -> str:
+    lost = next(v for v in _list_leaves(value) if isinstance(v, Lost))
+    return lost.what.partition(" ")[0]
+
+
+def _find_tick(value: Symbol) -> int:
+    """Return the tick in which a value is computed: the last of its sources."""
+    ticks = [
+        leaf.neuron.tick if isinstance(leaf, Result) else leaf.tick or 0
+        for leaf in _list_leaves(value)
+        if isinstance(leaf, Result | StimulusTick)
+    ]
+    return max(ticks, default=0)
+
+
+def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str]]:
+    """Return the neurons that reach the output, each with its results that reach a node."""
+    used: dict[str, set[str]] = {}
+    waiting: list[str] = []
+
+    def visit(value: Symbol, *, inside: bool) -> None:
+        for leaf in _list_leaves(value):
+            if isinstance(leaf, Result):
+                name = leaf.neuron.name
+                if name not in used:
+                    used[name] = set()
+                    waiting.append(name)
+                if inside:
+                    used[name].add(leaf.key)
+
+    for end in ends:
+        visit(end, inside=not isinstance(end, Result))
+    while waiting:
+        visit(record.neurons[waiting.pop()][-1].current, inside=True)
+    return used
+
+
+def _list_problems_of_time(name: str, ticks: list[NeuronTick], count: int) -> list[str]:
+    """Return what makes a neuron other than one that is called once a tick, with its state."""
+    kind = type(ticks[0].module).__name__
+    if len(ticks) != count:
+        return [
+            f"{ticks[-1].where}: {name} ({kind}) is called {len(ticks)} times while another "
+            f"neuron is called {count} times; call each once a tick, and make one for each "
+            "place"
+        ]
+    if count < MIN_TICKS:
+        return [
+            f"{ticks[-1].where}: {name} ({kind}) ran {count} ticks, and an import needs "
+            f"{MIN_TICKS} or more to see what is handed on; let it run longer"
+        ]
+    for tick in ticks:
+        before = ticks[tick.tick - 1] if tick.tick else None
+        for key, value in tick.states.items():
+            own = isinstance(value, Result) and value.key == key and value.neuron is before
+            begins = before is None and (value is None or isinstance(value, RecordedConstant))
+            if not (own or begins):
+                return [f"{tick.where}: {name} ({kind}): {_explain_state(key, tick, value)}"]
+    return []
+
+
+def _explain_state(key: str, tick: NeuronTick, value: Symbol | None) -> str:
+    if value is None or isinstance(value, RecordedConstant):
+        return (
+            f"in tick {tick.tick} its {key} begins anew; set states back before the loop only, "
+            "and hand on what the neuron returns"
+        )
+    if isinstance(value, Lost):
+        return f"its {key} was changed by {value.what} at {value.where}; hand it on as it is"
+    return (
+        f"in tick {tick.tick} its {key} is not that which it returned in the tick before; hand "
+        "on what it returns"
+    )
+
+
+def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer | None:
+    """Return the layer behind spikes that count other than 1."""
+    factor = np.asarray(parts.factor, np.float64)
+    if (factor == 1).all():
+        return None
+    node = make_scale_node(shape, factor, None)
+    if node is None:
+        raise CaptureError([f"{name}: the values of its spikes differ within a channel"])
+    name = f"{name}_factor"
+    return RecordedLayer(name=name, kind="scale", nodes=(node,), key=(name, digest(factor)))
+
+
+def _find_network(
+    neurons: Mapping[str, list[NeuronTick]], factors: Mapping[str, RecordedLayer]
+) -> tuple[_Network, dict[str, tuple[Term, ...]]]:
+    """Return the terms of all currents; ``problems`` tells where ticks differ.
+
+    What a layer makes of late spikes may be computed late, or computed at once and handed on:
+    the first tick tells, in which the one adds its bias and the other nothing.
+    """
+    first: tuple[_Network, dict[str, tuple[Term, ...]]] | None = None
+    delayed: tuple[str, ...] = ()
+    while True:
+        for choice in product((False, True), repeat=len(delayed)):
+            names = frozenset(n for n, late in zip(delayed, choice, strict=True) if late)
+            network = _Network(factors, names)
+            currents = {}
+            for name, ticks in neurons.items():
+                last = ticks[-1]
+                currents[name] = network.terms(last.current, last.tick, name)
+            if network.problems:
+                return network, currents
+            network.problems += [
+                p
+                for name in neurons
+                for p in _compare(network, name, neurons[name], currents[name])
+            ]
+            if not network.problems:
+                return network, currents
+            first = first or (network, currents)
+        found = tuple(sorted(network.delayed))[:MAX_CHOICES]
+        if delayed or not found:
+            return first  # type: ignore[return-value]
+        delayed = found
+
+
+def _compare(
+    network: _Network, name: str, ticks: list[NeuronTick], last: tuple[Term, ...]
+) -> list[str]:
+    """Return where the input of a neuron is another than in the last tick."""
+    for tick in ticks[:-1]:
+        need = network.expect(last, tick.tick)
+        have = network.terms(tick.current, tick.tick, name)
+        if need != have:
+            now, then = _describe(network, have), _describe(network, need)
+            return [
+                f"{tick.where}: in tick {tick.tick} {name} gets {now}, where the last tick "
+                f"makes one expect {then}; a network does the same in every tick, and begins "
+                "with zeros"
+            ]
+    return []
+
+
+def _describe(network: _Network, terms: Iterable[Term]) -> str:
+    words = [
+        network.steps[key].layer.name if key in network.steps else key.strip("@")
+        for key, _ in terms
+    ]
+    late = [f" ({delay} ticks before)" if delay else "" for _, delay in terms]
+    return " + ".join(w + d for w, d in zip(words, late, strict=True)) or "nothing"
+
+
+@dataclass
+class _Builder:
+    """Nodes and edges under names that are unique."""
+
+    network: _Network
+    nodes: dict[str, Node]
+    names: dict[str, str]
+    edges: list[Edge] = field(default_factory=list)
+    mapping: list[MappedNode] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, name: str, node: Node, source: str) -> str:
+        """Add a node under a name like this."""
+        free = (
+            name
+            if name not in self.nodes
+            else next(
+                f"{name}_{k}"
+                for k in range(2, len(self.nodes) + 3)
+                if f"{name}_{k}" not in self.nodes
+            )
+        )
+        self.nodes[free] = node
+        self.mapping.append(MappedNode(node=free, source=source, became=format_model(node)))
+        return free
+
+    def add_populations(
+        self, made: Mapping[str, NeuronNodes], currents: Mapping[str, tuple[Term, ...]]
+    ) -> None:
+        """Add the nodes of all neurons, then what leads to them."""
+        for name, parts in made.items():
+            self.names[name] = self.add(name, parts.node, parts.source)
+        for name, parts in made.items():
+            own = self.names[name]
+            chain = [
+                self.add(f"{own}_{end}", node, f"{end} of {parts.source}")
+                for end, node in parts.before
+            ] + [own]
+            self.connect(currents[name], chain[0])
+            self.edges += [Edge(a, b) for a, b in pairwise(chain)]
+            if parts.recurrent is not None:
+                source = f"recurrent of {parts.source}"
+                back = self.add(f"{own}_recurrent", parts.recurrent, source)
+                self.edges += [Edge(own, back, Ticks(1)), Edge(back, own)]
+
+    def add_readouts(self, read: Iterable[tuple[Term, ...]], dt: Seconds) -> None:
+        """Add an integrator without memory behind each sum that is returned as it is."""
+        for terms in read:
+            only = self.network.steps.get(terms[0][0]) if len(terms) == 1 else None
+            base = "output" if only is None else f"{only.layer.name}_readout"
+            source = "what the module returns of every tick"
+            self.connect(terms, self.add(base, LI(tau=FORGETS * dt), source))
+
+    def connect(self, terms: Iterable[Term], target: str) -> None:
+        """Add the edges into a node."""
+        for key, delay in terms:
+            edge = Edge(self.emit(key), target, Ticks(delay))
+            if edge in self.edges:
+                self.problems.append(
+                    f"{target}: adds {edge.source} more than once; multiply it instead"
+                )
+            self.edges.append(edge)
+
+    def emit(self, key: str) -> str:
+        """Return the node that puts out what a term stands for."""
+        if key in self.names:
+            return self.names[key]
+        step = self.network.steps[key]
+        source = f"{step.layer.kind} at {step.where}"
+        nodes, name = list(step.layer.nodes), step.layer.name
+        if isinstance(nodes[0], MaxPool2d) and self._pools_spikes(step):
+            pool = nn.MaxPool2d(nodes[0].kernel, nodes[0].stride)
+            nodes = list(make_any_spike_nodes(pool))
+        made: list[str] = []
+        for k, node in enumerate(nodes):
+            suffix = "" if not k else "_any" if is_neuron(node) else "_again"
+            made.append(self.add(name + suffix, node, source))
+        self.names[key] = made[-1]
+        for group in step.sources:
+            self.connect(group, made[0])
+        self.edges += [Edge(a, b) for a, b in pairwise(made)]
+        return made[-1]
+
+    def _pools_spikes(self, step: _Step) -> bool:
+        ((key, _), *more) = step.sources[0] or (("", 0),)
+        node = self.nodes.get(self.names.get(key, ""))
+        return not more and node is not None and is_neuron(node) and bool(node.fires)

@@ -1,0 +1,479 @@
+"""What a torch module computes, recorded while it runs: who gives what to whom, tick by tick.
+
+Tensors that depend on the stimulus are followed by identity. Each has a :class:`Symbol`, which
+says where it comes from: a tick of the stimulus, a result of a neuron, a layer of other values.
+What no Graph can hold is a :class:`Lost` value; it is refused only if it reaches a neuron.
+The run is in float64 throughout, whatever precision the module asks for.
+
+Axes: T ticks, B samples, ``*N`` of one tick of one sample.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from neuro.graph import Node
+from neuro.interop.neuron_reader import NeuronReader, SourceState
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Symbol:
+    """Where a tensor comes from. shape: of one tick of one sample."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StimulusTick(Symbol):
+    """The stimulus of one tick; None: one image that is shown in every tick."""
+
+    tick: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedConstant(Symbol):
+    """A tensor that does not depend on the stimulus, as it was when it was used."""
+
+    data: Tensor
+
+    @property
+    def is_zero(self) -> bool:
+        """Say whether all of it is 0."""
+        return not bool(self.data.any())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedLayer:
+    """A stateless operation. key: equal for the same operation in every tick.
+
+    nodes: one after the other. foldable: axis of the weight with the channels of the output,
+    by which a factor folds into it; None: it has none.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[Node, ...]
+    key: tuple[Any, ...]
+    foldable: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Applied(Symbol):
+    """The output of a layer. sources: one, but for a concatenation."""
+
+    layer: RecordedLayer
+    sources: tuple[Symbol, ...]
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Total(Symbol):
+    """A sum of values."""
+
+    terms: tuple[Symbol, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Series(Symbol):
+    """Values in one tensor, usually of all ticks. shape: of each.
+
+    axis: 0 (T B *N) or another. merged: the axis and that of the samples are one, in the order
+    in which they were.
+    """
+
+    parts: tuple[Symbol, ...]
+    axis: int = 0
+    merged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lost(Symbol):
+    """What a Graph cannot hold. what: the operation, and a cure. sources: what it used."""
+
+    what: str
+    where: str
+    sources: tuple[Symbol, ...] = ()
+
+
+@dataclass(kw_only=True, eq=False)
+class NeuronTick:
+    """One tick of a neuron module. states: of before it; None where it was not given.
+
+    shape: of what it puts out.
+    """
+
+    name: str
+    module: nn.Module
+    tick: int
+    current: Symbol
+    states: Mapping[str, Symbol | None]
+    shape: Shape
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result(Symbol):
+    """What a neuron put out or kept in a tick. key: as its reader names it."""
+
+    neuron: NeuronTick
+    key: str
+
+
+@dataclass(kw_only=True)
+class RecordedRun:
+    """All that a run did.
+
+    neurons: the ticks of each neuron module, by its name. outputs: what the module returned.
+    problems: what makes the record unsound. asked: the largest tick of the stimulus that was
+    asked for in vain. whole: whether a neuron of one tick got all ticks at once.
+    states: what each neuron computed (T B *N), where the run was to keep that.
+    """
+
+    neurons: dict[str, list[NeuronTick]] = field(default_factory=dict)
+    outputs: list[Symbol] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    asked: int | None = None
+    whole: bool = False
+    states: dict[str, list[SourceState]] = field(default_factory=dict)
+
+    @property
+    def ticks(self) -> int:
+        """Number of ticks of the neuron with the most."""
+        return max((len(ticks) for ticks in self.neurons.values()), default=0)
+
+
+class Recorder(TorchFunctionMode):
+    """Records the run inside its ``with``. follow: whether to follow values, or only states.
+
+    operations: the value of a result, by the name of a function of torch; gets the call.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        reader: NeuronReader,
+        operations: Mapping[str, Callable[["Operation"], Any]],
+        *,
+        follow: bool,
+    ) -> None:
+        super().__init__()
+        self.reader, self.operations, self.follow = reader, operations, follow
+        self.names = {id(m): name for name, m in network.named_modules()}
+        self.record = RecordedRun()
+        self.modules: list[nn.Module] = []
+        self.layers: dict[Any, RecordedLayer] = {}
+        self.samples = 0
+        self._values: dict[int, Symbol] = {}
+        self._alive: list[Any] = []
+        self._inside = False  # a neuron, whose operations are its own
+
+    def get(self, x: Any) -> Symbol | None:
+        """Return what a tensor holds, None if the stimulus has no part in it."""
+        return self._values.get(id(x))
+
+    def get_or_constant(self, x: Tensor) -> Symbol:
+        """Return what a tensor holds."""
+        value = self.get(x)
+        return (
+            RecordedConstant(shape=tuple(x.shape[1:]), data=x.detach().clone())
+            if value is None
+            else value
+        )
+
+    def put(self, x: Tensor, value: Symbol | None) -> None:
+        """Note what a tensor holds."""
+        self._alive.append(x)
+        if value is None:
+            self._values.pop(id(x), None)
+        else:
+            self._values[id(x)] = value
+
+    def keep(self, *anything: Any) -> None:
+        """Keep objects alive, so that no other has their id."""
+        self._alive += anything
+
+    def name(self, function: str) -> str:
+        """Return the name of the node of a function: that of its layer, or a joined one."""
+        for module in reversed(self.modules):
+            path = self.names.get(id(module))
+            if path is not None:
+                own = isinstance(module, _ONE_FUNCTION)
+                return "_".join([*path.split("."), *([] if own else [function])]).strip("_")
+        return function
+
+    def where(self) -> str:
+        """Return file and line of the user's code that runs now."""
+        frame: Any = sys._getframe(1)
+        while frame is not None:
+            path = frame.f_code.co_filename
+            if not path.startswith(_NOT_USERS) and "site-packages" not in path:
+                return f"{path.removeprefix(os.getcwd() + os.sep)}:{frame.f_lineno}"
+            frame = frame.f_back
+        return "?"
+
+    @contextmanager
+    def recording(self) -> Iterator[RecordedRun]:
+        """Record what runs inside."""
+        original, own = nn.Module.__call__, self
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if own._inside:
+                return original(module, *args, **kwargs)
+            if own.reader.is_neuron(module):
+                return own._call_neuron(module, original, args, kwargs)
+            own.modules.append(module)
+            try:
+                return original(module, *args, **kwargs)
+            finally:
+                own.modules.pop()
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            with torch.no_grad(), self:
+                yield self.record
+        finally:
+            nn.Module.__call__ = original  # type: ignore[method-assign]
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run a function of torch in float64 and note what its result holds."""
+        del types
+        name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
+        short = name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
+        if short in _NARROWING:
+            func, short = Tensor.double, "double"
+        writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
+        args, kwargs = _widen(args, kept=writes), _widen(dict(kwargs or {}), kept=writes)
+        if not self.follow or self._inside:
+            return _widen(func(*args, **kwargs), kept=writes)
+        sources = [v for x in _list_tensors((args, kwargs)) if (v := self.get(x)) is not None]
+        if short in _READS and sources:
+            self.record.problems.append(
+                f"{self.where()}: {short.strip('_')}() reads a value that depends on the "
+                "stimulus, so what runs next may differ from input to input; compute with "
+                "tensors, and print or measure outside of forward"
+            )
+        result = _widen(func(*args, **kwargs), kept=writes)
+        if not sources and short not in _RANDOM:
+            return result
+        if short not in _SHAPES_ONLY:
+            self._note(Operation(self, short, func, args, kwargs, result, tuple(sources)))
+        return result
+
+    def _note(self, op: "Operation") -> None:
+        """Note what the result of an operation holds."""
+        handler = self.operations.get(op.name)
+        tensors = _list_tensors(op.result)
+        if op.name == "__setitem__":
+            tensors = [op.args[0]]
+        if not tensors:
+            return
+        made = None if handler is None else handler(op)
+        values = made if isinstance(made, list) else [made] * len(tensors)
+        if len(tensors) == 1 and tensors[0] is (op.args[0] if op.args else None):
+            self._break_aliases(tensors[0], op)
+        for x, value in zip(tensors, values, strict=True):
+            self.put(x, op.lose() if value is None else None if value is GONE else value)
+
+    def _break_aliases(self, x: Tensor, op: "Operation") -> None:
+        """Lose the other tensors that share the memory of one that was written to."""
+        if op.name in _IN_NAME_ONLY:
+            return
+        place = x.untyped_storage().data_ptr()
+        for other in self._alive:
+            if isinstance(other, Tensor) and other is not x and id(other) in self._values:
+                shared = other.untyped_storage().data_ptr() == place
+                if shared:
+                    self.put(other, op.lose("writes into memory that another tensor shares"))
+
+    def _call_neuron(
+        self, module: nn.Module, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a neuron module whole, and note what it was given and computed."""
+        kind, where = type(module).__name__, self.where()
+        path = self.names.get(id(module))
+        name = "_".join((path or "").split(".")) or kind.lower()
+        if path is None:
+            self.record.problems.append(
+                f"{where}: a {kind} that is no part of the module; assign it to self in "
+                "__init__, several as nn.ModuleList"
+            )
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            self.record.problems.append(
+                f"{name}: {kind} has hooks or a forward of its own; remove them"
+            )
+        self._inside = True
+        try:
+            call = self.reader.read_call(module, args, kwargs)
+            result = original(module, *args, **kwargs)
+            results = self.reader.read_results(module, result)
+            state = None if self.follow else self.reader.read_state(module, call, results)
+        finally:
+            self._inside = False
+        if state is not None:
+            ticks = [None if x is None or call.all_ticks else x[None] for x in state]
+            chunk = SourceState(*ticks) if not call.all_ticks else state  # type: ignore[arg-type]
+            self.record.states.setdefault(name, []).append(chunk)
+        else:
+            self._note_neuron(module, name, call, results, where)
+        return result
+
+    def _note_neuron(
+        self, module: nn.Module, name: str, call: Any, results: Mapping[str, Tensor], where: str
+    ) -> None:
+        current = self.get_or_constant(call.current)
+        ticks = self.record.neurons.setdefault(name, [])
+        states = {
+            k: None if x is None else self.get_or_constant(x) for k, x in call.states.items()
+        }
+        if not ticks and not self.reader.is_at_rest(module, call.states):
+            self.record.problems.append(
+                f"{where}: {name} begins with a state other than rest; begin with its "
+                "own initial state"
+            )
+        currents: tuple[Symbol, ...]
+        if not call.all_ticks:
+            currents = (current,)
+            if isinstance(current, Series):
+                self.record.whole = True
+                self.record.problems.append(
+                    f"{where}: {name} takes one tick, and gets all at once; loop over ticks"
+                )
+        elif isinstance(current, Series) and (current.axis, current.merged) == (0, False):
+            currents = current.parts
+        else:
+            lost = (
+                current
+                if isinstance(current, Lost)
+                else Lost(
+                    shape=current.shape[1:],
+                    what=f"{name} takes all ticks on the first axis, and gets something else",
+                    where=where,
+                    sources=(current,),
+                )
+            )
+            currents = (lost,) * len(call.current)
+        one = next(iter(results.values()))
+        several = call.all_ticks and one.dim() == call.current.dim()
+        shape = tuple(one.shape[1 + several :])
+        new = []
+        for value in currents:
+            tick = NeuronTick(
+                name=name,
+                module=module,
+                tick=len(ticks),
+                current=value,
+                states=states,
+                shape=shape,
+                where=where,
+            )
+            new.append(tick)
+            ticks.append(tick)
+            states = {k: Result(shape=shape, neuron=tick, key=k) for k in states}
+        for key, x in results.items():
+            made = [Result(shape=shape, neuron=tick, key=key) for tick in new]
+            series = call.all_ticks and x.dim() == call.current.dim()
+            self.put(x, Series(shape=shape, parts=tuple(made)) if series else made[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One call of a function of torch that a followed value takes part in."""
+
+    recorder: Recorder
+    name: str
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+    sources: tuple[Symbol, ...]
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Return an argument by its place or its name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+    def value(self, x: Any) -> Symbol | None:
+        """Return what an argument holds, if the stimulus has a part in it."""
+        return self.recorder.get(x)
+
+    def lose(self, why: str = "has no node in a Graph") -> Lost:
+        """Return the value of a result that a Graph cannot hold."""
+        return Lost(
+            shape=(),
+            what=f"{self.name}() {why}",
+            where=self.recorder.where(),
+            sources=self.sources,
+        )
+
+
+GONE = RecordedConstant(
+    shape=(), data=torch.zeros(())
+)  # a result in which the stimulus has no part
+
+_ONE_FUNCTION = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d),
+    *(nn.Flatten, nn.Unflatten, nn.Upsample, nn.BatchNorm1d, nn.BatchNorm2d),
+    *(nn.Softmax, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.SiLU),
+)
+_TORCH = str(Path(torch.__file__).parent)
+_NOT_USERS = (_TORCH, str(Path(__file__).parent), "<")
+_NARROWING = frozenset({"float", "half", "bfloat16"})
+_NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+_READS = frozenset(
+    {
+        *("__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__"),
+        *("item", "tolist", "numpy", "__array__", "equal", "allclose", "is_nonzero"),
+    }
+)
+_RANDOM = frozenset(
+    {
+        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),
+        *("bernoulli", "bernoulli_", "normal", "normal_", "poisson", "multinomial"),
+        *("uniform_", "exponential_", "random_", "geometric_", "cauchy_", "log_normal_"),
+    }
+)
+_SHAPES_ONLY = frozenset(
+    {
+        *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones"),
+        *("new_full", "new_empty", "new_tensor"),
+    }
+)
+_IN_NAME_ONLY = frozenset({"detach_", "requires_grad_", "retain_grad", "to", "contiguous"})
+
+
+def _list_tensors(x: Any) -> list[Tensor]:
+    """Return the tensors in lists, tuples and mappings, one below the other."""
+    if isinstance(x, Tensor):
+        return [x]
+    if isinstance(x, Mapping):
+        return [t for value in x.values() for t in _list_tensors(value)]
+    if isinstance(x, list | tuple):
+        return [t for value in x for t in _list_tensors(value)]
+    return []
+
+
+list_tensors = _list_tensors
+
+
+def _widen(x: Any, *, kept: bool) -> Any:
+    """Return arguments in float64. kept: tensors stay, as the function writes to one."""
+    if x is torch.float32 or x is torch.float16 or x is torch.bfloat16:
+        return torch.float64
+    if isinstance(x, Tensor):
+        return x.double() if not kept and x.dtype in _NARROW and x.is_floating_point() else x
+    if isinstance(x, dict):
+        return {k: _widen(v, kept=kept) for k, v in x.items()}
+    if type(x) in (list, tuple):
+        return type(x)(_widen(v, kept=kept) for v in x)
+    return x
