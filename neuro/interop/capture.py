@@ -27,7 +27,13 @@ from torch import Tensor, nn
 from neuro.arguments import make_type_error
 from neuro.interop.imported import ImportedNetwork, SourceRun
 from neuro.interop.layer_operations import LAYER_OPERATIONS
-from neuro.interop.neuron_reader import CaptureError, NeuronReader, SourceState
+from neuro.interop.neuron_reader import (
+    CaptureError,
+    NeuronCall,
+    NeuronNodes,
+    NeuronReader,
+    SourceState,
+)
 from neuro.interop.one_tick import fold_ticks
 from neuro.interop.recording import (
     RecordedRun,
@@ -235,3 +241,14 @@ def _follows(
     """Say whether the module runs as many ticks as its stimulus has."""
     longer, error = _record_once(source, reader, way, shape, record.ticks + 1)
     return error is None and longer.ticks == record.ticks + 1
+
+
+__all__ = [
+    "CaptureError",
+    "NeuronCall",
+    "NeuronNodes",
+    "NeuronReader",
+    "Run",
+    "SourceState",
+    "import_with_reader",
+]
