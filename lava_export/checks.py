@@ -17,6 +17,7 @@ from lava_export.program import (
     DECAY_BITS,
     LARGEST_WEIGHT,
     NO_MEMORY,
+    STATE_LIMIT,
     THRESHOLD_BITS,
     LoihiProgram,
     Population,
@@ -102,6 +103,10 @@ REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
         },
         "make the bias smaller, or the weights larger against it",
     ),
+    "a reset is a value of v, which has 23 bits and a sign": (
+        {"reset_to": (1 - STATE_LIMIT, STATE_LIMIT - 1), "reset_by": (0, STATE_LIMIT - 1)},
+        "use lower(graph, largest_weight=...), or a reset nearer to the threshold",
+    ),
 }
 
 
@@ -119,7 +124,9 @@ def list_wide_integers(program: LoihiProgram) -> list[str]:
     for rule, (ranges, cure) in REGISTERS.items():
         for p, (field, (low, high)) in product(list_neurons(program), ranges.items()):
             most = NO_MEMORY if field == "dv" and p.kind == "alif" else high
-            values: np.ndarray = getattr(p, field)
+            values = getattr(p, field)
+            if values is None:
+                continue
             bad = values[(values < low) | (values > most)]
             if bad.size:
                 wide.append(

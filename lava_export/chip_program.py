@@ -251,11 +251,10 @@ def _decode(arrays: Arrays, plain: Any) -> Integers:
 
 def _decode_part(part: Any, where: str, plain: dict[str, Any], arrays: Arrays) -> Any:
     """Return a population, a connection or a group."""
-    held = {
-        field: arrays[name_array(where, field)]
-        for field, hint in get_type_hints(part).items()
-        if hint is np.ndarray
-    }
+    hints = get_type_hints(part).items()
+    held = {f: arrays[name_array(where, f)] for f, hint in hints if hint is np.ndarray}
+    optional = {f: name_array(where, f) for f, hint in hints if hint == np.ndarray | None}
+    held |= {f: arrays[name] for f, name in optional.items() if name in arrays}
     if part is not NeuronGroup:  # whose arrays have a type of their own
         held = {field: as_int32(array) for field, array in held.items()}
-    return convert({**plain, **held}, part, where)
+    return convert({**dict.fromkeys(optional), **plain, **held}, part, where)

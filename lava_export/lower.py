@@ -9,7 +9,7 @@ could reach 2^23 otherwise. Weights are even: Lava keeps no odd ones where signs
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -167,14 +167,10 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
     routes = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
-        c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
-        flat: dict[str, Any] = {
-            field: np.broadcast_to(value, graph.shapes[name]).ravel()
-            for field, value in c._asdict().items()
-            if field not in ("reset", "fires", "refractory")
-        }
+        k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
+        c = k.spread(graph.shapes[name])
         total, after = find_bias(graph, name, problems)
-        if total.any() and flat["decay_syn"].any():
+        if total.any() and c.decay_syn.any():
             problems.append(
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
                 "v on Loihi; leave out the bias or tau_syn"
@@ -183,7 +179,7 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
         parts.append(
             FloatPopulation(
                 name=name,
-                c=c._replace(**flat),
+                c=c,
                 incoming=incoming,
                 bias=total,
                 bias_after=after,
@@ -220,6 +216,15 @@ def _find_refractory_periods(graph: Graph) -> dict[str, str]:
 def _round_up(x: np.ndarray) -> np.ndarray:
     """Round up, but take what a float error puts just above an integer for that integer."""
     return np.asarray(np.ceil(x - 1e-6))
+
+
+def _count_firing(
+    threshold: np.ndarray, scale: float, strict: bool
+) -> Float[np.ndarray, "..."]:
+    """Return n, the least integer at which a neuron fires, a weight unit above vth."""
+    if strict:
+        return -_round_up(-threshold * scale) + 1
+    return _round_up(threshold * scale)
 
 
 def _find_largest(p: FloatPopulation) -> float:
@@ -276,18 +281,22 @@ def _choose_scale(p: FloatPopulation, largest: int) -> float:
     threshold = (p.c.threshold if p.c.fires else np.zeros(1)) / _find_largest(p)
     top = min(largest // 2, _limit_half_weight(p))
     best = min(
-        range(top, (top - 1) // 2, -1), key=lambda m: _measure_error(weight, threshold, 2.0 * m)
+        range(top, (top - 1) // 2, -1),
+        key=lambda m: _measure_error(weight, threshold, 2.0 * m, p.c.strict),
     )
     return 2 * best / _find_largest(p)
 
 
-def _measure_error(weight: np.ndarray, threshold: np.ndarray, scale: float) -> float:
+def _measure_error(
+    weight: np.ndarray, threshold: np.ndarray, scale: float, strict: bool
+) -> float:
     """Return the mean squared error of weights and threshold, relative to the largest weight.
 
     Rounded, so that float noise does not prefer a coarser scale to a finer one as exact.
     """
     of_weight = np.square(round_to_even_integers(weight, scale) / scale - weight)
-    of_threshold = np.square(_round_up(threshold * scale) / scale - threshold)
+    integers: np.ndarray = _count_firing(threshold, scale, strict) - float(strict)
+    of_threshold = np.square(integers / scale - threshold)
     total = of_weight.mean() if weight.size else 0.0
     return float(np.round(total + of_threshold.mean(), 15))
 
@@ -296,12 +305,18 @@ def _population(
     p: FloatPopulation, shape: tuple[int, ...], lag: int, scale: float
 ) -> Population:
     c = p.c
-    n = _round_up(c.threshold * scale) if c.fires else np.ones(1)
+    n = _count_firing(c.threshold, scale, c.strict) if c.fires else np.ones(1)
     beta = np.rint(c.beta * scale)
     b = to_bias(p.bias * scale * 64)
     du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
     uniform = all(np.ptp(x) == 0 for x in (du, dv, n))
-    stock = uniform and c.hard and not beta.any() and not b.mantissa.any()
+    # A reset to a value stays below the threshold, whatever the rounding.
+    to = np.minimum(np.rint(c.reset_to * scale * 64), 64 * (n - 1))
+    reset_to = _short(to) if c.hard and to.any() else None
+    own = c.fires and not c.hard and (c.strict or (c.subtracted != c.threshold).any())
+    reset_by = _short(np.rint(c.subtracted * scale * 64)) if own else None
+    stock = uniform and c.hard and reset_to is None
+    stock = stock and not beta.any() and not b.mantissa.any()
     kind: Kind = "li" if not c.fires else "lif" if stock else "alif"
     if kind == "alif":
         dv = np.where(c.decay == 0, NO_MEMORY, dv)
@@ -322,6 +337,8 @@ def _population(
         bias_exp=_short(b.exponent),
         hard=c.hard,
         bias_after=p.bias_after,
+        reset_to=reset_to,
+        reset_by=reset_by,
     )
 
 

@@ -6,7 +6,7 @@ One step of a population, all integers, trunc(x, n) = sign(x) (|x| >> n), M = 2^
     v = clip(trunc(v (4096 - dv), 12) + u + b)          clip: to +-(M - 1)
     a = trunc(a (4096 - da), 12)                        b = bias_mant << bias_exp
     s = v > 64 vth + a
-    v = 0 (hard) or v - (64 (vth + 1) + a) (soft), where s
+    v = reset_to (hard) or v - (reset_by + a) (soft), where s
     a = min(a + 64 beta s, M - 1)
 
 x is the sum of the integer weights whose sources fired. The kinds of population:
@@ -16,7 +16,10 @@ A weight unit is 64 units of v; one unit of the float network is ``scale`` weigh
 
 The float neuron fires at v >= threshold, Lava at v > 64 vth. With vth one below the integer
 threshold n, both agree on every v that is a multiple of 64; between two multiples the chip
-fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
+fires at most one weight unit early. A strict threshold, v > threshold, is the integer vth.
+
+reset_to and reset_by are in units of v. Without them (None), as in most programs and files, a
+hard reset sets v to 0, and a soft one takes off 64 n = 64 (vth + 1).
 
 The registers end at dv = 4095, which keeps 1/4096 of v. An "alif" may have dv = 4096: its
 process keeps nothing of v.
@@ -67,6 +70,7 @@ class Population:
     lag: steps by which it runs behind the input; it rests until its tick 0 is step lag + 1.
     scale: weight units that one unit of the float network became.
     bias_after: ticks of its own before the bias sets in.
+    reset_to, reset_by: in units of v, "alif" only; None: see the head of this file.
     """
 
     name: str
@@ -83,6 +87,21 @@ class Population:
     bias_exp: np.ndarray = field(default_factory=lambda: as_int32(0))
     hard: bool = True
     bias_after: int = 0
+    reset_to: np.ndarray | None = None
+    reset_by: np.ndarray | None = None
+
+    @property
+    def after_hard(self) -> np.ndarray:
+        """v after a hard reset, in units of v."""
+        return (
+            np.zeros(1, np.int64) if self.reset_to is None else self.reset_to.astype(np.int64)
+        )
+
+    @property
+    def subtracted(self) -> np.ndarray:
+        """What a soft reset takes off, but for the adaptation, in units of v."""
+        by = (self.vth.astype(np.int64) + 1) << 6
+        return by if self.reset_by is None else self.reset_by.astype(np.int64)
 
     @property
     def size(self) -> int:
@@ -262,10 +281,13 @@ def _check_population(p: Population) -> Iterator[str]:
                 f"{p.name}: {column.name} has shape {values.shape}; give one number, or one "
                 f"for each of the {p.size} neurons"
             )
+    unused = "reset_by" if p.hard else "reset_to"
+    if getattr(p, unused) is not None:
+        yield f"{p.name}: {unused} has no effect with hard={p.hard}; leave it out"
     if p.kind == "lif" and not _fits_lava_lif(p):
         yield (
-            f"{p.name}: a lif has hard reset, no bias, no adaptation and one du, dv, vth for "
-            "all neurons; make its kind alif"
+            f"{p.name}: a lif has hard reset to 0, no bias, no adaptation and one du, dv, vth "
+            "for all neurons; make its kind alif"
         )
 
 
@@ -331,7 +353,8 @@ def _lists_synapses(c: LoihiConnection) -> bool:
 def _fits_lava_lif(p: Population) -> bool:
     """Say whether Lava's own LIF can have the parameters of a population."""
     uniform = p.du.size == p.dv.size == p.vth.size == 1
-    return uniform and p.hard and not p.beta.any() and not p.bias_mant.any()
+    plain = p.hard and p.reset_to is None
+    return uniform and plain and not p.beta.any() and not p.bias_mant.any()
 
 
 def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -343,6 +366,7 @@ def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         rest[key] = []
         for i, part in enumerate(values[key]):
             columns = {f.name: getattr(part, f.name) for f in fields(part)}
+            columns = {k: v for k, v in columns.items() if v is not None}  # as old files
             held = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
             arrays |= {name_array(f"{key[0]}{i}", k): v for k, v in held.items()}
             rest[key].append({k: v for k, v in columns.items() if k not in held})

@@ -137,7 +137,7 @@ def step(
     a = trunc(state.a * (4096 - p.da.astype(np.int64)))
     threshold = (p.vth.astype(np.int64) << 6) + a
     s = v > threshold
-    v = np.where(s, 0 if p.hard else v - threshold - 64, v)
+    v = np.where(s, p.after_hard if p.hard else v - (p.subtracted + a), v)
     a = np.minimum(a + s * (p.beta.astype(np.int64) << 6), STATE_LIMIT - 1)
     return s, NeuronState(u, v, a)
 

@@ -46,7 +46,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
     ]
     error = np.concatenate(errors)
     weights = np.concatenate([c.weight.ravel() for c in incoming])
-    threshold = (p.vth + 1) / p.scale - part.c.threshold
+    threshold = (p.vth + (not part.c.strict)) / p.scale - part.c.threshold
     bias = p.bias_mant * 2.0**p.bias_exp / (64 * p.scale)
     return {
         "layer": p.name,
@@ -59,11 +59,23 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "threshold_error": 0.0 if p.kind == "li" else float(np.abs(threshold).max()),
         "decay_error": _measure_decay_error(p, part),
         "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
+        **_measure_reset_error(p, part),
         "bias_error": float(np.abs(bias - part.bias).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
         "head_room": compute_head_room(p, incoming, program.ticks),
     }
+
+
+def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, float]:
+    """Return the error of a reset to or by a value, if there is one."""
+    if p.reset_to is not None:
+        error = p.reset_to / (64 * p.scale) - part.c.reset_to
+    elif p.reset_by is not None:
+        error = p.reset_by / (64 * p.scale) - part.c.subtracted
+    else:
+        return {}
+    return {"reset_error": float(np.abs(error).max())}
 
 
 def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:

@@ -131,11 +131,24 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
             )
 
 
+def only_a_programmable_chip_resets_to_a_value(
+    program: LoihiProgram, chip: Chip
+) -> Iterator[str]:
+    """Yield each population whose hard reset sets v to another value than 0."""
+    for p in list_neurons(program):
+        if p.reset_to is not None and not chip.programmable:
+            yield (
+                f"{p.name}: its reset sets v to a value, {chip.hardware} sets v to 0, which is "
+                "rest; use reset_to=None"
+            )
+
+
 RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
     a_spike_waits_no_longer_than_the_chip_allows,
     the_axons_of_a_neuron_fit_one_core,
     the_synapses_of_a_neuron_fit_one_core,
     only_a_programmable_chip_resets_softly_or_adapts_or_forgets,
+    only_a_programmable_chip_resets_to_a_value,
 )
 
 
@@ -176,6 +189,7 @@ def bound_states(
 
     u sums all its positive (or all its negative) weights every tick, decaying. v sums u and
     bias alike, but upwards a reset takes it back: before a tick it is at most at threshold.
+    A reset may leave v at another value than 0, from which it sums on.
     ticks: length of the run; None: endless, where what never leaks has no bound.
     """
     keep_u = (4095 - p.du) / 4096
@@ -186,14 +200,22 @@ def bound_states(
     down = _sum_ticks(64 * _sum_weights(p, incoming, -1), keep_u, ticks)
     into_v, out_of_v = up + np.maximum(bias, 0), down + np.maximum(-bias, 0)
     a = _sum_ticks(64.0 * p.beta, keep_a, ticks)
-    highest = _sum_ticks(into_v, keep_v, ticks)
+    highest, lowest = _sum_ticks(into_v, keep_v, ticks), _sum_ticks(out_of_v, keep_v, ticks)
     if p.kind != "li":
         threshold = 64.0 * (p.vth + 1) + np.minimum(a, STATE_LIMIT)
         held = keep_v * threshold + into_v
-        returns = np.full(held.shape, p.hard) | (into_v <= 64.0 * (p.vth + 1))
+        returns = np.full(held.shape, p.hard) | (into_v <= p.subtracted)
+        highest = highest + np.maximum(p.after_hard, 0)
         highest = np.where(returns, np.minimum(held, highest), highest)
-    lowest = _sum_ticks(out_of_v, keep_v, ticks)
+        lowest = lowest + np.maximum(-_find_least_reset(p), 0)
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
+
+
+def _find_least_reset(p: Population) -> np.ndarray:
+    """Return the least v right after a spike; a threshold taken off leaves 0 (or -63)."""
+    if p.hard or p.reset_by is None:
+        return p.after_hard
+    return np.asarray(64.0 * p.vth - p.subtracted)
 
 
 def keeps_no_memory(

@@ -176,6 +176,10 @@ def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
     if p.kind == "li":
         li = Li(shape=(n,), **parameters)
         return li.a_in, li.v_out
+    # Files leave out a reset to 0, and by the integer threshold vth + 1.
+    resets = {"reset_to": np.zeros(1, int), "reset_by": (p.vth + 1) << 6, **vars(p)}
+    for k in ("reset_to", "reset_by"):
+        parameters[k] = np.broadcast_to(resets[k], (n,)).copy()
     alif = Alif(shape=(n,), hard=int(p.hard), **parameters)
     return alif.a_in, alif.s_out
 

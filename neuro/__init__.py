@@ -24,7 +24,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
+from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.record import Counts, Record
@@ -47,6 +47,7 @@ __all__ = [
     "Counts",
     "Delay",
     "Dense",
+    "DiscreteLIF",
     "Edge",
     "Events",
     "Exceeds",

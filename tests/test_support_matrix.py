@@ -27,6 +27,7 @@ from neuro import (
     ConvTranspose2d,
     CountSpikes,
     Dense,
+    DiscreteLIF,
     Edge,
     Exceeds,
     Flatten,
@@ -122,6 +123,21 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
     "ALIF": lambda _: through(Dense(weight=weights(3, 4)), ALIF(leak=0.25)),
     "ALIF, adaptation": lambda _: through(
         Dense(weight=weights(3, 4)), ALIF(leak=0.25, beta=0.5)
+    ),
+    "DiscreteLIF": lambda _: through(
+        Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset="hard", rest=-0.25)
+    ),
+    "DiscreteLIF, strict threshold": lambda _: through(
+        Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset="hard", strict=True)
+    ),
+    "DiscreteLIF, reset to a value": lambda _: through(
+        Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset="hard", reset_to=-0.5)
+    ),
+    "DiscreteLIF, reset by a value": lambda _: through(
+        Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset_by=0.5)
+    ),
+    "DiscreteLIF, no reset": lambda _: through(
+        Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset_by=0.0)
     ),
     "LI, read-out": lambda n: through(
         Dense(weight=weights(5, 4)), n, Dense(weight=weights(2, 5)), LI(tau=0.02)

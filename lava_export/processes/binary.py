@@ -90,7 +90,7 @@ class PyLi(PyMembranes):
 
 
 class Alif(Membranes):
-    """Adaptive LIF neurons. hard: reset to 0, else the threshold is subtracted."""
+    """Adaptive LIF neurons. hard: v becomes reset_to; else reset_by is subtracted."""
 
     def __init__(self, *, shape: tuple, hard: int, **parameters: Any) -> None:
         super().__init__(shape=shape, a=0, **parameters)
@@ -110,6 +110,8 @@ class PyAlif(PyMembranes):
     da: np.ndarray = LavaPyType(np.ndarray, np.int32)
     vth: np.ndarray = LavaPyType(np.ndarray, np.int32)
     beta: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    reset_to: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    reset_by: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
     def run_spk(self) -> None:
         """Advance one step."""
@@ -122,7 +124,7 @@ class PyAlif(PyMembranes):
         threshold = (self.vth << 6) + a
         s = v > threshold
         self.u[:] = u
-        self.v[:] = np.where(s, 0 if self.hard[0] else v - threshold - 64, v)
+        self.v[:] = np.where(s, self.reset_to if self.hard[0] else v - (self.reset_by + a), v)
         self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)
         self.s_out.send(s.astype(np.int32))
 

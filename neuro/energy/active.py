@@ -13,7 +13,7 @@ Axes: T ticks, B samples, N neurons, S scales.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -146,13 +146,9 @@ def _mark_charged(
         if has_normal_form(neuron):
             arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
             k = neuron.coefficients(graph.dt)
-            flat: dict[str, Any] = {
-                field: np.broadcast_to(getattr(k, field), graph.shapes[name]).ravel()
-                for field in ("decay", "threshold", "gain", "decay_syn", "beta", "decay_adapt")
-            }
             scale = FRACTIONS * np.array(LARGEST_WEIGHTS) / (largest.get(name) or 1.0)
             charged[name] = _follow_membranes(
-                k._replace(**flat), np.sum(arrived, 0), spikes.get(name), scale
+                k.spread(graph.shapes[name]), np.sum(arrived, 0), spikes.get(name), scale
             )
     return charged
 

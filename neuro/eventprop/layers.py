@@ -11,7 +11,7 @@ import numpy as np
 
 from neuro.eventprop.spiking import LIFParameters, compute_lift, find_peak
 from neuro.graph import Dense, Edge, Graph, Host, Input
-from neuro.neurons import Neuron, Reset, has_normal_form, is_neuron
+from neuro.neurons import Dynamics, Neuron, Reset, has_normal_form, is_neuron
 from neuro.units import Seconds
 
 
@@ -96,6 +96,11 @@ def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
     if not node.fires:
         single = np.size(k.rate) == np.size(k.gain) == 1 and k.rate_syn is None
         return [] if single else [f"an {kind} needs one tau and one gain here"]
+    return _problems_of_dynamics(k)
+
+
+def _problems_of_dynamics(k: Dynamics) -> list[str]:
+    """Return why a population that fires has no gradient here."""
     problems = []
     if k.rate_syn is None:
         problems.append(
@@ -104,6 +109,8 @@ def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
         )
     if k.reset != Reset.HARD:
         problems.append(f"the {k.reset} reset has no adjoint here; use reset='hard'")
+    elif k.reset_to.any():
+        problems.append("a reset to a value has no adjoint here; reset to rest (reset_to=None)")
     if k.beta.any():
         problems.append("an adaptation has no adjoint here; use LIF(tau_syn=..., reset='hard')")
     if k.refractory:

@@ -90,6 +90,11 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
                 f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
                 f"{get_kind(node)}; use 'soft' or 'hard', or {cure}"
             )
+        if not isinstance(form, Dynamics) and form.strict and form.beta.any():
+            problems.append(
+                f"{name}: {executor} knows a strict threshold without adaptation only, and "
+                f"this {get_kind(node)} has beta > 0; use strict=False or beta=0, or {cure}"
+            )
         if isinstance(form, Dynamics) and (np.isinf(form.rate_adapt) & (form.beta > 0)).any():
             problems.append(
                 f"{name}: a spike raises the threshold of this {get_kind(node)} (beta > 0) for "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
+from neuro.graph import Edge, Graph, Hosted, Node, Reshaping, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_bias, find_paths, list_links
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
@@ -223,10 +223,8 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
         return [unknown]
     if not node.fires:
         return [unknown] if k.rate_syn is not None else _check_current(graph, name)
-    if k.reset == Reset.SOFT:
-        return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
-    if k.reset != Reset.HARD:
-        return [f'{name}: the reset {str(k.reset)!r} is not written for NEST; use reset="hard"']
+    if found := _check_spikes(graph, name, k, precise):
+        return found
     problems = []
     if (k.rate == 0).any():
         problems.append(f"{name}: NEST needs a leak; use a finite tau")
@@ -246,6 +244,28 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
             f"{k.refractory:g} s; lengthen it or take precise=False"
         )
     return problems
+
+
+def _check_spikes(graph: Graph, name: str, k: Dynamics, precise: bool) -> list[str]:
+    """Return why NEST does not fire or reset as this population does."""
+    if k.reset == Reset.SOFT:
+        return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
+    if k.reset != Reset.HARD:
+        return [f'{name}: the reset {str(k.reset)!r} is not written for NEST; use reset="hard"']
+    if not precise and _is_strict(graph.nodes[name], graph.dt):
+        return [
+            f"{name}: at ticks NEST fires when a membrane equals its threshold, and this "
+            "threshold is strict; use strict=False or precise=True"
+        ]
+    return []
+
+
+def _is_strict(node: Node, dt: Seconds) -> bool:
+    """Say whether a threshold is strict, if the model has a form at ticks."""
+    try:
+        return has_normal_form(node) and node.coefficients(dt).strict
+    except ValueError:  # told of by other checks
+        return False
 
 
 def _check_current(graph: Graph, name: str) -> list[str]:
@@ -311,6 +331,8 @@ def _make_population(
         "V_th": spread_parameter(graph, name, own.threshold),
         "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
     }
+    if own.reset_to.any():
+        parameters["V_reset"] = spread_parameter(graph, name, own.reset_to)
     drive, since = find_bias(graph, name, problems)
     if own.rate_syn is not None and drive.any():
         problems.append(

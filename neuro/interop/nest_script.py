@@ -133,7 +133,7 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
         size = population.start["V_m"].size
         silent = {"E_L": 0.0, "V_reset": 0.0, "V_m": 0.0, "I_e": 0.0}
         nodes[name] = nest.Create(population.model, size)
-        nodes[name].set(**silent, **population.parameters)
+        nodes[name].set(**silent | population.parameters)
         recorder = nest.Create("spike_recorder", params={"time_in_steps": True})
         nest.Connect(nodes[name], recorder)
         recorders[name] = Recorded(nodes[name], recorder)

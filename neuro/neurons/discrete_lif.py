@@ -121,6 +121,9 @@ class DiscreteLIF(Untrained):
             by = as_array(self.reset_by)
             ok = (by >= 0) & (by < np.inf)
             require(ok, f"{own}reset_by must be >= 0 and finite", by, "0: no reset")
+        elif not is_hard(self.reset):  # it subtracts the threshold
+            cure = "a soft reset would raise v by it; give reset_by"
+            require(threshold >= 0, f"{own}threshold must be >= 0", threshold, cure)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
         """Return the state at rest for inputs like ``x``."""

@@ -55,10 +55,21 @@ class Coefficients(NamedTuple):
         """What a soft reset subtracts, but for the adaptation."""
         return self.threshold if self.reset_by is None else self.reset_by
 
+    def spread(self, shape: tuple[int, ...]) -> "Coefficients":
+        """Return the form with the parameters of each neuron of a population, in C order."""
+        single = ("reset", "fires", "refractory", "strict")
+        arrays: dict[str, Any] = {
+            name: np.broadcast_to(p, shape).ravel()
+            for name, p in self._asdict().items()
+            if name not in single and p is not None
+        }
+        return self._replace(**arrays)
+
     def least_firing(self, dtype: type[np.floating] = np.float64) -> np.ndarray:
         """Return the least membrane of a dtype that fires at rest: v >= it is the test."""
         threshold = self.threshold.astype(dtype)
-        return np.nextafter(threshold, dtype(np.inf)) if self.strict else threshold
+        above = np.nextafter(threshold, dtype(np.inf)) if self.strict else threshold
+        return np.asarray(above)
 
 
 class Tensors(NamedTuple):

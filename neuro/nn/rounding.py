@@ -38,8 +38,8 @@ OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and of second
 class MembraneBound(NamedTuple):
     """A spiking population along the spikes of a record.
 
-    margin: v - threshold before the reset, -inf in a refractory period. bound: the most that
-    rounding moves the margin, 0 in a refractory period.
+    margin: v - threshold before the reset, -inf in a refractory period; a strict threshold
+    fires above 0. bound: the most that rounding moves the margin, 0 in a refractory period.
     """
 
     margin: Float64[np.ndarray, "T B N"]
@@ -238,8 +238,9 @@ def integrate_membranes(
         margin[t] = np.where(free, state.v - high, -np.inf)
         bound[t] = np.where(free, off_v + off_a + unit * high, 0)
         s = fired[t] > 0
-        after_reset = off_v + off_a + unit * (high + abs(state.v))
-        off_v = np.where(s, 0 if k.hard else after_reset, off_v)
+        by = abs(k.subtracted) + state.a
+        after_reset = off_v + off_a + unit * (by + abs(state.v))
+        off_v = np.where(s, unit * abs(k.reset_to) if k.hard else after_reset, off_v)
         off_a = off_a + unit * (state.a + k.beta) * s
         after = reset_membrane(k, state, s)
     flat = (*x.shape[:2], -1)
@@ -270,7 +271,7 @@ def compute_margins(
 ) -> Float64[np.ndarray, "T B N"]:
     """Return v - threshold of a spiking population at every tick, before its reset (float64).
 
-    In a refractory period it is minus infinity.
+    In a refractory period it is minus infinity. A strict threshold fires above 0, others at 0.
 
     Raises:
         ValueError: ``name`` is not a spiking population with a normal form and a soft or hard

@@ -8,7 +8,7 @@ from written_graphs import wire
 
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Graph, Input, Node, Sparse
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.record import Record
 from neuro.spikes import Events, Times, to_events
 from neuro.units import Seconds
@@ -18,11 +18,26 @@ CLOCK = Exact(budget=20_000)
 
 PLAIN = ("delta", "no leak", "one current", "two currents", "three currents", "equal currents")
 UNEVEN = ("per neuron", "adaptive", "adaptive currents", "deltas and currents")
-KINDS = (*PLAIN, *UNEVEN)
+RESETS = ("resets to and by values",)
+KINDS = (*PLAIN, *UNEVEN, *RESETS)
 
 
-def model(kind: str, rng: np.random.Generator, size: int, **common: object) -> LIF | ALIF:
+def model(
+    kind: str, rng: np.random.Generator, size: int, **common: object
+) -> LIF | ALIF | DiscreteLIF:
     """Return a population of a kind."""
+    if kind in RESETS:
+        to, by = float(rng.choice([-0.5, 0.25, 0.75])), float(rng.choice([0.375, 0.625, 1.5]))
+        return DiscreteLIF(
+            decay=float(rng.choice([0.75, 0.9375, 1.0])),
+            gain=0.53,  # no ties of a drive with arrivals
+            decay_syn=rng.choice([None, 0.5]),
+            threshold=1.0,
+            rest=float(rng.choice([0.0, 0.25])),
+            reset_to=to if common["reset"] == "hard" else None,
+            reset_by=by if common["reset"] == "soft" else None,
+            **common,
+        )
     if kind.startswith("adaptive"):
         rho = float(rng.choice([0.0, 0.5, 0.97, 1.0]))
         leak = float(rng.choice([0.02, 0.3]))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from written_graphs import DT, read_edges
@@ -19,7 +20,7 @@ from neuro.graph import (
     Node,
     Sparse,
 )
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
 
@@ -47,7 +48,7 @@ def random_graph(
 
     def neuron(channels: int | None = None) -> Node:
         shape = (channels, 1, 1) if channels and rng.random() < 0.5 else ()
-        reset = "soft" if rng.random() < 0.5 else "hard"
+        reset: Literal["soft", "hard"] = "soft" if rng.random() < 0.5 else "hard"
         if rng.random() < 0.5:
             leak = rng.uniform(0.2, 1, shape).astype(np.float32)
             return ALIF(
@@ -57,6 +58,8 @@ def random_graph(
                 rho=float(rng.choice([0.5, 0.95])),
                 reset=reset,
             )
+        if rng.random() < 0.4:
+            return _tick_neuron(rng, reset)
         tau = float(rng.choice([math.inf, 0.02, 0.004]))
         tau_syn = float(rng.choice([0.003, 0.01])) if rng.random() < 0.4 else None
         return LIF(tau=tau, threshold=0.5, reset=reset, tau_syn=tau_syn)
@@ -107,6 +110,21 @@ def random_graph(
         nodes |= more
         edges += wires
     return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def _tick_neuron(rng: np.random.Generator, reset: Literal["soft", "hard"]) -> DiscreteLIF:
+    """Return a population with a reset to or by a value, or none."""
+    to, by = (float(rng.choice(values)) for values in ([-0.25, 0.0, 0.25], [0.0, 0.25, 0.75]))
+    return DiscreteLIF(
+        decay=float(rng.choice([1.0, 0.75])),
+        gain=float(rng.choice([0.5, 1.0])),
+        threshold=0.5,
+        rest=float(rng.choice([0.0, 0.125])),
+        strict=bool(rng.random() < 0.5),
+        reset=reset,
+        reset_to=to if reset == "hard" else None,
+        reset_by=by if reset == "soft" else None,
+    )
 
 
 def _without_bias(node: Node, before: Node) -> Node:

@@ -11,7 +11,14 @@ def program() -> LoihiProgram:
     return LoihiProgram(
         populations=(
             Population(name="x", kind="input", shape=(1, 3, 3)),
-            Population(name="conv/1", kind="alif", shape=(2, 2, 2), lag=1, scale=12.5),
+            Population(
+                name="conv/1",
+                kind="alif",
+                shape=(2, 2, 2),
+                lag=1,
+                scale=12.5,
+                reset_to=as_int32(np.arange(8) - 8),
+            ),
             Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=as_int32([3, -4])),
         ),
         connections=(

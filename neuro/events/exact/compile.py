@@ -242,6 +242,10 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     out = np.zeros(graph.size(name), NEURON)
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
     out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory / graph.dt
+    field = "reset_to" if dynamics.hard else "reset_by"  # the other one has no effect
+    after = dynamics.reset_to if dynamics.hard else dynamics.subtracted
+    out[field] = np.broadcast_to(after, graph.shapes[name]).ravel()
+    require_size(f"{name}: {field} is", out[field])
     out["beta"] = arrays["beta"]
     lasts = np.isfinite(arrays["rate_adapt"])  # beta is 0 elsewhere
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)

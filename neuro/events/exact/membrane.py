@@ -3,8 +3,8 @@
     dv/dt = -rate v + drive + sum_r i_r        di_r/dt = -rate_syn_r i_r
     da/dt = -rate_adapt a                      spike where v >= threshold + a
 
-At a spike v = 0 (hard reset) or v - (threshold + a) (soft), a rises by beta, and v is held for
-``refractory`` ticks; currents and a continue. Time is measured in ticks.
+At a spike v = reset_to (hard reset) or v - (reset_by + a) (soft), a rises by beta, and v is
+held for ``refractory`` ticks; currents and a continue. Time is measured in ticks.
 
 Every instant (an arrival, a spike, the end of a refractory period) is a multiple of a quantum,
 a power of 2 whose multiples in a run float64 can hold; crossings are rounded to it. So sums of
@@ -27,7 +27,8 @@ import numpy as np
 
 from neuro.ops.jit import bare
 
-PARAMETERS = ("rate", "drive", "threshold", "margin", "beta", "rate_adapt", "refractory")
+OF_MEMBRANE = ("rate", "drive", "threshold", "margin", "reset_to", "reset_by")
+PARAMETERS = (*OF_MEMBRANE, "beta", "rate_adapt", "refractory")
 VARIABLES = ("v", "adapt", "time", "free_at", "next_check")
 NUMBERS = [(name, np.float64) for name in PARAMETERS + VARIABLES]
 NEURON = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
@@ -58,9 +59,9 @@ SERIES_BELOW = 1e-3  # below this |x|, exp(-a) - exp(-a - x) loses digits, and a
 class NeuronTable(NamedTuple):
     """n neurons.
 
-    neuron: n records of type NEURON, as np.recarray. Parameters: ``threshold`` and ``v`` in
-        units of v, ``drive`` in units of v per tick, rates in 1/tick, ``refractory`` in ticks,
-        ``margin``, see :func:`settle_sum`.
+    neuron: n records of type NEURON, as np.recarray. Parameters: ``threshold``, ``reset_to``
+        and ``reset_by`` in units of v, ``drive`` in units of v per tick, rates in 1/tick,
+        ``refractory`` in ticks, ``margin``, see :func:`settle_sum`.
         State: v and adapt at ``time``, the end ``free_at`` of the refractory period, and
         ``next_check``, the time before which the neuron cannot fire without input.
     current, rate_syn: n R, in units of v per tick, and 1/tick.
@@ -131,10 +132,10 @@ def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
     k = out[0].neuron
     if k < out.size:
         out[k].time, out[k].neuron = t, j
-    cell.v = 0.0 if cell.hard else cell.v - (cell.threshold + cell.adapt)
+    cell.v = cell.reset_to if cell.hard else cell.v - (cell.reset_by + cell.adapt)
     cell.adapt += cell.beta
     cell.free_at = t + cell.refractory
-    if not cell.hard:  # v may have been a multiple of the threshold
+    if not cell.hard:  # v may have been a sum of the threshold and resets
         settle_sum(neuron, j)
 
 

@@ -217,7 +217,7 @@ class _OracleSample:
     def _read_numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
         """Return (place, dynamics, bias) of the neurons of a population."""
         d = self.graph.nodes[name].dynamics(self.graph.dt)  # type: ignore[union-attr]
-        numbers = {**d._asdict(), "reset": d.hard}
+        numbers = {**d._asdict(), "reset": d.hard, "reset_by": d.subtracted}
         shape, bias = self.graph.shapes[name], sum_bias(self.graph, name)
         whole = {
             k: np.broadcast_to(p, shape).ravel() for k, p in numbers.items() if p is not None

@@ -107,7 +107,8 @@ class OracleNeuron:
         threshold = self.k["threshold"] + self.adapt
         if self.free_at > self.time or self.v < threshold - self.compute_margin():
             return False
-        self.v = 0 * threshold if self.k["reset"] else self.v - threshold
+        less = self.v - (self.k["reset_by"] + self.adapt)
+        self.v = self.k["reset_to"] if self.k["reset"] else less
         self.adapt += self.k["beta"]
         self.free_at = self.time + self.k["refractory"]
         return True

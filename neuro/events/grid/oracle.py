@@ -203,7 +203,7 @@ class _Neuron:
     """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
 
     def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        numbers = {**k._asdict(), "reset": k.hard}
+        numbers = {**k._asdict(), "reset": k.hard, "reset_by": k.subtracted}
         self.k = {n: float(np.broadcast_to(p, shape)[place]) for n, p in numbers.items()}
         self.v = self.i = self.adapt = 0.0
         self.wait = 0
@@ -220,9 +220,9 @@ class _Neuron:
         threshold = k["threshold"] + self.adapt
         if not k["fires"]:
             return self.v
-        if self.v < threshold:
+        if self.v < threshold or (k["strict"] and self.v == threshold):
             return 0.0
-        self.v = 0.0 if k["reset"] else self.v - threshold
+        self.v = k["reset_to"] if k["reset"] else self.v - (k["reset_by"] + self.adapt)
         self.adapt += k["beta"]
         self.wait = int(k["refractory"])
         return 1.0

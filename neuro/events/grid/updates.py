@@ -17,7 +17,7 @@ import numpy as np
 from neuro.events.grid.kernels import Buffer, Train, bare, inlined, kernel
 from neuro.neurons import Coefficients
 
-DECAY, GAIN, DECAY_SYN, THRESHOLD, DECAY_ADAPT, BETA = range(6)  # rows of Neurons.k
+DECAY, GAIN, DECAY_SYN, THRESHOLD, DECAY_ADAPT, BETA, RESET = range(7)  # rows of Neurons.k
 REST, DRIFT, REACH, LIMIT = range(4)  # rows of Neurons.bounds
 V, CURRENT, ADAPT, WAIT = range(4)  # rows of a state
 UNKNOWN, SILENT, ACTIVE = range(3)  # whether a neuron of a place may fire without input
@@ -31,15 +31,16 @@ ROUNDING_ERRORS = 64
 class Neurons(NamedTuple):
     """The parameters of one population, in few arrays: each array adds to the time of a call.
 
-    k: rows DECAY to BETA: a, g, c, threshold, r and b of the normal form
-        (:class:`neuro.neurons.Coefficients`), axes 6 K C, in the precision of the run.
+    k: rows DECAY to RESET: a, g, c, the least membrane that fires, r and b of the normal form
+        (:class:`neuro.neurons.Coefficients`), and what a hard reset sets v to, or what a soft
+        one subtracts; axes 7 K C, in the precision of the run.
     bounds: rows REST to LIMIT, axes 4 K C, float64: an upper bound on v of a neuron without
         further input. Without input the current i approaches REST = drive / (1 - c), and v
         approaches g REST / (1 - a) monotonically: DRIFT is that value if drive > 0, otherwise
         0. The excess i - REST > 0 raises v by at most REACH = g c / (1 - c) times the excess.
         The neuron cannot fire while max(v, DRIFT) + REACH max(i - REST, 0) < LIMIT: the
         threshold, lowered by the rounding errors of these ticks if drive or current act on v.
-    refractory: [ticks]. hard: the reset sets v to 0; otherwise it subtracts the threshold.
+    refractory: [ticks]. hard: the reset sets v; otherwise it subtracts from it.
     plain: no current, no adaptation and no refractory period.
     """
 
@@ -70,14 +71,16 @@ def make_parameters(
         return np.broadcast_to(p, shape).astype(drive.dtype)
 
     x, c = drive.reshape(shape), every(k.decay_syn)
-    a, g, high, r, b = (every(p) for p in (k.decay, k.gain, k.threshold, k.decay_adapt, k.beta))
-    columns = [arrange_by_place(p, shape, places) for p in (x, a, g, c, high, r, b)]
+    a, g, r, b = (every(p) for p in (k.decay, k.gain, k.decay_adapt, k.beta))
+    high = every(k.least_firing(drive.dtype.type))
+    after = every(k.reset_to if k.hard else k.subtracted)
+    columns = [arrange_by_place(p, shape, places) for p in (x, a, g, c, high, r, b, after)]
     columns += [arrange_by_place(p, shape, places) for p in _compute_bounds(x, a, g, c, high)]
     rows = max(len(p) for p in columns)
     rest, *columns = (np.repeat(p, rows // len(p), 0) for p in columns)
     return rest, Neurons(
-        k=np.stack(columns[:6]),
-        bounds=np.stack(columns[6:]),
+        k=np.stack(columns[:7]),
+        bounds=np.stack(columns[7:]),
         refractory=k.refractory,
         hard=k.hard,
         plain=not (c.any() or b.any() or k.refractory),
@@ -225,7 +228,7 @@ def step_plain(
 ) -> None:
     """Advance a place of plain neurons by one tick with input ``x[r]``, up to the reset.
 
-    Flags the channels at their threshold or above. ``state[:, q]`` is not sliced: counting
+    Flags the channels that fire. ``state[:, q]`` is not sliced: counting
     references to views would take longer than the arithmetic.
     """
     row = q % k.shape[1]
@@ -294,11 +297,11 @@ def reset(
     neuron: np.ndarray, begin: int, fired: int, state: np.ndarray, q: int, p: Neurons
 ) -> None:
     """Reset the channels ``neuron[begin:fired]`` of a place."""
-    row, zero = q % p.k.shape[1], state.dtype.type(0)
+    row = q % p.k.shape[1]
     for e in range(begin, fired):
         c = neuron[e]
-        high = p.k[THRESHOLD, row, c] + state[ADAPT, q, c]
-        state[V, q, c] = zero if p.hard else state[V, q, c] - high
+        after = p.k[RESET, row, c]
+        state[V, q, c] = after if p.hard else state[V, q, c] - (after + state[ADAPT, q, c])
         if not p.plain:
             state[ADAPT, q, c] += p.k[BETA, row, c]
             state[WAIT, q, c] = (

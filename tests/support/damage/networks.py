@@ -19,7 +19,7 @@ from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.pytree import digest
 from neuro.io.record_file import load_record, save_record
 from neuro.io.store import load_tensors
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import Events, to_events
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from neuro.units import Seconds, Ticks
@@ -36,9 +36,10 @@ def graph() -> Graph:
         "alif": ALIF(leak=rng.uniform(0.1, 1, 5), beta=0.1),
         "rec": Dense(weight=rng.normal(size=(5, 5))),
         "lif": LIF(tau=0.02, tau_syn=0.005),
+        "own": DiscreteLIF(decay=rng.uniform(0.5, 1, 5), strict=True, reset_by=0.5),
         "out": LI(tau=0.02),
     }
-    edges = read_edges("x>fc fc>alif alif>rec:2 rec>alif alif>lif lif>out")  # fmt: skip
+    edges = read_edges("x>fc fc>alif alif>rec:2 rec>alif alif>lif lif>own own>out")  # fmt: skip
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 
