@@ -6,7 +6,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -73,6 +73,7 @@ class NeuronNodes:
     source: str = ""
 
 
+@runtime_checkable
 class NeuronReader(Protocol):
     """How the neurons of one library are called, what they compute and where their state is.
 
