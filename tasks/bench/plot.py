@@ -41,7 +41,7 @@ def speed(rows: list[Row], path: Path) -> None:
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     if measured:
         _against_rate(panels[0], measured)
-    _ratios(panels[-1], ratios)
+    draw_ratios(panels[-1], ratios)
     save_png(figure, path)
 
 
@@ -73,7 +73,7 @@ def _against_rate(ax: Axes, measured: list[tuple[str, float, float]]) -> None:
     ax.legend()
 
 
-def _ratios(ax: Axes, rows: list[Row]) -> None:
+def draw_ratios(ax: Axes, rows: list[Row]) -> None:
     """Draw ratios as bars, targets as marks."""
     places = range(len(rows))
     names = [f"{row.case}: {row.subject} / {row.peer}" for row in rows]

@@ -57,6 +57,7 @@ NAMES = {
     "decode": "text of a packed model beside unpacked ones, a transformer and litespark",
     "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
+    "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
@@ -73,6 +74,7 @@ def find(name: str) -> Benchmark:
         "decode": _decode,
         "regimes": _regimes,
         "hybrids": _hybrids,
+        "imports": _imports,
         "driving": _driving,
     }
     return makers[name]() if name in makers else _make_speeds(name)
@@ -142,6 +144,18 @@ def _hybrids() -> Benchmark:
         accepts=("workers",),
         announce=announce,
     )
+
+
+def _imports() -> Benchmark:
+    from tasks.verbs.bench_imports import PARTS, draw_imports, tabulate_tutorials
+
+    def tabulate(part: str, rows: list[Row]) -> Iterator[Any]:
+        if part == "tutorials":
+            yield tabulate_tutorials(rows)
+        else:
+            yield from iterate_tables(part, rows)
+
+    return Benchmark(about=NAMES["imports"], parts=PARTS, draw=draw_imports, tabulate=tabulate)
 
 
 def _driving() -> Benchmark:

@@ -4,30 +4,38 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from rich.table import Table
 from torch import Tensor, nn
 
 from drivers import mnist
 from neuro.events import Grid, simulate
 from neuro.interop.capture import CaptureError
 from neuro.interop.imported import ImportedNetwork, verify_import
+from neuro.plot import ACCENT, INK, LINE
 from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.bench.comparison import Case, Pair, measure_case
 from tasks.bench.harness import Run
-from tasks.bench.options import BenchOptions
+from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.plot import STYLE, draw_ratios
 from tasks.bench.rows import Row, list_versions, name_processor
 from tasks.bench.stopwatch import repeat
+from tasks.report.figures import save_png
+from tasks.report.tables import make_table
 from tasks.runs.samples import Samples
 from tasks.tutorials.tutorial import Tutorial, train_tutorial
 from tasks.verbs.energy import estimate_samples
-from tasks.verbs.verify import verify_samples
+from tasks.verbs.verify import EXECUTORS, verify_samples
 
 LIBRARIES = ("snntorch", "spikingjelly", "norse")
 TRAINED, TESTED = 3500, 500  # embedded digits
@@ -41,11 +49,9 @@ def list_tutorials() -> dict[str, Tutorial]:
 
 
 def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
-    """Return the network of a tutorial, imported with its own loop over ticks."""
+    """Return the network of a tutorial, imported as it is."""
     library = importlib.import_module(f"neuro.interop.{tutorial.library}")
-    network: ImportedNetwork = library.import_module(
-        net, tutorial.input_shape, run=tutorial.run, ticks=tutorial.ticks
-    )
+    network: ImportedNetwork = library.import_module(net, tutorial.input_shape)
     return network
 
 
@@ -100,7 +106,7 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
     try:
         network = import_tutorial(tutorial, net)
     except CaptureError as error:
-        yield row("imported", "", 0, None, f"{tutorial.name}: {error}")
+        yield row("refused", "", None, None, f"{tutorial.name}: {error}")
         return
     test = take_digits("test", 20 if quick else TESTED)
     x = _stimulate(tutorial, test)
@@ -113,7 +119,7 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
         sum(c.different for c in compared),
         sum(c.spikes for c in compared),
     )
-    yield row("largest error", "of membranes", max(c.error for c in compared), 0.0)
+    yield row("largest error", "", max(c.error for c in compared), None)
     if not tutorial.trains:
         return
     with torch.no_grad():
@@ -195,3 +201,60 @@ def build_engine(name: str, batch: int, threads: int) -> Run:
         return spikes, 0
 
     return repeat(once)
+
+
+def tabulate_tutorials(rows: list[Row]) -> Table:
+    """Return a table with a line for each tutorial."""
+    head = ("network", "spikes", "differ", "source", *EXECUTORS, "core, uJ")
+    lines = []
+    for case in dict.fromkeys(row.case for row in rows):
+        own = {row.subject: row for row in rows if row.case == case}
+        spikes = own.get("different spikes")
+        if spikes is None:
+            lines.append((case, "refused", *[""] * (len(head) - 2)))
+            continue
+        shares = [own.get(f"accuracy, {executor}") for executor in EXECUTORS]
+        energy = own.get(f"core energy, {CHIP}")
+        lines.append(
+            (
+                case,
+                f"{spikes.theirs:,.0f}",
+                f"{spikes.ours:,.0f}",
+                f"{shares[0].theirs:.1f} %" if shares[0] else "",
+                *(f"{share.ours:.1f} %" if share else "" for share in shares),
+                f"{1e6 * energy.ours:.2f}" if energy and energy.ours is not None else "",
+            )
+        )
+    return make_table("Tutorials", *head, rows=lines)
+
+
+@mpl.rc_context(STYLE)
+def draw_imports(rows: list[Row], path: Path) -> None:
+    """Draw the accuracy of each tutorial in every executor above the ratios of speed."""
+    shares = [row for row in rows if row.subject.startswith("accuracy, ")]
+    ratios = [row for row in rows if row.ratio is not None]
+    cases = list(dict.fromkeys(row.case for row in shares))
+    heights = [0.9 + 0.3 * len(cases)] * bool(cases) + [0.9 + 0.3 * len(ratios)]
+    figure = Figure((8, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    if cases:
+        sides = {"source": [(row.theirs, row.case) for row in shares]}
+        for row in shares:
+            sides.setdefault(row.subject.removeprefix("accuracy, "), []).append(
+                (row.ours, row.case)
+            )
+        marks = zip(("s", "|", "_", "."), (LINE, INK, INK, ACCENT), (9, 13, 13, 7), strict=True)
+        for (who, values), (mark, colour, size) in zip(sides.items(), marks, strict=False):
+            places = [cases.index(case) for _, case in values]
+            panels[0].plot(
+                [v for v, _ in values], places, mark, color=colour, ms=size, mew=1.5, label=who
+            )
+        panels[0].set_yticks(range(len(cases)), cases, size=7)
+        panels[0].set(title="accuracy [%] of the source and of each executor")
+        panels[0].invert_yaxis()
+        panels[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    draw_ratios(panels[-1], ratios)
+    save_png(figure, path)
+
+
+PARTS: Mapping[str, MeasurePart] = {"tutorials": compare_tutorials, "speed": time_tutorials}
