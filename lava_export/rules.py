@@ -203,7 +203,7 @@ def bound_states(
     highest, lowest = _sum_ticks(into_v, keep_v, ticks), _sum_ticks(out_of_v, keep_v, ticks)
     if p.kind != "li":
         threshold = 64.0 * (p.vth + 1) + np.minimum(a, STATE_LIMIT)
-        held = keep_v * threshold + into_v
+        held = keep_v * np.maximum(threshold, p.after_hard) + into_v
         returns = np.full(held.shape, p.hard) | (into_v <= p.subtracted)
         highest = highest + np.maximum(p.after_hard, 0)
         highest = np.where(returns, np.minimum(held, highest), highest)

@@ -27,10 +27,11 @@ from lava_export.chip_program import (
     list_misfits,
 )
 from lava_export.graded import GradedProgram, RangeError, run_graded
+from lava_export.program import LoihiProgram
 from neuro.energy import find_chip
 from neuro.graph import Dense, Input, Softmax
 from neuro.io.store import StoreError, load_arrays, save_arrays
-from neuro.neurons import LI, LIF
+from neuro.neurons import LI, LIF, DiscreteLIF
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 from tasks.language.graph import EMBEDDED, LOGITS
@@ -62,6 +63,26 @@ def test_a_network_of_binary_spikes_becomes_a_loihi_program(tmp_path: Path) -> N
     program.save(tmp_path / "program.safetensors")
     again = load_program(tmp_path / "program.safetensors")
     assert repr(again) == repr(program) == f"BinaryChipProgram(program={plain!r})"
+
+
+def test_a_file_holds_a_reset_to_or_by_a_value_only_where_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "program.safetensors"
+
+    def kept(**reset: Any) -> set[str]:
+        cell = DiscreteLIF(decay=0.5, **reset)
+        program = lower(replace(BINARY, nodes={**BINARY.nodes, "n": cell}), ticks=6)
+        save_program(path, program)
+        again = load_program(path).program
+        assert isinstance(again, LoihiProgram)
+        assert same(again, program)
+        arrays, plain = load_arrays(path, "program")
+        assert all("reset_to" not in p and "reset_by" not in p for p in plain["populations"])
+        return {name for name in arrays if "reset" in name}
+
+    assert kept() == kept(reset="hard") == kept(reset="hard", reset_to=0.0) == set()
+    assert kept(reset="hard", strict=True) == kept(reset_by=1.0) == set()
+    assert kept(reset="hard", reset_to=-1.0) == {"p1.reset_to"}
+    assert kept(reset_by=0.5) == kept(strict=True) == {"p1.reset_by"}
 
 
 def test_a_graph_that_counts_spikes_becomes_a_graded_program(tmp_path: Path) -> None:

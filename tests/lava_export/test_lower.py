@@ -12,7 +12,7 @@ from written_graphs import chain, wire
 from lava_export import reference
 from lava_export.chip_program import load_program, save_program
 from lava_export.lower import LowerError, lower, to_bias
-from lava_export.program import LoihiProgram, as_int32
+from lava_export.program import LoihiProgram, Population, as_int32
 from lava_export.rules import check, compute_head_room
 from neuro.graph import (
     AvgPool2d,
@@ -29,7 +29,7 @@ from neuro.graph import (
     Sparse,
 )
 from neuro.graph.partition import chip_part
-from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
+from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI
 from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds
@@ -65,6 +65,24 @@ def test_what_can_be_exact_is_exact() -> None:
     assert (weights(program) / scale).tolist() == [[1.0, 0.125, -0.625]]
     assert (program["n"].vth + 1).item() / scale == 0.75
     assert scale == 240.0  # the largest of 128, 144, ... 240 with no error at all
+
+
+def test_a_strict_threshold_is_that_of_the_chip_and_resets_are_in_units_of_v() -> None:
+    def cell(**changed: object) -> Population:
+        model = DiscreteLIF(**{"decay": 0.5, "threshold": 0.75, **changed})  # type: ignore[arg-type]
+        return lower(one(model, np.array([[1.0, 0.125, -0.625]])), ticks=9)["n"]
+
+    assert cell().scale == cell(strict=True).scale == 240
+    assert (cell().vth, cell(strict=True).vth) == (179, 180)
+    assert cell().reset_by is cell(reset="hard").reset_to is None
+    assert cell(strict=True).reset_by == 64 * 180
+    assert cell(reset_by=0.001).reset_by == 15  # 15.36
+    assert cell(reset="hard", reset_to=-0.5).reset_to == -64 * 120
+    assert cell(threshold=1.0, rest=0.25, reset="hard", reset_to=-0.25).reset_to == -64 * 120
+    # Rounding leaves it at the threshold, where it does not fire.
+    assert cell(reset="hard", reset_to=0.7499).reset_to == 64 * 179
+    assert [cell(reset="hard", strict=s).kind for s in (False, True)] == ["lif", "lif"]
+    assert cell(reset="hard", reset_to=-0.5).kind == "alif"
 
 
 def test_a_concat_is_one_connection_for_each_edge_into_it() -> None:

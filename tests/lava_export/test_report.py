@@ -11,7 +11,7 @@ from lava_export.rules import compute_head_room
 from neuro.energy import estimate
 from neuro.graph import Conv2d, Dense, Input
 from neuro.io.graph_digest import digest_graph
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import to_events, to_raster
 
 GRAPH = wire(
@@ -58,6 +58,22 @@ def test_the_table_takes_the_weights_of_dilated_and_grouped_kernels(size: int) -
     error = 2 * np.rint(weight * scale / 2) / scale - weight
     assert row["weight_error_max"] == pytest.approx(np.abs(error).max())
     assert row["weight_error_rms"] == pytest.approx(np.sqrt(np.square(error).mean()))
+
+
+def test_the_table_holds_the_error_of_a_reset_to_or_by_a_value() -> None:
+    def row(**changed: object) -> dict[str, float]:
+        model = DiscreteLIF(**{"decay": 0.5, "strict": True, **changed})  # type: ignore[arg-type]
+        graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.eye(2)), n=model)
+        program = lower(graph)
+        (found,) = make_scaling_table(graph, program)
+        assert found["threshold_error"] == 0
+        return {**found, "scale": program["n"].scale}
+
+    by, to = row(reset_by=0.123), row(reset="hard", reset_to=-0.123)
+    error = abs(round(64 * by["scale"] * 0.123) / (64 * by["scale"]) - 0.123)
+    assert by["reset_error"] == pytest.approx(error, rel=1e-9)
+    assert to["reset_error"] == pytest.approx(error, rel=1e-9)
+    assert "reset_error" not in row(reset="hard")
 
 
 def test_the_table_holds_the_errors_of_current_adaptation_and_bias() -> None:

@@ -118,6 +118,18 @@ def test_a_soft_reset_bounds_v_where_a_tick_adds_no_more_than_the_threshold() ->
     assert bound(98) == 50 * 64 * 100
 
 
+def test_a_reset_bounds_v_from_the_value_that_it_leaves() -> None:
+    def bound(weight: int, **neuron: Any) -> float:
+        p = program(((weight,),), vth=as_int32(9), **neuron)
+        return float(bound_states(p["n"], p.connections, 50).v[0])
+
+    assert bound(-2, reset_to=as_int32(-7000)) == 7000 + 50 * 128
+    assert bound(2, reset_to=as_int32(500)) == 640 + 128  # held at the threshold
+    assert bound(2, hard=False, reset_by=as_int32(127)) == 50 * 128  # falls behind
+    assert bound(2, hard=False, reset_by=as_int32(128)) == 640 + 128
+    assert bound(2, hard=False, reset_by=as_int32(7000)) == 7000 - 9 * 64
+
+
 def test_the_axons_of_a_neuron_fit_one_core() -> None:
     wide = program(np.full((1, 4097), 2), kind="lif")
     (told,) = breaches(wide)
@@ -197,6 +209,19 @@ def test_only_a_programmable_chip_resets_softly_or_adapts_or_forgets() -> None:
     assert breaches(program(bias_mant=as_int32(5))) == []  # hard reset with a bias: it can
 
 
+def test_only_a_programmable_chip_resets_to_a_value() -> None:
+    p = program(reset_to=as_int32(-64))
+    (told,) = breaches(p)
+    assert "n: its reset sets v to a value, Loihi 1 sets v to 0, which is rest" in told
+    assert told.endswith("use reset_to=None")
+    assert breaches(p, "loihi2") == []
+    (soft,) = breaches(program(hard=False, reset_by=as_int32(64)))
+    assert "soft reset" in soft
+    for value in (2**23, -(2**23)):
+        told, *_ = breaches(program(reset_to=as_int32(value)), "loihi2")
+        assert f"n: reset_to = {value}, allowed is -8388607..8388607" in told
+
+
 def test_what_never_fires_needs_no_reset() -> None:
     assert breaches(program(kind="li", hard=False, beta=as_int32(3))) == []
 
@@ -261,10 +286,14 @@ def test_every_breach_of_every_rule_is_told_at_once() -> None:
 @given(seed=st.integers(0, 10**6))
 def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
     rng = np.random.default_rng(seed)
+    hard, own = bool(rng.integers(2)), bool(rng.integers(2))
+    to, by = as_int32(rng.integers(-30000, 30000, 4)), as_int32(rng.integers(0, 30000, 4))
     p = program(
         2 * rng.integers(-100, 100, (4, 6)),
         kind=rng.choice(["alif", "li"]),
-        hard=bool(rng.integers(2)),
+        hard=hard,
+        reset_to=to if own and hard else None,
+        reset_by=by if own and not hard else None,
         vth=as_int32(rng.integers(0, 300, 4)),
         du=as_int32(rng.choice([200, 2000, 4095])),
         dv=as_int32(rng.choice([0, 300, 3000])),
