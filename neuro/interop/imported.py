@@ -87,7 +87,7 @@ class ComparedPopulation:
         return not self.different and self.error <= ROUNDING * max(1.0, self.largest)
 
 
-class Stimulus(NamedTuple):
+class DrawnStimulus(NamedTuple):
     """How values of an input are drawn: spikes with probability ``rate``, or any in [0, 1)."""
 
     name: str
@@ -95,10 +95,10 @@ class Stimulus(NamedTuple):
 
 
 STIMULI = (
-    Stimulus("spikes, 2% of ticks", 0.02),
-    Stimulus("spikes, 10% of ticks", 0.1),
-    Stimulus("spikes, 50% of ticks", 0.5),
-    Stimulus("values from 0 to 1", None),
+    DrawnStimulus("spikes, 2% of ticks", 0.02),
+    DrawnStimulus("spikes, 10% of ticks", 0.1),
+    DrawnStimulus("spikes, 50% of ticks", 0.5),
+    DrawnStimulus("values from 0 to 1", None),
 )
 
 
