@@ -100,12 +100,12 @@ def import_with_reader(
     source = _copy(module)
     shape = tuple(input_shape)
     ways = (AT_ONCE, STATIC, EACH_TICK) if run is None else (Way("your run", run),)
-    failed: list[str] = []
+    failed: dict[str, list[str]] = {}  # ways by the error of the user's code
     for way in ways:
         try:
             record = _record(source, reader, way, shape, ticks)
         except _CannotRun as error:
-            failed.append(f"as {way.words}: {error}")
+            failed.setdefault(str(error), []).append(way.words)
             continue
         if way is STATIC and record.ticks == 1 and EACH_TICK in ways:
             continue  # a module of one tick
@@ -118,11 +118,11 @@ def import_with_reader(
             library=reader.library,
             mapping=folded.mapping,
             choices={"ticks": way.words, **folded.notes},
-            run_source=_Source(source, reader, way, folded.names),
+            run_source=_Source(source, reader, way, folded.names, folded.graph.integrators),
             ticks=record.ticks if fixed else None,
             static=way.static,
         )
-    raise CaptureError(failed)
+    raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
 
 
 class _CannotRun(Exception):
@@ -131,12 +131,17 @@ class _CannotRun(Exception):
 
 @dataclass(frozen=True)
 class _Source:
-    """Runs the source in float64, each time from rest."""
+    """Runs the source in float64, each time from rest.
+
+    names: of populations, by those of the recorded neurons. integrators: populations that put
+    out their membrane.
+    """
 
     module: nn.Module
     reader: NeuronReader
     way: Way
     names: Mapping[str, str]
+    integrators: tuple[str, ...]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> SourceRun:
         x = torch.as_tensor(inputs["input"], dtype=torch.float64)
@@ -149,7 +154,9 @@ class _Source:
         with self.reader.running(network), recorder.recording() as record:
             self.way.run(network, x)
         runs = {self.names[n]: s for n, s in record.states.items() if n in self.names}
-        return SourceRun(*(_join(runs, field) for field in SourceState._fields))
+        outputs, membranes, currents = (_join(runs, field) for field in SourceState._fields)
+        values = {name: x for name, x in membranes.items() if name in self.integrators}
+        return SourceRun({**outputs, **values}, membranes, currents)
 
 
 def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.ndarray]:

@@ -210,7 +210,7 @@ def affine(
         return None
     name = op.recorder.name("scale")
     key = (name, digest("scale", scale, shift))
-    layer = RecordedLayer(name=name, kind="scale", nodes=(node,), key=key, foldable=None)
+    layer = RecordedLayer(name=name, kind="scale", nodes=(node,), key=key, foldable=0)
     return apply_layer(op, layer, value, value.shape)
 
 
@@ -282,9 +282,11 @@ def _layer(op: Operation, function: str, make: Callable[[str, Symbol], Any]) -> 
 
     make: gets the name of the node and one value; returns (kind, nodes, foldable, extra key).
     """
-    value = op.value(op.argument(0, "input"))
-    if value is None or isinstance(value, Lost):
-        return value
+    value = op.recorder.get_or_constant(op.argument(0, "input"))
+    weighted = function in ("linear", "conv1d", "conv2d", "conv_transpose2d")
+    after = "takes what has no node in a Graph; let it act in every tick, and decode its output"
+    if isinstance(value, Lost):
+        return op.lose(after, weighted=weighted)
     name = op.recorder.name(function)
     before = 1
     if isinstance(value, Series) and not value.merged:
@@ -296,7 +298,7 @@ def _layer(op: Operation, function: str, make: Callable[[str, Symbol], Any]) -> 
 
     def apply(part: Symbol) -> Symbol | None:
         if isinstance(part, Lost):
-            return part
+            return op.lose(after, weighted=weighted)
         made = make(name, part)
         return (
             made

@@ -98,22 +98,25 @@ class _Network:
                     "zeros, and add constants as the bias of a layer"
                 )
             case Applied():
-                return [self._apply(value, tick, user)]
+                return self._apply(value, tick, user)
             case Lost():
-                self.problems.append(f"{value.where}: {value.what}; it reaches {user}")
+                first = _find_first(value)
+                self.problems.append(f"{first.where}: {first.what}; it reaches {user}")
             case Series():
                 self.problems.append(f"{user}: takes several ticks at once; loop over ticks")
         return []
 
-    def _apply(self, value: Applied, tick: int, user: str) -> Term:
+    def _apply(self, value: Applied, tick: int, user: str) -> list[Term]:
         groups = [self.terms(part, tick, user) for part in value.sources]
         late = min((delay for group in groups for _, delay in group), default=0)
+        if not any(groups) and value.layer.silent:
+            return []
         if late:
             self.delayed.add(value.layer.name)
         if value.layer.name not in self.carried:
             late = 0
         moved = tuple(tuple((n, d - late) for n, d in group) for group in groups)
-        return self.add(_Step(value.layer, moved, value.where)), late
+        return [(self.add(_Step(value.layer, moved, value.where)), late)]
 
     def _neuron(self, value: Result, tick: int) -> list[Term]:
         name = value.neuron.name
@@ -138,9 +141,20 @@ class _Network:
             if key in self.steps:
                 step = self.steps[key]
                 groups = tuple(self.expect(group, tick - delay) for group in step.sources)
+                if not any(groups) and step.layer.silent:
+                    continue
                 key = self.add(_Step(step.layer, groups, step.where))
             left.append((key, delay))
         return tuple(sorted(left))
+
+
+def _find_first(value: Lost) -> Lost:
+    """Return the operation that was lost first."""
+    for source in value.sources:
+        for leaf in _list_leaves(source):
+            if isinstance(leaf, Lost):
+                return _find_first(leaf)
+    return value
 
 
 def fold_ticks(
@@ -256,6 +270,8 @@ class _Ends:
 
     def _decode(self, value: Lost) -> None:
         """Note that an operation reads the output, and follow what it reads."""
+        if value.weighted:
+            self.problems.append(f"{value.where}: {value.what}")
         if value.sources:
             words = f"the module decodes its output at {value.where}; the Graph ends before"
             self.notes[f"output: {value.what.partition(' ')[0]}"] = words
@@ -308,6 +324,9 @@ def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str
                     waiting.append(name)
                 if inside:
                     used[name].add(leaf.key)
+            elif isinstance(leaf, Lost):  # to report what is wrong behind it, too
+                for source in leaf.sources:
+                    visit(source, inside=False)
 
     for end in ends:
         visit(end, inside=not isinstance(end, Result))
@@ -409,6 +428,7 @@ def _compare(
         have = network.terms(tick.current, tick.tick, name)
         if need != have:
             now, then = _describe(network, have), _describe(network, need)
+            then = "the same with other weights or sources" if now == then else then
             return [
                 f"{tick.where}: in tick {tick.tick} {name} gets {now}, where the last tick "
                 f"makes one expect {then}; a network does the same in every tick, and begins "

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from neuro.graph import Node
+from neuro.graph import Node, Softmax
 from neuro.interop.neuron_reader import NeuronReader, SourceState
 
 Shape = tuple[int, ...]
@@ -66,6 +66,16 @@ class RecordedLayer:
     key: tuple[Any, ...]
     foldable: int | None = None
 
+    @property
+    def silent(self) -> bool:
+        """Say whether it makes 0 of 0."""
+        return not any(
+            getattr(node, "bias", None) is not None
+            or isinstance(node, Softmax)
+            or getattr(node, "function", "") == "sigmoid"
+            for node in self.nodes
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Applied(Symbol):
@@ -98,11 +108,15 @@ class Series(Symbol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lost(Symbol):
-    """What a Graph cannot hold. what: the operation, and a cure. sources: what it used."""
+    """What a Graph cannot hold. what: the operation, and a cure. sources: what it used.
+
+    weighted: whether it is a layer with weights, which no one may leave out as a decoding.
+    """
 
     what: str
     where: str
     sources: tuple[Symbol, ...] = ()
+    weighted: bool = False
 
 
 @dataclass(kw_only=True, eq=False)
@@ -257,7 +271,9 @@ class Recorder(TorchFunctionMode):
         args, kwargs = _widen(args, kept=writes), _widen(dict(kwargs or {}), kept=writes)
         if not self.follow or self._inside:
             return _widen(func(*args, **kwargs), kept=writes)
-        sources = [v for x in _list_tensors((args, kwargs)) if (v := self.get(x)) is not None]
+        given = _list_tensors((args, kwargs))
+        sources = [v for x in given if (v := self.get(x)) is not None]
+        versions = [x._version for x in given] if sources else []
         if short in _READS and sources:
             self.record.problems.append(
                 f"{self.where()}: {short.strip('_')}() reads a value that depends on the "
@@ -265,10 +281,14 @@ class Recorder(TorchFunctionMode):
                 "tensors, and print or measure outside of forward"
             )
         result = _widen(func(*args, **kwargs), kept=writes)
-        if not sources and short not in _RANDOM:
+        if not (sources or short in _RANDOM or short in _WEIGHTED):
             return result
         if short not in _SHAPES_ONLY:
-            self._note(Operation(self, short, func, args, kwargs, result, tuple(sources)))
+            op = Operation(self, short, func, args, kwargs, result, tuple(sources))
+            self._note(op)
+            for x, version in zip(given, versions, strict=False):
+                if x._version != version:
+                    self._break_aliases(x, op)
         return result
 
     def _note(self, op: "Operation") -> None:
@@ -280,22 +300,23 @@ class Recorder(TorchFunctionMode):
         if not tensors:
             return
         made = None if handler is None else handler(op)
+        if op.name in _RANDOM:
+            made = op.lose("draws at random, and a Graph does not")
         values = made if isinstance(made, list) else [made] * len(tensors)
-        if len(tensors) == 1 and tensors[0] is (op.args[0] if op.args else None):
-            self._break_aliases(tensors[0], op)
         for x, value in zip(tensors, values, strict=True):
             self.put(x, op.lose() if value is None else None if value is GONE else value)
 
     def _break_aliases(self, x: Tensor, op: "Operation") -> None:
         """Lose the other tensors that share the memory of one that was written to."""
-        if op.name in _IN_NAME_ONLY:
-            return
         place = x.untyped_storage().data_ptr()
-        for other in self._alive:
-            if isinstance(other, Tensor) and other is not x and id(other) in self._values:
-                shared = other.untyped_storage().data_ptr() == place
-                if shared:
-                    self.put(other, op.lose("writes into memory that another tensor shares"))
+        shared = [
+            other
+            for other in {id(y): y for y in self._alive if isinstance(y, Tensor)}.values()
+            if other is not x and id(other) in self._values
+            if other.untyped_storage().data_ptr() == place
+        ]
+        for other in shared:
+            self.put(other, op.lose("writes into memory that another tensor shares"))
 
     def _call_neuron(
         self, module: nn.Module, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -319,14 +340,14 @@ class Recorder(TorchFunctionMode):
             result = original(module, *args, **kwargs)
             results = self.reader.read_results(module, result)
             state = None if self.follow else self.reader.read_state(module, call, results)
+            if state is not None:
+                ticks = [None if x is None or call.all_ticks else x[None] for x in state]
+                chunk = SourceState(*ticks) if not call.all_ticks else state  # type: ignore[arg-type]
+                self.record.states.setdefault(name, []).append(chunk)
+            else:
+                self._note_neuron(module, name, call, results, where)
         finally:
             self._inside = False
-        if state is not None:
-            ticks = [None if x is None or call.all_ticks else x[None] for x in state]
-            chunk = SourceState(*ticks) if not call.all_ticks else state  # type: ignore[arg-type]
-            self.record.states.setdefault(name, []).append(chunk)
-        else:
-            self._note_neuron(module, name, call, results, where)
         return result
 
     def _note_neuron(
@@ -407,13 +428,14 @@ class Operation:
         """Return what an argument holds, if the stimulus has a part in it."""
         return self.recorder.get(x)
 
-    def lose(self, why: str = "has no node in a Graph") -> Lost:
+    def lose(self, why: str = "has no node in a Graph", *, weighted: bool = False) -> Lost:
         """Return the value of a result that a Graph cannot hold."""
         return Lost(
             shape=(),
             what=f"{self.name}() {why}",
             where=self.recorder.where(),
             sources=self.sources,
+            weighted=weighted,
         )
 
 
@@ -443,13 +465,13 @@ _RANDOM = frozenset(
         *("uniform_", "exponential_", "random_", "geometric_", "cauchy_", "log_normal_"),
     }
 )
+_WEIGHTED = frozenset({"linear", "conv1d", "conv2d", "conv_transpose2d"})  # of zeros, too
 _SHAPES_ONLY = frozenset(
     {
         *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones"),
         *("new_full", "new_empty", "new_tensor"),
     }
 )
-_IN_NAME_ONLY = frozenset({"detach_", "requires_grad_", "retain_grad", "to", "contiguous"})
 
 
 def _list_tensors(x: Any) -> list[Tensor]:
