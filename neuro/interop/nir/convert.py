@@ -93,13 +93,15 @@ def _convert_neuron(node: NirNode, step: NirStep, shape: Shape) -> list[Node] | 
     if isinstance(reset, str):
         return reset
     threshold = values["threshold" if node.kind == "Threshold" else "v_threshold"]
+    if node.inclusive:  # v > x is v >= the number after x
+        threshold = np.nextafter(threshold, np.inf)
     return [
         DiscreteLIF(
             decay=decay,
             gain=gain,
             decay_syn=syn,
             threshold=_compress(threshold, shape),
-            strict=True,
+            strict=not node.inclusive,
             rest=_compress(values.get("v_leak", np.zeros(())), shape),
             **reset,
         )

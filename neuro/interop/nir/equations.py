@@ -33,51 +33,77 @@ class NirRun(NamedTuple):
 def interpret(plan: NirPlan, step: NirStep, inputs: Mapping[str, np.ndarray]) -> NirRun:
     """Return what a network computes. inputs: (T B *N) by Input."""
     ticks, samples = next(iter(inputs.values())).shape[:2]
-    nodes = plan.network.nodes
-    shapes = {name: (samples, *plan.inputs[name]) for name in nodes}
-    cells = {n: NirCell(k, step, shapes[n]) for n, k in nodes.items() if k.kind in NEURONS}
-    lines = {n: DelayLine(k, step, shapes[n]) for n, k in nodes.items() if k.kind == "Delay"}
-    done: dict[str, list[Value]] = {name: [] for name in nodes}
-    voltages: dict[str, list[Value]] = {name: [] for name in cells}
-    currents: dict[str, list[Value]] = {name: [] for name in cells}
-
-    def gather(name: str, t: int) -> Value:
-        x = np.zeros(shapes[name])
-        for source, late in plan.sources(name):
-            if t >= late:
-                x += done[source][t - late]
-        return x
-
-    # In a loop a Delay comes before its source; one that delays all values needs none.
-    first = [name for name, line in lines.items() if not line.instant.any()]
+    running = _Running(plan, step, samples)
     for t in range(ticks):
-        for name in first:
-            done[name].append(lines[name].read(None))
-        for name in plan.order:
-            node = nodes[name]
-            if name in first:
-                continue
-            if name in lines:
-                done[name].append(lines[name].read(gather(name, t)))
-            elif node.kind == "Input" and not node.inside:
-                done[name].append(np.asarray(inputs[name][t], np.float64))
-            elif name in cells:
-                done[name].append(cells[name].advance(gather(name, t)))
-                voltages[name].append(cells[name].shown)
-                currents[name].append(cells[name].current)
-            else:
-                done[name].append(apply(node, gather(name, t)))
-        for name, line in lines.items():
-            line.write(gather(name, t))
+        running.advance({name: np.asarray(x[t], np.float64) for name, x in inputs.items()})
+    nodes = plan.network.nodes
     return NirRun(
-        outputs={name: np.stack(values) for name, values in done.items()},
-        membranes={name: np.stack(values) for name, values in voltages.items()},
+        outputs={name: np.stack(values) for name, values in running.done.items()},
+        membranes={name: np.stack(values) for name, values in running.voltages.items()},
         currents={
             name: np.stack(values)
-            for name, values in currents.items()
+            for name, values in running.currents.items()
             if "tau_syn" in nodes[name].values
         },
     )
+
+
+class _Running:
+    """A network between two ticks. done: what every node put out, by tick."""
+
+    def __init__(self, plan: NirPlan, step: NirStep, samples: int) -> None:
+        nodes = plan.network.nodes
+        self._plan, self._tick = plan, -1
+        self._shapes = {name: (samples, *plan.inputs[name]) for name in nodes}
+        self._cells = {
+            name: NirCell(node, step, self._shapes[name])
+            for name, node in nodes.items()
+            if node.kind in NEURONS
+        }
+        self._lines = {
+            name: DelayLine(node, step, self._shapes[name])
+            for name, node in nodes.items()
+            if node.kind == "Delay"
+        }
+        self.done: dict[str, list[Value]] = {name: [] for name in nodes}
+        self.voltages: dict[str, list[Value]] = {name: [] for name in self._cells}
+        self.currents: dict[str, list[Value]] = {name: [] for name in self._cells}
+
+    def advance(self, inputs: Mapping[str, Value]) -> None:
+        """Compute a tick."""
+        self._tick += 1
+        # In a loop a Delay comes before its source; one that delays all values needs none.
+        early = [name for name, line in self._lines.items() if not line.instant.any()]
+        for name in early:
+            self.done[name].append(self._lines[name].read(None))
+        for name in self._plan.order:
+            if name in inputs:
+                self.done[name].append(inputs[name])
+            elif name not in early:
+                self.done[name].append(self._compute(name))
+        for name, line in self._lines.items():
+            line.write(self._gather(name))
+
+    def _compute(self, name: str) -> Value:
+        """Return what a node puts out in this tick."""
+        x = self._gather(name)
+        if name in self._lines:
+            return self._lines[name].read(x)
+        if name not in self._cells:
+            return apply(self._plan.network.nodes[name], x)
+        cell = self._cells[name]
+        y = cell.advance(x)
+        self.voltages[name].append(cell.shown)
+        self.currents[name].append(cell.current)
+        return y
+
+    def _gather(self, name: str) -> Value:
+        """Return the sum of what the edges into a node bring in this tick."""
+        x = np.zeros(self._shapes[name])
+        for source, late in self._plan.sources(name):
+            if self._tick >= late:
+                x += self.done[source][self._tick - late]
+        return x
 
 
 class DelayLine:

@@ -50,6 +50,7 @@ NEURONS = (*FIRING, *INTEGRATING)
 POINTWISE = (*NEURONS, "Scale", "Delay")  # their values have the shape of what they take
 SIZES = ("shape", "kernel_size", "stride", "padding", "dilation", "groups")
 WHOLE = (*SIZES, "input_shape", "input_type", "start_dim", "end_dim")
+FIRES, AT_THRESHOLD = "fires", "at the number after v_threshold"  # metadata of the writer
 MAY_BE_NONE = ("bias", "input_shape", "input_type")
 
 
@@ -58,11 +59,14 @@ class NirNode:
     """One node. kind: name of its class in NIR. values: arrays by name, a word for padding.
 
     inside: whether it is an Input or Output of a subgraph, which hands on what it takes.
+    inclusive: whether a neuron's threshold is the largest number below that at which it fires,
+    as the writer notes.
     """
 
     kind: str
     values: Mapping[str, Any]
     inside: bool = False
+    inclusive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -220,7 +224,13 @@ def _check_node(
         return None
     if kind in NEURONS:
         values = {k: np.asarray(v, np.float64) for k, v in values.items() if v is not None}
-    return NirNode(kind=kind, values=values, inside=inside and kind in ("Input", "Output"))
+    notes = member.get("metadata") or {}
+    return NirNode(
+        kind=kind,
+        values=values,
+        inside=inside and kind in ("Input", "Output"),
+        inclusive=_read_word(notes.get(FIRES)) == AT_THRESHOLD,
+    )
 
 
 def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any:

@@ -27,6 +27,7 @@ from neuro.interop.nir.steps import (
     Discretisation,
     NirReset,
     NirStep,
+    choose_discretisation,
     choose_dt,
     choose_tick,
     find_decays,
@@ -41,7 +42,7 @@ def read(
     *,
     dt: float | None = None,
     tick: Seconds | None = None,
-    discretisation: Discretisation = "euler",
+    discretisation: Discretisation | None = None,
     reset: NirReset = "hard",
     ignore_declared_shapes: bool = False,
 ) -> ImportedNetwork:
@@ -55,7 +56,8 @@ def read(
             of the file scale input by 1, where they agree on one; else 1e-4.
         tick: the same step in seconds. None: the file's unit is the second; without any time
             constant in it, 1 ms.
-        discretisation: "euler" or "exponential", see :mod:`neuro.interop.nir.steps`.
+        discretisation: "euler" or "exponential", see :mod:`neuro.interop.nir.steps`. None: what
+            the file's metadata state, as files of :func:`neuro.interop.nir.write` do, or Euler.
         reset: "hard" sets v to v_reset, as NIR defines. "soft" subtracts
             v_threshold - v_reset instead, and "delayed" does so one tick late, as snnTorch:
             a file does not say that its network was trained with either.
@@ -81,7 +83,7 @@ def read(
     step = NirStep(
         dt=chosen,
         tick=choose_tick(network, chosen) if tick is None else Seconds(float(tick)),
-        discretisation=discretisation,
+        discretisation=discretisation or choose_discretisation(network),
         reset=reset,
         why_dt=why,
     )
@@ -89,13 +91,13 @@ def read(
 
 
 def _require_choices(
-    dt: float | None, tick: float | None, discretisation: str, reset: str
+    dt: float | None, tick: float | None, discretisation: str | None, reset: str
 ) -> None:
     for name, value in (("dt", dt), ("tick", tick)):
         if value is not None:
             require_dt(name, value)
     for name, word, known in (
-        ("discretisation", discretisation, get_args(Discretisation)),
+        ("discretisation", discretisation or "euler", get_args(Discretisation)),
         ("reset", reset, get_args(NirReset)),
     ):
         if word not in known:

@@ -78,20 +78,45 @@ def choose_dt(network: NirNetwork) -> tuple[float, str]:
             return 1.0, "r = 1 and no time constants: the unit of time is the tick"
     if not found:
         return USUAL_DT, f"r and w_in are 1 and tell no step: {usual}"
-    low, high = min(found), max(found)
-    dt = float(f"{low:.1e}")
-    same = all(abs(x - dt) <= SAME * dt for x in (low, high))
-    if not same:
+    why = "with it r dt / tau = 1 and w_in dt / tau_syn = 1, input acts in full"
+    dt = _find_round(found)
+    if dt is None and times:
+        why = "with it r = tau exp(-dt / tau) / dt, as Rockpool writes"
+        dt = _find_round(_list_decayed_steps(network))
+    if dt is None:
+        low, high = min(found), max(found)
         return USUAL_DT, f"r and w_in tell no round step ({low:.5g} to {high:.5g}): {usual}"
     if times and dt > min(times) * (1 + SAME):
         return USUAL_DT, f"r and w_in tell {dt:g}, longer than a time constant: {usual}"
-    return dt, "with it r dt / tau = 1 and w_in dt / tau_syn = 1: input acts in full"
+    return dt, why
 
 
 def choose_tick(network: NirNetwork, dt: float) -> Seconds:
     """Return the length of a tick [s]: dt, or 1 ms in a network that counts in ticks."""
     timed = any(k.startswith("tau") for node in network.nodes.values() for k in node.values)
     return FREE_TICK if dt == 1 and not timed else Seconds(dt)
+
+
+def _find_round(steps: list[float]) -> float | None:
+    """Return the step of two digits that all are, up to rounding; None without one."""
+    if not steps:
+        return None
+    dt = float(f"{min(steps):.1e}")
+    return dt if all(abs(step - dt) <= SAME * dt for step in steps) else None
+
+
+def _list_decayed_steps(network: NirNetwork) -> list[float]:
+    """Return the steps with which r = tau exp(-dt / tau) / dt, of the neurons with a tau."""
+    steps = []
+    for node in network.nodes.values():
+        tau = node.values.get("tau", node.values.get("tau_mem"))
+        if node.kind not in NEURONS or tau is None or (node.values["r"] <= 0).any():
+            continue
+        r, x = node.values["r"], 1 / (1 + node.values["r"])  # x exp(x) = 1 / r
+        for _ in range(50):  # Newton's steps
+            x = x - (x - np.exp(-x) / r) / (1 + np.exp(-x) / r)
+        steps += [float((x * tau).min()), float((x * tau).max())]
+    return steps
 
 
 def _list_full_steps(values: Mapping[str, np.ndarray]) -> list[float]:
@@ -104,6 +129,13 @@ def _list_full_steps(values: Mapping[str, np.ndarray]) -> list[float]:
         if (scale > 0).all() and (scale != 1).any():
             steps += [float((time / scale).min()), float((time / scale).max())]
     return steps
+
+
+def choose_discretisation(network: NirNetwork) -> Discretisation:
+    """Return the discretisation that a network's metadata state, as those of ours; or Euler."""
+    stated = network.metadata.get("discretisation")
+    word = stated.decode("utf8", "replace") if isinstance(stated, bytes) else stated
+    return "exponential" if word == "exponential" else "euler"
 
 
 def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
@@ -138,12 +170,12 @@ def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
         into = share
         decay_syn = 1 - np.minimum(dt / tau_syn, 1)
     else:
-        into = _charge(tau, tau_syn, dt)
+        into = find_charge(tau, tau_syn, dt)
         decay_syn = np.exp(-dt / tau_syn)
     return NirDecays(decay, values["r"] * into * unit, decay_syn, unit)
 
 
-def _charge(tau: np.ndarray, tau_syn: np.ndarray, dt: float) -> np.ndarray:
+def find_charge(tau: np.ndarray, tau_syn: np.ndarray, dt: float) -> np.ndarray:
     """Return v after a tick in which a current decays from 1: (a - c) / (tau / tau_syn - 1)."""
     slower = tau / tau_syn - 1
     x = slower * dt / tau
