@@ -267,6 +267,52 @@ def _read_number(cell: str) -> float:
     return float(re.sub(r"[^\d.]", "", cell))
 
 
+def draw_import() -> Figure:
+    """Draw a network of snnTorch beside its import: a membrane and the spikes of both."""
+    import snntorch as snn
+
+    from neuro.events import simulate
+    from neuro.interop.imported import run_clock
+    from neuro.interop.snntorch import import_module
+    from neuro.seeds import seeded
+    from neuro.spikes import to_events, to_raster
+
+    with seeded(5):
+        layer = nn.Linear(30, 20)
+        net = nn.Sequential(layer, snn.Leaky(beta=0.9, init_hidden=True, output=True))
+        x = (torch.rand(60, 1, 30) < 0.25).float()
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        spikes, membranes = (torch.stack(y) for y in zip(*map(net, x), strict=True))
+    network = import_module(net, (30,))
+    graph = network.graph
+    (name,) = graph.firing
+    record, _ = simulate(graph, {graph.inputs[0]: to_events(x.numpy())})
+    after = run_clock(graph, {graph.inputs[0]: x.double().numpy()}).membranes[name]
+    counts = spikes.sum((0, 1))
+    shown = int((counts - 9).abs().argmin())
+
+    figure = Figure((9, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.3])
+    left.plot(membranes[:, 0, shown], color=GREY, lw=3, label="snnTorch, before the reset")
+    left.plot(after[:, 0, shown], color=BLUE, lw=1, label="neuro, after it")
+    left.axhline(1, color="black", lw=0.6, ls=":")
+    left.set(xlabel="tick", ylabel="membrane", title="One neuron", ylim=(None, 2.4))
+    left.legend(loc="upper left", fontsize=7)
+    rasters = (spikes[:, 0].numpy(), to_raster(record.spikes[name])[:, 0])
+    looks: Any = {
+        "snnTorch": {"marker": "s", "ms": 6, "mfc": "none", "color": GREY},
+        "event engine": {"marker": "|", "color": BLUE},
+    }
+    for raster, (who, look) in zip(rasters, looks.items(), strict=True):
+        right.plot(*np.nonzero(raster), ls="", label=who, **look)
+    differ = int((rasters[0] != rasters[1]).sum())
+    title = f"{int(rasters[0].sum())} spikes, {differ} differ"
+    right.set(xlabel="tick", ylabel="neuron", title=title, ylim=(-1, 24))
+    right.legend(loc="upper right", ncols=2, fontsize=7)
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "clocks": draw_clocks,
     "crossing": draw_crossing,
@@ -278,6 +324,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-if __name__ == "__main__":  # the README's copy of a picture
-    with mpl.rc_context(STYLE):
-        draw_speed().savefig(ROOT / "docs/_static/speed.png", dpi=150, facecolor="white")
+if __name__ == "__main__":  # the pictures of the README
+    for name, picture in (("speed", draw_speed), ("import", draw_import)):
+        with mpl.rc_context(STYLE):
+            picture().savefig(ROOT / f"docs/_static/{name}.png", dpi=150, facecolor="white")
