@@ -4,7 +4,7 @@ NEST simulates networks that are too large for one machine (extra ``peers``; its
 threads, no MPI). Where NEST has a model with precise spike times for the Graph's model, spike
 times agree with the exact clock:
 
-    LIF, hard reset                  iaf_psc_delta_ps
+    LIF, hard reset to any value     iaf_psc_delta_ps
     LIF with synaptic currents       iaf_psc_exp_ps, and iaf_psc_exp_ps_lossless where all
                                      currents of a cell decay alike
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Reset(StrEnum):
-    """SOFT subtracts the threshold; HARD sets the membrane to 0."""
+    """SOFT subtracts the threshold (or a value); HARD sets the membrane to 0 (or a value)."""
 
     SOFT = "soft"
     HARD = "hard"

@@ -27,7 +27,7 @@ from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.scaled_state import GENERAL
 from neuro.graph import Dense, Graph, Input, Sparse
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, LIF, DiscreteLIF
 from neuro.spikes import Events, Times, to_events, to_times
 from neuro.units import Seconds
 
@@ -305,6 +305,7 @@ def test_a_long_silence_forgets_everything(kind: str, seed: int) -> None:
         node = graph.nodes[name]
         node = replace(node, beta=0.0) if isinstance(node, ALIF) else node
         node = replace(node, tau=0.01) if kind == "no leak" else node
+        node = replace(node, decay=0.9) if isinstance(node, DiscreteLIF) else node
         loop = {"cells": "back", "late": "loop"}[name]
         still = replace(graph.nodes[loop], weight=0 * graph.nodes[loop].weight)
         graph = with_nodes(graph, **{name: node, loop: still})

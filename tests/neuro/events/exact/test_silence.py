@@ -128,7 +128,7 @@ def anywhere(graph: Graph, seed: int) -> ExactState:
     """Return a state with membranes anywhere below their thresholds, no two alike."""
     rng, state = np.random.default_rng(seed), make_rest_state(graph, 1)
     for name in ("cells", "late"):
-        high = np.asarray(graph.nodes[name].threshold)  # type: ignore[union-attr]
+        high = graph.nodes[name].dynamics(graph.dt).threshold  # type: ignore[union-attr]
         state.neurons[name][0, 0] = rng.uniform(-0.5, 0.9, graph.size(name)) * high
     return state
 
