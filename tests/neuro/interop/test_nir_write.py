@@ -170,11 +170,6 @@ def test_what_nir_cannot_say_is_refused_node_by_node():
     assert "unroll_delays" in said["late"]
 
 
-def test_another_object_than_a_graph_is_refused():
-    with pytest.raises(TypeError, match="must be a Graph"):
-        neuro_nir.to_nir({"nodes": {}})
-
-
 def test_a_convolution_of_one_axis_keeps_its_groups(tmp_path):
     conv = Conv1d(weight=np.ones((4, 1, 3)), stride=2, padding=1, dilation=2, groups=2)
     graph = make_graph(conv, IF(reset="hard"), shape=(2, 9))

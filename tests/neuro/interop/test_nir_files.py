@@ -1,0 +1,243 @@
+"""neuro.interop.nir.read of bad files: every problem is listed, nothing of a file is run."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("h5py")
+pytest.importorskip("nir")
+import h5py
+import nir
+from nir_graphs import chain
+
+from neuro.interop import nir as neuro_nir
+
+
+def lif(size=2, **changes):
+    values = {"tau": 4.0, "r": 4.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    return nir.LIF(**{k: np.full(size, v) for k, v in (values | changes).items()})
+
+
+def write_net(path):
+    """Write Linear (2 to 2) and a LIF; return the path."""
+    nir.write(path, chain(nir.Linear(np.eye(2)), lif(), inputs=[2], outputs=[2]))
+    return path
+
+
+def list_problems(source, **choices):
+    with pytest.raises(neuro_nir.NirError) as refused:
+        neuro_nir.read(source, **choices)
+    return refused.value.problems
+
+
+def test_a_file_is_read_as_the_graph_in_memory_is(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    one, other = neuro_nir.read(path, dt=1.0), neuro_nir.read(nir.read(path), dt=1.0)
+    assert one.library == f"NIR file of version {nir.version}"
+    assert str(one.graph.summary()) == str(other.graph.summary())
+
+
+@pytest.mark.parametrize("cut", [0, 10, 600, 3000])
+def test_a_file_that_is_cut_short_is_refused(tmp_path, cut):
+    path = write_net(tmp_path / "net.nir")
+    path.write_bytes(path.read_bytes()[:cut])
+    (problem,) = list_problems(path)
+    assert problem.startswith("HDF5: ")
+    assert problem.endswith("it is cut short or no HDF5 file; copy it again")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.nir: no such file"):
+        neuro_nir.read(tmp_path / "none.nir")
+
+
+def test_all_problems_of_a_file_are_listed_at_once(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        nodes = file["node/nodes"]
+        nodes["n0/weight"][0, 0] = np.nan
+        nodes["n1/tau"][0] = 1e60
+        del nodes["n1/r"]
+        nodes["n1"].create_dataset("refractory", data=1e-3)
+        nodes.create_group("odd").create_dataset("type", data="Izhikevich")
+        nodes.create_group("n2").create_dataset("type", data="Scale")
+        nodes["n2"].create_dataset("scale", data=b"two")
+        del file["node/edges"]
+        edges = [["input", "n0"], ["n0", "n1"], ["n0", "n1"], ["n1", "lost"]]
+        file["node"].create_dataset("edges", data=edges, dtype=h5py.string_dtype())
+    problems = "\n".join(list_problems(path))
+    assert len(problems.splitlines()) == 8
+    for said in (
+        "n0 (Linear).weight: 1 of 4 values are NaN or infinite (first at (0, 0)); look at",
+        "n1 (LIF).tau: 1e+60 is no float32; scale the network down",
+        "n1 (LIF): has no r; write it again with nir.write",
+        "n1 (LIF): refractory is unknown to NIR 1.0; remove it",
+        "odd: unknown kind of node 'Izhikevich'; known are Input, Output, Affine",
+        "n2 (Scale).scale: is the word 'two'; give numbers",
+        "the network: edge n0 -> n1 is there twice; keep one",
+        "the network: edge n1 -> lost: no node 'lost'; have",
+    ):
+        assert said in problems
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("9.0", "version '9.0' is unknown, known are 0.x and 1.x"),
+        (None, "no version"),
+        (3, "3"),
+    ],
+)
+def test_an_unknown_version_is_refused(tmp_path, version, said):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        del file["version"]
+        if version is not None:
+            file["version"] = version
+    (problem,) = list_problems(path)
+    assert said in problem
+    assert problem.endswith("nir.write(path, nir.read(path))")
+
+
+def test_what_leads_out_of_a_file_is_not_followed(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(32))
+    with h5py.File(path, "a") as file:
+        node = file["node/nodes/n1"]
+        for name in ("tau", "r", "v_leak", "v_threshold"):
+            del node[name]
+        node["tau"] = h5py.ExternalLink("other.h5", "/secret")
+        node["r"] = h5py.SoftLink("/node/nodes/n1/v_reset")
+        node.create_dataset("v_leak", shape=2, dtype="f8", external=[(str(raw), 0, 16)])
+        layout = h5py.VirtualLayout(shape=(2,), dtype="f8")
+        layout[:] = h5py.VirtualSource("other.h5", "data", shape=(2,))
+        node.create_virtual_dataset("v_threshold", layout)
+    problems = sorted(list_problems(path))
+    assert [p.partition(":")[0].rpartition("/")[2] for p in problems] == [
+        *("r", "tau", "v_leak", "v_threshold")
+    ]
+    assert problems[1] == "/node/nodes/n1/tau: is a link to /secret; store the data"
+    assert "its values lie in another file" in problems[2]
+
+
+def test_an_array_far_larger_than_its_storage_is_not_read(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        node = file["node/nodes/n0"]
+        del node["weight"]
+        node.create_dataset("weight", shape=(2**20, 2**20), dtype="f4", chunks=(64, 64))
+    (problem,) = list_problems(path)
+    assert "needs 4,398,046,511,104 bytes, 0 are stored" in problem
+
+
+def test_a_filter_that_is_a_library_is_not_loaded(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        node = file["node/nodes/n0"]
+        del node["weight"]
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((2, 2))
+        plan.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())  # zstd, a plug-in
+        space = h5py.h5s.create_simple((2, 2))
+        h5py.h5d.create(node.id, b"weight", h5py.h5t.IEEE_F32LE, space, plan)
+    (problem,) = list_problems(path)
+    assert problem == (
+        "/node/nodes/n0/weight: HDF5 filter 32015 is a plug-in; write it with gzip"
+    )
+
+
+def test_a_group_inside_itself_ends(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        file["node/nodes/again"] = file["node"]
+    assert any("groups inside one another" in p for p in list_problems(path))
+
+
+def test_shapes_that_do_not_meet_are_listed():
+    graph = chain(
+        nir.Linear(np.eye(2)),
+        lif(3),
+        nir.Flatten({"input": np.array([5])}, start_dim=0),
+        nir.Linear(np.ones((1, 3))),
+        inputs=[2],
+        outputs=[4],
+    )
+    problems = list_problems(graph)
+    assert problems[0].startswith("n1 (LIF): has parameters of shape (3,) and takes (2,)")
+    assert len(problems) == 2
+
+
+def test_declared_shapes_are_checked_or_left_aside():
+    conv = nir.Conv2d((9, 9), np.ones((1, 1, 2, 2)), 1, 0, 1, 1, np.zeros(1))
+    flat = nir.Flatten({"input": np.array([1, 8, 8])}, start_dim=0)
+    graph = chain(conv, flat, inputs=[1, 4, 4], outputs=[3])
+    problems = list_problems(graph)
+    assert problems[0].startswith("n0 (Conv2d): states input_shape (9, 9) and takes (1, 4, 4)")
+    network = neuro_nir.read(graph, ignore_declared_shapes=True)
+    assert network.graph.shapes[network.graph.outputs[0]] == (9,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tau": 0.0}, "tau must be > 0, got 0"),
+        ({"tau": 0.5}, "a time constant of 0.5 is shorter than dt = 1"),
+        ({"r": -1.0}, "gain must be > 0 and finite"),
+        ({"v_threshold": -0.5}, "threshold must be > rest and finite"),
+        ({"v_reset": 1.0}, "reset_to must be < threshold and finite"),
+    ],
+)
+def test_parameters_that_no_tick_can_keep_are_refused(changes, said):
+    (problem,) = list_problems(chain(lif(**changes), inputs=[2], outputs=[2]), dt=1.0)
+    assert problem.startswith("n0 (LIF): ")
+    assert said in problem
+
+
+def test_a_delayed_reset_needs_a_membrane_that_lasts():
+    graph = chain(lif(tau=1.0), inputs=[2], outputs=[2])
+    (problem,) = list_problems(graph, dt=1.0, reset="delayed")
+    assert "keeps no membrane for a delayed reset" in problem
+
+
+def test_an_integrator_with_a_leak_voltage_is_refused():
+    cell = nir.LI(tau=np.ones(2), r=np.ones(2), v_leak=np.full(2, 0.5))
+    (problem,) = list_problems(chain(cell, inputs=[2], outputs=[2]), dt=0.5)
+    assert "set v_leak to 0 and add it to what reads v" in problem
+
+
+def test_a_delay_that_is_no_whole_number_of_steps_is_refused():
+    (problem,) = list_problems(
+        chain(nir.Delay(np.full(2, 0.25)), lif(), inputs=[2], outputs=[2]), dt=0.1
+    )
+    assert "is not a whole number of steps of dt = 0.1 s" in problem
+
+
+def test_loops_and_loose_ends_are_named():
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "a": nir.Linear(np.eye(2)),
+        "b": nir.Linear(np.eye(2)),
+        "lif": lif(),
+        "alone": nir.Scale(np.ones(2)),
+        "output": nir.Output(np.array([2])),
+    }
+    edges = [("input", "a"), ("a", "b"), ("b", "a"), ("b", "lif"), ("lif", "output")]
+    problems = list_problems(nir.NIRGraph(nodes, edges, type_check=False))
+    assert "alone (Scale): no edge feeds it; connect or remove it" in problems
+    assert "alone (Scale): nothing follows it; connect it to an Output" in problems
+    assert any(p.startswith("loop a -> b -> a holds no neuron") for p in problems)
+
+
+def test_a_subgraph_with_two_inputs_does_not_say_which_is_meant():
+    inner = {"x": nir.Input(np.array([2])), "y": nir.Input(np.array([2])), "lif": lif()}
+    inner["output"] = nir.Output(np.array([2]))
+    edges = [("x", "lif"), ("y", "lif"), ("lif", "output")]
+    graph = chain(nir.NIRGraph(inner, edges, type_check=False), lif(), inputs=[2], outputs=[2])
+    assert list_problems(graph)[0].startswith(
+        "edge input -> n0: subgraph n0 has 2 Input nodes, and NIR does not say which is meant"
+    )
+
+
+def test_a_source_that_is_no_network_is_refused():
+    with pytest.raises(TypeError, match=r"a path or a nir\.NIRGraph, got LIF"):
+        neuro_nir.read(lif())
