@@ -18,6 +18,7 @@ import copy
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -228,11 +229,13 @@ def _record_once(
 
 def _describe(error: Exception) -> str:
     """Return an error of the user's code with its place."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = list(traceback.extract_tb(error.__traceback__))
+    ends = [k for k, frame in enumerate(frames) if frame.name == "__torch_function__"]
+    inside = ("site-packages", str(Path(__file__).parent))
     users = [
-        f
-        for f in frames
-        if "site-packages" not in f.filename and "/neuro/interop/" not in f.filename
+        frame
+        for frame in frames[: ends[0] if ends else None]
+        if not any(part in frame.filename for part in inside)
     ]
     place = f"{users[-1].filename}:{users[-1].lineno}: " if users else ""
     return f"{place}{type(error).__name__}: {error}"

@@ -166,7 +166,7 @@ class RecordedRun:
         return max((len(ticks) for ticks in self.neurons.values()), default=0)
 
 
-class Recorder(TorchFunctionMode):
+class Recorder:
     """Records the run inside its ``with``. follow: whether to follow values, or only states.
 
     operations: the value of a result, by the name of a function of torch; gets the call.
@@ -180,7 +180,6 @@ class Recorder(TorchFunctionMode):
         *,
         follow: bool,
     ) -> None:
-        super().__init__()
         self.reader, self.operations, self.follow = reader, operations, follow
         self.names = {id(m): name for name, m in network.named_modules()}
         self.record = RecordedRun()
@@ -190,6 +189,7 @@ class Recorder(TorchFunctionMode):
         self._values: dict[int, Symbol] = {}
         self._alive: list[Any] = []
         self._inside = False  # a neuron, whose operations are its own
+        self._caller: Any = None  # the frame that called a module or a function of torch
 
     def get(self, x: Any) -> Symbol | None:
         """Return what a tensor holds, None if the stimulus has no part in it."""
@@ -227,7 +227,7 @@ class Recorder(TorchFunctionMode):
 
     def where(self) -> str:
         """Return file and line of the user's code that runs now."""
-        frame: Any = sys._getframe(1)
+        frame = self._caller
         while frame is not None:
             path = frame.f_code.co_filename
             if not path.startswith(_NOT_USERS) and "site-packages" not in path:
@@ -240,9 +240,19 @@ class Recorder(TorchFunctionMode):
         """Record what runs inside."""
         original, own = nn.Module.__call__, self
 
+        class Mode(TorchFunctionMode):
+            def __torch_function__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                del types
+                if not own._inside:
+                    own._caller = sys._getframe(1)
+                return own._run_function(func, args, kwargs or {})
+
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if own._inside:
                 return original(module, *args, **kwargs)
+            own._caller = sys._getframe(1)
             if own.reader.is_neuron(module):
                 return own._call_neuron(module, original, args, kwargs)
             own.modules.append(module)
@@ -253,22 +263,20 @@ class Recorder(TorchFunctionMode):
 
         nn.Module.__call__ = call  # type: ignore[method-assign]
         try:
-            with torch.no_grad(), self:
+            with torch.no_grad(), Mode():
                 yield self.record
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
+            self._caller = None
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a function of torch in float64 and note what its result holds."""
-        del types
         name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
         short = name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
         if short in _NARROWING:
             func, short = Tensor.double, "double"
         writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
-        args, kwargs = _widen(args, kept=writes), _widen(dict(kwargs or {}), kept=writes)
+        args, kwargs = _widen(args, kept=writes), _widen(kwargs, kept=writes)
         if not self.follow or self._inside:
             return _widen(func(*args, **kwargs), kept=writes)
         given = _list_tensors((args, kwargs))

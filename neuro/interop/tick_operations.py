@@ -107,6 +107,8 @@ def _get(op: Operation) -> Any:
     value = op.value(op.args[0])
     if value is None or isinstance(value, Lost):
         return value
+    if op.args[1] is None:
+        return _reshaped(op)
     return index(value, op.args[0].dim(), op.args[1])
 
 
