@@ -15,7 +15,16 @@ from rich.text import Text
 
 from tasks.allocator import keep_freed_memory
 from tasks.runs.names import require_one_of
-from tasks.terminal import DONE, FAILED, make_console, take_words, write_text
+from tasks.tell import (
+    console,
+    is_first_process,
+    list_metrics,
+    open_to_write,
+    tell_memory,
+    tell_out_of_date,
+    train_and_tell,
+)
+from tasks.terminal import DONE, make_console, take_words, write_text
 from tasks.words import FreeText, Number, Whole, require_words
 
 Device = Literal["cpu", "cuda"]
@@ -24,7 +33,6 @@ Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGUR
 # Arguments whose help says what happens without them; "(default: None)" would say less.
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
-console = make_console()
 
 
 def tasks(
@@ -81,15 +89,95 @@ def train(  # noqa: PLR0913 - a flag each
     settings = (*set, *([f"lr={lr}"] if lr else []))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
-    if full != name and _is_first_process():
+    if full != name and is_first_process():
         more = [config for config in run.definition.configs if config != run.name]
         also = f"; it also has {', '.join(more)}" if more else ""
         line = f"{name} names no configuration: this is {full}{also}"
         console.print(line, highlight=False, soft_wrap=True)
     if dry_run:
-        _tell_memory(run, devices)
+        tell_memory(run, devices)
     else:
-        _train(run, device, devices, logger, sharded)
+        train_and_tell(run, device, devices, logger, sharded)
+
+
+def import_(  # noqa: PLR0913 - a flag each
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: OptionalPath = None,
+    stimulus: OptionalPath = None,
+    labels: OptionalPath = None,
+    shape: OptionalText = "",
+    ticks: Annotated[Whole, tyro.conf.arg(help_behavior_hint="")] = 0,
+    samples: Whole = 16,
+    rate: Number = 0.1,
+    seed: Whole = 0,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Make a run of a network from elsewhere; every verb but train then takes it.
+
+    Args:
+        source: a .nir file, a .safetensors file of a Graph, or file.py:function, whose function
+            returns a module of snnTorch, Norse or SpikingJelly. The file is executed.
+        out: run folder (default: runs/NAME of the source).
+        stimulus: .npz with an array for each input, by its name, or one array; axes: ticks,
+            samples, then the shape of the input; spikes of 0 and 1, or values (default: random
+            spikes of the four numbers below). An array "labels" holds the labels.
+        labels: .npy or .npz, the class of each sample, counted from 0; with labels the verbs
+            measure an accuracy.
+        shape: of one tick of one sample, such as 2,34,34, for modules (default: that of the
+            stimulus).
+        ticks: length of the random stimulus (default: 100, or as many as the source always
+            runs).
+        samples: of the random stimulus.
+        rate: probability of a spike in a tick of the random stimulus.
+        seed: of the random stimulus.
+        set: a choice that the source leaves open: a keyword of its reader in neuro.interop,
+            such as dt, discretisation and reset of a .nir file; as in --set dt=0.0001; may be
+            repeated.
+    """
+    from tasks.verbs import import_network as verb
+
+    words = verb.StimulusWords(
+        file=stimulus, labels=labels, ticks=ticks, samples=samples, rate=rate, seed=seed
+    )
+    folder = out or Path("runs") / verb.name_run(source)
+    with console.status(Text(f"importing {source}")):
+        facts = verb.import_network(
+            source, folder, words, verb.read_shape(shape), verb.read_choices(set)
+        )
+    verb.show_import(console, folder, facts)
+
+
+def check(
+    network: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
+    target: str = "all",
+    shape: OptionalText = "",
+    ticks: Whole = 100,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """List everything that targets cannot take of a network, before anything runs.
+
+    The exit status is 1 if one of the targets refuses it.
+
+    Args:
+        network: a run folder, or a source as neuro import takes it.
+        target: torch, events, exact, loihi1, loihi2, lava, nir, nest, or all; several are
+            separated by commas.
+        shape: of one tick of one sample, such as 2,34,34, for modules.
+        ticks: length of the runs to come, on which the head-room of integers depends; a run
+            folder knows it.
+        set: a choice that the source leaves open, as for neuro import.
+    """
+    from tasks.verbs import check as verb
+    from tasks.verbs.import_network import read_choices, read_shape
+
+    checked = verb.check_network(
+        network, verb.read_targets(target), read_shape(shape), ticks, read_choices(set)
+    )
+    console.print(verb.tabulate_check(checked))
+    for line in verb.list_problems(checked):
+        console.print(line, highlight=False, soft_wrap=True)
+    if any(checked.values()):
+        raise SystemExit(1)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -102,11 +190,11 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
     from tasks.report.tables import describe_evaluation
     from tasks.verbs.train import evaluate_run
 
-    opened = _open(run)
+    opened = open_to_write(run)
     console.print(
-        describe_evaluation(evaluate_run(opened, device), _metrics(opened)), soft_wrap=True
+        describe_evaluation(evaluate_run(opened, device), list_metrics(opened)), soft_wrap=True
     )
-    _tell_out_of_date(opened, "eval")
+    tell_out_of_date(opened, "eval")
 
 
 def simulate(
@@ -129,19 +217,19 @@ def simulate(
     from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
-    opened = _open(run)
+    opened = open_to_write(run)
     with use_cluster(cluster):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
-    console.print(tabulate_simulation(result, _metrics(opened)))
+    console.print(tabulate_simulation(result, list_metrics(opened)))
     if clock == "grid":
         values = ", ".join(
-            f"{m.label} {value}" for m, value in list_values(result, _metrics(opened))
+            f"{m.label} {value}" for m, value in list_values(result, list_metrics(opened))
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
         console.print(f"{values and values + ' on '}{result['n']:,} test samples, {took}")
     for line in describe_coverage(result):
         console.print(line, soft_wrap=True)
-    _tell_out_of_date(opened, "simulate")
+    tell_out_of_date(opened, "simulate")
 
 
 def export(run: RunFolder) -> None:
@@ -154,7 +242,7 @@ def export(run: RunFolder) -> None:
     from tasks.verbs.export import export_run
     from tasks.verbs.verify import differs_from_lava
 
-    opened = _open(run)
+    opened = open_to_write(run)
     result = export_run(opened)
     console.print(tabulate_scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
@@ -162,7 +250,7 @@ def export(run: RunFolder) -> None:
         console.print(f"{chip} {verdict}")
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
-    _tell_out_of_date(opened, "export")
+    tell_out_of_date(opened, "export")
     if differs_from_lava(result["reference_lava"]):
         raise SystemExit(1)
 
@@ -176,12 +264,12 @@ def verify(run: RunFolder) -> None:
     from tasks.report.tables import describe_equality, tabulate_equality
     from tasks.verbs.verify import has_disagreement, verify_run
 
-    opened = _open(run)
+    opened = open_to_write(run)
     result = verify_run(opened)
     console.print(tabulate_equality(result))
-    for line in describe_equality(result, _metrics(opened)):
+    for line in describe_equality(result, list_metrics(opened)):
         console.print(line, soft_wrap=True)
-    _tell_out_of_date(opened, "verify")
+    tell_out_of_date(opened, "verify")
     if has_disagreement(result):
         raise SystemExit(1)
 
@@ -199,7 +287,7 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     from tasks.verbs.energy import estimate_energy
 
     chosen = None if chip == "all" else find_chip(chip)
-    opened = _open(run)
+    opened = open_to_write(run)
     result = estimate_energy(opened, None if chosen is None else chip)
     console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if chosen is None else [chosen.name]:
@@ -208,7 +296,7 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     for table, caption in show.tabulate_own(result):
         console.print(table)
         console.print(caption, highlight=False, soft_wrap=True)
-    _tell_out_of_date(opened, "energy")
+    tell_out_of_date(opened, "energy")
 
 
 def report(run: RunFolder) -> None:
@@ -219,7 +307,7 @@ def report(run: RunFolder) -> None:
     """
     from tasks.report.report import write_report
 
-    console.print(f"wrote {write_report(_open(run))}")
+    console.print(f"wrote {write_report(open_to_write(run))}")
 
 
 def compare(
@@ -280,7 +368,7 @@ def demo(out: OptionalPath = None, seed: Whole = 0, device: Device = "cpu") -> N
     from tasks.verbs.demo import STEPS
 
     start, run = time.perf_counter(), make_run("mnist:demo", out or Path("runs/demo"), seed)
-    _train(run, device, 1)
+    train_and_tell(run, device, 1)
     results: dict[str, Any] = {}
     for step in STEPS:
         with console.status(step.done):
@@ -292,7 +380,7 @@ def demo(out: OptionalPath = None, seed: Whole = 0, device: Device = "cpu") -> N
     console.print(show.tabulate_equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):
         console.print(show.tabulate_layers(chip, results["energy"][chip]))
-    console.print(show.tabulate_summary(results, _metrics(run)))
+    console.print(show.tabulate_summary(results, list_metrics(run)))
     seconds = time.perf_counter() - start
     console.print(f"seed {seed}, {seconds:.0f} s; open {results['report']}")
 
@@ -424,79 +512,11 @@ def check_data(
     console.print(DONE, f"{path} is sound", soft_wrap=True)
 
 
-def _train(
-    run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
-) -> None:
-    from tasks.verbs.progress_bar import describe_training, show_progress
-    from tasks.verbs.train import launch_fabric, train_run
-
-    fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
-    with show_progress(console, run, shown=fabric.is_global_zero) as tell:
-        progress = train_run(run, fabric, tell)
-    if fabric.is_global_zero:
-        mark = FAILED if progress.has_diverged or progress.silent else DONE
-        first, *more = describe_training(run, progress)
-        console.print(mark, first, soft_wrap=True)
-        for line in more:
-            console.print(line, soft_wrap=True)
-        _tell_out_of_date(run)
-        if progress.has_diverged:
-            raise SystemExit(1)
-
-
-def _tell_memory(run: Any, devices: int) -> None:
-    from tasks.report.tables import make_table
-    from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
-
-    memory = measure_dry_run(run, devices)
-    table = make_table(
-        f"MB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
-    )
-    for row in describe_dry_run(memory):
-        table.add_row(*row)
-    console.print(table)
-    console.print(explain_dry_run(memory), highlight=False, soft_wrap=True)
-
-
-def _is_first_process() -> bool:
-    """Say whether this process, of all that share the work, is the one that prints."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def _tell_out_of_date(run: Any, verb: str = "") -> None:
-    """Print which results in a run folder are out of date, and if its training has not ended.
-
-    verb: the verb that has just written its results; "": none, as after a training.
-    """
-    from tasks.report.key_figures import name_command
-    from tasks.runs.provenance import describe_trained, describe_unfinished, list_out_of_date
-    from tasks.runs.results import KEY
-
-    if line := describe_unfinished(run):
-        console.print(line, highlight=False, soft_wrap=True)
-    now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
-    for old, why in list_out_of_date(run.folder, now).items():
-        line = f"{old}.json is {why}; measure again: {name_command(run, old)}"
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def _open(folder: Path) -> Any:
-    """Return the run of a folder, into which a verb can write its results."""
-    from neuro.io.store import require_writable
-    from tasks.runs.find import open_folder
-
-    run = open_folder(folder)
-    require_writable(folder)
-    return run
-
-
-def _metrics(run: Any) -> Any:
-    return run.definition.evaluation.metrics
-
-
 VERBS: dict[str, Any] = {
     "tasks": tasks,
     "train": train,
+    "import": import_,
+    "check": check,
     "eval": evaluate,
     "simulate": simulate,
     "export": export,
@@ -558,7 +578,7 @@ def main(argv: list[str] | None = None) -> None:
         place = _find_task_line(error)
         if os.environ.get("NEURO_DEBUG") or not (expected or place):
             raise
-        if not _is_first_process():
+        if not is_first_process():
             sys.exit(2)
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         if place:

@@ -5,7 +5,7 @@ library beside our clock, in float64, and compares spikes, membranes and current
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,13 +88,17 @@ class ComparedPopulation:
 
 
 class DrawnStimulus(NamedTuple):
-    """How values of an input are drawn: spikes with probability ``rate``, or any in [0, 1)."""
+    """How values of an input are drawn: ``largest`` with probability ``rate``, else 0.
+
+    rate: None: any value from 0 to ``largest``.
+    """
 
     name: str
     rate: float | None
+    largest: float = 1.0
 
 
-STIMULI = (
+STIMULI: tuple[DrawnStimulus, ...] = (
     DrawnStimulus("spikes, 2% of ticks", 0.02),
     DrawnStimulus("spikes, 10% of ticks", 0.1),
     DrawnStimulus("spikes, 50% of ticks", 0.5),
@@ -108,21 +112,22 @@ def verify_import(
     samples: int = 4,
     seed: int = 0,
     given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    drawn: Sequence[DrawnStimulus] = STIMULI,
 ) -> tuple[ComparedPopulation, ...]:
-    """Return the comparison of every population under every stimulus of ``STIMULI``.
+    """Return the comparison of every population under every stimulus.
 
-    given: further stimuli by name, values of each input (T B *N).
+    given: further stimuli by name, values of each input (T B *N). drawn: the random ones.
     """
     rng, graph = np.random.default_rng(seed), network.graph
     ticks = network.ticks or ticks
     stimuli = {}
-    for stimulus in STIMULI:
+    for stimulus in drawn:
         inputs = {}
         for name in graph.inputs:
-            drawn = 1 if network.static else ticks
-            x = rng.random((drawn, samples, *graph.shapes[name]))
-            x = np.repeat(x, ticks // drawn, 0)
-            inputs[name] = x if stimulus.rate is None else (x < stimulus.rate).astype(x.dtype)
+            times = ticks if network.static else 1  # that each tick is shown
+            x = rng.random((ticks // times, samples, *graph.shapes[name])).repeat(times, 0)
+            x = x if stimulus.rate is None else (x < stimulus.rate).astype(x.dtype)
+            inputs[name] = stimulus.largest * x
         stimuli[stimulus.name] = inputs
     rows = []
     for what, values in {**stimuli, **(given or {})}.items():

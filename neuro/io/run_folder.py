@@ -7,6 +7,8 @@ packed.safetensors             a ternary language model, two bits a weight: neur
 metrics.jsonl silent.json      one line a validation; populations that never fire, if any
 graph.safetensors              the network in floats
 program.safetensors            the network in the integers of Loihi
+import.json stimulus.npz       of a network that was not trained here: what became of what, and
+                               what drives it
 NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
 records/events.safetensors     activity of some samples
@@ -37,6 +39,7 @@ from neuro.io.store import (
 )
 
 RECORD = "records/events.safetensors"
+NETWORK = "graph.safetensors"
 CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 

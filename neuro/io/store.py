@@ -394,6 +394,32 @@ def _say_other_kind(path: Path, kind: str, other: str) -> str:
 PATTERN = re.compile(r".*\.(?P<host>[^.]*)-(?P<pid>\d+)\.tmp[^.]*")
 
 
+def is_free(path: Path) -> bool:
+    """Return whether a new folder can have this path: nothing is there, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+@contextmanager
+def rename_when_whole(path: Path) -> Iterator[Path]:
+    """Yield a folder beside a path; rename it to the path at the end if that is still free.
+
+    After an error, or in a process that is killed, nothing is left at the path.
+
+    Raises:
+        StoreError: the folder around it cannot be written.
+    """
+    require_writable(path.parent)
+    remove_stale(path.parent, path.name)
+    part = path.with_name(name_own(path.name))
+    try:
+        yield part
+        if is_free(path):
+            shutil.rmtree(path, ignore_errors=True)
+            part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def name_own(name: str) -> str:
     """Return a temporary name of this process; a suffix may follow it, without a dot."""
     host = platform.node().replace(".", "-")

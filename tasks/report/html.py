@@ -59,7 +59,7 @@ table { border-collapse: collapse; font-size: 13.5px; margin: 8px 0;
 th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; white-space: normal; }
-.word, td:first-child { text-align: left; }
+.word, th.text, td:first-child { text-align: left; }
 th:last-child, td:last-child { padding-right: 0; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .matrix th, .matrix td { padding: 0; width: 44px; height: 34px; text-align: center;
@@ -140,11 +140,15 @@ def photo(image: bytes, caption: str) -> Html:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
-    """Return a table; columns of numbers are aligned right, those of words left."""
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, wrap: bool = False) -> Html:
+    """Return a table; columns of numbers are aligned right, those of words left.
+
+    wrap: break long words instead of scrolling.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
+    word = "text" if wrap else "word"
     sides = [
-        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
+        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else word
         for i in range(len(head))
     ]
     top = _row("th", head, sides)

@@ -64,9 +64,10 @@ def write_report(run: TaskRun) -> Path:
     body = [
         page.heading(f"{run.task}:{run.name}"),
         page.paragraph(f"{run.definition.summary}; seed {run.seed}", "muted"),
+        *_remark(run),
         page.paragraph(state_verdict(run, results, old), "verdict"),
         page.tiles(list_key_figures(run, results, old)),
-        _training(run),
+        *_describe_model(run),
     ]
     for verb, show_result in (
         ("eval", _on_test),
@@ -86,6 +87,11 @@ def write_report(run: TaskRun) -> Path:
     return path
 
 
+def _remark(run: TaskRun) -> list[Html]:
+    origin = run.definition.origin
+    return [page.paragraph(origin.remark, "warning")] if origin and origin.remark else []
+
+
 def _describe_now(run: TaskRun) -> dict[str, str]:
     """Return the present digests, without that of data which are not here."""
     try:
@@ -98,6 +104,12 @@ def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
     if why := explain_refusal(run, verb):
         return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
     return page.section(title, page.missing(name_command(run, verb)))
+
+
+def _describe_model(run: TaskRun) -> Sequence[Html]:
+    """Return where the model comes from: its training, or the sections of its origin."""
+    origin = run.definition.origin
+    return [_training(run)] if origin is None else origin.sections(run)
 
 
 def _training(run: TaskRun) -> Html:

@@ -10,7 +10,10 @@ from neuro.energy import load_chips
 from tasks.runs.task import Metric
 
 # Columns that hold text.
-WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit", "metric")
+WORDS = (
+    *("about", "tier", "what", "result", "limit", "beside", "unit", "metric"),
+    *("in the source", "became", "stimulus"),
+)
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 

@@ -29,7 +29,7 @@ from neuro.io.run_folder import (
 )
 from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
-from tasks.runs.names import UnknownName, require_one_of
+from tasks.runs.names import IMPORTED, UnknownName, require_one_of
 from tasks.runs.settings import list_settings, require_seed, set_fields
 from tasks.runs.task import Task, TaskRun
 
@@ -42,6 +42,8 @@ TASKS = {
     "language": "tasks.language",
 }
 NAMES = tuple(TASKS)
+OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds
+ONE_FILE = "a task is one file, which imports installed packages only"
 MODULE = "neuro_task_"  # the beginning of the names of modules of task files
 
 
@@ -58,6 +60,11 @@ def find_task(name: str) -> Task[Any]:
     """
     if is_file(name):
         return load_task(Path(name))
+    if name in OF_A_RUN:
+        raise UnknownName(
+            f"{name} is what neuro import makes, a run folder without a training; neuro import "
+            "SOURCE --out RUN makes one, and every other verb takes its folder"
+        )
     if name not in NAMES and Path(f"{name}.py").is_file():
         raise UnknownName(f"no task {name!r}; did you mean the file {name}.py?")
     task: Task[Any] = importlib.import_module(TASKS[require_one_of(name, NAMES, "task")]).TASK
@@ -102,7 +109,7 @@ def load_task(path: Path) -> Task[Any]:
         )
     data = path.read_bytes()
     name = _module_name(digest(data))
-    module = sys.modules.get(name) or _run(path, data, name)
+    module = sys.modules.get(name) or _run(path, data, name, ONE_FILE)
     task = getattr(module, "TASK", None)
     if not isinstance(task, Task):
         raise TaskFileError(
@@ -110,6 +117,16 @@ def load_task(path: Path) -> Task[Any]:
             "neuro new writes does"
         )
     return task
+
+
+def run_file(path: Path) -> ModuleType:
+    """Run a Python file of the user, which may import what lies beside it; return its module.
+
+    Raises:
+        TaskFileError: it cannot be run.
+    """
+    data = path.read_bytes()
+    return _run(path, data, _module_name(digest(data + bytes(path.resolve()))), "")
 
 
 def find_task_line(error: BaseException) -> str | None:
@@ -128,7 +145,7 @@ def _module_name(sha: str) -> str:
     return f"{MODULE}{sha[:16]}"
 
 
-def _run(path: Path, data: bytes, name: str) -> ModuleType:
+def _run(path: Path, data: bytes, name: str, import_cure: str) -> ModuleType:
     """Run a task file, and return its module, which stays in ``sys.modules``."""
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
@@ -138,8 +155,8 @@ def _run(path: Path, data: bytes, name: str) -> ModuleType:
     except Exception as error:
         del sys.modules[name]
         cure = "NEURO_DEBUG=1 shows the traceback"
-        if isinstance(error, ImportError):
-            cure = f"a task is one file, which imports installed packages only; {cure}"
+        if isinstance(error, ImportError) and import_cure:
+            cure = f"{import_cure}; {cure}"
         raise TaskFileError(
             f"{path}: cannot be loaded ({type(error).__name__}: {error}); {cure}"
         ) from error
@@ -171,9 +188,12 @@ def make_run(  # noqa: PLR0913 - the words of a command
     require_seed(seed)
     name, config = split_name(full)
     if ((path := Path(name)) / "config.json").is_file():
+        run = open_folder(path)
+        if origin := run.definition.origin:
+            raise RunError(f"{path}: {origin.refusal}")
         raise RunError(
             f"{path} is the folder of a run, not a task; to go on with its training: "
-            f"{name_train_command(open_folder(path))}"
+            f"{name_train_command(run)}"
         )
     task = find_task(name)
     make = find_config(task, config)
@@ -330,6 +350,9 @@ def open_folder(folder: Path) -> TaskRun:
     def define(name: str) -> Task[Any]:
         if is_file(name):
             return _load_copy(folder, name, read_header(folder)["digest"])
+        if name in OF_A_RUN:
+            task: Task[Any] = importlib.import_module(OF_A_RUN[name]).define_task(folder)
+            return task
         try:
             return find_task(name)
         except UnknownName as error:

@@ -6,6 +6,7 @@ It imports nothing that takes long: ``neuro tasks`` lists these names.
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+IMPORTED = "imported"  # the task of a run that neuro import made; it lies in the run folder
 CONFIGURATIONS = {  # of each task, as the task has them
     "mnist": (
         *("tiny", "demo", "full", "fashion", "fast", "fast_fixed", "fast_adaptive"),

@@ -20,13 +20,14 @@ from neuro.energy import Chip, find_chip
 from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
-from neuro.io.run_folder import Run, RunError, digest_configuration
+from neuro.io.run_folder import NETWORK, Run, RunError, digest_configuration
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from tasks.runs.find import name_train_command
+from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, read_history
 from tasks.runs.task import TaskRun
 
@@ -50,8 +51,10 @@ def describe_provenance(run: TaskRun) -> dict[str, str]:
 def describe_trained(folder: Path) -> dict[str, str]:
     """Return the digests that need no data: those of the run folder and of the code."""
     header = read_json(folder / "config.json")
+    imported = header.get("task") == IMPORTED
+    weights = folder / NETWORK if imported else get_best_weights_path(folder)
     return {
-        "weights": digest_file(get_best_weights_path(folder)),
+        "weights": digest_file(weights),
         "configuration": digest_configuration(header),
         "code": digest_code(),
     }
@@ -66,8 +69,10 @@ def digest_file(path: Path) -> str:
 def describe_unfinished(run: TaskRun) -> str:
     """Return the progress of an unfinished training, and how to resume it; "": finished."""
     history = read_history(run.folder)
+    if not history:
+        return ""
     epochs = run.definition.training.plan(run.config).epochs
-    if not history or (done := history[-1]["epoch"]) >= epochs:
+    if (done := history[-1]["epoch"]) >= epochs:
         return ""
     return f"trained {done:g} of {epochs} epochs; resume: {name_train_command(run)}"
 

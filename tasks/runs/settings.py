@@ -28,16 +28,25 @@ def set_fields(config: Config, settings: Sequence[str]) -> Config:
         ValueError: a word is not a setting, a field is set twice, or its value has another
             type.
     """
+    for name, value in split_settings(settings, "lr=0.001").items():
+        config = _set(config, name.split("."), name, value)
+    return config
+
+
+def split_settings(settings: Sequence[str], example: str) -> dict[str, str]:
+    """Return the text of each value by its name, of words ``name=value``.
+
+    Raises:
+        ValueError: a word is not a setting, or a name is set twice.
+    """
     for word in settings:
         if not re.match("[^=]+=", word):
-            raise ValueError(f"--set takes name=value, got {word!r}; write --set lr=0.001")
+            raise ValueError(f"--set takes name=value, got {word!r}; write --set {example}")
     pairs = [word.split("=", 1) for word in settings]
     names = [name for name, _ in pairs]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"--set: {', '.join(twice)} is set twice; leave one of them out")
-    for name, value in pairs:
-        config = _set(config, name.split("."), name, value)
-    return config
+    return dict(pairs)
 
 
 def list_settings(config: Any, other: Any) -> list[str]:
@@ -71,12 +80,16 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
     now = getattr(config, first)
     if rest and not is_dataclass(now):
         raise UnknownName(f"--set: no field {name!r}: {first} is {now!r}, without fields")
-    new = _set(now, rest, name, value) if rest else _read(value, hints[first], name)
+    new = _set(now, rest, name, value) if rest else read_value(value, hints[first], name)
     return replace(config, **{first: new})
 
 
-def _read(text: str, hint: Any, name: str) -> Any:
-    """Return the value of a text for a field of a type."""
+def read_value(text: str, hint: Any, name: str) -> Any:
+    """Return the value of a text of a type, written as in JSON or in Python.
+
+    Raises:
+        SchemaError: it has another type.
+    """
     readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
     for read in readers:
         try:

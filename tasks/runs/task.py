@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
 from torch import Tensor, nn
 
 from neuro.arguments import describe
+from neuro.graph import Graph
 from neuro.io.run_folder import Run
 from neuro.training import Plan
 
@@ -240,7 +241,7 @@ class FurtherNetwork:
     :class:`Deployment`, for each of these runs.
     """
 
-    module: nn.Module
+    module: nn.Module | Graph
     stimuli: Callable[[Split], Iterable[Stimulus]]
     runs: int = 1
     ann_passes: int | None = None
@@ -251,7 +252,8 @@ class Deployment(Generic[C]):
     """What a chip runs.
 
     part: (configuration, model) -> the part of the model that has a Graph: a module that can be
-        traced, or a :class:`neuro.nn.net.Net` with any number of named inputs and outputs.
+        traced, a :class:`neuro.nn.net.Net` with any number of named inputs and outputs, or the
+        Graph itself.
     stimuli: (configuration, model, split) -> the stimuli of that part: the results of the host
         operations in front of it, such as features of images.
     host: (configuration, model) -> multiply-accumulates per inference of host operations before
@@ -270,7 +272,7 @@ class Deployment(Generic[C]):
         every executor can.
     """
 
-    part: Callable[[C, nn.Module], nn.Module]
+    part: Callable[[C, nn.Module], nn.Module | Graph]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = lambda *_: {}
     ann_passes: Callable[[C], int] | None = None
@@ -313,12 +315,31 @@ class Evaluation(Generic[C]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOrigin:
+    """Where a model comes from that is not trained here.
+
+    refusal: why ``neuro train`` does not train it, with the cure.
+    remark: what every verb on the run must say, such as that its stimulus is random; "":
+        nothing.
+    sections: run -> sections of the report, in the place of the curves of a training.
+    """
+
+    refusal: str
+    remark: str = ""
+    sections: Callable[[Run], Sequence[Html]] = lambda _: ()
+
+    def __post_init__(self) -> None:
+        _require_functions(self, "sections")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
     """One experiment.
 
     summary: one line for ``neuro tasks``.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
+    origin: None: the model is trained here. Otherwise ``Training.build`` returns it as it is.
 
     Raises:
         TypeError: ``configs`` holds a configuration instead of its function.
@@ -329,6 +350,7 @@ class Task(Generic[C]):
     training: Training[C]
     deployment: Deployment[C]
     evaluation: Evaluation[C]
+    origin: ModelOrigin | None = None
 
     def __post_init__(self) -> None:
         wrong = [name for name, make in self.configs.items() if not callable(make)]

@@ -154,6 +154,8 @@ def load_trained_model(run: TaskRun) -> nn.Module:
         RunError: the run has no weights yet, or some that are not finite.
         TrainError: they are of another run.
     """
+    if run.definition.origin:
+        return build_fresh_model(run).eval()
     path = get_best_weights_path(run.folder)
     if not path.exists():
         raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
@@ -170,7 +172,9 @@ def load_trained_model(run: TaskRun) -> nn.Module:
     return model.eval()
 
 
-def _trace_part(task: str, part: nn.Module, stimuli: Stimuli) -> Graph:
+def _trace_part(task: str, part: nn.Module | Graph, stimuli: Stimuli) -> Graph:
+    if isinstance(part, Graph):
+        return part
     if isinstance(part, Net):
         return trace(part)
     stimulus = next(iter(stimuli("test")))

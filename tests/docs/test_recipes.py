@@ -32,6 +32,7 @@ from tasks.cli import main
 from tasks.language.mixers import MIXERS, NamedMixer
 from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
+from tasks.verbs import import_network
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 N = 40
@@ -218,6 +219,36 @@ def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
     assert "bits per byte" in told
     assert told.count("Once ") == 2
     assert "18,432 ternary weights in 2.01 bits each" in told
+
+
+def test_a_network_from_elsewhere_goes_through_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_network, "TICKS", 12)
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")  # other tests run Lava
+    page = (RECIPES / "import_network.md").read_text()
+    code = blocks("import_network")
+    (tmp_path / "my_net.py").write_text("\n".join([code[0], code[2]]))
+    exec(code[1], {})
+    commands = [
+        shlex.split(re.split(r" {2,}", line)[0])
+        for line in re.findall(r"(?m)^neuro (.*)$", page)
+    ]
+    verbs = ["import", "check", "eval", "simulate", "verify", "export", "energy", "report"]
+    assert [command[0] for command in commands] == verbs
+    for command in commands:
+        main(command)
+    told = capsys.readouterr().out
+    assert "lif1" in told
+    assert ", 0 different. Stimuli:" in told
+    assert "accuracy" in told
+    verify = json.loads((tmp_path / "runs/net/verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    page = (tmp_path / "runs/net/report.html").read_text()
+    assert "Is it equal to its source?" in page
+    main(["import", "my_net.py:make_with_loop", "--stimulus", "data.npz", "--out", "runs/own"])
+    assert ", 0 different. Stimuli:" in capsys.readouterr().out
 
 
 def test_a_new_mixer_is_a_layer_of_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,11 @@ FLAGS = {
         "skip_bad",
         *("sharded", "dry_run", "set", "lr"),
     ],
+    "import": [
+        *("source", "out", "stimulus", "labels", "shape", "ticks", "samples", "rate", "seed"),
+        "set",
+    ],
+    "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],

@@ -1,9 +1,7 @@
 """Generated data sets of nuScenes, cached under a digest of their settings and the code."""
 
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +15,7 @@ from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
 from drivers.nuscenes.world.write import Version, write_nuscenes
 from drivers.nuscenes.world.write.names import name_scenes
-from neuro.io.store import name_own, remove_stale, require_writable
+from neuro.io.store import is_free, rename_when_whole, require_writable
 
 NOTE = "generated.json"  # in the data set: its settings
 
@@ -77,10 +75,10 @@ def make_nuscenes(path: Path, settings: GeneratorSettings = DEFAULT, workers: in
     """
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 makes one after the other")
-    if not _is_empty(path):
+    if not is_free(path):
         _require_same_data(path, settings)
         return path
-    with _rename_when_whole(path) as part:
+    with rename_when_whole(path) as part:
         scenes = _simulate_all(settings, workers)
         write_nuscenes(part, scenes, version=settings.version, workers=workers)
         note: dict[str, object] = {**asdict(settings), "digest": settings.digest}
@@ -122,7 +120,7 @@ def find_cached_nuscenes(settings: GeneratorSettings = DEFAULT, workers: int = 1
         ValueError: a folder that cannot be written.
     """
     folder = Path.home() / ".cache" / "neuro" / f"nuscenes-{settings.digest}"
-    if not _is_empty(folder):
+    if not is_free(folder):
         return make_nuscenes(folder, settings)
     require_writable(folder.parent)
     with FileLock(folder.with_suffix(".lock")):
@@ -136,10 +134,6 @@ def read_difficulty(path: Path) -> Difficulty | None:
     """
     difficulty = json.loads((path / NOTE).read_bytes()).get("difficulty")
     return None if difficulty is None else Difficulty(**difficulty)
-
-
-def _is_empty(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _require_same_data(path: Path, settings: GeneratorSettings) -> None:
@@ -161,18 +155,3 @@ def _require_same_data(path: Path, settings: GeneratorSettings) -> None:
             f"({description or 'its generated.json is damaged'}); remove it, or name another "
             "folder"
         )
-
-
-@contextmanager
-def _rename_when_whole(path: Path) -> Iterator[Path]:
-    """Yield a folder beside a path; rename it to the path at the end if that is still free."""
-    require_writable(path.parent)
-    remove_stale(path.parent, path.name)
-    part = path.with_name(name_own(path.name))
-    try:
-        yield part
-        if _is_empty(path):
-            shutil.rmtree(path, ignore_errors=True)
-            part.rename(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -9,7 +9,7 @@ import torch
 from programs import program
 from written_graphs import chain, read_edges
 
-from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
+from damage.ways import Rng, Subject, damage_arrays, damage_bytes, fresh, of_json, of_tensors
 from lava_export.chip_program import load_program, save_program
 from lava_export.graded import lower_graded
 from neuro.events import simulate
@@ -23,6 +23,7 @@ from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import Events, to_events
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from neuro.units import Seconds, Ticks
+from tasks.imported.stimulus import make_stimulus as read_stimulus, read_arrays
 from tasks.language.config import LanguageConfig
 from tasks.language.packed import load_packed, make_empty, save_packed
 
@@ -172,6 +173,30 @@ def run_stimulus(path: Path) -> str:
     return digest(record.values)
 
 
+def make_stimulus_of_user(folder: Path) -> Path:
+    path = fresh(folder) / "stimulus.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((8, 2, 6)) < 0.4, labels=rng.integers(0, 5, 2))
+    return path
+
+
+def of_user(path: Path, rng: Rng) -> bool:
+    """Damage the bytes or the arrays of a file of NumPy's."""
+    if rng.random() < 0.5:
+        damage_bytes(path, rng)
+        return False
+    with np.load(path) as file:
+        arrays = dict(file)
+    damage_arrays(arrays, rng)
+    np.savez(path, **arrays)
+    return False
+
+
+def read_stimulus_of_user(path: Path) -> str:
+    found = read_stimulus(graph(), path, read_arrays(path))
+    return digest((dict(found.inputs), found.labels))
+
+
 SUBJECTS: dict[str, Subject] = {
     "graph": Subject(
         make=make_graph, damage=partial(of_tensors, kind="graph"), read=read_graph
@@ -212,6 +237,9 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "packed": Subject(
         make=make_packed, damage=partial(of_tensors, kind="packed"), read=read_packed
+    ),
+    "stimulus of the user": Subject(
+        make=make_stimulus_of_user, damage=of_user, read=read_stimulus_of_user
     ),
     "stimulus": Subject(
         make=make_stimulus, damage=of_stimulus, read=run_stimulus, names_file=False

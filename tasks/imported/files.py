@@ -1,0 +1,187 @@
+"""The folder of an imported network: its files, and the digests that hold them together.
+
+config.json names the digest of every other file that the network and its stimulus are read
+from. A run in which one of them changed is refused. No file names a place outside the folder.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from neuro.interop.imported import ComparedPopulation, ImportedNetwork, MappedNode
+from neuro.io.run_folder import NETWORK, RunError, read_header
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, read_json
+from tasks.runs.find import digest
+
+ABOUT = "import.json"
+STIMULUS = "stimulus.npz"
+KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT}  # field -> file
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """The configuration of an imported network.
+
+    source: what it was imported from, a file name or FILE.py:FUNCTION. library: name and
+    version of what describes it. graph, stimulus, about: SHA-256 of the files in ``KEPT``.
+    """
+
+    source: str
+    library: str
+    graph: str
+    stimulus: str
+    about: str
+
+
+class SourceFacts(TypedDict):
+    """name: of the file. function: "" for a file that holds the network. digest: SHA-256."""
+
+    name: str
+    function: str
+    digest: str
+
+
+class StimulusFacts(TypedDict):
+    """What drives the network.
+
+    file: "" where spikes are drawn, with ``rate`` and ``seed``; static: one tick, shown in all.
+    """
+
+    file: str
+    ticks: int
+    samples: int
+    rate: NotRequired[float]
+    seed: NotRequired[int]
+    static: NotRequired[bool]
+    labels: bool
+
+
+class VerificationFacts(TypedDict):
+    """ticks, samples, seed: of the generated stimuli. rows: of :func:`verify_import`.
+
+    hidden: populations that the source does not show. silent: those that can fire and did
+    not.
+    """
+
+    ticks: int
+    samples: int
+    seed: int
+    rows: list[dict[str, Any]]
+    hidden: list[str]
+    silent: list[str]
+
+
+class ImportFacts(TypedDict):
+    """``import.json``."""
+
+    neuro: str
+    source: SourceFacts
+    library: str
+    choices: dict[str, str]
+    mapping: list[dict[str, str]]
+    verification: VerificationFacts
+    stimulus: StimulusFacts
+
+
+def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, str]]:
+    """Return what became of each part, as ``import.json`` holds it.
+
+    folder: of the source; lines of code are named from there, others by their file alone, so
+    that a run names no place of the machine that made it.
+    """
+    place = f"{folder.resolve()}/"
+
+    def shorten(text: str) -> str:
+        return re.sub(r"(?<!\S)/\S*/(\S+\.py:\d+)", r"\1", text.replace(place, ""))
+
+    return [{k: shorten(text) for k, text in asdict(n).items()} for n in network.mapping]
+
+
+def describe_rows(rows: tuple[ComparedPopulation, ...]) -> list[dict[str, Any]]:
+    """Return the comparison with the source, as ``import.json`` holds it."""
+    return [asdict(row) for row in rows]
+
+
+def read_mapping(facts: ImportFacts) -> list[MappedNode]:
+    """Return the inverse of :func:`describe_mapping`."""
+    return [convert(node, MappedNode) for node in facts["mapping"]]
+
+
+def read_rows(facts: ImportFacts) -> list[ComparedPopulation]:
+    """Return the inverse of :func:`describe_rows`."""
+    return [convert(row, ComparedPopulation) for row in facts["verification"]["rows"]]
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """Return the digests of the files in ``KEPT``, by field; "" of a file that is gone."""
+    return {
+        field: digest((folder / file).read_bytes()) if (folder / file).is_file() else ""
+        for field, file in KEPT.items()
+    }
+
+
+def read_facts(folder: Path) -> ImportFacts:
+    """Return ``import.json``.
+
+    Raises:
+        StoreError: it is damaged or of another shape; lists all problems.
+    """
+    path = folder / ABOUT
+    try:
+        facts: ImportFacts = convert(read_json(path), ImportFacts)
+        read_mapping(facts)
+        read_rows(facts)
+    except SchemaError as error:
+        raise StoreError(
+            f"{path}: is not as this version writes it: {error}; neuro import makes the "
+            "run again"
+        ) from error
+    return facts
+
+
+def name_source(facts: ImportFacts) -> str:
+    """Return the source as the command line names it, without its folder."""
+    source = facts["source"]
+    return f"{source['name']}:{source['function']}" if source["function"] else source["name"]
+
+
+def make_config(folder: Path) -> ImportConfig:
+    """Return the configuration of the files as they are."""
+    facts = read_facts(folder)
+    return ImportConfig(
+        source=name_source(facts), library=facts["library"], **digest_files(folder)
+    )
+
+
+def list_digests(config: ImportConfig) -> dict[str, str]:
+    """Return the digests that a configuration names, by field."""
+    return {field: getattr(config, field) for field in KEPT}
+
+
+def require_unchanged(folder: Path) -> None:
+    """Raise a RunError that lists the files of a run that changed since the import."""
+    now, then = digest_files(folder), _read_digests(folder)
+    problems = [
+        f"{folder / file}: {'has changed since the import' if now[field] else 'is gone'}; put "
+        f"the file of SHA-256 {then[field][:16]}... back"
+        for field, file in KEPT.items()
+        if now[field] != then[field]
+    ]
+    if problems:
+        cure = "or make the run again in another folder with neuro import"
+        raise RunError("\n".join([*problems, cure]))
+
+
+def _read_digests(folder: Path) -> Mapping[str, str]:
+    """Return the digests in ``config.json``."""
+    header = read_header(folder)
+    try:
+        config: ImportConfig = convert(header["config"], ImportConfig)
+    except SchemaError as error:
+        raise RunError(
+            f"{folder / 'config.json'}: {error}; restore it from a copy, or import again"
+        ) from error
+    return list_digests(config)

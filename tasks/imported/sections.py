@@ -1,0 +1,130 @@
+"""What an import says of itself, in the terminal and in the report."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from neuro.interop.imported import ComparedPopulation
+from neuro.text import align_columns
+from tasks.imported.files import (
+    ImportFacts,
+    StimulusFacts,
+    name_source,
+    read_mapping,
+    read_rows,
+)
+from tasks.report import html as page
+from tasks.runs.task import Html
+
+MAPPED = ("node", "in the source", "became")
+TOTALS = ("population", "spikes", "different", "largest error")
+COMPARED = ("population", "stimulus", *TOTALS[1:])
+
+
+class TotalOfPopulation(NamedTuple):
+    """A population under all stimuli."""
+
+    population: str
+    spikes: int
+    different: int
+    error: float
+
+
+def describe_stimulus(stimulus: StimulusFacts) -> str:
+    """Return what drives the network, where that is no data; "": it is a file of the user."""
+    if stimulus["file"]:
+        return ""
+    when = "in all" if stimulus["static"] else "in each"
+    return (
+        f"the stimulus is random, no data: each value is a spike with probability "
+        f"{stimulus['rate']:g} {when} of {stimulus['ticks']:,} ticks, "
+        f"{stimulus['samples']:,} samples, seed {stimulus['seed']}; rates and energy are of it "
+        "(neuro import --stimulus FILE takes data)"
+    )
+
+
+def add_stimuli(rows: Sequence[ComparedPopulation]) -> list[TotalOfPopulation]:
+    """Return the comparison of each population over all stimuli."""
+    out = []
+    for name in dict.fromkeys(row.population for row in rows):
+        of_it = [row for row in rows if row.population == name]
+        total = TotalOfPopulation(
+            population=name,
+            spikes=sum(row.spikes for row in of_it),
+            different=sum(row.different for row in of_it),
+            error=max(row.error for row in of_it),
+        )
+        out.append(total)
+    return out
+
+
+def list_remarks(facts: ImportFacts) -> list[str]:
+    """Return what the comparison with the source does not cover."""
+    verification = facts["verification"]
+    if not verification["rows"]:
+        return [f"{facts['library']}: not compared, there is no other library to compare with"]
+    lines = []
+    if verification["silent"]:
+        lines.append(
+            f"{', '.join(verification['silent'])} fired under no stimulus: only what happens "
+            "below the threshold was compared; give a --stimulus under which it fires"
+        )
+    if verification["hidden"]:
+        lines.append(
+            f"the source does not show {', '.join(verification['hidden'])}: compared only by "
+            "what follows"
+        )
+    return lines
+
+
+def describe_comparison(facts: ImportFacts) -> str:
+    """Return in a line what was compared; "" where nothing was."""
+    rows, verification = read_rows(facts), facts["verification"]
+    if not rows:
+        return ""
+    stimuli = list(dict.fromkeys(row.stimulus for row in rows))
+    return (
+        f"The source ({facts['library']}) beside neuro's clock, both in float64: "
+        f"{sum(row.spikes for row in rows):,} spikes, "
+        f"{sum(row.different for row in rows):,} different. Stimuli: {'; '.join(stimuli)}; "
+        f"{verification['samples']} samples of {verification['ticks']} ticks each, seed "
+        f"{verification['seed']}. Error: largest difference of membranes, currents and values "
+        "at any tick."
+    )
+
+
+def show_import(facts: ImportFacts) -> list[Html]:
+    """Return the section "Import" of the report."""
+    source = facts["source"]
+    origin = [
+        ("source", name_source(facts)),
+        ("SHA-256 of the file", source["digest"]),
+        ("read by", facts["library"]),
+        ("stimulus", describe_stimulus(facts["stimulus"]) or facts["stimulus"]["file"]),
+        *facts["choices"].items(),
+    ]
+    mapped = [[m.node, m.source, m.became] for m in read_mapping(facts)]
+    rows = read_rows(facts)
+    parts = [page.pairs(origin)]
+    if mapped:
+        parts += [page.subheading("What became of what"), page.table(MAPPED, mapped, wrap=True)]
+    parts.append(page.subheading("Is it equal to its source?"))
+    parts += [page.paragraph(line, "warning") for line in list_remarks(facts)]
+    if rows:
+        parts += [
+            page.table(TOTALS, map(list_cells, add_stimuli(rows))),
+            page.paragraph(describe_comparison(facts), "caption"),
+            page.details("by stimulus", page.table(COMPARED, map(list_cells, rows))),
+        ]
+    return [page.section("Import", *parts)]
+
+
+def list_cells(row: ComparedPopulation | TotalOfPopulation) -> list[str]:
+    """Return a row of ``COMPARED``, or of ``TOTALS``."""
+    stimulus = [row.stimulus] if isinstance(row, ComparedPopulation) else []
+    error = f"{row.error:.1e}" if row.error else "0"
+    return [row.population, *stimulus, f"{row.spikes:,}", f"{row.different:,}", error]
+
+
+def list_differing(rows: Sequence[ComparedPopulation]) -> str:
+    """Return the comparison of every population as lines, for an import that failed."""
+    return align_columns([COMPARED, *map(list_cells, rows)])

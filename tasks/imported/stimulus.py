@@ -1,0 +1,306 @@
+"""What drives an imported network: arrays of the user with labels, or random spikes.
+
+A file of NumPy holds an array for each input, or one array for the only input; labels may
+stand in it, or in a file of their own. Nothing in such a file is executed.
+Axes: T ticks, B samples, ``*N`` the shape of an input.
+"""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from neuro.graph import Graph
+from neuro.io.store import StoreError, write_bytes
+from neuro.text import format_shape
+
+# What zip files and headers of NumPy raise where they are damaged.
+DAMAGE = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, IndexError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, TokenError),
+    *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
+)
+LABELS = "labels"  # their name in a file
+AXES = "ticks, samples, then the shape of the input"
+SAVED = "np.savez(FILE, input=x, labels=y)"
+
+
+class StimulusError(ValueError):
+    """A stimulus that does not fit; ``problems`` lists each reason with its cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["the stimulus cannot be used:", *problems]))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImportedStimulus:
+    """inputs: values by Input (T B *N), numbers of any kind. labels: class of each sample."""
+
+    inputs: Mapping[str, np.ndarray]
+    labels: np.ndarray | None = None
+
+    @property
+    def ticks(self) -> int:
+        """The length of a run."""
+        return next(iter(self.inputs.values())).shape[0]
+
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return next(iter(self.inputs.values())).shape[1]
+
+
+def generate_stimulus(
+    graph: Graph, *, ticks: int, samples: int, rate: float, seed: int, static: bool = False
+) -> ImportedStimulus:
+    """Return random spikes: each value is 1 in a tick with probability ``rate``, else 0.
+
+    static: one tick is drawn, and shown in all.
+
+    Raises:
+        StimulusError: a number is out of range; lists all.
+    """
+    numbers = {"--ticks": ticks, "--samples": samples}
+    problems = [f"{flag} must be >= 1, got {n}" for flag, n in numbers.items() if n < 1]
+    if not 0 <= rate <= 1:
+        problems.append(
+            f"--rate must be from 0 to 1, got {rate:g}: it is the probability of a spike in a "
+            "tick; of a rate in Hz, multiply by the length of a tick in seconds"
+        )
+    if seed < 0:
+        problems.append(f"--seed must be >= 0, got {seed}")
+    if problems:
+        raise StimulusError(problems)
+    rng = np.random.default_rng(seed)
+    times = ticks if static else 1  # that each drawn tick is shown
+    shapes = {name: (ticks // times, samples, *graph.shapes[name]) for name in graph.inputs}
+    spikes = {name: (rng.random(s) < rate).repeat(times, 0) for name, s in shapes.items()}
+    return ImportedStimulus(inputs=spikes)
+
+
+def require_run_of_source(
+    path: Path, stimulus: ImportedStimulus, ticks: int | None, *, static: bool
+) -> None:
+    """Raise unless the source itself could run a stimulus.
+
+    ticks: which it always runs; None: any. static: whether it takes one value a sample, and
+    shows it in every tick.
+
+    Raises:
+        StimulusError: lists every reason.
+    """
+    problems = []
+    if ticks is not None and stimulus.ticks != ticks:
+        problems.append(
+            f"{path}: has {stimulus.ticks} ticks, and the source always runs {ticks}; give as "
+            "many"
+        )
+    if static:
+        problems += [
+            f"{path}: {name}: changes from tick to tick, and the source shows one image in all "
+            f"of them; np.repeat(images[None], {ticks or stimulus.ticks}, 0) does"
+            for name, x in stimulus.inputs.items()
+            if (x != x[:1]).any()
+        ]
+    if problems:
+        raise StimulusError(problems)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` by name; the array of an ``.npy`` is called "".
+
+    Raises:
+        StimulusError: there is no such file, it is damaged, or an array holds objects; lists
+            all.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        problem = f"{path}: cannot be read ({error.strerror}); NumPy writes one: {SAVED}"
+        raise StimulusError([problem]) from error
+    problems, arrays = list[str](), dict[str, np.ndarray]()
+    try:
+        file = np.load(BytesIO(data), allow_pickle=False)
+    except DAMAGE as error:
+        raise StimulusError([f"{path}: {_explain(error)}"]) from error
+    if isinstance(file, np.ndarray):
+        return {"": file}
+    for name in file.files:
+        try:
+            arrays[name] = file[name]
+        except DAMAGE as error:
+            problems.append(f"{path}: {name}: {_explain(error)}")
+    if not problems and not arrays:
+        problems.append(f"{path}: holds no array; NumPy writes one: {SAVED}")
+    if problems:
+        raise StimulusError(problems)
+    return arrays
+
+
+def _explain(error: BaseException) -> str:
+    """Return what is wrong with a file or an array, and the cure."""
+    if "allow_pickle" in str(error):
+        return (
+            "holds Python objects, or is no file of NumPy's, and nothing of it is executed; "
+            f"write arrays of numbers, all samples of the same length: {SAVED}"
+        )
+    return f"is damaged ({type(error).__name__}: {error}); write it again: {SAVED}"
+
+
+def find_shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one tick of one sample of each array, labels left out."""
+    return {name: x.shape[2:] for name, x in arrays.items() if name != LABELS}
+
+
+def make_stimulus(
+    graph: Graph,
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    labels_path: Path | None = None,
+) -> ImportedStimulus:
+    """Return the stimulus of a graph from the arrays of a file, with its labels if any.
+
+    Raises:
+        StimulusError: lists everything that does not fit.
+    """
+    given = {name: x for name, x in arrays.items() if name != LABELS}
+    if len(given) == 1 and len(graph.inputs) == 1:
+        given = {graph.inputs[0]: next(iter(given.values()))}
+    problems = [
+        f"{path}: has no array {name!r}, an input of the network; add it"
+        for name in graph.inputs
+        if name not in given
+    ]
+    problems += [
+        f"{path}: {name!r} is no input of the network, which are "
+        f"{', '.join(graph.inputs)}; rename or remove it"
+        for name in given
+        if name not in graph.inputs
+    ]
+    inputs = {name: given[name] for name in graph.inputs if name in given}
+    for name, x in inputs.items():
+        problems += [f"{path}: {name}: {p}" for p in _check_input(x, graph.shapes[name])]
+    sizes = {x.shape[:2] for x in inputs.values() if x.ndim >= 2}
+    if len(sizes) > 1:
+        told = ", ".join(f"{name} {format_shape(x.shape[:2])}" for name, x in inputs.items())
+        problems.append(f"{path}: inputs differ in (ticks, samples): {told}; make them equal")
+    labels = None
+    try:
+        labels = _find_labels(path, arrays, labels_path)
+    except StimulusError as error:
+        problems += error.problems
+    if labels is not None:
+        where = labels_path or f"{path}: {LABELS}"
+        samples = next(iter(sizes))[1] if len(sizes) == 1 else None
+        problems += [f"{where}: {p}" for p in _check_labels(labels, samples, graph)]
+    if problems:
+        raise StimulusError(problems)
+    return ImportedStimulus(
+        inputs=inputs, labels=None if labels is None else labels.astype(np.int64)
+    )
+
+
+def _find_labels(
+    path: Path, arrays: Mapping[str, np.ndarray], labels_path: Path | None
+) -> np.ndarray | None:
+    """Return the labels of a file of their own, or of the stimulus; None: there are none."""
+    if labels_path is None:
+        return arrays.get(LABELS)
+    if LABELS in arrays:
+        raise StimulusError(
+            [f"{path}: holds labels, and --labels {labels_path} too; leave one of them out"]
+        )
+    found = read_arrays(labels_path)
+    if len(found) > 1 and LABELS in found:
+        return found[LABELS]
+    if len(found) > 1:
+        names = ", ".join(found)
+        raise StimulusError(
+            [f"{labels_path}: holds {names}; keep the labels alone, or call them {LABELS!r}"]
+        )
+    return next(iter(found.values()))
+
+
+def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
+    """Return what is wrong with the values of an input."""
+    own = f"({', '.join(['ticks', 'samples', *map(str, shape)])})"
+    if x.dtype.kind not in "biuf":
+        return [f"holds {x.dtype}, which are no numbers; spikes are 0 and 1"]
+    problems = []
+    if x.ndim < 2 or x.shape[2:] != shape:
+        cure = f"axes are {AXES}"
+        if x.shape[1:] == shape:
+            cure = "of one sample, x[:, None]; of values without time, code them in time first"
+        elif sorted(x.shape[2:]) == sorted(shape):
+            cure = "exchange its axes with x.transpose"
+        elif np.prod(x.shape[2:]) == np.prod(shape):
+            sizes = ", ".join(["*x.shape[:2]", *map(str, shape)])
+            cure = f"x.reshape({sizes}), where C order is right"
+        problems.append(f"must have the shape {own}, got {x.shape}; {cure}")
+    if x.size == 0:
+        problems.append(f"is empty: its shape is {x.shape}; give at least a tick of a sample")
+    if x.dtype.kind == "f" and (wrong := np.count_nonzero(~np.isfinite(x))):
+        problems.append(f"{wrong:,} of {x.size:,} values are NaN or infinite; replace them")
+    return problems
+
+
+def _check_labels(labels: np.ndarray, samples: int | None, graph: Graph) -> list[str]:
+    """Return what is wrong with labels; samples: None if unknown."""
+    if len(graph.outputs) != 1:
+        return [
+            f"the network has {len(graph.outputs)} outputs, {', '.join(graph.outputs)}, and a "
+            "label belongs to one; import it without labels, or end it in one population"
+        ]
+    (output,) = graph.outputs
+    classes = graph.size(output)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        one_hot = labels.ndim == 2 and labels.shape[1] == classes
+        cure = "y.argmax(1) of one-hot rows" if one_hot else "y.astype(np.int64).ravel()"
+        return [
+            f"labels are whole numbers, one a sample, got {labels.dtype} of shape "
+            f"{labels.shape}; give {cure}"
+        ]
+    problems = []
+    if samples is not None and len(labels) != samples:
+        problems.append(
+            f"{len(labels)} labels for {samples} samples; give one each, in their order"
+        )
+    beyond = labels[(labels < 0) | (labels >= classes)]
+    if beyond.size:
+        problems.append(
+            f"label {beyond[0]} is outside 0 ... {classes - 1}: {output} has {classes} "
+            "neurons, one a class; count classes from 0"
+        )
+    return problems
+
+
+def save_stimulus(path: Path, stimulus: ImportedStimulus) -> None:
+    """Write a stimulus; equal ones make equal files.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    buffer = BytesIO()
+    labels = {} if stimulus.labels is None else {LABELS: stimulus.labels}
+    np.savez_compressed(buffer, **stimulus.inputs, **labels)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_stimulus(path: Path) -> ImportedStimulus:
+    """Read what :func:`save_stimulus` wrote.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        arrays = read_arrays(path)
+    except StimulusError as error:
+        raise StoreError(f"{error.problems[0]}; neuro import makes the run again") from error
+    return ImportedStimulus(inputs=arrays, labels=arrays.pop(LABELS, None))

@@ -1,0 +1,275 @@
+"""The task of an imported network, made from the files of its run folder.
+
+The answer to a sample is the neuron of the output with the most spikes, or the highest mean of
+a read-out; of equal ones the first. Samples with such a tie are counted.
+Axes: T ticks, B samples, K neurons of the output, ``*N`` the shape of a node.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuro.graph import Graph
+from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_file import load_graph
+from neuro.io.run_folder import NETWORK, Run, RunError, read_header
+from neuro.nn.net import Net
+from tasks.image_classification.classifier import show_confusion
+from tasks.imported.files import (
+    STIMULUS,
+    ImportConfig,
+    ImportFacts,
+    make_config,
+    name_source,
+    read_facts,
+    require_unchanged,
+)
+from tasks.imported.sections import describe_stimulus, show_import
+from tasks.imported.stimulus import ImportedStimulus, load_stimulus
+from tasks.runs.task import (
+    ACCURACY,
+    Deployment,
+    Evaluation,
+    Findings,
+    Html,
+    Metric,
+    ModelOrigin,
+    Split,
+    Stimulus,
+    Table,
+    Task,
+    Training,
+    Tree,
+)
+
+FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", format=".4g")
+MOST = 2**25  # values of all nodes, over all ticks, that a batch may have
+
+
+def define_task(folder: Path) -> Task[ImportConfig]:
+    """Return the task of the network in a run folder.
+
+    Raises:
+        RunError: a file of it has changed since the import, or is gone.
+        StoreError: a file is damaged.
+    """
+    require_unchanged(folder)
+    run = ImportedRun(folder)
+    facts = run.facts
+    labelled, data = facts["stimulus"]["labels"], facts["stimulus"]["file"]
+    metrics = (ACCURACY, FIRING_RATE) if labelled else (FIRING_RATE,)
+    return Task(
+        summary=f"imported from {name_source(facts)}, {facts['library']}",
+        configs={read_header(folder)["name"]: cache(partial(make_config, folder))},
+        training=Training(
+            build=run.build,
+            plan=run.refuse,
+            steps=run.refuse,
+            batches=run.iterate_batches,
+            loss=run.refuse,
+            validation=metrics[0],
+            validate=run.refuse,
+            seed_changes="" if data else "the random spikes of the stimulus",
+        ),
+        deployment=Deployment(part=lambda *_: run.graph, stimuli=run.iterate_stimuli),
+        evaluation=Evaluation(
+            metrics=metrics,
+            evaluate=run.evaluate,
+            decode=run.decode,
+            measure=run.measure,
+            describe=run.describe,
+            reading="Captions: label → answer, the neuron of the output with the most spikes, "
+            "or the highest mean of a read-out.",
+            sections=_show_confusion if labelled else lambda *_: (),
+        ),
+        origin=ModelOrigin(
+            refusal=run.refusal,
+            remark=describe_stimulus(facts["stimulus"]),
+            sections=lambda _: show_import(facts),
+        ),
+    )
+
+
+def _show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+    return show_confusion(run, evaluation) if "confusion" in evaluation else []
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """The functions of the task; files are read at their first use."""
+
+    folder: Path
+
+    @cached_property
+    def facts(self) -> ImportFacts:
+        """``import.json``."""
+        return read_facts(self.folder)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network."""
+        return load_graph(self.folder / NETWORK)
+
+    @cached_property
+    def stimulus(self) -> ImportedStimulus:
+        """What drives it."""
+        return load_stimulus(self.folder / STIMULUS)
+
+    @property
+    def refusal(self) -> str:
+        """Why it is not trained, with the cure."""
+        return (
+            "an imported network is not trained here; to go on with its weights, write a task "
+            "(neuro new FILE) whose model is Net(load_graph("
+            f"{str(self.folder / NETWORK)!r})), of neuro.nn.net and neuro.io.graph_file"
+        )
+
+    def refuse(self, *_: object) -> NoReturn:
+        """Raise a RunError: there is no training."""
+        raise RunError(self.refusal)
+
+    def build(self, _: ImportConfig) -> nn.Module:
+        """Return the network as a module in float64."""
+        return Net(unroll_delays(self.graph).graph).double()
+
+    def iterate_batches(self, _: ImportConfig, __: Split, ___: int) -> Iterator[Tree]:
+        """Yield (values by input T B *N, labels B or nothing): every split has the same."""
+        values = sum(map(self.graph.size, self.graph.nodes)) * self.stimulus.ticks
+        batch = max(1, MOST // max(1, values))
+        labels = self.stimulus.labels
+        for i in range(0, self.stimulus.samples, batch):
+            some = slice(i, i + batch)
+            inputs = {
+                name: torch.from_numpy(x[:, some].astype(np.float64))
+                for name, x in self.stimulus.inputs.items()
+            }
+            yield inputs, () if labels is None else torch.from_numpy(labels[some])
+
+    def iterate_stimuli(
+        self, config: ImportConfig, _: nn.Module, split: Split
+    ) -> Iterator[Stimulus]:
+        """Yield the same batches."""
+        for inputs, labels in self.iterate_batches(config, split, 0):
+            yield Stimulus(inputs, labels)
+
+    def decode(self, _: ImportConfig, __: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:
+        """Return the answer to each sample; without labels, the mean of every output."""
+        if self.stimulus.labels is None:
+            return {name: y.mean(0) for name, y in outputs.items()}
+        (y,) = outputs.values()
+        return score_outputs(y).argmax(1)
+
+    def measure(self, _: ImportConfig, answers: Tree, labels: Tree) -> dict[str, float]:
+        """Return the share of correct answers, if there are labels."""
+        if self.stimulus.labels is None:
+            return {}
+        return {"accuracy": int((answers == labels).sum()) / len(labels)}
+
+    def describe(self, _: ImportConfig, answers: Tree, labels: Tree) -> list[str]:
+        """Return "label → answer" of each sample, if there are labels."""
+        if self.stimulus.labels is None:
+            return []
+        return [
+            f"{true} → {answer}" + "  ✗" * (true != answer)
+            for true, answer in zip(labels.tolist(), answers.tolist(), strict=True)
+        ]
+
+    @torch.no_grad()
+    def evaluate(self, run: Run, model: nn.Module) -> Findings:
+        """Return accuracy and confusion matrix where there are labels; rates and values."""
+        graph, stimulus = self.graph, self.stimulus
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        spikes = dict.fromkeys(graph.firing, 0.0)
+        values: dict[str, list[Tensor]] = {name: [] for name in graph.readouts}
+        scores = []
+        for inputs, _ in self.iterate_batches(run.config, "test", 0):
+            activity, _ = model({name: x.to(device) for name, x in inputs.items()})
+            for name in spikes:
+                spikes[name] += float(activity[name].sum())
+            for name, kept in values.items():
+                y = activity[name].cpu()
+                kept.append(torch.stack([y.min(), y.sum() / graph.size(name), y.max()]))
+            if stimulus.labels is not None:
+                scores.append(score_outputs(activity[graph.outputs[0]].cpu()))
+        ticks = stimulus.ticks * stimulus.samples
+        neurons = sum(map(graph.size, spikes))
+        rate = {"firing_rate": sum(spikes.values()) / (neurons * ticks)} if neurons else {}
+        tables = [_tabulate_rates(graph, spikes, stimulus), *_tabulate_values(values, stimulus)]
+        if stimulus.labels is None:
+            return Findings(values=rate, n=stimulus.samples, tables=tables)
+        found, facts = judge_scores(torch.cat(scores), stimulus.labels)
+        tied = facts["tied"]
+        counted = f"samples, {tied:,} of which tie between classes: the first wins" * (tied > 0)
+        return Findings(
+            values={**found, **rate},
+            n=stimulus.samples,
+            counted=counted or "samples",
+            facts=facts,
+            tables=tables,
+        )
+
+
+def score_outputs(y: Tensor) -> Tensor:
+    """Return spikes or values of an output T B *N, summed over the ticks: B K."""
+    return y.sum(0).flatten(1)
+
+
+def judge_scores(scores: Tensor, labels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return (accuracy by its name, facts for ``eval.json``) of scores B K.
+
+    tied: samples whose highest score has more than one neuron.
+    """
+    classes = scores.shape[1]
+    answers = scores.argmax(1).numpy()
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    tied = int(((scores == scores.max(1, keepdim=True).values).sum(1) > 1).sum())
+    correct = int(confusion.trace())
+    facts = {
+        "correct": correct,
+        "classes": [str(k) for k in range(classes)],
+        "confusion": confusion.tolist(),
+        "tied": tied,
+    }
+    return {"accuracy": correct / len(labels)}, facts
+
+
+def _tabulate_rates(
+    graph: Graph, spikes: Mapping[str, float], stimulus: ImportedStimulus
+) -> Table:
+    """Return spikes and rates of each population."""
+    rows = []
+    for name, count in spikes.items():
+        rate = count / (graph.size(name) * stimulus.ticks * stimulus.samples)
+        per_sample = count / stimulus.samples
+        rows.append([name, graph.size(name), per_sample, rate, rate / graph.dt])
+    return Table(
+        title="Firing rates",
+        head=["population", "neurons", "spikes a sample", "spikes a tick", "Hz"],
+        rows=rows,
+        caption="Spikes a tick: of one neuron, mean over neurons, ticks and samples; in Hz "
+        f"with the tick of {graph.dt:g} s.",
+    )
+
+
+def _tabulate_values(
+    values: Mapping[str, list[Tensor]], stimulus: ImportedStimulus
+) -> list[Table]:
+    """Return the range of each read-out; none: there is no read-out.
+
+    values: for each batch (lowest, sum over ticks and samples of the mean neuron, highest).
+    """
+    rows = []
+    for name, batches in values.items():
+        low, total, high = torch.stack(batches).unbind(1)
+        mean = float(total.sum()) / (stimulus.ticks * stimulus.samples)
+        rows.append([name, float(low.min()), mean, float(high.max())])
+    if not rows:
+        return []
+    return [Table(title="Read-outs", head=["read-out", "lowest", "mean", "highest"], rows=rows)]

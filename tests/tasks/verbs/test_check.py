@@ -1,0 +1,151 @@
+"""Each target says what it cannot take, in the words by which it refuses a run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import CommandLine
+from imported_networks import graph, write_networks
+from written_graphs import chain
+
+from lava_export import LowerError, RuleBreach, check as check_rules, lower, lower_graph
+from neuro.energy import load_chips
+from neuro.events import Exact, simulate
+from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
+from neuro.interop.nest_plan import NestError, plan
+from neuro.io.graph_file import save_graph
+from neuro.neurons import LIF
+from neuro.nn import replay
+from neuro.spikes import Times, to_events
+from neuro.units import Seconds
+from tasks.verbs import import_network
+from tasks.verbs.check import TARGETS, check_network, read_targets
+
+NAMES = tuple(TARGETS)
+
+
+@pytest.fixture(autouse=True)
+def few_ticks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_network, "TICKS", 12)
+        yield
+
+
+def looped() -> Graph:
+    """Return a loop without delay, and periods that are no whole ticks."""
+    nodes = {
+        "x": Input(shape=(4,)),
+        "one": LIF(tau=0.02, refractory=1.5e-3, reset="hard"),
+        "back": Dense(weight=np.full((4, 4), -0.25)),
+    }
+    edges = (Edge("x", "one"), Edge("one", "back"), Edge("back", "one"))
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+def hosted() -> Graph:
+    return chain(
+        x=Input(shape=(4,)),
+        one=LIF(tau=0.02),
+        soft=Softmax(),
+        fc=Dense(weight=np.eye(4)),
+        other=LIF(tau=0.02),
+    )
+
+
+def plain() -> Graph:
+    """Return a network that NEST takes, and a chip does not."""
+    weight = np.full((2, 4), 0.5)
+    lif = LIF(tau=0.02, reset="hard", refractory=1e-3)
+    return chain(x=Input(shape=(4,)), fc=Dense(weight=weight), lif=lif)
+
+
+GRAPHS = {
+    "hard": graph(),
+    "soft": graph("soft"),
+    "looped": looped(),
+    "hosted": hosted(),
+    "plain": plain(),
+}
+
+
+def run_on(target: str, net: Graph) -> list[str]:
+    """Return the problems by which a run on a target is refused."""
+    x = np.zeros((8, 1, *net.shapes["x"]))
+    inputs = {"x": to_events(x.reshape(8, 1, -1))}
+    none = np.zeros(0, np.int32)
+    silent = {"x": Times(none, np.zeros(0), none, np.zeros(0), inputs["x"].shape)}
+    try:
+        if target == "torch":
+            replay(net, inputs)
+        elif target == "events":
+            simulate(net, inputs)
+        elif target == "exact":
+            simulate(net, inputs, Exact())
+        elif target == "nest":
+            plan(net, silent, {})
+        elif target == "lava":
+            lower_graph(net, 8)
+        else:
+            check_rules(lower(net, ticks=8), target)
+    except (GraphError, LowerError, NestError) as error:
+        return list(error.problems)
+    except RuleBreach as error:
+        return error.breaches
+    return []
+
+
+@pytest.mark.parametrize("target", [t for t in NAMES if t != "nir"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_check_says_what_a_run_would(name: str, target: str) -> None:
+    refused = run_on(target, GRAPHS[name])
+    found = TARGETS[target](GRAPHS[name], 8)
+    assert bool(found) == bool(refused)
+    assert set(refused) <= set(found)
+
+
+def test_what_is_checked_refuses_at_least_once_and_takes_at_least_once() -> None:
+    judged = {t: [bool(check(g, 8)) for g in GRAPHS.values()] for t, check in TARGETS.items()}
+    assert all(any(found) for found in judged.values())
+    assert all(not all(found) for found in judged.values())
+
+
+def test_every_chip_of_its_own_hardware_is_a_target() -> None:
+    assert {n for n, chip in load_chips().items() if not chip.base} <= set(TARGETS)
+
+
+def test_a_run_is_checked_with_its_own_length_and_a_refusal_ends_with_one(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    cli.run("import", f"{write_networks(tmp_path)}:soft", "--out", tmp_path / "run")
+    out, _ = cli.end(1, "check", tmp_path / "run")
+    assert "loihi2 takes it" in " ".join(out.split())
+    line = 'nest: hidden: NEST resets to a value, never by one; use reset="hard"'
+    assert line in out
+    assert "takes it" in cli.run("check", tmp_path / "run", "--target", "torch,loihi2")
+
+
+def test_a_file_is_checked_before_there_is_a_run(tmp_path: Path, cli: CommandLine) -> None:
+    save_graph(tmp_path / "net.safetensors", looped())
+    out, _ = cli.end(1, "check", tmp_path / "net.safetensors", "--target", "torch,events")
+    assert "torch, events: zero-delay loop one -> back -> one; give one of its edges" in out
+    assert "torch, events: one: LIF.refractory" in out
+    assert "takes it" in cli.run(
+        "check", f"{write_networks(tmp_path)}:graph", "--target", "torch"
+    )
+    text = cli.refuse("check", tmp_path / "net.safetensors", "--target", "loihi3")
+    assert "no target 'loihi3'; did you mean 'loihi" in text
+    assert "--ticks must be >= 1, got 0" in cli.refuse(
+        "check", tmp_path / "net.safetensors", "--ticks", "0"
+    )
+
+
+def test_targets_are_words_with_commas() -> None:
+    assert read_targets("all") == list(TARGETS)
+    assert read_targets("lava, torch,lava") == ["lava", "torch"]
+
+
+def test_longer_runs_need_more_head_room(tmp_path: Path) -> None:
+    net = chain(x=Input(shape=(1,)), fc=Dense(weight=np.ones((1, 1))), out=LIF(tau=np.inf))
+    save_graph(tmp_path / "net.safetensors", net)
+    assert check_network(tmp_path / "net.safetensors", ["lava"], ticks=10) == {"lava": []}
