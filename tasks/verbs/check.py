@@ -19,7 +19,7 @@ from neuro.graph.requirements import (
     problems_on_a_clock,
     require_continuous,
 )
-from neuro.interop import nest_plan
+from neuro.interop import nest_plan, nir
 from neuro.networks import join_messages
 from neuro.spikes import Times
 from tasks.imported.source import open_source
@@ -78,6 +78,17 @@ def check_nest(graph: Graph, ticks: int) -> list[str]:
     return []
 
 
+def check_nir(graph: Graph, _: int) -> list[str]:
+    """Return what no NIR file can say."""
+    try:
+        nir.to_nir(graph)
+    except nir.NirError as error:
+        return list(error.problems)
+    except RuntimeError as error:  # the package is not installed
+        return [str(error)]
+    return []
+
+
 TARGETS: dict[str, Problems] = {
     "torch": check_torch,
     "events": check_events,
@@ -85,6 +96,7 @@ TARGETS: dict[str, Problems] = {
     "loihi1": partial(check_chip, "loihi1"),
     "loihi2": partial(check_chip, "loihi2"),
     "lava": check_lava,
+    "nir": check_nir,
     "nest": check_nest,
 }
 

@@ -224,6 +224,7 @@ def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
 def test_a_network_from_elsewhere_goes_through_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("snntorch")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(import_network, "TICKS", 12)
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")  # other tests run Lava

@@ -13,6 +13,7 @@ from lava_export import LowerError, RuleBreach, check as check_rules, lower, low
 from neuro.energy import load_chips
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
+from neuro.interop import nir
 from neuro.interop.nest_plan import NestError, plan
 from neuro.io.graph_file import save_graph
 from neuro.neurons import LIF
@@ -84,20 +85,24 @@ def run_on(target: str, net: Graph) -> list[str]:
             simulate(net, inputs, Exact())
         elif target == "nest":
             plan(net, silent, {})
+        elif target == "nir":
+            nir.to_nir(net)
         elif target == "lava":
             lower_graph(net, 8)
         else:
             check_rules(lower(net, ticks=8), target)
-    except (GraphError, LowerError, NestError) as error:
+    except (GraphError, LowerError, NestError, nir.NirError) as error:
         return list(error.problems)
     except RuleBreach as error:
         return error.breaches
     return []
 
 
-@pytest.mark.parametrize("target", [t for t in NAMES if t != "nir"])
+@pytest.mark.parametrize("target", NAMES)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_check_says_what_a_run_would(name: str, target: str) -> None:
+    if target == "nir":
+        pytest.importorskip("nir")
     refused = run_on(target, GRAPHS[name])
     found = TARGETS[target](GRAPHS[name], 8)
     assert bool(found) == bool(refused)
@@ -105,6 +110,7 @@ def test_a_check_says_what_a_run_would(name: str, target: str) -> None:
 
 
 def test_what_is_checked_refuses_at_least_once_and_takes_at_least_once() -> None:
+    pytest.importorskip("nir")
     judged = {t: [bool(check(g, 8)) for g in GRAPHS.values()] for t, check in TARGETS.items()}
     assert all(any(found) for found in judged.values())
     assert all(not all(found) for found in judged.values())
