@@ -18,6 +18,7 @@ from tasks.runs.find import digest
 
 ABOUT = "import.json"
 STIMULUS = "stimulus.npz"
+DRAWN = {"rate", "seed", "static"}  # of a random stimulus
 KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT}  # field -> file
 
 
@@ -47,16 +48,16 @@ class SourceFacts(TypedDict):
 class StimulusFacts(TypedDict):
     """What drives the network.
 
-    file: "" where spikes are drawn, with ``rate`` and ``seed``; static: one tick, shown in all.
+    file: "" where spikes are drawn: then ``DRAWN`` are there. static: one tick, shown in all.
     """
 
     file: str
     ticks: int
     samples: int
+    labels: bool
     rate: NotRequired[float]
     seed: NotRequired[int]
     static: NotRequired[bool]
-    labels: bool
 
 
 class VerificationFacts(TypedDict):
@@ -134,6 +135,9 @@ def read_facts(folder: Path) -> ImportFacts:
         facts: ImportFacts = convert(read_json(path), ImportFacts)
         read_mapping(facts)
         read_rows(facts)
+        missing = [] if facts["stimulus"]["file"] else DRAWN - facts["stimulus"].keys()
+        if missing:
+            raise SchemaError(*(f"stimulus.{name}: is missing" for name in sorted(missing)))
     except SchemaError as error:
         raise StoreError(
             f"{path}: is not as this version writes it: {error}; neuro import makes the "

@@ -106,7 +106,7 @@ def show_import(facts: ImportFacts) -> list[Html]:
     rows = read_rows(facts)
     parts = [page.pairs(origin)]
     if mapped:
-        parts += [page.subheading("What became of what"), page.table(MAPPED, mapped, wrap=True)]
+        parts += [page.subheading("What became of what"), page.text_table(MAPPED, mapped)]
     parts.append(page.subheading("Is it equal to its source?"))
     parts += [page.paragraph(line, "warning") for line in list_remarks(facts)]
     if rows:

@@ -140,17 +140,24 @@ def photo(image: bytes, caption: str) -> Html:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, wrap: bool = False) -> Html:
-    """Return a table; columns of numbers are aligned right, those of words left.
-
-    wrap: break long words instead of scrolling.
-    """
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Return a table; columns of numbers are aligned right, those of words left."""
     cells = [[str(cell) for cell in row] for row in rows]
-    word = "text" if wrap else "word"
     sides = [
-        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else word
+        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
         for i in range(len(head))
     ]
+    return _make_table(head, cells, sides)
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    """Return a table of words, whose cells are broken instead of scrolled."""
+    return _make_table(head, list(rows), ["text"] * len(head))
+
+
+def _make_table(
+    head: Sequence[str], cells: Sequence[Sequence[str]], sides: Sequence[str]
+) -> Html:
     top = _row("th", head, sides)
     body = "\n".join(f"<tr>{_row('td', row, sides)}</tr>" for row in cells)
     return Html(

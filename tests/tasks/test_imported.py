@@ -12,8 +12,10 @@ from imported_networks import draw_stimulus, graph, silent, write_networks
 
 from neuro.events import simulate
 from neuro.io.graph_file import load_graph, save_graph
+from neuro.io.store import StoreError
 from neuro.spikes import to_events, to_raster
 from tasks.cli import main
+from tasks.imported.files import read_facts
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import describe_trained, list_out_of_date
 from tasks.verbs import import_network
@@ -317,3 +319,16 @@ def test_numbers_of_a_random_stimulus_are_all_checked(
     assert "--shape is whole numbers with commas, as 2,34,34; got '2x3'" in cli.refuse(
         "import", f"{folder / 'nets.py'}:stack", "--shape", "2x3"
     )
+
+
+def test_an_import_that_lacks_what_it_must_say_is_refused(copied: Path) -> None:
+    path = copied / "drawn" / "import.json"
+    facts = json.loads(path.read_text())
+    del facts["stimulus"]["rate"], facts["stimulus"]["static"]
+    path.write_text(json.dumps(facts))
+    with pytest.raises(StoreError, match=r"stimulus.rate: is missing; stimulus.static: is mis"):
+        read_facts(copied / "drawn")
+    del facts["verification"]["rows"][0]["error"]
+    path.write_text(json.dumps(facts))
+    with pytest.raises(StoreError, match=r"import.json: .*error: is missing"):
+        read_facts(copied / "drawn")
