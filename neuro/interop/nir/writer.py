@@ -26,7 +26,7 @@ from neuro.graph import (
     Sparse,
     Unflatten,
 )
-from neuro.graph.requirements import require_graph
+from neuro.graph.requirements import problems_on_a_clock, require_graph
 from neuro.interop.nir.convert import NOTHING
 from neuro.interop.nir.file import NirError, Tree
 from neuro.interop.nir.nodes import AT_THRESHOLD, FIRES, check_tree
@@ -65,11 +65,15 @@ def to_nir(graph: Graph, *, discretisation: Discretisation = "euler") -> Any:
         raise ValueError(f"discretisation is one of {known}; got {discretisation!r}")
     with require_extra("interop", "writing NIR needs the package nir"):
         import nir
-    problems: list[str] = []
+    # A reader would give a loop without delay a tick. What neurons lack is said below.
+    problems = problems_on_a_clock(graph, without=graph.nodes)
     nodes: dict[str, Tree] = {}
     skipped: set[str] = set()  # nodes that hand on what they take
     for name in graph.order:
-        made = _convert(graph, name, discretisation, skipped)
+        try:
+            made = _convert(graph, name, discretisation, skipped)
+        except ValueError as error:  # a period that is no whole number of ticks
+            made = str(error)
         if isinstance(made, str):
             problems.append(f"{name}: {made}")
         elif made is not None:

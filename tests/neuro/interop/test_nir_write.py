@@ -28,6 +28,7 @@ from neuro.interop.imported import run_clock
 from neuro.interop.nir.spikes import to_nir_data
 from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF
 from neuro.spikes import to_events
+from neuro.units import Seconds
 
 
 def make_graph(*nodes, shape, dt=1e-3, more=()):
@@ -237,3 +238,17 @@ def test_events_outside_of_their_ranges_are_listed():
         neuro_nir.read_spikes(data, 0.1)
     assert [p.partition(":")[0] for p in refused.value.problems] == ["a", "b"]
     assert to_nir_data({}, 1e-3).nodes == {}
+
+
+def test_a_loop_without_delay_and_a_broken_period_are_refused_and_get_no_tick():
+    nodes = {
+        "x": Input(shape=(2,)),
+        "cells": LIF(tau=0.02, reset="hard", refractory=1.5e-3),
+        "back": Dense(weight=-np.eye(2)),
+    }
+    edges = (Edge("x", "cells"), Edge("cells", "back"), Edge("back", "cells"))
+    with pytest.raises(neuro_nir.NirError) as error:
+        neuro_nir.to_nir(Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3)))
+    loop, period = error.value.problems
+    assert "zero-delay loop cells -> back -> cells; give one of its edges a delay" in loop
+    assert "cells: LIF.refractory: duration 0.0015 s is not a whole number of steps" in period
