@@ -13,11 +13,14 @@ from zlib import crc32
 import pytest
 import torch
 import type_checks
+import warm_lava
 from hypothesis import register_random, settings
 
 type_checks.install(("neuro", "drivers", "tasks", "lava_export"))
 
 from neuro.seeds import seeded  # noqa: E402 its types are checked
+
+warm_lava.install()
 
 # Two processes collect all modules, and children import them: bytecode is kept for all.
 sys.dont_write_bytecode = False
@@ -50,7 +53,6 @@ SLOW = [
     "tasks/driving/test_chain",
     "neuro/training/test_distributed",
     "tasks/runs/test_provenance",
-    "tasks/image_generation/test_processes",
     "neuro/nn/test_rounding",
     "neuro/events/exact/test_silence",
     "tasks/image_generation/test_task",

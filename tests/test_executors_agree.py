@@ -78,7 +78,7 @@ def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) 
             assert each.synaptic_events_all == counts.synaptic_events_all, name
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
     graph = joined_graph(seed, steady=False)
@@ -96,7 +96,7 @@ def test_what_is_joined_agrees_in_continuous_time(seed: int) -> None:
             assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(seed=SEEDS)
 @example(seed=718527)  # two spikes of which rounding once decided who comes first
 def test_a_joined_bias_reaches_its_place_in_continuous_time(seed: int) -> None:

@@ -7,6 +7,6 @@ from mutate_inputs import run
 
 @pytest.mark.parametrize("reader", SUBJECTS)
 def test_a_damaged_file_is_refused_by_name_or_means_the_same(reader: str) -> None:
-    count = 2 if SUBJECTS[reader].slow > 1 else 20
+    count = 2 if SUBJECTS[reader].slow > 1 else 12
     _, findings = run(reader, range(count), seed=0)
     assert "\n".join(map(str, findings)) == ""

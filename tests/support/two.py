@@ -1,6 +1,7 @@
-"""Trainings in two processes, as a script: two.py FOLDER MODULE SHARDED CASE...
+"""Trainings in two processes, as a script: two.py FOLDER CASE...
 
-A case is the name of a function of MODULE that returns a fresh model and its course.
+A case names a module and its function that returns a fresh model and its course. Behind it
+" sharded" stands where the processes share the parameters; these cases come last.
 """
 
 import importlib
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from lightning_fabric import Fabric
 
 from neuro.training import Plan, Progress, Stage, fit
 from neuro.training.checkpoint import get_weights
+from neuro.training.course import TrainError
 from neuro.training.distributed import make_sharding
 
 SUPPORT = Path(__file__).parent
@@ -31,11 +34,12 @@ STAGES = (
     Stage(name="all", steps=4),
 )
 PLANS = {  # those of other cases
-    "staged": replace(PLAN, stages=STAGES, accumulate=2, validate_every=2),
-    "streamed": replace(PLAN, checkpoint_every=1),
+    "shared_cases.staged": replace(PLAN, stages=STAGES, accumulate=2, validate_every=2),
+    "shared_cases.streamed": replace(PLAN, checkpoint_every=1),
 }
 # Epoch and step after which a training is stopped and resumed.
-STOPS = {"streamed": (1, 1), "language": (1, 1)}
+STOPS = {"shared_cases.streamed": (1, 1), "shared_cases.language": (1, 1)}
+SHARDED = " sharded"
 Found = tuple[list[dict[str, float]], dict[str, Any]]  # history, weights at the end
 
 
@@ -46,7 +50,7 @@ def stop(epoch: int, step: int, progress: Progress, at: int) -> None:
 
 def plan(case: str) -> Plan:
     """Return how a case is trained."""
-    if case != "driving":
+    if case != "shared_cases.driving":
         return PLANS.get(case, PLAN)
     from driving_windows import small_config
 
@@ -55,33 +59,35 @@ def plan(case: str) -> Plan:
     return plan_driving(replace(small_config(), depth_loss=False))
 
 
-def trained(module: str, case: str, fabric: Fabric, folder: Path) -> Found:
+def trained(case: str, fabric: Fabric, folder: Path) -> Found:
     """Train a case; Fabric is launched."""
-    net, course = getattr(importlib.import_module(module), case)()
+    module, _, name = case.partition(".")
+    make = getattr(importlib.import_module(module), name)
+    net, course = make()
     if case in STOPS:
         with suppress(KeyboardInterrupt):
             fit(net, course, plan(case), fabric, folder / case, partial(stop, *STOPS[case]))
-        net, course = getattr(importlib.import_module(module), case)()
+        net, course = make()
     history: Any = fit(net, course, plan(case), fabric, folder / case).history
     return history, {k: v.numpy() for k, v in get_weights(net).items()}
 
 
-def alone(module: str, case: str, folder: Path) -> Found:
+def alone(case: str, folder: Path) -> Found:
     """Train a case in this process."""
-    return trained(module, case, Fabric(accelerator="cpu", devices=1), folder)
+    return trained(case, Fabric(accelerator="cpu", devices=1), folder)
 
 
-def in_two(
-    module: str, cases: Sequence[str], folder: Path, sharded: bool = False
-) -> dict[str, Found]:
-    """Train cases in two processes of one thread each, of whole models or of sharded ones.
+def in_two(cases: Sequence[str], folder: Path) -> dict[str, Found | list[str]]:
+    """Train cases in two processes of one thread each; libraries are imported once for all.
+
+    In place of what was found stands what each process said where it could not go on.
 
     Raises:
-        RuntimeError: one fails or warns; holds what they said.
+        RuntimeError: one fails otherwise or warns; holds what they said.
     """
     path = os.pathsep.join(map(str, (ROOT, SUPPORT)))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__)), str(folder), module, str(sharded), *cases],
+        [sys.executable, str(Path(__file__)), str(folder), *cases],
         # The rest as here: what torch draws depends on the instructions that it is told to use.
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         cwd=folder,
@@ -92,8 +98,12 @@ def in_two(
     )
     if done.returncode or "Warning" in done.stderr:
         raise RuntimeError(done.stderr)
-    out = {}
+    out: dict[str, Found | list[str]] = {}
     for case in cases:
+        told = sorted(folder.glob(f"{case}.rank?"))
+        if told:
+            out[case] = [path.read_text() for path in told]
+            continue
         with np.load(folder / f"{case}.npz") as end:
             found = json.loads((folder / f"{case}.json").read_text())
             out[case] = found, dict(end)
@@ -101,15 +111,25 @@ def in_two(
 
 
 def main() -> None:
-    folder, module, sharded, *cases = sys.argv[1:]
-    strategy: Any = make_sharding(2) if sharded == "True" else "ddp"
-    fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy)
-    fabric.launch()
-    for case in cases:
-        history, end = trained(module, case, fabric, Path(folder))
-        if fabric.is_global_zero:
-            np.savez(Path(folder, f"{case}.npz"), **end)
-            Path(folder, f"{case}.json").write_text(json.dumps(history))
+    folder, *cases = sys.argv[1:]
+    strategies: Any = {False: "ddp", True: make_sharding(2)}
+    for sharded, some in groupby(cases, lambda case: case.endswith(SHARDED)):
+        fabric = Fabric(accelerator="cpu", devices=2, strategy=strategies[sharded])
+        fabric.launch()  # the first starts the other process
+        for case in some:
+            train_in_two(case, fabric, Path(folder))
+
+
+def train_in_two(case: str, fabric: Fabric, folder: Path) -> None:
+    own = folder / f"{case} files"
+    try:
+        history, end = trained(case.removesuffix(SHARDED), fabric, own)
+    except TrainError as error:
+        (folder / f"{case}.rank{fabric.global_rank}").write_text(str(error))
+        return
+    if fabric.is_global_zero:
+        np.savez(folder / f"{case}.npz", **end)
+        (folder / f"{case}.json").write_text(json.dumps(history))
 
 
 if __name__ == "__main__":

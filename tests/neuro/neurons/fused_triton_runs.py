@@ -22,7 +22,7 @@ SHAPES = {"cells": (5, 3, 211), "images": (4, 2, 3, 4, 6), "one": (1, 1, 1), "ro
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("surrogate", [arctan, triangle, bell])
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.sampled_from(sorted(SHAPES)),

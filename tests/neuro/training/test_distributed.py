@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from torch import Tensor, nn
-from two import Found, alone, in_two
+from two import SHARDED, Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes
@@ -22,23 +22,26 @@ from neuro.training.distributed import (
     synchronize_layers,
 )
 
-CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving", "language"]
+KINDS = ("plain", "normed", "dropping", "nested", "staged", "streamed", "driving", "language")
+CASES = [f"shared_cases.{kind}" for kind in KINDS]
+SPOILT, LANGUAGE = "shared_cases.spoilt", "shared_cases.language" + SHARDED
+IMAGES = [f"image_cases.{kind}" for kind in ("attention", "drawn", "membrane", "gaussian")]
 # Largest relative distance: some roundings of float32, in which neurons learn.
 RTOL = 16 * np.finfo(np.float32).eps
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    return in_two("shared_cases", list(CASES), tmp_path_factory.mktemp("two"))
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return in_two([*CASES, *IMAGES, SPOILT, LANGUAGE], tmp_path_factory.mktemp("two"))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, LANGUAGE])
 def test_two_processes_follow_the_loss_curve_of_one(
     tmp_path: Path, two: dict[str, Found], case: str
 ) -> None:
     history, end = two[case]
-    want, last = alone("shared_cases", case, tmp_path)
+    want, last = alone(case.removesuffix(SHARDED), tmp_path)
     losses = [[row["train_loss"] for row in rows] for rows in (history, want)]
     assert losses[1][2] != losses[1][0]
     np.testing.assert_allclose(*losses, rtol=RTOL)
@@ -47,12 +50,29 @@ def test_two_processes_follow_the_loss_curve_of_one(
         np.testing.assert_allclose(end[name], value, rtol=RTOL, atol=RTOL)
 
 
-def test_where_one_process_cannot_go_on_none_does(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError) as told:
-        in_two("shared_cases", ["spoilt"], tmp_path)
-    for rank in (0, 1):
-        error = f"[rank{rank}]: neuro.training.course.TrainError: the loss is not finite: "
-        assert f"{error}every layer is finite in this process;" in str(told.value)
+@pytest.mark.parametrize("case", IMAGES)
+def test_two_processes_follow_the_curves_of_one_that_draws_images(
+    tmp_path: Path, two: dict[str, Found], case: str
+) -> None:
+    history, end = two[case]
+    want, last = alone(case, tmp_path)
+    losses, scores = (
+        [[row[name] for row in rows] for rows in (history, want)]
+        for name in ("train_loss", "val_score")
+    )
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # measured: 2e-16
+    # Measured: 7e-16; of the Gaussian one 4e-10. The biases of its convolutions stand in front
+    # of norms: their gradient is rounding alone, and Adam moves them by it.
+    np.testing.assert_allclose(*scores, rtol=1e-8)
+    assert end.keys() == last.keys()
+    for name, value in last.items():
+        np.testing.assert_allclose(end[name], value, atol=1e-7)  # measured: 2e-9
+
+
+def test_where_one_process_cannot_go_on_none_does(two: dict[str, list[str]]) -> None:
+    assert len(two[SPOILT]) == 2
+    for told in two[SPOILT]:
+        assert told.startswith("the loss is not finite: every layer is finite in this process;")
 
 
 def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
@@ -180,19 +200,6 @@ def test_batches_that_cannot_be_cut_are_told() -> None:
     ):
         with pytest.raises(TrainError, match=match):
             by_each(2, lambda _, batch=batch, axes=axes: shard_batch(batch, axes, CPU))
-
-
-def test_two_processes_that_share_the_parameters_follow_the_loss_curve_of_one(
-    tmp_path: Path,
-) -> None:
-    history, end = in_two("shared_cases", ["language"], tmp_path, sharded=True)["language"]
-    want, last = alone("shared_cases", "language", tmp_path / "alone")
-    losses = [[row["train_loss"] for row in rows] for rows in (history, want)]
-    assert losses[1][2] != losses[1][0]
-    np.testing.assert_allclose(*losses, rtol=RTOL)
-    assert end.keys() == last.keys()
-    for name, value in last.items():
-        np.testing.assert_allclose(end[name], value, rtol=RTOL, atol=RTOL)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

@@ -20,7 +20,14 @@ from drivers.nuscenes.world.drive import start
 from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import show
 from tasks.driving.batch import Observation
-from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, find_end, run_course
+from tasks.driving.closed_loop import (
+    SEGMENT,
+    Outcome,
+    Trial,
+    _require_path,
+    find_end,
+    run_course,
+)
 from tasks.driving.planners import KeepVelocity, Stop
 from tasks.driving.presets import tiny
 from tasks.driving.score import Score
@@ -96,9 +103,14 @@ PATH = "of shape (1, F, 3) of finite x, y [m] and yaw [rad] after 0.5 s, 1.0 s, 
     ],
 )
 def test_what_is_no_path_is_refused(made: Any, said: str) -> None:
-    trial = Trial(planner=lambda _: made, size=None)
     what = f"course {SEED}, 1.0 s: the planner must return a path, a tensor {PATH}{said}"
     with pytest.raises(ValueError, match=re.escape(what)):
+        _require_path(made, SEED, 1.0)
+
+
+def test_a_course_refuses_what_its_planner_returns_when_it_is_no_path() -> None:
+    trial = Trial(planner=lambda _: torch.zeros(6, 3), size=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"^course {SEED}, 1.0 s: the planner must return"):
         run_course(trial, SEED, limit=3.0)
 
 

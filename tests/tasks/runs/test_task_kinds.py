@@ -5,13 +5,12 @@ behind a host, and a forecast whose error is the better the lower.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killed_verb import train_until
 
 from neuro.io.store import load_tensors
 from tasks.cli import main
@@ -169,19 +168,7 @@ def test_the_state_of_a_stream_goes_on_within_an_epoch_and_not_beyond() -> None:
 def test_a_killed_stream_goes_on_to_the_same_curve(tmp_path: Path, runs: Path) -> None:
     out = str(tmp_path / "killed")
     argv = ["train", str(SUPPORT / "stream_task.py"), "--out", out]
-    code = f"""
-import os
-import neuro.training.loop as t
-save = t.save_checkpoint
-def die(folder, weights, best_meta, state):
-    if state["epoch"] == 2:
-        os._exit(9)
-    save(folder, weights, best_meta, state)
-t.save_checkpoint = die
-from tasks.cli import main
-main({argv!r})
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    train_until(2, argv)
     main(argv)
     after, before = (
         (folder / "metrics.jsonl").read_text() for folder in (Path(out), runs / "stream")

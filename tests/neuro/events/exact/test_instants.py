@@ -18,7 +18,7 @@ from neuro.spikes import Times, to_events
 from neuro.units import Seconds, Ticks
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), at=st.integers(1, TICKS - 1))
 def test_drivers_threads_splits_and_the_oracle_find_the_spikes_of_forty_digits(
     seed: int, at: int

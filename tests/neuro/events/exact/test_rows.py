@@ -15,6 +15,7 @@ from neuro.events.exact.delay_queue import make_buffer, sort_buffer
 from neuro.events.exact.synapse_table import ChainSynapses, GroupNodes, SynapseTable
 from neuro.graph import Connection, Dense, Graph, Input, Sparse
 from neuro.neurons import LIF
+from neuro.ops.jit import view_read_only
 from neuro.record import Record
 from neuro.spikes import Times
 
@@ -88,7 +89,8 @@ def test_weights_that_are_alike_add_up_as_if_they_were_not(
         parts: list[ChainSynapses], sources: int, edges: np.ndarray, rank: np.ndarray
     ) -> tuple[SynapseTable, GroupNodes]:
         table, nodes = assemble(parts, sources, edges, rank)
-        return table._replace(common_weight=np.full(table.common_weight.size, np.nan)), nodes
+        common = view_read_only(np.full(table.common_weight.size, np.nan))
+        return table._replace(common_weight=common), nodes  # of one type: compiled once
 
     monkeypatch.setattr(compiler, "assemble_table", unaware)
     compile_exactly.cache_clear()
