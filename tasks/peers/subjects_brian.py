@@ -18,16 +18,17 @@ FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
 CPU_TIME = "results/cpu_time"  # of the loop, in the folder of a program [s]
 
 
-def cython(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
-    """Return a run from Python, each step in Cython. flags: of the compiler.
+def cython(make: Make, _: int, target: str = "cython") -> Run:
+    """Return a run from Python, each step in Cython.
 
-    Brian2 keeps what it compiles, whatever the flags: it gets a new folder, for these flags.
+    target: of Brian2's code; "numpy" needs no compiler. Brian2 keeps what it compiles, whatever
+    the flags: it gets a new folder, for these flags.
     """
     import brian2
 
     folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")
-    brian2.prefs.codegen.target = "cython"
-    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
+    brian2.prefs.codegen.target = target
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(FLAGS)
     brian2.prefs["codegen.runtime.cython.cache_dir"] = folder.name
     problem = make()
     network, monitor = _network(brian2, problem)

@@ -35,7 +35,7 @@ def ran(found: dict[str, Measurement], name: str) -> int:
 
 @pytest.fixture(scope="module")
 def spikes() -> dict[str, Measurement]:
-    """Return what simulators did, by network and name; C++ takes long to build, so it has one.
+    """Return what simulators did, by network and name; the C++ of one network is built.
 
     Ours run here; NEST has a process of its own, and so has each target of Brian2.
     """
@@ -43,7 +43,7 @@ def spikes() -> dict[str, Measurement]:
     simulators = {
         **SIMULATORS,
         "Brian2 C++": partial(subjects_brian.cpp, flags=UNOPTIMISED),
-        "Brian2 cython": partial(subjects_brian.cython, flags=UNOPTIMISED),
+        "Brian2 cython": partial(subjects_brian.cython, target="numpy"),
     }
     ours = (("cuba", EXACT), ("cuba", "scatter-add"), ("kicked", EXACT))
     together = (

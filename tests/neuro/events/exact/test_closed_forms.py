@@ -200,7 +200,7 @@ def test_a_crossing_within_a_millionth_of_tangency_is_told_from_a_miss(
             at = found[0] if found else mpmath.mpf(0)
             return sum((p[0] + p[1] * at) * mpmath.exp(-r * at) for r, p in terms)
 
-        for _ in range(80):
+        for _ in range(50):  # to 1e-12, a thousandth of the least that is beyond
             middle = (low + high) / 2
             low, high = (low, middle) if peak(middle) >= 1 else (middle, high)
         i = float(low) * (1 + (beyond if above else -beyond))
