@@ -52,7 +52,7 @@ def same(one: Record, other: Record, within: float) -> None:
         np.testing.assert_allclose(other.values[name], values, rtol=0, atol=within)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(seed=SEEDS, smooth=st.booleans())
 def test_replay_events_and_oracle_agree_and_count_alike(seed: int, smooth: bool) -> None:
     """Bit for bit, where there are no exponentials."""

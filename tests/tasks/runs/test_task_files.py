@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from blank_pictures import leave_blank
 from command_line import CommandLine
 
 from neuro.io.run_folder import RunError, begin_run
@@ -53,7 +54,8 @@ def test_every_verb_takes_the_run_when_the_file_is_gone(
         with monkeypatch.context() as patch:
             if verb == "export":  # of the two verbs that run Lava one is enough
                 patch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
-            main([verb, str(run)])
+            with leave_blank():
+                main([verb, str(run)])
     found = json.loads((run / "eval.json").read_text())
     assert found["n"] == 1000
     assert found["accuracy"] > 0.75

@@ -134,7 +134,7 @@ def anywhere(graph: Graph, seed: int) -> ExactState:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=4, phases=(Phase.explicit, Phase.generate))
 @given(
     seed=st.integers(0, 10**6),
     drive=st.sampled_from([0.0, 0.05, 0.12]),
