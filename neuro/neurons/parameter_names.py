@@ -45,6 +45,18 @@ FOREIGN_NAMES = {
     "t_ref": ("refractory", "it is called refractory [s]"),
 }
 
+# The same for a model that takes decays per tick.
+FOREIGN_NAMES_PER_TICK = {
+    "beta": ("decay", "snnTorch's beta is the decay"),
+    "alpha": ("decay_syn", "snnTorch's alpha is decay_syn"),
+    "tau": ("decay", "decay = math.exp(-dt / tau), or 1 - dt / tau in steps of Euler"),
+    "tau_syn": ("decay_syn", "decay_syn = math.exp(-dt / tau_syn)"),
+    "tau_mem_inv": ("decay", "in Norse decay = 1 - dt * tau_mem_inv, gain = dt * tau_mem_inv"),
+    "tau_syn_inv": ("decay_syn", "in Norse decay_syn = 1 - dt * tau_syn_inv"),
+    "v_reset": ("reset_to", "reset='hard' sets the membrane to reset_to"),
+    "v_leak": ("rest", "it is called rest"),
+}
+
 NO_NUMBERS = ("reset", "surrogate", "strict")
 TIMES = ("tau", "tau_syn", "refractory")
 
@@ -91,7 +103,10 @@ def _list_problems(
     ]
     for name, value in named.items():
         if name not in known:
-            own, cure = FOREIGN_NAMES.get(name, ("", ""))
+            foreign = FOREIGN_NAMES
+            if "decay" in known:
+                foreign = {**foreign, **FOREIGN_NAMES_PER_TICK}
+            own, cure = foreign.get(name, ("", ""))
             close = get_close_matches(name, known, 1)
             if own not in known:
                 cure = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
