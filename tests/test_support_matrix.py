@@ -34,6 +34,7 @@ from neuro import (
     GatedLI,
     Graph,
     Input,
+    MaxPool2d,
     Multiply,
     Outer,
     Pointwise,
@@ -176,6 +177,13 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
     ),
     "CountSpikes": lambda n: through(
         CountSpikes(ticks=4, threshold=0.75), Dense(weight=weights(3, 4)), n
+    ),
+    "MaxPool2d": lambda n: through(
+        MaxPool2d(kernel=(2, 2), stride=(1, 1)),
+        Flatten(),
+        Dense(weight=weights(3, 2)),
+        n,
+        shape=(1, 2, 3),
     ),
 }
 

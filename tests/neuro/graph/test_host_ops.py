@@ -12,6 +12,7 @@ from neuro.graph.host_ops import (
     CountSpikes,
     Exceeds,
     Host,
+    MaxPool2d,
     Multiply,
     Outer,
     Pointwise,
@@ -97,6 +98,8 @@ NODES: list[tuple[Host, tuple[int, ...], tuple[int, ...], int]] = [
         18,
     ),
     (CountSpikes(ticks=3, threshold=0.75), (3, 2), (3, 2), 6),
+    (MaxPool2d(kernel=(2, 2), stride=(2, 2)), (2, 4, 5), (2, 2, 2), 32),
+    (MaxPool2d(kernel=(3, 2), stride=(1, 3)), (1, 4, 5), (1, 2, 2), 24),
 ]
 
 
@@ -157,6 +160,11 @@ def test_a_function_is_that_of_torch() -> None:
     [
         (Softmax(axis=2), (3, 2), "Softmax.axis 2 is no axis of (3, 2); use 0 for the first"),
         (Softmax(), (), "Softmax.axis 0 is no axis of (); use 0 for the first"),
+        (
+            MaxPool2d(kernel=(2, 2), stride=(2, 2)),
+            (3, 2),
+            "MaxPool2d takes (C, H, W), got (3, 2)",
+        ),
         (Outer(first=3), (3, 2), "Outer(first=3) takes more than 3 along the first axis"),
         (Multiply(), (3, 2), "Multiply takes two halves along the first axis, got (3, 2)"),
         (Exceeds(), (), "Exceeds takes two halves along the first axis, got (); join two"),
