@@ -40,9 +40,11 @@ from neuro.interop.recording import (
     Symbol,
     Total,
 )
+from neuro.neurons import ALIF
 from neuro.nn.trace import as_axes, fold
 
 Handler = Callable[[Operation], Any]
+PADDED_MAXIMUM = "max_pool2d of padded spikes"  # the kind of a layer that only takes spikes
 
 
 def narrow(weight: Any) -> np.ndarray:
@@ -416,11 +418,48 @@ def _max_pool(op: Operation) -> Any:
     size = as_pair(op.argument(1, "kernel_size"))
     stride, padding = op.argument(2, "stride"), op.argument(3, "padding", 0)
     dilation, ceil = op.argument(4, "dilation", 1), op.argument(5, "ceil_mode", False)
-    odd = as_pair(padding) != (0, 0) or as_pair(dilation) != (1, 1) or ceil
-    if odd or op.argument(6, "return_indices", False):
-        return op.lose("with padding, ceil_mode, dilation or indices; use the plain one")
+    if as_pair(dilation) != (1, 1) or ceil or op.argument(6, "return_indices", False):
+        return op.lose("with ceil_mode, dilation or indices; use the plain one")
     step = size if stride is None or stride == [] else as_pair(stride)
+    if as_pair(padding) != (0, 0):
+        return _padded_max_pool(op, size, step, as_pair(padding))
     return _plain(op, "max_pool2d", MaxPool2d(kernel=size, stride=step))
+
+
+def _padded_max_pool(
+    op: Operation, size: tuple[int, int], step: tuple[int, int], padding: tuple[int, int]
+) -> Any:
+    """Return a maximum of spikes over padded windows: whether their sum is 1 or more.
+
+    It is no maximum of other values, and is refused for them when the Graph is made.
+    """
+
+    def make(name: str, part: Symbol) -> RecordedLayer:
+        channels = part.shape[0]
+        count = Conv2d(
+            weight=np.ones((channels, 1, *size), np.float32),
+            stride=step,
+            padding=padding,
+            groups=channels,
+        )
+        cell = ALIF(leak=1.0, threshold=0.5, reset="hard")
+        key = (name, size, step, padding)
+        return RecordedLayer(name=name, kind=PADDED_MAXIMUM, nodes=(count, cell), key=key)
+
+    return _layer(op, "max_pool2d", make)
+
+
+def _adaptive_avg_pool(op: Operation) -> Any:
+    (old, new) = (tuple(x.shape[-2:]) for x in (op.argument(0, "input"), op.result))
+    if old == new:
+        return op.value(op.argument(0, "input"))
+    if all(a % b == 0 for a, b in zip(old, new, strict=True)):
+        size = (old[0] // new[0], old[1] // new[1])
+        return _plain(op, "adaptive_avg_pool2d", AvgPool2d(kernel=size, stride=size))
+    if all(b % a == 0 for a, b in zip(old, new, strict=True)):
+        grown = (new[0] // old[0], new[1] // old[1])
+        return _plain(op, "adaptive_avg_pool2d", Upsample(scale=grown))
+    return op.lose(f"from {old} to {new} has windows of unequal size; use sizes that divide")
 
 
 def _plain(op: Operation, function: str, node: Node) -> Any:
@@ -474,6 +513,7 @@ LAYER_OPERATIONS: Mapping[str, Handler] = {
     **{name: _convolution(name) for name in ("conv1d", "conv2d", "conv_transpose2d")},
     "batch_norm": _batch_norm,
     "avg_pool2d": _avg_pool,
+    "adaptive_avg_pool2d": _adaptive_avg_pool,
     "max_pool2d": _max_pool,
     **{name: _pointwise(name) for name in _POINTWISE},
     "softmax": _softmax,

@@ -14,7 +14,7 @@ from torch import nn
 
 from neuro.graph import Edge, Graph, Input, MaxPool2d, Node
 from neuro.interop.imported import MappedNode
-from neuro.interop.layer_operations import digest, make_scale_node
+from neuro.interop.layer_operations import PADDED_MAXIMUM, digest, make_scale_node
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
 from neuro.interop.recording import (
     Applied,
@@ -514,11 +514,20 @@ class _Builder:
         if key in self.names:
             return self.names[key]
         step = self.network.steps[key]
+        ((source_key, late), *_) = step.sources[0] or (("", 0),)
+        if step.layer.kind == "relu" and not late and self._takes_spikes(step):
+            self.names[key] = self.emit(source_key)  # 0 and 1 stay what they are
+            return self.names[key]
         source = f"{step.layer.kind} at {step.where}"
         nodes, name = list(step.layer.nodes), step.layer.name
-        if isinstance(nodes[0], MaxPool2d) and self._pools_spikes(step):
+        if isinstance(nodes[0], MaxPool2d) and self._takes_spikes(step):
             pool = nn.MaxPool2d(nodes[0].kernel, nodes[0].stride)
             nodes = list(make_any_spike_nodes(pool))
+        if step.layer.kind == PADDED_MAXIMUM and not self._takes_spikes(step):
+            self.problems.append(
+                f"{step.where}: max_pool2d() with padding takes other values than the spikes "
+                "of one neuron; put it behind the neuron, or use AvgPool2d"
+            )
         made: list[str] = []
         for k, node in enumerate(nodes):
             suffix = "" if not k else "_any" if is_neuron(node) else "_again"
@@ -529,7 +538,8 @@ class _Builder:
         self.edges += [Edge(a, b) for a, b in pairwise(made)]
         return made[-1]
 
-    def _pools_spikes(self, step: _Step) -> bool:
+    def _takes_spikes(self, step: _Step) -> bool:
+        """Say whether a layer takes the spikes of one population, and nothing else."""
         ((key, _), *more) = step.sources[0] or (("", 0),)
-        node = self.nodes.get(self.names.get(key, ""))
-        return not more and node is not None and is_neuron(node) and bool(node.fires)
+        node = None if more or not key or key == STIMULUS else self.nodes[self.emit(key)]
+        return node is not None and is_neuron(node) and bool(node.fires)

@@ -4,6 +4,7 @@ A handler gets one call and returns what each result holds; None: a Graph cannot
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,6 +240,23 @@ def _join(op: Operation, values: list[Symbol], shape: Shape) -> Symbol:
     return Applied(shape=shape, layer=layer, sources=tuple(values), where=op.recorder.where())
 
 
+def _repeated(op: Operation) -> Any:
+    """Repeat one image over ticks; samples and their axes stay as they are."""
+    x = op.args[0]
+    value = op.value(x)
+    if value is None or isinstance(value, Lost):
+        return value
+    old, new = tuple(x.shape), tuple(op.result.shape)
+    if old == new:
+        return value
+    if not isinstance(value, Series) and new[1:] == old:
+        return Series(shape=value.shape, parts=(value,) * new[0])
+    if not isinstance(value, Series) or value.merged or value.axis != 0:
+        return None
+    once = len(value.parts) == 1 and new[1:] == old[1:]
+    return replace(value, parts=value.parts * new[0]) if once else None
+
+
 def _same(op: Operation) -> Any:
     return op.value(op.args[0])
 
@@ -270,6 +288,7 @@ TICK_OPERATIONS: Mapping[str, Handler] = {
     "split": _split,
     "chunk": _split,
     "select": _select,
+    **dict.fromkeys(("repeat", "expand", "tile", "broadcast_to"), _repeated),
     "stack": _stack,
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "copy_": _copy,

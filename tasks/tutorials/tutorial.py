@@ -5,7 +5,7 @@ Axes: T ticks, B samples, K classes.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,13 @@ class Tutorial:
             pixels = rng.random(pixels.shape) < pixels
         shape = (self.ticks, len(images), *self.input_shape)
         return torch.from_numpy(pixels.astype(np.float32)).reshape(shape)
+
+
+class DrawnNetwork(NamedTuple):
+    """A random network. input_shape: of one tick of one sample."""
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
 
 
 def train_tutorial(

@@ -1,0 +1,165 @@
+"""Parameters of the neurons of other libraries, as those of populations of a Graph."""
+
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from neuro.interop.neuron_reader import CaptureError
+from neuro.neurons import LI, DiscreteLIF
+from neuro.neurons.normal_form import as_array
+from neuro.units import Seconds
+
+Shape = tuple[int, ...]
+Value = float | np.ndarray
+_HARMLESS = ("__init__", "extra_repr")
+
+
+class ParameterReader:
+    """Reads parameters of one module for a population of ``shape``, and collects problems."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.problems: list[str] = []
+
+    def __call__(self, what: str, value: Any) -> Value:
+        """Return a parameter as one number, or as float64 that broadcasts to the population.
+
+        One that does not is a problem, and its first value is returned.
+        """
+        numbers = as_array(value)
+        if numbers.size == 1:
+            return float(numbers.item())
+        while numbers.ndim > len(self.shape) and numbers.shape[0] == 1:  # the axis of the batch
+            numbers = numbers[0]
+        try:
+            fits = np.broadcast_shapes(numbers.shape, self.shape) == self.shape
+        except ValueError:
+            fits = False
+        if fits:
+            return numbers
+        self.problems.append(
+            f"{what} has shape {as_array(value).shape}, a population of {self.shape} needs one "
+            "value or one for each neuron"
+        )
+        return float(numbers.ravel()[0])
+
+    def make(self, neuron: Callable[[], DiscreteLIF]) -> DiscreteLIF:
+        """Return a neuron, or raise a CaptureError with all that is wrong."""
+        if self.problems:
+            raise CaptureError(self.problems)
+        try:
+            return neuron()
+        except ValueError as error:
+            raise CaptureError([str(error)]) from None
+
+    def make_integrator(self, decay: Value, gain: Value, dt: float) -> LI:
+        """Return an LI by its decay in a tick, or raise a CaptureError with what is wrong."""
+        lowest, highest = float(np.min(decay)), float(np.max(decay))
+        if not 0 <= lowest <= highest <= 1:
+            self.problems.append(
+                f"a decay in a tick must be in [0, 1], got {lowest:g}; use a shorter dt or a "
+                "longer time constant"
+            )
+        if self.problems:
+            raise CaptureError(self.problems)
+        return LI(tau=find_tau(decay, Seconds(dt)), gain=gain)
+
+
+def find_tau(decay: Value, dt: Seconds) -> Value:
+    """Return the time constant [s] of which ``decay`` = exp(-dt / tau).
+
+    Without leak it is infinite. Of a decay of 0, by which nothing remains after a tick, it is
+    dt / 1000: exp(-1000) is 0 in float64.
+    """
+    with np.errstate(divide="ignore"):
+        tau: Value = dt / np.minimum(np.abs(np.log(decay)), 1000.0)
+    return tau
+
+
+def show_parameter(value: Any) -> str:
+    """Return a parameter as text, one of many neurons by its range."""
+    numbers = as_array(value)
+    low, high = numbers.min(), numbers.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def describe(kind: str, parameters: Mapping[str, Any]) -> str:
+    """Return a module in words, with its parameters."""
+    shown = [
+        f"{name}={value if isinstance(value, bool | str | None) else show_parameter(value)}"
+        for name, value in parameters.items()
+    ]
+    return f"{kind}({', '.join(shown)})"
+
+
+def find_library_class(module: nn.Module, package: str) -> tuple[type | None, list[str]]:
+    """Return the class of a library that a module is or extends, and what it changes of it.
+
+    Args:
+        module: any torch module.
+        package: of the library, such as "norse".
+
+    Returns:
+        The class, None if there is none; and the methods that classes between it and the
+        module define, but for ``__init__`` and ``extra_repr``.
+    """
+    changed: set[str] = set()
+    for cls in type(module).__mro__:
+        if cls.__module__.split(".")[0] == package:
+            return cls, sorted(changed)
+        changed |= {n for n, v in vars(cls).items() if callable(v) and n not in _HARMLESS}
+    return None, []
+
+
+def require_known(
+    module: nn.Module,
+    package: str,
+    known: Container[str],
+    reasons: Mapping[str, str],
+    cure: str,
+) -> str:
+    """Return the class of a library whose computation is that of a module.
+
+    Args:
+        known: names of classes that have a node.
+        reasons: what stands in the way of others, by a part of their names.
+        cure: for all of them.
+
+    Raises:
+        CaptureError: the class has no node, or the module changes what it computes.
+    """
+    kind, changed = find_library_class(module, package)
+    name = (kind or type(module)).__name__
+    if name not in known:
+        why = next((f": {why}" for part, why in reasons.items() if part in name), "")
+        raise CaptureError([f"{name} has no node in a Graph{why}; {cure}"])
+    if changed:
+        raise CaptureError(
+            [
+                f"{', '.join(changed)} of its own, in a class that extends {name}: a node "
+                f"holds what {name} computes; write the rest as modules before or behind it"
+            ]
+        )
+    return name
+
+
+def list_unknown(
+    network: nn.Module,
+    is_neuron: Callable[[nn.Module], bool],
+    require: Callable[[nn.Module], object],
+) -> list[str]:
+    """Return what is wrong with each neuron of a network that no node is, with its name.
+
+    require: raises a CaptureError for such a neuron.
+    """
+    problems = []
+    for name, module in network.named_modules():
+        if is_neuron(module):
+            try:
+                require(module)
+            except CaptureError as error:
+                place = name.replace(".", "_") or "module"
+                problems += [f"{place}: {problem}" for problem in error.problems]
+    return problems

@@ -1,0 +1,179 @@
+# ruff: noqa: ARG002
+"""Networks of SpikingJelly as Graphs: :func:`import_module`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.extras import require_extra
+from neuro.interop.capture import Run, import_with_reader
+from neuro.interop.imported import ImportedNetwork
+from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
+from neuro.interop.parameters import find_library_class, list_unknown, require_known
+from neuro.interop.spikingjelly_neurons import (
+    CURE,
+    NEURONS,
+    REASONS,
+    convert_neuron,
+    describe_neuron,
+)
+from neuro.units import Seconds
+
+# Layers that keep a state, or draw chance; others are recorded as functions of torch.
+_REFUSED = ("SynapseFilter", "NeuNorm", "DropConnectLinear", "TemporalEffective", "ThroughTime")
+
+
+def import_module(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    run: Run | None = None,
+    ticks: int | None = None,
+    dt: Seconds = Seconds(1e-3),
+) -> ImportedNetwork:
+    """Return the Graph of a module with neurons of SpikingJelly, and all that proves it.
+
+    Args:
+        module: in step mode "s" or "m"; it stays as it is, a copy in float64 and in evaluation
+            mode runs, from ``functional.reset_net`` on.
+        input_shape: of one tick of one sample, without axes of ticks and samples.
+        run: how the module runs on all ticks of x (T B *N); None: the usual ways are tried.
+        ticks: to record; None: the usual number.
+        dt: length of a tick [s], which SpikingJelly leaves open.
+
+    Raises:
+        RuntimeError: SpikingJelly is not installed; says how to install it.
+        CaptureError: the module does something that a Graph cannot hold; lists all of it, with
+            file and line, and cures.
+        GraphError: the parts do not fit together.
+    """
+    with require_extra("peers", "a network of SpikingJelly needs SpikingJelly"):
+        import spikingjelly  # noqa: F401
+    reader = SpikingJellyReader()
+    more: dict[str, Any] = {"ticks": ticks, "dt": dt}
+    try:
+        return import_with_reader(module, input_shape, reader, run=run, **more)
+    except CaptureError as error:
+        if run is None and reader.takes_one_tick(module):
+            with suppress(CaptureError):  # else the first reasons are those that help
+                return import_with_reader(module, input_shape, reader, run=run_ticks, **more)
+        # A neuron without a node may have led to other problems, and comes first.
+        unknown = list_unknown(module, reader.is_neuron, _require_known)
+        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
+
+
+def run_ticks(module: nn.Module, x: Tensor) -> Tensor:
+    """Return what a module of one tick puts out at all ticks, states inside."""
+    return torch.stack([module(x_t) for x_t in x])
+
+
+def _require_known(module: nn.Module) -> str:
+    return require_known(module, "spikingjelly", NEURONS, REASONS, CURE)
+
+
+class SpikingJellyReader:
+    """How neurons of SpikingJelly are called, what they compute and where their state is."""
+
+    def __init__(self) -> None:
+        self._membranes: list[Tensor] = []  # of the ticks of the last call, where no v_seq is
+
+    @property
+    def library(self) -> str:
+        """Name and version."""
+        return f"spikingjelly {version('spikingjelly')}"
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        """Say whether a module is a neuron of SpikingJelly, or a layer with a state."""
+        kind, _ = find_library_class(module, "spikingjelly")
+        if kind is None:
+            return False
+        return ".neuron" in kind.__module__ or any(n in kind.__name__ for n in _REFUSED)
+
+    def takes_one_tick(self, network: nn.Module) -> bool:
+        """Say whether all neurons are in step mode "s"."""
+        nodes: list[Any] = [m for m in network.modules() if self.is_neuron(m)]
+        return all(getattr(node, "step_mode", "m") == "s" for node in nodes)
+
+    @contextmanager
+    def running(self, network: nn.Module) -> Iterator[None]:
+        """Begin at rest, and keep the membranes of every tick."""
+        from spikingjelly.activation_based import functional
+
+        functional.reset_net(network)
+        nodes: list[Any] = [m for m in network.modules() if self.is_neuron(m)]
+        kept = [node for node in nodes if hasattr(node, "store_v_seq")]
+        before = [node.store_v_seq for node in kept]
+        for node in kept:
+            node.store_v_seq = node.step_mode == "m"
+        for node in nodes:
+            if not hasattr(node, "store_v_seq") and hasattr(node, "single_step_forward"):
+                node.single_step_forward = self._keep_membrane(node, node.single_step_forward)
+        try:
+            yield
+        finally:
+            for node, value in zip(kept, before, strict=True):
+                node.store_v_seq = value
+            for node in nodes:
+                vars(node).pop("single_step_forward", None)
+            functional.reset_net(network)
+
+    def _keep_membrane(self, node: Any, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a step that notes the membrane; a SimpleLIFNode takes it at every tick."""
+
+        def compute(x: Tensor) -> Tensor:
+            spikes = step(x)
+            self._membranes.append(node.v)
+            return spikes
+
+        return compute
+
+    def read_call(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> NeuronCall:
+        """Return the input of a call, and what the neuron keeps as an attribute."""
+        node: Any = module
+        self._membranes = []
+        current = args[0] if args else next(iter(kwargs.values()))
+        states = {name: x for name, x in getattr(node, "_memories", {}).items()}
+        tensors = {n: x if isinstance(x, Tensor) else None for n, x in states.items()}
+        return NeuronCall(current, tensors, all_ticks=getattr(node, "step_mode", "s") == "m")
+
+    def read_results(self, module: nn.Module, result: Any) -> Mapping[str, Tensor]:
+        """Return the spikes of a call, and what the neuron keeps."""
+        node: Any = module
+        kept = {**getattr(node, "_memories", {}), "v_seq": getattr(node, "v_seq", None)}
+        found = {name: x for name, x in kept.items() if isinstance(x, Tensor)}
+        return {**found, "out": result} if isinstance(result, Tensor) else found
+
+    def is_at_rest(self, module: nn.Module, states: Mapping[str, Tensor | None]) -> bool:
+        """Say whether a neuron starts as ``functional.reset_net`` leaves it."""
+        node: Any = module
+        rest = getattr(node, "_memories_rv", {})
+        return all(x is None or bool(torch.all(x == rest[n])) for n, x in states.items())
+
+    def read_state(
+        self, module: nn.Module, call: NeuronCall, results: Mapping[str, Tensor]
+    ) -> SourceState:
+        """Return spikes, and membranes from rest."""
+        rest = _find_rest(module)
+        if not call.all_ticks:
+            return SourceState(results["out"], results["v"] - rest, results.get("c"))
+        membranes = torch.stack(self._membranes) if self._membranes else results["v_seq"]
+        return SourceState(results["out"], membranes - rest)
+
+    def convert(
+        self, module: nn.Module, shape: tuple[int, ...], used: frozenset[str], dt: Seconds
+    ) -> NeuronNodes:
+        """Return the node of a neuron."""
+        kind = _require_known(module)
+        node = convert_neuron(module, kind, shape)
+        return NeuronNodes(node=node, emits="out", source=describe_neuron(module, kind))
+
+
+def _find_rest(module: Any) -> Tensor:
+    """Return the membrane after ``functional.reset_net``, where a neuron rests."""
+    return torch.as_tensor(module._memories_rv["v"], dtype=torch.float64)
