@@ -288,7 +288,8 @@ def test_a_sum_of_spikes_reaches_the_next_layer_with_its_value() -> None:
 def test_a_padded_maximum_of_spikes() -> None:
     with seeded(0):
         net = make(
-            layer.Conv2d(1, 2, 3), lif(), layer.MaxPool2d(3, 2, 1), layer.Conv2d(2, 2, 3), lif()
+            *(layer.Conv2d(1, 4, 3), lif(v_threshold=0.05), layer.MaxPool2d(3, 2, 1)),
+            *(layer.Conv2d(4, 4, 3), lif(v_threshold=0.05)),
         )
         network = import_module(net, (1, 9, 9))
     require_equal(network)
