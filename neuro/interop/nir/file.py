@@ -92,6 +92,9 @@ def _read_group(parent: Any, name: str, problems: list[str], h5py: Any, depth: i
     member = parent[name]
     if isinstance(member, h5py.Dataset):
         return _read_array(member, where, problems, h5py)
+    if not isinstance(member, h5py.Group):
+        problems.append(f"{where}: is a {type(member).__name__}, no group or array; remove it")
+        return None
     if depth == DEEPEST:
         problems.append(f"{where}: more than {DEEPEST} groups inside one another; flatten it")
         return None

@@ -51,6 +51,7 @@ POINTWISE = (*NEURONS, "Scale", "Delay")  # their values have the shape of what 
 SIZES = ("shape", "kernel_size", "stride", "padding", "dilation", "groups")
 WHOLE = (*SIZES, "input_shape", "input_type", "start_dim", "end_dim")
 FIRES, AT_THRESHOLD = "fires", "at the number after v_threshold"  # metadata of the writer
+SINGLE = ("groups", "start_dim", "end_dim")
 MAY_BE_NONE = ("bias", "input_shape", "input_type")
 
 
@@ -99,16 +100,12 @@ def check_tree(tree: Mapping[str, Any], what: str) -> NirNetwork:
     problems: list[str] = []
     nodes: dict[str, NirNode] = {}
     edges: list[tuple[str, str]] = []
-    if _read_word(tree.get("type")) != "NIRGraph":
-        kind = tree.get("type")
-        problems.append(
-            f"the outermost node is a {kind!r}; wrap it: nir.NIRGraph.from_list(node)"
-        )
+    if _read_kind(tree) != "NIRGraph":
+        cure = "wrap it: nir.NIRGraph.from_list(node)"
+        problems.append(f"the outermost node is a {_read_kind(tree)}, no NIRGraph; {cure}")
     else:
         _collect(tree, "", nodes, edges, problems)
-    network = NirNetwork(
-        nodes=nodes, edges=tuple(sorted(edges)), metadata=dict(tree.get("metadata") or {})
-    )
+    network = NirNetwork(nodes=nodes, edges=tuple(sorted(edges)), metadata=_read_metadata(tree))
     if not problems:
         problems += _list_loose_ends(network)
     if problems:
@@ -118,6 +115,17 @@ def check_tree(tree: Mapping[str, Any], what: str) -> NirNetwork:
 
 def _read_word(value: Any) -> Any:
     return value.decode("utf8", "replace") if isinstance(value, bytes) else value
+
+
+def _read_kind(tree: Mapping[str, Any]) -> str:
+    """Return the kind of a node; where no word is stated, a text of what is."""
+    kind = _read_word(tree.get("type"))
+    return kind if isinstance(kind, str) else repr(kind)[:40]
+
+
+def _read_metadata(tree: Mapping[str, Any]) -> dict[str, Any]:
+    notes = tree.get("metadata")
+    return dict(notes) if isinstance(notes, Mapping) else {}
 
 
 def _collect(
@@ -138,10 +146,10 @@ def _collect(
         if not isinstance(member, Mapping):
             problems.append(f"{prefix}{name}: is no node; write it again with nir.write")
             continue
-        kind = _read_word(member.get("type"))
+        kind = _read_kind(member)
         if kind == "NIRGraph":
             _collect(member, f"{prefix}{name}/", nodes, edges, problems)
-            own = {k: _read_word(m.get("type")) for k, m in _members(member)}
+            own = {k: _read_kind(m) for k, m in _members(member)}
             ports[name] = tuple(  # type: ignore[assignment]
                 [f"{name}/{k}" for k, of in own.items() if of == port]
                 for port in ("Input", "Output")
@@ -175,9 +183,15 @@ def _check_edges(
     edges: Any, where: str, names: Mapping[str, Any], problems: list[str]
 ) -> list[tuple[str, str]]:
     """Return the edges of a graph whose ends exist; add the problems of the others."""
-    pairs = []
-    for edge in () if edges is None else edges:
-        ends = [_read_word(end) for end in edge] if np.ndim(edge) or len(edge) else []
+    pairs: list[tuple[str, str]] = []
+    listed = isinstance(edges, list | tuple) or (
+        isinstance(edges, np.ndarray) and (edges.ndim == 2 or not edges.size)
+    )
+    if not listed:
+        problems.append(f"{where}: has no list of edges; write it again with nir.write")
+        return pairs
+    for edge in edges:
+        ends = [_read_word(end) for end in edge]
         if len(ends) != 2 or not all(isinstance(end, str) for end in ends):
             problems.append(f"{where}: {edge!r} is no edge; an edge is (source, target)")
             continue
@@ -222,15 +236,22 @@ def _check_node(
                 values[field] = checked
     if needed:
         return None
-    if kind in NEURONS:
-        values = {k: np.asarray(v, np.float64) for k, v in values.items() if v is not None}
-    notes = member.get("metadata") or {}
+    if kind in POINTWISE:
+        values = {k: _as_parameter(v) for k, v in values.items() if v is not None}
+    notes = _read_metadata(member)
+    fires = _read_word(notes.get(FIRES))
     return NirNode(
         kind=kind,
         values=values,
         inside=inside and kind in ("Input", "Output"),
-        inclusive=_read_word(notes.get(FIRES)) == AT_THRESHOLD,
+        inclusive=isinstance(fires, str) and fires == AT_THRESHOLD,
     )
+
+
+def _as_parameter(value: Any) -> np.ndarray:
+    """Return a parameter in float64, a single value as one for all."""
+    array = np.asarray(value, np.float64)
+    return array.reshape(1) if array.size == 1 else array
 
 
 def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any:
@@ -251,24 +272,33 @@ def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any
     if array.dtype.kind not in "biuf":
         problems.append(f"{where}: holds no numbers but {value!r}; give numbers")
         return None
+    problem = _find_problem(field, array)
+    if problem:
+        problems.append(f"{where}: {problem}")
+        return None
+    if field in WHOLE:
+        return array.astype(np.int64).reshape(() if field in SINGLE else array.shape)
+    return array
+
+
+def _find_problem(field: str, array: np.ndarray) -> str:
+    """Return what is wrong with numbers, with the cure; "" if nothing is."""
+    if not array.size or (field in SINGLE and array.size != 1):
+        wanted = "one number" if field in SINGLE else "at least one number"
+        return f"has shape {array.shape}; give {wanted}"
     bad = ~np.isfinite(array)
     if bad.any():
         first = tuple(map(int, np.argwhere(bad)[0])) if array.ndim else "the value"
-        problems.append(
-            f"{where}: {int(bad.sum())} of {array.size} values are NaN or infinite (first at "
-            f"{first}); look at what they were computed from"
+        return (
+            f"{int(bad.sum())} of {array.size} values are NaN or infinite (first at {first}); "
+            "look at what they were computed from"
         )
-        return None
-    if (np.abs(array.astype(np.float64)) > LARGEST).any():
-        largest = float(np.abs(array.astype(np.float64)).max())
-        problems.append(f"{where}: {largest:.3g} is no float32; scale the network down")
-        return None
-    if field in WHOLE:
-        if (array != np.rint(array)).any() or array.dtype.kind == "b":
-            problems.append(f"{where}: {array.tolist()} is not whole; give whole numbers")
-            return None
-        return array.astype(np.int64)
-    return array
+    largest = float(np.abs(array.astype(np.float64)).max())
+    if largest > LARGEST:
+        return f"{largest:.3g} is no float32; scale the network down"
+    if field in WHOLE and ((array != np.rint(array)).any() or array.dtype.kind == "b"):
+        return f"{array.tolist()} is not whole; give whole numbers"
+    return ""
 
 
 def _list_loose_ends(network: NirNetwork) -> list[str]:

@@ -241,3 +241,23 @@ def test_a_subgraph_with_two_inputs_does_not_say_which_is_meant():
 def test_a_source_that_is_no_network_is_refused():
     with pytest.raises(TypeError, match=r"a path or a nir\.NIRGraph, got LIF"):
         neuro_nir.read(lif())
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("node/type", np.ones(3), "the outermost node is a array([1., 1., 1.]), no NIRGraph"),
+        ("node/nodes/n1/type", np.ones(3), "unknown kind of node"),
+        ("node/nodes/n1/tau", np.zeros((2, 0)), "has shape (2, 0); give at least one number"),
+        ("node/nodes/n0/weight", "word", "is the word 'word'; give numbers"),
+        ("node/edges", np.array(3), "has no list of edges"),
+        ("node/edges", np.ones(4), "has no list of edges"),
+        ("node/nodes", "word", "has no nodes"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(tmp_path, place, value, said):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        del file[place]
+        file[place] = value
+    assert any(said in problem for problem in list_problems(path))
