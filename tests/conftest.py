@@ -57,6 +57,7 @@ SLOW = [
     "neuro/events/exact/test_silence",
     "tasks/image_generation/test_task",
     "tasks/runs/test_task_files",
+    "tasks/test_imported",
     "neuro/events/exact/test_closed_forms",
     "neuro/events/exact/test_laws",
     "tasks/language/test_rwkv",
