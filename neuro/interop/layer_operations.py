@@ -262,7 +262,7 @@ def _div(op: Operation) -> Symbol | None:
 def _rsub(op: Operation) -> Symbol | None:
     value, other = op.value(op.args[0]), op.argument(1, "other")
     negative = _scaled(op, value, -1.0)
-    if negative is None:
+    if negative is None or op.kwargs.get("alpha", 1) != 1:
         return None
     theirs = op.value(other)
     return _shifted(op, negative, other) if theirs is None else _sum(op, theirs, negative)

@@ -193,11 +193,8 @@ def fold_ticks(
             found.notes[f"{name}: {key}"] = "returned by the module, not put out here"
     if problems:
         raise CaptureError(list(dict.fromkeys(problems)))
-    factors = {
-        name: layer
-        for name, parts in made.items()
-        if (layer := _make_factor(name, parts, neurons[name][0].shape)) is not None
-    }
+    factors = _make_factors(made, neurons)
+    found.note_factors(factors)
     network, currents = _find_network(neurons, factors)
     read = _find_read(network, [v for v in ends if not isinstance(v, Result)], record.ticks)
     if network.problems:
@@ -267,6 +264,13 @@ class _Ends:
                 self.values.setdefault((value.neuron.name, value.key), value)
             case Applied() | Total():
                 self.values[id(value), ""] = value
+
+    def note_factors(self, factors: Iterable[str]) -> None:
+        """Note the neurons whose spikes the module returns as other values than 1."""
+        for value in self.values.values():
+            if isinstance(value, Result) and value.neuron.name in factors:
+                what = f"{value.neuron.name}: factor"
+                self.notes[what] = "of the output, left out: a spike is 1"
 
     def _decode(self, value: Lost) -> None:
         """Note that an operation reads the output, and follow what it reads."""
@@ -371,6 +375,14 @@ def _explain_state(key: str, tick: NeuronTick, value: Symbol | None) -> str:
         f"in tick {tick.tick} its {key} is not that which it returned in the tick before; hand "
         "on what it returns"
     )
+
+
+def _make_factors(
+    made: Mapping[str, NeuronNodes], neurons: Mapping[str, list[NeuronTick]]
+) -> dict[str, RecordedLayer]:
+    """Return the layers behind spikes that count other than 1, by their neuron."""
+    layers = {n: _make_factor(n, parts, neurons[n][0].shape) for n, parts in made.items()}
+    return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _make_factor(name: str, parts: NeuronNodes, shape: Shape) -> RecordedLayer | None:

@@ -282,7 +282,10 @@ class Recorder:
         given = _list_tensors((args, kwargs))
         sources = [v for x in given if (v := self.get(x)) is not None]
         versions = [x._version for x in given] if sources else []
-        if short in _READS and sources:
+        sized = short in _SIZES and any(
+            isinstance(v, Lost) and v.what.startswith(_OF_VALUES) for v in sources
+        )
+        if sources and (sized or short in _READS):
             self.record.problems.append(
                 f"{self.where()}: {short.strip('_')}() reads a value that depends on the "
                 "stimulus, so what runs next may differ from input to input; compute with "
@@ -466,6 +469,8 @@ _READS = frozenset(
         *("item", "tolist", "numpy", "__array__", "equal", "allclose", "is_nonzero"),
     }
 )
+_SIZES = frozenset({"shape", "size", "numel", "__len__"})
+_OF_VALUES = ("nonzero(", "argwhere(", "masked_select(", "unique(")  # sizes depend on values
 _RANDOM = frozenset(
     {
         *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),

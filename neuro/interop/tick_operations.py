@@ -83,6 +83,20 @@ def _reshaped(op: Operation) -> Any:
     return None if value is None else reshape(op, value, tuple(x.shape), tuple(op.result.shape))
 
 
+def _repeated(op: Operation) -> Any:
+    """Return one value in every tick: x (1 B *N) or (B *N) as (T B *N)."""
+    x, value = op.args[0], op.value(op.args[0])
+    if isinstance(value, Series) and len(value.parts) == 1 and value.axis == 0:
+        (value,), x = value.parts, x[0]
+    if value is None or isinstance(value, Series | Lost):
+        return None
+    if op.result.shape == x.shape:
+        return value
+    if op.result.shape[1:] != x.shape:
+        return None
+    return Series(shape=value.shape, parts=(value,) * len(op.result))
+
+
 def _permuted(op: Operation) -> Any:
     """Move the axis of a series; any other exchange of axes is lost."""
     x = op.args[0]
@@ -281,6 +295,7 @@ _MOVES = ("permute", "transpose", "movedim", "swapaxes", "swapdims", "t")
 TICK_OPERATIONS: Mapping[str, Handler] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys((*_SHAPES, "squeeze", "unsqueeze"), _reshaped),
+    **dict.fromkeys(("repeat", "expand", "tile"), _repeated),
     **dict.fromkeys(_MOVES, _permuted),
     "__getitem__": _get,
     "__setitem__": _set,

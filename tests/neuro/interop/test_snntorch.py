@@ -95,6 +95,21 @@ def test_a_static_image_in_every_tick_as_tutorial_5() -> None:
     assert float(np.asarray(lif1.reset_by)) == pytest.approx(1 / beta, rel=1e-15)
 
 
+def test_an_image_that_is_repeated_over_ticks() -> None:
+    def repeated(self: Any, x: Tensor) -> Tensor:
+        mem1 = mem2 = None
+        out = []
+        for x_t in x.unsqueeze(0).repeat(10, 1, 1):
+            spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out.append(spk2)
+        return torch.stack(out)
+
+    network = import_equal(replace_forward(repeated, graded_spikes_factor=0.5), (12,))
+    assert (network.static, network.ticks) == (True, 10)
+    assert network.choices["lif2: factor"] == "of the output, left out: a spike is 1"
+
+
 def make_convolutional(*, pool_spikes: bool) -> nn.Module:
     spike_grad = surrogate.fast_sigmoid(slope=25)
 
@@ -390,8 +405,9 @@ def change(current: Callable[[Any, Tensor, int], Tensor]) -> nn.Module:
         (lambda s, x, _: s.fc1(x) * s.fc1(x), HERE + r"mul\(\) of two values"),
         (lambda s, x, t: s.fc1(x) * (1 + t % 2), HERE + r"in tick 0 lif1 gets fc1"),
         (lambda s, x, _: s.fc1(x).roll(1, 1), HERE + r"roll\(\) has no node"),
+        (lambda s, x, _: s.fc1(x) * len(x.nonzero()), HERE + r"len\(\) reads"),
     ],
-    ids=["bool", "item", "norm", "dropout", "random", "product", "uneven", "roll"],
+    ids=["bool", "item", "norm", "dropout", "random", "product", "uneven", "roll", "count"],
 )
 def test_what_a_graph_cannot_hold_is_refused_with_its_line(
     current: Callable[[Any, Tensor, int], Tensor], pattern: str
