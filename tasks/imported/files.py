@@ -96,6 +96,8 @@ def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, s
     place = f"{folder.resolve()}/"
 
     def shorten(text: str) -> str:
+        # A container of a library has no line of the user: the caller is then this package.
+        text = re.sub(r" at \S*\btasks/imported/\w+\.py:\d+", "", text)
         return re.sub(r"(?<!\S)/\S*/(\S+\.py:\d+)", r"\1", text.replace(place, ""))
 
     return [{k: shorten(text) for k, text in asdict(n).items()} for n in network.mapping]
