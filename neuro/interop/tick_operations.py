@@ -83,20 +83,6 @@ def _reshaped(op: Operation) -> Any:
     return None if value is None else reshape(op, value, tuple(x.shape), tuple(op.result.shape))
 
 
-def _repeated(op: Operation) -> Any:
-    """Return one value in every tick: x (1 B *N) or (B *N) as (T B *N)."""
-    x, value = op.args[0], op.value(op.args[0])
-    if isinstance(value, Series) and len(value.parts) == 1 and value.axis == 0:
-        (value,), x = value.parts, x[0]
-    if value is None or isinstance(value, Series | Lost):
-        return None
-    if op.result.shape == x.shape:
-        return value
-    if op.result.shape[1:] != x.shape:
-        return None
-    return Series(shape=value.shape, parts=(value,) * len(op.result))
-
-
 def _permuted(op: Operation) -> Any:
     """Move the axis of a series; any other exchange of axes is lost."""
     x = op.args[0]
@@ -169,7 +155,7 @@ def _set(op: Operation) -> Any:
                 RecordedConstant(shape=shape, data=torch.zeros_like(p)) for p in pieces
             ),
         )
-    if not isinstance(value, Series) or value.merged:
+    if not isinstance(value, Series) or value.merged or not base.is_floating_point():
         return None
     places: list[Any] = list(place) if isinstance(place, tuple) else [place]
     at: Any = places.pop(value.axis) if len(places) > value.axis else None
@@ -178,7 +164,7 @@ def _set(op: Operation) -> Any:
     if given is None:
         data = torch.as_tensor(new).expand(base.select(value.axis, int(at)).shape)
         given = RecordedConstant(shape=value.shape, data=data.clone())
-    if isinstance(given, Series):
+    if isinstance(given, Series) or given.shape != value.shape:
         return None
     parts = list(value.parts)
     parts[int(at)] = given
@@ -272,11 +258,14 @@ def _repeated(op: Operation) -> Any:
 
 
 def _same(op: Operation) -> Any:
-    return op.value(op.args[0])
+    """Return the value of the argument, unless it is rounded to integers or spread."""
+    plain = op.result.is_floating_point() and op.result.shape == op.args[0].shape
+    return op.value(op.args[0]) if plain else None
 
 
 def _copy(op: Operation) -> Any:
-    return op.recorder.get_or_constant(op.args[1])
+    plain = op.args[0].is_floating_point() and op.args[0].shape == op.args[1].shape
+    return op.recorder.get_or_constant(op.args[1]) if plain else None
 
 
 def _gone(op: Operation) -> Any:
@@ -295,7 +284,6 @@ _MOVES = ("permute", "transpose", "movedim", "swapaxes", "swapdims", "t")
 TICK_OPERATIONS: Mapping[str, Handler] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys((*_SHAPES, "squeeze", "unsqueeze"), _reshaped),
-    **dict.fromkeys(("repeat", "expand", "tile"), _repeated),
     **dict.fromkeys(_MOVES, _permuted),
     "__getitem__": _get,
     "__setitem__": _set,

@@ -405,9 +405,21 @@ def change(current: Callable[[Any, Tensor, int], Tensor]) -> nn.Module:
         (lambda s, x, _: s.fc1(x) * s.fc1(x), HERE + r"mul\(\) of two values"),
         (lambda s, x, t: s.fc1(x) * (1 + t % 2), HERE + r"in tick 0 lif1 gets fc1"),
         (lambda s, x, _: s.fc1(x).roll(1, 1), HERE + r"roll\(\) has no node"),
+        (lambda s, x, _: s.fc1(x).to(torch.int64).float(), HERE + r"to\(\) has no node"),
         (lambda s, x, _: s.fc1(x) * len(x.nonzero()), HERE + r"len\(\) reads"),
     ],
-    ids=["bool", "item", "norm", "dropout", "random", "product", "uneven", "roll", "count"],
+    ids=[
+        "bool",
+        "item",
+        "norm",
+        "dropout",
+        "random",
+        "product",
+        "uneven",
+        "roll",
+        "int",
+        "count",
+    ],
 )
 def test_what_a_graph_cannot_hold_is_refused_with_its_line(
     current: Callable[[Any, Tensor, int], Tensor], pattern: str
