@@ -61,7 +61,7 @@ class _Running:
             if node.kind in NEURONS
         }
         self._lines = {
-            name: DelayLine(node, step, self._shapes[name])
+            name: NirDelayLine(node, step, self._shapes[name])
             for name, node in nodes.items()
             if node.kind == "Delay"
         }
@@ -106,7 +106,7 @@ class _Running:
         return x
 
 
-class DelayLine:
+class NirDelayLine:
     """A Delay: y[t] = x[t - delay / dt], 0 before the start."""
 
     def __init__(self, node: NirNode, step: NirStep, shape: tuple[int, ...]) -> None:

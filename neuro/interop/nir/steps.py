@@ -17,7 +17,7 @@ NIR does not say how a step is taken. Here a step of dt is, u = v - v_leak,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -62,9 +62,10 @@ class NirDecays(NamedTuple):
 
 def choose_dt(network: NirNetwork) -> tuple[float, str]:
     """Return the step that a network seems to have been written with, and why."""
-    stated = network.metadata.get("dt")
-    if stated is not None and np.size(stated) == 1 and np.asarray(stated).dtype.kind in "iuf":
-        return float(np.ravel(stated)[0]), "the file's metadata state it"
+    stated: Any = network.metadata.get("dt")
+    number = np.size(stated) == 1 and np.asarray(stated).dtype.kind in "iuf"
+    if number and 0 < (dt := float(np.ravel(stated)[0])) < np.inf:
+        return dt, "the file's metadata state it"
     found: list[float] = []
     times: list[float] = []
     for node in network.nodes.values():
@@ -79,16 +80,16 @@ def choose_dt(network: NirNetwork) -> tuple[float, str]:
     if not found:
         return USUAL_DT, f"r and w_in are 1 and tell no step: {usual}"
     why = "with it r dt / tau = 1 and w_in dt / tau_syn = 1, input acts in full"
-    dt = _find_round(found)
-    if dt is None and times:
+    step = _find_round(found)
+    if step is None and times:
         why = "with it r = tau exp(-dt / tau) / dt, as Rockpool writes"
-        dt = _find_round(_list_decayed_steps(network))
-    if dt is None:
+        step = _find_round(_list_decayed_steps(network))
+    if step is None:
         low, high = min(found), max(found)
         return USUAL_DT, f"r and w_in tell no round step ({low:.5g} to {high:.5g}): {usual}"
-    if times and dt > min(times) * (1 + SAME):
-        return USUAL_DT, f"r and w_in tell {dt:g}, longer than a time constant: {usual}"
-    return dt, why
+    if times and step > min(times) * (1 + SAME):
+        return USUAL_DT, f"r and w_in tell {step:g}, longer than a time constant: {usual}"
+    return step, why
 
 
 def choose_tick(network: NirNetwork, dt: float) -> Seconds:
