@@ -158,7 +158,7 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
 # Of shapes like those of others that are measured.
 TWINS = {
     *("tiny_reset", "tiny_multiply", "tiny_gate", "maps_reset", "maps_multiply"),
-    *("matmulfree_370m", "matmulfree_1b"),
+    *("matmulfree_370m", "matmulfree_1b", "tiny_ann"),
 }
 ALL = """
 import json, runpy, sys
