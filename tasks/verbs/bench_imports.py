@@ -56,17 +56,17 @@ def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits:
+class DigitSplit:
     """Digits (B 1 28 28, pixels 0 to 255) and their labels."""
 
     images: np.ndarray
     labels: np.ndarray
 
 
-def take_digits(split: Literal["train", "test"], most: int) -> Digits:
+def take_digits(split: Literal["train", "test"], most: int) -> DigitSplit:
     """Return the first embedded digits of a split."""
     digits = mnist.default(split)
-    return Digits(images=digits.images[:most], labels=digits.labels[:most])
+    return DigitSplit(images=digits.images[:most], labels=digits.labels[:most])
 
 
 def compare_tutorials(options: BenchOptions) -> Iterator[Row]:
@@ -135,7 +135,7 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
     yield row(f"core energy, {CHIP}", "J", energy["core"]["nominal"], None, note)
 
 
-def _stimulate(tutorial: Tutorial, digits: Digits) -> Tensor:
+def _stimulate(tutorial: Tutorial, digits: DigitSplit) -> Tensor:
     """Return digits as a tutorial shows them; for other images, values from 0 to 1."""
     rng = np.random.default_rng(1)
     if tutorial.input_shape[-2:] == (28, 28) or tutorial.input_shape == (784,):

@@ -76,6 +76,16 @@ ALIF(beta=-0.5)
     ValueError: ALIF.beta must be >= 0 and finite, got -0.5 | 0 switches the adap
 ALIF(rho=1.5)
     ValueError: ALIF.rho must be in [0, 1], got 1.5 | 0.9 is usual
+DiscreteLIF(beta=0.9)
+    TypeError: DiscreteLIF has no parameter beta, got beta=0.9 | is the decay
+DiscreteLIF(decay=0.9, v_reset=0.0)
+    TypeError: v_reset=0.0 | sets the membrane to reset_to
+DiscreteLIF(tau=0.02)
+    TypeError: tau=0.02 | math.exp(-dt / tau)
+DiscreteLIF(decay=1.5)
+    ValueError: DiscreteLIF.decay must be in [0, 1], got 1.5
+DiscreteLIF(decay=0.9, reset="hard", reset_by=0.5)
+    ValueError: DiscreteLIF.reset_by has no effect with reset='hard' | reset_to
 psc_gain("20ms", 0.02, DT)
     TypeError: psc_gain: tau_syn | ms
 LI(tau=0.02, gain="1")

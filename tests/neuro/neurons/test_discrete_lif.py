@@ -339,12 +339,3 @@ def test_wrong_parameters_are_refused_with_their_cure() -> None:
     ):
         with pytest.raises(ValueError, match=rf"DiscreteLIF\.{told}"):
             DiscreteLIF(**{"decay": 0.5, **wrong})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("name", "own"),
-    [("beta", "the decay"), ("v_reset", "reset_to"), ("tau", "exp"), ("v_th", "threshold")],
-)
-def test_a_name_of_another_library_is_answered_with_ours(name: str, own: str) -> None:
-    with pytest.raises(TypeError, match=own):
-        DiscreteLIF(**{name: 0.5})
