@@ -226,14 +226,19 @@ class Recorder:
         return function
 
     def where(self) -> str:
-        """Return file and line of the user's code that runs now."""
-        frame = self._caller
+        """Return file and line of the user's code that runs now, else of the library's."""
+        frame, theirs = self._caller, "?"
         while frame is not None:
             path = frame.f_code.co_filename
-            if not path.startswith(_NOT_USERS) and "site-packages" not in path:
-                return f"{path.removeprefix(os.getcwd() + os.sep)}:{frame.f_lineno}"
+            place = f"{path.removeprefix(os.getcwd() + os.sep)}:{frame.f_lineno}"
+            if path.startswith(_HERE) and path != __file__:
+                break  # what started the run
+            if not path.startswith(_NOT_USERS):
+                if "site-packages" not in path:
+                    return place
+                theirs = place if theirs == "?" else theirs
             frame = frame.f_back
-        return "?"
+        return theirs
 
     @contextmanager
     def recording(self) -> Iterator[RecordedRun]:
@@ -460,6 +465,7 @@ _ONE_FUNCTION = (
     *(nn.Softmax, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.SiLU),
 )
 _TORCH = str(Path(torch.__file__).parent)
+_HERE = str(Path(__file__).parent)
 _NOT_USERS = (_TORCH, str(Path(__file__).parent), "<")
 _NARROWING = frozenset({"float", "half", "bfloat16"})
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
