@@ -137,7 +137,8 @@ def test_a_recurrent_cell_brings_its_weights() -> None:
     theirs, ours, spikes = None, neuron.initial(x[0]), torch.zeros_like(x[0])
     for x_t in x:
         z, theirs = cell(x_t, theirs)
-        y = x_t @ torch.tensor(into.weight).T + spikes @ torch.tensor(back.weight).T
+        y = x_t @ torch.tensor(into.weight).double().T
+        y = y + spikes @ torch.tensor(back.weight).double().T
         spikes, ours = neuron.step(y, ours, Seconds(cell.dt))
         assert torch.equal(spikes, z)
     assert not np.diag(back.weight).any()  # no autapses

@@ -6,7 +6,6 @@ currents and values only by rounding.
 
 import copy
 import operator
-import re
 from typing import Any
 
 import numpy as np
@@ -153,8 +152,7 @@ class TestTheExamples:
             layer.Conv2d(1, 2, 3), lif(), block, layer.Flatten(), layer.Linear(72, 4), lif()
         )
         (problem,) = refuse(net, (1, 8, 8))
-        assert re.search(r"sew_resnet|test_spikingjelly.py", problem)
-        assert "mul" in problem
+        assert "mul() of two values that depend on the stimulus has no node" in problem
 
     def test_spiking_vgg11(self) -> None:
         zoo = pytest.importorskip("spikingjelly.activation_based.model.spiking_vgg")
