@@ -147,13 +147,10 @@ def _hybrids() -> Benchmark:
 
 
 def _imports() -> Benchmark:
-    from tasks.verbs.bench_imports import PARTS, draw_imports, tabulate_tutorials
+    from tasks.verbs.bench_imports import PARTS, TABLES, draw_imports
 
     def tabulate(part: str, rows: list[Row]) -> Iterator[Any]:
-        if part == "tutorials":
-            yield tabulate_tutorials(rows)
-        else:
-            yield from iterate_tables(part, rows)
+        yield from [TABLES[part](rows)] if part in TABLES else iterate_tables(part, rows)
 
     return Benchmark(about=NAMES["imports"], parts=PARTS, draw=draw_imports, tabulate=tabulate)
 

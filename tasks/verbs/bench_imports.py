@@ -1,10 +1,10 @@
-"""``neuro bench imports``: its parts but for random networks and platforms.
+"""``neuro bench imports``: tutorials, random networks, platforms and speed.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from drivers import mnist
+from drivers.folders import in_neuro_data
 from neuro.events import Grid, simulate
 from neuro.interop.capture import CaptureError
 from neuro.interop.imported import ImportedNetwork, verify_import
@@ -40,6 +41,8 @@ from tasks.verbs.verify import EXECUTORS, verify_samples
 LIBRARIES = ("snntorch", "spikingjelly", "norse")
 TRAINED, TESTED = 3500, 500  # embedded digits
 CHIP = "loihi2"
+RANDOM = 300  # networks of each library
+BRAILLE = "braille_noDelay_noBias_subtract.nir"  # Pedersen et al. 2024
 
 
 def list_tutorials() -> dict[str, Tutorial]:
@@ -50,8 +53,12 @@ def list_tutorials() -> dict[str, Tutorial]:
 
 def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
     """Return the network of a tutorial, imported as it is."""
-    library = importlib.import_module(f"neuro.interop.{tutorial.library}")
-    network: ImportedNetwork = library.import_module(net, tutorial.input_shape)
+    return _import_module(tutorial.library, net, tutorial.input_shape)
+
+
+def _import_module(library: str, net: nn.Module, shape: tuple[int, ...]) -> ImportedNetwork:
+    reader = importlib.import_module(f"neuro.interop.{library}")
+    network: ImportedNetwork = reader.import_module(net, shape)
     return network
 
 
@@ -144,6 +151,89 @@ def _stimulate(tutorial: Tutorial, digits: DigitSplit) -> Tensor:
     return torch.from_numpy(image).expand(tutorial.ticks, *image.shape[1:])
 
 
+def compare_random(options: BenchOptions) -> Iterator[Row]:
+    """Yield how many spikes differ between random networks and their imports."""
+    for library in (*LIBRARIES, "nir"):
+        spikes = different = 0
+        error = 0.0
+        count = 3 if options.quick else RANDOM
+        for seed in range(count):
+            compared = verify_import(_draw_import(library, seed), ticks=24, samples=2)
+            spikes += sum(c.spikes for c in compared)
+            different += sum(c.different for c in compared)
+            error = max(error, *(c.error / max(c.largest, 1.0) for c in compared))
+        yield Row(
+            case=f"{count} random networks",
+            subject="different spikes",
+            peer=library,
+            unit="spikes",
+            ours=different,
+            theirs=spikes,
+            ratio=None,
+            conditions={
+                "networks": count,
+                "largest_relative_error": error,
+                "versions": list_versions(library),
+            },
+        )
+
+
+def _draw_import(library: str, seed: int) -> ImportedNetwork:
+    """Return a random network of a library, imported."""
+    from tasks.tutorials import random_nir, random_norse, random_snntorch, random_spikingjelly
+
+    if library == "nir":
+        from neuro.interop import nir
+
+        return nir.read(random_nir.draw_graph(seed), dt=1e-4)
+    with seeded(seed):
+        if library == "snntorch":
+            module, shape = random_snntorch.draw_network(seed)
+        elif library == "norse":
+            module, shape = random_norse.draw_norse(np.random.default_rng(seed))
+        else:
+            module, shape = random_spikingjelly.draw_spikingjelly(np.random.default_rng(seed))
+    return _import_module(library, module, shape)
+
+
+def compare_discretisations(options: BenchOptions) -> Iterator[Row]:
+    """Yield what the choices of each platform change of the spikes of one published file."""
+    from neuro.interop.nir.platforms import compare_platforms
+
+    folder = in_neuro_data(["nir"])
+    if folder is None or not (folder / BRAILLE).is_file():
+        yield Row(
+            case=BRAILLE,
+            subject="",
+            peer="",
+            unit="",
+            ours=None,
+            theirs=None,
+            ratio=None,
+            note=f"set NEURO_DATA to a folder with nir/{BRAILLE}, a file of the NIR paper",
+        )
+        return
+    samples, ticks = (4, 32) if options.quick else (64, 256)
+    first, *others = compare_platforms(folder / BRAILLE, ticks=ticks, samples=samples)
+    for other in others:
+        yield Row(
+            case=BRAILLE,
+            subject=first.platform,
+            peer=other.platform,
+            unit="spikes",
+            ours=first.spikes,
+            theirs=other.spikes,
+            ratio=None,
+            conditions={
+                "different": other.different,
+                "recounted": other.recounted,
+                "changed": other.changed,
+                "samples": samples,
+                "ticks": ticks,
+            },
+        )
+
+
 def time_tutorials(options: BenchOptions) -> Iterator[Row]:
     """Yield the speed of each imported network beside its library, batch 1 and 64."""
     for name, tutorial in list_tutorials().items():
@@ -203,6 +293,40 @@ def build_engine(name: str, batch: int, threads: int) -> Run:
     return repeat(once)
 
 
+def tabulate_random(rows: list[Row]) -> Table:
+    """Return a table with a line for each library."""
+    head = ("networks", "spikes", "differ", "largest relative error")
+    lines = [
+        (
+            row.peer,
+            f"{row.conditions['networks']:,}",
+            f"{row.theirs:,.0f}",
+            f"{row.ours:,.0f}",
+            f"{row.conditions['largest_relative_error']:.1e}",
+        )
+        for row in rows
+    ]
+    return make_table("Random networks", "library", *head, rows=lines)
+
+
+def tabulate_platforms(rows: list[Row]) -> Table:
+    """Return a table with a line for each choice."""
+    head = ("choice", "spikes", "other places", "other counts", "other answers")
+    lines = [
+        (
+            row.peer,
+            f"{row.theirs:,.0f}",
+            f"{row.conditions['different']:,}",
+            f"{row.conditions['recounted']:,}",
+            f"{row.conditions['changed']} of {row.conditions['samples']}",
+        )
+        for row in rows
+        if row.theirs is not None
+    ]
+    first = [(rows[0].subject, f"{rows[0].ours:,.0f}", "", "", "")] if lines else []
+    return make_table(f"One file, other choices: {BRAILLE}", *head, rows=first + lines)
+
+
 def tabulate_tutorials(rows: list[Row]) -> Table:
     """Return a table with a line for each tutorial."""
     head = ("network", "spikes", "differ", "source", *EXECUTORS, "core, uJ")
@@ -257,4 +381,14 @@ def draw_imports(rows: list[Row], path: Path) -> None:
     save_png(figure, path)
 
 
-PARTS: Mapping[str, MeasurePart] = {"tutorials": compare_tutorials, "speed": time_tutorials}
+PARTS: Mapping[str, MeasurePart] = {
+    "tutorials": compare_tutorials,
+    "random": compare_random,
+    "platforms": compare_discretisations,
+    "speed": time_tutorials,
+}
+TABLES: Mapping[str, Callable[[list[Row]], Table]] = {
+    "tutorials": tabulate_tutorials,
+    "random": tabulate_random,
+    "platforms": tabulate_platforms,
+}

@@ -9,12 +9,13 @@ from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("nir")
 import nir
-from nir_graphs import chain, draw_graph
+from nir_graphs import chain
 
 from neuro.graph import Conv2d, Flatten, Pointwise, Unflatten
 from neuro.interop import nir as neuro_nir
 from neuro.interop.imported import run_clock, verify_import
 from neuro.neurons import LI, DiscreteLIF
+from tasks.tutorials.random_nir import draw_graph
 
 DATA = Path(os.environ.get("NEURO_DATA", ".")) / "nir"
 
@@ -275,7 +276,7 @@ def test_a_sum_pool_is_a_convolution_of_ones_by_channel():
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_a_random_graph_fires_as_its_equations_say(seed):
     network = neuro_nir.read(
         draw_graph(seed),

@@ -9,7 +9,6 @@ from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("nir")
 import nir
-from nir_graphs import draw_graph
 
 from neuro.graph import (
     AvgPool2d,
@@ -29,6 +28,7 @@ from neuro.interop.nir.spikes import to_nir_data
 from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF
 from neuro.spikes import to_events
 from neuro.units import Seconds
+from tasks.tutorials.random_nir import draw_graph
 
 
 def make_graph(*nodes, shape, dt=1e-3, more=()):
@@ -179,7 +179,7 @@ def test_a_convolution_of_one_axis_keeps_its_groups(tmp_path):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_nir_graph_fires_the_same_after_two_conversions(seed):
     discretisation = ("euler", "exponential")[seed % 2]
     first = neuro_nir.read(draw_graph(seed), dt=1e-4, discretisation=discretisation)

@@ -514,7 +514,7 @@ def test_a_static_source_refuses_a_stimulus_that_changes() -> None:
         network.run_source({"input": np.random.default_rng(0).random((25, 2, 12))})
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**31))
 def test_random_networks_have_the_same_spikes(seed: int) -> None:
     net, shape = draw_network(seed)
