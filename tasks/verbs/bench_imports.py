@@ -123,8 +123,8 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
     yield row(
         "different spikes",
         "spikes",
-        sum(c.different for c in compared),
-        sum(c.spikes for c in compared),
+        float(sum(c.different for c in compared)),
+        float(sum(c.spikes for c in compared)),
     )
     yield row("largest error", "", max(c.error for c in compared), None)
     if not tutorial.trains:
@@ -167,8 +167,8 @@ def compare_random(options: BenchOptions) -> Iterator[Row]:
             subject="different spikes",
             peer=library,
             unit="spikes",
-            ours=different,
-            theirs=spikes,
+            ours=float(different),
+            theirs=float(spikes),
             ratio=None,
             conditions={
                 "networks": count,
@@ -221,8 +221,8 @@ def compare_discretisations(options: BenchOptions) -> Iterator[Row]:
             subject=first.platform,
             peer=other.platform,
             unit="spikes",
-            ours=first.spikes,
-            theirs=other.spikes,
+            ours=float(first.spikes),
+            theirs=float(other.spikes),
             ratio=None,
             conditions={
                 "different": other.different,
