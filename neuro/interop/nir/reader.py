@@ -260,6 +260,9 @@ class _GraphBuilder:
             "threshold": "a spike where v > v_threshold, as NIR defines",
             "start": "membranes at v_leak, 0 without one; currents at 0",
         }
+        reached = sorted(p for p, node in self.plan.network.nodes.items() if node.inclusive)
+        if reached:
+            choices["threshold"] += f"; where v >= it, as the metadata says: {', '.join(reached)}"
         if self.plan.late:
             late = ", ".join(f"{a} -> {b}" for a, b in sorted(self.plan.late))
             choices["recurrence"] = f"one tick late, as a loop must be: {late}"

@@ -97,7 +97,9 @@ def test_a_graph_comes_back_from_a_file(tmp_path, discretisation):
 @pytest.mark.parametrize("model", [LIF(tau=5e-3, reset="hard"), IF(reset="hard")])
 def test_a_neuron_that_fires_at_its_threshold_does_so_after_a_round_trip(tmp_path, model):
     graph = make_graph(Dense(weight=np.eye(2)), model, shape=(2,))
-    back = neuro_nir.read(neuro_nir.write(tmp_path / "net.nir", graph)).graph
+    network = neuro_nir.read(neuro_nir.write(tmp_path / "net.nir", graph))
+    back = network.graph
+    assert network.choices["threshold"].endswith("where v >= it, as the metadata says: n1")
     x = {"input": np.array([1.0, 0.5]) * np.ones((3, 1, 2))}
     # Without a leak 0.5 + 0.5 reaches 1 exactly.
     assert (run_clock(back, x).outputs["n1"] == run_clock(graph, x).outputs["n1"]).all()
