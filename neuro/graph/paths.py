@@ -104,6 +104,18 @@ def count_most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
     return int(np.bincount(places[0]).max(initial=0))
 
 
+def _cure_current(graph: Graph, edge: Edge) -> str:
+    """Return why no chip has this current as a node, with the cure."""
+    if graph.nodes[edge.target].fires:  # type: ignore[union-attr]
+        tau = graph.nodes[edge.source].tau  # type: ignore[union-attr]
+        why = "which a chip keeps in the neuron itself"
+        return f"{why}; leave it out and give {edge.target} tau_syn={tau}"
+    return (
+        "a read-out of two stages, which is not written for chips; end the network in one LI "
+        "(in Norse an LIBoxCell), or cut it at the spikes before"
+    )
+
+
 def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
     graph = unroll_delays(graph).graph
@@ -112,8 +124,7 @@ def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
     if unknown:
         return []
     problems += [
-        f"{source}: is a current into {e.target}, which a chip keeps in the neuron itself; "
-        f"leave it out and give {e.target} tau_syn={graph.nodes[source].tau}"  # type: ignore[union-attr]
+        f"{source}: is a current into {e.target}, {_cure_current(graph, e)}"
         for source in graph.currents
         for e in graph.out_of(source)
         if not isinstance(graph.nodes[e.target], Hosted)

@@ -437,6 +437,18 @@ def test_a_current_in_a_loop_is_refused_by_name() -> None:
     ]
 
 
+def test_a_read_out_of_two_stages_is_refused_with_a_cure_of_its_own() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "w": Dense(weight=np.eye(2)),
+        "i": LI(tau=5.0),
+        "o": LI(tau=20.0),
+    }
+    with pytest.raises(LowerError) as e:
+        lower(wire("x>w w>i i>o", nodes, dt=DT))
+    assert "i: is a current into o, a read-out of two stages" in e.value.problems[0]
+
+
 def in_floats(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run a graph of Dense nodes in float64, tick by tick, as the equations say."""
     ticks, samples, _ = x.shape

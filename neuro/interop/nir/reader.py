@@ -262,7 +262,8 @@ class _GraphBuilder:
         }
         reached = sorted(p for p, node in self.plan.network.nodes.items() if node.inclusive)
         if reached:
-            choices["threshold"] += f"; where v >= it, as the metadata says: {', '.join(reached)}"
+            names = ", ".join(reached)
+            choices["threshold"] += f"; where v >= it, as the metadata says: {names}"
         if self.plan.late:
             late = ", ".join(f"{a} -> {b}" for a, b in sorted(self.plan.late))
             choices["recurrence"] = f"one tick late, as a loop must be: {late}"
