@@ -56,7 +56,7 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.made
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language,interop]'
+	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language,interop,peers]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@
 
