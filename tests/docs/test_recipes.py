@@ -254,6 +254,24 @@ def test_a_network_from_elsewhere_goes_through_every_command(
     assert ", 0 different. Stimuli:" in capsys.readouterr().out
 
 
+def test_a_nir_graph_is_read_written_and_has_the_same_spikes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nir")
+    monkeypatch.chdir(tmp_path)
+    page: dict[str, Any] = {}
+    for code in blocks("from_nir"):
+        exec(code, page)
+    model = page["network"].graph.nodes["lif"]
+    assert (model.decay, model.gain, model.reset_to) == (pytest.approx(0.95), 1, -0.5)
+    assert "r dt / tau = 1" in page["network"].choices["dt"]
+    assert all(row.agrees for row in verify_import(page["network"], ticks=32))
+    assert page["again"].graph.nodes["lif"].reset_to == -0.5
+    for column in ("tick", "sample", "neuron"):
+        written, read = getattr(page["train"], column), getattr(page["back"]["input"], column)
+        assert sorted(written.tolist()) == sorted(read.tolist())
+
+
 def test_a_new_mixer_is_a_layer_of_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MIXERS, "average", NamedMixer(make=nn.Identity))  # is taken out again
     page = run_page("mixer")
