@@ -10,6 +10,25 @@ from tasks.tutorials.tutorial import Tutorial
 PAGE = "https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_{}.html"
 
 
+class OneNeuron(nn.Module):
+    """Tutorial 2: Lapicque's neuron under an injected current, then a Leaky one behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif1 = snn.Lapicque(R=5.1, C=5e-3, time_step=1e-3, threshold=0.5)
+        self.lif2 = snn.Leaky(beta=0.8)
+
+    def forward(self, cur_in: Tensor) -> Tensor:
+        """Return the spikes of the second neuron, T B 1."""
+        mem1, mem2 = self.lif1.init_lapicque(), self.lif2.init_leaky()
+        spk_rec = []
+        for step in range(cur_in.size(0)):
+            spk1, mem1 = self.lif1(cur_in[step], mem1)
+            spk2, mem2 = self.lif2(spk1, mem2)
+            spk_rec.append(spk2)
+        return torch.stack(spk_rec)
+
+
 class Feedforward(nn.Module):
     """Tutorial 3: a fully-connected network, states as locals, a loop over the ticks of x."""
 
@@ -123,6 +142,18 @@ def step_through(net: nn.Module, data: Tensor) -> Tensor:
 
 
 TUTORIALS = (
+    Tutorial(
+        name="snnTorch 2, one neuron",
+        library="snntorch",
+        source=PAGE.format(2),
+        make=OneNeuron,
+        run=lambda net, x: net(x),
+        input_shape=(1,),
+        coding="static",
+        ticks=100,
+        changed="both neurons of the page in a row",
+        trains=False,
+    ),
     Tutorial(
         name="snnTorch 3, feedforward",
         library="snntorch",

@@ -4,7 +4,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from drivers import mnist
 from drivers.folders import in_neuro_data
 from neuro.events import Grid, simulate
 from neuro.interop.capture import CaptureError
-from neuro.interop.imported import ImportedNetwork, verify_import
+from neuro.interop.imported import ComparedPopulation, ImportedNetwork, verify_import
 from neuro.plot import ACCENT, INK, LINE
 from neuro.seeds import seeded
 from neuro.spikes import to_events
@@ -41,7 +41,12 @@ from tasks.verbs.verify import EXECUTORS, verify_samples
 LIBRARIES = ("snntorch", "spikingjelly", "norse")
 TRAINED, TESTED = 3500, 500  # embedded digits
 CHIP = "loihi2"
+FILE_RATE = 0.1  # spikes a tick of the random stimulus of a file
 RANDOM = 300  # networks of each library
+# What a user writes to import a module.
+IMPORT = """from neuro.interop import {0}
+network = {0}.import_module(net, shape)
+"""
 BRAILLE = "braille_noDelay_noBias_subtract.nir"  # Pedersen et al. 2024
 
 
@@ -57,8 +62,9 @@ def import_tutorial(tutorial: Tutorial, net: nn.Module) -> ImportedNetwork:
 
 
 def _import_module(library: str, net: nn.Module, shape: tuple[int, ...]) -> ImportedNetwork:
-    reader = importlib.import_module(f"neuro.interop.{library}")
-    network: ImportedNetwork = reader.import_module(net, shape)
+    names = {"net": net, "shape": shape}
+    exec(IMPORT.format(library), names)
+    network: ImportedNetwork = names["network"]  # type: ignore[assignment]
     return network
 
 
@@ -77,9 +83,55 @@ def take_digits(split: Literal["train", "test"], most: int) -> DigitSplit:
 
 
 def compare_tutorials(options: BenchOptions) -> Iterator[Row]:
-    """Yield the rows of each tutorial: spikes that differ, accuracies, joules."""
+    """Yield the rows of each tutorial and NIR file: spikes that differ, accuracies, joules."""
     for tutorial in list_tutorials().values():
         yield from _compare_tutorial(tutorial, options.quick)
+    folder = in_neuro_data(["nir"])
+    for file in sorted(folder.glob("*.nir")) if folder else ():
+        yield from _compare_file(file, options.quick)
+
+
+def _compare_file(file: Path, quick: bool) -> Iterator[Row]:
+    """Yield the rows of a NIR file; its joules are under random spikes."""
+    from neuro.interop import nir
+
+    def row(
+        subject: str, unit: str, ours: float | None, theirs: float | None, note: str = ""
+    ) -> Row:
+        return Row(
+            case=file.name,
+            subject=subject,
+            peer="equations of NIR",
+            unit=unit,
+            ours=ours,
+            theirs=theirs,
+            ratio=None,
+            note=note,
+        )
+
+    try:
+        network = nir.read(file)
+    except nir.NirError as error:
+        yield row("refused", "", None, None, str(error))
+        return
+    compared = verify_import(network, ticks=8 if quick else 64, samples=1 if quick else 4)
+    yield row("different spikes", "spikes", *_count_spikes(compared))
+    yield row("largest error", "", max(c.error for c in compared), None)
+    rng, graph = np.random.default_rng(0), network.graph
+    inputs = {
+        name: to_events(rng.random((100, 4, graph.size(name))) < FILE_RATE)
+        for name in graph.inputs
+    }
+    samples = Samples(inputs, torch.zeros(4, dtype=torch.int64))
+    energy = estimate_samples(graph, samples, [CHIP])[CHIP]
+    about = f"{file.name}: 100 ticks of spikes at {FILE_RATE:.0%}"
+    yield row(f"core energy, {CHIP}", "J", energy["core"]["nominal"], None, about)
+
+
+def _count_spikes(compared: Iterable[ComparedPopulation]) -> tuple[float, float]:
+    """Return how many spikes differ, and how many the source has."""
+    rows = tuple(compared)
+    return float(sum(c.different for c in rows)), float(sum(c.spikes for c in rows))
 
 
 def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
@@ -120,13 +172,9 @@ def _compare_tutorial(tutorial: Tutorial, quick: bool) -> Iterator[Row]:
     (name,) = network.graph.inputs
     shown = {name: x[:, : 4 if quick else 20].double().numpy()}
     compared = verify_import(network, ticks=tutorial.ticks, given={"digits": shown})
-    yield row(
-        "different spikes",
-        "spikes",
-        float(sum(c.different for c in compared)),
-        float(sum(c.spikes for c in compared)),
-    )
+    yield row("different spikes", "spikes", *_count_spikes(compared))
     yield row("largest error", "", max(c.error for c in compared), None)
+    yield row("lines to import", "", float(IMPORT.count("\n")), None)
     if not tutorial.trains:
         return
     with torch.no_grad():
@@ -154,21 +202,20 @@ def _stimulate(tutorial: Tutorial, digits: DigitSplit) -> Tensor:
 def compare_random(options: BenchOptions) -> Iterator[Row]:
     """Yield how many spikes differ between random networks and their imports."""
     for library in (*LIBRARIES, "nir"):
-        spikes = different = 0
-        error = 0.0
+        spikes = different = error = 0.0
         count = 3 if options.quick else RANDOM
         for seed in range(count):
             compared = verify_import(_draw_import(library, seed), ticks=24, samples=2)
-            spikes += sum(c.spikes for c in compared)
-            different += sum(c.different for c in compared)
+            wrong, all_spikes = _count_spikes(compared)
+            spikes, different = spikes + all_spikes, different + wrong
             error = max(error, *(c.error / max(c.largest, 1.0) for c in compared))
         yield Row(
             case=f"{count} random networks",
             subject="different spikes",
             peer=library,
             unit="spikes",
-            ours=float(different),
-            theirs=float(spikes),
+            ours=different,
+            theirs=spikes,
             ratio=None,
             conditions={
                 "networks": count,

@@ -43,6 +43,7 @@ def test_a_tutorial_has_spikes_accuracies_and_joules_and_a_line(
 ) -> None:
     tutorial = list_tutorials()[FIRST]
     monkeypatch.setattr(bench_imports, "list_tutorials", lambda: {FIRST: tutorial})
+    monkeypatch.delenv("NEURO_DATA", raising=False)
     rows = {row.subject: row for row in compare_tutorials(QUICK)}
     spikes = rows["different spikes"]
     assert spikes.ours == 0
@@ -73,10 +74,36 @@ def test_a_tutorial_that_is_refused_says_why(monkeypatch: pytest.MonkeyPatch) ->
     tutorial = list_tutorials()[FIRST]
     odd = replace(tutorial, make=run_backwards, trains=False)
     monkeypatch.setattr(bench_imports, "list_tutorials", lambda: {FIRST: odd})
+    monkeypatch.delenv("NEURO_DATA", raising=False)
     (row,) = compare_tutorials(QUICK)
     assert (row.subject, row.ours) == ("refused", None)
     assert "flip() has no node" in row.note
     assert f"{FIRST} refused" in printed(tabulate_tutorials([row]))
+
+
+def test_files_of_nir_stand_beside_the_tutorials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nir = pytest.importorskip("nir")
+    (tmp_path / "nir").mkdir()
+    one = np.ones(1)
+    cell = nir.LIF(
+        tau=0.002 * one, r=20 * one, v_leak=0 * one, v_threshold=one, v_reset=0 * one
+    )
+    graph = nir.NIRGraph.from_list(nir.Affine(np.ones((1, 2)), np.zeros(1)), cell)
+    nir.write(tmp_path / "nir" / "good.nir", graph)
+    (tmp_path / "nir" / "other.nir").write_bytes(b"nothing")
+    monkeypatch.setattr(bench_imports, "list_tutorials", dict)
+    monkeypatch.setenv("NEURO_DATA", str(tmp_path))
+    rows = list(compare_tutorials(QUICK))
+    good = {row.subject: row for row in rows if row.case == "good.nir"}
+    assert good["different spikes"].ours == 0
+    assert good["different spikes"].theirs is not None
+    assert good["different spikes"].theirs > 3
+    assert good["core energy, loihi2"].ours is not None
+    (bad,) = [row for row in rows if row.case == "other.nir"]
+    assert bad.subject == "refused"
+    assert "other.nir" in bad.note
 
 
 def test_random_networks_of_four_kinds_have_the_spikes_of_their_sources() -> None:
