@@ -17,7 +17,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 import copy
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from neuro.arguments import make_type_error
+from neuro.graph import Graph
 from neuro.interop.imported import ImportedNetwork, SourceRun
-from neuro.interop.layer_operations import LAYER_OPERATIONS
+from neuro.interop.layer_operations import LAYER_OPERATIONS, digest
 from neuro.interop.neuron_reader import (
     CaptureError,
     NeuronCall,
@@ -44,6 +45,7 @@ from neuro.interop.recording import (
     list_tensors,
 )
 from neuro.interop.tick_operations import TICK_OPERATIONS
+from neuro.io.graph_digest import digest_graph
 from neuro.units import Seconds
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
@@ -113,7 +115,9 @@ def import_with_reader(
         if record.whole and way is AT_ONCE:
             continue  # as above: its neurons take one tick
         folded = fold_ticks(record, reader, shape, dt)
-        fixed = way.static or not _follows(source, reader, way, shape, record)
+        second = _record_again(source, reader, way, shape, record)
+        _require_equal(folded.graph, fold_ticks(second, reader, shape, dt).graph)
+        fixed = second.ticks == record.ticks
         return ImportedNetwork(
             graph=folded.graph,
             library=reader.library,
@@ -200,13 +204,18 @@ def _record(
 
 
 def _record_once(
-    source: nn.Module, reader: NeuronReader, way: Way, shape: tuple[int, ...], ticks: int
+    source: nn.Module,
+    reader: NeuronReader,
+    way: Way,
+    shape: tuple[int, ...],
+    ticks: int,
+    samples: int = SAMPLES,
 ) -> tuple[RecordedRun, Exception | None]:
     network = copy.deepcopy(source)
     recorder = Recorder(network, reader, OPERATIONS, follow=True)
     like = next(network.parameters(), torch.zeros(0))
     draw = torch.Generator().manual_seed(0)
-    x = (torch.rand(ticks, SAMPLES, *shape, generator=draw) < 0.5).to(
+    x = (torch.rand(ticks, samples, *shape, generator=draw) < 0.5).to(
         like.device, torch.float64
     )
     recorder.keep(x)
@@ -241,16 +250,57 @@ def _describe(error: Exception) -> str:
     return f"{place}{type(error).__name__}: {error}"
 
 
-def _follows(
+def _record_again(
     source: nn.Module,
     reader: NeuronReader,
     way: Way,
     shape: tuple[int, ...],
     record: RecordedRun,
-) -> bool:
-    """Say whether the module runs as many ticks as its stimulus has."""
-    longer, error = _record_once(source, reader, way, shape, record.ticks + 1)
-    return error is None and longer.ticks == record.ticks + 1
+) -> RecordedRun:
+    """Return the record of a run of another batch, and of a tick more where it follows.
+
+    Raises:
+        CaptureError: the module cannot run so, or as many ticks as it did before.
+    """
+    if not way.static:
+        longer, error = _record_once(source, reader, way, shape, record.ticks + 1, SAMPLES + 1)
+        if error is None and longer.ticks == record.ticks + 1:
+            return longer
+    again, error = _record_once(source, reader, way, shape, record.ticks, SAMPLES + 1)
+    if error is not None:
+        raise CaptureError([f"with a batch of {SAMPLES + 1} samples: {_describe(error)}"])
+    if again.ticks != record.ticks:
+        raise CaptureError(
+            [
+                f"of {record.ticks} ticks the module runs {again.ticks}; let it run all that "
+                "it is given, or a number of its own"
+            ]
+        )
+    return again
+
+
+def _require_equal(graph: Graph, other: Graph) -> None:
+    """Raise a CaptureError if two runs gave different Graphs."""
+    if digest_graph(graph) == digest_graph(other):
+        return
+    names = [*dict.fromkeys([*graph.nodes, *other.nodes])]
+    parts = [(_cut_out(graph, n), _cut_out(other, n)) for n in names]
+    changed = [name for name, (one, two) in zip(names, parts, strict=True) if one != two]
+    raise CaptureError(
+        [
+            f"{', '.join(changed)}: in a second run, of another number of ticks or samples, "
+            "other weights, sources or delays; take no weight or factor from these numbers, "
+            "draw none at random, and keep sums over ticks in a neuron"
+        ]
+    )
+
+
+def _cut_out(graph: Graph, name: str) -> tuple[str, ...]:
+    """Return what makes a node other than one of another Graph."""
+    node = graph.nodes.get(name)
+    values = () if node is None else [getattr(node, field.name) for field in fields(node)]
+    into = sorted(repr(edge) for edge in graph.edges if edge.target == name)
+    return (digest(type(node).__name__, *values), *into)
 
 
 __all__ = [

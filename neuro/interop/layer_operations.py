@@ -123,11 +123,14 @@ def _remember(
 ) -> Any:
     """Return the layer of a call; the same tensors and settings give the same object."""
     tensors = [x for x in key if isinstance(x, Tensor)]
-    place = tuple((id(x), x._version) if isinstance(x, Tensor) else x for x in key)
-    if place not in op.recorder.layers:
+    place = tuple(id(x) if isinstance(x, Tensor) else x for x in key)
+    known, then = op.recorder.layers.get(place, (None, []))
+    # The version of a tensor does not count what is written to its ``data``.
+    if known is None or not all(map(torch.equal, tensors, then)):
         op.recorder.keep(*tensors)
-        op.recorder.layers[place] = make()  # type: ignore[assignment]
-    return op.recorder.layers[place]
+        known = make()
+        op.recorder.layers[place] = (known, [x.clone() for x in tensors])
+    return known
 
 
 # Sums and factors.

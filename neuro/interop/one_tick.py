@@ -5,7 +5,7 @@ of the last tick are the network; those of every earlier tick must be the same, 
 come from before the first tick. Axes: ``*N`` of one tick of one sample.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 
@@ -16,6 +16,7 @@ from neuro.graph import Edge, Graph, Input, MaxPool2d, Node
 from neuro.interop.imported import MappedNode
 from neuro.interop.layer_operations import PADDED_MAXIMUM, digest, make_scale_node
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes, NeuronReader
+from neuro.interop.outputs import MIN_TICKS, find_tick, follow_outputs, list_leaves
 from neuro.interop.recording import (
     Applied,
     Lost,
@@ -36,7 +37,6 @@ from neuro.text import format_model
 from neuro.units import Seconds, Ticks
 
 INPUT, STIMULUS = "input", "@input"  # the name of the node, and its key
-MIN_TICKS = 3  # to see what is handed on from tick to tick
 MAX_CHOICES = 6  # layers of late spikes whose place is tried both ways
 FORGETS = 1e-3  # tau in dt: exp(-1000) is 0 in float64, so an LI keeps nothing
 
@@ -151,7 +151,7 @@ class _Network:
 def _find_first(value: Lost) -> Lost:
     """Return the operation that was lost first."""
     for source in value.sources:
-        for leaf in _list_leaves(source):
+        for leaf in list_leaves(source):
             if isinstance(leaf, Lost):
                 return _find_first(leaf)
     return value
@@ -166,9 +166,7 @@ def fold_ticks(
         CaptureError: it is not the same in every tick, or holds what a Graph cannot.
         GraphError: the parts do not fit together.
     """
-    found = _Ends()
-    for value in record.outputs:
-        found.visit(value)
+    found = follow_outputs(record.outputs)
     ends, problems = list(found.values.values()), [*record.problems, *found.problems]
     used = _list_used(record, ends)
     if not used:
@@ -197,6 +195,7 @@ def fold_ticks(
     found.note_factors(factors)
     network, currents = _find_network(neurons, factors)
     read = _find_read(network, [v for v in ends if not isinstance(v, Result)], record.ticks)
+    network.problems += _compare_read(network, found.early, read)
     if network.problems:
         raise CaptureError(list(dict.fromkeys(network.problems)))
     builder = _Builder(network, {INPUT: Input(shape=input_shape)}, {STIMULUS: INPUT})
@@ -231,87 +230,27 @@ def _find_read(
     network: _Network, values: list[Symbol], ticks: int
 ) -> dict[tuple[Term, ...], None]:
     """Return the sums that the module returns of the last tick, no neuron behind them."""
-    last = [v for v in values if _find_tick(v) == ticks - 1] or values
-    found = [network.terms(value, _find_tick(value), "the output") for value in last]
+    last = [v for v in values if find_tick(v) == ticks - 1] or values
+    found = [network.terms(value, find_tick(value), "the output") for value in last]
     return dict.fromkeys(terms for terms in found if terms)
 
 
-@dataclass
-class _Ends:
-    """The values of one tick that a module returns. notes: what it does with them."""
-
-    values: dict[tuple[object, str], Symbol] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def visit(self, value: Symbol) -> None:
-        """Follow a returned value to those of one tick."""
-        match value:
-            case Series():
-                for part in value.parts[-1:]:  # each part is of one tick
-                    self.visit(part)
-            case Lost():
-                self._decode(value)
-            case Applied() if any(isinstance(v, Lost) for v in _list_leaves(value)):
-                self.problems.append(
-                    f"{value.where}: {value.layer.name} takes what {_find_lost(value)} made of "
-                    "several ticks, which a Graph cannot hold; let it act in every tick, and "
-                    "decode its output"
-                )
-            case Applied() if value.layer.kind in ("flatten", "unflatten"):
-                self.visit(value.sources[0])
-            case Result():
-                self.values.setdefault((value.neuron.name, value.key), value)
-            case Applied() | Total():
-                self.values[id(value), ""] = value
-
-    def note_factors(self, factors: Iterable[str]) -> None:
-        """Note the neurons whose spikes the module returns as other values than 1."""
-        for value in self.values.values():
-            if isinstance(value, Result) and value.neuron.name in factors:
-                what = f"{value.neuron.name}: factor"
-                self.notes[what] = "of the output, left out: a spike is 1"
-
-    def _decode(self, value: Lost) -> None:
-        """Note that an operation reads the output, and follow what it reads."""
-        if value.weighted:
-            self.problems.append(f"{value.where}: {value.what}")
-        if value.sources:
-            words = f"the module decodes its output at {value.where}; the Graph ends before"
-            self.notes[f"output: {value.what.partition(' ')[0]}"] = words
-        for source in value.sources:
-            self.visit(source)
-
-
-def _list_leaves(value: Symbol) -> Iterator[Symbol]:
-    """Return the results, stimuli and lost values of which a value is made."""
-    match value:
-        case Applied():
-            parts: tuple[Symbol, ...] = value.sources
-        case Total():
-            parts = value.terms
-        case Series():
-            parts = value.parts
-        case _:
-            yield value
-            return
-    for part in parts:
-        yield from _list_leaves(part)
-
-
-def _find_lost(value: Symbol) -> str:
-    lost = next(v for v in _list_leaves(value) if isinstance(v, Lost))
-    return lost.what.partition(" ")[0]
-
-
-def _find_tick(value: Symbol) -> int:
-    """Return the tick in which a value is computed: the last of its sources."""
-    ticks = [
-        leaf.neuron.tick if isinstance(leaf, Result) else leaf.tick or 0
-        for leaf in _list_leaves(value)
-        if isinstance(leaf, Result | StimulusTick)
-    ]
-    return max(ticks, default=0)
+def _compare_read(
+    network: _Network, early: Iterable[Symbol], read: Iterable[tuple[Term, ...]]
+) -> list[str]:
+    """Return where the module returns something else than in the last tick."""
+    last = list(read)
+    for value in early:
+        tick = find_tick(value)
+        have = network.terms(value, tick, "the output")
+        if have and have not in [network.expect(terms, tick) for terms in last]:
+            what = _describe(network, have)
+            where = getattr(value, "where", "the output")
+            return [
+                f"{where}: what the module returns of tick {tick}, {what}, has other weights "
+                "or sources than that of the last tick; return the same of each"
+            ]
+    return []
 
 
 def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str]]:
@@ -320,7 +259,7 @@ def _list_used(record: RecordedRun, ends: Iterable[Symbol]) -> dict[str, set[str
     waiting: list[str] = []
 
     def visit(value: Symbol, *, inside: bool) -> None:
-        for leaf in _list_leaves(value):
+        for leaf in list_leaves(value):
             if isinstance(leaf, Result):
                 name = leaf.neuron.name
                 if name not in used:

@@ -184,7 +184,7 @@ class Recorder:
         self.names = {id(m): name for name, m in network.named_modules()}
         self.record = RecordedRun()
         self.modules: list[nn.Module] = []
-        self.layers: dict[Any, RecordedLayer] = {}
+        self.layers: dict[Any, tuple[Any, list[Tensor]]] = {}  # and the tensors it was of
         self.samples = 0
         self._values: dict[int, Symbol] = {}
         self._alive: list[Any] = []

@@ -151,9 +151,7 @@ def _set(op: Operation) -> Any:
         value = Series(
             shape=shape,
             axis=axis,
-            parts=tuple(
-                RecordedConstant(shape=shape, data=torch.zeros_like(p)) for p in pieces
-            ),
+            parts=tuple(RecordedConstant(shape=shape, data=p.clone()) for p in pieces),
         )
     if not isinstance(value, Series) or value.merged or not base.is_floating_point():
         return None

@@ -1,0 +1,189 @@
+"""What a module returns, followed back to the values of one tick.
+
+A Graph puts out values of every tick. What a module makes of several, such as a sum or a mean,
+is a decoding: it is noted and left out. Axes: ``*N`` of one tick of one sample.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from neuro.graph import Weighted
+from neuro.interop.recording import (
+    Applied,
+    Lost,
+    RecordedConstant,
+    Result,
+    Series,
+    StimulusTick,
+    Symbol,
+    Total,
+)
+
+MIN_TICKS = 3  # to see what is handed on from tick to tick
+
+
+def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
+    """Return what is known of the values that a module returned."""
+    returned = list(values)
+    found = ModuleOutputs(every_tick=len({find_tick(value) for value in returned}) > 1)
+    for value in returned:
+        found.visit(value)
+    if not (found.every_tick or found.has_ticks):
+        words = "the module returns the last, the Graph puts out every one"
+        found.notes["output: tick"] = words
+    return found
+
+
+@dataclass
+class ModuleOutputs:
+    """The values of one tick that a module returns. notes: what it does with them.
+
+    every_tick: whether what is visited is one of the values of many ticks. has_ticks: whether
+    there were such. early: sums and layers of ticks before the last.
+    """
+
+    every_tick: bool
+    has_ticks: bool = False
+    values: dict[tuple[object, str], Symbol] = field(default_factory=dict)
+    early: list[Symbol] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def visit(self, value: Symbol) -> None:
+        """Follow a returned value to those of one tick."""
+        several = _list_added_ticks(value, every_tick=self.every_tick)
+        if several:
+            self.notes["output: sum"] = "the module adds up its output over ticks, left out"
+            self._visit_ticks(several)
+            return
+        match value:
+            case Series():
+                self._visit_ticks(value.parts)
+            case Lost():
+                self._decode(value)
+            case Applied() if _find_added(value, every_tick=self.every_tick):
+                self._take_apart(value)
+            case Applied() if any(isinstance(v, Lost) for v in list_leaves(value)):
+                self.problems.append(
+                    f"{value.where}: {value.layer.name} takes what {_find_lost(value)} made of "
+                    "several ticks, which a Graph cannot hold; let it act in every tick, and "
+                    "decode its output"
+                )
+            case Applied() if value.layer.kind in ("flatten", "unflatten"):
+                self.visit(value.sources[0])
+            case Result():
+                self.values.setdefault((value.neuron.name, value.key), value)
+            case Applied() | Total():
+                self.values[id(value), ""] = value
+
+    def _visit_ticks(self, parts: Iterable[Symbol]) -> None:
+        """Follow all values of the last tick, and keep those before to compare."""
+        before, self.every_tick = self.every_tick, True
+        ticks = [(find_tick(part), part) for part in parts]
+        last = max((tick for tick, _ in ticks), default=0)
+        ends = [part for tick, part in ticks if tick == last]
+        if not any(_find_added(part, every_tick=True) for part in ends):  # which has them all
+            early = [part for tick, part in ticks if tick < last]
+            self.early += [part for part in early if isinstance(part, Applied | Total)]
+        for part in ends:
+            self.visit(part)
+        self.every_tick, self.has_ticks = before, True
+
+    def _take_apart(self, value: Applied) -> None:
+        """Follow a layer of a sum over ticks to the sum; weights cannot be left out."""
+        weighted = any(isinstance(node, Weighted) for node in value.layer.nodes)
+        if weighted and value.layer.kind != "scale":
+            self.problems.append(
+                f"{value.where}: {value.layer.name} takes a sum over several ticks, which a "
+                "Graph cannot hold; let it act in every tick, and decode its output"
+            )
+        self.notes[f"output: {value.layer.kind}"] = (
+            f"of a sum over ticks, left out at {value.where}"
+        )
+        for source in value.sources:
+            self.visit(source)
+
+    def note_factors(self, factors: Iterable[str]) -> None:
+        """Note the neurons whose spikes the module returns as other values than 1."""
+        for value in self.values.values():
+            if isinstance(value, Result) and value.neuron.name in factors:
+                what = f"{value.neuron.name}: factor"
+                self.notes[what] = "of the output, left out: a spike is 1"
+
+    def _decode(self, value: Lost) -> None:
+        """Note that an operation reads the output, and follow what it reads."""
+        if value.weighted:
+            self.problems.append(f"{value.where}: {value.what}")
+        if value.sources:
+            words = f"the module decodes its output at {value.where}; the Graph ends before"
+            self.notes[f"output: {value.what.partition(' ')[0]}"] = words
+        for source in value.sources:
+            self.visit(source)
+
+
+def _list_added_ticks(value: Symbol, *, every_tick: bool) -> list[Symbol]:
+    """Return the ticks of a sum over ticks; none: it is something else.
+
+    every_tick: whether one value of many ticks; then a sum over ticks begins with the first.
+    """
+    if not isinstance(value, Total):
+        return []
+    ticks: dict[int, list[Symbol]] = {}
+    for term in _list_terms(value):
+        if not isinstance(term, RecordedConstant):
+            ticks.setdefault(find_tick(term), []).append(term)
+    last = max(ticks, default=0)
+    whole = last >= MIN_TICKS - 1 and sorted(ticks) == list(range(last + 1))
+    if len(ticks) < 2 or (every_tick and not whole):
+        return []
+    return [
+        terms[0] if len(terms) == 1 else Total(shape=value.shape, terms=tuple(terms))
+        for _, terms in sorted(ticks.items())
+    ]
+
+
+def _list_terms(value: Symbol) -> Iterator[Symbol]:
+    """Return what a sum adds up, a sum in a sum taken apart."""
+    if isinstance(value, Total):
+        for term in value.terms:
+            yield from _list_terms(term)
+    else:
+        yield value
+
+
+def _find_added(value: Symbol, *, every_tick: bool) -> bool:
+    """Say whether a value is a sum over ticks, or a layer of one."""
+    if isinstance(value, Applied):
+        return any(_find_added(v, every_tick=every_tick) for v in value.sources)
+    return bool(_list_added_ticks(value, every_tick=every_tick))
+
+
+def list_leaves(value: Symbol) -> Iterator[Symbol]:
+    """Return the results, stimuli and lost values of which a value is made."""
+    match value:
+        case Applied():
+            parts: tuple[Symbol, ...] = value.sources
+        case Total():
+            parts = value.terms
+        case Series():
+            parts = value.parts
+        case _:
+            yield value
+            return
+    for part in parts:
+        yield from list_leaves(part)
+
+
+def _find_lost(value: Symbol) -> str:
+    lost = next(v for v in list_leaves(value) if isinstance(v, Lost))
+    return lost.what.partition(" ")[0]
+
+
+def find_tick(value: Symbol) -> int:
+    """Return the tick in which a value is computed: the last of its sources."""
+    ticks = [
+        leaf.neuron.tick if isinstance(leaf, Result) else leaf.tick or 0
+        for leaf in list_leaves(value)
+        if isinstance(leaf, Result | StimulusTick)
+    ]
+    return max(ticks, default=0)

@@ -1,0 +1,196 @@
+"""What a capture must not take for a network: every case here once gave other numbers."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuro.interop.capture import CaptureError
+from neuro.interop.imported import ImportedNetwork, run_clock, verify_import
+from neuro.seeds import seeded
+
+snn = pytest.importorskip("snntorch")
+
+from neuro.interop.snntorch import import_module  # noqa: E402
+
+SHAPE = (4,)
+Change = Callable[[Any, Tensor, int], Tensor]
+
+
+class Loop(nn.Module):
+    """Two populations; a test changes what the second gets, and what is returned."""
+
+    def __init__(self, between: Change, end: Callable[[Any, list[Tensor]], Any]) -> None:
+        super().__init__()
+        with seeded(1):
+            self.fc1, self.fc2, self.fc3 = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 2)
+        for layer in (self.fc1, self.fc2):
+            layer.weight.data *= 4
+        self.lif1, self.lif2 = snn.Leaky(beta=0.9), snn.Leaky(beta=0.8)
+        self.between, self.end = between, end
+
+    def forward(self, x: Tensor) -> Any:
+        mem1 = mem2 = None
+        self.ticks, self.samples = x.shape[:2]
+        self.sum: Any = 0
+        self.kept = torch.ones(self.ticks + 1, self.samples, 5)
+        out = []
+        for t, x_t in enumerate(x):
+            spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+            spk2, mem2 = self.lif2(self.fc2(self.between(self, spk1, t)), mem2)
+            out.append(spk2)
+        return self.end(self, out)
+
+
+def keep(_net: Any, spikes: Tensor, _t: int) -> Tensor:
+    return spikes
+
+
+def draw_factor(net: Any, spikes: Tensor, t: int) -> Tensor:
+    net.factor = net.factor if t else float(np.random.default_rng().random())
+    product: Tensor = spikes * net.factor
+    return product
+
+
+def decay_weight(net: Any, spikes: Tensor, _t: int) -> Tensor:
+    net.fc2.weight.data.mul_(0.9)  # which its version does not count
+    return spikes
+
+
+def add_up(net: Any, spikes: Tensor, _t: int) -> Tensor:
+    net.sum = net.sum + spikes
+    total: Tensor = net.sum
+    return total
+
+
+def filter_spikes(net: Any, spikes: Tensor, _t: int) -> Tensor:
+    net.sum = net.sum * 0.9 + spikes
+    total: Tensor = net.sum
+    return total
+
+
+def take_next(net: Any, spikes: Tensor, t: int) -> Tensor:
+    net.kept[t] = spikes
+    total: Tensor = net.kept[t] + net.kept[t + 1]  # ones, so far
+    return total
+
+
+def stack(_net: Any, out: list[Tensor]) -> Tensor:
+    return torch.stack(out)
+
+
+def run(network: ImportedNetwork) -> np.ndarray:
+    """Return the one read-out (T B K) under spikes."""
+    (name,) = network.graph.readouts
+    x = (np.random.default_rng(0).random((20, 3, *SHAPE)) < 0.5).astype(float)
+    activity = run_clock(network.graph, {"input": x}).outputs
+    spikes = activity["lif2"]
+    assert spikes.sum() > 20
+    weight, bias = (
+        np.asarray(getattr(network.graph.nodes["fc3"], n)) for n in ("weight", "bias")
+    )
+    np.testing.assert_allclose(activity[name], spikes @ weight.T + bias, atol=1e-12)
+    return activity[name]
+
+
+@pytest.mark.parametrize(
+    ("between", "pattern"),
+    [
+        (lambda net, s, _: s * (8 / net.ticks), "scale: in a second run"),
+        (lambda net, s, _: s * (4 / net.samples), "scale: in a second run"),
+        (draw_factor, "scale: in a second run"),
+        (decay_weight, "in tick 0 lif2 gets fc2, .* other weights"),
+        (add_up, r"fc2: in a second run, of another number of ticks .*keep sums"),
+        (filter_spikes, "in a second run, of another number of ticks .*keep sums"),
+        (take_next, "lif2: begins with, or takes, a constant that is not 0"),
+    ],
+    ids=["ticks", "samples", "numpy", "data", "sum", "trace", "ones"],
+)
+def test_what_changes_with_ticks_and_samples_is_refused(between: Change, pattern: str) -> None:
+    with pytest.raises(CaptureError) as caught:
+        import_module(Loop(between, stack), SHAPE)
+    (problem,) = caught.value.problems
+    assert re.search(pattern, problem), problem
+
+
+def test_a_module_that_runs_a_part_of_its_ticks_is_refused() -> None:
+    class Half(Loop):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x[: len(x) // 2])
+
+    with pytest.raises(CaptureError, match="of 3 ticks the module runs 1; let it run all"):
+        import_module(Half(keep, stack), SHAPE)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda net, out: sum(net.fc3(s) for s in out),
+        lambda net, out: sum((net.fc3(s) for s in out), torch.zeros(2)) / len(out),
+        lambda net, out: torch.stack(
+            [sum(net.fc3(s) for s in out[: t + 1]) for t in range(len(out))]
+        ),
+        lambda net, out: torch.softmax(sum(net.fc3(s) for s in out), 1),
+    ],
+    ids=["sum", "mean", "running", "softmax"],
+)
+def test_a_sum_of_the_output_over_ticks_is_a_decoding(end: Any) -> None:
+    network = import_module(Loop(keep, end), SHAPE)
+    assert "adds up its output over ticks" in network.choices["output: sum"]
+    assert all(edge.delay == 0 for edge in network.graph.edges)
+    assert run(network).shape == (20, 3, 2)
+
+
+def test_spikes_that_a_module_adds_up_are_put_out_by_their_neuron() -> None:
+    network = import_module(Loop(keep, lambda _, out: sum(out) / len(out)), SHAPE)
+    assert network.graph.outputs == ("lif2",)
+    assert all(row.agrees for row in verify_import(network))
+
+
+@pytest.mark.parametrize(
+    ("end", "pattern"),
+    [
+        (lambda net, out: net.fc3(sum(out)), "fc3 takes a sum over several ticks"),
+        (
+            lambda net, out: torch.stack([net.fc3(s) * (t + 1) for t, s in enumerate(out)]),
+            "returns of tick 0, fc3, has other weights",
+        ),
+        (
+            lambda net, out: sum(net.fc3(s) * 0.9**t for t, s in enumerate(out)),
+            "returns of tick 0, fc3, has other weights",
+        ),
+    ],
+    ids=["behind", "scaled", "weighted sum"],
+)
+def test_read_outs_that_differ_from_tick_to_tick_are_refused(end: Any, pattern: str) -> None:
+    with pytest.raises(CaptureError, match=pattern):
+        import_module(Loop(keep, end), SHAPE)
+
+
+def test_a_module_that_returns_its_last_tick_is_noted() -> None:
+    network = import_module(Loop(keep, lambda net, out: net.fc3(out[-1])), SHAPE)
+    assert network.choices["output: tick"].startswith("the module returns the last")
+    run(network)
+    assert "output: tick" not in import_module(Loop(keep, stack), SHAPE).choices
+
+
+def test_every_output_of_a_tick_is_followed() -> None:
+    class Heads(Loop):
+        def forward(self, x: Tensor) -> Tensor:
+            mem1 = mem2 = mem3 = None
+            out = []
+            for x_t in x:
+                spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+                spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+                spk3, mem3 = self.lif3(self.fc4(spk1), mem3)
+                out.append(torch.stack([spk2, spk3]))
+            return torch.stack(out)
+
+    net: Any = Heads(keep, stack)
+    with seeded(2):
+        net.fc4, net.lif3 = nn.Linear(5, 3), snn.Leaky(beta=0.5)
+    assert set(import_module(net, SHAPE).graph.outputs) == {"lif2", "lif3"}
