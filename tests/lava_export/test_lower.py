@@ -81,6 +81,12 @@ def test_a_strict_threshold_is_that_of_the_chip_and_resets_are_in_units_of_v() -
     assert cell(threshold=1.0, rest=0.25, reset="hard", reset_to=-0.25).reset_to == -64 * 120
     # Rounding leaves it at the threshold, where it does not fire.
     assert cell(reset="hard", reset_to=0.7499).reset_to == 64 * 179
+    # Nearest to 0.123 are 31 / 252 from above, and 30 / 244 from below.
+    nearest = [
+        lower(one(DiscreteLIF(decay=0.5, threshold=0.123, strict=s), np.eye(1)), ticks=9)["n"]
+        for s in (False, True)
+    ]
+    assert [(p.vth, p.scale) for p in nearest] == [(30, 252), (30, 244)]
     assert [cell(reset="hard", strict=s).kind for s in (False, True)] == ["lif", "lif"]
     assert cell(reset="hard", reset_to=-0.5).kind == "alif"
 

@@ -243,6 +243,11 @@ def test_runs_compare_under_the_names_of_their_folders(
     )
     assert "imported:labelled" in out
     assert "imported:drawn: of other test data" in out
+    changes = [
+        open_folder(folder / run).definition.training.seed_changes
+        for run in ("labelled", "drawn")
+    ]
+    assert changes == ["", "the random spikes of the stimulus"]
 
 
 def test_a_graph_in_a_file_and_one_by_its_name_are_sources(
@@ -269,6 +274,7 @@ def test_a_stack_is_compared_by_its_output(
     assert "give --shape, of one tick of one sample" in cli.refuse(*argv)
     out = cli.run(*argv, "--shape", "6")
     assert "the source does not show spikes: compared only by what follows" in out
+    assert "fired under no stimulus" not in out  # nobody looked
     out = cli.run("eval", tmp_path / "run")
     assert "firing rate" in out
     tables = json.loads((tmp_path / "run" / "eval.json").read_text())["tables"]

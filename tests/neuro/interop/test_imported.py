@@ -77,6 +77,24 @@ def test_a_value_that_is_no_number_is_a_difference() -> None:
     assert not any(r.agrees for r in verify_import(network, ticks=4))
 
 
+def test_values_are_compared_in_each_sample_until_its_first_different_spike() -> None:
+    def change(late: int) -> tuple[int, float]:
+        """Return what a spike of tick 3 and membranes from ``late`` on differ by."""
+
+        def source(inputs: Mapping[str, np.ndarray]) -> SourceRun:
+            run = run_clock(graph(), inputs)
+            run.outputs["lif"][3, 0, 0] = 1 - run.outputs["lif"][3, 0, 0]
+            run.membranes["lif"][late:, 0] += 2.0
+            return run
+
+        network = replace(imported(graph(), graph()), run_source=source)
+        row = verify_import(network, ticks=8, samples=2)[0]
+        return row.different, row.error
+
+    assert change(3) == (1, 0.0)
+    assert change(2) == (1, 2.0)
+
+
 def test_a_stimulus_of_the_user_is_compared_too() -> None:
     ones = np.ones((5, 2, 6), np.uint8)
     rows = verify_import(imported(graph(), graph()), ticks=4, given={"mine": {"x": ones}})

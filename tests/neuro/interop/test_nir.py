@@ -154,6 +154,17 @@ def test_a_padding_of_same_puts_the_odd_zero_behind_as_torch_does():
     assert y[0, 0, 0].tolist() == [11, 11, 1]
 
 
+def test_a_padding_of_same_counts_the_gaps_of_a_dilated_kernel():
+    conv = nir.Conv1d(
+        *(5, np.array([[[1.0, 10.0]]])),
+        **{"stride": 1, "padding": "same", "dilation": 3, "groups": 1, "bias": np.zeros(1)},
+    )
+    x = np.arange(1.0, 6.0).reshape(1, 1, 1, 5)
+    y = run(neuro_nir.read(chain(conv, inputs=[1, 5], outputs=[1, 5])), x)
+    # One zero in front, two behind: y[n] = x[n - 1] + 10 x[n + 2].
+    assert y[0, 0, 0].tolist() == [30, 41, 52, 3, 4]
+
+
 def test_a_flatten_of_some_axes_keeps_the_others():
     flat = nir.Flatten({"input": np.array([2, 3, 4])}, start_dim=1)
     scale = nir.Scale(np.arange(24.0).reshape(2, 12))

@@ -167,6 +167,17 @@ def test_shapes_that_do_not_meet_are_listed():
     assert len(problems) == 2
 
 
+def test_a_bias_has_the_shape_of_the_output():
+    for weight, bias, told in (
+        (np.eye(2), np.ones(1), "bias must be (2,), got (1,)"),
+        (np.ones((2, 1, 2)), np.ones((1, 2)), "bias must be (2, 1), got (1, 2)"),
+    ):
+        shape = [*weight.shape[:-2], weight.shape[-1]]
+        affine = nir.Affine(weight, bias)
+        (problem,) = list_problems(chain(affine, inputs=shape, outputs=bias.shape))
+        assert problem == f"n0 (Affine): {told}"
+
+
 def test_declared_shapes_are_checked_or_left_aside():
     conv = nir.Conv2d((9, 9), np.ones((1, 1, 2, 2)), 1, 0, 1, 1, np.zeros(1))
     flat = nir.Flatten({"input": np.array([1, 8, 8])}, start_dim=0)

@@ -78,4 +78,7 @@ def test_the_choices_of_platforms_change_spikes_and_the_reference_none():
     assert (first.different, first.recounted, first.changed) == (0, 0, 0)
     assert at_threshold.different == 0  # no membrane meets its threshold exactly
     assert all(row.different > 0 for row in others)
+    # What is missing and what is added do not cancel; a moved spike is no other number.
+    assert all(abs(r.spikes - first.spikes) <= r.recounted <= r.different for r in rows)
+    assert any(r.recounted > abs(r.spikes - first.spikes) for r in rows)
     assert all(row.changed <= row.samples == 4 for row in rows)

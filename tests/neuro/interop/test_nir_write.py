@@ -194,7 +194,8 @@ def draw_trains(values):
     rng = np.random.default_rng(1)
     raster = rng.random((50, 3, 6)) < 0.1
     raster[:, 1] = False  # a sample without a spike
-    return {"input": to_events(raster * (rng.random(raster.shape) if values else 1.0))}
+    drawn = rng.integers(1, 5, raster.shape) / 4  # some are 1, as those of plain spikes
+    return {"input": to_events(raster * (drawn if values else 1.0))}
 
 
 @pytest.mark.parametrize("values", [False, True])

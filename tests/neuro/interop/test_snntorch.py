@@ -93,6 +93,9 @@ def test_a_static_image_in_every_tick_as_tutorial_5() -> None:
     beta = float(torch.tensor(0.9))  # of float32, as snnTorch keeps it
     assert (lif1.strict, float(lif1.decay)) == (True, beta)
     assert float(np.asarray(lif1.reset_by)) == pytest.approx(1 / beta, rel=1e-15)
+    (row,) = (row for row in network.mapping if row.node == "lif1")
+    told = 'snntorch.Leaky(beta=0.9, threshold=1, reset_mechanism="subtract")'
+    assert row.source == told
 
 
 def test_an_image_that_is_repeated_over_ticks() -> None:
@@ -228,6 +231,9 @@ def test_an_immediate_reset_to_zero_is_a_hard_one(kind: str) -> None:
     network = import_equal(Settings(neuron), (6,))
     node: Any = network.graph.nodes["neuron"]
     assert (str(node.reset), node.refractory) == ("hard", 0.0)
+    (row,) = (row for row in network.mapping if row.node == "neuron")
+    assert row.source.startswith(f"snntorch.{kind}(")
+    assert row.source.endswith('reset_mechanism="zero", reset_delay=False)')
 
 
 @pytest.mark.parametrize(
@@ -292,6 +298,24 @@ def test_feedback_that_is_handed_on_has_its_bias_from_the_second_tick() -> None:
 
     network = import_equal(replace_forward(early), (12,))
     assert {("lif2", "back", 0), ("back", "lif1", 1)} <= edges(network)
+
+
+def test_a_stimulus_of_the_tick_before_is_an_edge_with_a_delay() -> None:
+    def late(self: Any, x: Tensor) -> Tensor:
+        mem1 = mem2 = None
+        out, before = [], torch.zeros(x.shape[1], 12)
+        for x_t in x:
+            spk1, mem1 = self.lif1(self.fc1(before) + self.now(x_t), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            before = x_t
+            out.append(spk2)
+        return torch.stack(out)
+
+    net: Any = replace_forward(late)
+    with seeded(8):
+        net.now = nn.Linear(12, 14, bias=False)
+    network = import_equal(net, (12,))
+    assert {("input", "fc1", 1), ("input", "now", 0)} <= edges(network)
 
 
 def test_sums_and_joins_and_one_layer_in_two_places() -> None:
@@ -407,6 +431,10 @@ def change(current: Callable[[Any, Tensor, int], Tensor]) -> nn.Module:
         (lambda s, x, _: s.fc1(x).roll(1, 1), HERE + r"roll\(\) has no node"),
         (lambda s, x, _: s.fc1(x).to(torch.int64).float(), HERE + r"to\(\) has no node"),
         (lambda s, x, _: s.fc1(x) * len(x.nonzero()), HERE + r"len\(\) reads"),
+        (
+            lambda s, x, _: torch.empty(2, 14).copy_(F.linear(x, s.fc1.weight[:1])),
+            HERE + r"copy_\(\) has no node",
+        ),
     ],
     ids=[
         "bool",
@@ -419,12 +447,30 @@ def change(current: Callable[[Any, Tensor, int], Tensor]) -> nn.Module:
         "roll",
         "int",
         "count",
+        "spread",
     ],
 )
 def test_what_a_graph_cannot_hold_is_refused_with_its_line(
     current: Callable[[Any, Tensor, int], Tensor], pattern: str
 ) -> None:
     refuse(change(current), pattern)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.AvgPool2d(3, 1, padding=1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(2, dilation=2),
+    ],
+    ids=["ceil", "divisor", "padding", "ceil of a maximum", "dilation"],
+)
+def test_a_pool_with_more_than_a_kernel_and_a_stride_is_refused(pool: nn.Module) -> None:
+    name = {nn.AvgPool2d: "avg_pool2d", nn.MaxPool2d: "max_pool2d"}[type(pool)]
+    net = nn.Sequential(pool, snn.Leaky(0.5, init_hidden=True))
+    refuse(net, rf"{name}\(\) with .*; use the plain one; it reaches 1", shape=(1, 5, 5))
 
 
 def test_what_reaches_no_neuron_does_not_matter() -> None:

@@ -114,6 +114,18 @@ def test_only_a_strict_threshold_keeps_a_membrane_silent_that_equals_it(
     assert ticks_of(run, strict, 1, 0, 0, 1, 1) == again
 
 
+def test_a_strict_threshold_passes_the_same_gradient() -> None:
+    gradients = []
+    for strict in (False, True):
+        x = torch.tensor([[0.5, 1.0, 1.5]], requires_grad=True)
+        model = DiscreteLIF(decay=0.5, strict=strict)
+        spikes, _ = model.step(x, model.initial(x), DT)
+        (gradient,) = torch.autograd.grad(spikes.sum(), x)
+        gradients.append(gradient.ravel().tolist())
+    assert gradients[0] == gradients[1]
+    assert min(gradients[0]) > 0
+
+
 @pytest.mark.parametrize("executor", [*CLOCKS, *INTEGERS])
 def test_a_neuron_that_no_reset_lowers_stays_awake(executor: str) -> None:
     run = {**CLOCKS, **INTEGERS}[executor]

@@ -12,7 +12,7 @@ from written_graphs import chain, read_edges, wire
 
 from neuro.events import Grid, simulate
 from neuro.graph import AvgPool2d, Concat, Dense, Graph, Input, Node, Softmax
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.nn import replay
 from neuro.nn.rounding import (
     FirstDifference,
@@ -204,6 +204,17 @@ def test_a_hard_reset_leaves_no_error_and_a_soft_one_keeps_it() -> None:
         assert (after > fires) == kept
         if not kept:
             assert after == first
+
+
+def test_a_hard_reset_to_a_value_leaves_the_rounding_of_that_value() -> None:
+    def bounds(to: float) -> np.ndarray:
+        cell = DiscreteLIF(decay=1.0, threshold=0.5, reset="hard", reset_to=to)
+        graph = alone(cell, 0.75)
+        return bound_rounding(graph, replay(graph, ones(2, 1)))["s"].bound.ravel()
+
+    added = bounds(-4.0) - bounds(0.0)
+    # The value that is set is rounded, and so is its product with the decay.
+    np.testing.assert_allclose(added, [0, 4 * UNIT * (4 + 4)], rtol=1e-9)
 
 
 def test_margins_follow_the_spikes_that_are_given() -> None:
