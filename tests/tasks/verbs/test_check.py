@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from command_line import CommandLine
 from imported_networks import graph, write_networks
+from torch import Tensor
 from written_graphs import chain
 
 from lava_export import LowerError, RuleBreach, check as check_rules, lower, lower_graph
@@ -61,12 +63,26 @@ def plain() -> Graph:
     return chain(x=Input(shape=(4,)), fc=Dense(weight=weight), lif=lif)
 
 
+class HalvedLIF(LIF):
+    """A LIF with a step of its own."""
+
+    def step(self, x: Tensor, state: Any, dt: Seconds) -> tuple[Tensor, Any]:
+        return super().step(0.5 * x, state, dt)
+
+
+def own() -> Graph:
+    """Return a network that torch's clock alone runs."""
+    fc = Dense(weight=np.full((2, 4), 0.5))
+    return chain(x=Input(shape=(4,)), fc=fc, lif=HalvedLIF(tau=0.02, reset="hard"))
+
+
 GRAPHS = {
     "hard": graph(),
     "soft": graph("soft"),
     "looped": looped(),
     "hosted": hosted(),
     "plain": plain(),
+    "own": own(),
 }
 
 
