@@ -160,8 +160,7 @@ def check(
 
     Args:
         network: a run folder, or a source as neuro import takes it.
-        target: torch, events, exact, loihi1, loihi2, lava, nir, nest, or all; several are
-            separated by commas.
+        target: any of torch, events, exact, loihi1, loihi2, lava, netx, nir, nest, or all.
         shape: of one tick of one sample, such as 2,34,34, for modules.
         ticks: length of the runs to come, on which the head-room of integers depends; a run
             folder knows it.
@@ -232,14 +231,15 @@ def simulate(
     tell_out_of_date(opened, "simulate")
 
 
-def export(run: RunFolder) -> None:
+def export(run: RunFolder, net: bool = False) -> None:
     """Lower the network to Loihi integers and check them against Lava.
 
     Args:
         run: a run folder.
+        net: also write program.net, which netx of lava-dl loads.
     """
     from tasks.report.tables import describe_parity, tabulate_scaling
-    from tasks.verbs.export import export_run
+    from tasks.verbs.export import export_run, write_nets
     from tasks.verbs.verify import differs_from_lava
 
     opened = open_to_write(run)
@@ -249,7 +249,9 @@ def export(run: RunFolder) -> None:
         verdict = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
         console.print(f"{chip} {verdict}")
     console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
-    console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
+    wrote = f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}"
+    for line in (wrote, *(write_nets(run) if net else ())):
+        console.print(line, highlight=False, soft_wrap=True)
     tell_out_of_date(opened, "export")
     if differs_from_lava(result["reference_lava"]):
         raise SystemExit(1)
@@ -405,8 +407,7 @@ def bench(  # noqa: PLR0913 - a flag each
         only: the parts to measure, separated by commas.
         quick: take seconds, with networks that are too small to judge by.
         runs: folders of trained runs, for driving.
-        workers: number of processes that share the courses of driving, or the trainings of
-            hybrids.
+        workers: number of processes that share driving's courses or hybrids' trainings.
     """
     from tasks.bench.options import BenchOptions
     from tasks.verbs import bench as terminal
@@ -450,8 +451,7 @@ def generate(
         tokens: the largest number of tokens to write.
         temperature: divides the logits; 0 takes the most probable token.
         seed: seed of the draws.
-        packed: compute with two bits a weight: the same text, in less memory. A packed file
-            always does.
+        packed: two bits a weight: the same text, in less memory; a packed file always has them.
     """
     from tasks.verbs.generate import generate_text, load_writer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from lava_export import LowerError, lower_graph
+from lava_export import LowerError, lower_graph, netx
 from lava_export.chip_program import list_misfits
 from neuro.energy import load_chips
 from neuro.graph import Graph, GraphError
@@ -64,6 +64,15 @@ def check_chip(chip: str, graph: Graph, ticks: int) -> list[str]:
     return check_lava(graph, ticks) or list_misfits(graph, ticks, [load_chips()[chip]])[chip]
 
 
+def check_netx(graph: Graph, ticks: int) -> list[str]:
+    """Return what has no integers, or none that a ``.net`` file holds."""
+    try:
+        program = lower_graph(graph, ticks)
+    except LowerError as error:
+        return list(error.problems)
+    return netx.list_problems(program.program)
+
+
 def check_nest(graph: Graph, ticks: int) -> list[str]:
     """Return what NEST cannot run with exact spike times."""
     none = np.zeros(0, np.int32)
@@ -96,6 +105,7 @@ TARGETS: dict[str, Problems] = {
     "loihi1": partial(check_chip, "loihi1"),
     "loihi2": partial(check_chip, "loihi2"),
     "lava": check_lava,
+    "netx": check_netx,
     "nir": check_nir,
     "nest": check_nest,
 }

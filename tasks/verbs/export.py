@@ -1,15 +1,18 @@
 """``neuro export``: the trained network as Loihi integers, checked against Lava."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from lava_export import LowerError, RuleBreach, lower_graph
+from lava_export import LowerError, RuleBreach, load_program, lower_graph
 from lava_export.chip_program import ChipProgram
+from lava_export.netx import NetxError, describe_loading, list_problems, write_net
 from lava_export.parity import ExportReport, join_exports
+from lava_export.program import LoihiProgram
 from neuro.energy import load_chips
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
-from neuro.networks import name_layer
+from neuro.networks import join_messages, name_layer
 from tasks.runs.provenance import write_result
 from tasks.runs.samples import Samples, iterate_batches
 from tasks.runs.task import TaskRun
@@ -55,6 +58,33 @@ def export_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     result = join_exports(reports).as_json()
     write_result(run, "export", result, trained.measured_on)
     return result
+
+
+def write_nets(folder: Path) -> list[str]:
+    """Write each program of an exported run for netx of lava-dl, beside its own file.
+
+    Returns:
+        A line a file, with the call that loads it.
+
+    Raises:
+        NetxError: netx cannot hold a program; no file is written.
+    """
+    files = sorted(folder.glob("program*.safetensors"))
+    programs = {file: load_program(file).program for file in files}
+    problems = join_messages(
+        {
+            file.stem.removeprefix("program").lstrip("-"): list_problems(program)
+            for file, program in programs.items()
+        }
+    )
+    if problems:
+        raise NetxError(problems)
+    lines = []
+    for file, program in programs.items():
+        if isinstance(program, LoihiProgram):  # the others have problems
+            path = write_net(file.with_suffix(".net"), program)
+            lines.append(f"wrote {path}; {describe_loading(path, program)} loads it")
+    return lines
 
 
 def export_samples(

@@ -12,6 +12,7 @@ from torch import Tensor
 from written_graphs import chain
 
 from lava_export import LowerError, RuleBreach, check as check_rules, lower, lower_graph
+from lava_export.netx import NetxError, write_net
 from neuro.energy import load_chips
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
@@ -86,7 +87,7 @@ GRAPHS = {
 }
 
 
-def run_on(target: str, net: Graph) -> list[str]:
+def run_on(target: str, net: Graph, folder: Path) -> list[str]:
     """Return the problems by which a run on a target is refused."""
     x = np.zeros((8, 1, *net.shapes["x"]))
     inputs = {"x": to_events(x.reshape(8, 1, -1))}
@@ -105,9 +106,11 @@ def run_on(target: str, net: Graph) -> list[str]:
             nir.to_nir(net)
         elif target == "lava":
             lower_graph(net, 8)
+        elif target == "netx":
+            write_net(folder / "a.net", lower(net, ticks=8))
         else:
             check_rules(lower(net, ticks=8), target)
-    except (GraphError, LowerError, NestError, nir.NirError) as error:
+    except (GraphError, LowerError, NestError, NetxError, nir.NirError) as error:
         return list(error.problems)
     except RuleBreach as error:
         return error.breaches
@@ -116,10 +119,10 @@ def run_on(target: str, net: Graph) -> list[str]:
 
 @pytest.mark.parametrize("target", NAMES)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_a_check_says_what_a_run_would(name: str, target: str) -> None:
-    if target == "nir":
-        pytest.importorskip("nir")
-    refused = run_on(target, GRAPHS[name])
+def test_a_check_says_what_a_run_would(name: str, target: str, tmp_path: Path) -> None:
+    for package in {"nir": ["nir"], "netx": ["h5py"]}.get(target, []):
+        pytest.importorskip(package)
+    refused = run_on(target, GRAPHS[name], tmp_path)
     found = TARGETS[target](GRAPHS[name], 8)
     assert bool(found) == bool(refused)
     assert set(refused) <= set(found)
