@@ -76,7 +76,7 @@ def import_with_reader(
     input_shape: tuple[int, ...],
     reader: NeuronReader,
     *,
-    run: Run | None = None,
+    run: Run | Way | None = None,
     ticks: int | None = None,
     dt: Seconds = Seconds(1e-3),
 ) -> ImportedNetwork:
@@ -102,7 +102,9 @@ def import_with_reader(
         raise make_type_error("module", "a torch module", module, "call your function first")
     source = _copy(module)
     shape = tuple(input_shape)
-    ways = (AT_ONCE, STATIC, EACH_TICK) if run is None else (Way("your run", run),)
+    ways: tuple[Way, ...] = (AT_ONCE, STATIC, EACH_TICK)
+    if run is not None:
+        ways = (run if isinstance(run, Way) else Way("your run", run),)
     failed: dict[str, list[str]] = {}  # ways by the error of the user's code
     for way in ways:
         try:
@@ -185,7 +187,17 @@ def _copy(module: nn.Module) -> nn.Module:
         for value in list_tensors([*vars(part).values(), *part._buffers.values()]):
             if value.grad_fn is not None:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(module, memo).double().eval().requires_grad_(False)
+    own = copy.deepcopy(_unwrap(module), memo).double().eval().requires_grad_(False)
+    for part in list(own.modules()):
+        for name, child in list(part.named_children()):
+            setattr(part, name, _unwrap(child))
+    return own
+
+
+def _unwrap(module: nn.Module) -> nn.Module:
+    """Return the module that torch.compile was given, or the module itself."""
+    compiled = type(module).__name__ == "OptimizedModule"
+    return module.get_submodule("_orig_mod") if compiled else module
 
 
 def _record(

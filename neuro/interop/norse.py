@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.extras import require_extra
-from neuro.interop.capture import Run, import_with_reader
+from neuro.interop.capture import Run, Way, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
 from neuro.interop.norse_neurons import (
@@ -69,12 +69,13 @@ def import_module(
     if len(dts) > 1:
         found = ", ".join(f"{dt:g}" for dt in dts)
         raise CaptureError([f"cells have different dt, {found} s; give all the same"])
+    way: Run | Way | None = run
     if run is None and _takes_one_tick(module):
-        run = run_with_states
+        way = Way("one tick a call, x of (B, ...) and the state before", run_with_states)
     dt = Seconds(dts[0] if dts else 1e-3)
     reader = NorseReader()
     try:
-        return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
+        return import_with_reader(module, input_shape, reader, run=way, ticks=ticks, dt=dt)
     except CaptureError as error:  # a cell without a node may have led to others
         unknown = list_unknown(module, reader.is_neuron, _require_known)
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error

@@ -203,9 +203,10 @@ def fold_ticks(
     builder.add_readouts(read, dt)
     if builder.problems:
         raise CaptureError(builder.problems)
+    graph = Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt)
     return Folded(
-        graph=Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt),
-        mapping=tuple(builder.mapping),
+        graph=graph,
+        mapping=tuple(sorted(builder.mapping, key=lambda part: graph.order.index(part.node))),
         names={name: builder.names[name] for name in neurons},
         notes=found.notes,
     )
@@ -290,7 +291,8 @@ def _list_problems_of_time(name: str, ticks: list[NeuronTick], count: int) -> li
     if count < MIN_TICKS:
         return [
             f"{ticks[-1].where}: {name} ({kind}) ran {count} ticks, and an import needs "
-            f"{MIN_TICKS} or more to see what is handed on; let it run longer"
+            f"{MIN_TICKS} or more to see what is handed on; let it run longer; if it takes x "
+            "of (B, T, ...), import it with run=lambda net, x: net(x.transpose(0, 1))"
         ]
     for tick in ticks:
         before = ticks[tick.tick - 1] if tick.tick else None
@@ -378,14 +380,44 @@ def _compare(
         need = network.expect(last, tick.tick)
         have = network.terms(tick.current, tick.tick, name)
         if need != have:
-            now, then = _describe(network, have), _describe(network, need)
-            then = "the same with other weights or sources" if now == then else then
+            now, then = _tell_apart(network, have, need)
             return [
-                f"{tick.where}: in tick {tick.tick} {name} gets {now}, where the last tick "
-                f"makes one expect {then}; a network does the same in every tick, and begins "
-                "with zeros"
+                f"{tick.where}: in tick {tick.tick} {name} gets {now}, where tick "
+                f"{ticks[-1].tick}, the last, makes one expect {then}; a network does the same "
+                "in every tick, and begins with zeros"
             ]
     return []
+
+
+def _tell_apart(
+    network: _Network, have: Iterable[Term], need: Iterable[Term]
+) -> tuple[str, str]:
+    """Return words for two different sums of terms, as deep as they first differ."""
+    now, then = _describe(network, have), _describe(network, need)
+    if now != then:
+        return now, then
+    # Equal names: layers, whose weights or sources differ.
+    for key, other in _pair_keys(network, have, need):
+        step, expected = network.steps[key], network.steps[other]
+        if step.layer.key != expected.layer.key:
+            return step.layer.compare_weights(expected.layer), expected.layer.name
+        for own, its in zip(step.sources, expected.sources, strict=False):
+            if own != its:
+                inner, wanted = _tell_apart(network, own, its)
+                return f"{step.layer.name} of {inner}", f"{step.layer.name} of {wanted}"
+    return now, "it with other sources"
+
+
+def _pair_keys(
+    network: _Network, have: Iterable[Term], need: Iterable[Term]
+) -> list[tuple[str, str]]:
+    """Return the layers of one sum that the other lacks, beside those of the same name."""
+    have, need = set(have), set(need)
+    sides = [
+        sorted((network.steps[k].layer.name, delay, k) for k, delay in terms)
+        for terms in (have - need, need - have)
+    ]
+    return [(a[-1], b[-1]) for a, b in zip(*sides, strict=True)]
 
 
 def _describe(network: _Network, terms: Iterable[Term]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
@@ -65,6 +66,17 @@ class RecordedLayer:
     nodes: tuple[Node, ...]
     key: tuple[Any, ...]
     foldable: int | None = None
+
+    def compare_weights(self, expected: "RecordedLayer") -> str:
+        """Return words for this layer, which has other weights than expected."""
+        for node, other in zip(self.nodes, expected.nodes, strict=False):
+            own, its = getattr(node, "weight", None), getattr(other, "weight", None)
+            if own is None or its is None or own.shape != its.shape or not its.any():
+                continue
+            factor = float((own * its).sum() / (its * its).sum())
+            if not np.isclose(factor, 1) and np.allclose(own, factor * its):
+                return f"{factor:.4g} times {self.name}"
+        return f"{self.name} with other weights"
 
     @property
     def silent(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.extras import require_extra
-from neuro.interop.capture import Run, import_with_reader
+from neuro.interop.capture import EACH_TICK, Run, Way, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
 from neuro.interop.parameters import find_library_class, list_unknown, require_known
@@ -60,7 +60,8 @@ def import_module(
     except CaptureError as error:
         if run is None and reader.takes_one_tick(module):
             with suppress(CaptureError):  # else the first reasons are those that help
-                return import_with_reader(module, input_shape, reader, run=run_ticks, **more)
+                way = Way(EACH_TICK.words, run_ticks)
+                return import_with_reader(module, input_shape, reader, run=way, **more)
         # A neuron without a node may have led to other problems, and comes first.
         unknown = list_unknown(module, reader.is_neuron, _require_known)
         raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error

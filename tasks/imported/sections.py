@@ -98,7 +98,7 @@ def show_import(facts: ImportFacts) -> list[Html]:
     origin = [
         ("source", name_source(facts)),
         ("SHA-256 of the file", source["digest"]),
-        ("read by", facts["library"]),
+        ("library or format", facts["library"]),
         ("stimulus", describe_stimulus(facts["stimulus"]) or facts["stimulus"]["file"]),
         *facts["choices"].items(),
     ]

@@ -179,8 +179,8 @@ def _import_value(
     if shape is None:
         raise SourceError(
             f"{source}: a module does not say the shape of its input; give --shape, of one "
-            "tick of one sample, such as --shape 2,34,34, or a --stimulus with axes (ticks, "
-            "samples, shape)"
+            "tick of one sample, such as --shape 2,34,34, or a --stimulus of one array with "
+            "axes (ticks, samples, shape), and beside it none but 'labels'"
         )
     if library == "neuro":
         _refuse_choices(choices, "a Stack")

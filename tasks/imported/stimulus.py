@@ -198,8 +198,8 @@ def make_stimulus(
         problems += error.problems
     if labels is not None:
         where = labels_path or f"{path}: {LABELS}"
-        samples = next(iter(sizes))[1] if len(sizes) == 1 else None
-        problems += [f"{where}: {p}" for p in _check_labels(labels, samples, graph)]
+        size = next(iter(sizes)) if len(sizes) == 1 else None
+        problems += [f"{where}: {p}" for p in _check_labels(labels, size, graph)]
     if problems:
         raise StimulusError(problems)
     return ImportedStimulus(
@@ -251,8 +251,8 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
     return problems
 
 
-def _check_labels(labels: np.ndarray, samples: int | None, graph: Graph) -> list[str]:
-    """Return what is wrong with labels; samples: None if unknown."""
+def _check_labels(labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph) -> list[str]:
+    """Return what is wrong with labels; size: ticks and samples, None if unknown."""
     if len(graph.outputs) != 1:
         return [
             f"the network has {len(graph.outputs)} outputs, {', '.join(graph.outputs)}, and a "
@@ -268,10 +268,11 @@ def _check_labels(labels: np.ndarray, samples: int | None, graph: Graph) -> list
             f"{labels.shape}; give {cure}"
         ]
     problems = []
-    if samples is not None and len(labels) != samples:
-        problems.append(
-            f"{len(labels)} labels for {samples} samples; give one each, in their order"
-        )
+    if size is not None and len(labels) != size[1]:
+        cure = "give one each, in their order"
+        if len(labels) == size[0]:
+            cure = f"axes are {AXES}: x.swapaxes(0, 1)"
+        problems.append(f"{len(labels)} labels for {size[1]} samples; {cure}")
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
         problems.append(

@@ -13,6 +13,7 @@ from rich.table import Table
 from lava_export import LowerError, lower_graph, netx
 from lava_export.chip_program import list_misfits
 from neuro.energy import load_chips
+from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Graph, GraphError
 from neuro.graph.requirements import (
     problems_of_neurons,
@@ -45,6 +46,7 @@ def check_exact(graph: Graph, _: int) -> list[str]:
     """Return what has no continuous time."""
     try:
         require_continuous(graph)
+        compile_exactly(graph, 1)
     except GraphError as error:
         return list(error.problems)
     return []

@@ -171,9 +171,9 @@ def require_new(out: Path) -> None:
 
 
 def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the shape of the only input of a file; None: there are none, or several."""
+    """Return the shape of the only input of a file; None: it has none, or there are several."""
     shapes = list(find_shapes(arrays).values())
-    return shapes[0] if len(shapes) == 1 else None
+    return (shapes[0] or None) if len(shapes) == 1 else None
 
 
 def compare_with_source(
@@ -276,7 +276,7 @@ def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
     from tasks.report.tables import make_table
 
     said = partial(console.print, highlight=False, soft_wrap=True)
-    said(f"{name_source(facts)}, read by {facts['library']}")
+    said(f"{name_source(facts)} ({facts['library']})")
     if facts["mapping"]:
         rows = [[m.node, m.source, m.became] for m in read_mapping(facts)]
         console.print(make_table("What became of what", *MAPPED, rows=rows))

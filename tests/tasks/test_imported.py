@@ -107,7 +107,7 @@ def test_an_import_prints_the_mapping_the_choices_and_the_comparison(
 ) -> None:
     out = cli.run("import", f"{folder / 'nets.py'}:make", "--out", tmp_path / "run")
     for told in (
-        "nets.py:make, read by some library 1.2",
+        "nets.py:make (some library 1.2)",
         "DiscreteLIF(decay=0.75)",
         "reset: hard, of the next tick",
         "0 different",

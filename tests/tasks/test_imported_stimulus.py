@@ -41,14 +41,21 @@ def test_one_array_is_the_only_input_whatever_its_name() -> None:
 def test_every_problem_of_every_input_is_told() -> None:
     bad = np.ones((4, 2, 3, 2))
     bad[0, 0] = np.nan
-    assert refuse(two_inputs(), left=bad, middle=X, labels=Y[:4]) == [
+    assert refuse(two_inputs(), left=bad, middle=X, labels=Y[:3]) == [
         "data.npz: has no array 'right', an input of the network; add it",
         "data.npz: 'middle' is no input of the network, which are left, right; rename or "
         "remove it",
         "data.npz: left: must have the shape (ticks, samples, 2, 3), got (4, 2, 3, 2); "
         "exchange its axes with x.transpose",
         "data.npz: left: 6 of 48 values are NaN or infinite; replace them",
-        "data.npz: labels: 4 labels for 2 samples; give one each, in their order",
+        "data.npz: labels: 3 labels for 2 samples; give one each, in their order",
+    ]
+
+
+def test_labels_for_the_ticks_tell_of_exchanged_axes() -> None:
+    assert refuse(graph(), x=X.swapaxes(0, 1), labels=Y) == [
+        "data.npz: labels: 10 labels for 12 samples; axes are ticks, samples, then the shape "
+        "of the input: x.swapaxes(0, 1)"
     ]
 
 

@@ -79,7 +79,7 @@ def choose_dt(network: NirNetwork) -> tuple[float, str]:
             return 1.0, "r = 1 and no time constants: the unit of time is the tick"
     if not found:
         return USUAL_DT, f"r and w_in are 1 and tell no step: {usual}"
-    why = "with it r dt / tau = 1 and w_in dt / tau_syn = 1, input acts in full"
+    why = "with it r dt / tau and w_in dt / tau_syn are 1 wherever r and w_in are not"
     step = _find_round(found)
     if step is None and times:
         why = "with it r = tau exp(-dt / tau) / dt, as Rockpool writes"

@@ -390,6 +390,48 @@ def test_a_layer_at_the_end_is_read_out_in_every_tick() -> None:
     assert network.graph.readouts == ("fc2_readout",)
 
 
+def test_a_sum_that_begins_later_is_told_with_what_it_lacks() -> None:
+    def skip(self: Any, x: Tensor) -> Tensor:
+        mem1 = mem2 = None
+        hidden, out = list[Tensor](), list[Tensor]()
+        for t, x_t in enumerate(x):
+            spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+            hidden.append(spk1)
+            late = spk1 if t < 2 else spk1 + hidden[t - 1]
+            spk2, mem2 = self.lif2(self.fc2(late), mem2)
+            out.append(spk2)
+        return torch.stack(out)
+
+    sums = (
+        r"fc2 of lif1, where tick 5, the last, makes one expect fc2 of lif1 \+ lif1 \(1 ticks"
+    )
+    refuse(replace_forward(skip), HERE + "in tick 1 lif2 gets " + sums)
+
+
+def test_axes_of_samples_before_ticks_are_told_and_the_cure_imports() -> None:
+    def samples_first(self: Any, x: Tensor) -> Tensor:
+        mem1 = mem2 = None
+        out = []
+        for t in range(x.size(1)):
+            spk1, mem1 = self.lif1(self.fc1(x[:, t]), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out.append(spk2)
+        return torch.stack(out, 1)
+
+    net = replace_forward(samples_first)
+    refuse(net, *[r"ran 2 ticks.*run=lambda net, x: net\(x.transpose\(0, 1\)\)"] * 2)
+    network = import_module(net, (12,), run=lambda net, x: net(x.transpose(0, 1)))
+    assert all(row.agrees for row in verify_import(network))
+
+
+def test_a_compiled_module_has_the_names_of_the_plain_one() -> None:
+    net = Two()
+    compiled = import_module(torch.compile(net, backend="eager"), (12,))
+    assert list(compiled.graph.nodes) == list(import_module(net, (12,)).graph.nodes)
+    net.fc1 = torch.compile(net.fc1, backend="eager")
+    assert "fc1" in import_equal(net, (12,)).graph.nodes
+
+
 def refuse(net: nn.Module, *patterns: str, shape: tuple[int, ...] = (12,)) -> None:
     """Compare the problems of an import, one pattern each, in their order."""
     with pytest.raises(CaptureError) as caught:
@@ -427,7 +469,10 @@ def change(current: Callable[[Any, Tensor, int], Tensor]) -> nn.Module:
         (lambda s, x, _: F.dropout(s.fc1(x)), HERE + r"dropout\(\) in training mode .*lif1"),
         (lambda s, x, _: s.fc1(x) + torch.randn(14), HERE + r"randn\(\) draws at random"),
         (lambda s, x, _: s.fc1(x) * s.fc1(x), HERE + r"mul\(\) of two values"),
-        (lambda s, x, t: s.fc1(x) * (1 + t % 2), HERE + r"in tick 0 lif1 gets fc1"),
+        (
+            lambda s, x, t: s.fc1(x) * (1 + t % 2),
+            HERE + "in tick 0 lif1 gets 0.5 times fc1, where tick 5",
+        ),
         (lambda s, x, _: s.fc1(x).roll(1, 1), HERE + r"roll\(\) has no node"),
         (lambda s, x, _: s.fc1(x).to(torch.int64).float(), HERE + r"to\(\) has no node"),
         (lambda s, x, _: s.fc1(x) * len(x.nonzero()), HERE + r"len\(\) reads"),

@@ -19,7 +19,7 @@ from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
 from neuro.interop import nir
 from neuro.interop.nest_plan import NestError, plan
 from neuro.io.graph_file import save_graph
-from neuro.neurons import LIF
+from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.spikes import Times, to_events
 from neuro.units import Seconds
@@ -45,6 +45,16 @@ def looped() -> Graph:
     }
     edges = (Edge("x", "one"), Edge("one", "back"), Edge("back", "one"))
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+def staged() -> Graph:
+    """Return a read-out of two stages: a current that feeds another."""
+    return chain(
+        x=Input(shape=(4,)),
+        fc=Dense(weight=np.eye(4)),
+        current=LI(tau=0.005),
+        out=LI(tau=0.01),
+    )
 
 
 def hosted() -> Graph:
@@ -82,6 +92,7 @@ GRAPHS = {
     "soft": graph("soft"),
     "looped": looped(),
     "hosted": hosted(),
+    "staged": staged(),
     "plain": plain(),
     "own": own(),
 }
