@@ -7,11 +7,14 @@ is a decoding: it is noted and left out. Axes: ``*N`` of one tick of one sample.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from neuro.graph import Weighted
 from neuro.interop.recording import (
     Applied,
     Lost,
     RecordedConstant,
+    RecordedLayer,
     Result,
     Series,
     StimulusTick,
@@ -91,8 +94,7 @@ class ModuleOutputs:
 
     def _take_apart(self, value: Applied) -> None:
         """Follow a layer of a sum over ticks to the sum; weights cannot be left out."""
-        weighted = any(isinstance(node, Weighted) for node in value.layer.nodes)
-        if weighted and value.layer.kind != "scale":
+        if not _keeps_order(value.layer):
             self.problems.append(
                 f"{value.where}: {value.layer.name} takes a sum over several ticks, which a "
                 "Graph cannot hold; let it act in every tick, and decode its output"
@@ -119,6 +121,18 @@ class ModuleOutputs:
             self.notes[f"output: {value.what.partition(' ')[0]}"] = words
         for source in value.sources:
             self.visit(source)
+
+
+def _keeps_order(layer: RecordedLayer) -> bool:
+    """Say whether a layer has no weights, or one factor > 0 and one bias for all values."""
+    for node in layer.nodes:
+        if isinstance(node, Weighted):
+            factor, bias = np.unique(node.weight), node.bias
+            if layer.kind != "scale" or len(factor) != 1 or factor[0] <= 0:
+                return False
+            if bias is not None and len(np.unique(bias)) != 1:
+                return False
+    return True
 
 
 def _list_added_ticks(value: Symbol, *, every_tick: bool) -> list[Symbol]:

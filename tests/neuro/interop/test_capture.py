@@ -156,6 +156,11 @@ def test_spikes_that_a_module_adds_up_are_put_out_by_their_neuron() -> None:
     [
         (lambda net, out: net.fc3(sum(out)), "fc3 takes a sum over several ticks"),
         (
+            lambda _, out: sum(out) * torch.tensor([1.0, 2.0, 3.0]),
+            "scale takes a sum over several ticks",
+        ),
+        (lambda _, out: -sum(out), "scale takes a sum over several ticks"),
+        (
             lambda net, out: torch.stack([net.fc3(s) * (t + 1) for t, s in enumerate(out)]),
             "returns of tick 0, fc3, has other weights",
         ),
@@ -164,7 +169,7 @@ def test_spikes_that_a_module_adds_up_are_put_out_by_their_neuron() -> None:
             "returns of tick 0, fc3, has other weights",
         ),
     ],
-    ids=["behind", "scaled", "weighted sum"],
+    ids=["behind", "classes", "sign", "scaled", "weighted sum"],
 )
 def test_read_outs_that_differ_from_tick_to_tick_are_refused(end: Any, pattern: str) -> None:
     with pytest.raises(CaptureError, match=pattern):
