@@ -185,6 +185,9 @@ def test_a_module_that_returns_its_last_tick_is_noted() -> None:
 
 def test_every_output_of_a_tick_is_followed() -> None:
     class Heads(Loop):
+        fc4: Any
+        lif3: Any
+
         def forward(self, x: Tensor) -> Tensor:
             mem1 = mem2 = mem3 = None
             out = []
