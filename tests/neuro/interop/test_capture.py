@@ -103,7 +103,7 @@ def run(network: ImportedNetwork) -> np.ndarray:
         (lambda net, s, _: s * (8 / net.ticks), "scale: in a second run"),
         (lambda net, s, _: s * (4 / net.samples), "scale: in a second run"),
         (draw_factor, "scale: in a second run"),
-        (decay_weight, "in tick 0 lif2 gets fc2, .* other weights"),
+        (decay_weight, r"in tick 0 lif2 gets 1\.694 times fc2, where tick 5"),
         (add_up, r"fc2: in a second run, of another number of ticks .*keep sums"),
         (filter_spikes, "in a second run, of another number of ticks .*keep sums"),
         (take_next, "lif2: begins with, or takes, a constant that is not 0"),
