@@ -10,18 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-import torch
-from torch import nn
-
-for library in ("nir", "snntorch", "spikingjelly", "norse"):
-    pytest.importorskip(library)
 import nir
 import norse.torch as norse
+import numpy as np
+import pytest
 import snntorch as snn
+import torch
 from norse.torch.functional.reset import reset_subtract
 from spikingjelly.activation_based import layer, neuron
+from torch import nn
 
 from neuro.interop import (
     nir as nir_reader,

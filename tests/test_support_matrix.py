@@ -60,6 +60,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "support_matrix.md"
 DT = Seconds(1e-3)
 TICKS = 12
 YES, NO = "yes", "–"
+IMPORTS = "## What an import reads"  # the table behind, of tests/test_import_matrix.py
 REFUSALS = (GraphError, LowerError, EventPropError, NestError)
 rng = np.random.default_rng(0)
 
@@ -235,7 +236,7 @@ def row(case: str) -> list[str]:
 
 def table() -> dict[str, list[str]]:
     """Return the entries of the page, by node."""
-    lines = PAGE.read_text().splitlines()
+    lines = PAGE.read_text().partition(IMPORTS)[0].splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     assert rows[0][1:] == list(EXECUTORS)
     return {name: entries for name, *entries in rows[1:]}
@@ -247,7 +248,9 @@ def page() -> str:
     written = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
     rule = "|" + "---|" * len(head)
     about, *_ = PAGE.read_text().partition("| node |")
-    return about + "\n".join([written[0], rule, *written[1:]]) + "\n"
+    _, imports, others = PAGE.read_text().partition(IMPORTS)
+    table = "\n".join([written[0], rule, *written[1:]])
+    return f"{about}{table}\n\n{imports}{others}"
 
 
 @pytest.mark.parametrize("case", CASES)
