@@ -10,14 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nir
-import norse.torch as norse
 import numpy as np
 import pytest
-import snntorch as snn
 import torch
-from norse.torch.functional.reset import reset_subtract
-from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from neuro.interop import (
@@ -30,6 +25,12 @@ from neuro.interop.capture import CaptureError
 from neuro.interop.imported import ImportedNetwork, verify_import
 from neuro.seeds import seeded
 
+nir = pytest.importorskip("nir")
+snn = pytest.importorskip("snntorch")
+norse = pytest.importorskip("norse.torch")
+reset_subtract = pytest.importorskip("norse.torch.functional.reset").reset_subtract
+layer = pytest.importorskip("spikingjelly.activation_based.layer")
+neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
 PAGE = Path(__file__).parents[1] / "docs" / "support_matrix.md"
 START = "| part | NIR | snnTorch | SpikingJelly | Norse |"
 N = 4
