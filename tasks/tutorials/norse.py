@@ -82,6 +82,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="rate",
         ticks=20,
+        lr=1e-2,
         changed="8, 16 and 128 of 32, 64 and 1024 channels",
     ),
     Tutorial(
@@ -93,6 +94,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="rate",
         ticks=20,
+        lr=1e-2,
         changed="8, 16 and 100 of 20, 50 and 500 channels",
     ),
 )

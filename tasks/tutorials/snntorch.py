@@ -196,6 +196,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="static",
         ticks=10,
+        lr=1e-2,
     ),
     Tutorial(
         name="snnTorch 6 and 7, convolutional",
@@ -206,6 +207,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="rate",
         ticks=10,
+        lr=1e-2,
         changed="pools behind the neurons; digits for N-MNIST",
     ),
 )

@@ -98,6 +98,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="rate",
         ticks=50,
+        lr=1e-2,
         changed="50 ticks, 100 on the page",
     ),
     Tutorial(
@@ -109,6 +110,7 @@ TUTORIALS = (
         input_shape=(1, 28, 28),
         coding="static",
         ticks=4,
+        lr=1e-2,
         changed="16 of 128 channels, digits for clothes",
     ),
     Tutorial(

@@ -24,7 +24,8 @@ class Tutorial:
     input_shape: of one tick of one sample. coding: "static" shows the pixels in every tick,
     "rate" a spike with the probability of the pixel's value. ticks: of a stimulus.
     changed: what differs from the page, such as a smaller width; "": nothing.
-    trains: whether the benchmark trains it on digits; otherwise its weights are as drawn.
+    trains: whether the benchmark trains it on digits, with Adam at learning rate ``lr``;
+    otherwise its weights are as drawn.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Tutorial:
     ticks: int
     changed: str = ""
     trains: bool = True
+    lr: float = 1e-3
 
     def encode(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Return the stimulus of digits (B 1 28 28, pixels 0 to 255), T B *N float32."""
@@ -60,7 +62,7 @@ def train_tutorial(
     """Train a network for one pass over digits: cross-entropy of its summed outputs."""
     net.train()
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=tutorial.lr)
     for chosen in _shuffle(len(labels), 64, rng):
         outputs = tutorial.run(net, tutorial.encode(images[chosen], rng))
         loss = F.cross_entropy(outputs.sum(0), torch.from_numpy(labels[chosen]).long())
