@@ -160,7 +160,7 @@ def check(
 
     Args:
         network: a run folder, or a source as neuro import takes it.
-        target: any of torch, events, exact, loihi1, loihi2, lava, netx, nir, nest, or all.
+        target: any of torch, events, exact, a chip, lava, netx, nir, nest, or all.
         shape: of one tick of one sample, such as 2,34,34, for modules.
         ticks: length of the runs to come, on which the head-room of integers depends; a run
             folder knows it.

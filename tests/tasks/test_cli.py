@@ -39,7 +39,7 @@ FLAGS = {
     "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
-    "export": ["run"],
+    "export": ["run", "net"],
     "verify": ["run"],
     "energy": ["run", "chip"],
     "report": ["run"],
@@ -95,7 +95,7 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(cli: Comman
         "word too many"
     )
     assert cli.refuse("export", "runs/a", "--chip", "loihi2") == (
-        "neuro: neuro export has no flag --chip; it takes RUN"
+        "neuro: neuro export has no flag --chip; it takes RUN, --net"
     )
     for argv in (["demo", "--batch", "9"], ["train", "mnist", "--decay", "1"]):
         assert "a field of its configuration" in cli.refuse(*argv)

@@ -137,7 +137,7 @@ def test_the_line_of_a_simulator_has_its_rates_and_times(tmp_path: Path) -> None
 def test_without_a_name_all_benchmarks_are_listed() -> None:
     console, file = terminal()
     show_names(console)
-    assert [line.split()[0] for line in file.getvalue().rstrip().splitlines()[-8:]] == [
+    assert [line.split()[0] for line in file.getvalue().rstrip().splitlines()[-9:]] == [
         "engine",
         "training",
         "mechanisms",
@@ -145,6 +145,7 @@ def test_without_a_name_all_benchmarks_are_listed() -> None:
         "decode",
         "regimes",
         "hybrids",
+        "imports",
         "driving",
     ]
 
