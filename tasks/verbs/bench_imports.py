@@ -408,7 +408,7 @@ def draw_imports(rows: list[Row], path: Path) -> None:
     shares = [row for row in rows if row.subject.startswith("accuracy, ")]
     ratios = [row for row in rows if row.ratio is not None]
     cases = list(dict.fromkeys(row.case for row in shares))
-    heights = [0.9 + 0.3 * len(cases)] * bool(cases) + [0.9 + 0.3 * len(ratios)]
+    heights = [0.9 + 0.3 * len(part) for part in (cases, ratios) if part] or [1.0]
     figure = Figure((8, sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     if cases:
@@ -427,7 +427,8 @@ def draw_imports(rows: list[Row], path: Path) -> None:
         panels[0].set(title="accuracy [%] of the source and of each executor")
         panels[0].invert_yaxis()
         panels[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    draw_ratios(panels[-1], ratios)
+    if ratios:
+        draw_ratios(panels[-1], ratios)
     save_png(figure, path)
 
 
