@@ -15,6 +15,7 @@ from neuro.neurons.lif import (
     LIFState,
     count_refractory_ticks,
     hold_refractory,
+    make_rest_state,
     require_refractory,
 )
 from neuro.neurons.neuron import Untrained
@@ -127,11 +128,8 @@ class DiscreteLIF(Untrained):
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
         """Return the state at rest for inputs like ``x``."""
-        zero = torch.zeros_like(x)
-        return LIFState(
-            v=zero,
-            i=None if self.decay_syn is None else zero,
-            wait=zero if self.refractory else None,
+        return make_rest_state(
+            x, current=self.decay_syn is not None, refractory=self.refractory
         )
 
     def step(

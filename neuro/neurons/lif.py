@@ -97,12 +97,7 @@ class LIF(Untrained):
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
         """Return the state at rest for inputs like ``x``."""
-        zero = torch.zeros_like(x)
-        return LIFState(
-            v=zero,
-            i=None if self.tau_syn is None else zero,
-            wait=zero if self.refractory else None,
-        )
+        return make_rest_state(x, current=self.tau_syn is not None, refractory=self.refractory)
 
     def step(
         self, x: Float[Tensor, "B *N"], state: LIFState, dt: Seconds
@@ -156,6 +151,14 @@ class LIF(Untrained):
             reset=Reset(self.reset),
             refractory=self.refractory,
         )
+
+
+def make_rest_state(
+    x: Float[Tensor, "B *N"], *, current: bool, refractory: Seconds
+) -> LIFState:
+    """Return the state at rest for inputs like ``x``. current: whether there is one."""
+    zero = torch.zeros_like(x)
+    return LIFState(v=zero, i=zero if current else None, wait=zero if refractory else None)
 
 
 def hold_refractory(

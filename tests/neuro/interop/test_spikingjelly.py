@@ -26,6 +26,7 @@ functional = pytest.importorskip("spikingjelly.activation_based.functional")
 layer = pytest.importorskip("spikingjelly.activation_based.layer")
 neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+from tasks.tutorials.spikingjelly import CSNN, FullyConnected  # noqa: E402
 
 
 def lif(**more: Any) -> Any:
@@ -57,49 +58,11 @@ def refuse(module: nn.Module, shape: tuple[int, ...] = (6,)) -> list[str]:
     return caught.value.problems
 
 
-class FullyConnected(nn.Module):
-    """The network of ``lif_fc_mnist``: one tick a call."""
-
-    def __init__(self, tau: float) -> None:
-        super().__init__()
-        self.layer = nn.Sequential(
-            layer.Flatten(),
-            layer.Linear(28 * 28, 10, bias=False),
-            neuron.LIFNode(tau=tau, surrogate_function=surrogate.ATan()),
-        )
+class Rates(CSNN):
+    """The network of ``conv_fashion_mnist`` as its page ends it: firing rates of T ticks."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x)
-        return y
-
-
-class CSNN(nn.Module):
-    """The network of ``conv_fashion_mnist``: an image in, firing rates of T ticks out."""
-
-    def __init__(self, T: int, channels: int) -> None:
-        super().__init__()
-        self.T = T
-        self.conv_fc = nn.Sequential(
-            layer.Conv2d(1, channels, kernel_size=3, padding=1, bias=False),
-            layer.BatchNorm2d(channels),
-            neuron.IFNode(surrogate_function=surrogate.ATan()),
-            layer.MaxPool2d(2, 2),  # 14 * 14
-            layer.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
-            layer.BatchNorm2d(channels),
-            neuron.IFNode(surrogate_function=surrogate.ATan()),
-            layer.MaxPool2d(2, 2),  # 7 * 7
-            layer.Flatten(),
-            layer.Linear(channels * 7 * 7, channels * 4 * 4, bias=False),
-            neuron.IFNode(surrogate_function=surrogate.ATan()),
-            layer.Linear(channels * 4 * 4, 10, bias=False),
-            neuron.IFNode(surrogate_function=surrogate.ATan()),
-        )
-        functional.set_step_mode(self, step_mode="m")
-
-    def forward(self, x: Tensor) -> Tensor:
-        x_seq = x.unsqueeze(0).repeat(self.T, 1, 1, 1, 1)
-        x_seq = self.conv_fc(x_seq)
-        return x_seq.mean(0)
+        return super().forward(x).mean(0)
 
 
 class TestTheExamples:
@@ -120,7 +83,7 @@ class TestTheExamples:
 
     def test_conv_fashion_mnist(self) -> None:
         with seeded(0):
-            net = CSNN(T=6, channels=4)
+            net = Rates(ticks=6, channels=4)
             network = import_module(net, (1, 28, 28))
         require_equal(network)
         norms = [node for node in network.graph.nodes.values() if isinstance(node, Conv2d)]
