@@ -30,7 +30,8 @@ class Window:
       to_present: from the ego frame of frame s to the present one (flat: x, y and yaw only).
       speed: [m/s] at each past and present frame. yaw_rate: [rad/s].
       command: of the navigation.
-    Truth, in the present ego frame, masks on the bird's-eye grid:
+    Truth, in the present ego frame, masks on the bird's-eye grid, of the ground (U, V) on a
+    grid that may be finer:
       vehicle, pedestrian: of each past, present and future frame.
       instance: number of the vehicle at each cell, the same in all frames; 0 is background.
       drivable, lane: of the present frame; lane: dividers.
@@ -50,8 +51,8 @@ class Window:
     vehicle: Bool[np.ndarray, "T X Y"]
     pedestrian: Bool[np.ndarray, "T X Y"]
     instance: Int32[np.ndarray, "T X Y"]
-    drivable: Bool[np.ndarray, "X Y"]
-    lane: Bool[np.ndarray, "X Y"]
+    drivable: Bool[np.ndarray, "U V"]
+    lane: Bool[np.ndarray, "U V"]
     depth: Float32[np.ndarray, "S N h w"]
     path: Float32[np.ndarray, "F 3"]
     past: Float32[np.ndarray, "S 3"]

@@ -80,7 +80,8 @@ class WindowSpan:
 class WindowSettings:
     """The contents of windows.
 
-    grid: of the bird's-eye masks. image: scale and crop of images. past: S, past and present
+    grid: of the bird's-eye masks; ground: of those of drivable area and lanes;
+    None: the same. image: scale and crop of images. past: S, past and present
     frames. future: F. stride: pixels of a patch of the depth, equal to that of features.
     looks: whether to read images and lidar; without, a window has no cameras (N is 0).
 
@@ -90,6 +91,7 @@ class WindowSettings:
 
     grid: GroundGrid
     image: ImageSize
+    ground: GroundGrid | None = None
     past: int = 3
     future: int = 6
     stride: int = 8
@@ -225,11 +227,12 @@ def _read_window(
     tables: Tables, road_map: RoadMap, span: WindowSpan, settings: WindowSettings
 ) -> Window:
     past, grid = settings.past, settings.grid
+    ground = settings.ground or grid
     present = span.poses[past - 1]
     poses = enter_frame(span.poses, present).astype(np.float32)
     boxes = [tables.read_boxes(token) for token in span.tokens]
     labels = draw_labels(boxes, past, present, grid)
-    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
+    lanes = rasterise(road_map, ground, present, ["lane_dividers"])
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
     views = [_read_cameras(frame, settings) for frame in frames]
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
@@ -247,7 +250,7 @@ def _read_window(
         vehicle=labels.vehicle,
         pedestrian=labels.pedestrian,
         instance=labels.instance,
-        drivable=cover_areas(road_map.drivable, grid, present),
+        drivable=cover_areas(road_map.drivable, ground, present),
         lane=lanes["lane_dividers"],
         depth=depth,
         path=poses[past:],

@@ -1,7 +1,7 @@
 """Batches of windows as tensors: observations and truth.
 
 Axes: B windows, S past and present frames, F future frames, T = 1 + F from the present on,
-N cameras, H and W of images, h and w of features, X and Y cells.
+N cameras, H and W of images, h and w of features, X and Y cells, U and V cells of the ground.
 """
 
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ class Truth(NamedTuple):
     vehicle: Bool[Tensor, "B T X Y"]
     pedestrian: Bool[Tensor, "B T X Y"]
     instance: Int[Tensor, "B T X Y"]
-    drivable: Bool[Tensor, "B X Y"]
-    lane: Bool[Tensor, "B X Y"]
+    drivable: Bool[Tensor, "B U V"]
+    lane: Bool[Tensor, "B U V"]
     depth: Float[Tensor, "B S N h w"]
     path: Float[Tensor, "B F 3"]
     shown: Bool[Tensor, " B"]
@@ -78,7 +78,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
 
 def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
     """Return the masks of these names for past and present frames, S K X Y."""
-    frames, size = len(window.images), window.drivable.shape
+    frames, size = len(window.images), window.vehicle.shape[1:]
     masks = [getattr(window, name)[:frames] for name in names if name in MOVING]
     still = [getattr(window, name) for name in names if name not in MOVING]
     masks += [np.broadcast_to(mask, (frames, *size)) for mask in still]
@@ -128,12 +128,13 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
     looks = ("images", "intrinsic", "to_ego")
     seen = seen._replace(**{name: getattr(seen, name)[:, :, :cameras] for name in looks})
     masks = torch.zeros(size, frames, *config.grid.shape, dtype=torch.bool)
+    ground = torch.zeros(size, *config.ground.shape, dtype=torch.bool)
     truth = Truth(
         vehicle=masks,
         pedestrian=masks,
         instance=masks.int(),
-        drivable=masks[:, 0],
-        lane=masks[:, 0],
+        drivable=ground,
+        lane=ground,
         depth=torch.zeros(size, config.past, cameras, *config.feature_size),
         path=torch.zeros(size, config.future, 3),
         shown=torch.ones(size, dtype=torch.bool),

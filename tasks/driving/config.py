@@ -4,7 +4,7 @@ Axes: S past and present frames, F future frames, D bins of depth, X and Y cells
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from drivers.nuscenes.grid import GroundGrid
@@ -23,6 +23,7 @@ CHANNELS: Mapping[str, int] = {  # of the maps of heads
     "flow": 2,
     "cost": 1,
 }
+GROUND_MAPS = ("lane", "drivable")  # maps of the ground: of the present frame only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +273,8 @@ class DrivingConfig:
     past, future: S and F of a window.
     sees: the input of states: "cameras", or the true "maps" of past and present frames, to
         measure the prediction separately.
-    grid: of the bird's-eye map. channels: of its features.
+    grid: of the bird's-eye map. channels: of its features. ground_cells: number of cells of the
+        maps of the ground (lanes and drivable area) along an edge of a cell of the grid.
     discount: of the previous frame in the fusion over time. heads: channels inside a head.
     hardest: share of the cells of a frame, those with the highest loss, that train its classes;
         published: a quarter, with which more frequent classes learn slowly.
@@ -296,6 +298,7 @@ class DrivingConfig:
     sees: Literal["cameras", "maps"] = "cameras"
     past: int = 3
     future: int = 6
+    ground_cells: int = 1
     discount: float = 0.5
     cells: Cells = field(default_factory=Cells)
     weights: ClassWeights = field(default_factory=ClassWeights)
@@ -356,8 +359,13 @@ class DrivingConfig:
             )
         if self.sees == "maps" and self.depth_loss:
             wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
-        if self.past < 1 or self.batch < 1:
-            wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
+        wrong += [
+            f"{name} must be >= 1, got {getattr(self, name)}"
+            for name in ("past", "batch", "ground_cells")
+            if getattr(self, name) < 1
+        ]
+        if self.sees == "maps" and self.ground_cells != 1:
+            wrong.append('true maps (sees="maps") share one grid: set ground_cells=1')
         return wrong
 
     def _list_problems_of_moving(self, phase: Phase) -> list[str]:
@@ -386,6 +394,15 @@ class DrivingConfig:
                 'or source.data="generated"'
             )
         return wrong
+
+    @property
+    def ground(self) -> GroundGrid:
+        """The grid of the maps of the ground."""
+        return replace(self.grid, step=self.grid.step / self.ground_cells)
+
+    def find_grid(self, name: str) -> GroundGrid:
+        """Return the grid of a map by its name."""
+        return self.ground if name in GROUND_MAPS else self.grid
 
     @property
     def epochs(self) -> int:

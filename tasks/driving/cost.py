@@ -13,7 +13,8 @@ Safety and headway use the highest occupancy at a point of the box: 0 to 1, for 
 is 0 in a turn.) Maps of classes are probabilities, read at the nearest cell. Road is
 interpolated, because lanes are only slightly wider than the car. Outside the grid nothing is
 occupied or painted, and road continues from the edge.
-Axes: B windows, M paths, F frames, P points of a box, X and Y cells.
+Axes: B windows, M paths, F frames, P points of a box, X and Y cells, U and V cells of the
+ground, which may be smaller.
 """
 
 from collections.abc import Mapping
@@ -60,8 +61,8 @@ class Surroundings(NamedTuple):
     """
 
     occupied: Float[Tensor, "B F X Y"]
-    drivable: Float[Tensor, "B X Y"]
-    lane: Float[Tensor, "B X Y"]
+    drivable: Float[Tensor, "B U V"]
+    lane: Float[Tensor, "B U V"]
     learned: Float[Tensor, "B F X Y"]
 
 
@@ -180,24 +181,29 @@ def compute_parts(
     around: Surroundings,
     speed: Float[Tensor, " B"],
     grid: GroundGrid,
+    ground: GroundGrid,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
-    """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M."""
+    """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M.
+
+    grid: of the occupied cells and the cost volume. ground: of drivable area and dividers.
+    """
     motion = derive_motion(path, speed)
     road = around.drivable[:, None]
 
-    def under(maps: Tensor, margin: float = 0.0, ahead: float = 0.0) -> Tensor:
-        return look_up(maps, place_box(path, grid.step, margin, ahead), grid).amax(-1)
+    def under(margin: float = 0.0) -> Tensor:
+        return look_up(around.occupied, place_box(path, grid.step, margin), grid).amax(-1)
 
     middle = place_middle(path)
-    distance = measure_distance(around.lane, grid.step, NEAR)[:, None]
-    d = look_up(distance, middle[..., None, :], grid, NEAR)[..., 0]
-    larger = under(around.occupied, margin=MARGIN)
+    distance = measure_distance(around.lane, ground.step, NEAR)[:, None]
+    d = look_up(distance, middle[..., None, :], ground, NEAR)[..., 0]
+    before = place_box(path, grid.step, ahead=GAP)
+    blocked = look_up(around.occupied, before, grid) * look_up(road, before, ground)
     lateral, longitudinal, jerk = LIMITS
     return {
-        "safety": under(around.occupied) + motion.speed * larger / FAST,
-        "headway": under(around.occupied * road, ahead=GAP),
+        "safety": under() + motion.speed * under(MARGIN) / FAST,
+        "headway": blocked.amax(-1),
         "lane": (1 - d / NEAR).square(),
-        "rule": interpolate(1 - road, place_box(path, grid.step, VERGE), grid).mean(-1),
+        "rule": interpolate(1 - road, place_box(path, ground.step, VERGE), ground).mean(-1),
         "learned": interpolate(around.learned, middle[..., None, :], grid)[..., 0],
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
@@ -232,7 +238,7 @@ class Cost(nn.Module):
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
-        self.grid = config.grid
+        self.grid, self.ground = config.grid, config.ground
         start = (config.planner.start * torch.tensor(list(FACTORS.values()))).log()
         self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
         self.caution = config.planner.caution
@@ -245,7 +251,7 @@ class Cost(nn.Module):
         others: float = 1.0,
     ) -> Costs:
         """Return the costs of paths; others: factor on ``safety``."""
-        parts = compute_parts(path, around, speed, self.grid)
+        parts = compute_parts(path, around, speed, self.grid, self.ground)
         weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
         weights["safety"] = others * weights["safety"]
         if not self.training:

@@ -154,6 +154,7 @@ def make_settings(config: DrivingConfig) -> "WindowSettings":
         from drivers.nuscenes.windows import WindowSettings
     return WindowSettings(
         grid=config.grid,
+        ground=config.ground,
         image=config.image,
         past=config.past,
         future=config.future,

@@ -2,13 +2,14 @@
 
 The chip runs the bird's-eye decoder, from spikes to spikes with one tick per frame, and the
 spiking parts of :mod:`tasks.driving.chip`. The host computes the rest. Axes: T frames (ticks),
-B windows, C channels, X and Y cells.
+B windows, C channels, X and Y cells, U and V cells of the ground.
 """
 
 from collections.abc import Iterator, Mapping
 from math import prod
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -53,24 +54,32 @@ def explain_only_torch(config: DrivingConfig) -> str:
 
 
 def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
+    """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 U V."""
     driver, device = require_driver(model), next(model.parameters()).device
     for seen, truth in read_first(config, split, COMPARED, device):
         with torch.no_grad():
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
-        masks = torch.stack([truth.vehicle[:, 0], truth.lane, truth.drivable], 1)
+        vehicle = repeat_cells(truth.vehicle[:, 0], config.ground_cells)
+        masks = torch.stack([vehicle, truth.lane, truth.drivable], 1)
         yield Stimulus({"input": spikes.cpu()}, masks)
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
-    """Return masks of CLASSES, B 3 X Y, from the decoder's spikes."""
+    """Return masks of CLASSES, B 3 U V, from the decoder's spikes."""
     driver = require_driver(model)
     (spikes,) = outputs.values()
     now = spikes[config.past - 1 : config.past].to(next(driver.heads.parameters()))
     with torch.no_grad():
         maps = driver.read_maps(now, CLASSES)
-    return torch.stack([maps[name][:, 0] > 0 for name in CLASSES], 1).cpu()
+    masks = {name: maps[name][:, 0] > 0 for name in CLASSES}
+    masks["vehicle"] = repeat_cells(masks["vehicle"], config.ground_cells)
+    return torch.stack(list(masks.values()), 1).cpu()
+
+
+def repeat_cells(masks: Bool[Tensor, "B X Y"], times: int) -> Bool[Tensor, "B U V"]:
+    """Return masks with each cell divided into ``times`` cells along each axis."""
+    return masks.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
 
 def measure(config: DrivingConfig, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001

@@ -19,9 +19,8 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
-from tasks.driving.config import DrivingConfig
+from tasks.driving.config import GROUND_MAPS, DrivingConfig
 from tasks.driving.data import list_dropped, open_split, read_batches
-from tasks.driving.heads import PRESENT
 from tasks.driving.instances import decode_window
 from tasks.driving.metrics import (
     Overlap,
@@ -86,7 +85,7 @@ def make_counts() -> MetricCounts:
 
 def take_present(name: str, masks: Any, now: int = 0) -> Any:
     """Return the present masks of a class from those of frames; the ground has only these."""
-    return masks if name in PRESENT else masks[..., now, :, :]
+    return masks if name in GROUND_MAPS else masks[..., now, :, :]
 
 
 def count_class(
@@ -103,11 +102,12 @@ def count_class(
 
 
 def count_classes(
-    grid: GroundGrid, counts: MetricCounts, maps: Mapping[str, Tensor], truth: Truth
+    config: DrivingConfig, counts: MetricCounts, maps: Mapping[str, Tensor], truth: Truth
 ) -> None:
     """Count the present maps of a batch, by class."""
     for name in CLASSES:
         true = take_present(name, getattr(truth, name)).cpu().numpy()
+        grid = config.find_grid(name)
         count_class(grid, counts, name, (maps[name][:, 0] > 0).cpu().numpy(), true)
 
 
@@ -142,7 +142,7 @@ def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
     """Count the maps of a batch."""
-    count_classes(config.grid, counts, maps, truth)
+    count_classes(config, counts, maps, truth)
     maps = {name: y[:, : SHORT + 1].cpu() for name, y in maps.items()}
     predicted, frames = maps["vehicle"].numpy() > 0, maps["vehicle"].shape[1]
     vehicle, instance = truth.vehicle.cpu().numpy(), truth.instance.cpu().numpy()

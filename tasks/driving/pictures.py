@@ -32,9 +32,8 @@ from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.store import write_bytes
 from tasks.driving.batch import MAPS, Observation, Truth, make_batch
-from tasks.driving.config import DrivingConfig
+from tasks.driving.config import GROUND_MAPS, DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
-from tasks.driving.heads import PRESENT
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.sampler import COMMANDS
 
@@ -147,12 +146,16 @@ def name_colour(box: Box) -> str:
     return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
 
 
-def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
+def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "U V 3"]:
     """Return maps as a colour image; later vehicles are fainter."""
-    road, now = maps["drivable"], maps["vehicle"]
+    road = maps["drivable"]
+    times = len(road) // len(maps["pedestrian"][0])  # cells of the ground in a cell
+    now, people = (
+        maps[name].repeat(times, 1).repeat(times, 2) for name in ("vehicle", "pedestrian")
+    )
     out = np.tile(np.array(to_rgb(GROUND)), (*road.shape, 1))
 
-    def paint(mask: Bool[np.ndarray, "X Y"], colour: str, share: float = 1.0) -> None:
+    def paint(mask: Bool[np.ndarray, "U V"], colour: str, share: float = 1.0) -> None:
         out[mask] = (1 - share) * out[mask] + share * np.array(to_rgb(colour))
 
     paint(road, ROAD)
@@ -163,7 +166,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
         paint(mask & free & ~now[0], VEHICLE, float(share))
         free &= ~mask
     paint(now[0], VEHICLE)
-    paint(maps["pedestrian"][0], PEDESTRIAN)
+    paint(people[0], PEDESTRIAN)
     return out[::-1, ::-1]  # ahead at the top, left at the left
 
 
@@ -297,7 +300,7 @@ def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) 
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
         boxes=boxes,
-        maps=masks | {name: masks[name][0] for name in PRESENT},
+        maps=masks | {name: masks[name][0] for name in GROUND_MAPS},
         path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
     )
 

@@ -182,6 +182,7 @@ def see_maps(config: DrivingConfig) -> DrivingConfig:
     return replace(
         config,
         sees="maps",
+        ground_cells=1,
         depth_loss=False,
         phases=(Phase(name="prediction", futures=6, epochs=3, lr=2e-3, mirrored=0.5),),
     )

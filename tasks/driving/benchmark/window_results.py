@@ -27,7 +27,7 @@ from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
 from tasks.driving.batch import DrivingBatch, Observation, make_batch
 from tasks.driving.benchmark.entrants import Entrant, describe_windows
-from tasks.driving.config import DrivingConfig, Source
+from tasks.driving.config import GROUND_MAPS, DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
 from tasks.driving.evaluate import (
     CLASSES,
@@ -40,7 +40,6 @@ from tasks.driving.evaluate import (
     measure_plan,
     take_present,
 )
-from tasks.driving.heads import PRESENT
 from tasks.driving.instances import OF_INSTANCES, decode_window
 from tasks.driving.metrics import Overlap, Panoptic, PathErrors, add_counts
 from tasks.driving.model import Driver, DrivingOutputs, require_driver
@@ -257,7 +256,7 @@ def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")
         collector.add(config, windows, batch, outputs.plan.path)
-        count_classes(config.grid, counts[OWN], outputs.maps, batch.truth)
+        count_classes(config, counts[OWN], outputs.maps, batch.truth)
         for b in range(len(windows)):
             _count_own(config, counts, outputs, before, batch, b)
     return collector.close(counts)
@@ -322,7 +321,7 @@ def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
         window = windows[k]
         for name in CLASSES:
             mask = getattr(window, name)
-            mask = mask if name in PRESENT else mask[config.past - 1 :]
+            mask = mask if name in GROUND_MAPS else mask[config.past - 1 :]
             sums[name] = sums.get(name, 0) + mask.astype(np.int64)
     return {
         name: np.stack([find_prior(frame, count) for frame in total])
@@ -353,7 +352,7 @@ def _count_window(
         own = take_present(name, getattr(window, name), now)
         prior = take_present(name, priors[name])
         for way, mask in ((EMPTY, np.zeros_like(own)), (PRIOR, prior)):
-            count_class(config.grid, counts[way], name, mask, own)
+            count_class(config.find_grid(name), counts[way], name, mask, own)
     vehicle, instance = window.vehicle[now:], window.instance[now:]
     frames, before = len(vehicle), window.instance[max(0, now - 1)]
     nothing = np.zeros_like(vehicle)

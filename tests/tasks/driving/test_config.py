@@ -89,7 +89,9 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
         ({"sees": "maps", "depth_loss": False}, "true maps .* train only prediction"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),
-        ({"batch": 0}, "past and batch must be >= 1, got 3 and 0"),
+        ({"batch": 0}, "batch must be >= 1, got 0"),
+        ({"ground_cells": 0}, "ground_cells must be >= 1, got 0"),
+        ({"sees": "maps", "ground_cells": 2}, "share one grid: set ground_cells=1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> None:
@@ -98,7 +100,7 @@ def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> No
 
 
 def test_several_problems_are_told_together() -> None:
-    with pytest.raises(ValueError, match=r"(?s)multiples of 16.*past and batch"):
+    with pytest.raises(ValueError, match=r"(?s)multiples of 16.*past must be"):
         replace(tiny(), image=ImageSize(height=8, width=160, scale=1.0, crop=0), past=0)
 
 

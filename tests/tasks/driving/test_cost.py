@@ -44,7 +44,7 @@ def cell(x: float, y: float) -> tuple[int, int]:
 
 
 def parts(path: torch.Tensor, around: Surroundings, speed: float) -> dict[str, torch.Tensor]:
-    return compute_parts(path, around, torch.tensor([speed]), GRID)
+    return compute_parts(path, around, torch.tensor([speed]), GRID, GRID)
 
 
 def test_an_empty_road_costs_nothing_but_is_driven_along() -> None:

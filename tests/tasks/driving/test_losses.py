@@ -142,7 +142,10 @@ def test_each_class_has_its_own_weight_mask_and_share_of_cells() -> None:
     config = replace(small_config(), weights=weights, hardest=0.25)
     truth = make_batch([make_window(config)]).truth
     rng = torch.Generator().manual_seed(0)
-    maps = {k: torch.randn(1, 1, 16, 16, generator=rng) for k in asdict(config.weights)}
+    maps = {
+        k: torch.randn(1, 1, *config.find_grid(k).shape, generator=rng)
+        for k in asdict(config.weights)
+    }
     outputs = DrivingOutputs(torch.zeros(1, 1, 1, 1, 1, 1), maps, None, None, {})
     found = compute_losses(config, outputs, truth, tuple(maps))
     masks = {

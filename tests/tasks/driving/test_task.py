@@ -30,6 +30,7 @@ from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 
 SMALL = small_config()
+ONE_GRID = replace(SMALL, ground_cells=1)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,12 @@ def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
 @pytest.mark.parametrize("sees", ["cameras", "maps"])
 def test_a_dummy_batch_has_the_shapes_of_a_batch(sees: Literal["cameras", "maps"]) -> None:
     phases = SMALL.phases if sees == "cameras" else (replace(SMALL.phases[1], frozen=()),)
-    config = replace(SMALL, sees=sees, depth_loss=sees == "cameras", phases=phases)
+    config = replace(
+        SMALL if sees == "cameras" else ONE_GRID,
+        sees=sees,
+        depth_loss=sees == "cameras",
+        phases=phases,
+    )
     windows = [make_window(config, k) for k in range(config.batch)]
     if sees == "maps":
         looks = ("images", "intrinsic", "to_ego", "depth")
@@ -99,7 +105,7 @@ def test_a_dummy_batch_has_the_shapes_of_a_batch(sees: Literal["cameras", "maps"
 
 def test_prediction_can_be_given_the_true_maps() -> None:
     phases = (replace(SMALL.phases[1], frozen=()),)
-    config = replace(SMALL, sees="maps", depth_loss=False, phases=phases)
+    config = replace(SMALL, sees="maps", ground_cells=1, depth_loss=False, phases=phases)
     windows = [make_window(config, k) for k in (0, 1)]
     batch = make_batch(windows, maps=True)
     for b, w in enumerate(windows):
@@ -130,13 +136,13 @@ def test_prediction_can_be_given_the_true_maps() -> None:
 
 
 def test_a_phase_may_see_the_last_frames_alone() -> None:
-    batch = make_batch([make_window(SMALL, k) for k in (0, 1)], maps=True)
+    batch = make_batch([make_window(ONE_GRID, k) for k in (0, 1)], maps=True)
     kept = keep_frames(batch, 2)
     for name in ("images", "intrinsic", "to_ego", "to_present", "maps"):
         assert torch.equal(getattr(kept.seen, name), getattr(batch.seen, name)[:, 1:])
     assert torch.equal(kept.truth.depth.nan_to_num(), batch.truth.depth[:, 1:].nan_to_num())
     assert all(map(torch.equal, kept.truth[:5], batch.truth[:5]))
-    config = replace(SMALL, phases=(replace(SMALL.phases[0], past=1),))
+    config = replace(ONE_GRID, phases=(replace(SMALL.phases[0], past=1),))
     with seeded(0):
         model = Driver(config)
         loss = compute_loss(config, model, batch, 0.5)
@@ -165,7 +171,10 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver
         whole = model(next(data.read_batches(SMALL, "test", 0)).seen)
     answers = TASK.evaluation.decode(SMALL, model, outputs)
     for k, name in enumerate(deployment.CLASSES):
-        assert torch.equal(answers[:, k], whole.maps[name][:, 0] > 0)
+        mask = whole.maps[name][:, 0] > 0
+        times = 2 if name == "vehicle" else 1  # cells of the ground in a cell, along an edge
+        assert torch.equal(answers[:, k, ::times, ::times], mask)
+        assert torch.equal(answers[:, k, 1::2, 1::2] if times == 2 else mask, mask)
     values = TASK.evaluation.measure(SMALL, answers, targets)
     assert set(values) == {"iou_vehicle", "iou_lane", "iou_drivable"}
     assert set(values) <= {m.name for m in TASK.evaluation.metrics}
@@ -191,7 +200,7 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
     assert host["lift"] == 3 * 6 * 6 * 6 * 4 * 8  # frames, cameras, bins, channels, h, w
     shared = 5 * (16 * 16) * (12 * 4 * 9)  # heads: five frames, 3 x 3
     alone = 1 * (16 * 16) * (12 * 4 * 9)
-    ends = (16 * 16) * 4 * (5 * (1 + 1 + 1 + 2 + 2 + 1) + 1 + 1)
+    ends = (16 * 16) * 4 * (5 * (1 + 1 + 1 + 2 + 2 + 1) + 4 + 4)  # four parts of a cell
     assert host["heads"] == 6 * shared + 2 * alone + ends
 
 
