@@ -8,12 +8,29 @@ from jaxtyping import Bool, Float, Float32, Int32, UInt8
 
 Command = Literal["left", "forward", "right"]
 FRAME = 0.5  # [s] between keyframes
-ASIDE = 2.0  # [m] least lateral offset at the last future frame of a turn, as in ST-P3
+FORESIGHT, LEAST = 3.0, 8.0  # [s], [m]: a target lies this far ahead
+ROUTE_LENGTH, ROUTE_STEP = 60.0, 1.0  # [m]: enough for a target at 20 m/s
+ASIDE = 2.0  # [m] least lateral offset of the target of a turn
 
 
-def name_command(path: Float[np.ndarray, "F 3"]) -> Command:
-    """Return the navigation command of a path in the present ego frame."""
-    aside = path[-1, 1]
+def measure_foresight(speed: float) -> float:
+    """Return the distance of a target along the route [m], at a speed [m/s].
+
+    It is the way of 3 s, but at least 8 m and at most the length of a route, 60 m.
+    """
+    return min(max(FORESIGHT * speed, LEAST), ROUTE_LENGTH)
+
+
+def find_target(route: Float[np.ndarray, "R 2"], speed: float) -> tuple[float, float]:
+    """Return the target (x, y) [m] of a route (:class:`Window`) at a speed [m/s]."""
+    at = measure_foresight(speed) / ROUTE_STEP
+    x, y = (float(np.interp(at, np.arange(len(route)), route[:, k])) for k in (0, 1))
+    return x, y
+
+
+def name_command(target: tuple[float, float]) -> Command:
+    """Return the navigation command of a target in the present ego frame."""
+    _, aside = target
     return "left" if aside >= ASIDE else "right" if aside <= -ASIDE else "forward"
 
 
@@ -22,14 +39,17 @@ class Window:
     """The inputs of a model, and the truth.
 
     The present frame is number S - 1. "present" is the flat ego frame of that instant (of
-    LIDAR_TOP's timestamp). T: all S+F frames.
+    LIDAR_TOP's timestamp). T: all S+F frames. R: points of a route.
 
     Inputs:
       images: RGB, resized and cropped. intrinsic: of the resized and cropped image.
       to_ego: from each camera to the ego frame of its frame s (at LIDAR_TOP's timestamp).
       to_present: from the ego frame of frame s to the present one (flat: x, y and yaw only).
       speed: [m/s] at each past and present frame. yaw_rate: [rad/s].
-      command: of the navigation.
+      route: the way ahead along the lanes of the map, from beside the car on,
+        :data:`ROUTE_STEP` apart (:func:`drivers.nuscenes.route.find_route`).
+      target: the point of the route at the way of 3 s at the present speed, at least 8 m ahead.
+      command: whether the target lies 2 m or more to a side.
     Truth, in the present ego frame, masks on the bird's-eye grid, of the ground (U, V) on a
     grid that may be finer:
       vehicle, pedestrian: of each past, present and future frame.
@@ -47,6 +67,8 @@ class Window:
     to_present: Float32[np.ndarray, "S 4 4"]
     speed: Float32[np.ndarray, " S"]
     yaw_rate: Float32[np.ndarray, " S"]
+    route: Float32[np.ndarray, "R 2"]
+    target: Float32[np.ndarray, "2"]
     command: Command
     vehicle: Bool[np.ndarray, "T X Y"]
     pedestrian: Bool[np.ndarray, "T X Y"]

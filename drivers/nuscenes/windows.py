@@ -2,13 +2,14 @@
 
 As in SAD, every S+F consecutive keyframes of a scene are a window. Images are scaled and
 cropped (:class:`ImageSize`). Labels come from the boxes in the present ego frame, depth from
-the lidar, speed and yaw rate from the CAN bus, the command from the true future. As in SAD and
-ST-P3, the command is "left" or "right" if the car ends at least 2 m beside its present heading,
-else "forward".
+the lidar, speed and yaw rate from the CAN bus. The route is that of the rest of the scene, on
+the lanes of the map; the command is "left" or "right" if the target on it lies at least 2 m to
+that side, else "forward". SAD and ST-P3 take the command from the car's own place in 3 s.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,14 @@ from drivers.nuscenes.images import (
     shrink_intrinsic,
 )
 from drivers.nuscenes.labels import draw_labels
+from drivers.nuscenes.lane_graph import LaneGraph, make_lane_graph
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.road_map import RoadMap
+from drivers.nuscenes.route import find_route
 from drivers.nuscenes.schema import LIDAR
 from drivers.nuscenes.tables import Keyframe, Shot, Tables, list_split
-from drivers.nuscenes.window import ImageSize, Window, name_command
+from drivers.nuscenes.window import ImageSize, Window, find_target, name_command
 
 CHANNELS = (*CAMERAS, LIDAR)
 SKIP = "mend it, or leave it out (neuro train --skip-bad)"
@@ -64,7 +67,7 @@ class WindowSpan:
     """A window: T = S+F keyframes of one scene, by the tokens of their samples.
 
     time: [us]. poses: flat pose of the ego at each, in the global frame. speed: [m/s].
-    yaw_rate: [rad/s].
+    yaw_rate: [rad/s]. drive: the poses of these and all later keyframes of the scene.
     """
 
     scene: str
@@ -74,6 +77,7 @@ class WindowSpan:
     poses: Float64[np.ndarray, "T 3"]
     speed: Float64[np.ndarray, " T"]
     yaw_rate: Float64[np.ndarray, " T"]
+    drive: Float64[np.ndarray, "K 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +148,12 @@ class Windows:
             NuScenesError: a file or a box is damaged.
         """
         span = self.spans[number]
-        return _read_window(self.tables, self.maps[span.location], span, self.settings)
+        road_map, graph = self.maps[span.location], self._graphs[span.location]
+        return _read_window(self.tables, road_map, graph, span, self.settings)
+
+    @cached_property
+    def _graphs(self) -> Mapping[str, LaneGraph]:
+        return {name: make_lane_graph(m.lanes) for name, m in self.maps.items()}
 
     def __iter__(self) -> Iterator[Window]:
         return (self[number] for number in range(len(self)))
@@ -224,7 +233,11 @@ def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
 
 
 def _read_window(
-    tables: Tables, road_map: RoadMap, span: WindowSpan, settings: WindowSettings
+    tables: Tables,
+    road_map: RoadMap,
+    graph: LaneGraph,
+    span: WindowSpan,
+    settings: WindowSettings,
 ) -> Window:
     past, grid = settings.past, settings.grid
     ground = settings.ground or grid
@@ -237,6 +250,8 @@ def _read_window(
     views = [_read_cameras(frame, settings) for frame in frames]
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
     to_present = [lift(pose) for pose in poses[:past]]
+    route = find_route(graph, span.drive[past - 1 :])
+    target = find_target(route, float(span.speed[past - 1]))
     return Window(
         token=span.tokens[past - 1],
         scene=span.scene,
@@ -246,7 +261,9 @@ def _read_window(
         to_present=np.array(to_present, np.float32),
         speed=span.speed[:past].astype(np.float32),
         yaw_rate=span.yaw_rate[:past].astype(np.float32),
-        command=name_command(poses[past:]),
+        route=route,
+        target=np.array(target, np.float32),
+        command=name_command(target),
         vehicle=labels.vehicle,
         pedestrian=labels.pedestrian,
         instance=labels.instance,
@@ -338,6 +355,7 @@ def find_spans(
                 WindowSpan(
                     scene=scene, location=location, tokens=names, time=time[part],
                     poses=poses[part], speed=speed[part], yaw_rate=yaw_rate[part],
+                    drive=poses[k:],
                 )
             )  # fmt: skip
     return spans, problems

@@ -22,12 +22,12 @@ from PIL import Image
 from drivers.nuscenes.geometry import enter_frame, lift
 from drivers.nuscenes.images import shrink_image
 from drivers.nuscenes.rig import Camera
-from drivers.nuscenes.window import Command, ImageSize
+from drivers.nuscenes.window import Command, ImageSize, name_command
 from drivers.nuscenes.world.drive import (
     STEPS,
     PlannedDrive,
     drive,
-    navigate,
+    locate_target,
     plan_by_rules,
     start,
 )
@@ -205,7 +205,7 @@ def _drive_on(
             black = np.zeros((len(cameras.rig), 3, size.height, size.width), np.uint8)
             image = black if trial.blanked else cameras.take(instant)
         frames = [*frames, (instant, image)][-trial.past :]
-        command = navigate(world, state)
+        command = name_command(locate_target(world, state))
         by_rules = trial.planner is None or frame < trial.past - 1
         if trial.planner is None or by_rules:
             path = plan_by_rules(world, state)

@@ -122,7 +122,8 @@ def displace_starts(
     moved = turned | faster
     path = come_back(change_speed(truth.path, speed), start, speed)
     path = torch.where(moved[:, None, None], path, truth.path)
-    command = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
+    ends = [(x, y) for x, y in path[:, -1, :2].tolist()]
+    command = torch.tensor([COMMANDS.index(name_command(end)) for end in ends])
     ego = EgoState(
         speed=speed,
         yaw_rate=torch.where(faster, seen.ego.curvature * speed, seen.ego.yaw_rate),

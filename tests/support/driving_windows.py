@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from drivers.nuscenes.grid import GroundGrid
-from drivers.nuscenes.window import ImageSize, Window
+from drivers.nuscenes.window import ImageSize, Window, find_target
 from tasks.driving.config import (
     DecoderConfig,
     Depth,
@@ -87,6 +87,8 @@ def make_window(config: DrivingConfig, seed: int = 0) -> Window:
         instance[t, 10:12, 3] = 2
     path = np.zeros((f, 3), np.float32)
     path[:, 0] = 0.5 * speed * np.arange(1, f + 1)
+    route = np.zeros((61, 2), np.float32)
+    route[:, 0] = np.arange(61)
     return Window(
         token=f"sample-{seed}",
         scene=f"scene-{seed:04}",
@@ -96,6 +98,8 @@ def make_window(config: DrivingConfig, seed: int = 0) -> Window:
         to_present=to_present,
         speed=np.full(s, speed, np.float32),
         yaw_rate=np.zeros(s, np.float32),
+        route=route,
+        target=np.array(find_target(route, speed), np.float32),
         command="forward",
         vehicle=instance > 0,
         pedestrian=rng.random((s + f, nx, ny)) < 0.01,

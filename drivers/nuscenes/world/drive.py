@@ -3,20 +3,19 @@
 course = start(seed)
 state = course.state
 while not course.has_arrived(state):
-    path = planner(show(course.world, state), navigate(course.world, state))
+    path = planner(show(course.world, state), locate_target(course.world, state))
     state = drive(course.world, state, path)[-1]
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cos, sin
 
 import numpy as np
 from jaxtyping import Float64
 from shapely.geometry import LineString, Point
 
 from drivers.nuscenes.geometry import enter_frame
-from drivers.nuscenes.window import ASIDE, FRAME, Command
+from drivers.nuscenes.window import FRAME, measure_foresight
 from drivers.nuscenes.world.find_ego import project, put_ego
 from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_change import LOST, move_over
@@ -32,7 +31,6 @@ from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
 from drivers.nuscenes.world.traffic import carry_ego, step_traffic
 
 STEPS = round(FRAME / STEP)  # steps of a plan that are driven before the next plan
-FORESIGHT, LEAST = 3.0, 8.0  # [s], [m]: the navigation looks this far ahead
 BLOCKED = 45.0  # [m] ahead: the navigation knows blocked lanes within it
 SLOWEST = 3.0  # [m/s], mean speed at which the rules drive a course
 TRIES = 50
@@ -212,27 +210,26 @@ def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:
     return x, y, yaw
 
 
-def navigate(world: World, state: WorldState) -> Command:
-    """Return the command of the navigation: whether the way leads 2 m or more aside in 3 s.
+def locate_target(world: World, state: WorldState) -> tuple[float, float]:
+    """Return the target (x, y) of the navigation in the ego frame [m].
 
-    The navigation knows the route and the lanes that are blocked within 45 m, so that it
-    commands changes early.
+    It lies on the middle of the advised lane or those of the route behind it, as far ahead as
+    the target of a recorded window (:func:`drivers.nuscenes.window.measure_foresight`). The
+    navigation knows the route and the lanes that are blocked within 45 m, so that it advises
+    changes early.
     """
     table, route = world.table, state.route[EGO].tolist()
-    ahead = max(FORESIGHT * state.ego.speed, LEAST)
     route[0] = _advise_lane(world, state)
     at = float(state.along[EGO]) * table.length[route[0]] / table.length[state.route[EGO, 0]]
-    at += ahead
+    at += measure_foresight(state.ego.speed)
     lane = 0
     while at > table.length[route[lane]] and lane + 1 < len(route):
         at -= table.length[route[lane]]
         lane += 1
-    x, y, _ = table.pose(route[lane], at)
     ego = state.ego
-    aside = (y - ego.y) * cos(ego.yaw) - (x - ego.x) * sin(ego.yaw)
-    if abs(aside) < ASIDE:
-        return "forward"
-    return "left" if aside > 0 else "right"
+    frame = np.array([ego.x, ego.y, ego.yaw])
+    x, y, _ = enter_frame(table.pose(route[lane], at), frame).tolist()
+    return x, y
 
 
 def _advise_lane(world: World, state: WorldState) -> int:

@@ -30,7 +30,7 @@ from drivers.nuscenes.geometry import enter_frame, leave_frame
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.rig import CAMERAS
-from drivers.nuscenes.window import ImageSize, Window, name_command
+from drivers.nuscenes.window import ImageSize, Window
 from drivers.nuscenes.windows import Windows, WindowSettings
 
 SETTINGS = WindowSettings(
@@ -98,13 +98,53 @@ def test_points_of_a_past_frame_move_into_the_present_one(window: Window) -> Non
     np.testing.assert_allclose(ahead, [x + np.cos(yaw), y + np.sin(yaw), 0.5, 1], atol=1e-5)
 
 
-def test_the_command_is_where_the_true_path_ends(windows: Windows, window: Window) -> None:
+def test_the_route_is_the_middle_of_the_lane_ahead(windows: Windows) -> None:
+    """The straight drive starts 19 m before MIDDLE, 1.6 m to the right of its lane's middle."""
+    straight = windows[0]
+    assert straight.route.shape == (61, 2)
+    np.testing.assert_allclose(straight.route, [[k, 1.576] for k in range(61)], atol=1e-3)
+    np.testing.assert_allclose(straight.target, [24, 1.576], atol=1e-3)  # 3 s at 8 m/s
+    assert straight.command == "forward"
+
+
+def test_the_route_is_the_driven_way_where_no_lane_is(window: Window) -> None:
+    """A circle of 20 m, of 15 m to the end of the scene; then straight on."""
+    angle = np.arange(16) / 20
+    circle = np.stack([20 * np.sin(angle), 20 * (1 - np.cos(angle))], 1)
+    np.testing.assert_allclose(window.route[:16], circle, atol=0.06)
+    ahead = np.diff(window.route[15:], axis=0)
+    np.testing.assert_allclose(ahead, np.broadcast_to(ahead[-1], ahead.shape), atol=0.02)
+    np.testing.assert_allclose(window.target, circle[15], atol=0.06)  # 3 s at 5 m/s
     assert window.command == "left"
-    assert windows[0].command == "forward"
-    path = np.zeros((6, 3), np.float32)
-    for aside, command in ((2.0, "left"), (1.99, "forward"), (-1.99, "forward"), (-2, "right")):
-        path[-1, 1] = aside
-        assert name_command(path) == command
+
+
+def test_the_route_does_not_depend_on_the_future_of_a_window(data_set: Path) -> None:
+    """All windows whose present frame is the third of a scene."""
+    found = [
+        open_windows(data_set, replace(SETTINGS, past=past, future=future))
+        for past, future in ((3, 6), (3, 1), (1, 1))
+    ]
+    for scene in DRIVES:
+        one, *others = (
+            next(
+                windows[k]
+                for k, span in enumerate(windows.spans)
+                if span.tokens[windows.settings.past - 1] == f"{scene}-s2"
+            )
+            for windows in found
+        )
+        for other in others:
+            np.testing.assert_array_equal(one.route, other.route)
+            np.testing.assert_array_equal(one.target, other.target)
+            assert one.command == other.command
+
+
+def test_without_lanes_on_the_map_the_driven_way_serves(copied: Path) -> None:
+    with edit(copied, f"maps/expansion/{LOCATION}.json") as expansion:
+        expansion["arcline_path_3"] = {}
+    window = open_windows(copied, FOUR)[0]
+    np.testing.assert_allclose(window.route, [[k, 0] for k in range(61)], atol=1e-4)
+    assert window.command == "forward"
 
 
 def test_images_are_cut_at_the_top_and_keep_their_colour(window: Window) -> None:

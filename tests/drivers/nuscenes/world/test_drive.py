@@ -10,7 +10,7 @@ from small_world import LEFT, RIGHT, WIDTH, Car, find_touches, make_small_world
 from drivers.nuscenes.world.drive import (
     PlannedDrive,
     drive,
-    navigate,
+    locate_target,
     plan_by_rules,
     start,
     to_ego_frame,
@@ -145,15 +145,23 @@ def test_others_brake_for_an_ego_that_stops() -> None:
 
 def test_the_navigation_announces_turns_and_blocked_lanes() -> None:
     ego, ahead = Car(RIGHT, 20.0, 8.0), Car(RIGHT, 60.0, parked=True)
-    for cars, command in (
-        ([ego], "forward"),
-        ([ego, ahead], "left"),
-        ([ego, Car(RIGHT, 70.0, parked=True)], "forward"),  # more than 45 m ahead
-        ([Car(RIGHT, 62.0, 8.0), ahead], "forward"),  # passed
-        ([Car(LEFT, 20.0, 8.0), Car(LEFT, 60.0, parked=True)], "right"),
-        ([ego, ahead, Car(LEFT, 50.0, parked=True)], "forward"),  # no lane is free
+    for cars, target in (
+        ([ego], (24, 0)),  # 3 s at 8 m/s
+        ([Car(RIGHT, 20.0, 2.0)], (8, 0)),
+        ([Car(RIGHT, 20.0, 25.0)], (60, 0)),
+        ([ego, ahead], (24, WIDTH)),
+        ([ego, Car(RIGHT, 70.0, parked=True)], (24, 0)),  # more than 45 m ahead
+        ([Car(RIGHT, 62.0, 8.0), ahead], (24, 0)),  # passed
+        ([Car(LEFT, 20.0, 8.0), Car(LEFT, 60.0, parked=True)], (24, -WIDTH)),
+        ([ego, ahead, Car(LEFT, 50.0, parked=True)], (24, 0)),  # no lane is free
     ):
-        assert navigate(*make_small_world(cars)) == command
+        assert locate_target(*make_small_world(cars)) == pytest.approx(target)
+
+
+def test_the_target_is_told_in_the_ego_frame() -> None:
+    world, state = make_small_world([Car(RIGHT, 20.0, 8.0)])
+    turned = replace(state, ego=replace(state.ego, y=1.0, yaw=np.pi / 2))
+    assert locate_target(world, turned) == pytest.approx((-1, -24))
 
 
 def test_an_ego_is_found_on_the_lane_it_drives_on() -> None:

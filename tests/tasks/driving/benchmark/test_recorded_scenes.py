@@ -114,14 +114,16 @@ def test_the_car_follows_a_path_for_its_time() -> None:
 
 def make_span(speed: list[float], yaw_rate: float) -> WindowSpan:
     many = len(speed)
+    poses = np.array([[k, 2.0 * k, 0.1 * k] for k in range(many)])
     return WindowSpan(
         scene="s",
         location="boston-seaport",
         tokens=tuple(f"t{k}" for k in range(many)),
         time=np.arange(many, dtype=np.int64) * 500_000,
-        poses=np.array([[k, 2.0 * k, 0.1 * k] for k in range(many)]),
+        poses=poses,
         speed=np.array(speed),
         yaw_rate=np.full(many, yaw_rate),
+        drive=poses,
     )
 
 
