@@ -116,7 +116,7 @@ def test_the_route_takes_the_turn_of_the_drive(turn: str) -> None:
 STEPS = st.lists(st.floats(0.0, 4.0), min_size=5, max_size=20).filter(lambda s: sum(s) > 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(steps=STEPS, aside=st.floats(-0.9, 0.9), turn=st.sampled_from(sorted(WAYS)))
 def test_neither_speed_nor_stops_nor_the_place_in_the_lane_change_the_route(
     steps: list[float], aside: float, turn: str
