@@ -12,6 +12,7 @@ from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.road_map import Lane
 
 NONE = -1  # no lane
+ALIKE = 0.02  # [m]: largest error of the lines that are searched; few points make this fast
 GAP = 1.0  # [m] between the positions of two lanes that follow each other in the arrays
 
 
@@ -24,8 +25,8 @@ class LaneGraph:
 
     points: (x, y, yaw) of the centre-lines, global, one lane after the other. position: of each
     point [m]; it increases along each lane by its length, from its value in first. length: of
-    each lane [m]. lines: the centre-lines as LineStrings. tree: of lines. outgoing: lanes that
-    continue each lane.
+    each lane [m]. lines: the centre-lines as LineStrings, simplified within 2 cm. tree: of
+    lines. outgoing: lanes that continue each lane.
     """
 
     tokens: tuple[str, ...]
@@ -92,7 +93,8 @@ def make_lane_graph(lanes: Mapping[str, Lane]) -> LaneGraph:
         first.append(start)
         length.append(along[-1])
         start += float(along[-1]) + GAP
-    lines = np.array([shapely.linestrings(p[:, :2]) for p in points[1:]], object)
+    whole = np.array([shapely.linestrings(p[:, :2]) for p in points[1:]], object)
+    lines = shapely.simplify(whole, ALIKE, preserve_topology=False)  # Douglas and Peucker
     return LaneGraph(
         tokens=tuple(kept),
         points=np.concatenate(points),

@@ -46,8 +46,8 @@ def find_route(
     """Return the route of a recorded drive in its present ego frame, :data:`ROUTE_STEP` apart.
 
     poses: of the ego at all keyframes from the present to the end of the recording, in the
-    global frame. Only their positions count, apart from the frame and the heading of a car that
-    does not move. Positions are joined by straight lines, so that the times do not matter.
+    global frame. Straight lines between their positions form the driven way; the times do not
+    count. The first pose is the frame of the route, and the heading of a car that stays.
 
     The route starts beside the car and is :data:`ROUTE_LENGTH` long. It consists of
 
