@@ -567,7 +567,7 @@ def main(argv: list[str] | None = None) -> None:
             verb.__doc__ = re.sub(r"\n {12}", " ", verb.__doc__)
             tyro.cli(verb, prog=command, args=argv[1:])
     except KeyboardInterrupt:
-        console.print("interrupted; all files are complete, the same command resumes training")
+        console.print("interrupted; all files are complete, the same command goes on from here")
         sys.exit(130)
     except BrokenPipeError:  # the reader has enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,7 +45,8 @@ def tell_memory(run: Any, devices: int) -> None:
     for row in describe_dry_run(memory):
         table.add_row(*row)
     console.print(table)
-    console.print(explain_dry_run(memory), highlight=False, soft_wrap=True)
+    for line in (explain_dry_run(memory), *memory.data):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def is_first_process() -> bool:

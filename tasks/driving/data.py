@@ -34,6 +34,7 @@ from tasks.runs.task import Split
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
     from drivers.nuscenes.windows import Skipped, Windows, WindowSettings
+    from drivers.nuscenes.world.make import GeneratorSettings
     from tasks.driving.drives import DisturbedWindow
 
 Item = TypeVar("Item")
@@ -101,19 +102,38 @@ def find_data(source: Source) -> Path:
         RuntimeError: the packages for the generated one are not installed.
     """
     if source.data == "nuscenes":
-        folder = in_neuro_data(("nuscenes",))
-        if folder is None:
-            raise FileNotFoundError(
-                "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
-                "can_bus; set NEURO_DATA to the folder of nuscenes (it is "
-                f"{os.environ.get('NEURO_DATA') or 'not set'}), or use driving:tiny, which "
-                "generates its data"
-            )
-        return folder
+        return find_real_data()
     with require_devkit():
-        from drivers.nuscenes.world.make import GeneratorSettings, find_cached_nuscenes
-    settings = GeneratorSettings(scenes=source.scenes, seed=source.seed, share=source.share)
-    return find_cached_nuscenes(settings, workers=cpu_count())
+        from drivers.nuscenes.world.make import find_cached_nuscenes
+    return find_cached_nuscenes(make_generator_settings(source), workers=cpu_count())
+
+
+def find_real_data() -> Path:
+    """Return the folder of the real data set.
+
+    Raises:
+        FileNotFoundError: it is not in $NEURO_DATA.
+    """
+    folder = in_neuro_data(("nuscenes",))
+    if folder is None:
+        raise FileNotFoundError(
+            "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
+            "can_bus; set NEURO_DATA to the folder of nuscenes (it is "
+            f"{os.environ.get('NEURO_DATA') or 'not set'}), or use driving:tiny, which "
+            "generates its data"
+        )
+    return folder
+
+
+def make_generator_settings(source: Source) -> "GeneratorSettings":
+    """Return the settings of the generated data set of a source.
+
+    Raises:
+        RuntimeError: the packages for it are not installed.
+    """
+    with require_devkit():
+        from drivers.nuscenes.world.make import GeneratorSettings
+    return GeneratorSettings(scenes=source.scenes, seed=source.seed, share=source.share)
 
 
 def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:
@@ -198,8 +218,12 @@ def list_dropped(config: DrivingConfig) -> list[tuple[Split, "Skipped"]]:
 
 def count_windows(config: DrivingConfig, split: Split) -> int:
     """Return the number of used windows of a split."""
-    most = {"train": config.source.train, "val": 0, "test": config.source.test}[split]
-    available = len(open_split(config, split))
+    return limit_windows(config.source, split, len(open_split(config, split)))
+
+
+def limit_windows(source: Source, split: Split, available: int) -> int:
+    """Return how many of the ``available`` windows of a split are used."""
+    most = {"train": source.train, "val": 0, "test": source.test}[split]
     return min(available, most) if most else available
 
 

@@ -157,6 +157,8 @@ class Training(Generic[C]):
     dummy_batch: configuration -> a batch with the shapes of ``batches`` and any values, made
         without data: ``neuro train --dry-run`` makes it on torch's device "meta". None: the dry
         run reads the first batch.
+    describe_data: configuration -> lines for ``neuro train --dry-run``: the size of the data,
+        and what a training would generate; itself it generates nothing.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training that is
         done. Its draws from torch's global generator depend only on seed, epoch and step; draws
         for each sample come from :func:`neuro.training.distributed.draw_shard`.
@@ -188,6 +190,7 @@ class Training(Generic[C]):
     steps: Callable[[C], int]
     batches: Callable[[C, Split, int], Iterable[Tree]]
     dummy_batch: Callable[[C], Tree] | None = None
+    describe_data: Callable[[C], Sequence[str]] | None = None
     batch_axis: Any = (1, 0)
     sharded: bool = False
     loss: Callable[..., Any]

@@ -52,7 +52,7 @@ class DryRun:
     """The result of a dry run.
 
     parameters: their number. sharded: None where stages rule it out. unknown: why activations
-    are unknown; "": they are known.
+    are unknown; "": they are known. data: lines of the task on the data of the training.
     """
 
     parameters: int
@@ -60,6 +60,7 @@ class DryRun:
     whole: Memory
     sharded: Memory | None
     unknown: str = ""
+    data: tuple[str, ...] = ()
 
 
 def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
@@ -104,6 +105,7 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
         activations=activations,
         gathered=gradients if devices > 1 else 0,
     )
+    describe = run.definition.training.describe_data
     shared = ("parameters", "gradients", "optimizer")
     sharded = replace(
         whole,
@@ -116,6 +118,7 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
         whole=whole,
         sharded=None if plan.stages else sharded,
         unknown=unknown,
+        data=() if describe is None else tuple(describe(run.config)),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import cos, sin
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from shapely.geometry import LineString, box as rectangle
@@ -119,6 +120,13 @@ def make_scene(keyframes: int = 2) -> WorldScene:
     return WorldScene(
         road_map=make_straight_road(), instants=instants, description="straight on"
     )
+
+
+def plan_scene(scene: WorldScene) -> Any:
+    """Return a scene as it is written, which takes no simulation."""
+    from drivers.nuscenes.world.write import PlannedScene  # needs the devkit
+
+    return PlannedScene(road_map=scene.road_map, simulate=lambda: scene)
 
 
 def pretend_to_make_roads(_: object) -> SimpleNamespace:

@@ -37,41 +37,67 @@ class Difficulty:
     moving: float
 
 
-def measure_difficulty(scenes: Sequence[WorldScene]) -> Difficulty:
-    """Return the errors of trivial forecasts.
+@dataclass(frozen=True, kw_only=True)
+class SceneForecasts:
+    """The trivial forecasts of a scene.
+
+    distances: mean distance of constant velocity over 3 s, of each keyframe with 3 s after it
+    [m]. touches: whether its position touches a box in each frame. common, union: cells that
+    vehicles cover now and 2 s later, now or 2 s later. moving: whether each road user moves.
+    """
+
+    distances: list[float]
+    touches: list[list[bool]]
+    common: int
+    union: int
+    moving: list[bool]
+
+
+def forecast_scene(scene: WorldScene) -> SceneForecasts:
+    """Return the trivial forecasts of a scene."""
+    frames = scene.instants[::KEYFRAME_STEPS]
+    distances, touches, common, union = [], [], 0, 0
+    for now in range(len(frames) - HORIZON):
+        ego = frames[now].ego
+        after = frames[now + 1 : now + 1 + HORIZON]
+        guesses = [_keep_velocity(ego, (k + 1) / 2) for k in range(HORIZON)]
+        pairs = list(zip(guesses, after, strict=True))
+        away = [np.hypot(g.x - f.ego.x, g.y - f.ego.y) for g, f in pairs]
+        distances.append(float(np.mean(away)))
+        touches.append([_touches(g, f) for g, f in pairs])
+        here, there = (_draw(ego, frames[now + k]) for k in (0, STATIC))
+        common += int((here & there).sum())
+        union += int((here | there).sum())
+    moving = [
+        bool(np.hypot(box.vx, box.vy) > MOVING)
+        for frame in frames
+        for box in frame.boxes
+        if (box.is_vehicle or box.is_pedestrian) and _is_near(box, frame.ego)
+    ]
+    return SceneForecasts(
+        distances=distances, touches=touches, common=common, union=union, moving=moving
+    )
+
+
+def measure_difficulty(scenes: Sequence[SceneForecasts]) -> Difficulty:
+    """Return the errors of the trivial forecasts of scenes.
 
     Raises:
         ValueError: no keyframe has 3 s after it.
     """
-    away, hits, common, union, moving = [], [], 0, 0, []
-    for scene in scenes:
-        frames = scene.instants[::KEYFRAME_STEPS]
-        for now in range(len(frames) - HORIZON):
-            ego = frames[now].ego
-            after = frames[now + 1 : now + 1 + HORIZON]
-            guesses = [_keep_velocity(ego, (k + 1) / 2) for k in range(HORIZON)]
-            pairs = list(zip(guesses, after, strict=True))
-            away.append(np.mean([np.hypot(g.x - f.ego.x, g.y - f.ego.y) for g, f in pairs]))
-            hits.append([_touches(g, f) for g, f in pairs])
-            here, there = (_draw(ego, frames[now + k]) for k in (0, STATIC))
-            common += int((here & there).sum())
-            union += int((here | there).sum())
-        moving += [
-            np.hypot(box.vx, box.vy) > MOVING
-            for frame in frames
-            for box in frame.boxes
-            if (box.is_vehicle or box.is_pedestrian) and _is_near(box, frame.ego)
-        ]
-    if not away:
+    distances = [distance for scene in scenes for distance in scene.distances]
+    if not distances:
         raise ValueError(
             f"measure_difficulty: no keyframe has {HORIZON} others after it; give longer scenes"
         )
+    touches = [row for scene in scenes for row in scene.touches]
+    common, union = (sum(getattr(s, name) for s in scenes) for name in ("common", "union"))
     return Difficulty(
-        distance=float(np.mean(away)),
-        collisions=float(np.mean(hits)),
-        met=float(np.any(hits, 1).mean()),
+        distance=float(np.mean(distances)),
+        collisions=float(np.mean(touches)),
+        met=float(np.any(touches, 1).mean()),
         static=common / max(union, 1),
-        moving=float(np.mean(moving)),
+        moving=float(np.mean([moves for scene in scenes for moves in scene.moving])),
     )
 
 

@@ -1,23 +1,25 @@
 """Generated data sets of nuScenes, cached under a digest of their settings and the code."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock
 from joblib import Parallel, delayed
 
-from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
-from drivers.nuscenes.world.instant import KEYFRAME_STEPS, WorldScene
+from drivers.nuscenes.world.difficulty import Difficulty, measure_difficulty
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
-from drivers.nuscenes.world.write import Version, write_nuscenes
+from drivers.nuscenes.world.write import PlannedScene, Version, write_nuscenes
 from drivers.nuscenes.world.write.names import name_scenes
-from neuro.io.store import is_free, rename_when_whole, require_writable
+from neuro.io.store import is_free, require_writable, write_bytes
 
 NOTE = "generated.json"  # in the data set: its settings
+SETTINGS = "settings.json"  # the same beside its scenes, while it is generated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,10 @@ DEFAULT = GeneratorSettings()
 def make_nuscenes(path: Path, settings: GeneratorSettings = DEFAULT, workers: int = 1) -> Path:
     """Return the folder of a generated data set; generate the data set unless it exists.
 
+    Generation works in a folder beside it, ``.NAME.part``. If it is interrupted, whole scenes
+    stay there, and the next call with the same settings goes on from them. If several processes
+    need the data set, one generates it and the others wait.
+
     Args:
         path: a folder that is empty or missing, or holds the same data set.
         settings: of the data set.
@@ -75,56 +81,76 @@ def make_nuscenes(path: Path, settings: GeneratorSettings = DEFAULT, workers: in
     """
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 makes one after the other")
-    if not is_free(path):
-        _require_same_data(path, settings)
-        return path
-    with rename_when_whole(path) as part:
-        scenes = _simulate_all(settings, workers)
-        write_nuscenes(part, scenes, version=settings.version, workers=workers)
-        note: dict[str, object] = {**asdict(settings), "digest": settings.digest}
-        if any(len(scene.instants) > HORIZON * KEYFRAME_STEPS for scene in scenes):
-            note["difficulty"] = asdict(measure_difficulty(scenes))
-        (part / NOTE).write_text(json.dumps(note, indent=1))
-    _require_same_data(path, settings)  # another process may have written it first
+    part, lock = (path.with_name(f".{path.name}.{ending}") for ending in ("part", "lock"))
+    if is_free(path):
+        require_writable(path.parent)
+        with FileLock(lock):
+            if is_free(path):  # no other process has generated it meanwhile
+                _generate(part, settings, workers)
+                shutil.rmtree(path, ignore_errors=True)
+                (part / "data").rename(path)
+    _require_same_data(path, settings)
+    # Also those of a process that was killed at the end.
+    shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):
+        lock.unlink()
     return path
 
 
-def _simulate_all(settings: GeneratorSettings, workers: int) -> list[WorldScene]:
+def _generate(part: Path, settings: GeneratorSettings, workers: int) -> None:
+    """Write a data set into ``part / "data"``; ``part`` may hold some of its scenes."""
+    note: dict[str, object] = {**asdict(settings), "digest": settings.digest}
+    data, known, plain = part / "data", part / SETTINGS, json.dumps(note)
+    if not known.is_file() or known.read_text() != plain:
+        for folder in (data, part / "scenes"):  # of other settings
+            shutil.rmtree(folder, ignore_errors=True)
+        write_bytes(known, plain.encode())
+    if not (data / NOTE).is_file():  # it is written last
+        scenes = _plan_scenes(settings, workers)
+        records = write_nuscenes(part, scenes, version=settings.version, workers=workers)
+        forecasts = [record.forecasts for record in records]
+        if any(forecast.distances for forecast in forecasts):
+            note["difficulty"] = asdict(measure_difficulty(forecasts))
+        write_bytes(data / NOTE, json.dumps(note, indent=1).encode())
+    shutil.rmtree(part / "scenes", ignore_errors=True)
+
+
+def _plan_scenes(settings: GeneratorSettings, workers: int) -> list[PlannedScene]:
     """Return the scenes; several scenes of one split share a place."""
     of_val = [k % 5 == 4 for k in range(settings.scenes)]
-    places: dict[tuple[int, bool, int], list[int]] = {}
-    for k, val in enumerate(of_val):
-        group = of_val[:k].count(val) // settings.share
-        places.setdefault((settings.seed, val, group), []).append(k)
-    by_place = Parallel(n_jobs=workers)(
-        delayed(_simulate_place)(place, settings, numbers) for place, numbers in places.items()
-    )
-    by_number = {k: s for scenes in by_place for k, s in scenes.items()}
-    return [by_number[k] for k in range(settings.scenes)]
+    places = [
+        (settings.seed, val, of_val[:k].count(val) // settings.share)
+        for k, val in enumerate(of_val)
+    ]
+    different = list(dict.fromkeys(places))
+    made = Parallel(n_jobs=workers)(delayed(make_roads)(place) for place in different)
+    roads = dict(zip(different, made, strict=True))
+    return [
+        PlannedScene(
+            road_map=roads[place].map,
+            simulate=partial(
+                simulate_scene, [settings.seed, k], settings.keyframes, roads[place]
+            ),
+        )
+        for k, place in enumerate(places)
+    ]
 
 
-def _simulate_place(
-    place: Sequence[int], settings: GeneratorSettings, numbers: Sequence[int]
-) -> dict[int, WorldScene]:
-    roads = make_roads(place)
-    return {k: simulate_scene([settings.seed, k], settings.keyframes, roads) for k in numbers}
+def find_cache(settings: GeneratorSettings = DEFAULT) -> Path:
+    """Return the folder of a generated data set in the user's cache, which may be missing.
+
+    It lies in ~/.cache/neuro, under a name that changes with the settings and with the code.
+    """
+    return Path.home() / ".cache" / "neuro" / f"nuscenes-{settings.digest}"
 
 
 def find_cached_nuscenes(settings: GeneratorSettings = DEFAULT, workers: int = 1) -> Path:
     """Return the folder of a generated data set in the user's cache; generate it if missing.
 
-    It lies in ~/.cache/neuro, under a name that changes with the settings and with the code.
-    If several processes need it, one process generates it and the others wait.
-
     Raises:
         ValueError: a folder that cannot be written.
     """
-    folder = Path.home() / ".cache" / "neuro" / f"nuscenes-{settings.digest}"
-    if not is_free(folder):
-        return make_nuscenes(folder, settings)
-    require_writable(folder.parent)
-    with FileLock(folder.with_suffix(".lock")):
-        return make_nuscenes(folder, settings, workers)
+    return make_nuscenes(find_cache(settings), settings, workers)
 
 
 def read_difficulty(path: Path) -> Difficulty | None:

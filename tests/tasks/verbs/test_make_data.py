@@ -1,5 +1,7 @@
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from command_line import CommandLine
@@ -8,6 +10,7 @@ from straight_road import pretend_to_make_roads, pretend_to_simulate
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world import make
+from drivers.nuscenes.world.difficulty import forecast_scene
 from tasks.cli import main
 
 
@@ -29,6 +32,10 @@ def test_a_data_set_is_made_from_the_command_line(
     assert "other settings" in cli.refuse(*argv[:-1], "8")
 
 
+def record(_: Path, scenes: list[Any], **__: object) -> list[SimpleNamespace]:
+    return [SimpleNamespace(forecasts=forecast_scene(scene.simulate())) for scene in scenes]
+
+
 def test_it_is_told_how_badly_trivial_forecasts_do(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +43,7 @@ def test_it_is_told_how_badly_trivial_forecasts_do(
     monkeypatch.setattr(
         make, "simulate_scene", lambda seed, _, roads: pretend_to_simulate(seed, 7, roads)
     )
-    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
+    monkeypatch.setattr(make, "write_nuscenes", record)
     path = tmp_path / "data"
     for _ in range(2):  # what is there already tells it, too
         told = cli.run("data", "make", "nuscenes", path, "--scenes", "1").splitlines()
@@ -51,7 +58,7 @@ def test_it_is_told_how_badly_trivial_forecasts_do(
 def test_what_cannot_be_made_is_told(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "_simulate_all", None)  # all is told before it
+    monkeypatch.setattr(make, "_plan_scenes", None)  # all is told before it
     (tmp_path / "file").write_text("")
     for words, told in (
         ("nuscnes a", "no kind of data set 'nuscnes'; did you mean"),

@@ -1,98 +1,148 @@
 """A whole data set for the official devkit: tables, maps and the files of its scenes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from joblib import Parallel, delayed
 from pyquaternion import Quaternion
 
 from drivers.nuscenes import schema
 from drivers.nuscenes.rig import Camera
+from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.rig import LIDAR, lidar_to_ego, make_rig
 from drivers.nuscenes.world.write.expansion import Place, describe_maps, lay_out
 from drivers.nuscenes.world.write.files import write_json, write_mask
 from drivers.nuscenes.world.write.names import MAP_FILES, Version, make_token, name_scenes
 from drivers.nuscenes.world.write.recording import SceneRecords, Take, record_scene
+from neuro.io.schema import convert
+from neuro.io.store import read_json, rename_when_whole
 
 TEXEL = 0.1  # [m], of the images of maps: the devkit's assumption
 VEHICLE = "n015"
 LOCATIONS = tuple(MAP_FILES)
+RECORDS = "records.json"  # of a scene, beside its files
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlannedScene:
+    """A scene that is still to be simulated, on a road map that is known before."""
+
+    road_map: RoadMap
+    simulate: Callable[[], WorldScene]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """A location. size: of its map [m]. places: road map and offset [m] by first scene."""
+
+    size: tuple[float, float]
+    places: Mapping[str, tuple[RoadMap, Float64[np.ndarray, "2"]]]
 
 
 def write_nuscenes(
     root: Path,
-    scenes: Sequence[WorldScene],
+    scenes: Sequence[PlannedScene],
     *,
     version: Version = "v1.0-trainval",
     rig: Sequence[Camera] | None = None,
     workers: int = 1,
-) -> None:
-    """Write scenes as a data set of nuScenes into a new folder.
+) -> list[SceneRecords]:
+    """Write scenes as a data set of nuScenes into ``root / "data"``; return their records.
 
     Scenes get names of the official splits; every fifth is of validation. Scenes that share a
     road map (the same object) lie in one place. Road map k, in the order of use, lies in
     location k modulo 4, apart from all others. The same scenes give the same bytes.
 
+    Each scene is written into ``root / "scenes"`` first, whole or not at all. A scene that an
+    earlier call for the same scenes left there is kept: an interrupted call may be repeated.
+
     Raises:
         ValueError: no scenes, or more scenes than names; a scene that cannot be written.
     """
     rig = rig or make_rig()
-    takes, maps = _place_scenes(scenes, version)
-    for location, (places, size) in maps.items():
-        _write_map(root, location, places, size)
-    recordings: list[SceneRecords] = Parallel(n_jobs=workers)(
-        delayed(record_scene)(take, rig, root) for take in takes
+    takes, grounds = _place_scenes(scenes, version)
+    kept, data = root / "scenes", root / "data"
+    Parallel(n_jobs=workers)(
+        delayed(_write_scene)(take, scene, rig, kept / take.name)
+        for take, scene in zip(takes, scenes, strict=True)
+        if not (kept / take.name).exists()
     )
-    tables = _collect(recordings, rig, list(maps))
+    recordings = {take.name: _read_records(kept / take.name / RECORDS) for take in takes}
+    for take in takes:
+        _move_files(kept / take.name, data)
+    for location, ground in grounds.items():
+        _write_map(data, location, ground, recordings)
+    tables = _collect(list(recordings.values()), rig, list(grounds))
     for table, rows in tables.items():
-        write_json(root / version / f"{table}.json", [schema.make_record(row) for row in rows])
-    for kind in ("lidarseg", "panoptic"):
-        labels = [row for recording in recordings for row in recording.labels[kind]]
-        write_json(root / version / f"{kind}.json", labels)
-    questions = {r.scene.name: list(r.boxes.questions) for r in recordings}
-    write_json(root / "maps" / "prediction" / "prediction_scenes.json", questions)
+        write_json(data / version / f"{table}.json", rows)
+    questions = {name: records.questions for name, records in recordings.items()}
+    write_json(data / "maps" / "prediction" / "prediction_scenes.json", questions)
+    return list(recordings.values())
+
+
+def _write_scene(take: Take, scene: PlannedScene, rig: Sequence[Camera], folder: Path) -> None:
+    """Simulate a scene, and write its files and records into a new folder."""
+    with rename_when_whole(folder) as part:
+        records = record_scene(take, scene.simulate(), rig, part)
+        lights = [asdict(light) for light in records.lights]
+        forecasts = asdict(records.forecasts)
+        content = vars(records) | {"lights": lights, "forecasts": forecasts}
+        write_json(part / RECORDS, content)
+
+
+def _read_records(path: Path) -> SceneRecords:
+    records: SceneRecords = convert(read_json(path), SceneRecords, str(path))
+    return records
+
+
+def _move_files(folder: Path, data: Path) -> None:
+    """Move the files of a scene into the data set, all that are not there yet."""
+    for path in sorted(folder.rglob("*")):
+        target = data / path.relative_to(folder)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif path.name != RECORDS:
+            path.replace(target)
 
 
 def _place_scenes(
-    scenes: Sequence[WorldScene], version: Version
-) -> tuple[list[Take], Mapping[str, tuple[list[Place], tuple[float, float]]]]:
-    """Return the scenes with names and places, and the maps of the locations in use."""
+    scenes: Sequence[PlannedScene], version: Version
+) -> tuple[list[Take], Mapping[str, Ground]]:
+    """Return the scenes with names and places, and the locations in use."""
     names = name_scenes(len(scenes), version)
     road_maps = list({id(scene.road_map): scene.road_map for scene in scenes}.values())
-    maps, takes = {}, []
+    grounds, takes = {}, []
     for number, location in enumerate(LOCATIONS[: len(road_maps)]):
         own = road_maps[number :: len(LOCATIONS)]
         offsets, size = lay_out(own)
-        places = []
+        places = {}
         for road_map, offset in zip(own, offsets, strict=True):
             here = [k for k, scene in enumerate(scenes) if scene.road_map is road_map]
-            lights = scenes[here[0]].instants[0].lights
-            key = names[here[0]]
-            places.append(Place(key=key, road_map=road_map, lights=lights, offset=offset))
+            places[names[here[0]]] = road_map, offset
+            log = f"{VEHICLE}-{location}"
             takes += [
-                Take(
-                    scene=scenes[k],
-                    name=names[k],
-                    version=version,
-                    log=f"{VEHICLE}-{location}",
-                    offset=offset,
-                    number=k,
-                )
+                Take(name=names[k], version=version, log=log, offset=offset, number=k)
                 for k in here
             ]
-        maps[location] = places, size
-    return sorted(takes, key=lambda take: take.number), maps
+        grounds[location] = Ground(size=size, places=places)
+    return sorted(takes, key=lambda take: take.number), grounds
 
 
 def _write_map(
-    root: Path, location: str, places: Sequence[Place], size: tuple[float, float]
+    root: Path, location: str, ground: Ground, recordings: Mapping[str, SceneRecords]
 ) -> None:
     """Write the image of roads and walkways of a location, north up, and its expansion."""
-    width, height = (round(length / TEXEL) for length in size)
+    places = [
+        Place(key=name, road_map=road_map, lights=recordings[name].lights, offset=offset)
+        for name, (road_map, offset) in ground.places.items()
+    ]
+    width, height = (round(length / TEXEL) for length in ground.size)
     mask: UInt8[np.ndarray, "H W"] = np.zeros((height, width), np.uint8)
     for place in places:
         for shape in (*place.road_map.walkways, *place.road_map.drivable):
@@ -103,14 +153,16 @@ def _write_map(
             ]
             cv2.fillPoly(mask, rings, (255.0,))
     write_mask(root / "maps" / f"{MAP_FILES[location]}.png", mask[::-1])
-    write_json(root / "maps" / "expansion" / f"{location}.json", describe_maps(places, size))
+    write_json(
+        root / "maps" / "expansion" / f"{location}.json", describe_maps(places, ground.size)
+    )
 
 
 def _collect(
     recordings: Sequence[SceneRecords], rig: Sequence[Camera], locations: Sequence[str]
-) -> Mapping[str, Iterable[schema.Record]]:
-    """Return the records of all thirteen tables."""
-    return {
+) -> Mapping[str, list[dict[str, Any]]]:
+    """Return the records of the thirteen tables, of lidarseg and of panoptic."""
+    common: Mapping[str, Iterable[schema.Record]] = {
         "attribute": [
             schema.Attribute(token=make_token("attribute", n), name=n, description=n)
             for n in schema.ATTRIBUTES
@@ -150,13 +202,11 @@ def _collect(
             )
             for location in locations
         ],
-        "scene": [r.scene for r in recordings],
-        "sample": [row for r in recordings for row in r.samples],
-        "sample_data": [row for r in recordings for row in r.data],
-        "ego_pose": [row for r in recordings for row in r.poses],
-        "instance": [row for r in recordings for row in r.boxes.instances],
-        "sample_annotation": [row for r in recordings for row in r.boxes.annotations],
     }
+    tables = {table: [schema.make_record(r) for r in rows] for table, rows in common.items()}
+    for table in recordings[0].tables:
+        tables[table] = [row for records in recordings for row in records.tables[table]]
+    return tables
 
 
 def _describe_sensor(channel: str, modality: str) -> schema.Sensor:

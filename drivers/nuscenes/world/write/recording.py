@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt16
 
 from drivers.nuscenes.rig import Camera
-from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene
+from drivers.nuscenes.schema import EgoPose, Record, Sample, SampleData, Scene, make_record
+from drivers.nuscenes.world.difficulty import SceneForecasts, forecast_scene
 from drivers.nuscenes.world.instant import KEYFRAME_STEPS, Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.render import (
     Scan,
@@ -21,13 +23,9 @@ from drivers.nuscenes.world.render import (
     scan_around,
 )
 from drivers.nuscenes.world.rig import LIDAR
+from drivers.nuscenes.world.signals import Light
 from drivers.nuscenes.world.write import files
-from drivers.nuscenes.world.write.annotations import (
-    RANGE,
-    SceneAnnotations,
-    SeenBox,
-    annotate,
-)
+from drivers.nuscenes.world.write.annotations import RANGE, SeenBox, annotate
 from drivers.nuscenes.world.write.can_bus import describe_drive
 from drivers.nuscenes.world.write.files import round_metres, to_quaternion
 from drivers.nuscenes.world.write.names import Version, make_token
@@ -40,13 +38,12 @@ INSTANCES = 999  # of a scene: the limit of panoptic labels
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Take:
-    """A scene with its name, place and number in the data set.
+    """The name, place and number of a scene in the data set.
 
     version: of the data set. log: name of its log. offset: from the frame of the scene to that
     of the map [m]. number: also the seed of the light and the scenery.
     """
 
-    scene: WorldScene
     name: str
     version: Version
     log: str
@@ -61,26 +58,30 @@ class Take:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneRecords:
-    """The records that a scene adds to the tables; labels: to lidarseg and to panoptic."""
+    """What a scene adds to the files of the whole data set; JSON can hold all of it.
 
-    scene: Scene
-    samples: Sequence[Sample]
-    data: Sequence[SampleData]
-    poses: Sequence[EgoPose]
-    boxes: SceneAnnotations
-    labels: dict[str, list[dict[str, str]]]
+    tables: records by table, those of lidarseg and panoptic too. questions: of prediction.
+    lights: at the first instant. forecasts: trivial ones.
+    """
+
+    tables: dict[str, list[Any]]
+    questions: list[str]
+    lights: list[Light]
+    forecasts: SceneForecasts
 
 
-def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
+def record_scene(
+    take: Take, scene: WorldScene, rig: Sequence[Camera], root: Path
+) -> SceneRecords:
     """Write the files of a scene into a data set; return its records.
 
     Raises:
         ValueError: fewer than two keyframes, too many road users, a box that cannot be drawn.
     """
-    keyframes = take.scene.instants[::KEYFRAME_STEPS]
+    keyframes = scene.instants[::KEYFRAME_STEPS]
     if len(keyframes) < 2:
         raise ValueError(
-            f"{take.name}: {len(take.scene.instants)} instants hold one keyframe; "
+            f"{take.name}: {len(scene.instants)} instants hold one keyframe; "
             f"give {KEYFRAME_STEPS + 1} or more"
         )
     names = list(dict.fromkeys(box.instance for i in keyframes for box in i.boxes))
@@ -89,7 +90,7 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
             f"{take.name}: {len(names)} road users, of which only {INSTANCES} can have labels; "
             "make a shorter scene or fewer of them"
         )
-    scenery = make_scenery(take.scene.road_map, take.number)
+    scenery = make_scenery(scene.road_map, take.number)
     samples = [make_token("sample", take.name, k) for k in range(len(keyframes))]
     seen, data, poses = [], [], []
     labels: dict[str, list[dict[str, str]]] = {"lidarseg": [], "panoptic": []}
@@ -109,35 +110,50 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> SceneRecords:
         seen.append(_list_seen_boxes(instant, scan, visible))
         data += rows
         poses += [_describe_pose(take, row, instant.ego) for row in rows]
-    egos = [instant.ego for instant in take.scene.instants]
+    egos = [instant.ego for instant in scene.instants]
     for name, content in describe_drive(egos, take.start, take.offset).items():
         files.write_json(root / "can_bus" / f"{take.name}_{name}.json", content)
-    token = make_token("scene", take.name)
+    boxes = annotate(take.name, samples, seen, take.offset)
+    records: dict[str, Sequence[Record]] = {
+        "scene": [_describe_scene(take, scene, samples)],
+        "sample": _describe_samples(take, samples),
+        "sample_data": data,
+        "ego_pose": poses,
+        "instance": boxes.instances,
+        "sample_annotation": boxes.annotations,
+    }
+    tables = {table: [make_record(row) for row in rows] for table, rows in records.items()}
     return SceneRecords(
-        scene=Scene(
-            token=token,
-            name=take.name,
-            description=take.scene.description,
-            log_token=make_token("log", take.log),
-            nbr_samples=len(samples),
-            first_sample_token=samples[0],
-            last_sample_token=samples[-1],
-        ),
-        samples=[
-            Sample(
-                token=sample,
-                timestamp=take.start + k * PERIOD,
-                scene_token=token,
-                prev=samples[k - 1] if k else "",
-                next=samples[k + 1] if k + 1 < len(samples) else "",
-            )
-            for k, sample in enumerate(samples)
-        ],
-        data=data,
-        poses=poses,
-        boxes=annotate(take.name, samples, seen, take.offset),
-        labels=labels,
+        tables=tables | labels,
+        questions=list(boxes.questions),
+        lights=list(scene.instants[0].lights),
+        forecasts=forecast_scene(scene),
     )
+
+
+def _describe_scene(take: Take, scene: WorldScene, samples: Sequence[str]) -> Scene:
+    return Scene(
+        token=make_token("scene", take.name),
+        name=take.name,
+        description=scene.description,
+        log_token=make_token("log", take.log),
+        nbr_samples=len(samples),
+        first_sample_token=samples[0],
+        last_sample_token=samples[-1],
+    )
+
+
+def _describe_samples(take: Take, samples: Sequence[str]) -> list[Sample]:
+    return [
+        Sample(
+            token=sample,
+            timestamp=take.start + k * PERIOD,
+            scene_token=make_token("scene", take.name),
+            prev=samples[k - 1] if k else "",
+            next=samples[k + 1] if k + 1 < len(samples) else "",
+        )
+        for k, sample in enumerate(samples)
+    ]
 
 
 def _list_seen_boxes(

@@ -1,36 +1,51 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from straight_road import pretend_to_make_roads, pretend_to_simulate
 
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.check import check_nuscenes
 from drivers.nuscenes.world import make
+from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.make import GeneratorSettings, find_cached_nuscenes, make_nuscenes
 from drivers.nuscenes.world.render import ground
 
+FIVE = GeneratorSettings(scenes=5, keyframes=2)
+
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "data"
+def small() -> Iterator[pytest.MonkeyPatch]:
+    """Make generation fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(make, "make_roads", pretend_to_make_roads)
         patch.setattr(make, "simulate_scene", pretend_to_simulate)
         patch.setattr(ground, "MARGIN", 10.0)  # less to paint
-        return make_nuscenes(path, GeneratorSettings(scenes=5, keyframes=2))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small: pytest.MonkeyPatch) -> Path:
+    assert small
+    return make_nuscenes(tmp_path_factory.mktemp("made") / "data", FIVE)
 
 
 @pytest.fixture
 def empty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a data set be a folder without scenes."""
-    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
-    monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
+    monkeypatch.setattr(make, "write_nuscenes", lambda *_, **__: [])
+    monkeypatch.setattr(make, "_plan_scenes", lambda *_: [])
 
 
 def read_table(root: Path, name: str) -> list[dict[str, object]]:
@@ -71,7 +86,7 @@ def test_some_scenes_of_a_split_share_a_place(
     monkeypatch.setattr(make, "make_roads", remember)
     monkeypatch.setattr(make, "simulate_scene", pretend_to_simulate)
     settings = GeneratorSettings(scenes=10, keyframes=2, share=share)
-    scenes = make._simulate_all(settings, workers=1)
+    scenes = make._plan_scenes(settings, workers=1)
     for of_val, sizes in ((False, train), (True, val)):
         own = [scene.road_map for k, scene in enumerate(scenes) if (k % 5 == 4) is of_val]
         places = [r for place, r in roads.items() if place[1] is of_val]
@@ -85,7 +100,7 @@ def test_a_place_without_scenes_is_refused() -> None:
 
 def test_it_is_made_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "write_nuscenes", None)
-    assert make_nuscenes(made, GeneratorSettings(scenes=5, keyframes=2)) == made
+    assert make_nuscenes(made, FIVE) == made
     assert [path.name for path in made.parent.iterdir()] == ["data"]
 
 
@@ -103,6 +118,72 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         make_nuscenes(tmp_path, GeneratorSettings(scenes=6))
 
 
+def list_files(root: Path) -> dict[str, bytes]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_an_interrupted_generation_goes_on_with_the_next_scene(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated: list[int] = []
+
+    def simulate(seed: list[int], keyframes: int, roads: Any) -> WorldScene:
+        simulated.append(seed[-1])
+        if simulated == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return pretend_to_simulate(seed, keyframes, roads)
+
+    monkeypatch.setattr(make, "simulate_scene", simulate)
+    path, part = tmp_path / "data", tmp_path / ".data.part"
+    with pytest.raises(KeyboardInterrupt):
+        make_nuscenes(path, FIVE)
+    assert not path.exists()
+    assert sorted(p.name for p in (part / "scenes").iterdir()) == ["scene-0001", "scene-0002"]
+    make_nuscenes(path, FIVE)
+    assert simulated == [0, 1, 2, 2, 3, 4]
+    assert list_files(path) == list_files(made)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_scenes_of_other_settings_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def write(part: Path, *_: object, **__: object) -> list[object]:
+        scenes = part / "scenes"
+        calls.append(len(list(scenes.glob("*"))))
+        (scenes / str(len(calls))).mkdir(parents=True)
+        if len(calls) < 4:
+            raise KeyboardInterrupt
+        return []
+
+    monkeypatch.setattr(make, "write_nuscenes", write)
+    monkeypatch.setattr(make, "_plan_scenes", lambda *_: [])
+    for seed in (0, 0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            make_nuscenes(tmp_path / "data", GeneratorSettings(seed=seed))
+    make_nuscenes(tmp_path / "data", GeneratorSettings(seed=1))
+    assert calls == [0, 1, 0, 1]
+
+
+def test_a_generation_that_is_killed_anywhere_is_resumed_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    """In or after any file operation: at most one of two scenes is simulated again."""
+    support = Path(__file__).parents[3] / "support"
+    path = os.pathsep.join([str(support.parents[1]), str(support)])
+    subprocess.run(
+        [sys.executable, str(support / "killed_generation.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        timeout=600,
+        check=True,
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found == {"points": 38, "equal": 38, "simulated": 3, "left": [], "files": 18}
+
+
 def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 scenes"):
         make_nuscenes(tmp_path / "data", GeneratorSettings(scenes=0))
@@ -112,20 +193,17 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_another_process_may_be_faster(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it made stays; what this one made is thrown away."""
+    """While this one waits for it, it makes the data set."""
     path = tmp_path / "data"
-    note = (made / "generated.json").read_text()
 
-    def write(part: Path, *_: object, **__: object) -> None:
-        part.mkdir()
-        path.mkdir()
-        (path / "generated.json").write_text(note)
-        (path / "theirs").touch()
+    class Lock(FileLock):
+        def acquire(self, *args: Any, **options: Any) -> Any:
+            shutil.copytree(made, path)
+            return super().acquire(*args, **options)
 
-    monkeypatch.setattr(make, "write_nuscenes", write)
-    monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
-    assert make_nuscenes(path, GeneratorSettings(scenes=5, keyframes=2)) == path
-    assert (path / "theirs").exists()
+    monkeypatch.setattr(make, "FileLock", Lock)
+    monkeypatch.setattr(make, "write_nuscenes", None)
+    assert make_nuscenes(path, FIVE) == path
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
@@ -154,11 +232,11 @@ def test_one_process_makes_the_cache_and_the_others_wait(
 ) -> None:
     calls = []
 
-    def simulate(*_: object) -> list[object]:
+    def plan(*_: object) -> list[object]:
         calls.append(time.sleep(0.3))
         return []
 
-    monkeypatch.setattr(make, "_simulate_all", simulate)
+    monkeypatch.setattr(make, "_plan_scenes", plan)
     monkeypatch.setenv("HOME", str(tmp_path))
     with ThreadPoolExecutor(3) as pool:
         folders = list(pool.map(find_cached_nuscenes, [GeneratorSettings(scenes=6)] * 3))

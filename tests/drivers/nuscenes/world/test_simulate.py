@@ -10,7 +10,7 @@ from shapely import unary_union
 from small_world import LEFT, RIGHT, Car, make_small_world
 
 from drivers.nuscenes.geometry import outline_box
-from drivers.nuscenes.world.difficulty import Difficulty, measure_difficulty
+from drivers.nuscenes.world.difficulty import Difficulty, forecast_scene, measure_difficulty
 from drivers.nuscenes.world.instant import Ego, WorldScene
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.simulate import is_sound, simulate_scene
@@ -89,7 +89,7 @@ def test_scenes_cannot_be_driven_through_blindly(scenes: list[WorldScene]) -> No
 
     These two scenes meet them alone; sets of 20 or more meet them on average.
     """
-    found = measure_difficulty(scenes)
+    found = measure_difficulty(list(map(forecast_scene, scenes)))
     assert found.distance > 1.7
     assert found.met > 0.1
     assert found.static < 0.35
@@ -106,23 +106,23 @@ def test_difficulty_of_cars_that_keep_their_velocity_is_none() -> None:
         instant = show(world, replace(moved, ego=replace(state.ego, x=x)))
         instants.append(replace(instant, time=k / 10))
     scene = WorldScene(road_map=world.roads.map, instants=instants, description="")
-    found = measure_difficulty([scene])
+    found = measure_difficulty([forecast_scene(scene)])
     # After 2 s the other car is 10 m farther: 4 of 2 x 4 cells were covered, none in common.
     assert found == Difficulty(distance=0.0, collisions=0.0, met=0.0, static=0.0, moving=1.0)
     frozen = [replace(instants[0], time=k / 10) for k in range(31)]
-    still = measure_difficulty([replace(scene, instants=frozen)])
+    still = measure_difficulty([forecast_scene(replace(scene, instants=frozen))])
     assert still.distance == pytest.approx(5 * 1.75)  # mean of 0.5 to 3 s
     assert still.static == 1.0
     assert still.collisions == still.met == 0.0
     with pytest.raises(ValueError, match="give longer scenes"):
-        measure_difficulty([replace(scene, instants=frozen[:30])])
+        measure_difficulty([forecast_scene(replace(scene, instants=frozen[:30]))])
 
 
 def test_constant_velocity_meets_a_car_that_stands() -> None:
     world, state = make_small_world([Car(RIGHT, 20.0, 5.0), Car(RIGHT, 32.0, parked=True)])
     instant = show(world, state)
     scene = WorldScene(road_map=world.roads.map, instants=[instant] * 31, description="")
-    found = measure_difficulty([scene])
+    found = measure_difficulty([forecast_scene(scene)])
     assert found.met == 1.0
     # Bumper to bumper it is 12 - 4.084 m: it touches from 2 s on, and 3 s are foreseen.
     assert found.collisions == 3 / 6

@@ -4,22 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from straight_road import START, make_box, make_scene
+from straight_road import START, make_box, make_scene, plan_scene
 
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.check import check_nuscenes
+from drivers.nuscenes.world.instant import WorldScene
 from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.write import write_nuscenes
 
 RIG = make_rig(32, 18)
 
 
+def write(root: Path, *scenes: WorldScene) -> Path:
+    write_nuscenes(root, [plan_scene(scene) for scene in scenes], rig=RIG)
+    return root / "data"
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_nuscenes(root, [make_scene(3), make_scene(2)], rig=RIG)
-    return root
+    return write(tmp_path_factory.mktemp("data"), make_scene(3), make_scene(2))
 
 
 def list_files(root: Path) -> dict[str, bytes]:
@@ -32,8 +36,7 @@ def test_the_validator_finds_nothing_wrong(root: Path) -> None:
 
 
 def test_the_same_scenes_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    write_nuscenes(tmp_path, [make_scene(3), make_scene(2)], rig=RIG)
-    assert list_files(tmp_path) == list_files(root)
+    assert list_files(write(tmp_path, make_scene(3), make_scene(2))) == list_files(root)
 
 
 def test_what_is_far_away_is_not_annotated(root: Path) -> None:
@@ -60,7 +63,7 @@ def test_labels_of_points_agree_with_one_another(root: Path) -> None:
 def test_a_scene_of_one_keyframe_is_refused(tmp_path: Path) -> None:
     scene = make_scene(2)
     with pytest.raises(ValueError, match="scene-0001: 5 instants hold one keyframe; give 6"):
-        write_nuscenes(tmp_path, [replace(scene, instants=scene.instants[:5])], rig=RIG)
+        write(tmp_path, replace(scene, instants=scene.instants[:5]))
 
 
 def test_more_road_users_than_labels_are_refused(tmp_path: Path) -> None:
@@ -68,4 +71,4 @@ def test_more_road_users_than_labels_are_refused(tmp_path: Path) -> None:
     crowd = [make_box(f"p{k}", "human.pedestrian.adult", 1.0 * k, 91.0) for k in range(1000)]
     instants = [replace(instant, boxes=crowd) for instant in scene.instants]
     with pytest.raises(ValueError, match="1000 road users, of which only 999 can have labels"):
-        write_nuscenes(tmp_path, [replace(scene, instants=instants)], rig=RIG)
+        write(tmp_path, replace(scene, instants=instants))

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 from pyquaternion import Quaternion
-from straight_road import make_scene, make_straight_road
+from straight_road import make_scene, make_straight_road, plan_scene
 
 pytest.importorskip("nuscenes")
 
@@ -52,8 +52,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ground, "MARGIN", 25.0)  # less to paint
-        write_nuscenes(root, scenes, version=VERSION, rig=make_rig(32, 18))
-    return root
+        planned = [plan_scene(scene) for scene in scenes]
+        write_nuscenes(root, planned, version=VERSION, rig=make_rig(32, 18))
+    return root / "data"
 
 
 @pytest.fixture(scope="module")
