@@ -38,7 +38,7 @@ class PlannedScene:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ground:
+class LocationPlan:
     """A location. size: of its map [m]. places: road map and offset [m] by first scene."""
 
     size: tuple[float, float]
@@ -66,7 +66,7 @@ def write_nuscenes(
         ValueError: no scenes, or more scenes than names; a scene that cannot be written.
     """
     rig = rig or make_rig()
-    takes, grounds = _place_scenes(scenes, version)
+    takes, plans = _place_scenes(scenes, version)
     kept, data = root / "scenes", root / "data"
     Parallel(n_jobs=workers)(
         delayed(_write_scene)(take, scene, rig, kept / take.name)
@@ -76,9 +76,9 @@ def write_nuscenes(
     recordings = {take.name: _read_records(kept / take.name / RECORDS) for take in takes}
     for take in takes:
         _move_files(kept / take.name, data)
-    for location, ground in grounds.items():
-        _write_map(data, location, ground, recordings)
-    tables = _collect(list(recordings.values()), rig, list(grounds))
+    for location, plan in plans.items():
+        _write_map(data, location, plan, recordings)
+    tables = _collect(list(recordings.values()), rig, list(plans))
     for table, rows in tables.items():
         write_json(data / version / f"{table}.json", rows)
     questions = {name: records.questions for name, records in recordings.items()}
@@ -113,11 +113,11 @@ def _move_files(folder: Path, data: Path) -> None:
 
 def _place_scenes(
     scenes: Sequence[PlannedScene], version: Version
-) -> tuple[list[Take], Mapping[str, Ground]]:
+) -> tuple[list[Take], Mapping[str, LocationPlan]]:
     """Return the scenes with names and places, and the locations in use."""
     names = name_scenes(len(scenes), version)
     road_maps = list({id(scene.road_map): scene.road_map for scene in scenes}.values())
-    grounds, takes = {}, []
+    plans, takes = {}, []
     for number, location in enumerate(LOCATIONS[: len(road_maps)]):
         own = road_maps[number :: len(LOCATIONS)]
         offsets, size = lay_out(own)
@@ -130,19 +130,19 @@ def _place_scenes(
                 Take(name=names[k], version=version, log=log, offset=offset, number=k)
                 for k in here
             ]
-        grounds[location] = Ground(size=size, places=places)
-    return sorted(takes, key=lambda take: take.number), grounds
+        plans[location] = LocationPlan(size=size, places=places)
+    return sorted(takes, key=lambda take: take.number), plans
 
 
 def _write_map(
-    root: Path, location: str, ground: Ground, recordings: Mapping[str, SceneRecords]
+    root: Path, location: str, plan: LocationPlan, recordings: Mapping[str, SceneRecords]
 ) -> None:
     """Write the image of roads and walkways of a location, north up, and its expansion."""
     places = [
         Place(key=name, road_map=road_map, lights=recordings[name].lights, offset=offset)
-        for name, (road_map, offset) in ground.places.items()
+        for name, (road_map, offset) in plan.places.items()
     ]
-    width, height = (round(length / TEXEL) for length in ground.size)
+    width, height = (round(length / TEXEL) for length in plan.size)
     mask: UInt8[np.ndarray, "H W"] = np.zeros((height, width), np.uint8)
     for place in places:
         for shape in (*place.road_map.walkways, *place.road_map.drivable):
@@ -154,7 +154,7 @@ def _write_map(
             cv2.fillPoly(mask, rings, (255.0,))
     write_mask(root / "maps" / f"{MAP_FILES[location]}.png", mask[::-1])
     write_json(
-        root / "maps" / "expansion" / f"{location}.json", describe_maps(places, ground.size)
+        root / "maps" / "expansion" / f"{location}.json", describe_maps(places, plan.size)
     )
 
 
