@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
-from drivers.nuscenes.window import Window
+from drivers.nuscenes.window import ROUTE_LENGTH, ROUTE_STEP, Window
 from tasks.driving.config import DrivingConfig
-from tasks.driving.sampler import COMMANDS, EgoState
+from tasks.driving.sampler import EgoState
 
 MOVING = ("vehicle", "pedestrian")
 MAPS = (*MOVING, "drivable", "lane")
+ROUTE_POINTS = round(ROUTE_LENGTH / ROUTE_STEP) + 1
 
 
 class Observation(NamedTuple):
@@ -40,6 +41,7 @@ class Observation(NamedTuple):
 class Truth(NamedTuple):
     """The truth: masks of present and future frames, the present map.
 
+    route: the way ahead, from which the target of a start at another place or speed follows.
     shown: whether the images show the view from the start of the path.
     """
 
@@ -50,6 +52,7 @@ class Truth(NamedTuple):
     lane: Bool[Tensor, "B U V"]
     depth: Float[Tensor, "B S N h w"]
     path: Float[Tensor, "B F 3"]
+    route: Float[Tensor, "B R 2"]
     shown: Bool[Tensor, " B"]
 
 
@@ -71,7 +74,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
         ego=EgoState(
             speed=_stack([w.speed[-1] for w in windows]),
             yaw_rate=_stack([w.yaw_rate[-1] for w in windows]),
-            command=torch.tensor([COMMANDS.index(w.command) for w in windows]),
+            target=_stack([w.target for w in windows]),
         ),
     )
 
@@ -89,7 +92,7 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> DrivingBatch:
     """Return a batch of windows; maps: whether observations include true maps."""
     present = windows[0].images.shape[0] - 1
     moving = (*MOVING, "instance")
-    still = ("drivable", "lane", "depth", "path")
+    still = ("drivable", "lane", "depth", "path", "route")
     truth = {n: _stack([getattr(w, n)[present:] for w in windows]) for n in moving}
     truth |= {n: _stack([getattr(w, n) for w in windows]) for n in still}
     shown = torch.ones(len(windows), dtype=torch.bool)
@@ -115,7 +118,7 @@ def make_blank(config: DrivingConfig, device: str | None = None) -> Observation:
         ego=EgoState(
             speed=torch.zeros(1, device=device),
             yaw_rate=torch.zeros(1, device=device),
-            command=torch.ones(1, dtype=torch.int64, device=device),
+            target=torch.zeros(1, 2, device=device),
         ),
     )
 
@@ -137,6 +140,7 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
         lane=ground,
         depth=torch.zeros(size, config.past, cameras, *config.feature_size),
         path=torch.zeros(size, config.future, 3),
+        route=torch.zeros(size, ROUTE_POINTS, 2),
         shown=torch.ones(size, dtype=torch.bool),
     )
     return DrivingBatch(seen, truth)

@@ -275,7 +275,7 @@ def _make_gru_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     graph = stretch(graph, ticks)
 
     def encode(seen: Observation) -> dict[str, Tensor]:
-        x = make_inputs(model(seen).plan.taken, seen.ego)
+        x = make_inputs(model(seen).plan.taken, seen.ego, config.planner.navigation)
         start = refinement.start(_look_ahead(model, seen))[0]
         first = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
         inputs = {"x_bits": split_bits(x[..., None, None]), "start": first[..., None, None]}

@@ -4,8 +4,8 @@ A course ends when it is completed, with a collision at fault, off the road, or 
 Off the road means a corner of the car more than 0.3 m from the drivable area, nuPlan's
 ``max_violation_threshold``; the scores also count smaller violations, as PDMS does. The rules
 drive the first second, which gives planners a past. Then, every half second, the planner gets
-six rendered images, its speed, its yaw rate and the command, and the car follows its path until
-the next plan. Axes: S past and present frames, N cameras, F frames.
+six rendered images, its speed, its yaw rate and a target on its route, and the car follows its
+path until the next plan. Axes: S past and present frames, N cameras, F frames.
 """
 
 import io
@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 from PIL import Image
 
 from drivers.nuscenes.geometry import enter_frame, lift
 from drivers.nuscenes.images import shrink_image
 from drivers.nuscenes.rig import Camera
+from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.window import Command, ImageSize, name_command
 from drivers.nuscenes.world.drive import (
     STEPS,
@@ -41,7 +42,7 @@ from drivers.nuscenes.world.write.files import encode_image
 from neuro.arguments import describe
 from tasks.driving.batch import Observation
 from tasks.driving.planners import Planner
-from tasks.driving.sampler import COMMANDS, EgoState
+from tasks.driving.sampler import EgoState
 from tasks.driving.score import (
     Drive,
     Score,
@@ -115,7 +116,8 @@ class CameraRig:
 class FilmedPlan:
     """A plan with its circumstances, for a film of a course. images: None without cameras.
 
-    path: (x, y, yaw) in the present ego frame. by_rules: whether the rules made the plan.
+    path: (x, y, yaw) and target: (x, y), in the present ego frame [m, rad]. by_rules: whether
+    the rules made the plan.
     """
 
     course: PlannedDrive
@@ -123,14 +125,29 @@ class FilmedPlan:
     cameras: CameraRig | None
     images: UInt8[np.ndarray, "N 3 H W"] | None
     path: Float64[np.ndarray, "F 3"]
-    command: Command
+    target: tuple[float, float]
     by_rules: bool
+
+    @property
+    def command(self) -> Command:
+        """The command of the navigation."""
+        return name_command(self.target)
 
     @property
     def pose(self) -> Float64[np.ndarray, "3"]:
         """(x, y, yaw) of the car in the global frame."""
         ego = self.instant.ego
         return np.array([ego.x, ego.y, ego.yaw])
+
+
+@dataclass(frozen=True)
+class InformedPlanner:
+    """A planner that also knows the world, for a comparison with those that see it.
+
+    plan: (observation, instant, map) -> path, as of a planner.
+    """
+
+    plan: Callable[[Observation, WorldInstant, RoadMap], Float[torch.Tensor, "1 F 3"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +161,7 @@ class Trial:
         TypeError: the size is not an ImageSize.
     """
 
-    planner: Planner | None
+    planner: Planner | InformedPlanner | None
     size: ImageSize | None
     blanked: bool = False
     past: int = 3
@@ -205,14 +222,18 @@ def _drive_on(
             black = np.zeros((len(cameras.rig), 3, size.height, size.width), np.uint8)
             image = black if trial.blanked else cameras.take(instant)
         frames = [*frames, (instant, image)][-trial.past :]
-        command = name_command(locate_target(world, state))
+        target = locate_target(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
         if trial.planner is None or by_rules:
             path = plan_by_rules(world, state)
         else:
-            view = make_view(frames, cameras, command)
+            view = make_view(frames, cameras, target)
             with torch.no_grad():
-                path = _require_path(trial.planner(view), seed, frame / 2)
+                if isinstance(trial.planner, InformedPlanner):
+                    output = trial.planner.plan(view, instant, world.roads.map)
+                else:
+                    output = trial.planner(view)
+                path = _require_path(output, seed, frame / 2)
         if watch is not None:
             plan = FilmedPlan(
                 course=course,
@@ -220,7 +241,7 @@ def _drive_on(
                 cameras=cameras,
                 images=image,
                 path=path,
-                command=command,
+                target=target,
                 by_rules=by_rules,
             )
             watch(plan)
@@ -258,11 +279,11 @@ def make_cameras(course: PlannedDrive, seed: int, size: ImageSize) -> CameraRig:
 def make_view(
     frames: Sequence[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]],
     cameras: CameraRig | None,
-    command: Command,
+    target: tuple[float, float],
 ) -> Observation:
     """Return an observation of S frames (instant, images), the present one last.
 
-    cameras: None for a car without cameras (N is 0).
+    cameras: None for a car without cameras (N is 0). target: in the present ego frame [m].
     """
     ego = frames[-1][0].ego
     poses = np.array([[i.ego.x, i.ego.y, i.ego.yaw] for i, _ in frames])
@@ -284,7 +305,7 @@ def make_view(
         ego=EgoState(
             speed=torch.tensor([ego.speed]),
             yaw_rate=torch.tensor([ego.yaw_rate]),
-            command=torch.tensor([COMMANDS.index(command)]),
+            target=torch.tensor([target]),
         ),
     )
 

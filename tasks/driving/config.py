@@ -13,6 +13,7 @@ from neuro.units import Ticks
 
 StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
+Navigation = Literal["command", "target"]
 CHANNELS: Mapping[str, int] = {  # of the maps of heads
     "vehicle": 1,
     "pedestrian": 1,
@@ -138,6 +139,8 @@ class PlannerConfig:
     """The planner.
 
     candidates: M.
+    navigation: what the planner knows of its way: the "command" (left, forward or right) as
+        published, or the "target" as well, a point on the route ahead.
     sampler: "anchored" at the measured speed, or SAD's "clothoid" with random speeds.
     weights: of the parts of the cost: "learned" (the paper), or "constant" (the released code).
     hidden: neurons of the refinement.
@@ -163,6 +166,7 @@ class PlannerConfig:
 
     candidates: int
     hidden: int
+    navigation: Navigation = "command"
     sampler: Literal["anchored", "clothoid"] = "anchored"
     weights: Literal["learned", "constant"] = "learned"
     loss: Literal["margin", "softmax"] = "margin"

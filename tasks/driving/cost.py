@@ -1,4 +1,4 @@
-"""The cost of a path: a weighted sum of seven parts.
+"""The cost of a path: a weighted sum of eight parts; without a target, of seven.
 
     safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
     headway   occupancy on the road under the box, 10 m ahead
@@ -7,6 +7,7 @@
     learned   the cost volume at the car's middle, between cells
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
     progress  - way driven [m]
+    target    distance of the target from the path, prolonged straight ahead [m], at most 10
 
 Safety and headway use the highest occupancy at a point of the box: 0 to 1, for any cell size.
 (SAD sums over cells, enlarges the box by 1 m / cell [m], and measures progress along x, which
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from tasks.driving.config import DrivingConfig
-from tasks.driving.sampler import find_moves
+from tasks.driving.sampler import EgoState, find_moves
 
 # [m] the car, and its middle ahead of its rear axle, equal to drivers.nuscenes.world.instant,
 # which needs the extra "driving".
@@ -37,10 +38,11 @@ MARGIN = 1.0  # [m] of the larger box, on each side
 VERGE = 0.25  # [m] margin of the box that must be on the road
 GAP = 10.0  # [m] headway
 NEAR = 1.0  # [m] least distance to a divider
+PROLONGED, FARTHEST = 30.0, 10.0  # [m] of a path towards a target; largest distance from it
 FAST = 10.0  # [m/s] at which both boxes have equal weight
 LIMITS = (3.0, 3.0, 1.0)  # comfortable: lateral, longitudinal [m/s^2], jerk [m/s^3]
 
-FACTORS: Mapping[str, float] = {
+FACTORS: Mapping[str, float] = {  # published, but that of the target
     "safety": 10.0,
     "headway": 1.0,
     "lane": 1.0,
@@ -48,6 +50,7 @@ FACTORS: Mapping[str, float] = {
     "learned": 1.0,
     "comfort": 0.1,
     "progress": 0.5,
+    "target": 1.0,
 }
 PER_FRAME = ("safety", "headway", "lane", "rule", "learned")
 MOST = 100.0  # largest value of a part per frame
@@ -176,10 +179,25 @@ def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) ->
     return Motion(v, lateral, longitudinal, jerk, steps.sum(-1))
 
 
+def measure_miss(
+    path: Float[Tensor, "B M F 3"], target: Float[Tensor, "B 2"]
+) -> Float[Tensor, "B M"]:
+    """Return the distance of the target from paths, prolonged along their last heading [m]."""
+    yaw = path[:, :, -1:, 2]
+    end = path[:, :, -1:, :2] + PROLONGED * torch.stack([yaw.cos(), yaw.sin()], -1)
+    points = F.pad(torch.cat([path[..., :2], end], 2), (0, 0, 1, 0))  # from the origin
+    start, step = points[:, :, :-1], points.diff(dim=2)
+    away = target[:, None, None] - start
+    share = (away * step).sum(-1) / step.square().sum(-1).clamp(min=1e-6)
+    distance = (away - share.clamp(0, 1)[..., None] * step).norm(dim=-1)
+    nearest: Tensor = distance.amin(-1).clamp(max=FARTHEST)
+    return nearest
+
+
 def compute_parts(
     path: Float[Tensor, "B M F 3"],
     around: Surroundings,
-    speed: Float[Tensor, " B"],
+    ego: EgoState,
     grid: GroundGrid,
     ground: GroundGrid,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
@@ -187,7 +205,7 @@ def compute_parts(
 
     grid: of the occupied cells and the cost volume. ground: of drivable area and dividers.
     """
-    motion = derive_motion(path, speed)
+    motion = derive_motion(path, ego.speed)
     road = around.drivable[:, None]
 
     def under(margin: float = 0.0) -> Tensor:
@@ -209,6 +227,7 @@ def compute_parts(
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
         + F.relu(motion.jerk.abs().amax(-1) - jerk).square(),
         "progress": -motion.way,
+        "target": measure_miss(path, ego.target),
     }
 
 
@@ -239,7 +258,10 @@ class Cost(nn.Module):
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         self.grid, self.ground = config.grid, config.ground
-        start = (config.planner.start * torch.tensor(list(FACTORS.values()))).log()
+        knows_target = config.planner.navigation == "target"
+        self.parts = [name for name in FACTORS if name != "target" or knows_target]
+        factors = torch.tensor([FACTORS[name] for name in self.parts])
+        start = (config.planner.start * factors).log()
         self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
         self.caution = config.planner.caution
 
@@ -247,15 +269,15 @@ class Cost(nn.Module):
         self,
         path: Float[Tensor, "B M F 3"],
         around: Surroundings,
-        speed: Float[Tensor, " B"],
+        ego: EgoState,
         others: float = 1.0,
     ) -> Costs:
         """Return the costs of paths; others: factor on ``safety``."""
-        parts = compute_parts(path, around, speed, self.grid, self.ground)
-        weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
+        parts = compute_parts(path, around, ego, self.grid, self.ground)
+        weights = dict(zip(self.parts, self.log_weight.exp(), strict=True))
         weights["safety"] = others * weights["safety"]
         if not self.training:
             weights["rule"] = self.caution * weights["rule"]
         frames = sum(weights[k] * parts[k].clamp(max=MOST) for k in PER_FRAME)
-        whole = sum(weights[k] * parts[k] for k in FACTORS if k not in PER_FRAME)
+        whole = sum(weights[k] * parts[k] for k in self.parts if k not in PER_FRAME)
         return Costs(torch.as_tensor(frames), torch.as_tensor(whole))

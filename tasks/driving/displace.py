@@ -1,7 +1,7 @@
 """Windows changed for training: left and right exchanged, and displaced starts.
 
 A mirrored window shows a world mirrored along y: images are flipped and trade places, and the
-principal point and the poses of cameras, the maps, the command and the path follow. It doubles
+principal point and the poses of cameras, the maps, the route and the path follow. It doubles
 the scenes.
 
 From displaced starts a planner learns to return to its way. A displaced window starts beside
@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from drivers.nuscenes.rig import CAMERAS
-from drivers.nuscenes.window import FRAME, name_command
+from drivers.nuscenes.window import FORESIGHT, FRAME, LEAST, ROUTE_LENGTH, ROUTE_STEP
 from tasks.driving.batch import DrivingBatch, Observation
-from tasks.driving.sampler import BRAKING, COMMANDS, THRUST, EgoState, find_moves, find_reach
+from tasks.driving.sampler import BRAKING, THRUST, EgoState, find_moves, find_reach
 
 
 def _exchange(name: str) -> str:
@@ -62,14 +62,20 @@ def mirror(batch: DrivingBatch) -> DrivingBatch:
         to_ego=_negate(_trade(seen.to_ego), 1, 0),
         to_present=_negate(seen.to_present, 1, 1),
         maps=seen.maps.flip(-1),
-        ego=ego._replace(yaw_rate=-ego.yaw_rate, command=len(COMMANDS) - 1 - ego.command),
+        ego=ego._replace(yaw_rate=-ego.yaw_rate, target=_flip(ego.target)),
     )
     truth = truth._replace(
         depth=_trade(truth.depth).flip(-1),
         path=truth.path * truth.path.new_tensor([1.0, -1.0, -1.0]),
+        route=_flip(truth.route),
         **{name: getattr(truth, name).flip(-1) for name in MASKS},
     )
     return DrivingBatch(mirrored, truth)
+
+
+def _flip(points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
+    """Return points on the other side."""
+    return points * points.new_tensor([1.0, -1.0])
 
 
 def _trade(cameras: Shaped[Tensor, "B S N ..."]) -> Shaped[Tensor, "B S N ..."]:
@@ -113,27 +119,48 @@ def displace_starts(
 ) -> DrivingBatch:
     """Return a batch whose windows start at these poses, with paths that return.
 
-    start: with x = 0; determines the command, together with the new path. speed: at the start
-    [m/s]; curvature and command stay, because the navigation looks equally far ahead at any
-    speed. Windows with unchanged pose and speed stay the same.
+    start: with x = 0. speed: at the start [m/s]; the curvature stays. The target lies on the
+    route as far ahead as at the new speed. Windows with unchanged pose and speed stay the same.
     """
     seen, truth = batch
     turned, faster = (start != 0).any(1), speed != seen.ego.speed
     moved = turned | faster
     path = come_back(change_speed(truth.path, speed), start, speed)
     path = torch.where(moved[:, None, None], path, truth.path)
-    ends = [(x, y) for x, y in path[:, -1, :2].tolist()]
-    command = torch.tensor([COMMANDS.index(name_command(end)) for end in ends])
+    to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
+    route = enter_starts(truth.route, start)
+    target = find_targets(route, speed)
     ego = EgoState(
         speed=speed,
         yaw_rate=torch.where(faster, seen.ego.curvature * speed, seen.ego.yaw_rate),
-        command=torch.where(turned, command.to(seen.ego.command), seen.ego.command),
+        target=torch.where(moved[:, None], target, seen.ego.target),
     )
-    to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
     return DrivingBatch(
         seen._replace(to_present=to_present, ego=ego),
-        truth._replace(path=path, shown=truth.shown & ~turned),
+        truth._replace(path=path, route=route, shown=truth.shown & ~turned),
     )
+
+
+def enter_starts(
+    points: Float[Tensor, "B R 2"], start: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B R 2"]:
+    """Return points in the frames of starts."""
+    x, y = (points - start[:, None, :2]).unbind(-1)
+    c, s = start[:, 2:].cos(), start[:, 2:].sin()
+    return torch.stack([c * x + s * y, c * y - s * x], -1)
+
+
+def find_targets(
+    route: Float[Tensor, "B R 2"], speed: Float[Tensor, " B"]
+) -> Float[Tensor, "B 2"]:
+    """Return the targets of routes at speeds [m/s], as ``find_target`` of recorded windows."""
+    way = (FORESIGHT * speed).clamp(LEAST, ROUTE_LENGTH) / ROUTE_STEP
+    before = way.floor().clamp(max=route.shape[1] - 2)
+    low, high = (
+        route.gather(1, k.long()[:, None, None].expand(-1, -1, 2))[:, 0]
+        for k in (before, before + 1)
+    )
+    return low + (way - before)[:, None] * (high - low)
 
 
 def change_speed(

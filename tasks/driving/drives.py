@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from drivers.nuscenes.window import FRAME, name_command
+from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.drive import drive, locate_target, plan_by_rules, start
 from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.poses import show
@@ -77,8 +77,7 @@ def drive_disturbed(
         frames = [*frames, (before, images)][-config.past :]
         path = driven = plan_by_rules(world, state, config.future)
         if len(frames) == config.past:
-            command = name_command(locate_target(world, state))
-            view = make_view(frames, cameras, command)
+            view = make_view(frames, cameras, locate_target(world, state))
             windows.append(DisturbedWindow(view, torch.from_numpy(path).float()[None]))
             if left == 0:
                 left = int(rng.integers(*HELD, endpoint=True))

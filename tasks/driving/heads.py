@@ -13,7 +13,7 @@ whose sigmoid equals the soft-max of SAD's two. The head of the cost volume may 
 convolutions for a larger view. It then also gets the state of the ego, on which the right place
 of the car in a frame depends: the position of each cell (which identifies the car's own lane),
 its distance from the place that the car reaches in that frame at its present speed, the speed,
-the yaw rate and the command.
+the yaw rate and the navigation.
 A head of the ground has a channel for each part of a cell (sub-pixel convolution, Shi et al.
 2016), so its map may have smaller cells than the states.
 Axes: T frames (ticks), B windows, C channels of the state, X and Y cells.
@@ -30,7 +30,7 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.nn import Residual, Stack
 from tasks.driving.cells import convolve, make_block, make_cells
-from tasks.driving.config import CHANNELS, GROUND_MAPS, DrivingConfig
+from tasks.driving.config import CHANNELS, GROUND_MAPS, DrivingConfig, Navigation
 from tasks.driving.sampler import COMMANDS, EgoState
 
 
@@ -78,7 +78,6 @@ class Decoder(nn.Module):
         return y.reshape(*states.shape[:2], *y.shape[2:])
 
 
-EGO_CHANNELS = 7 + len(COMMANDS)  # additional inputs of the head of the cost volume
 AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s]: the units of these inputs
 
 
@@ -90,10 +89,12 @@ class Heads(nn.Module):
         inputs, middle = config.state_channels, config.heads
         self.grid, self.ground_cells = config.grid, config.ground_cells
         self.sees_ego = bool(config.planner.dilations)
+        self.navigation = config.planner.navigation
+        ego_channels = count_ego_channels(self.navigation)
         self.parts = nn.ModuleDict()
         for name, channels in CHANNELS.items():
             sees_ego = self.sees_ego and name == "cost"
-            layers = _convolve(inputs + EGO_CHANNELS * sees_ego, middle, 1)
+            layers = _convolve(inputs + ego_channels * sees_ego, middle, 1)
             for dilation in config.planner.dilations if sees_ego else ():
                 layers += _convolve(middle, middle, dilation)
             parts = self.ground_cells**2 if name in GROUND_MAPS else 1
@@ -120,7 +121,9 @@ class Heads(nn.Module):
             if self.sees_ego and name == "cost":
                 if ego is None:
                     raise ValueError("Heads: the cost volume depends on the ego; pass it")
-                frames = torch.cat([frames, encode_ego(ego, self.grid, len(x))], 2)
+                frames = torch.cat(
+                    [frames, encode_ego(ego, self.grid, len(x), self.navigation)], 2
+                )
             y: Tensor = self.parts[name](frames.flatten(0, 1))
             if name in GROUND_MAPS:
                 y = F.pixel_shuffle(y, self.ground_cells)
@@ -128,18 +131,27 @@ class Heads(nn.Module):
         return out
 
 
-def encode_ego(ego: EgoState, grid: GroundGrid, frames: int) -> Float[Tensor, "T B K X Y"]:
+def count_ego_channels(navigation: Navigation) -> int:
+    """Return K of :func:`encode_ego`, with what the planner knows of its way."""
+    return 7 + len(COMMANDS) + 2 * (navigation == "target")
+
+
+def encode_ego(
+    ego: EgoState, grid: GroundGrid, frames: int, navigation: Navigation
+) -> Float[Tensor, "T B K X Y"]:
     """Return the additional inputs of the cost head for each cell and frame.
 
     These are: position along X and Y, from -1 to 1; signed and absolute distance ahead of the
     place reached at the present speed [10 m]; time, 1 in the last frame; speed [10 m/s]; yaw
-    rate [0.5 rad/s]; the command, one channel each. frames: T; the first is the present.
+    rate [0.5 rad/s]; the command, one channel each; if the planner knows a target, the way from
+    the cell to it along X and Y [10 m]. frames: T; the first is the present.
     """
     speed = ego.speed
     times = torch.arange(frames).to(speed)[:, None, None, None, None]
     # Positions of the middles of cells.
     x, y = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape)
     middle = grid.x[0] + (x + 1) / 2 * (grid.x[1] - grid.x[0])
+    left = grid.y[0] + (y + 1) / 2 * (grid.y[1] - grid.y[0])
     ahead = (middle[:, None] - FRAME * times * speed[:, None, None, None]) / AHEAD
     command = F.one_hot(ego.command, len(COMMANDS)).to(speed)
     state = [speed / FAST, ego.yaw_rate / TURN, *command.unbind(1)]
@@ -147,6 +159,9 @@ def encode_ego(ego: EgoState, grid: GroundGrid, frames: int) -> Float[Tensor, "T
         *(x[:, None], y, ahead, ahead.abs(), times / max(1, frames - 1)),
         *(value[:, None, None, None] for value in state),
     ]
+    if navigation == "target":
+        target = ego.target[:, :, None, None, None] / AHEAD
+        planes += [target[:, 0] - middle[:, None] / AHEAD, target[:, 1] - left / AHEAD]
     shape = (frames, len(speed), 1, *grid.shape)
     return torch.cat([plane.expand(shape) for plane in planes], 2)
 

@@ -229,7 +229,7 @@ class Planner(nn.Module):
     ) -> Planned:
         """Return the plan; truth: the true path, for its cost."""
         candidates = self.sampler(ego)
-        costs = self.cost(candidates, around, ego.speed)
+        costs = self.cost(candidates, around, ego)
         if self.takes == "mean":
             shares = (-self.sharpness * costs.total).detach().softmax(1)
             taken = (shares[..., None, None] * candidates).sum(1)
@@ -237,23 +237,23 @@ class Planner(nn.Module):
             cheapest = costs.total.detach().argmin(1)
             rows = torch.arange(len(cheapest), device=cheapest.device)
             taken = candidates[rows, cheapest]
-        true_cost = None if truth is None else self.cost(truth[:, None], around, ego.speed)
+        true_cost = None if truth is None else self.cost(truth[:, None], around, ego)
         path = self.refinement(taken, front, ego)
         if self.refines == "cheaper" and not self.training:
             both = torch.stack([taken, path], 1)
-            total = self.cost(both, around, ego.speed).total
+            total = self.cost(both, around, ego).total
             path = torch.where((total[:, 1] < total[:, 0])[:, None, None], path, taken)
         if self.braking and not self.training:
-            path = self._brake(path, around, ego.speed)
+            path = self._brake(path, around, ego)
         return Planned(candidates, costs, taken, path, true_cost)
 
     def _brake(
-        self, path: Float[Tensor, "B F 3"], around: Surroundings, speed: Float[Tensor, " B"]
+        self, path: Float[Tensor, "B F 3"], around: Surroundings, ego: EgoState
     ) -> Float[Tensor, "B F 3"]:
         """Return the path at the cheapest braking rate, with a higher cost of others."""
-        driven = brake_along(path, speed)
+        driven = brake_along(path, ego.speed)
         around = around._replace(occupied=doubt(around.occupied))
-        cheapest = self.cost(driven, around, speed, self.braking).total.argmin(1)
+        cheapest = self.cost(driven, around, ego, self.braking).total.argmin(1)
         return driven[torch.arange(len(path), device=path.device), cheapest]
 
 

@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.window import FRAME
 from tasks.driving.batch import Observation
-from tasks.driving.sampler import COMMANDS
+from tasks.driving.config import Navigation
+from tasks.driving.sampler import NAVIGATION, encode_navigation
 
 Planner = Callable[[Observation], Float[Tensor, "B F 3"]]
 
@@ -81,13 +82,15 @@ class ModelPlanner:
 class EgoMlp(nn.Module):
     """A perceptron over the state of the car: no camera, no map (AD-MLP, arXiv 2305.10430).
 
-    Input: its past poses, its present speed and yaw rate, and the command.
+    Input: its past poses, its present speed and yaw rate, and the navigation.
     """
 
-    def __init__(self, past: int, frames: int, hidden: int = 128) -> None:
+    def __init__(
+        self, past: int, frames: int, navigation: Navigation, hidden: int = 128
+    ) -> None:
         super().__init__()
-        inputs = 3 * (past - 1) + 2 + len(COMMANDS)
-        self.frames = frames
+        inputs = 3 * (past - 1) + 2 + NAVIGATION[navigation]
+        self.frames, self.navigation = frames, navigation
         self.body = nn.Sequential(
             nn.Linear(inputs, hidden),
             nn.ReLU(),
@@ -102,10 +105,11 @@ class EgoMlp(nn.Module):
         yaw = torch.atan2(pose[..., 1, 0], pose[..., 0, 0])
         past = torch.stack([pose[..., 0, 3], pose[..., 1, 3], yaw], -1)
         known = torch.stack([ego.speed, ego.yaw_rate], -1)
-        command = F.one_hot(ego.command, len(COMMANDS)).to(known)
         # Scale metres, metres per second and radians to a size of about 1.
         size = known.new_tensor([10.0, 0.5])
-        inputs = torch.cat([past.flatten(1) / 10, known / size, command], 1)
+        inputs = torch.cat(
+            [past.flatten(1) / 10, known / size, encode_navigation(ego, self.navigation)], 1
+        )
         change: Tensor = self.body(inputs).unflatten(1, (self.frames, 3))
         return KeepVelocity(self.frames)(seen) + change
 

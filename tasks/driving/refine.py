@@ -6,9 +6,9 @@
 
 H fires for arguments >= 0. Every value is a spike, so neurons without memory compute the
 products of a GRU as logic gates with weights of one, and the whole cell is a spiking Graph; SAD
-multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and command; h
-starts as spikes of the features of the front camera. One tick is one future frame. The ANN twin
-has a GRU. SAD adds W h' to x and y.
+multiplies, and keeps a real-valued state. x: the selected path, speed, yaw rate and navigation;
+h starts as spikes of the features of the front camera. One tick is one future frame. The ANN
+twin has a GRU. SAD adds W h' to x and y.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 
@@ -25,31 +25,31 @@ from neuro.nn import Net, Stack
 from neuro.nn.layers import DT
 from neuro.units import Seconds, Ticks
 from tasks.driving.cells import SURROGATES, convolve, draw_weights, make_cells
-from tasks.driving.config import Cells, DrivingConfig
-from tasks.driving.sampler import COMMANDS, EgoState, find_moves
+from tasks.driving.config import Cells, DrivingConfig, Navigation
+from tasks.driving.sampler import NAVIGATION, EgoState, encode_navigation, find_moves
 
 NEXT = Ticks(1)
-INPUTS = 6 + len(COMMANDS)  # position and step of a frame, speed, yaw rate; the command
-SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # units of the first six
+KNOWN = 6  # inputs before the navigation: position and step of a frame, speed, yaw rate
+SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # units of these
 CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: changes of speed and curvature by W h' = 1
 FORGETFUL = Seconds(DT / 1000)  # exp(-1000) is 0 in every precision
 
 
-def make_spiking_gru(cells: Cells, hidden: int) -> Net:
+def make_spiking_gru(cells: Cells, inputs: int, hidden: int) -> Net:
     """Return the cell as a Net over T frames. Inputs: "x" T B I 1 1 and "start" T B Q 1 1.
 
     start: spikes of the state before the first tick, then silence. Outputs: "keep" and
     "new", which never fire together; their sum is the state h'.
     """
     nodes: dict[str, Node] = {
-        "x": Input(shape=(INPUTS, 1, 1)),
+        "x": Input(shape=(inputs, 1, 1)),
         "start": Input(shape=(hidden, 1, 1)),
         "not_z": Conv2d(weight=np.full((hidden, 1, 1, 1), -1.0, np.float32), groups=hidden),
     }
     state = ("start", Ticks(0)), ("keep", NEXT), ("new", NEXT)
     edges = []
     for gate in "rzn":
-        nodes[f"{gate}_x"] = _dense(INPUTS, hidden, bias=1.0)
+        nodes[f"{gate}_x"] = _dense(inputs, hidden, bias=1.0)
         nodes[f"{gate}_h"] = _dense(hidden, hidden)
         nodes[gate] = _neurons(cells, 1.0)
         edges += [Edge("x", f"{gate}_x"), Edge(f"{gate}_x", gate), Edge(f"{gate}_h", gate)]
@@ -88,6 +88,8 @@ class Refinement(nn.Module):
         super().__init__()
         hidden, (height, width) = config.planner.hidden, config.feature_size
         self.spiking = config.cells.kind == "lif"
+        self.navigation = config.planner.navigation
+        number = KNOWN + NAVIGATION[self.navigation]
         middle = max(8, config.channels // 4)
         layers: dict[str, nn.Module] = {}
         for k, inputs in enumerate((config.channels, middle, middle)):
@@ -103,7 +105,9 @@ class Refinement(nn.Module):
         self.start = Stack(**layers)
         draw_weights(self.start.get_parameter("dense.weight"))
         self.gru: nn.Module = (
-            make_spiking_gru(config.cells, hidden) if self.spiking else nn.GRU(INPUTS, hidden)
+            make_spiking_gru(config.cells, number, hidden)
+            if self.spiking
+            else nn.GRU(number, hidden)
         )
         self.end = nn.Linear(hidden, 2)
         nn.init.zeros_(self.end.weight)
@@ -113,7 +117,9 @@ class Refinement(nn.Module):
         self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: EgoState
     ) -> Float[Tensor, "B F 3"]:
         """Return the path with a changed speed and curvature."""
-        states = self.run_gru(make_inputs(path, ego), self.start(front[None])[0])
+        states = self.run_gru(
+            make_inputs(path, ego, self.navigation), self.start(front[None])[0]
+        )
         change = self.end(states).transpose(0, 1) * torch.tensor(CHANGES, device=path.device)
         return steer_path(path, FRAME * change[..., 0].cumsum(1), change[..., 1])
 
@@ -130,15 +136,17 @@ class Refinement(nn.Module):
         return state[..., 0, 0]
 
 
-def make_inputs(path: Float[Tensor, "B F 3"], ego: EgoState) -> Float[Tensor, "F B I"]:
+def make_inputs(
+    path: Float[Tensor, "B F 3"], ego: EgoState, navigation: Navigation
+) -> Float[Tensor, "F B I"]:
     """Return the inputs of the GRU for each frame."""
     frames = path.shape[1]
     xy = path[..., :2]
     motion = torch.stack([ego.speed, ego.yaw_rate], -1)[:, None].expand(-1, frames, -1)
     values = torch.cat([xy, find_moves(xy), motion], -1)
     sizes = torch.tensor(SIZES, device=path.device)
-    command = F.one_hot(ego.command, len(COMMANDS)).to(path)
-    inputs = torch.cat([values / sizes, command[:, None].expand(-1, frames, -1)], -1)
+    way = encode_navigation(ego, navigation)[:, None].expand(-1, frames, -1)
+    inputs = torch.cat([values / sizes, way], -1)
     return inputs.transpose(0, 1)
 
 

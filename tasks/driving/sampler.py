@@ -21,15 +21,17 @@ Axes: B windows, M candidates, F frames, K small steps.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from drivers.nuscenes.window import FRAME
-from tasks.driving.config import DrivingConfig
+from drivers.nuscenes.window import ASIDE, FRAME
+from tasks.driving.config import DrivingConfig, Navigation
 
 COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
@@ -45,16 +47,36 @@ SLOW = 1.0  # [m/s] least speed for a curvature from the yaw rate
 
 
 class EgoState(NamedTuple):
-    """State of the car: speed [m/s], yaw rate [rad/s], index of the command."""
+    """State of the car, and its navigation.
+
+    speed: [m/s]. yaw_rate: [rad/s]. target: a point (x, y) on the route ahead, in the ego frame
+    [m] (:func:`drivers.nuscenes.window.find_target`).
+    """
 
     speed: Float[Tensor, " B"]
     yaw_rate: Float[Tensor, " B"]
-    command: Int64[Tensor, " B"]
+    target: Float[Tensor, "B 2"]
+
+    @property
+    def command(self) -> Int64[Tensor, " B"]:
+        """The index of the command: a turn if the target lies 2 m or more to a side."""
+        aside = self.target[:, 1]
+        return 1 - (aside >= ASIDE).long() + (aside <= -ASIDE).long()
 
     @property
     def curvature(self) -> Float[Tensor, " B"]:
         """The present curvature [1 / m]."""
         return (self.yaw_rate / self.speed.clamp(min=SLOW)).clamp(-SHARPEST, SHARPEST)
+
+
+FAR = 20.0  # [m], the unit of targets as inputs
+NAVIGATION: Mapping[Navigation, int] = {"command": len(COMMANDS), "target": len(COMMANDS) + 2}
+
+
+def encode_navigation(ego: EgoState, navigation: Navigation) -> Float[Tensor, "B K"]:
+    """Return the navigation as inputs of a network: the command, one-hot, and the target."""
+    command = F.one_hot(ego.command, len(COMMANDS)).to(ego.target)
+    return command if navigation == "command" else torch.cat([command, ego.target / FAR], 1)
 
 
 class Sampler(nn.Module):

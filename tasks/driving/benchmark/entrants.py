@@ -276,6 +276,6 @@ def _train_ego_mlp(config: DrivingConfig, drives: Drives, epochs: int, seed: int
                 yield tree_map(itemgetter(torch.from_numpy(order)), drives)
 
     with seeded(seed):
-        model = EgoMlp(config.past, config.future)
+        model = EgoMlp(config.past, config.future, config.planner.navigation)
         train_ego_mlp(model, batches())
     return model.eval()

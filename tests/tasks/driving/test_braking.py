@@ -66,9 +66,7 @@ def plan(braking: float, probability: float) -> tuple[torch.Tensor, torch.Tensor
         planner = Planner(config)
     planner.cost.log_weight.data[list(FACTORS).index("safety")] = math.log(1e-3)
     ego = make_batch([make_window(config, k) for k in range(2)]).seen.ego
-    ego = EgoState(
-        torch.full_like(ego.speed, 4.0), 0 * ego.yaw_rate, torch.ones_like(ego.command)
-    )
+    ego = EgoState(torch.full_like(ego.speed, 4.0), 0 * ego.yaw_rate, 0 * ego.target)
     none = torch.zeros(2, config.future, *config.grid.shape)
     occupied = none.clone()
     first, _ = config.grid.cells(torch.tensor([8.0, 0.0]).double().numpy())

@@ -126,12 +126,13 @@ def test_the_command_is_that_of_the_way_back() -> None:
     made = displace_starts(plain, start, plain.seen.ego.speed)
     assert made.seen.ego.command.tolist() == [0, 2, 1]
     assert plain.seen.ego.command.tolist() == [1, 1, 1]
+    aside = torch.tensor([[9.0, 3.0]] * 3)
     turning = plain._replace(
-        seen=plain.seen._replace(ego=plain.seen.ego._replace(command=torch.tensor([0, 0, 0])))
+        seen=plain.seen._replace(ego=plain.seen.ego._replace(target=aside))
     )
     # Of a window that is not displaced it stays what the navigation said.
     kept = displace_starts(turning, torch.zeros(3, 3), turning.seen.ego.speed)
-    assert kept.seen.ego.command.tolist() == [0, 0, 0]
+    assert kept.seen.ego.target.equal(aside)
 
 
 def test_starts_are_drawn_to_both_sides_evenly() -> None:
@@ -197,14 +198,15 @@ def test_a_displaced_car_knows_its_own_speed_and_keeps_its_curvature() -> None:
     turning = plain.seen.ego._replace(
         speed=torch.tensor([4.0, 4.0, 4.0]),
         yaw_rate=torch.tensor([0.4, 0.4, 0.4]),
-        command=torch.tensor([1, 0, 0]),
     )
     plain = plain._replace(seen=plain.seen._replace(ego=turning))
     start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     made = displace_starts(plain, start, torch.tensor([6.0, 0.0, 4.0]))
     assert made.seen.ego.speed.tolist() == [6.0, 0.0, 4.0]
     torch.testing.assert_close(made.seen.ego.yaw_rate, torch.tensor([0.6, 0.0, 0.4]))
-    assert made.seen.ego.command.tolist() == [1, 0, 0]
+    # As far ahead as the way of 3 s, at least 8 m; the last window stays as it was.
+    targets = [[18.0, -1.0], [8.0, 0.0], [4.0, 0.5]]
+    torch.testing.assert_close(made.seen.ego.target, torch.tensor(targets))
     # Images show what is seen from another speed, but not what is seen from another place.
     assert plain.truth.shown.tolist() == [True, True, True]
     assert made.truth.shown.tolist() == [False, True, True]

@@ -15,7 +15,7 @@ from tasks.driving.batch import DrivingBatch, Observation, make_batch, make_blan
 from tasks.driving.config import CHANNELS
 from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import run_counted
-from tasks.driving.heads import EGO_CHANNELS, Heads, encode_ego
+from tasks.driving.heads import Heads, encode_ego
 from tasks.driving.model import HEADS, Driver, DrivingOutputs, Planner, find_surroundings
 from tasks.driving.presets import paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
@@ -243,7 +243,7 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
     x = torch.zeros(1, 1, SMALL.state_channels, *SMALL.grid.shape)
     changed = x.clone()
     changed[..., 7, 8] = 1
-    ego = EgoState(torch.tensor([4.0]), torch.zeros(1), torch.ones(1, dtype=torch.int64))
+    ego = EgoState(torch.tensor([4.0]), torch.zeros(1), torch.zeros(1, 2))
     with torch.no_grad():
         one, other = (head(k, ("cost",), ego)["cost"][0, 0, 0] for k in (x, changed))
         near = Heads(SMALL).eval()(x, ("cost",))["cost"][0, 0, 0]
@@ -262,8 +262,9 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
 def test_what_the_head_of_the_cost_volume_is_told() -> None:
     grid = GroundGrid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
     speed, yaw_rate = torch.tensor([4.0, 0.0]), torch.tensor([0.25, -0.1])
-    told = encode_ego(EgoState(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
-    assert told.shape == (7, 2, EGO_CHANNELS, 8, 8)
+    ego = EgoState(speed, yaw_rate, torch.tensor([[9.0, -2.0], [8.0, 3.0]]))
+    told = encode_ego(ego, grid, 7, "command")
+    assert told.shape == (7, 2, 10, 8, 8)
     x, y, ahead, far, time = told[:, :, :5].unbind(2)
     # The middles of cells: x = -3, -1, ... 11 m, y = -7 ... 7 m, of -4 ... 12 and -8 ... 8.
     assert x[3, 1, :, 2].tolist() == y[6, 0, 4].tolist()
@@ -277,6 +278,10 @@ def test_what_the_head_of_the_cost_volume_is_told() -> None:
         pytest.approx([0.4, 0.5, 0, 0, 1]),
         pytest.approx([0, -0.2, 1, 0, 0]),
     ]
+    # The target, from the cell at (-1, 5) m.
+    more = encode_ego(ego, grid, 7, "target")
+    assert more[:, :, :10].equal(told)
+    assert more[3, :, 10:, 1, 6].tolist() == [pytest.approx([1, -0.7]), pytest.approx([0.9, -0.2])]
 
 
 def test_images_are_normalised_as_imagenet(model: Driver) -> None:

@@ -30,7 +30,8 @@ def see(
     seen = make_blank(CONFIG)
     pose = seen.to_present.clone()
     pose[0, -2, 0, 3] = -before
-    ego = EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), torch.tensor([command]))
+    target = torch.tensor([[10.0, 3.0 * (1 - command)]])
+    ego = EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), target)
     return seen._replace(to_present=pose, ego=ego)
 
 
@@ -82,14 +83,14 @@ class TestEgoMlp:
 
     def test_learns_what_the_command_says(self) -> None:
         with seeded(0):
-            model = EgoMlp(CONFIG.past, 4)
+            model = EgoMlp(CONFIG.past, 4, "command")
         assert train_ego_mlp(model, self.batches(300)) < 0.01
         for command, aside in enumerate((3.0, 0.0, -3.0)):
             path = model(see(10.0, before=5.0, command=command)).detach()
             assert float((path[..., 1] - aside).abs().max()) < 0.3
 
     def test_sees_no_image(self) -> None:
-        model = EgoMlp(CONFIG.past, 4)
+        model = EgoMlp(CONFIG.past, 4, "command")
         seen = see(8.0)
         bright = seen._replace(images=torch.full_like(seen.images, 200))
         assert torch.equal(model(seen), model(bright))
@@ -99,6 +100,6 @@ class TestEgoMlp:
         usual = {"speed": 8.0, "before": 4.0, "yaw_rate": 0.1, "command": 0}
         other = usual | {change: {"command": 2}.get(change, usual[change] + 0.1)}
         with seeded(0):
-            model = EgoMlp(CONFIG.past, 4)
+            model = EgoMlp(CONFIG.past, 4, "command")
         added = [model(see(**kw)) - KeepVelocity(4)(see(**kw)) for kw in (usual, other)]  # type: ignore[arg-type]
         assert not torch.equal(*added)

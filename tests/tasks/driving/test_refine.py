@@ -11,10 +11,11 @@ from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import Cells
 from tasks.driving.presets import tiny, without_spikes
-from tasks.driving.refine import INPUTS, Refinement, make_inputs, make_spiking_gru, steer_path
-from tasks.driving.sampler import EgoState
+from tasks.driving.refine import KNOWN, Refinement, make_inputs, make_spiking_gru, steer_path
+from tasks.driving.sampler import NAVIGATION, EgoState
 
 SMALL = small_config()
+INPUTS = KNOWN + NAVIGATION["command"]
 
 
 def step(weights: dict[str, torch.Tensor], x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,7 @@ def step(weights: dict[str, torch.Tensor], x: torch.Tensor, h: torch.Tensor) -> 
 
 
 def test_the_cell_is_a_gru_of_spikes() -> None:
-    net = make_spiking_gru(Cells(), 16)
+    net = make_spiking_gru(Cells(), INPUTS, 16)
     weights = {
         name: net.parts[f"node_{name}"].weight.detach()[:, :, 0, 0]
         for name in ("r_x", "z_x", "n_x", "r_h", "z_h", "n_h")
@@ -51,7 +52,7 @@ def test_the_cell_is_a_gru_of_spikes() -> None:
 def test_weights_are_drawn_from_the_seed() -> None:
     def draw(seed: int) -> torch.Tensor:
         with seeded(seed):
-            return make_spiking_gru(Cells(), 16).parts["node_n_h"].weight.detach()
+            return make_spiking_gru(Cells(), INPUTS, 16).parts["node_n_h"].weight.detach()
 
     assert torch.equal(draw(0), draw(0))
     assert not torch.equal(draw(0), draw(1))
@@ -59,7 +60,7 @@ def test_weights_are_drawn_from_the_seed() -> None:
 
 
 def test_gates_are_their_truth_tables() -> None:
-    net = make_spiking_gru(Cells(), 1)
+    net = make_spiking_gru(Cells(), INPUTS, 1)
     for g in "rzn":
         net.parts[f"node_{g}_h"].weight.data.zero_()
         net.parts[f"node_{g}_x"].weight.data.zero_()
@@ -75,14 +76,14 @@ def test_gates_are_their_truth_tables() -> None:
 
 
 def test_no_host_is_needed_and_the_wire_that_inverts_is_not_trained() -> None:
-    net = make_spiking_gru(Cells(), 4)
+    net = make_spiking_gru(Cells(), INPUTS, 4)
     assert not any(isinstance(node, Host) for node in net.graph().nodes.values())
     frozen = [name for name, p in net.named_parameters() if not p.requires_grad]
     assert frozen == ["parts.node_not_z.weight"]
 
 
 def test_the_event_engine_spikes_as_the_cell_does() -> None:
-    net = make_spiking_gru(Cells(), 8)
+    net = make_spiking_gru(Cells(), INPUTS, 8)
     rng = torch.Generator().manual_seed(0)
     for part in net.parts.values():
         if getattr(part, "weight", None) is not None:
@@ -101,9 +102,9 @@ def test_the_event_engine_spikes_as_the_cell_does() -> None:
 
 
 def ego(windows: int = 2) -> EgoState:
-    return EgoState(
-        torch.linspace(4, 8, windows), torch.full((windows,), 0.1), torch.arange(windows) % 3
-    )
+    speed, yaw_rate = torch.linspace(4, 8, windows), torch.full((windows,), 0.1)
+    aside = 3.0 * (1 - torch.arange(windows) % 3)
+    return EgoState(speed, yaw_rate, torch.stack([2 * speed, aside], 1))
 
 
 @pytest.mark.parametrize("config", [SMALL, without_spikes(SMALL)])
@@ -146,11 +147,13 @@ def test_what_the_camera_sees_and_the_ego_knows_reaches_the_path() -> None:
 
 def test_the_gru_is_told_place_and_step_of_each_frame_and_the_command() -> None:
     path = torch.tensor([[[2.0, 0.0, 0.0], [6.0, 1.0, 0.0]]])
-    own = EgoState(torch.tensor([5.0]), torch.tensor([0.25]), torch.tensor([2]))
-    told = make_inputs(path, own)
+    own = EgoState(torch.tensor([5.0]), torch.tensor([0.25]), torch.tensor([[8.0, -2.0]]))
+    told = make_inputs(path, own, "command")
     assert told.shape == (2, 1, INPUTS)
     expected = [6 / 20, 1 / 5, 4 / 5, 1.0, 5 / 10, 0.25 / 0.5, 0, 0, 1]
     torch.testing.assert_close(told[1, 0], torch.tensor(expected))
+    more = make_inputs(path, own, "target")[1, 0]
+    torch.testing.assert_close(more, torch.tensor([*expected, 8 / 20, -2 / 20]))
 
 
 def circle(curvature: float, length: float, frames: int = 6) -> torch.Tensor:

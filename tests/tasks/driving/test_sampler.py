@@ -18,8 +18,8 @@ from tasks.driving.sampler import (
 
 
 def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> EgoState:
-    number = torch.tensor([COMMANDS.index(command)])
-    return EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), number)
+    target = torch.tensor([[10.0, 3.0 * (1 - COMMANDS.index(command))]])
+    return EgoState(torch.tensor([speed]), torch.tensor([yaw_rate]), target)
 
 
 ANCHORED = Sampler(tiny())
