@@ -116,6 +116,7 @@ class Driver(nn.Module):
         futures: int | None = None,
         truth: Truth | None = None,
         frozen: tuple[str, ...] = (),
+        known: Mapping[str, Tensor] | None = None,
     ) -> DrivingOutputs:
         """Return the outputs of a stage.
 
@@ -127,6 +128,7 @@ class Driver(nn.Module):
                 from the truth, its maps replace the predicted ones; the cost volume is always
                 the predicted one.
             frozen: parts that run in evaluation mode.
+            known: fields of :class:`Surroundings` that replace predicted ones in the plan.
         """
         c = self.config
         futures = c.last.futures if futures is None else futures
@@ -141,9 +143,9 @@ class Driver(nn.Module):
             maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage], seen.ego)
             plan = None
             if stage == "planning" and perceived.front is not None:
-                known = truth if c.planner.learns_from == "truth" else None
+                judge = truth if c.planner.learns_from == "truth" else None
                 persistence = c.planner.persistence and not self.training
-                around = find_surroundings(maps, known, persistence)
+                around = find_surroundings(maps, judge, persistence)._replace(**known or {})
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
         return DrivingOutputs(perceived.depth, maps, motion, plan, dict(self.balance))

@@ -78,6 +78,7 @@ def tiny() -> DrivingConfig:
         planner=PlannerConfig(
             candidates=300,
             hidden=64,
+            navigation="target",
             loss="softmax",
             learns_from="predicted",
             takes="mean",
@@ -90,6 +91,7 @@ def tiny() -> DrivingConfig:
             persistence=True,
         ),
         grid=GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
+        ground_cells=2,
         channels=24,
         heads=16,
         phases=(
@@ -157,6 +159,12 @@ def without_spikes(config: DrivingConfig) -> DrivingConfig:
 def tiny_ann() -> DrivingConfig:
     """The same network without spikes."""
     return without_spikes(tiny())
+
+
+def tiny_command() -> DrivingConfig:
+    """A planner that knows only a command (left, forward or right), as in SAD."""
+    config = tiny()
+    return replace(config, planner=replace(config.planner, navigation="command"))
 
 
 def tiny_reset() -> DrivingConfig:

@@ -19,7 +19,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("night", "full", "fashion", "cifar10"),
     ),
     "driving": (
-        *("tiny", "tiny_ann", "tiny_reset", "tiny_multiply", "tiny_gate"),
+        *("tiny", "tiny_ann", "tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate"),
         *("maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
     ),
     "language": (

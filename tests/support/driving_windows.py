@@ -23,7 +23,7 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 def small_config() -> DrivingConfig:
     """Six images of 32 x 64, cells of 2 m, on the ground of 1 m, 4 future frames, few channels.
 
-    Of the planner the published choices; its phase trains heads, too, of recorded windows. The
+    Of the planner the published choices, but it knows a target; its phase trains heads, too, of recorded windows. The
     encoder learns from several frames.
     """
     config = tiny()
@@ -49,7 +49,7 @@ def small_config() -> DrivingConfig:
         depth=Depth(first=2.0, last=26.0, step=4.0),
         decoder=DecoderConfig(channels=(6, 8), blocks=1),
         prediction=PredictionConfig(hidden=6, kernel=3, latent=2, refine=(6,), moves=True),
-        planner=PlannerConfig(candidates=12, hidden=8),
+        planner=PlannerConfig(candidates=12, hidden=8, navigation="target"),
         grid=GroundGrid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
         ground_cells=2,
         channels=6,

@@ -1,12 +1,15 @@
-"""How well the planner drives with true maps instead of predicted ones, without any training.
+"""Closed loop with true maps in place of predicted ones: what better perception would gain.
 
-The sampler and the cost are those of the network, with weights set by hand. Vehicles and
-pedestrians go on with constant velocity. What such a planner does not complete, no better
-perception alone can. Axes: B windows (1), F future frames, X and Y cells, U and V of the ground.
+Two kinds of planners know the world. One has the sampler and the cost of the network, with
+weights set by hand, and needs no training. The other is a trained network whose planner gets
+true maps, all or some of them. Vehicles and pedestrians go on with constant velocity.
+Axes: F future frames, X and Y cells.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,10 +23,18 @@ from drivers.nuscenes.labels import draw_labels
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.instant import WorldInstant
+from neuro.io.pytree import digest
 from tasks.driving.batch import Observation
-from tasks.driving.config import DrivingConfig
+from tasks.driving.benchmark.entrants import (
+    Comparison,
+    Entrant,
+    digest_trained,
+    load_planner,
+)
+from tasks.driving.closed_loop import InformedPlanner
+from tasks.driving.config import DrivingConfig, Navigation
 from tasks.driving.cost import Surroundings
-from tasks.driving.model import Planner
+from tasks.driving.model import Planner, require_driver
 
 WEIGHTS: Mapping[str, float] = {
     "safety": 2.0,
@@ -35,8 +46,18 @@ WEIGHTS: Mapping[str, float] = {
     "progress": 0.35,
     "target": 1.0,
 }
-FASTEST = 8.0  # [m/s]; the way beyond costs as much per metre as SPEEDING
-SPEEDING = 1.0  # [1 / m]
+FASTEST, SPEEDING = 8.0, 1.0  # [m/s]; cost of a metre beyond what this speed reaches
+ARMS: tuple[tuple[Navigation, float], ...] = (  # navigation, edge of a cell of the ground [m]
+    ("command", 1.0),
+    ("command", 0.5),
+    ("target", 1.0),
+    ("target", 0.5),
+)
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "others": ("occupied",),
+    "road": ("drivable", "lane"),
+    "others and road": ("occupied", "drivable", "lane"),
+}
 
 
 def move_on(box: Box, time: float) -> Box:
@@ -47,43 +68,92 @@ def move_on(box: Box, time: float) -> Box:
 def draw_surroundings(
     config: DrivingConfig, instant: WorldInstant, road_map: RoadMap
 ) -> Surroundings:
-    """Return the true maps; others go on with constant velocity. B is 1."""
+    """Return the true maps of one window, with a cost volume that limits the speed."""
     ego = instant.ego
     pose = np.array([ego.x, ego.y, ego.yaw])
-    frames = [
-        [move_on(box, FRAME * k) for box in instant.boxes] for k in range(1 + config.future)
-    ]
+    times = FRAME * np.arange(1 + config.future)
+    frames = [[move_on(box, float(time)) for box in instant.boxes] for time in times]
     labels = draw_labels(frames, 1, pose, config.grid)
-    occupied = torch.from_numpy((labels.vehicle | labels.pedestrian)[1:])[None].float()
-    lanes = rasterise(road_map, config.ground, pose, ["lane_dividers"])["lane_dividers"]
-    road = cover_areas(road_map.drivable, config.ground, pose)
-    drivable, lane = (torch.from_numpy(mask)[None].float() for mask in (road, lanes))
-    return Surroundings(occupied, drivable, lane, limit_speed(config.grid, config.future)[None])
+    masks = {
+        "occupied": (labels.vehicle | labels.pedestrian)[1:],
+        "drivable": cover_areas(road_map.drivable, config.ground, pose),
+        "lane": rasterise(road_map, config.ground, pose, ["lane_dividers"])["lane_dividers"],
+    }
+    maps = {name: torch.from_numpy(mask)[None].float() for name, mask in masks.items()}
+    return Surroundings(**maps, learned=limit_speed(config.grid, config.future)[None])
 
 
 def limit_speed(grid: GroundGrid, frames: int) -> Float[Tensor, "F X Y"]:
-    """Return a cost of cells that only a speed above FASTEST reaches in time."""
+    """Return the cost of the cells that only a speed above FASTEST reaches in time."""
     away = torch.from_numpy(np.linalg.norm(grid.centres(), axis=-1)).float()
     reached = FASTEST * FRAME * torch.arange(1, frames + 1)[:, None, None]
     return SPEEDING * (away - reached).clamp(min=0)
 
 
-class CeilingPlanner:
-    """Plans with true maps and weights set by hand."""
-
-    def __init__(self, config: DrivingConfig) -> None:
-        how = replace(config.planner, weights="constant", caution=1.0)
-        self.config = replace(config, planner=how)
-        self.planner = Planner(self.config).eval()
-        weights = [WEIGHTS[name] for name in self.planner.cost.parts]
-        self.planner.cost.log_weight.data = torch.tensor(weights).log()
+def make_ceiling_planner(config: DrivingConfig) -> InformedPlanner:
+    """Return the planner with true maps and weights set by hand; it keeps its candidates."""
+    config = replace(config, planner=replace(config.planner, weights="constant", caution=1.0))
+    planner = Planner(config).eval()
+    weights = [WEIGHTS[name] for name in planner.cost.parts]
+    planner.cost.log_weight.data = torch.tensor(weights).log()
+    # An untrained refinement changes nothing, whatever it sees.
+    front = torch.zeros(1, config.channels, *config.feature_size)
 
     @torch.no_grad()
-    def __call__(
-        self, seen: Observation, instant: WorldInstant, road_map: RoadMap
+    def plan(
+        seen: Observation, instant: WorldInstant, road_map: RoadMap
     ) -> Float[Tensor, "1 F 3"]:
-        """Return the path."""
-        around = draw_surroundings(self.config, instant, road_map)
-        front = torch.zeros(1, self.config.channels, *self.config.feature_size)
-        path: Tensor = self.planner(seen.ego, around, front).path
+        around = draw_surroundings(config, instant, road_map)
+        path: Tensor = planner(seen.ego, around, front).path
         return path
+
+    return InformedPlanner(plan)
+
+
+def inform_run(folder: Path, identity: str, names: tuple[str, ...]) -> InformedPlanner:
+    """Return the planner of a run with true maps; names: fields of the surroundings."""
+    driver = require_driver(load_planner(folder, identity).model)
+
+    @torch.no_grad()
+    def plan(
+        seen: Observation, instant: WorldInstant, road_map: RoadMap
+    ) -> Float[Tensor, "1 F 3"]:
+        true = draw_surroundings(driver.config, instant, road_map)
+        known = {name: getattr(true, name) for name in names}
+        path: Tensor = driver(seen, known=known).plan.path
+        return path
+
+    return InformedPlanner(plan)
+
+
+def list_ceiling(comparison: Comparison) -> list[Entrant]:
+    """Return the planners with true maps: each of ARMS, and the subject's runs with KNOWN."""
+    entrants = []
+    for navigation, step in ARMS:
+        config = set_arm(comparison.config, navigation, step)
+        arm = Entrant(
+            name=f"true maps, {navigation}, cells of {step:g} m",
+            seed=0,
+            digest=digest([config.planner, config.grid, config.ground_cells, WEIGHTS]),
+            make=partial(make_ceiling_planner, config),
+        )
+        entrants.append(arm)
+    for run in comparison.runs[comparison.subject]:
+        identity = digest_trained(run.folder)
+        entrants += [
+            Entrant(
+                name=f"{comparison.subject}, true {what}",
+                seed=run.seed,
+                digest=f"{identity} {what}",
+                make=partial(inform_run, run.folder, identity, names),
+                size=run.config.image,
+            )
+            for what, names in KNOWN.items()
+        ]
+    return entrants
+
+
+def set_arm(config: DrivingConfig, navigation: Navigation, step: float) -> DrivingConfig:
+    """Return a configuration with this navigation and cells of the ground of ``step`` [m]."""
+    planner = replace(config.planner, navigation=navigation)
+    return replace(config, planner=planner, ground_cells=round(config.grid.step / step))

@@ -23,6 +23,7 @@ from neuro.seeds import seeded
 from neuro.training.shuffle import shuffle_batches
 from neuro.training.threads import limit_threads
 from tasks.driving.batch import Observation, make_seen
+from tasks.driving.closed_loop import InformedPlanner
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import count_windows, open_truth, read_blind
 from tasks.driving.model import require_driver
@@ -137,7 +138,7 @@ class Entrant:
     name: str
     seed: int
     digest: str
-    make: Callable[[], Planner | None]
+    make: Callable[[], Planner | InformedPlanner | None]
     size: ImageSize | None = None
     blanked: bool = False
 
@@ -152,7 +153,7 @@ def list_trained(comparison: Comparison) -> list[Entrant]:
     entrants = []
     for name, runs in comparison.runs.items():
         for run in runs:
-            identity = _digest_trained(run.folder)
+            identity = digest_trained(run.folder)
             make = partial(load_planner, run.folder, identity)
             entrant = Entrant(
                 name=name, seed=run.seed, digest=identity, make=make, size=run.config.image
@@ -170,7 +171,7 @@ def list_trained(comparison: Comparison) -> list[Entrant]:
     return entrants
 
 
-def _digest_trained(folder: Path) -> str:
+def digest_trained(folder: Path) -> str:
     """Return the digest of the weights and the configuration of a run."""
     origin = describe_trained(folder)
     return digest([origin["weights"], origin["configuration"]])
@@ -221,7 +222,7 @@ def load_planner(folder: Path, identity: str) -> ModelPlanner:
         RunError: the run has no weights, or a training has replaced them.
     """
     model = load_trained_model(open_folder(folder))
-    if _digest_trained(folder) != identity:
+    if digest_trained(folder) != identity:
         raise RunError(
             f"{folder}: its weights changed during the benchmark; measure again after the "
             "training"

@@ -20,6 +20,7 @@ from tasks.bench.statistics import (
     stack_seeds,
     summarise,
 )
+from tasks.driving.benchmark.ceiling import list_ceiling
 from tasks.driving.benchmark.courses import (
     LOWER,
     choose_courses,
@@ -29,6 +30,7 @@ from tasks.driving.benchmark.courses import (
 )
 from tasks.driving.benchmark.entrants import (
     Comparison,
+    Entrant,
     list_plain,
     list_trained,
     make_rules,
@@ -147,7 +149,7 @@ TARGETS = {
 }
 GAIN = 0.03  # target of the future IoU of vehicles over the own present, copied
 TARGET = "target"  # a peer
-CLOSED, OPEN, MAP = "closed loop", "open loop", "maps"
+CLOSED, CEILING, OPEN, MAP = "closed loop", "closed loop, true maps", "open loop", "maps"
 MAPS = {
     **{f"iou_{k}": f"IoU of {k}" for k in CLASSES},
     **{f"near_iou_{k}": f"IoU of {k} within {NEAR:.0f} m" for k in CLASSES},
@@ -166,10 +168,23 @@ SCORES: Mapping[str, Callable[[Score], float]] = {
 def drive_courses(options: BenchOptions) -> Iterator[Row]:
     """Closed loop: yield rows of the ends of courses and of driving scores."""
     comparison = open_comparison(options.runs, options.quick)
+    entrants = [*list_trained(comparison), *list_plain(comparison), make_rules()]
+    yield from _drive(options, comparison, entrants, CLOSED)
+
+
+def drive_ceiling(options: BenchOptions) -> Iterator[Row]:
+    """Closed loop with true maps: yield the rows of planners that know them."""
+    comparison = open_comparison(options.runs, options.quick)
+    seeing = [e for e in list_trained(comparison) if e.name == comparison.subject]
+    yield from _drive(options, comparison, [*seeing, *list_ceiling(comparison)], CEILING)
+
+
+def _drive(
+    options: BenchOptions, comparison: Comparison, entrants: Sequence[Entrant], part: str
+) -> Iterator[Row]:
     config = comparison.config
     number = FEW if options.quick else COURSES
     courses = choose_courses(config.source, number, config.past, options.quick)
-    entrants = [*list_trained(comparison), *list_plain(comparison), make_rules()]
     outcomes = drive_all(entrants, courses, options.out, options.workers)
     about = _describe(comparison) | {
         "courses": list(courses.seeds),
@@ -183,7 +198,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
             better="lower" if name in LOWER else "higher",
             of="course",
         )
-        yield from make_rows(CLOSED, figure, comparison.subject, about)
+        yield from make_rows(part, figure, comparison.subject, about)
     hits, driven = map(stack_seeds, count_collisions(outcomes, courses.distance))
     rate = ComparedMetric(
         name="collisions at fault a kilometre",
@@ -192,7 +207,7 @@ def drive_courses(options: BenchOptions) -> Iterator[Row]:
         unit="1/km",
         better="lower",
     )
-    yield from make_rows(CLOSED, rate, comparison.subject, about)
+    yield from make_rows(part, rate, comparison.subject, about)
 
 
 def score_windows(options: BenchOptions) -> Iterator[Row]:
@@ -318,6 +333,7 @@ def _describe(comparison: Comparison) -> dict[str, Any]:
 
 PARTS = {
     "closed": drive_courses,
+    "ceiling": drive_ceiling,
     "open": score_windows,
     "maps": compare_maps,
     "speed": measure_speed,

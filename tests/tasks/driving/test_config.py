@@ -12,6 +12,7 @@ from tasks.driving.presets import (
     tiny_ann,
     tiny_gate,
     tiny_multiply,
+    tiny_command,
     tiny_reset,
     use_nuscenes,
 )
@@ -36,6 +37,8 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert tiny_ann().encoder.ticks == 1
     same = replace(tiny_ann(), cells=tiny().cells, encoder=tiny().encoder)
     assert same == tiny()
+    assert tiny_command().planner.navigation == paper().planner.navigation == "command"
+    assert replace(tiny_command(), planner=tiny().planner) == tiny()
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
     given = {"sees": "cameras", "depth_loss": True, "phases": tiny().phases}

@@ -19,10 +19,12 @@ from tasks.driving.cost import (
     interpolate,
     look_up,
     measure_distance,
+    measure_miss,
     place_box,
     place_middle,
 )
 from tasks.driving.presets import tiny
+from tasks.driving.sampler import EgoState
 
 GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
 
@@ -43,8 +45,12 @@ def cell(x: float, y: float) -> tuple[int, int]:
     return int(i), int(j)
 
 
+def ahead(speed: float, target: tuple[float, float] = (20.0, 0.0)) -> EgoState:
+    return EgoState(torch.tensor([speed]), torch.zeros(1), torch.tensor([target]))
+
+
 def parts(path: torch.Tensor, around: Surroundings, speed: float) -> dict[str, torch.Tensor]:
-    return compute_parts(path, around, torch.tensor([speed]), GRID, GRID)
+    return compute_parts(path, around, ahead(speed), GRID, GRID)
 
 
 def test_an_empty_road_costs_nothing_but_is_driven_along() -> None:
@@ -234,18 +240,57 @@ def test_between_cells_lie_the_values_between_in_the_frame_and_window_of_the_poi
     torch.testing.assert_close(one, found[:, :, :1].expand(2, 5, 3, 4), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("target", "miss"),
+    [
+        ((10.0, 0.0), 0.0),  # on the path
+        ((10.0, 3.0), 3.0),
+        ((40.0, -2.0), 2.0),  # beside the prolonged path, which ends at 24 + 30 m
+        ((57.0, 4.0), 5.0),  # beyond its end
+        ((-3.0, 4.0), 5.0),  # behind the car
+        ((10.0, -30.0), 10.0),  # the largest distance that counts
+    ],
+)
+def test_a_target_costs_its_distance_from_the_prolonged_path(
+    target: tuple[float, float], miss: float
+) -> None:
+    found = measure_miss(straight(8.0), torch.tensor([target]))
+    assert found.tolist() == [[pytest.approx(miss)]]
+
+
+def test_the_path_goes_on_along_its_last_heading() -> None:
+    turned = straight(2.0)
+    turned[..., 2] = torch.linspace(0, np.pi / 2, 6)  # its places stay on the x axis, to 6 m
+    other = straight(2.0, y=-1.0)
+    targets = torch.tensor([[6.0, 20.0], [3.0, -3.0]])
+    found = measure_miss(torch.cat([turned, other], 1).expand(2, -1, -1, -1), targets)
+    torch.testing.assert_close(found, torch.tensor([[0.0, 10.0], [3.0, 2.0]]))
+
+
+def test_who_knows_no_target_pays_nothing_for_it() -> None:
+    config = tiny()
+    planners = [replace(config.planner, start=1.0, navigation=n) for n in ("command", "target")]
+    blind, knows = (Cost(replace(config, planner=p)) for p in planners)
+    path, around = straight(8.0), empty()
+    near, far = (ahead(8.0, target) for target in ((20.0, 0.0), (20.0, 4.0)))
+    assert len(blind.log_weight) == len(knows.log_weight) - 1
+    assert blind(path, around, near).total.equal(blind(path, around, far).total)
+    gain = knows(path, around, far).total - knows(path, around, near).total
+    torch.testing.assert_close(gain, torch.tensor([[4.0 * FACTORS["target"]]]))
+
+
 def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
     around, path = empty(), straight(8.0)
     around.occupied[0, 2][cell(13.5, 0.5)] = 1
     published = replace(tiny(), planner=replace(tiny().planner, start=1.0))
-    costs = Cost(published)(path, around, torch.tensor([8.0]))
+    costs = Cost(published)(path, around, ahead(8.0))
     found = parts(path, around, 8.0)
     frames = sum(FACTORS[k] * found[k] for k in ("safety", "headway", "lane", "rule"))
     torch.testing.assert_close(costs.frames, torch.as_tensor(frames))
     torch.testing.assert_close(costs.whole, torch.tensor([[-12.0]]))
     torch.testing.assert_close(costs.total, costs.frames.sum(-1) - 12)
     halved = Cost(replace(tiny(), planner=replace(tiny().planner, start=0.5)))
-    torch.testing.assert_close(halved(path, around, torch.tensor([8.0])).total, costs.total / 2)
+    torch.testing.assert_close(halved(path, around, ahead(8.0)).total, costs.total / 2)
     constant = replace(tiny(), planner=replace(tiny().planner, weights="constant"))
     assert Cost(tiny()).log_weight.requires_grad
     assert not Cost(constant).log_weight.requires_grad
@@ -254,12 +299,12 @@ def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
 def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     around = empty()._replace(drivable=torch.full((1, *GRID.shape), 0.75))
     cost = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=3.0)))
-    path, speed = straight(8.0), torch.tensor([8.0])
-    trained, driven = (cost.train(mode)(path, around, speed).frames for mode in (True, False))
+    path, ego = straight(8.0), ahead(8.0)
+    trained, driven = (cost.train(mode)(path, around, ego).frames for mode in (True, False))
     rule = 0.25 * FACTORS["rule"]
     torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), 2 * rule))
     plain = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=1.0)))
-    assert plain.eval()(path, around, speed).frames.equal(trained)
+    assert plain.eval()(path, around, ego).frames.equal(trained)
 
 
 def test_factors_that_are_none_are_refused() -> None:
@@ -275,6 +320,6 @@ def test_no_part_of_a_frame_costs_more_than_100() -> None:
     around = empty()
     learned = torch.full_like(around.learned, 1e6)
     costs = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0)))(
-        straight(8.0), around._replace(learned=learned), torch.tensor([8.0])
+        straight(8.0), around._replace(learned=learned), ahead(8.0)
     )
     assert costs.frames[0, 0].tolist() == pytest.approx([100.0] * 6)

@@ -44,6 +44,8 @@ def turning(seed: int = 0) -> DrivingBatch:
                 to_present=to_present,
                 path=path,
                 yaw_rate=np.full(SMALL.past, 0.2, np.float32),
+                target=np.array([9.0, 3.0], np.float32),
+                route=rng.normal(0, 9, window.route.shape).astype(np.float32),
                 command="left",
                 drivable=rng.random(window.drivable.shape) < 0.5,
                 depth=rng.uniform(2, 20, window.depth.shape).astype(np.float32),
@@ -108,6 +110,7 @@ def test_the_car_moves_the_other_way() -> None:
     torch.testing.assert_close(other, plain * signs, atol=1e-5, rtol=1e-5)
     ego = mirror(batch).seen.ego
     assert ego.command.tolist() == [2, 2, 2]  # left is right
+    assert ego.target.tolist() == [[9.0, -3.0]] * 3
     torch.testing.assert_close(ego.yaw_rate, -batch.seen.ego.yaw_rate)
     torch.testing.assert_close(ego.speed, batch.seen.ego.speed)
 
@@ -119,6 +122,7 @@ def test_the_truth_is_flipped_about_the_way_ahead() -> None:
         assert torch.equal(getattr(other, name), getattr(plain, name).flip(-1)), name
     assert torch.equal(other.path[..., 0], plain.path[..., 0])
     assert torch.equal(other.path[..., 1:], -plain.path[..., 1:])
+    assert torch.equal(other.route, plain.route * torch.tensor([1.0, -1.0]))
     assert torch.equal(other.depth[:, :, 0], plain.depth[:, :, 2].flip(-1))
     flows = [make_instance_targets(t.instance).flow for t in (plain, other)]
     torch.testing.assert_close(flows[1][:, :, 0], flows[0][:, :, 0].flip(-1), equal_nan=True)

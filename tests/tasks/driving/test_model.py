@@ -281,7 +281,10 @@ def test_what_the_head_of_the_cost_volume_is_told() -> None:
     # The target, from the cell at (-1, 5) m.
     more = encode_ego(ego, grid, 7, "target")
     assert more[:, :, :10].equal(told)
-    assert more[3, :, 10:, 1, 6].tolist() == [pytest.approx([1, -0.7]), pytest.approx([0.9, -0.2])]
+    assert more[3, :, 10:, 1, 6].tolist() == [
+        pytest.approx([1, -0.7]),
+        pytest.approx([0.9, -0.2]),
+    ]
 
 
 def test_images_are_normalised_as_imagenet(model: Driver) -> None:
