@@ -23,8 +23,8 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 def small_config() -> DrivingConfig:
     """Six images of 32 x 64, cells of 2 m, on the ground of 1 m, 4 future frames, few channels.
 
-    Of the planner the published choices, but it knows a target; its phase trains heads, too, of recorded windows. The
-    encoder learns from several frames.
+    Of the planner the published choices, but it knows a target; its phase trains heads, too, of
+    recorded windows. The encoder learns from several frames.
     """
     config = tiny()
     encoder = replace(

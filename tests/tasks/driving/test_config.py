@@ -10,9 +10,9 @@ from tasks.driving.presets import (
     paper,
     tiny,
     tiny_ann,
+    tiny_command,
     tiny_gate,
     tiny_multiply,
-    tiny_command,
     tiny_reset,
     use_nuscenes,
 )

@@ -157,8 +157,8 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
 
 # Of shapes like those of others that are measured.
 TWINS = {
-    *("tiny_reset", "tiny_multiply", "tiny_gate", "maps_reset", "maps_multiply"),
-    *("matmulfree_370m", "matmulfree_1b", "tiny_ann"),
+    *("tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate", "maps_reset"),
+    *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "tiny_ann"),
 }
 ALL = """
 import json, runpy, sys
