@@ -41,7 +41,8 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert replace(tiny_command(), planner=tiny().planner) == tiny()
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
-    given = {"sees": "cameras", "depth_loss": True, "phases": tiny().phases}
+    names = ("sees", "depth_loss", "phases", "ground_cells")
+    given = {name: getattr(tiny(), name) for name in names}
     for end in ("", "_reset", "_multiply", "_gate"):
         seeing, blind = TASK.configs[f"tiny{end}"](), TASK.configs[f"maps{end}"]()
         assert blind.sees == "maps"

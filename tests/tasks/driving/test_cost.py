@@ -27,6 +27,7 @@ from tasks.driving.presets import tiny
 from tasks.driving.sampler import EgoState
 
 GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
+CONFIG = replace(tiny(), ground_cells=1)
 
 
 def straight(speed: float, y: float = 0.0, frames: int = 6) -> torch.Tensor:
@@ -268,9 +269,8 @@ def test_the_path_goes_on_along_its_last_heading() -> None:
 
 
 def test_who_knows_no_target_pays_nothing_for_it() -> None:
-    config = tiny()
-    planners = [replace(config.planner, start=1.0, navigation=n) for n in ("command", "target")]
-    blind, knows = (Cost(replace(config, planner=p)) for p in planners)
+    planners = [replace(CONFIG.planner, start=1.0, navigation=n) for n in ("command", "target")]
+    blind, knows = (Cost(replace(CONFIG, planner=p)) for p in planners)
     path, around = straight(8.0), empty()
     near, far = (ahead(8.0, target) for target in ((20.0, 0.0), (20.0, 4.0)))
     assert len(blind.log_weight) == len(knows.log_weight) - 1
@@ -282,44 +282,44 @@ def test_who_knows_no_target_pays_nothing_for_it() -> None:
 def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
     around, path = empty(), straight(8.0)
     around.occupied[0, 2][cell(13.5, 0.5)] = 1
-    published = replace(tiny(), planner=replace(tiny().planner, start=1.0))
+    published = replace(CONFIG, planner=replace(CONFIG.planner, start=1.0))
     costs = Cost(published)(path, around, ahead(8.0))
     found = parts(path, around, 8.0)
     frames = sum(FACTORS[k] * found[k] for k in ("safety", "headway", "lane", "rule"))
     torch.testing.assert_close(costs.frames, torch.as_tensor(frames))
     torch.testing.assert_close(costs.whole, torch.tensor([[-12.0]]))
     torch.testing.assert_close(costs.total, costs.frames.sum(-1) - 12)
-    halved = Cost(replace(tiny(), planner=replace(tiny().planner, start=0.5)))
+    halved = Cost(replace(CONFIG, planner=replace(CONFIG.planner, start=0.5)))
     torch.testing.assert_close(halved(path, around, ahead(8.0)).total, costs.total / 2)
-    constant = replace(tiny(), planner=replace(tiny().planner, weights="constant"))
-    assert Cost(tiny()).log_weight.requires_grad
+    constant = replace(CONFIG, planner=replace(CONFIG.planner, weights="constant"))
+    assert Cost(CONFIG).log_weight.requires_grad
     assert not Cost(constant).log_weight.requires_grad
 
 
 def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     around = empty()._replace(drivable=torch.full((1, *GRID.shape), 0.75))
-    cost = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=3.0)))
+    cost = Cost(replace(CONFIG, planner=replace(CONFIG.planner, start=1.0, caution=3.0)))
     path, ego = straight(8.0), ahead(8.0)
     trained, driven = (cost.train(mode)(path, around, ego).frames for mode in (True, False))
     rule = 0.25 * FACTORS["rule"]
     torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), 2 * rule))
-    plain = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=1.0)))
+    plain = Cost(replace(CONFIG, planner=replace(CONFIG.planner, start=1.0, caution=1.0)))
     assert plain.eval()(path, around, ego).frames.equal(trained)
 
 
 def test_factors_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"PlannerConfig.caution must be > 0, got 0.0"):
-        replace(tiny().planner, caution=0.0)
+        replace(CONFIG.planner, caution=0.0)
     with pytest.raises(ValueError, match=r"PlannerConfig.start must be > 0, got 0.0"):
-        replace(tiny().planner, start=0.0)
+        replace(CONFIG.planner, start=0.0)
     with pytest.raises(ValueError, match=r"PlannerConfig.sharpness must be > 0, got -1.0"):
-        replace(tiny().planner, sharpness=-1.0)
+        replace(CONFIG.planner, sharpness=-1.0)
 
 
 def test_no_part_of_a_frame_costs_more_than_100() -> None:
     around = empty()
     learned = torch.full_like(around.learned, 1e6)
-    costs = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0)))(
+    costs = Cost(replace(CONFIG, planner=replace(CONFIG.planner, start=1.0)))(
         straight(8.0), around._replace(learned=learned), ahead(8.0)
     )
     assert costs.frames[0, 0].tolist() == pytest.approx([100.0] * 6)

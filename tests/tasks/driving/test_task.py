@@ -312,7 +312,7 @@ def test_real_data_must_be_in_neuro_data(
 
 
 def test_configurations_are_complete() -> None:
-    cameras = {f"tiny_{name}" for name in ("ann", "reset", "multiply", "gate")}
+    cameras = {f"tiny_{name}" for name in ("ann", "command", "reset", "multiply", "gate")}
     maps = {"maps", *(f"maps_{name}" for name in ("reset", "multiply", "gate"))}
     assert set(TASK.configs) == {"tiny", "paper"} | cameras | maps
     assert TASK.configs["tiny"]() == tiny()
