@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 
 from neuro.plot import ACCENT, MUTED
@@ -69,7 +70,7 @@ def draw_planners(rows: list[Row], path: Path) -> None:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
-    """Yield the table of a part: means and deviations over seeds; * marks significance.
+    """Yield the table of a part: means, with deviations over seeds; * marks significance.
 
     In a peer's column, * marks a difference from the subject on the same courses or scenes
     (exact sign test, p < 0.05), or a 95 % interval of the difference of rates without zero.
@@ -85,9 +86,11 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
         line[row.peer] = _cell(row, "theirs", row.theirs) + (
             "*" if _is_significant(row) else ""
         )
-    out = make_table(f"{part}: mean ± deviation over seeds", WORD, subject, *peers)
+    spread = any("sd" in row.conditions.get("ours", {}) for row in rows)
+    title = f"{part}: mean ± deviation over seeds" if spread else part
+    out = make_table(title, WORD, subject, *peers)
     for figure, line in cells.items():
-        out.add_row(figure, *(line.get(name, "") for name in (subject, *peers)))
+        out.add_row(escape(figure), *(line.get(name, "") for name in (subject, *peers)))
     tests = [text for key, text in TESTS.items() if any(key in row.conditions for row in rows)]
     if tests:
         out.caption = f"*: differs from {subject} ({'; '.join(tests)})"

@@ -36,6 +36,7 @@ from tasks.driving.benchmark.entrants import (
     make_rules,
     open_comparison,
 )
+from tasks.driving.benchmark.label_rows import compare_labels
 from tasks.driving.benchmark.recorded_scenes import score_all
 from tasks.driving.benchmark.throughput import measure_throughput
 from tasks.driving.benchmark.window_results import (
@@ -337,4 +338,5 @@ PARTS = {
     "open": score_windows,
     "maps": compare_maps,
     "speed": measure_speed,
+    "labels": compare_labels,
 }

@@ -151,6 +151,27 @@ def test_edges_of_areas_are_on_average_where_they_are() -> None:
     assert two.sum(1).tolist() == [5] * 16  # no gap between two areas that meet at a middle
 
 
+@given(st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=20)
+def test_areas_of_the_devkit_are_wider_ahead_and_to_the_left(
+    folder: Path, first: float, last: float
+) -> None:
+    """By 0.5 to 1.5 cells; behind and to the right they end within half a cell."""
+    rows = MapRows()
+    x0, x1 = 45 + GRID.step * first, 58 + GRID.step * last
+    rows.area("drivable_area", [[x0, x0], [x1, x0], [x1, x1], [x0, x1]])
+    write_map(folder, rows.rows)
+    pose = np.array([50.0, 50.0, 0.0])
+    mask = ask_devkit(folder, "drivable_area", pose)
+    for axis in (0, 1):
+        (cells,) = np.nonzero(mask.any(1 - axis))
+        start, end = (50 - 24 + GRID.step * edge for edge in (cells[0], cells[-1] + 1))
+        assert abs(start - x0) <= GRID.step * 0.5 + 1e-9
+        assert 0.5 - 1e-9 <= (end - x1) / GRID.step <= 1.5 + 1e-9
+    exact = cover_areas([box(x0, x0, x1, x1)], GRID, pose)
+    assert not (exact & ~mask).any()
+
+
 def make_hairpin() -> dict[str, Any]:
     """Return a map with one divider that leaves the ground around (50, 50) and comes back."""
     rows = MapRows()
