@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from drivers.nuscenes.devkit import require_devkit
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
@@ -40,6 +41,7 @@ from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 if TYPE_CHECKING:
     from drivers.nuscenes.windows import Skipped
+    from tasks.driving.challenge import Answers
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
@@ -176,9 +178,15 @@ def measure_plan(config: DrivingConfig, path: Tensor, truth: Truth) -> PathError
 
 @torch.no_grad()
 def measure_model(
-    config: DrivingConfig, model: nn.Module, batches: Iterable[DrivingBatch]
+    config: DrivingConfig,
+    model: nn.Module,
+    batches: Iterable[DrivingBatch],
+    answers: "Answers | None" = None,
 ) -> tuple[dict[str, float], int]:
-    """Return (values by name, including baselines; number of windows) in evaluation mode."""
+    """Return (values by name, including baselines; number of windows) in evaluation mode.
+
+    answers: collects the predictions of all batches.
+    """
     counts = make_counts()
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
     device, n = next(model.parameters()).device, 0
@@ -186,6 +194,8 @@ def measure_model(
         seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
         outputs: DrivingOutputs = model(seen)
         count_maps(config, outputs.maps, truth, counts)
+        if answers is not None:
+            answers.add(outputs)
         if outputs.plan is not None:
             paths[""].append(measure_plan(config, outputs.plan.path, truth))
         straight = KeepVelocity(config.future)(seen)
@@ -218,9 +228,14 @@ def validate(config: DrivingConfig, model: nn.Module) -> float:
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the figures of the test split."""
+    """Return the figures of the test split, and write its predictions into the run folder."""
     config: DrivingConfig = run.config
-    values, n = measure_model(config, model, read_batches(config, "test", 0))
+    answers = open_answers(config)
+    values, n = measure_model(config, model, read_batches(config, "test", 0), answers)
+    challenge: dict[str, Any] = {}
+    if answers is not None:
+        challenge = answers.measure()
+        answers.write(run.folder)
     names = {m.name for m in METRICS}
     dropped = list_dropped(config) if config.source.skip_bad else []
     return Findings(
@@ -229,14 +244,25 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
             "skipped": sum(scene.windows for _, scene in dropped),
+            **({} if answers is None else {"challenge": challenge}),
         },
         tables=(
             _tabulate_future(values),
             *([_tabulate_paths(values)] if config.plans else []),
+            *([] if answers is None else [answers.tabulate(run.folder, challenge)]),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model),
     )
+
+
+def open_answers(config: DrivingConfig) -> "Answers | None":
+    """Return what collects predictions for the devkit; None for a run without a future."""
+    if not config.last.futures:
+        return None
+    with require_devkit():
+        from tasks.driving.challenge import Answers
+    return Answers(config, open_split(config, "test"))
 
 
 def draw_pictures(run: Run, model: nn.Module) -> list[Picture]:

@@ -223,6 +223,7 @@ def test_an_evaluation_has_all_metrics_and_baselines(
     model: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
+    monkeypatch.setattr(evaluate, "open_answers", lambda _: None)
     run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=SMALL)
     findings = TASK.evaluation.evaluate(run, model.eval())
     names = {m.name for m in TASK.evaluation.metrics}
@@ -239,6 +240,7 @@ def test_who_plans_nothing_has_no_figures_of_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
+    monkeypatch.setattr(evaluate, "open_answers", lambda _: None)
     config = replace(SMALL, phases=SMALL.phases[:1])
     run = Run(folder=tmp_path, task="driving", name="seen", seed=0, config=config)
     with seeded(0):
