@@ -3,17 +3,17 @@
 The devkit evaluates lists of ``Prediction``: an instance, a sample, modes of (x, y) in the
 global frame [m] half a second apart, and their probabilities. ``neuro eval`` writes
 
-    predictions.json    the vehicles that the challenge asks about, one mode each
-    plans.json          the path that the car drives, one mode; its instance is "ego"
-    candidates.json     the 25 most probable candidates of a path, as modes
-    challenge.json      the devkit's metrics over our frames, its ``--config_name``
+    predictions.json         the vehicles that the challenge asks about, one mode each
+    plans.json               the path that the car drives, one mode; its instance is "ego"
+    candidates.json          the 25 most probable candidates of a path, as modes
+    prediction_config.json   the devkit's metrics over our frames, its ``--config_name``
 
 The challenge asks for 6 s, and we predict as far as the run does, 3 s. An instance of the
-decoded maps answers for the annotated vehicle whose middle is at most 2 m from its own in the
+decoded maps belongs to the annotated vehicle whose middle is at most 2 m from its own in the
 present frame, one to one. Its way is the middle of its cells. Vehicles without an instance, or
-whose instance is lost before the last frame, get no answer. Probabilities of candidates are the
-soft-max of their costs, as for the driven path. The devkit knows no future of the car, which
-nuScenes does not annotate; :class:`EgoHelper` does.
+whose instance is lost before the last frame, have no prediction. Probabilities of candidates
+are the soft-max of their costs, as for the driven path. The devkit knows no future of the car,
+which nuScenes does not annotate; :class:`EgoHelper` does.
 Axes: T = 1 + F present and future frames, F future frames, I instances, X and Y cells.
 """
 
@@ -52,7 +52,7 @@ EGO = "ego"  # instance of plans
 MATCH = 2.0  # [m] as in the devkit's errors of true positives
 MODES = (1, 5, 10)  # as in the challenge
 DIGITS = 6  # of positions [m]
-Answer = dict[str, Any]  # a Prediction as JSON
+Serialised = dict[str, Any]  # a Prediction
 
 
 def find_middles(
@@ -163,8 +163,8 @@ def make_metrics(frames: int) -> PredictionConfig:
     return PredictionConfig(metrics, seconds=frames * FRAME)
 
 
-class Answers:
-    """The answers for the test windows, in their order.
+class Submission:
+    """The predictions of the test windows, added in their order.
 
     Raises:
         NuScenesError: the file of questions is damaged.
@@ -176,13 +176,13 @@ class Answers:
         self.helper = PredictHelper(windows.tables.nuscenes)
         scenes = frozenset(span.scene for span in windows.spans)
         self.questions = read_questions(windows.tables.root, scenes, self.helper)
-        self.asked = self.near = self.done = 0
-        self.vehicles: list[Answer] = []
-        self.plans: list[Answer] = []
-        self.candidates: list[Answer] = []
+        self.asked = self.near = self.short = self.done = 0
+        self.vehicles: list[Serialised] = []
+        self.plans: list[Serialised] = []
+        self.candidates: list[Serialised] = []
 
     def add(self, outputs: DrivingOutputs) -> None:
-        """Add the answers of the next batch."""
+        """Add the predictions of the next batch."""
         for b in range(len(outputs.maps["vehicle"])):
             span = self.windows.spans[self.done]
             if self.questions is not None and set(OF_INSTANCES) <= set(outputs.maps):
@@ -205,65 +205,66 @@ class Answers:
             truth = self.helper.get_future_for_agent(
                 asked, sample, self.metrics.seconds, in_agent_frame=False
             )
-            if len(truth) != frames or asked not in index:
+            if len(truth) != frames:
+                self.short += 1
                 continue
-            j = index[asked]
             self.asked += 1
-            self.near += bool(on_grid[j])
+            j = index.get(asked, -1)
+            self.near += j >= 0 and bool(on_grid[j])
             if j in matched and not np.isnan(way := middles[matched[j], 1:]).any():
-                self.vehicles.append(self._answer(asked, span, way[None], np.ones(1)))
+                self.vehicles.append(self._serialise(asked, span, way[None], np.ones(1)))
 
     def _add_plan(self, span: WindowSpan, plan: Planned, b: int) -> None:
         path = plan.path[b, None, :, :2].double().cpu().numpy()
-        self.plans.append(self._answer(EGO, span, path, np.ones(1)))
+        self.plans.append(self._serialise(EGO, span, path, np.ones(1)))
         costs = plan.costs.total[b].double()
         shares = (-self.config.planner.sharpness * costs).softmax(0).cpu().numpy()
         best = np.argsort(-shares, kind="stable")[:MAX_NUMBER_OF_MODES]
         paths = plan.candidates[b, :, :, :2].double().cpu().numpy()
-        self.candidates.append(self._answer(EGO, span, paths[best], shares[best]))
+        self.candidates.append(self._serialise(EGO, span, paths[best], shares[best]))
 
-    def _answer(
+    def _serialise(
         self,
         instance: str,
         span: WindowSpan,
         modes: Float[np.ndarray, "M F 2"],
         probabilities: Float[np.ndarray, " M"],
-    ) -> Answer:
-        """Return the answer of ``modes`` in the present ego frame."""
+    ) -> Serialised:
+        """Return a prediction; modes: in the present ego frame."""
         sample, pose = self._find_present(span)
         headed = np.concatenate([modes, np.zeros((*modes.shape[:2], 1))], -1)
         places = leave_frame(headed, pose)[..., :2].round(DIGITS)
-        answer: Answer = Prediction(instance, sample, places, probabilities).serialize()
-        return answer
+        row: Serialised = Prediction(instance, sample, places, probabilities).serialize()
+        return row
 
     def _find_present(self, span: WindowSpan) -> tuple[str, Float[np.ndarray, "3"]]:
         now = self.config.past - 1
         return span.tokens[now], span.poses[now]
 
     def measure(self) -> dict[str, dict[str, Any]]:
-        """Return the devkit's metrics by what was predicted; without answers there are none."""
-        horizon = ConstantVelocityHeading(self.metrics.seconds, self.helper)
+        """Return the devkit's metrics by what is predicted, where anything is."""
+        keep_velocity = ConstantVelocityHeading(self.metrics.seconds, self.helper)
         plain = [
-            horizon(f"{answer['instance']}_{answer['sample']}").serialize()
-            for answer in self.vehicles
+            keep_velocity(f"{row['instance']}_{row['sample']}").serialize()
+            for row in self.vehicles
         ]
         ego = EgoHelper(self.windows.tables)
         found: dict[str, dict[str, Any]] = {}
-        for name, answers, helper in (
+        for name, predictions, helper in (
             ("vehicles", self.vehicles, self.helper),
             ("the same, constant velocity", plain, self.helper),
             ("plan", self.plans, ego),
             ("candidates of the plan", self.candidates, ego),
         ):
-            if answers:
-                metrics = compute_metrics(answers, helper, self.metrics)
+            if predictions:
+                metrics = compute_metrics(predictions, helper, self.metrics)
                 values = {k: list(of["RowMean"]) for k, of in metrics.items()}
-                found[name] = {"answers": len(answers), **values}
+                found[name] = {"predictions": len(predictions), **values}
         return found
 
     def write(self, folder: Path) -> None:
         """Write the files into a run folder; plans only of a run that plans."""
-        files: dict[str, Any] = {"challenge": self.metrics.serialize()}
+        files: dict[str, Any] = {"prediction_config": self.metrics.serialize()}
         if self.questions is not None:
             files["predictions"] = self.vehicles
         if self.plans:
@@ -278,14 +279,14 @@ class Answers:
             single = name in ("vehicles", "the same, constant velocity", "plan")
             errors = [values["MinADEK"], values["MinFDEK"], values["MissRateTopK_2.0"]]
             shown = [[*map(_format, e[:1] if single else e)] for e in errors]
-            rows.append([name, values["answers"], *(" / ".join(e) for e in shown)])
+            rows.append([name, values["predictions"], *(" / ".join(e) for e in shown)])
         tables = self.windows.tables
         command = shlex.join(
             [
                 *("python", "-m", "nuscenes.eval.prediction.compute_metrics"),
                 *("--version", tables.version, "--data_root", str(tables.root)),
                 *("--submission_path", str(folder / "predictions.json")),
-                *("--config_name", str((folder / "challenge.json").resolve())),
+                *("--config_name", str((folder / "prediction_config.json").resolve())),
             ]
         )
         if self.questions is None:
@@ -293,11 +294,12 @@ class Answers:
         else:
             note = (
                 f"The challenge asks about {self.asked} vehicles here, {self.near} of them on "
-                f"the grid. The devkit's own evaluation of them: {command}"
+                f"the grid; {self.short} more have no true way of this length. The devkit's "
+                f"own evaluation: {command}"
             )
         return Table(
             title=f"Prediction challenge, {self.metrics.seconds:g} s instead of 6 s",
-            head=("of", "answers", "minADE [m]", "minFDE [m]", "miss rate"),
+            head=("of", "predictions", "minADE [m]", "minFDE [m]", "miss rate"),
             rows=rows,
             caption=f"Of 1, 5 and 10 modes where there are several. {note}",
         )

@@ -41,7 +41,7 @@ from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 if TYPE_CHECKING:
     from drivers.nuscenes.windows import Skipped
-    from tasks.driving.challenge import Answers
+    from tasks.driving.challenge import Submission
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
@@ -181,11 +181,11 @@ def measure_model(
     config: DrivingConfig,
     model: nn.Module,
     batches: Iterable[DrivingBatch],
-    answers: "Answers | None" = None,
+    submission: "Submission | None" = None,
 ) -> tuple[dict[str, float], int]:
     """Return (values by name, including baselines; number of windows) in evaluation mode.
 
-    answers: collects the predictions of all batches.
+    submission: collects the predictions of all batches.
     """
     counts = make_counts()
     paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
@@ -194,8 +194,8 @@ def measure_model(
         seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
         outputs: DrivingOutputs = model(seen)
         count_maps(config, outputs.maps, truth, counts)
-        if answers is not None:
-            answers.add(outputs)
+        if submission is not None:
+            submission.add(outputs)
         if outputs.plan is not None:
             paths[""].append(measure_plan(config, outputs.plan.path, truth))
         straight = KeepVelocity(config.future)(seen)
@@ -230,12 +230,12 @@ def validate(config: DrivingConfig, model: nn.Module) -> float:
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split, and write its predictions into the run folder."""
     config: DrivingConfig = run.config
-    answers = open_answers(config)
-    values, n = measure_model(config, model, read_batches(config, "test", 0), answers)
+    submission = open_submission(config)
+    values, n = measure_model(config, model, read_batches(config, "test", 0), submission)
     challenge: dict[str, Any] = {}
-    if answers is not None:
-        challenge = answers.measure()
-        answers.write(run.folder)
+    if submission is not None:
+        challenge = submission.measure()
+        submission.write(run.folder)
     names = {m.name for m in METRICS}
     dropped = list_dropped(config) if config.source.skip_bad else []
     return Findings(
@@ -244,25 +244,25 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
             "skipped": sum(scene.windows for _, scene in dropped),
-            **({} if answers is None else {"challenge": challenge}),
+            **({} if submission is None else {"challenge": challenge}),
         },
         tables=(
             _tabulate_future(values),
             *([_tabulate_paths(values)] if config.plans else []),
-            *([] if answers is None else [answers.tabulate(run.folder, challenge)]),
+            *([] if submission is None else [submission.tabulate(run.folder, challenge)]),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model),
     )
 
 
-def open_answers(config: DrivingConfig) -> "Answers | None":
+def open_submission(config: DrivingConfig) -> "Submission | None":
     """Return what collects predictions for the devkit; None for a run without a future."""
     if not config.last.futures:
         return None
     with require_devkit():
-        from tasks.driving.challenge import Answers
-    return Answers(config, open_split(config, "test"))
+        from tasks.driving.challenge import Submission
+    return Submission(config, open_split(config, "test"))
 
 
 def draw_pictures(run: Run, model: nn.Module) -> list[Picture]:

@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskRun]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_split", open_split)
         patch.setattr(evaluate, "draw_pictures", lambda *_: [])
-        patch.setattr(evaluate, "open_answers", lambda _: None)
+        patch.setattr(evaluate, "open_submission", lambda _: None)
         skipped = Parity(samples=0, skipped="not here")
         patch.setattr(export, "check_samples", lambda *_: skipped)
         folder = tmp_path_factory.mktemp("run") / "run"

@@ -28,8 +28,8 @@ from neuro.seeds import seeded
 from tasks.driving import data, evaluate
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.challenge import (
-    Answers,
     EgoHelper,
+    Submission,
     find_middles,
     make_metrics,
     match_middles,
@@ -111,17 +111,17 @@ def make_outputs(
     return DrivingOutputs(depth=None, maps=maps, motion=None, plan=plan, balance={})
 
 
-def answer_all(
+def submit_all(
     config: DrivingConfig, windows: Windows, truth: DrivingBatch, off: Tensor
-) -> Answers:
-    """Answer with true maps, the true path moved by ``off`` (F 3), and 30 candidates."""
+) -> Submission:
+    """Submit true maps, the true path moved by ``off`` (F 3), and 30 candidates."""
     path = truth.truth.path + off
     aside = torch.arange(30.0)[:, None, None] * torch.tensor([0.0, 0.1, 0.0])
     candidates = path[:, None] + aside
     costs = torch.arange(30.0).flip(0).expand(4, -1)  # the last one is the best
-    answers = Answers(config, windows)
-    answers.add(make_outputs(know_maps(truth.truth.instance), path, candidates, costs))
-    return answers
+    submission = Submission(config, windows)
+    submission.add(make_outputs(know_maps(truth.truth.instance), path, candidates, costs))
+    return submission
 
 
 OFF = torch.tensor([[0.3 * k, 0.4 * k, 0.0] for k in range(1, 7)])  # 0.5 m more a frame
@@ -129,7 +129,7 @@ OFF = torch.tensor([[0.3 * k, 0.4 * k, 0.0] for k in range(1, 7)])  # 0.5 m more
 
 def test_the_devkits_errors_of_plans_are_ours(config: DrivingConfig) -> None:
     windows, batch = read_truth(config)
-    answers = answer_all(config, windows, batch, OFF)
+    submission = submit_all(config, windows, batch, OFF)
     path = batch.truth.path + OFF
     ours = summarise_paths(evaluate.measure_plan(config, path, batch.truth))
     assert ours["l2_mean_3s"] == pytest.approx(0.5 * 3.5, abs=1e-5)
@@ -138,7 +138,7 @@ def test_the_devkits_errors_of_plans_are_ours(config: DrivingConfig) -> None:
         frames = 2 * second
         cut = [
             {**plan, "prediction": [mode[:frames] for mode in plan["prediction"]]}
-            for plan in answers.plans
+            for plan in submission.plans
         ]
         found = compute_metrics(cut, ego, make_metrics(frames))
         assert found["MinADEK"]["RowMean"][0] == pytest.approx(
@@ -147,8 +147,8 @@ def test_the_devkits_errors_of_plans_are_ours(config: DrivingConfig) -> None:
         assert found["MinFDEK"]["RowMean"][0] == pytest.approx(
             ours[f"l2_at_{second}s"], abs=1e-5
         )
-    measured = answers.measure()["plan"]
-    assert measured["answers"] == 4
+    measured = submission.measure()["plan"]
+    assert measured["predictions"] == 4
     assert measured["MinADEK"] == pytest.approx([1.75] * 3, abs=1e-5)
     assert measured["MinFDEK"] == pytest.approx([3.0] * 3, abs=1e-5)
     assert measured["MissRateTopK_2.0"] == [1.0] * 3  # 3 m off at the end
@@ -156,59 +156,59 @@ def test_the_devkits_errors_of_plans_are_ours(config: DrivingConfig) -> None:
 
 def test_candidates_are_modes_by_probability(config: DrivingConfig) -> None:
     windows, batch = read_truth(config)
-    answers = answer_all(config, windows, batch, 0 * OFF)
-    for answer in map(Prediction.deserialize, answers.candidates):
-        assert answer.instance == "ego"
-        assert answer.prediction.shape == (25, FRAMES, 2)
+    submission = submit_all(config, windows, batch, 0 * OFF)
+    for row in map(Prediction.deserialize, submission.candidates):
+        assert row.instance == "ego"
+        assert row.prediction.shape == (25, FRAMES, 2)
         shares = np.exp(-np.arange(25.0)) / np.exp(-np.arange(30.0)).sum()
-        np.testing.assert_allclose(answer.probabilities, shares, rtol=1e-9)
+        np.testing.assert_allclose(row.probabilities, shares, rtol=1e-9)
     # The most probable is number 29, 2.9 m aside, the fifth 2.5 m, the tenth 2.0 m.
-    found = answers.measure()["candidates of the plan"]
+    found = submission.measure()["candidates of the plan"]
     assert found["MinADEK"] == pytest.approx([2.9, 2.5, 2.0], abs=1e-5)
     sharp = replace(config, planner=replace(config.planner, sharpness=3.0))
-    (first, second, *_) = answer_all(sharp, windows, batch, OFF).candidates[0]["probabilities"]
+    (first, second, *_) = submit_all(sharp, windows, batch, OFF).candidates[0]["probabilities"]
     assert first / second == pytest.approx(np.exp(3.0))
 
 
-def test_predicted_instances_answer_for_annotated_vehicles(config: DrivingConfig) -> None:
+def test_predicted_instances_belong_to_annotated_vehicles(config: DrivingConfig) -> None:
     windows, batch = read_truth(config)
-    answers = answer_all(config, windows, batch, OFF)
-    assert (answers.asked, answers.near) == (8, 8)
-    assert len(answers.vehicles) == 8
+    submission = submit_all(config, windows, batch, OFF)
+    assert (submission.asked, submission.near) == (8, 8)
+    assert len(submission.vehicles) == 8
     errors = []
-    for answer in answers.vehicles:
-        sample, scene = answer["sample"], answer["sample"].rsplit("-", 1)[0]
+    for row in submission.vehicles:
+        sample, scene = row["sample"], row["sample"].rsplit("-", 1)[0]
         first = int(sample.rsplit("-s", 1)[1])
-        (way,) = np.array(answer["prediction"])
+        (way,) = np.array(row["prediction"])
         rows = [
-            windows.tables.get("sample_annotation", f"{answer['instance']}{first + k}")
+            windows.tables.get("sample_annotation", f"{row['instance']}{first + k}")
             for k in range(1, 7)
         ]
-        assert answer["instance"].startswith(scene)
+        assert row["instance"].startswith(scene)
         true = np.array([row["translation"][:2] for row in rows])
         errors.append(np.linalg.norm(way - true, axis=1))
         assert errors[-1].max() < 1.0  # a cell
-    found = answers.measure()
+    found = submission.measure()
     assert found["vehicles"]["MinADEK"][0] == pytest.approx(np.mean(errors))
     assert found["vehicles"]["MinFDEK"][0] == pytest.approx(np.mean(errors, 0)[-1])
     assert found["vehicles"]["MissRateTopK_2.0"] == [0.0] * 3
     # One drives straight ahead at its speed, the other one stands.
     plain = found["the same, constant velocity"]
-    assert plain["answers"] == 8
+    assert plain["predictions"] == 8
     assert plain["MinADEK"][0] == pytest.approx(0, abs=1e-6)
 
 
-def test_vehicles_not_seen_or_lost_have_no_answer(config: DrivingConfig) -> None:
+def test_vehicles_not_seen_or_lost_have_no_prediction(config: DrivingConfig) -> None:
     windows, batch = read_truth(config)
     instance = batch.truth.instance.clone()
     instance[0] *= instance[0] != 1  # not seen
     instance[1, -1] *= instance[1, -1] != 1  # lost in the last frame
     maps = know_maps(instance)
-    answers = Answers(config, windows)
+    submission = Submission(config, windows)
     path = batch.truth.path
-    answers.add(make_outputs(maps, path, path[:, None], torch.zeros(4, 1)))
-    assert answers.asked == 8
-    left = [(a["instance"], a["sample"]) for a in answers.vehicles]
+    submission.add(make_outputs(maps, path, path[:, None], torch.zeros(4, 1)))
+    assert submission.asked == 8
+    left = [(a["instance"], a["sample"]) for a in submission.vehicles]
     assert len(left) == 6
     assert {sample for name, sample in left if name == f"{SCENES[0]}-ahead"} == set()
 
@@ -218,13 +218,13 @@ def test_files_are_what_the_devkits_command_evaluates(
     config: DrivingConfig, root: Path, tmp_path: Path
 ) -> None:
     windows, batch = read_truth(config)
-    answers = answer_all(config, windows, batch, OFF)
-    answers.write(tmp_path)
+    submission = submit_all(config, windows, batch, OFF)
+    submission.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "predictions.json", "plans.json", "candidates.json", "challenge.json",
+        "predictions.json", "plans.json", "candidates.json", "prediction_config.json",
     }  # fmt: skip
-    found = answers.measure()
-    caption = answers.tabulate(tmp_path, found).caption
+    found = submission.measure()
+    caption = submission.tabulate(tmp_path, found).caption
     words = shlex.split(caption[caption.index("python -m") :])
     flags = dict(zip(words[3::2], words[4::2], strict=True))
     main(**{name.removeprefix("--"): value for name, value in flags.items()})
@@ -232,7 +232,7 @@ def test_files_are_what_the_devkits_command_evaluates(
     for name in ("MinADEK", "MinFDEK", "MissRateTopK_2.0"):
         assert theirs[name]["RowMean"] == found["vehicles"][name]
     assert flags["--data_root"] == str(root)
-    table = answers.tabulate(tmp_path, found)
+    table = submission.tabulate(tmp_path, found)
     assert table.title == "Prediction challenge, 3 s instead of 6 s"
     assert [row[:2] for row in table.rows] == [
         ["vehicles", 8], ["the same, constant velocity", 8], ["plan", 4],
@@ -243,7 +243,7 @@ def test_files_are_what_the_devkits_command_evaluates(
     assert "asks about 8 vehicles here, 8 of them on the grid" in table.caption
 
 
-def test_an_evaluation_writes_answers(
+def test_an_evaluation_writes_its_predictions(
     config: DrivingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
@@ -251,7 +251,7 @@ def test_an_evaluation_writes_answers(
     run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=few)
     with seeded(0), torch.no_grad():
         found = evaluate.evaluate(run, Driver(few).eval())
-    assert found.facts["challenge"]["plan"]["answers"] == found.n == 1
+    assert found.facts["challenge"]["plan"]["predictions"] == found.n == 1
     assert found.facts["challenge"]["plan"]["MinADEK"][0] == pytest.approx(
         found.values["l2_mean_3s"], abs=1e-5
     )
@@ -261,7 +261,7 @@ def test_an_evaluation_writes_answers(
     assert "Prediction challenge, 3 s instead of 6 s" in [t.title for t in found.tables]
     assert len(json.loads((tmp_path / "plans.json").read_text())) == 1
     only_now = replace(config, phases=config.phases[:1])
-    assert evaluate.open_answers(only_now) is None
+    assert evaluate.open_submission(only_now) is None
 
 
 def test_missing_questions_are_named_and_wrong_ones_refused(
@@ -272,11 +272,11 @@ def test_missing_questions_are_named_and_wrong_ones_refused(
     kept = path.read_bytes()
     try:
         path.unlink()
-        answers = answer_all(config, windows, batch, OFF)
-        answers.write(tmp_path)
+        submission = submit_all(config, windows, batch, OFF)
+        submission.write(tmp_path)
         assert not (tmp_path / "predictions.json").exists()
         assert "prediction_scenes.json is missing: unpack the map expansion" in (
-            answers.tabulate(tmp_path, answers.measure()).caption
+            submission.tabulate(tmp_path, submission.measure()).caption
         )
         for text, told in (
             ("[]", "is no object with a list of questions for each scene"),
@@ -285,7 +285,7 @@ def test_missing_questions_are_named_and_wrong_ones_refused(
         ):
             path.write_text(text)
             with pytest.raises(NuScenesError, match=told):
-                Answers(config, windows)
+                Submission(config, windows)
     finally:
         path.write_bytes(kept)
 
@@ -339,7 +339,7 @@ def test_the_code_of_the_documentation_measures_plans(
     config: DrivingConfig, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     windows, batch = read_truth(config)
-    answer_all(config, windows, batch, OFF).write(tmp_path)
+    submit_all(config, windows, batch, OFF).write(tmp_path)
     text = (Path(__file__).parents[3] / "docs" / "driving.md").read_text()
     (code,) = (c for c in re.findall(r"```python\n(.*?)```", text, re.S) if "EgoHelper" in c)
     exec(code.replace('"DATA"', repr(str(root))).replace("runs/driving", str(tmp_path)), {})

@@ -169,13 +169,13 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver
     with torch.no_grad():
         outputs = {graph.outputs[0]: part(x)[0]}
         whole = model(next(data.read_batches(SMALL, "test", 0)).seen)
-    answers = TASK.evaluation.decode(SMALL, model, outputs)
+    submission = TASK.evaluation.decode(SMALL, model, outputs)
     for k, name in enumerate(deployment.CLASSES):
         mask = whole.maps[name][:, 0] > 0
         times = 2 if name == "vehicle" else 1  # cells of the ground in a cell, along an edge
-        assert torch.equal(answers[:, k, ::times, ::times], mask)
-        assert torch.equal(answers[:, k, 1::2, 1::2] if times == 2 else mask, mask)
-    values = TASK.evaluation.measure(SMALL, answers, targets)
+        assert torch.equal(submission[:, k, ::times, ::times], mask)
+        assert torch.equal(submission[:, k, 1::2, 1::2] if times == 2 else mask, mask)
+    values = TASK.evaluation.measure(SMALL, submission, targets)
     assert set(values) == {"iou_vehicle", "iou_lane", "iou_drivable"}
     assert set(values) <= {m.name for m in TASK.evaluation.metrics}
     assert set(TASK.evaluation.measure(SMALL, targets, targets).values()) == {1.0}
@@ -223,7 +223,7 @@ def test_an_evaluation_has_all_metrics_and_baselines(
     model: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
-    monkeypatch.setattr(evaluate, "open_answers", lambda _: None)
+    monkeypatch.setattr(evaluate, "open_submission", lambda _: None)
     run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=SMALL)
     findings = TASK.evaluation.evaluate(run, model.eval())
     names = {m.name for m in TASK.evaluation.metrics}
@@ -240,7 +240,7 @@ def test_who_plans_nothing_has_no_figures_of_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
-    monkeypatch.setattr(evaluate, "open_answers", lambda _: None)
+    monkeypatch.setattr(evaluate, "open_submission", lambda _: None)
     config = replace(SMALL, phases=SMALL.phases[:1])
     run = Run(folder=tmp_path, task="driving", name="seen", seed=0, config=config)
     with seeded(0):
