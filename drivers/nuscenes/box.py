@@ -1,10 +1,11 @@
 """A box: a road user or a thing at an instant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import cos, sin
 
 MOVING = 0.2  # [m/s]: slower road users stand
+LARGEST_SIDE = 60.0  # [m]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,11 @@ class Box:
     def is_pedestrian(self) -> bool:
         """Whether this is a person on foot."""
         return self.category.startswith("human.")
+
+
+def is_size(sides: Sequence[float | int]) -> bool:
+    """Return whether a box may have these sides [m]."""
+    return min(sides) > 0 and max(sides) <= LARGEST_SIDE
 
 
 def make_box(

@@ -85,8 +85,12 @@ def read_can_bus(root: Path, scene: str) -> CanBus:
     """Return the CAN bus of a scene of the data set in ``root``.
 
     Raises:
-        NuScenesError: a file is missing or damaged.
+        NuScenesError: a file is missing or damaged, or the devkit refuses to read it.
     """
+    if scene in UNRECORDED and (root / can_bus_file(scene, "pose")).exists():
+        what = "the devkit refuses it: nuScenes recorded no CAN bus of this scene"
+        cure = "give the scene another name, or leave it out (neuro train --skip-bad)"
+        raise NuScenesError([make_bus_problem(scene, "pose", what, cure=cure)])
     pose = _read(root, scene, "pose", {"vel": 3, "accel": 3, "rotation_rate": 3, "pos": 3})
     wheel = _read(root, scene, "steeranglefeedback", {"value": 0})
     return CanBus(

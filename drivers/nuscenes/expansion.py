@@ -24,6 +24,7 @@ POLYGON_LAYERS = (
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
 SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the paths of lanes
+WIDE = 100_000.0  # [m] largest side of a map
 LONG = 10_000.0  # [m] longest path; the reader cuts paths into pieces of half a metre
 SHORT = 1e-3  # [m] tolerance for slightly negative lengths
 CUES = {  # of a stop line, by its type
@@ -88,11 +89,10 @@ def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
     if not isinstance(version, str) or version < VERSION:
         text = version if isinstance(version, str) else shorten(version)
         yield _problem(name, f"is of version {text}, expected {VERSION}", CURE, "version")
-    edge = expansion.get("canvas_edge")
-    if not are_numbers(edge, 2):
-        yield _problem(
-            name, f"canvas_edge is {shorten(edge)}, expected width, height", CURE, "canvas_edge"
-        )
+    edge: Any = expansion.get("canvas_edge")
+    if not (are_numbers(edge, 2) and min(edge) > 0 and max(edge) <= WIDE):
+        what = f"canvas_edge is {shorten(edge)}, expected width, height up to {WIDE:,.0f} m"
+        yield _problem(name, what, CURE, "canvas_edge")
     for layer in LAYERS:
         rows = expansion.get(layer)
         if not isinstance(rows, list):
@@ -105,9 +105,14 @@ def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _find_bad_nodes(name: Path, expansion: Expansion) -> Iterator[Problem]:
+    reach = max(*expansion["canvas_edge"], 0.0)
     for row in expansion["node"]:
-        if not are_numbers([row.get("x"), row.get("y")], 2):
+        x, y = row.get("x"), row.get("y")
+        if not are_numbers([x, y], 2):
             yield _problem(name, "x or y is no finite number", CURE, "node", row["token"])
+        elif not (-reach <= min(x, y) and max(x, y) <= 2 * reach):
+            what = f"({x:.4g}, {y:.4g}) m is far outside the canvas"
+            yield _problem(name, what, CURE, "node", row["token"])
 
 
 def _find_bad_links(
@@ -152,8 +157,9 @@ def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, A
         for field in ("left_lane_divider_segments", "right_lane_divider_segments"):
             for token in _parts_of(row, field, "node_token"):
                 yield field, "node", 1, [token]
-    if layer == "stop_line" and row.get("stop_line_type") in CUES:
-        cue = CUES[row["stop_line_type"]]
+    kind = row.get("stop_line_type")
+    if layer == "stop_line" and isinstance(kind, str) and kind in CUES:
+        cue = CUES[kind]
         yield f"{cue}_tokens", cue, 0, row.get(f"{cue}_tokens")
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 # [bytes] per file; the largest table of v1.0-trainval, sample_data, has about 1.5 GB.
 LARGEST_TABLE, LARGEST_FILE = 4 << 30, 256 << 20
+LONGEST_PATH, LONGEST_NAME = 2048, 255  # bytes; half of Linux' limit, for the root
 LARGEST = 1e18  # of numbers, so that times [us] fit in 64 bits and squares stay finite
 
 
@@ -19,7 +20,9 @@ def describe_escape(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         return "leads out of the folder of the data set"
-    return "" if is_text(name) and "\0" not in name else "is no name of a file"
+    sound = is_text(name) and "\0" not in name and len(name.encode()) <= LONGEST_PATH
+    sound = sound and all(len(part.encode()) <= LONGEST_NAME for part in path.parts)
+    return "" if sound else "is no name of a file"
 
 
 def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivers.folders import found_in
-from drivers.nuscenes.box import Box
+from drivers.nuscenes.box import Box, is_size
 from drivers.nuscenes.devkit import require_devkit
 from drivers.nuscenes.fields import (
     collect,
@@ -191,13 +191,23 @@ class Tables:
             lambda token: tuple(map(self._box, self.get("sample", token)["anns"]))
         )
 
+    @cached_property
+    def _name_category(self) -> Callable[[str], str]:
+        """The name of the category of an instance by its token."""
+
+        def name_category(instance: str) -> str:
+            category = self.get("instance", instance)["category_token"]
+            return str(self.get("category", category)["name"])
+
+        return lru_cache(KEPT)(name_category)
+
     def _box(self, token: str) -> Box:
         row = self.get("sample_annotation", token)
         for neighbour in (row["prev"], row["next"]):
             if neighbour:
                 self.get("sample_annotation", neighbour)  # must be valid for the velocity
         (x, y, z), (width, length, height) = row["translation"], row["size"]
-        if min(row["size"]) <= 0:
+        if not is_size(row["size"]):
             what = f"{row['size']} is the size of nothing"
             raise NuScenesError([_problem("sample_annotation", token, "size", what)])
         rotation = _transform("sample_annotation", row)[:3, :3]
@@ -208,7 +218,7 @@ class Tables:
         attributes = [self.get("attribute", k)["name"] for k in row["attribute_tokens"]]
         return Box(
             instance=row["instance_token"],
-            category=row["category_name"],
+            category=self._name_category(row["instance_token"]),
             x=float(x),
             y=float(y),
             z=float(z),

@@ -18,6 +18,7 @@ from jaxtyping import Float64, Int64
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.can_bus import read_can_bus
 from drivers.nuscenes.check.can import find_other_motion
+from drivers.nuscenes.check.maps import find_unlinked_lanes
 from drivers.nuscenes.check.sensors import (
     FASTEST,
     MICROSECONDS,
@@ -227,9 +228,11 @@ def find_windows(
 
 def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
     try:
-        return load_road_map(root, location)
+        road_map = load_road_map(root, location)
     except NuScenesError as error:
         return error
+    problems = list(find_unlinked_lanes(road_map))  # routes follow the links of lanes
+    return NuScenesError(problems) if problems else road_map
 
 
 def _read_window(

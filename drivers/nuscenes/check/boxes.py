@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from drivers.nuscenes.box import is_size
 from drivers.nuscenes.check.sensors import (
     FASTEST,
     find_aside,
@@ -23,7 +24,6 @@ LONG = (
     "vehicle.motorcycle", "vehicle.bicycle", "vehicle.emergency.ambulance",
     "vehicle.emergency.police",
 )  # fmt: skip
-LARGEST = 60.0  # [m]: largest side of a box
 NEAR = 20.0  # [m] from the car: boxes there stand about level with the car
 ENOUGH = 10  # boxes needed to estimate the height of the ground
 # Largest median distance of a box's bottom from the ground, in heights of the box. Anchors
@@ -71,7 +71,7 @@ def _find_wrong_sizes(content: Content, names: dict[str, str]) -> Iterator[Probl
     for row in content.rows("sample_annotation", "size", "instance_token"):
         width, length, _ = row["size"]
         name = names.get(row["instance_token"], "")
-        if min(row["size"]) <= 0 or max(row["size"]) > LARGEST:
+        if not is_size(row["size"]):
             yield _problem(row, "size", f"{row['size']} m is the size of nothing", SIZE)
         elif name in LONG and width > length:
             what = f"a {name} is {width} m wide and {length} m long"

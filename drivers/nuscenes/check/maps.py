@@ -44,7 +44,7 @@ def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
             cure = "mend these records, or expect their loss"
             yield Problem(table=name, what=what, cure=cure)
         yield from _find_pathless_lanes(road_map)
-        yield from _find_unlinked_lanes(road_map)
+        yield from find_unlinked_lanes(road_map)
         for row in rows:
             yield from _find_off_road(road_map, row, poses.get(row["token"], []))
 
@@ -76,7 +76,8 @@ def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
         yield _problem(name, lost[0], "arcline_path_3", what, "give each lane its path")
 
 
-def _find_unlinked_lanes(road_map: RoadMap) -> Iterator[Problem]:
+def find_unlinked_lanes(road_map: RoadMap) -> Iterator[Problem]:
+    """Yield a problem where most lanes of a map have no predecessor, or no successor."""
     lanes, name = road_map.lanes.values(), str(expansion_file(road_map.location))
     for way in ("incoming", "outgoing"):
         lost = [lane.token for lane in lanes if not getattr(lane, way)]

@@ -74,10 +74,18 @@ v1.0-mini/sample_data.json | write("filename", "samples/LIDAR_TOP/")
     samples/LIDAR_TOP/ is no regular file
 v1.0-mini/sample_data.json | write("filename", "../short/samples/LIDAR_TOP/a")
     filename: ../short/samples/LIDAR_TOP/a leads out of the folder of the data set
+v1.0-mini/sample_data.json | write("filename", "samples/" + "5" * 256)
+    5 is no name of a file
 v1.0-mini/map.json | write("filename", "/etc/hostname")
     filename: /etc/hostname leads out of the folder of the data set
 maps/expansion/boston-seaport.json | stretch
     lane0 arcline_path_3: is no list of start_pose
+maps/expansion/boston-seaport.json | lambda rows: rows["node"][3].update(x=1e15)
+    m is far outside the canvas
+maps/expansion/boston-seaport.json | lambda rows: rows.update(canvas_edge=[400.0, -400.0])
+    canvas_edge: canvas_edge is [400.0, -400.0], expected width, height up to 100,000 m
+maps/expansion/boston-seaport.json | lambda rows: rows.update(canvas_edge=[1e17, 400.0])
+    canvas_edge: canvas_edge is [1e+17, 400.0], expected width, height up to 100,000 m
 """
 
 
@@ -191,3 +199,28 @@ def test_long_values_of_a_map_are_told_in_short(copied: Path) -> None:
     rows["canvas_edge"] = ["x" * 1000] * 2
     write_map(copied, rows)
     assert [len(line) < 200 for line in check(copied)] == [True, True]
+
+
+def test_a_type_of_a_stop_line_that_is_a_list_has_no_cue(copied: Path) -> None:
+    change(copied / MAP, lambda rows: rows["stop_line"][0].update(stop_line_type=[1, 2]))
+    assert check(copied) == []
+
+
+REFUSED = r"""
+v1.0-mini/category.json | lambda rows: [row.update(name=[1]) for row in rows]
+    category \S+ name: is \[1\], expected a string
+v1.0-mini/sample_annotation.json | lambda rows: [row.update(size=[61, 1, 1]) for row in rows]
+    sample_annotation \S+ size: \[61, 1, 1\] is the size of nothing
+v1.0-mini/sample_data.json | write("filename", "samples/" + "5" * 5000)
+    sample_data \S+ filename: is no name of a file
+maps/expansion/boston-seaport.json | lambda rows: rows.update(connectivity={})
+    connectivity: 2 of 2 lanes have no incoming lane
+"""
+
+
+@pytest.mark.parametrize(("attack", "told"), read_table(REFUSED))
+def test_training_refuses_it_too(attack: str, told: str, copied: Path) -> None:
+    name, edit = attack.split(" | ")
+    change(copied / name, eval(edit))
+    with pytest.raises(NuScenesError, match=told):
+        open_windows(copied, SETTINGS)[0]
