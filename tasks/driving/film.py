@@ -23,12 +23,14 @@ from neuro.io.store import write_bytes
 from tasks.driving.closed_loop import FilmedPlan, Outcome, Trial, run_course
 from tasks.driving.config import DrivingConfig
 from tasks.driving.pictures import (
+    AIMED,
     DIVIDER,
     DPI,
     EGO,
     OTHER,
     PEDESTRIAN,
     PLAN,
+    PLANNED,
     ROAD,
     STYLE,
     VEHICLE,
@@ -38,6 +40,7 @@ from tasks.driving.pictures import (
     draw_camera,
     draw_ground,
     draw_path,
+    draw_target,
     join_as_gif,
     name_colour,
     paint_maps,
@@ -55,7 +58,8 @@ LEGEND = (
     Patch(color=PEDESTRIAN, label="pedestrian"),
     Patch(color=OTHER, label="thing"),
     Patch(color=EGO, label="this car"),
-    Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan"),
+    PLANNED,
+    AIMED,
     Line2D([], [], color=OTHER, linestyle=":", label="route"),
 )
 
@@ -90,6 +94,7 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
         boxes=(),
         maps=maps | {"vehicle": empty, "pedestrian": empty},
         path=plan.path,
+        target=np.array(plan.target),
     )
     figure = Figure((9.2, 4.3), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -107,6 +112,7 @@ def draw_plan(plan: FilmedPlan, grid: GroundGrid, title: str) -> bytes:
     ax.plot(route[:, 1], route[:, 0], ":", color=OTHER, linewidth=1.2, zorder=3)
     draw_others(ax, [box_into_frame(box, pose) for box in plan.instant.boxes])
     draw_path(ax, plan.path, PLAN)
+    draw_target(ax, view.target)
     ax.set(xlabel="left [m]", ylabel="ahead [m]")
     add_legend(figure, LEGEND)
     return as_png(figure)

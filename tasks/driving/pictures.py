@@ -40,7 +40,20 @@ from tasks.driving.sampler import COMMANDS
 GROUND, ROAD, DIVIDER = "#f4f5f6", "#d3d8de", "#e69f00"
 VEHICLE, PEDESTRIAN, OTHER, EGO = "#0072b2", "#d55e00", "#56606b", "#111418"
 PLAN, TRUE_PATH = "#00a878", "#cc2f8f"
-COLOURS = (GROUND, ROAD, DIVIDER, VEHICLE, PEDESTRIAN, OTHER, EGO, PLAN, TRUE_PATH, "white")
+TARGET, TARGET_MARK = "#7b3294", "X"
+COLOURS = (
+    GROUND,
+    ROAD,
+    DIVIDER,
+    VEHICLE,
+    PEDESTRIAN,
+    OTHER,
+    EGO,
+    PLAN,
+    TRUE_PATH,
+    TARGET,
+    "white",
+)
 FAINT, FAINTEST = 0.45, 0.12  # opacity of the first and the last future frame
 NEAR = 0.3  # [m] least distance of drawn points from a camera
 FAR = 45.0  # [m] largest distance of drawn boxes
@@ -56,7 +69,8 @@ class WindowView:
 
     images, intrinsic, to_ego: of the present frame; N = 0 without cameras. boxes: true ones, z
     over the ground. maps: by name ("drivable", "lane", "vehicle", "pedestrian"): the present,
-    for vehicles also the future. path: the plan, (x, y, yaw); None without one.
+    for vehicles also the future. path: the plan, (x, y, yaw); None without one. target: of the
+    navigation, (x, y).
     """
 
     images: UInt8[np.ndarray, "N 3 H W"]
@@ -65,6 +79,7 @@ class WindowView:
     boxes: Sequence[Box]
     maps: Mapping[str, np.ndarray]
     path: Float[np.ndarray, "F 3"] | None
+    target: Float[np.ndarray, "2"]
 
 
 def project(
@@ -204,6 +219,11 @@ def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str 
     )
 
 
+def draw_target(ax: Axes, target: Float[np.ndarray, "2"]) -> None:
+    """Draw a point (x, y) of the route, unless it lies outside the drawn ground."""
+    ax.plot(target[1], target[0], TARGET_MARK, color=TARGET, markersize=7, zorder=8)
+
+
 def draw_candidates(
     ax: Axes, paths: Float[np.ndarray, "M F 3"], cost: Float[np.ndarray, " M"]
 ) -> LineCollection:
@@ -231,6 +251,7 @@ LEGEND = (
     Line2D([], [], color=TRUE_PATH, linestyle="--", label="recorded path"),
 )
 PLANNED = Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan")
+AIMED = Line2D([], [], color=TARGET, marker=TARGET_MARK, linestyle="", label="target")
 CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
 
 
@@ -261,7 +282,8 @@ def draw_window(
     panels[1].set(title="predicted")
     legend = list(LEGEND)
     if outputs.plan is not None and view.path is not None:
-        legend.append(PLANNED)
+        legend += [PLANNED, AIMED]
+        draw_target(panels[1], view.target)
         draw_path(panels[1], view.path, PLAN)
         panels[1].set(title="predicted, with the plan")
         cost = outputs.plan.costs.total[0].detach().cpu().numpy()
@@ -302,6 +324,7 @@ def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) 
         boxes=boxes,
         maps=masks | {name: masks[name][0] for name in GROUND_MAPS},
         path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
+        target=seen.ego.target[0].cpu().numpy().astype(np.float64),
     )
 
 
