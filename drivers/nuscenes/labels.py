@@ -2,8 +2,9 @@
 
 As in SAD and ST-P3, which use FIERY's labels, past and present frames hold visible boxes (not
 visibility 1), and future frames only boxes seen before. We draw the boxes of all frames in the
-present ego frame. SAD draws in each ego frame and warps the pixels, and its corners round half
-a cell too far ahead and to the left. Axes: T = S+F frames.
+present ego frame. SAD draws in each ego frame and warps the pixels, with the car's motion
+sideways reversed, and its corners round half a cell too far ahead and to the left
+(docs/driving.md has the differences). Axes: T = S+F frames.
 """
 
 from collections.abc import Sequence

@@ -213,6 +213,32 @@ def test_vehicles_not_seen_or_lost_have_no_prediction(config: DrivingConfig) -> 
     assert {sample for name, sample in left if name == f"{SCENES[0]}-ahead"} == set()
 
 
+def test_vehicles_off_the_grid_or_without_a_true_way_are_counted(
+    config: DrivingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows, batch = read_truth(config)
+    empty = know_maps(torch.zeros(4, 7, 16, 16, dtype=torch.int32))
+    path = batch.truth.path
+    outputs = make_outputs(empty, path, path[:, None], torch.zeros(4, 1))
+    short = replace(config, grid=GroundGrid(x=(0.0, 16.0), y=(-8.0, 8.0), step=1.0))
+    submission = Submission(short, windows)
+    submission.add(outputs)
+    boxes = [windows.read_boxes(k) for k in range(4)]
+    places = [
+        (b.x, b.y) for of in boxes for b in of if b.instance.endswith(("ahead", "parked"))
+    ]
+    near = sum(0 <= x < 16 and -8 <= y < 8 for x, y in places)
+    assert 0 < near < 8
+    assert (submission.asked, submission.near, submission.short) == (8, near, 0)
+    assert submission.vehicles == []
+    submission = Submission(short, windows)
+    monkeypatch.setattr(
+        submission.helper, "get_future_for_agent", lambda *_, **__: np.zeros((5, 2))
+    )
+    submission.add(outputs)
+    assert (submission.asked, submission.short) == (0, 8)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_files_are_what_the_devkits_command_evaluates(
     config: DrivingConfig, root: Path, tmp_path: Path

@@ -1,6 +1,7 @@
 """The labels of SAD and ST-P3 beside ours, and what separates them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.windows import Windows, WindowSettings
 from tasks.bench.options import BenchOptions
 from tasks.driving.benchmark import label_rows
-from tasks.driving.benchmark.draw import tabulate
+from tasks.driving.benchmark.draw import draw_planners, tabulate
 from tasks.driving.benchmark.label_rows import (
     CELLS,
     GRID,
@@ -201,7 +202,7 @@ def test_published_labels_need_a_square_grid_around_the_car() -> None:
 
 
 def test_rows_hold_the_differences_and_their_causes(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
+    windows: Windows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[WindowSettings] = []
 
@@ -233,6 +234,8 @@ def test_rows_hold_the_differences_and_their_causes(
     assert path == pytest.approx(0.9 * np.hypot(1 - np.cos(0.75), np.sin(0.75)) / 2, abs=1e-3)
     assert {row.conditions["windows"] for row in rows} == {4}
     assert not any(row.note for row in rows)
+    draw_planners(rows, tmp_path / "labels.png")
+    assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
     console = Console(width=200, record=True)
     for table in tabulate("labels", rows):
         console.print(table)
