@@ -26,7 +26,7 @@ from tasks.bench.rows import Row, list_versions
 from tasks.driving.benchmark.entrants import open_comparison
 from tasks.driving.benchmark.published_labels import (
     NOTHING,
-    Procedure,
+    LabelProcedure,
     PublishedLabels,
     name_published_command,
     read_published_path,
@@ -40,9 +40,9 @@ GRID = GroundGrid(x=(-50.0, 50.0), y=(-50.0, 50.0), step=0.5)  # the paper's
 WINDOWS, FEW = 100, 2
 LABELS, OURS, PUBLISHED = "labels", "neuro", "SAD, ST-P3"
 PROCEDURES = {
-    PUBLISHED: Procedure(grid=GRID),
-    "the same, true cells": Procedure(grid=GRID, true_cells=True),
-    "and true motion": Procedure(grid=GRID, true_cells=True, true_motion=True),
+    PUBLISHED: LabelProcedure(grid=GRID),
+    "the same, true cells": LabelProcedure(grid=GRID, true_cells=True),
+    "and true motion": LabelProcedure(grid=GRID, true_cells=True, true_motion=True),
 }
 IOU, CELLS = "% IoU with ours", "cells from ours"
 

@@ -53,7 +53,7 @@ class PublishedLabels(Labels):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Procedure:
+class LabelProcedure:
     """How labels are made on a ``grid``, as published by default.
 
     true_cells: round corners down to their cells. true_motion: warp by the exact motion.
@@ -70,8 +70,8 @@ class Procedure:
         (x0, x1), (y0, y1) = self.grid.x, self.grid.y
         if not x1 == y1 == -x0 == -y0:
             raise ValueError(
-                f"Procedure: published labels need a square grid around the car, got x from "
-                f"{x0} to {x1} m and y from {y0} to {y1} m"
+                "LabelProcedure: published labels need a square grid around the car, got x "
+                f"from {x0} to {x1} m and y from {y0} to {y1} m"
             )
 
     def draw(self, tables: Tables, tokens: Sequence[str], seen: int) -> PublishedLabels:
@@ -141,11 +141,11 @@ class Procedure:
         poses = [frame.shots[LIDAR].ego for frame in frames]
         steps = [invert_transform(b) @ a for a, b in pairwise(poses)]
         past = [steps[t:now] for t in range(now)]
-        if self.true_motion:
-            past = [own[::-1] for own in past]
+        if self.true_motion:  # the last step is the outermost factor
+            past = [factors[::-1] for factors in past]
         back = [invert_transform(step) for step in steps[now:]]
         future = [back[:t] for t in range(len(back) + 1)]
-        return [flatten(reduce(np.matmul, own, np.eye(4))) for own in (*past, *future)]
+        return [flatten(reduce(np.matmul, k, np.eye(4))) for k in (*past, *future)]
 
     def warp(
         self, mask: Shaped[np.ndarray, "*C X Y"], motion: Float64[np.ndarray, "3"]

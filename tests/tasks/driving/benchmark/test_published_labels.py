@@ -14,6 +14,8 @@ from rich.console import Console
 from drivers.nuscenes.geometry import flatten, lift
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.labels import draw_labels
+from drivers.nuscenes.schema import LIDAR
+from drivers.nuscenes.tables import Keyframe, Shot
 from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.windows import Windows, WindowSettings
 from tasks.bench.options import BenchOptions
@@ -29,16 +31,16 @@ from tasks.driving.benchmark.label_rows import (
 )
 from tasks.driving.benchmark.published_labels import (
     NOTHING,
-    Procedure,
+    LabelProcedure,
     make_targets,
     name_published_command,
     read_published_path,
 )
 from tasks.driving.losses import make_instance_targets
 
-PUBLISHED = Procedure(grid=GRID)
-TRUE_CELLS = Procedure(grid=GRID, true_cells=True)
-TRUE = Procedure(grid=GRID, true_cells=True, true_motion=True)
+PUBLISHED = LabelProcedure(grid=GRID)
+TRUE_CELLS = LabelProcedure(grid=GRID, true_cells=True)
+TRUE = LabelProcedure(grid=GRID, true_cells=True, true_motion=True)
 SETTINGS = WindowSettings(
     grid=GRID, image=ImageSize(height=64, width=160, scale=1.0, crop=26), looks=False
 )
@@ -144,6 +146,27 @@ def test_both_warps_agree_on_a_circular_arc(radius: float, angle: float) -> None
         assert same.mean() > 0.999
 
 
+def test_published_motions_of_the_past_multiply_the_steps_in_reverse_order() -> None:
+    """The car turns left on the spot, and then drives 10 m ahead."""
+
+    def stand(x: float, y: float, yaw: float) -> Keyframe:
+        shot = Shot(
+            channel=LIDAR, path=Path(), timestamp=0, to_ego=np.eye(4),
+            ego=lift(np.array([x, y, yaw])), intrinsic=None, width=0, height=0,
+        )  # fmt: skip
+        return Keyframe(token="", scene="", timestamp=0, shots={LIDAR: shot})
+
+    frames = [stand(0.0, 0.0, 0.0), stand(0.0, 0.0, np.pi / 2), stand(0.0, 10.0, np.pi / 2)]
+    true, published = TRUE.find_motions(frames, 3), PUBLISHED.find_motions(frames, 3)
+    np.testing.assert_allclose(true[0], [-10, 0, -np.pi / 2], atol=1e-9)
+    np.testing.assert_allclose(published[0], [0, 10, -np.pi / 2], atol=1e-9)
+    for motions in (true, published):
+        np.testing.assert_allclose(motions[1:], [[-10, 0, 0], [0, 0, 0]], atol=1e-9)
+    later = PUBLISHED.find_motions(frames, 1)
+    np.testing.assert_allclose(later[2], [0, 10, np.pi / 2], atol=1e-9)
+    np.testing.assert_allclose(later, TRUE.find_motions(frames, 1), atol=1e-9)
+
+
 def test_after_a_change_of_lanes_the_published_warp_is_twice_its_width_off() -> None:
     mask = np.zeros(GRID.shape, np.int64)
     mask[100, 100] = 1
@@ -198,7 +221,7 @@ def test_middles_of_instances_are_compared_by_number() -> None:
 
 def test_published_labels_need_a_square_grid_around_the_car() -> None:
     with pytest.raises(ValueError, match="need a square grid around the car, got x from -16"):
-        Procedure(grid=GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0))
+        LabelProcedure(grid=GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0))
 
 
 def test_rows_hold_the_differences_and_their_causes(
