@@ -50,8 +50,8 @@ class Window:
         :data:`ROUTE_STEP` apart (:func:`drivers.nuscenes.route.find_route`).
       target: the point of the route at the way of 3 s at the present speed, at least 8 m ahead.
       command: whether the target lies 2 m or more to a side.
-    Truth, in the present ego frame, masks on the bird's-eye grid, of the ground (U, V) on a
-    grid that may be finer:
+    Truth, in the present ego frame, masks on the bird's-eye grid, of the drivable area
+    (U, V) on one that may be finer:
       vehicle, pedestrian: of each past, present and future frame.
       instance: number of the vehicle at each cell, the same in all frames; 0 is background.
       drivable, lane: of the present frame; lane: dividers.
@@ -74,7 +74,7 @@ class Window:
     pedestrian: Bool[np.ndarray, "T X Y"]
     instance: Int32[np.ndarray, "T X Y"]
     drivable: Bool[np.ndarray, "U V"]
-    lane: Bool[np.ndarray, "U V"]
+    lane: Bool[np.ndarray, "X Y"]
     depth: Float32[np.ndarray, "S N h w"]
     path: Float32[np.ndarray, "F 3"]
     past: Float32[np.ndarray, "S 3"]

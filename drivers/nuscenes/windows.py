@@ -85,10 +85,10 @@ class WindowSpan:
 class WindowSettings:
     """The contents of windows.
 
-    grid: of the bird's-eye masks; ground: of those of drivable area and lanes;
-    None: the same. image: scale and crop of images. past: S, past and present
-    frames. future: F. stride: pixels of a patch of the depth, equal to that of features.
-    looks: whether to read images and lidar; without, a window has no cameras (N is 0).
+    grid: of the bird's-eye masks. road: of that of the drivable area; None: the same. image:
+    scale and crop of images. past: S, past and present frames. future: F. stride: pixels of a
+    patch of the depth, equal to that of features. looks: whether to read images and lidar;
+    without, a window has no cameras (N is 0).
 
     Raises:
         ValueError: a number is < 1, or an image is not a whole number of strides.
@@ -96,7 +96,7 @@ class WindowSettings:
 
     grid: GroundGrid
     image: ImageSize
-    ground: GroundGrid | None = None
+    road: GroundGrid | None = None
     past: int = 3
     future: int = 6
     stride: int = 8
@@ -243,12 +243,11 @@ def _read_window(
     settings: WindowSettings,
 ) -> Window:
     past, grid = settings.past, settings.grid
-    ground = settings.ground or grid
     present = span.poses[past - 1]
     poses = enter_frame(span.poses, present).astype(np.float32)
     boxes = [tables.read_boxes(token) for token in span.tokens]
     labels = draw_labels(boxes, past, present, grid)
-    lanes = rasterise(road_map, ground, present, ["lane_dividers"])
+    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
     views = [_read_cameras(frame, settings) for frame in frames]
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
@@ -270,7 +269,7 @@ def _read_window(
         vehicle=labels.vehicle,
         pedestrian=labels.pedestrian,
         instance=labels.instance,
-        drivable=cover_areas(road_map.drivable, ground, present),
+        drivable=cover_areas(road_map.drivable, settings.road or grid, present),
         lane=lanes["lane_dividers"],
         depth=depth,
         path=poses[past:],

@@ -1,7 +1,8 @@
 """Batches of windows as tensors: observations and truth.
 
 Axes: B windows, S past and present frames, F future frames, T = 1 + F from the present on,
-N cameras, H and W of images, h and w of features, X and Y cells, U and V cells of the ground.
+N cameras, H and W of images, h and w of features, X and Y cells, U and V cells of the
+drivable area.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Truth(NamedTuple):
     pedestrian: Bool[Tensor, "B T X Y"]
     instance: Int[Tensor, "B T X Y"]
     drivable: Bool[Tensor, "B U V"]
-    lane: Bool[Tensor, "B U V"]
+    lane: Bool[Tensor, "B X Y"]
     depth: Float[Tensor, "B S N h w"]
     path: Float[Tensor, "B F 3"]
     route: Float[Tensor, "B R 2"]
@@ -131,13 +132,12 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
     looks = ("images", "intrinsic", "to_ego")
     seen = seen._replace(**{name: getattr(seen, name)[:, :, :cameras] for name in looks})
     masks = torch.zeros(size, frames, *config.grid.shape, dtype=torch.bool)
-    ground = torch.zeros(size, *config.ground.shape, dtype=torch.bool)
     truth = Truth(
         vehicle=masks,
         pedestrian=masks,
         instance=masks.int(),
-        drivable=ground,
-        lane=ground,
+        drivable=torch.zeros(size, *config.road.shape, dtype=torch.bool),
+        lane=masks[:, 0],
         depth=torch.zeros(size, config.past, cameras, *config.feature_size),
         path=torch.zeros(size, config.future, 3),
         route=torch.zeros(size, ROUTE_POINTS, 2),

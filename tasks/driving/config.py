@@ -24,7 +24,7 @@ CHANNELS: Mapping[str, int] = {  # of the maps of heads
     "flow": 2,
     "cost": 1,
 }
-GROUND_MAPS = ("lane", "drivable")  # maps of the ground: of the present frame only
+PRESENT_MAPS = ("lane", "drivable")  # maps of the present frame only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,8 +277,8 @@ class DrivingConfig:
     past, future: S and F of a window.
     sees: the input of states: "cameras", or the true "maps" of past and present frames, to
         measure the prediction separately.
-    grid: of the bird's-eye map. channels: of its features. ground_cells: number of cells of the
-        maps of the ground (lanes and drivable area) along an edge of a cell of the grid.
+    grid: of the bird's-eye map. channels: of its features. road_cells: number of cells of the
+        map of the drivable area along an edge of a cell of the grid.
     discount: of the previous frame in the fusion over time. heads: channels inside a head.
     hardest: share of the cells of a frame, those with the highest loss, that train its classes;
         published: a quarter, with which more frequent classes learn slowly.
@@ -302,7 +302,7 @@ class DrivingConfig:
     sees: Literal["cameras", "maps"] = "cameras"
     past: int = 3
     future: int = 6
-    ground_cells: int = 1
+    road_cells: int = 1
     discount: float = 0.5
     cells: Cells = field(default_factory=Cells)
     weights: ClassWeights = field(default_factory=ClassWeights)
@@ -365,11 +365,11 @@ class DrivingConfig:
             wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
         wrong += [
             f"{name} must be >= 1, got {getattr(self, name)}"
-            for name in ("past", "batch", "ground_cells")
+            for name in ("past", "batch", "road_cells")
             if getattr(self, name) < 1
         ]
-        if self.sees == "maps" and self.ground_cells != 1:
-            wrong.append('true maps (sees="maps") share one grid: set ground_cells=1')
+        if self.sees == "maps" and self.road_cells != 1:
+            wrong.append('true maps (sees="maps") share one grid: set road_cells=1')
         return wrong
 
     def _list_problems_of_moving(self, phase: Phase) -> list[str]:
@@ -400,13 +400,13 @@ class DrivingConfig:
         return wrong
 
     @property
-    def ground(self) -> GroundGrid:
-        """The grid of the maps of the ground."""
-        return replace(self.grid, step=self.grid.step / self.ground_cells)
+    def road(self) -> GroundGrid:
+        """The grid of the drivable area."""
+        return replace(self.grid, step=self.grid.step / self.road_cells)
 
     def find_grid(self, name: str) -> GroundGrid:
         """Return the grid of a map by its name."""
-        return self.ground if name in GROUND_MAPS else self.grid
+        return self.road if name == "drivable" else self.grid
 
     @property
     def epochs(self) -> int:

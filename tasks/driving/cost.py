@@ -15,7 +15,7 @@ is 0 in a turn.) Maps of classes are probabilities, read at the nearest cell. Ro
 interpolated, because lanes are only slightly wider than the car. Outside the grid nothing is
 occupied or painted, and road continues from the edge.
 Axes: B windows, M paths, F frames, P points of a box, X and Y cells, U and V cells of the
-ground, which may be smaller.
+drivable area, which may be smaller.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ class Surroundings(NamedTuple):
 
     occupied: Float[Tensor, "B F X Y"]
     drivable: Float[Tensor, "B U V"]
-    lane: Float[Tensor, "B U V"]
+    lane: Float[Tensor, "B X Y"]
     learned: Float[Tensor, "B F X Y"]
 
 
@@ -199,29 +199,29 @@ def compute_parts(
     around: Surroundings,
     ego: EgoState,
     grid: GroundGrid,
-    ground: GroundGrid,
+    road: GroundGrid,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
     """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M.
 
-    grid: of the occupied cells and the cost volume. ground: of drivable area and dividers.
+    road: the grid of the drivable area. grid: of the other maps.
     """
     motion = derive_motion(path, ego.speed)
-    road = around.drivable[:, None]
+    drivable = around.drivable[:, None]
 
     def under(margin: float = 0.0) -> Tensor:
         return look_up(around.occupied, place_box(path, grid.step, margin), grid).amax(-1)
 
     middle = place_middle(path)
-    distance = measure_distance(around.lane, ground.step, NEAR)[:, None]
-    d = look_up(distance, middle[..., None, :], ground, NEAR)[..., 0]
+    distance = measure_distance(around.lane, grid.step, NEAR)[:, None]
+    d = look_up(distance, middle[..., None, :], grid, NEAR)[..., 0]
     before = place_box(path, grid.step, ahead=GAP)
-    blocked = look_up(around.occupied, before, grid) * look_up(road, before, ground)
+    blocked = look_up(around.occupied, before, grid) * look_up(drivable, before, road)
     lateral, longitudinal, jerk = LIMITS
     return {
         "safety": under() + motion.speed * under(MARGIN) / FAST,
         "headway": blocked.amax(-1),
         "lane": (1 - d / NEAR).square(),
-        "rule": interpolate(1 - road, place_box(path, ground.step, VERGE), ground).mean(-1),
+        "rule": interpolate(1 - drivable, place_box(path, road.step, VERGE), road).mean(-1),
         "learned": interpolate(around.learned, middle[..., None, :], grid)[..., 0],
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
@@ -257,7 +257,7 @@ class Cost(nn.Module):
 
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
-        self.grid, self.ground = config.grid, config.ground
+        self.grid, self.road = config.grid, config.road
         knows_target = config.planner.navigation == "target"
         self.parts = [name for name in FACTORS if name != "target" or knows_target]
         factors = torch.tensor([FACTORS[name] for name in self.parts])
@@ -273,7 +273,7 @@ class Cost(nn.Module):
         others: float = 1.0,
     ) -> Costs:
         """Return the costs of paths; others: factor on ``safety``."""
-        parts = compute_parts(path, around, ego, self.grid, self.ground)
+        parts = compute_parts(path, around, ego, self.grid, self.road)
         weights = dict(zip(self.parts, self.log_weight.exp(), strict=True))
         weights["safety"] = others * weights["safety"]
         if not self.training:

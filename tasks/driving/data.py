@@ -174,7 +174,7 @@ def make_settings(config: DrivingConfig) -> "WindowSettings":
         from drivers.nuscenes.windows import WindowSettings
     return WindowSettings(
         grid=config.grid,
-        ground=config.ground,
+        road=config.road,
         image=config.image,
         past=config.past,
         future=config.future,

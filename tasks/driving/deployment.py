@@ -2,7 +2,8 @@
 
 The chip runs the bird's-eye decoder, from spikes to spikes with one tick per frame, and the
 spiking parts of :mod:`tasks.driving.chip`. The host computes the rest. Axes: T frames (ticks),
-B windows, C channels, X and Y cells, U and V cells of the ground.
+B windows, C channels, X and Y cells, U and V cells of the
+drivable area.
 """
 
 from collections.abc import Iterator, Mapping
@@ -60,9 +61,8 @@ def stimuli(config: DrivingConfig, model: nn.Module, split: Split) -> Iterator[S
         with torch.no_grad():
             states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
-        vehicle = repeat_cells(truth.vehicle[:, 0], config.ground_cells)
-        masks = torch.stack([vehicle, truth.lane, truth.drivable], 1)
-        yield Stimulus({"input": spikes.cpu()}, masks)
+        masks = {"vehicle": truth.vehicle[:, 0], "lane": truth.lane, "drivable": truth.drivable}
+        yield Stimulus({"input": spikes.cpu()}, stack_masks(masks, config.road_cells))
 
 
 def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
@@ -72,14 +72,23 @@ def decode(config: DrivingConfig, model: nn.Module, outputs: Mapping[str, Tensor
     now = spikes[config.past - 1 : config.past].to(next(driver.heads.parameters()))
     with torch.no_grad():
         maps = driver.read_maps(now, CLASSES)
-    masks = {name: maps[name][:, 0] > 0 for name in CLASSES}
-    masks["vehicle"] = repeat_cells(masks["vehicle"], config.ground_cells)
-    return torch.stack(list(masks.values()), 1).cpu()
+    masks = {name: maps[name][:, 0].cpu() > 0 for name in CLASSES}
+    return stack_masks(masks, config.road_cells)
 
 
-def repeat_cells(masks: Bool[Tensor, "B X Y"], times: int) -> Bool[Tensor, "B U V"]:
-    """Return masks with each cell divided into ``times`` cells along each axis."""
-    return masks.repeat_interleave(times, 1).repeat_interleave(times, 2)
+def stack_masks(
+    masks: Mapping[str, Bool[Tensor, "B _ _"]], road_cells: int
+) -> Bool[Tensor, "B 3 U V"]:
+    """Stack the masks of CLASSES on the grid of the drivable area, which divides others' cells.
+
+    road_cells: parts of a divided cell along an edge.
+    """
+    divided = {
+        name: mask.repeat_interleave(road_cells, 1).repeat_interleave(road_cells, 2)
+        for name, mask in masks.items()
+        if name != "drivable"
+    }
+    return torch.stack([divided.get(name, masks[name]) for name in CLASSES], 1)
 
 
 def measure(config: DrivingConfig, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001

@@ -20,7 +20,7 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import DrivingBatch, Truth
-from tasks.driving.config import GROUND_MAPS, DrivingConfig
+from tasks.driving.config import PRESENT_MAPS, DrivingConfig
 from tasks.driving.data import list_dropped, open_split, read_batches
 from tasks.driving.instances import decode_window
 from tasks.driving.metrics import (
@@ -86,8 +86,8 @@ def make_counts() -> MetricCounts:
 
 
 def take_present(name: str, masks: Any, now: int = 0) -> Any:
-    """Return the present masks of a class from those of frames; the ground has only these."""
-    return masks if name in GROUND_MAPS else masks[..., now, :, :]
+    """Return the present masks of a class from those of its frames."""
+    return masks if name in PRESENT_MAPS else masks[..., now, :, :]
 
 
 def count_class(

@@ -14,8 +14,8 @@ convolutions for a larger view. It then also gets the state of the ego, on which
 of the car in a frame depends: the position of each cell (which identifies the car's own lane),
 its distance from the place that the car reaches in that frame at its present speed, the speed,
 the yaw rate and the navigation.
-A head of the ground has a channel for each part of a cell (sub-pixel convolution, Shi et al.
-2016), so its map may have smaller cells than the states.
+The head of the drivable area has a channel for each part of a cell (sub-pixel convolution, Shi
+et al. 2016), so its map may have smaller cells than the states.
 Axes: T frames (ticks), B windows, C channels of the state, X and Y cells.
 """
 
@@ -30,7 +30,7 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
 from neuro.nn import Residual, Stack
 from tasks.driving.cells import convolve, make_block, make_cells
-from tasks.driving.config import CHANNELS, GROUND_MAPS, DrivingConfig, Navigation
+from tasks.driving.config import CHANNELS, PRESENT_MAPS, DrivingConfig, Navigation
 from tasks.driving.sampler import COMMANDS, EgoState
 
 
@@ -87,7 +87,7 @@ class Heads(nn.Module):
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         inputs, middle = config.state_channels, config.heads
-        self.grid, self.ground_cells = config.grid, config.ground_cells
+        self.grid, self.road_cells = config.grid, config.road_cells
         self.sees_ego = bool(config.planner.dilations)
         self.navigation = config.planner.navigation
         ego_channels = count_ego_channels(self.navigation)
@@ -97,7 +97,7 @@ class Heads(nn.Module):
             layers = _convolve(inputs + ego_channels * sees_ego, middle, 1)
             for dilation in config.planner.dilations if sees_ego else ():
                 layers += _convolve(middle, middle, dilation)
-            parts = self.ground_cells**2 if name in GROUND_MAPS else 1
+            parts = self.road_cells**2 if name == "drivable" else 1
             self.parts[name] = nn.Sequential(*layers, nn.Conv2d(middle, channels * parts, 1))
 
     def forward(
@@ -110,14 +110,14 @@ class Heads(nn.Module):
 
         Logits of vehicle, pedestrian, lane and drivable, and of the heat of instance centres;
         offset to the centre of an instance and flow to its next place, along X and Y [cells];
-        cost. Maps of GROUND_MAPS have one frame. ego: for the cost.
+        cost. Maps of PRESENT_MAPS have one frame. ego: for the cost.
 
         Raises:
             ValueError: the cost volume needs the ego, which is missing.
         """
         out = {}
         for name in names:
-            frames = x[:1] if name in GROUND_MAPS else x
+            frames = x[:1] if name in PRESENT_MAPS else x
             if self.sees_ego and name == "cost":
                 if ego is None:
                     raise ValueError("Heads: the cost volume depends on the ego; pass it")
@@ -125,8 +125,8 @@ class Heads(nn.Module):
                     [frames, encode_ego(ego, self.grid, len(x), self.navigation)], 2
                 )
             y: Tensor = self.parts[name](frames.flatten(0, 1))
-            if name in GROUND_MAPS:
-                y = F.pixel_shuffle(y, self.ground_cells)
+            if name == "drivable":
+                y = F.pixel_shuffle(y, self.road_cells)
             out[name] = y.reshape(*frames.shape[:2], *y.shape[1:])
         return out
 

@@ -32,7 +32,7 @@ from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.store import write_bytes
 from tasks.driving.batch import MAPS, Observation, Truth, make_batch
-from tasks.driving.config import GROUND_MAPS, DrivingConfig
+from tasks.driving.config import PRESENT_MAPS, DrivingConfig
 from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 from tasks.driving.model import DrivingOutputs
 from tasks.driving.sampler import COMMANDS
@@ -164,9 +164,10 @@ def name_colour(box: Box) -> str:
 def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "U V 3"]:
     """Return maps as a colour image; later vehicles are fainter."""
     road = maps["drivable"]
-    times = len(road) // len(maps["pedestrian"][0])  # cells of the ground in a cell
-    now, people = (
-        maps[name].repeat(times, 1).repeat(times, 2) for name in ("vehicle", "pedestrian")
+    times = len(road) // len(maps["lane"])  # cells of the drivable area along an edge of a cell
+    lane, now, people = (
+        maps[name].repeat(times, -1).repeat(times, -2)
+        for name in ("lane", "vehicle", "pedestrian")
     )
     out = np.tile(np.array(to_rgb(GROUND)), (*road.shape, 1))
 
@@ -174,7 +175,7 @@ def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "U V 3"]:
         out[mask] = (1 - share) * out[mask] + share * np.array(to_rgb(colour))
 
     paint(road, ROAD)
-    paint(maps["lane"], DIVIDER)
+    paint(lane, DIVIDER)
     free = np.ones_like(road)
     shares = np.linspace(FAINT, FAINTEST, max(1, len(now) - 1))
     for mask, share in zip(now[1:], shares, strict=False):
@@ -322,7 +323,7 @@ def make_view(seen: Observation, outputs: DrivingOutputs, boxes: Sequence[Box]) 
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
         boxes=boxes,
-        maps=masks | {name: masks[name][0] for name in GROUND_MAPS},
+        maps=masks | {name: masks[name][0] for name in PRESENT_MAPS},
         path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
         target=seen.ego.target[0].cpu().numpy().astype(np.float64),
     )

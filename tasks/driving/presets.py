@@ -91,7 +91,7 @@ def tiny() -> DrivingConfig:
             persistence=True,
         ),
         grid=GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
-        ground_cells=2,
+        road_cells=2,
         channels=24,
         heads=16,
         phases=(
@@ -190,7 +190,7 @@ def see_maps(config: DrivingConfig) -> DrivingConfig:
     return replace(
         config,
         sees="maps",
-        ground_cells=1,
+        road_cells=1,
         depth_loss=False,
         phases=(Phase(name="prediction", futures=6, epochs=3, lr=2e-3, mirrored=0.5),),
     )

@@ -21,7 +21,7 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 
 
 def small_config() -> DrivingConfig:
-    """Six images of 32 x 64, cells of 2 m, on the ground of 1 m, 4 future frames, few channels.
+    """Six images of 32 x 64, cells of 2 m, of 1 m for the road, 4 future frames, few channels.
 
     Of the planner the published choices, but it knows a target; its phase trains heads, too, of
     recorded windows. The encoder learns from several frames.
@@ -51,7 +51,7 @@ def small_config() -> DrivingConfig:
         prediction=PredictionConfig(hidden=6, kernel=3, latent=2, refine=(6,), moves=True),
         planner=PlannerConfig(candidates=12, hidden=8, navigation="target"),
         grid=GroundGrid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
-        ground_cells=2,
+        road_cells=2,
         channels=6,
         heads=4,
         future=4,
@@ -104,8 +104,8 @@ def make_window(config: DrivingConfig, seed: int = 0) -> Window:
         vehicle=instance > 0,
         pedestrian=rng.random((s + f, nx, ny)) < 0.01,
         instance=instance,
-        drivable=np.abs(config.ground.centres()[..., 1]) < 8,
-        lane=np.abs(config.ground.centres()[..., 1] - 1.75) < 1,
+        drivable=np.abs(config.road.centres()[..., 1]) < 8,
+        lane=np.abs(config.grid.centres()[..., 1] - 1.75) < 1,
         depth=rng.uniform(1, 30, (s, 6, *config.feature_size)).astype(np.float32),
         path=path,
         past=past,

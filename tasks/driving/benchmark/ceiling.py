@@ -47,7 +47,7 @@ WEIGHTS: Mapping[str, float] = {
     "target": 1.0,
 }
 FASTEST, SPEEDING = 8.0, 1.0  # [m/s]; cost of a metre beyond what this speed reaches
-ARMS: tuple[tuple[Navigation, float], ...] = (  # navigation, edge of a cell of the ground [m]
+ARMS: tuple[tuple[Navigation, float], ...] = (  # navigation, edge of a cell of the road [m]
     ("command", 1.0),
     ("command", 0.5),
     ("target", 1.0),
@@ -76,8 +76,8 @@ def draw_surroundings(
     labels = draw_labels(frames, 1, pose, config.grid)
     masks = {
         "occupied": (labels.vehicle | labels.pedestrian)[1:],
-        "drivable": cover_areas(road_map.drivable, config.ground, pose),
-        "lane": rasterise(road_map, config.ground, pose, ["lane_dividers"])["lane_dividers"],
+        "drivable": cover_areas(road_map.drivable, config.road, pose),
+        "lane": rasterise(road_map, config.grid, pose, ["lane_dividers"])["lane_dividers"],
     }
     maps = {name: torch.from_numpy(mask)[None].float() for name, mask in masks.items()}
     return Surroundings(**maps, learned=limit_speed(config.grid, config.future)[None])
@@ -132,9 +132,9 @@ def list_ceiling(comparison: Comparison) -> list[Entrant]:
     for navigation, step in ARMS:
         config = set_arm(comparison.config, navigation, step)
         arm = Entrant(
-            name=f"true maps, {navigation}, cells of {step:g} m",
+            name=f"true maps, {navigation}, road in cells of {step:g} m",
             seed=0,
-            digest=digest([config.planner, config.grid, config.ground_cells, WEIGHTS]),
+            digest=digest([config.planner, config.grid, config.road_cells, WEIGHTS]),
             make=partial(make_ceiling_planner, config),
         )
         entrants.append(arm)
@@ -154,6 +154,6 @@ def list_ceiling(comparison: Comparison) -> list[Entrant]:
 
 
 def set_arm(config: DrivingConfig, navigation: Navigation, step: float) -> DrivingConfig:
-    """Return a configuration with this navigation and cells of the ground of ``step`` [m]."""
+    """Return a configuration with this navigation and cells of the road of ``step`` [m]."""
     planner = replace(config.planner, navigation=navigation)
-    return replace(config, planner=planner, ground_cells=round(config.grid.step / step))
+    return replace(config, planner=planner, road_cells=round(config.grid.step / step))

@@ -121,7 +121,7 @@ def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
 
 def describe_windows(config: DrivingConfig) -> dict[str, object]:
     """Return the settings that determine the contents of windows."""
-    names = ("source", "image", "grid", "ground_cells", "past", "future")
+    names = ("source", "image", "grid", "road_cells", "past", "future")
     return {name: getattr(config, name) for name in names}
 
 

@@ -73,7 +73,7 @@ def compare_labels(options: BenchOptions) -> Iterator[Row]:
     The windows are those of the runs; without any, of driving:tiny.
     """
     config = open_comparison(options.runs).config if options.runs else tiny()
-    settings = replace(make_settings(config), grid=GRID, ground=GRID, looks=False)
+    settings = replace(make_settings(config), grid=GRID, road=GRID, looks=False)
     windows = find_split(config.source, settings, "test")
     number = min(FEW if options.quick else WINDOWS, len(windows))
     found = {name: make_differences() for name in PROCEDURES}

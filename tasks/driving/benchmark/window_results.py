@@ -27,7 +27,7 @@ from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
 from tasks.driving.batch import DrivingBatch, Observation, make_batch
 from tasks.driving.benchmark.entrants import Entrant, describe_windows
-from tasks.driving.config import GROUND_MAPS, DrivingConfig, Source
+from tasks.driving.config import PRESENT_MAPS, DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
 from tasks.driving.evaluate import (
     CLASSES,
@@ -321,7 +321,7 @@ def count_priors(config: DrivingConfig) -> dict[str, Bool[np.ndarray, "..."]]:
         window = windows[k]
         for name in CLASSES:
             mask = getattr(window, name)
-            mask = mask if name in GROUND_MAPS else mask[config.past - 1 :]
+            mask = mask if name in PRESENT_MAPS else mask[config.past - 1 :]
             sums[name] = sums.get(name, 0) + mask.astype(np.int64)
     return {
         name: np.stack([find_prior(frame, count) for frame in total])

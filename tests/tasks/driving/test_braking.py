@@ -71,8 +71,8 @@ def plan(braking: float, probability: float) -> tuple[torch.Tensor, torch.Tensor
     occupied = none.clone()
     first, _ = config.grid.cells(torch.tensor([8.0, 0.0]).double().numpy())
     occupied[1, :, int(first) :] = probability
-    ground = torch.zeros(2, *config.ground.shape)
-    around = Surroundings(occupied, 1 - ground, ground, none)
+    road = torch.ones(2, *config.road.shape)
+    around = Surroundings(occupied, road, none[:, 0], none)
     front = torch.zeros(2, config.channels, *config.feature_size)
     with torch.no_grad():
         trained, driven = (planner.train(m)(ego, around, front).path for m in (True, False))

@@ -41,7 +41,7 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert replace(tiny_command(), planner=tiny().planner) == tiny()
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
-    names = ("sees", "depth_loss", "phases", "ground_cells")
+    names = ("sees", "depth_loss", "phases", "road_cells")
     given = {name: getattr(tiny(), name) for name in names}
     for end in ("", "_reset", "_multiply", "_gate"):
         seeing, blind = TASK.configs[f"tiny{end}"](), TASK.configs[f"maps{end}"]()
@@ -94,8 +94,8 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ({"sees": "maps", "depth_loss": False}, "true maps .* train only prediction"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),
         ({"batch": 0}, "batch must be >= 1, got 0"),
-        ({"ground_cells": 0}, "ground_cells must be >= 1, got 0"),
-        ({"sees": "maps", "ground_cells": 2}, "share one grid: set ground_cells=1"),
+        ({"road_cells": 0}, "road_cells must be >= 1, got 0"),
+        ({"sees": "maps", "road_cells": 2}, "share one grid: set road_cells=1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> None:

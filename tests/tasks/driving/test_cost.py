@@ -27,7 +27,7 @@ from tasks.driving.presets import tiny
 from tasks.driving.sampler import EgoState
 
 GRID = GroundGrid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
-CONFIG = replace(tiny(), ground_cells=1)
+CONFIG = replace(tiny(), road_cells=1)
 
 
 def straight(speed: float, y: float = 0.0, frames: int = 6) -> torch.Tensor:

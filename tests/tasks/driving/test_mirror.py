@@ -26,7 +26,7 @@ def turning(seed: int = 0) -> DrivingBatch:
     rng = np.random.default_rng(seed)
     windows = []
     for k in range(3):
-        window = make_window(replace(SMALL, ground_cells=1), k)
+        window = make_window(replace(SMALL, road_cells=1), k)
         to_ego = window.to_ego.copy()
         to_ego[..., :3, 3] += rng.normal(0, 1, to_ego[..., :3, 3].shape)
         intrinsic = window.intrinsic.copy()

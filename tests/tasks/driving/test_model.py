@@ -66,7 +66,7 @@ def windows_of(outputs: DrivingOutputs, rows: list[int]) -> list[Tensor]:
 def test_everything_has_the_shape_that_it_should(found: DrivingOutputs) -> None:
     assert found.depth.shape == (3, 3, 6, 6, 4, 8)
     shapes = {name: tuple(y.shape) for name, y in found.maps.items()}
-    still = dict.fromkeys(("lane", "drivable"), (3, 1, 32, 32))
+    still = {"lane": (3, 1, 16, 16), "drivable": (3, 1, 32, 32)}
     moving = dict.fromkeys(("vehicle", "pedestrian", "centre", "cost"), (3, 5, 16, 16))
     both = dict.fromkeys(("offset", "flow"), (3, 5, 2, 16, 16))
     assert shapes == still | moving | both
@@ -256,7 +256,7 @@ def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> No
     assert len(near[1:-1, 1:-1].unique()) == 1
     with pytest.raises(ValueError, match="depends on the ego"):
         head(x, ("cost",))
-    assert head(x, ("lane",))["lane"].shape == (1, 1, 1, *SMALL.ground.shape)
+    assert head(x, ("lane",))["lane"].shape == (1, 1, 1, *SMALL.grid.shape)
 
 
 def test_what_the_head_of_the_cost_volume_is_told() -> None:
@@ -391,8 +391,8 @@ def test_what_is_refined_is_driven_only_where_it_is_cheaper() -> None:
     none = torch.zeros(2, config.future, *config.grid.shape)
     occupied = none.clone()
     occupied[1] = 1  # who is slow there risks less; the first window is free: fast is better
-    ground = torch.zeros(2, *config.ground.shape)
-    around = Surroundings(occupied, 1 - ground, ground, none)
+    road = torch.ones(2, *config.road.shape)
+    around = Surroundings(occupied, road, none[:, 0], none)
     front = torch.zeros(2, config.channels, *config.feature_size)
     trained, driven = (planner.train(mode)(ego, around, front) for mode in (True, False))
     planner.refines = "always"

@@ -209,7 +209,7 @@ def test_a_drive_is_filmed_with_a_picture_each_half_second(
             replace(
                 SMALL,
                 sees="maps",
-                ground_cells=1,
+                road_cells=1,
                 depth_loss=False,
                 phases=(replace(SMALL.phases[1], frozen=()),),
             ),

@@ -30,7 +30,7 @@ from tasks.driving.task import compute_loss, list_tasks
 from tasks.runs.task import Split
 
 SMALL = small_config()
-ONE_GRID = replace(SMALL, ground_cells=1)
+ONE_GRID = replace(SMALL, road_cells=1)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_a_dummy_batch_has_the_shapes_of_a_batch(sees: Literal["cameras", "maps"
 
 def test_prediction_can_be_given_the_true_maps() -> None:
     phases = (replace(SMALL.phases[1], frozen=()),)
-    config = replace(SMALL, sees="maps", ground_cells=1, depth_loss=False, phases=phases)
+    config = replace(SMALL, sees="maps", road_cells=1, depth_loss=False, phases=phases)
     windows = [make_window(config, k) for k in (0, 1)]
     batch = make_batch(windows, maps=True)
     for b, w in enumerate(windows):
@@ -172,7 +172,7 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver
     submission = TASK.evaluation.decode(SMALL, model, outputs)
     for k, name in enumerate(deployment.CLASSES):
         mask = whole.maps[name][:, 0] > 0
-        times = 2 if name == "vehicle" else 1  # cells of the ground in a cell, along an edge
+        times = 1 if name == "drivable" else 2  # parts of a cell along an edge
         assert torch.equal(submission[:, k, ::times, ::times], mask)
         assert torch.equal(submission[:, k, 1::2, 1::2] if times == 2 else mask, mask)
     values = TASK.evaluation.measure(SMALL, submission, targets)
@@ -200,7 +200,7 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
     assert host["lift"] == 3 * 6 * 6 * 6 * 4 * 8  # frames, cameras, bins, channels, h, w
     shared = 5 * (16 * 16) * (12 * 4 * 9)  # heads: five frames, 3 x 3
     alone = 1 * (16 * 16) * (12 * 4 * 9)
-    ends = (16 * 16) * 4 * (5 * (1 + 1 + 1 + 2 + 2 + 1) + 4 + 4)  # four parts of a cell
+    ends = (16 * 16) * 4 * (5 * (1 + 1 + 1 + 2 + 2 + 1) + 1 + 4)  # road: four parts of a cell
     assert host["heads"] == 6 * shared + 2 * alone + ends
 
 

@@ -50,8 +50,8 @@ def see(*boxes: object) -> WorldInstant:
 
 
 def cells_of(config: DrivingConfig, mask: torch.Tensor) -> np.ndarray:
-    """Return the middles of the cells of a mask of the grid or of the ground."""
-    grid = config.grid if mask.shape == config.grid.shape else config.ground
+    """Return the middles of the cells of a mask of the grid or of the road."""
+    grid = config.grid if mask.shape == config.grid.shape else config.road
     return grid.centres()[mask.bool().numpy()]
 
 
@@ -66,10 +66,11 @@ def test_others_go_on_with_constant_velocity() -> None:
 
 
 @pytest.mark.parametrize("step", [1.0, 0.5])
-def test_the_ground_is_that_of_the_map_at_the_edge_of_its_cells(step: float) -> None:
+def test_the_road_is_that_of_the_map_at_the_edge_of_its_cells(step: float) -> None:
     config = set_arm(tiny(), "target", step)
     found = draw_surroundings(config, see(), ROAD)
-    assert found.drivable.shape == found.lane.shape == (1, round(48 / step), round(48 / step))
+    assert found.drivable.shape == (1, round(48 / step), round(48 / step))
+    assert found.lane.shape == (1, 48, 48)
     road, lane = (cells_of(config, m[0])[:, 1] for m in (found.drivable, found.lane))
     assert np.abs(road).max() == 4 - step / 2
     assert len(road) == round(48 / step) * round(8 / step)
@@ -125,7 +126,7 @@ def test_there_is_each_arm_once_and_each_run_with_each_truth(
     comparison = open_comparison([make_run(tmp_path / f"{k}", seed=k) for k in (0, 1)])
     found = list_ceiling(comparison)
     assert [(e.name, e.seed) for e in found] == [
-        *((f"true maps, {n}, cells of {s:g} m", 0) for n, s in ARMS),
+        *((f"true maps, {n}, road in cells of {s:g} m", 0) for n, s in ARMS),
         *((f"driving:tiny, true {what}", seed) for seed in (0, 1) for what in KNOWN),
     ]
     assert len({e.digest for e in found}) == len(found)
