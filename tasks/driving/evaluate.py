@@ -143,8 +143,10 @@ def count_forecast(
 def count_maps(
     config: DrivingConfig, maps: Mapping[str, Tensor], truth: Truth, counts: MetricCounts
 ) -> None:
-    """Count the maps of a batch."""
+    """Count the maps of a batch; without future frames, the present alone."""
     count_classes(config, counts, maps, truth)
+    if maps["vehicle"].shape[1] == 1:
+        return
     maps = {name: y[:, : SHORT + 1].cpu() for name, y in maps.items()}
     predicted, frames = maps["vehicle"].numpy() > 0, maps["vehicle"].shape[1]
     vehicle, instance = truth.vehicle.cpu().numpy(), truth.instance.cpu().numpy()
@@ -212,11 +214,11 @@ def measure_model(
 def score(values: Mapping[str, float]) -> float:
     """Return the validation score of a training, from 0 to 1.
 
-    It is the mean of the IoU of vehicles, lanes, road and future vehicles, and, for a planner,
-    of 1 / (1 + mean distance to the true path over 3 s [m]).
+    It is the mean of the IoU of vehicles, lanes and road, of future vehicles if they are
+    predicted, and, for a planner, of 1 / (1 + mean distance to the true path over 3 s [m]).
     """
     names = ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")
-    parts = [values[name] for name in names]
+    parts = [values[name] for name in names if name in values]
     paths = [values[name] for s in (3, 2, 1) if (name := f"l2_mean_{s}s") in values]
     parts += [1 / (1 + error) for error in paths[:1]]
     return float(np.mean(np.nan_to_num(parts)))
@@ -247,7 +249,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             **({} if submission is None else {"challenge": challenge}),
         },
         tables=(
-            _tabulate_future(values),
+            *([_tabulate_future(values)] if config.last.futures else []),
             *([_tabulate_paths(values)] if config.plans else []),
             *([] if submission is None else [submission.tabulate(run.folder, challenge)]),
             *([tabulate_dropped(dropped)] if config.source.skip_bad else []),

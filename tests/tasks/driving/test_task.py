@@ -135,6 +135,18 @@ def test_prediction_can_be_given_the_true_maps() -> None:
     assert values["score"] == pytest.approx(np.mean(parts))
 
 
+def test_without_a_future_the_present_alone_is_measured() -> None:
+    config = replace(SMALL, phases=SMALL.phases[:1])
+    with seeded(0):
+        model = Driver(config).eval()
+    batch = make_batch([make_window(config, k) for k in (0, 1)])
+    values, _ = evaluate.measure_model(config, model, [batch])
+    assert not [k for k in values if k.startswith(("future", "pq"))]
+    assert all(np.isfinite(v) for k, v in values.items() if k.startswith(("iou", "near_iou")))
+    parts = [values[k] for k in ("iou_vehicle", "iou_lane", "iou_drivable")]
+    assert values["score"] == pytest.approx(np.mean(parts))
+
+
 def test_a_phase_may_see_the_last_frames_alone() -> None:
     batch = make_batch([make_window(ONE_GRID, k) for k in (0, 1)], maps=True)
     kept = keep_frames(batch, 2)
@@ -241,7 +253,7 @@ def test_who_plans_nothing_has_no_figures_of_paths(
 ) -> None:
     monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
     monkeypatch.setattr(evaluate, "open_submission", lambda _: None)
-    config = replace(SMALL, phases=SMALL.phases[:1])
+    config = replace(SMALL, phases=SMALL.phases[:2])
     run = Run(folder=tmp_path, task="driving", name="seen", seed=0, config=config)
     with seeded(0):
         findings = TASK.evaluation.evaluate(run, Driver(config).eval())
