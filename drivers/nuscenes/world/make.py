@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from joblib import Parallel, delayed
@@ -123,7 +124,7 @@ def _plan_scenes(settings: GeneratorSettings, workers: int) -> list[PlannedScene
         for k, val in enumerate(of_val)
     ]
     different = list(dict.fromkeys(places))
-    made = Parallel(n_jobs=workers)(delayed(make_roads)(place) for place in different)
+    made = Parallel(n_jobs=workers)(delayed(_make_roads)(p) for p in different)
     roads = dict(zip(different, made, strict=True))
     return [
         PlannedScene(
@@ -134,6 +135,15 @@ def _plan_scenes(settings: GeneratorSettings, workers: int) -> list[PlannedScene
         )
         for k, place in enumerate(places)
     ]
+
+
+def _make_roads(place: tuple[int, bool, int]) -> Any:
+    """Return the roads of a place.
+
+    In a worker, the first call imports all that scenes need. Joblib would take imports in a
+    later call for a leak of memory, and start the worker anew.
+    """
+    return make_roads(place)
 
 
 def find_cache(settings: GeneratorSettings = DEFAULT) -> Path:
