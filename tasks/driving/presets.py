@@ -95,7 +95,7 @@ def tiny() -> DrivingConfig:
         channels=24,
         heads=16,
         phases=(
-            Phase(name="perception", futures=0, epochs=4, lr=3e-3, past=1, mirrored=0.5),
+            Phase(name="perception", futures=0, epochs=8, lr=3e-3, past=1, mirrored=0.5),
             Phase(
                 name="perception",
                 futures=0,
