@@ -1,5 +1,7 @@
 """Read images and lidar points from files, and prepare them for a model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,26 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         NuScenesError: it is missing or damaged.
     """
+    with _open_image(path) as opened:
+        return opened.convert("RGB")
+
+
+def read_small_image(path: Path, size: ImageSize) -> UInt8[np.ndarray, "3 H W"]:
+    """Return the image of a camera at the size of a model's input.
+
+    Raises:
+        NuScenesError: it is missing or damaged, or the result does not have this ``size``.
+    """
+    with _open_image(path) as opened:
+        scaled = scaled_size(size, *opened.size, path)
+        if size.decode == "reduced":
+            opened.draft("RGB", scaled)  # has an effect on JPEG files alone
+        return _scale_and_crop(opened.convert("RGB"), scaled, size.crop)
+
+
+@contextmanager
+def _open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image; errors of opening and decoding become a NuScenesError."""
     try:
         require_file(path)
     except FileNotFoundError:
@@ -32,7 +54,9 @@ def read_image(path: Path) -> Image.Image:
         raise NuScenesError([_problem(path, str(error))]) from None
     try:
         with Image.open(path) as opened:
-            return opened.convert("RGB")
+            yield opened
+    except NuScenesError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise NuScenesError([_problem(path, f"is no image: {error}")]) from None
 
@@ -43,14 +67,14 @@ def shrink_image(image: Image.Image, size: ImageSize, path: Path) -> UInt8[np.nd
     Raises:
         NuScenesError: the result does not have this ``size``.
     """
-    width, height = scaled_size(size, image.width, image.height, path)
-    small = (
-        image
-        if image.size == (width, height)
-        else image.resize((width, height), Image.Resampling.BILINEAR)
-    )
-    rows = np.asarray(small)[size.crop :]
-    return np.ascontiguousarray(rows.transpose(2, 0, 1))
+    return _scale_and_crop(image, scaled_size(size, *image.size, path), size.crop)
+
+
+def _scale_and_crop(
+    image: Image.Image, scaled: tuple[int, int], crop: int
+) -> UInt8[np.ndarray, "3 H W"]:
+    small = image if image.size == scaled else image.resize(scaled, Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(small)[crop:].transpose(2, 0, 1))
 
 
 def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[int, int]:

@@ -9,13 +9,14 @@ that side, else "forward". SAD and ST-P3 take the command from the car's own pla
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.cache import WindowCache, open_cache
 from drivers.nuscenes.can_bus import read_can_bus
 from drivers.nuscenes.check.can import find_other_motion
 from drivers.nuscenes.check.maps import find_unlinked_lanes
@@ -45,8 +46,8 @@ from drivers.nuscenes.images import (
     measure_depth,
     read_image,
     read_lidar,
+    read_small_image,
     scaled_size,
-    shrink_image,
     shrink_intrinsic,
 )
 from drivers.nuscenes.labels import draw_labels
@@ -129,7 +130,7 @@ class Windows:
     """A sequence of windows, read on demand.
 
     spans: keyframes of each window. maps: road maps by location. skipped: windows of damaged
-    data.
+    data. cache: of images, depths and labels; None: every read decodes and draws them.
     """
 
     tables: Tables
@@ -137,6 +138,7 @@ class Windows:
     maps: Mapping[str, RoadMap]
     spans: tuple[WindowSpan, ...]
     skipped: tuple[Skipped, ...]
+    cache: WindowCache | None = None
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -148,12 +150,11 @@ class Windows:
             IndexError: there is no such window.
             NuScenesError: a file or a box is damaged.
         """
-        span = self.spans[number]
-        road_map, graph = self.maps[span.location], self._graphs[span.location]
-        return _read_window(self.tables, road_map, graph, span, self.settings)
+        return _read_window(self, self.spans[number])
 
     @cached_property
-    def _graphs(self) -> Mapping[str, LaneGraph]:
+    def graphs(self) -> Mapping[str, LaneGraph]:
+        """The lanes of the maps, by location."""
         return {name: make_lane_graph(m.lanes) for name, m in self.maps.items()}
 
     def __iter__(self) -> Iterator[Window]:
@@ -181,12 +182,14 @@ def find_windows(
     *,
     split: str | Sequence[str] = "",
     skip_bad: bool = False,
+    cache: Path | None = None,
 ) -> Windows:
     """Find the windows of a ``split`` of an open data set, by scene, then by time.
 
     split: as in :func:`drivers.nuscenes.tables.list_split`. skip_bad: skip and count scenes
     without a CAN bus, a map or enough keyframes, and windows with missing or damaged files;
     this reads every file once at the start. Otherwise reading a window decodes its files.
+    cache: folder of a :mod:`~drivers.nuscenes.cache`, so that it does so once.
 
     Raises:
         ValueError: there is no such split.
@@ -223,6 +226,7 @@ def find_windows(
         maps={name: m for name, m in maps.items() if isinstance(m, RoadMap)},
         spans=tuple(spans),
         skipped=tuple(skipped),
+        cache=open_cache(cache, tables, replace(settings, looks=True)) if cache else None,
     )
 
 
@@ -235,27 +239,21 @@ def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
     return NuScenesError(problems) if problems else road_map
 
 
-def _read_window(
-    tables: Tables,
-    road_map: RoadMap,
-    graph: LaneGraph,
-    span: WindowSpan,
-    settings: WindowSettings,
-) -> Window:
-    past, grid = settings.past, settings.grid
-    present = span.poses[past - 1]
-    poses = enter_frame(span.poses, present).astype(np.float32)
-    boxes = [tables.read_boxes(token) for token in span.tokens]
-    labels = draw_labels(boxes, past, present, grid)
-    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
+def _read_window(windows: Windows, span: WindowSpan) -> Window:
+    tables, settings, cache = windows.tables, windows.settings, windows.cache
+    past = settings.past
+    token = span.tokens[past - 1]
+    poses = enter_frame(span.poses, span.poses[past - 1]).astype(np.float32)
+    draw = partial(_draw_masks, windows, span)
+    masks = cache.read("labels", span.scene, token, (), draw) if cache else draw()
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
-    views = [_read_cameras(frame, settings) for frame in frames]
+    views = [_read_cameras(frame, settings, cache) for frame in frames]
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
     to_present = [lift(pose) for pose in poses[:past]]
-    route = find_route(graph, span.drive[past - 1 :])
+    route = find_route(windows.graphs[span.location], span.drive[past - 1 :])
     target = find_target(route, float(span.speed[past - 1]))
     return Window(
-        token=span.tokens[past - 1],
+        token=token,
         scene=span.scene,
         images=images,
         intrinsic=intrinsic.astype(np.float32),
@@ -266,19 +264,31 @@ def _read_window(
         route=route,
         target=np.array(target, np.float32),
         command=name_command(target),
-        vehicle=labels.vehicle,
-        pedestrian=labels.pedestrian,
-        instance=labels.instance,
-        drivable=cover_areas(road_map.drivable, settings.road or grid, present),
-        lane=lanes["lane_dividers"],
         depth=depth,
         path=poses[past:],
         past=poses[:past],
+        **masks,
     )
 
 
+def _draw_masks(windows: Windows, span: WindowSpan) -> dict[str, np.ndarray]:
+    """Return the masks of a window by field of Window."""
+    tables, road_map, settings = windows.tables, windows.maps[span.location], windows.settings
+    present, grid = span.poses[settings.past - 1], settings.grid
+    boxes = [tables.read_boxes(token) for token in span.tokens]
+    labels = draw_labels(boxes, settings.past, present, grid)
+    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
+    return {
+        "vehicle": labels.vehicle,
+        "pedestrian": labels.pedestrian,
+        "instance": labels.instance,
+        "drivable": cover_areas(road_map.drivable, settings.road or grid, present),
+        "lane": lanes["lane_dividers"],
+    }
+
+
 def _read_cameras(
-    frame: Keyframe, settings: WindowSettings
+    frame: Keyframe, settings: WindowSettings, cache: WindowCache | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return images (N 3 H W), intrinsics, camera to ego, and depth (N h w) of a keyframe."""
     if not settings.looks:
@@ -291,17 +301,22 @@ def _read_cameras(
     # From the global frame to the flat ego frame at the lidar's time.
     ego = flatten(lidar.ego)
     enter = invert_transform(lift(ego, float(lidar.ego[2, 3])))
-    points = move_points(enter @ lidar.ego @ lidar.to_ego, read_lidar(lidar.path)[:, :3])
-    images, intrinsics, to_ego, depths = [], [], [], []
-    for channel in CAMERAS:
-        shot = frame.shots[channel]
-        camera = enter @ shot.ego @ shot.to_ego
-        intrinsic = shrink_intrinsic(shot, settings.image)
-        images.append(shrink_image(read_image(shot.path), settings.image, shot.path))
-        intrinsics.append(intrinsic)
-        to_ego.append(camera)
-        depths.append(measure_depth(points, camera, intrinsic, settings.image, settings.stride))
-    return np.stack(images), np.stack(intrinsics), np.stack(to_ego), np.stack(depths)
+    shots = [frame.shots[channel] for channel in CAMERAS]
+    intrinsics = np.stack([shrink_intrinsic(shot, settings.image) for shot in shots])
+    to_ego = np.stack([enter @ shot.ego @ shot.to_ego for shot in shots])
+
+    def look() -> dict[str, np.ndarray]:
+        points = move_points(enter @ lidar.ego @ lidar.to_ego, read_lidar(lidar.path)[:, :3])
+        images = [read_small_image(shot.path, settings.image) for shot in shots]
+        depths = [
+            measure_depth(points, *camera, settings.image, settings.stride)
+            for camera in zip(to_ego, intrinsics, strict=True)
+        ]
+        return {"images": np.stack(images), "depth": np.stack(depths)}
+
+    files = [lidar.path, *(shot.path for shot in shots)]
+    seen = cache.read("images", frame.scene, frame.token, files, look) if cache else look()
+    return seen["images"], intrinsics, to_ego, seen["depth"]
 
 
 def require_calibrations(tables: Tables) -> None:

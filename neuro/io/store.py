@@ -32,6 +32,7 @@ VERSIONS = {  # by kind of file
     **{"graph": 3, "record": 4, "program": 4, "graded_program": 3},
     **{"chunk": 5, "state": 4},
     **{"weights": 2, "checkpoint": 2, "packed": 1},
+    "cached_window": 1,
 }
 READERS = {  # by kind of file
     "graph": "neuro.io.graph_file.load_graph",
@@ -42,6 +43,7 @@ READERS = {  # by kind of file
     "weights": "neuro.training.load_weights",
     "checkpoint": "neuro.training.checkpoint.load_checkpoint",
     "packed": "neuro generate",
+    "cached_window": "drivers.nuscenes.cache",
 }
 WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
     "graph": "neuro.io.graph_file.save_graph",

@@ -242,7 +242,8 @@ class Source:
     tables. scenes, seed, share: of the generated world. held: scenes of the training part for
     validation. train, test: largest number of windows (0: all). skip_bad: drop and count bad
     windows instead of refusing the data. readers: processes that read batches ahead while the
-    network computes; 0: none.
+    network computes; 0: none. cached: keep prepared images, depths and labels in a folder
+    beside the data set, see :mod:`drivers.nuscenes.cache`.
     """
 
     data: Literal["generated", "nuscenes"] = "generated"
@@ -255,6 +256,7 @@ class Source:
     test: int = 0
     skip_bad: bool = False
     readers: int = 0
+    cached: bool = False
 
     def __post_init__(self) -> None:
         for name, cure in (

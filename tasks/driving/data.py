@@ -192,9 +192,11 @@ def find_split(source: Source, settings: "WindowSettings", split: Split) -> "Win
 def _find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
     with require_devkit():
         from drivers.nuscenes.windows import find_windows
-    tables = _open_tables(find_data(source), source.version)
+    root = find_data(source)
+    tables = _open_tables(root, source.version)
     names = list_scenes(tables, source, split)
-    return find_windows(tables, settings, split=names, skip_bad=source.skip_bad)
+    cache = root.with_name(f"{root.name}-cache") if source.cached else None
+    return find_windows(tables, settings, split=names, skip_bad=source.skip_bad, cache=cache)
 
 
 @lru_cache(maxsize=2)

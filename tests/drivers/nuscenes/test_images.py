@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from drivers.nuscenes.images import (
     measure_depth,
     read_image,
     read_lidar,
+    read_small_image,
     shrink_image,
     shrink_intrinsic,
 )
@@ -24,6 +26,27 @@ def test_an_image_is_scaled_and_its_upper_rows_are_cut(tmp_path: Path) -> None:
     half = shrink_image(image, ImageSize(height=40, width=80, scale=0.5, crop=5), tmp_path)
     # A row of the half image is the mean of two, and its neighbours weigh alike.
     assert half[0, 1:-1, 40].tolist() == [4 * row + 1 for row in range(6, 44)]
+
+
+def test_a_reduced_jpeg_is_nearly_the_whole_one(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 16, 3), dtype=np.uint8)
+    path = tmp_path / "image.jpg"
+    Image.fromarray(noise).resize((1600, 900), Image.Resampling.BICUBIC).save(path)
+    size = ImageSize(height=224, width=480, scale=0.3, crop=46)
+    whole = read_small_image(path, size)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(whole, shrink_image(opened.convert("RGB"), size, path))
+    reduced = read_small_image(path, replace(size, decode="reduced"))
+    difference = np.abs(whole.astype(int) - reduced)
+    assert 0 < difference.mean() < 0.5
+    assert difference.max() <= 9
+    # A scale over a half needs the whole image.
+    size = ImageSize(height=450, width=960, scale=0.6, crop=90)
+    np.testing.assert_array_equal(
+        read_small_image(path, size), read_small_image(path, replace(size, decode="reduced"))
+    )
+    with pytest.raises(NuScenesError, match=r"1600 x 900 pixels, scaled by 0.6 and cut by 80"):
+        read_small_image(path, replace(size, crop=80, decode="reduced"))
 
 
 def test_images_are_read_in_three_colours(tmp_path: Path) -> None:
