@@ -9,7 +9,7 @@ that side, else "forward". SAD and ST-P3 take the command from the car's own pla
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -129,13 +129,15 @@ class Skipped:
 class Windows:
     """A sequence of windows, read on demand.
 
-    spans: keyframes of each window. maps: road maps by location. skipped: windows of damaged
-    data. cache: of images, depths and labels; None: every read decodes and draws them.
+    spans: keyframes of each window. maps, graphs: road maps, and graphs of their lanes, by
+    location. skipped: windows of damaged data. cache: of images, depths and labels; None: every
+    read decodes and draws them.
     """
 
     tables: Tables
     settings: WindowSettings
     maps: Mapping[str, RoadMap]
+    graphs: Mapping[str, LaneGraph]
     spans: tuple[WindowSpan, ...]
     skipped: tuple[Skipped, ...]
     cache: WindowCache | None = None
@@ -151,11 +153,6 @@ class Windows:
             NuScenesError: a file or a box is damaged.
         """
         return _read_window(self, self.spans[number])
-
-    @cached_property
-    def graphs(self) -> Mapping[str, LaneGraph]:
-        """The lanes of the maps, by location."""
-        return {name: make_lane_graph(m.lanes) for name, m in self.maps.items()}
 
     def __iter__(self) -> Iterator[Window]:
         return (self[number] for number in range(len(self)))
@@ -220,10 +217,12 @@ def find_windows(
     if skipped and not (skip_bad and spans):
         # Report a missing map once, not for each scene.
         raise NuScenesError(tuple(dict.fromkeys(p for s in skipped for p in s.problems)))
+    sound = {name: m for name, m in maps.items() if isinstance(m, RoadMap)}
     return Windows(
         tables=tables,
         settings=settings,
-        maps={name: m for name, m in maps.items() if isinstance(m, RoadMap)},
+        maps=sound,
+        graphs={name: make_lane_graph(m.lanes) for name, m in sound.items()},
         spans=tuple(spans),
         skipped=tuple(skipped),
         cache=open_cache(cache, tables, replace(settings, looks=True)) if cache else None,
