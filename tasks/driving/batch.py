@@ -6,7 +6,7 @@ drivable area.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,20 @@ from tasks.driving.sampler import EgoState
 MOVING = ("vehicle", "pedestrian")
 MAPS = (*MOVING, "drivable", "lane")
 ROUTE_POINTS = round(ROUTE_LENGTH / ROUTE_STEP) + 1
+
+
+Value = TypeVar("Value")
+
+
+class Exact(Generic[Value]):
+    """An argument of a network whose numbers mixed precision must not round.
+
+    Lightning Fabric rounds all tensors of real numbers in the arguments of a network to 16
+    bits, poses in metres too. It does not look into objects of this class.
+    """
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
 
 
 class Observation(NamedTuple):

@@ -92,6 +92,12 @@ def make_cells(cells: Cells) -> nn.Module:
     return nn.ReLU() if cells.kind == "relu" else Spiking(make_lif(cells))
 
 
+def run_stack(stack: Stack, x: Tensor) -> Tensor:
+    """Return the output of a Stack from rest."""
+    y: Tensor = stack(x)[0]
+    return y
+
+
 def convolve(
     cells: Cells, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1
 ) -> dict[str, nn.Module]:

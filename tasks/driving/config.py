@@ -286,6 +286,10 @@ class DrivingConfig:
         published: a quarter, with which more frequent classes learn slowly.
     depth_loss: whether to train on measured depth, unlike the paper. clip: of the gradient.
     optimizer: "adamw", or "adam" as published; decay: of weights.
+    precision: of training, as in :class:`neuro.training.Plan`: "32-true" or "bf16-mixed".
+    recomputes: whether the backward pass computes the blocks of the encoder and of the
+        prediction again, instead of keeping their values: a third of the memory for a third
+        more work, and equal gradients.
     """
 
     image: ImageSize
@@ -312,6 +316,8 @@ class DrivingConfig:
     clip: float = 5.0
     optimizer: Literal["adamw", "adam"] = "adamw"
     decay: float = 1e-4
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    recomputes: bool = False
 
     def __post_init__(self) -> None:
         wrong = []

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuro.nn import Residual, Stack
-from tasks.driving.cells import convolve, make_block, make_cells
+from neuro.nn.recompute import run_in_blocks
+from tasks.driving.cells import convolve, make_block, make_cells, run_stack
 from tasks.driving.config import DrivingConfig
 
 
@@ -117,7 +118,7 @@ class Encoder(nn.Module):
     def __init__(self, config: DrivingConfig) -> None:
         super().__init__()
         c = config.encoder
-        self.ticks = c.ticks
+        self.ticks, self.recomputes = c.ticks, config.recomputes
         conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
         self.stem = Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
         self.trunk = make_trunk(config)
@@ -134,6 +135,7 @@ class Encoder(nn.Module):
     def forward(self, images: Float[Tensor, "K 3 H W"]) -> Features:
         """Return features and depth of each image."""
         current = self.stem(images[None])[0]  # once, because it is the same at every tick
-        x, _ = self.trunk(current.expand(self.ticks, *current.shape[1:]))
-        near, far = self.near(x)[0], self.far(x)[0]
+        run = run_in_blocks if self.recomputes else run_stack
+        x = run(self.trunk, current.expand(self.ticks, *current.shape[1:]))
+        near, far = run(self.near, x), run_stack(self.far, x)
         return Features(self.features(near, far), self.depth(near, far))

@@ -4,7 +4,9 @@
 
 State is explicit: every spiking part starts from rest for each window. Ticks of the encoder are
 repetitions of an image, later ticks are frames. The axis of ticks comes first, that of windows
-second; transposing them, never reshaping, keeps windows independent. Axes: B windows, S past
+second; transposing them, never reshaping, keeps windows independent. In mixed precision
+(bf16), layers compute with 16 bits; geometry, soft-max, sums over cells, costs and paths keep
+32: at 50 m, 16 bits are a quarter of a metre. Axes: B windows, S past
 and present frames, F future frames, T = 1 + F present and future frames, N cameras, C channels,
 M candidates, V speeds on a path, X and Y cells.
 """
@@ -20,7 +22,8 @@ from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
-from tasks.driving.batch import MAPS, MOVING, Observation, Truth
+from neuro.mixers.arguments import without_autocast
+from tasks.driving.batch import MAPS, MOVING, Exact, Observation, Truth
 from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.displace import go_along
@@ -111,10 +114,10 @@ class Driver(nn.Module):
 
     def forward(
         self,
-        seen: Observation,
+        seen: Observation | Exact[Observation],
         stage: StageName | None = None,
         futures: int | None = None,
-        truth: Truth | None = None,
+        truth: Truth | Exact[Truth] | None = None,
         frozen: tuple[str, ...] = (),
         known: Mapping[str, Tensor] | None = None,
     ) -> DrivingOutputs:
@@ -131,6 +134,8 @@ class Driver(nn.Module):
             known: fields of :class:`Surroundings` that replace predicted ones in the plan.
         """
         c = self.config
+        seen = seen.value if isinstance(seen, Exact) else seen
+        truth = truth.value if isinstance(truth, Exact) else truth
         futures = c.last.futures if futures is None else futures
         stage = c.last.name if stage is None else stage
         with self._evaluating(frozen):
@@ -147,23 +152,26 @@ class Driver(nn.Module):
                 persistence = c.planner.persistence and not self.training
                 around = find_surroundings(maps, judge, persistence)._replace(**known or {})
                 path = None if truth is None else truth.path
-                plan = self.planner(seen.ego, around, perceived.front, path)
+                with without_autocast(states):
+                    plan = self.planner(seen.ego, around, perceived.front, path)
         return DrivingOutputs(perceived.depth, maps, motion, plan, dict(self.balance))
 
     def perceive(self, seen: Observation) -> Perceived:
         """Return bird's-eye states of past and present frames, in the present ego frame."""
         c, windows = self.config, seen.images.shape[:3]
-        motion = compute_motion(seen.to_present)[..., None, None]
+        with without_autocast(seen.to_present):
+            motion = compute_motion(seen.to_present)[..., None, None]
         motion = motion.expand(-1, -1, -1, *c.grid.shape)
         if c.sees == "maps":
             embedded = self.embed(seen.maps.flatten(0, 1).to(motion)).unflatten(0, windows[:2])
             return Perceived(torch.cat([embedded, motion], 2).transpose(0, 1), None, None)
         encoded = self.encoder(self.normalise(seen.images.flatten(0, 2)))
-        features = encoded.features.unflatten(0, windows)
-        depth = encoded.depth.unflatten(0, windows)
+        features = encoded.features.float().unflatten(0, windows)
+        depth = encoded.depth.float().unflatten(0, windows)
         pose = seen.intrinsic, seen.to_ego, seen.to_present
-        cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
-        fused = fuse_frames(pool_features(features, depth, cells, c.grid), c.discount)
+        with without_autocast(depth):
+            cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
+            fused = fuse_frames(pool_features(features, depth, cells, c.grid), c.discount)
         states = torch.cat([fused, motion], 2)
         return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
 
@@ -181,7 +189,7 @@ class Driver(nn.Module):
 
         ego: for the cost.
         """
-        maps = self.heads(spikes, names, ego)
+        maps = {k: y.float() for k, y in self.heads(spikes, names, ego).items()}
         return {
             k: (y[:, :, 0] if y.shape[2] == 1 else y).transpose(0, 1) for k, y in maps.items()
         }

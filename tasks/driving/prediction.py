@@ -30,9 +30,17 @@ from torch import Tensor, nn
 from neuro.graph import Concat, Conv2d, Edge, Graph, Input, Multiply, Node, Pointwise, Upsample
 from neuro.nn import Net, Stack
 from neuro.nn.layers import DT
+from neuro.nn.recompute import run_in_blocks
 from neuro.training.distributed import draw_shard
 from neuro.units import Ticks
-from tasks.driving.cells import convolve, draw_weights, make_block, make_cells, make_neuron
+from tasks.driving.cells import (
+    convolve,
+    draw_weights,
+    make_block,
+    make_cells,
+    make_neuron,
+    run_stack,
+)
 from tasks.driving.config import MOTION, DrivingConfig
 
 NEXT = Ticks(1)
@@ -227,11 +235,11 @@ class Prediction(nn.Module):
         change = self.project(fused[past:].flatten(0, 1)).unflatten(0, (futures, -1))
         moved, motion = present.expand_as(change), None
         if self.motion is not None:
-            motion = self.motion(fused[past - 1])
+            motion = self.motion(fused[past - 1]).float()
             features, ego = present[:, :-MOTION], moved[:, :, -MOTION:]
             moved = torch.cat([move_cells(features, motion, futures), ego], 2)
-        y: Tensor = self.refine(torch.cat([states, moved + change]))[0]
-        return Predicted(y, motion)
+        run = run_in_blocks if self.config.recomputes else run_stack
+        return Predicted(run(self.refine, torch.cat([states, moved + change])), motion)
 
     def run_pathways(
         self, states: Float[Tensor, "S B C X Y"], futures: int

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from neuro.io.run_folder import RunError
+from neuro.nn.recompute import count_kept, note_recomputed
 from neuro.training import Plan, Stage, TrainError
 from neuro.training.distributed import list_blocks, shard_batch
 from tasks.runs.task import TaskRun
@@ -30,9 +30,11 @@ class Memory:
     the values that autograd keeps from the forward to the backward pass of this device's share
     of a batch, in float32, on a GPU with Triton; a CPU keeps less: it skips zeros and keeps no
     membranes. Gated linear attention is counted with strong decays, an eighth more than with
-    weak ones. None: unknown. gathered: with whole models (DDP) the buckets of the gradients
-    that processes exchange; sharded (FSDP) the largest block and everything outside of blocks,
-    whose weights are whole while they compute. Code and temporary values are not counted.
+    weak ones. Blocks that the backward pass computes again count with their inputs, and the
+    largest in full. None: unknown. gathered: with whole models (DDP) the buckets of the
+    gradients that processes exchange; sharded (FSDP) the largest block and everything outside
+    of blocks, whose weights are whole while they compute. Code and temporary values are not
+    counted.
     """
 
     parameters: int
@@ -153,29 +155,15 @@ def measure_activations(
         with META:
             batch = training.dummy_batch(run.config)
     shard = shard_batch(batch, training.batch_axis, META, of=(0, devices))
-    own = {id_of(t) for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Tensor] = {}  # stay alive, so that no other tensor takes their memory
-
-    def keep(tensor: Tensor) -> Tensor:
-        if id_of(tensor) not in own:
-            kept[id_of(tensor)] = tensor
-        return tensor
-
     state = () if training.carry == "no" else (None,)
     try:
-        with saved_tensors_hooks(keep, lambda tensor: tensor), META:
+        with note_recomputed() as again, count_kept(model) as count, META:
             training.loss(run.config, model.train(), shard, at, *state)
     except TrainError:
         raise
     except (NotImplementedError, RuntimeError) as error:
         return 0, f"the loss needs values ({str(error).splitlines()[0]})"
-    return sum(t.untyped_storage().nbytes() for t in kept.values()), ""
-
-
-def id_of(tensor: Tensor) -> int:
-    """Return a number that tensors have in common if they share their memory."""
-    storage: Any = tensor.untyped_storage()
-    return int(storage._cdata)
+    return count() + max(again, default=0), ""
 
 
 def count_bytes(values: Iterable[Any]) -> int:
