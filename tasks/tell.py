@@ -47,6 +47,10 @@ def tell_memory(run: Any, devices: int) -> None:
     console.print(table)
     for line in (explain_dry_run(memory), *memory.data):
         console.print(line, highlight=False, soft_wrap=True)
+    estimate = run.definition.training.estimate
+    for found in estimate(run.config) if estimate else ():
+        console.print(make_table(found.title, *found.head, rows=found.rows))
+        console.print(found.caption, highlight=False, soft_wrap=True)
 
 
 def is_first_process() -> bool:

@@ -16,6 +16,7 @@ from tasks.driving.chip import make_parts
 from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
 from tasks.driving.data import count_windows, read_batches, read_batches_from, skip_bad
 from tasks.driving.data_size import describe_data
+from tasks.driving.estimate import estimate_training
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
 from tasks.driving.losses import compute_losses, weigh_losses
@@ -101,6 +102,7 @@ TASK = Task(
         batches=read_batches,
         dummy_batch=make_dummy_batch,
         describe_data=describe_data,
+        estimate=estimate_training,
         batches_from=lambda config, epoch, step: read_batches_from(
             config, "train", epoch, step
         ),

@@ -159,6 +159,8 @@ class Training(Generic[C]):
         run reads the first batch.
     describe_data: configuration -> lines for ``neuro train --dry-run``: the size of the data,
         and what a training would generate; itself it generates nothing.
+    estimate: configuration -> tables for ``neuro train --dry-run``: what a training takes in
+        time and disk, where its data are too large to try; it may measure for a minute.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training that is
         done. Its draws from torch's global generator depend only on seed, epoch and step; draws
         for each sample come from :func:`neuro.training.distributed.draw_shard`.
@@ -191,6 +193,7 @@ class Training(Generic[C]):
     batches: Callable[[C, Split, int], Iterable[Tree]]
     dummy_batch: Callable[[C], Tree] | None = None
     describe_data: Callable[[C], Sequence[str]] | None = None
+    estimate: Callable[[C], Sequence[Table]] | None = None
     batch_axis: Any = (1, 0)
     sharded: bool = False
     loss: Callable[..., Any]

@@ -37,6 +37,7 @@ from tasks.driving.benchmark.entrants import (
     open_comparison,
 )
 from tasks.driving.benchmark.label_rows import compare_labels
+from tasks.driving.benchmark.loader import measure_loader
 from tasks.driving.benchmark.recorded_scenes import score_all
 from tasks.driving.benchmark.throughput import measure_throughput
 from tasks.driving.benchmark.window_results import (
@@ -339,4 +340,5 @@ PARTS = {
     "maps": compare_maps,
     "speed": measure_speed,
     "labels": compare_labels,
+    "loader": measure_loader,
 }
