@@ -27,7 +27,7 @@ ROUTE_POINTS = round(ROUTE_LENGTH / ROUTE_STEP) + 1
 Value = TypeVar("Value")
 
 
-class Exact(Generic[Value]):
+class Unrounded(Generic[Value]):
     """An argument of a network whose numbers mixed precision must not round.
 
     Lightning Fabric rounds all tensors of real numbers in the arguments of a network to 16

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.mixers.arguments import without_autocast
-from tasks.driving.batch import MAPS, MOVING, Exact, Observation, Truth
+from tasks.driving.batch import MAPS, MOVING, Observation, Truth, Unrounded
 from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.displace import go_along
@@ -114,10 +114,10 @@ class Driver(nn.Module):
 
     def forward(
         self,
-        seen: Observation | Exact[Observation],
+        seen: Observation | Unrounded[Observation],
         stage: StageName | None = None,
         futures: int | None = None,
-        truth: Truth | Exact[Truth] | None = None,
+        truth: Truth | Unrounded[Truth] | None = None,
         frozen: tuple[str, ...] = (),
         known: Mapping[str, Tensor] | None = None,
     ) -> DrivingOutputs:
@@ -134,8 +134,8 @@ class Driver(nn.Module):
             known: fields of :class:`Surroundings` that replace predicted ones in the plan.
         """
         c = self.config
-        seen = seen.value if isinstance(seen, Exact) else seen
-        truth = truth.value if isinstance(truth, Exact) else truth
+        seen = seen.value if isinstance(seen, Unrounded) else seen
+        truth = truth.value if isinstance(truth, Unrounded) else truth
         futures = c.last.futures if futures is None else futures
         stage = c.last.name if stage is None else stage
         with self._evaluating(frozen):

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from neuro.training import Plan
 from neuro.training.plan import Stage, scale_lr
 from tasks.driving import deployment, presets
-from tasks.driving.batch import DrivingBatch, Exact, keep_frames, make_dummy_batch
+from tasks.driving.batch import DrivingBatch, Unrounded, keep_frames, make_dummy_batch
 from tasks.driving.chip import make_parts
 from tasks.driving.config import CHANNELS, DrivingConfig, Phase, find_phase
 from tasks.driving.data import count_windows, read_batches, read_batches_from, skip_bad
@@ -87,7 +87,7 @@ def compute_loss(
     """Return the loss of a batch; at: share of the training done, which selects the phase."""
     phase, _ = find_phase(config, at)
     seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)
-    outputs = model(Exact(seen), phase.name, phase.futures, Exact(truth), phase.frozen)
+    outputs = model(Unrounded(seen), phase.name, phase.futures, Unrounded(truth), phase.frozen)
     losses = compute_losses(config, outputs, truth, list_tasks(config, phase))
     return weigh_losses(losses, outputs.balance)
 
