@@ -132,14 +132,16 @@ def tiny() -> DrivingConfig:
 
 
 def use_nuscenes(
-    config: DrivingConfig, version: str = "v1.0-trainval", held: int = 4
+    config: DrivingConfig, version: str = "v1.0-trainval", held: int = 4, scale: float = 0.1
 ) -> DrivingConfig:
     """Return the configuration for the real nuScenes, without driven windows.
 
-    held: scenes of the training part for validation.
+    held: scenes of the training part for validation. scale: of images; those of nuScenes have
+    1600 x 900 pixels, ten times those of the generated world.
     """
     return replace(
         config,
+        image=replace(config.image, scale=scale),
         source=Source(
             data="nuscenes", version=version, held=held, readers=config.source.readers
         ),

@@ -130,7 +130,7 @@ def test_tables_cannot_be_left_out(
         "from tasks import driving\n"
         "from tasks.driving.presets import tiny as whole, use_nuscenes\n"
         "def tiny():\n"
-        '    return use_nuscenes(whole(), version="v1.0-mini")\n'
+        '    return use_nuscenes(whole(), version="v1.0-mini", scale=1.0)\n'
         'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'
     )
     argv = ["train", str(task), "--out", str(tmp_path / "run"), "--skip-bad"]
