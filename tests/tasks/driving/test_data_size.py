@@ -31,7 +31,7 @@ def test_the_scenes_that_a_training_would_generate_are_told_and_not_generated(
     # 30 scenes of test, 8 of validation, and twelve windows of nine keyframes a scene.
     counted = (
         "computed, not read: windows of 9 keyframes: train 1,344 of 112 scenes, val 96 of 8 "
-        "scenes, test 360 of 30 scenes; 336 steps of 4 an epoch, 3,024 in 9 epochs",
+        "scenes, test 360 of 30 scenes; 336 steps of 4 an epoch, 4,368 in 13 epochs",
         "about 2,016 windows of disturbed drives are generated while it trains",
     )
     missing = f"{size} missing; a training generates them first, up to 240 MB in {folder}"
@@ -62,7 +62,7 @@ def write_scenes(root: Path, counts: list[int]) -> None:
 def test_of_real_data_the_table_of_scenes_says_how_many_windows_there_are(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = use_nuscenes(tiny(), "v1.0-mini", held=1)
+    config = use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0)
     assert describe_data(config)[0].startswith(
         "data: not counted: nuScenes must be in $NEURO_DATA/nuscenes"
     )
@@ -72,7 +72,7 @@ def test_of_real_data_the_table_of_scenes_says_how_many_windows_there_are(
     assert describe_data(config) == (
         f"data: v1.0-mini in {root}",
         "computed, not read: windows of 9 keyframes: train 63 of 3 scenes, val 33 of 1 "
-        "scenes, test 32 of 1 scenes; 15 steps of 4 an epoch, 135 in 9 epochs",
+        "scenes, test 32 of 1 scenes; 15 steps of 4 an epoch, 195 in 13 epochs",
     )
     assert "expected v1.0-trainval, found v1.0-mini" in describe_data(paper())[0]
     (root / "v1.0-mini" / "scene.json").write_text('[{"name": 1}]')
@@ -88,7 +88,7 @@ def test_windows_are_counted_as_a_training_counts_them(
 ) -> None:
     monkeypatch.setenv("NEURO_DATA", str(home))
     write_data_set(home / "nuscenes")
-    config = replace(use_nuscenes(tiny(), "v1.0-mini", held=1), past=2, future=6)
+    config = replace(use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0), past=2, future=6)
     train, val = count_windows(config, "train"), count_windows(config, "val")
     told = describe_data(config)[1]
     assert f"train {train} of 1 scenes, val {val} of 1 scenes, test none: " in told
