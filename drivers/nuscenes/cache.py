@@ -2,6 +2,7 @@
 
     <folder>/<digest>/contents.json               what the digest stands for
     <folder>/<digest>/<scene>/<token>.images      of a keyframe: images and depths
+    <folder>/<digest>/<scene>/<token>.sweeps      of a keyframe: images before it
     <folder>/<digest>/<scene>/<token>.labels      of the window with this present keyframe
 
 The digest covers settings, tables, maps, the code of this package, and the libraries that
@@ -45,7 +46,7 @@ class WindowCache:
 
     def read(
         self,
-        kind: Literal["images", "labels"],
+        kind: Literal["images", "sweeps", "labels"],
         scene: str,
         token: str,
         sources: Sequence[Path],

@@ -153,10 +153,15 @@ class Tables:
             token=token,
             scene=self.get("scene", row["scene_token"])["name"],
             timestamp=row["timestamp"],
-            shots={channel: self._shot(row["data"][channel]) for channel in channels},
+            shots={channel: self.read_shot(row["data"][channel]) for channel in channels},
         )
 
-    def _shot(self, token: str) -> Shot:
+    def read_shot(self, token: str) -> Shot:
+        """Return a measurement by the token of its sample_data.
+
+        Raises:
+            NuScenesError: a record is missing or damaged, or the file is elsewhere.
+        """
         row = self.get("sample_data", token)
         sensor = self.get("calibrated_sensor", row["calibrated_sensor_token"])
         ego = self.get("ego_pose", row["ego_pose_token"])

@@ -43,6 +43,8 @@ class Window:
 
     Inputs:
       images: RGB, resized and cropped. intrinsic: of the resized and cropped image.
+      sweeps: the L images of each camera before that of a frame, oldest first. They have no
+        pose of their own: what is computed of them is lifted with the pose of the frame.
       to_ego: from each camera to the ego frame of its frame s (at LIDAR_TOP's timestamp).
       to_present: from the ego frame of frame s to the present one (flat: x, y and yaw only).
       speed: [m/s] at each past and present frame. yaw_rate: [rad/s].
@@ -62,6 +64,7 @@ class Window:
     token: str  # of the sample of the present frame
     scene: str
     images: UInt8[np.ndarray, "S N 3 H W"]
+    sweeps: UInt8[np.ndarray, "S N L 3 H W"]
     intrinsic: Float32[np.ndarray, "S N 3 3"]
     to_ego: Float32[np.ndarray, "S N 4 4"]
     to_present: Float32[np.ndarray, "S 4 4"]

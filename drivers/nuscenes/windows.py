@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.cache import WindowCache, open_cache
@@ -57,6 +57,7 @@ from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.route import find_route
 from drivers.nuscenes.schema import LIDAR
+from drivers.nuscenes.sweeps import read_sweeps
 from drivers.nuscenes.tables import Keyframe, Shot, Tables, list_split
 from drivers.nuscenes.window import ImageSize, Window, find_target, name_command
 
@@ -89,10 +90,11 @@ class WindowSettings:
     grid: of the bird's-eye masks. road: of that of the drivable area; None: the same. image:
     scale and crop of images. past: S, past and present frames. future: F. stride: pixels of a
     patch of the depth, equal to that of features. looks: whether to read images and lidar;
-    without, a window has no cameras (N is 0).
+    without, a window has no cameras (N is 0). sweeps: L, images of each camera before that of
+    a frame (:func:`drivers.nuscenes.sweeps.read_sweeps`).
 
     Raises:
-        ValueError: a number is < 1, or an image is not a whole number of strides.
+        ValueError: a number is < 1 (sweeps: < 0), or an image is no whole number of strides.
     """
 
     grid: GroundGrid
@@ -102,6 +104,7 @@ class WindowSettings:
     future: int = 6
     stride: int = 8
     looks: bool = True
+    sweeps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("past", "future", "stride"):
@@ -109,6 +112,8 @@ class WindowSettings:
                 raise ValueError(
                     f"WindowSettings: {name} must be >= 1, got {getattr(self, name)}"
                 )
+        if self.sweeps < 0:
+            raise ValueError(f"WindowSettings: sweeps must be >= 0, got {self.sweeps}")
         if self.image.height % self.stride or self.image.width % self.stride:
             raise ValueError(
                 f"WindowSettings: an image of {self.image.height} x {self.image.width} is no "
@@ -207,7 +212,7 @@ def find_windows(
         if location not in maps:
             maps[location] = _load_map(tables.root, location)
         road_map = maps[location]
-        valid, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
+        valid, problems = find_spans(tables, scene, settings, decode=skip_bad)
         if isinstance(road_map, NuScenesError):
             valid, problems = [], [*road_map.problems, *problems]
         if problems:
@@ -247,6 +252,7 @@ def _read_window(windows: Windows, span: WindowSpan) -> Window:
     masks = cache.read("labels", span.scene, token, (), draw) if cache else draw()
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
     views = [_read_cameras(frame, settings, cache) for frame in frames]
+    sweeps = np.stack([_read_sweeps(tables, frame, settings, cache) for frame in frames])
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*views, strict=True))
     to_present = [lift(pose) for pose in poses[:past]]
     route = find_route(windows.graphs[span.location], span.drive[past - 1 :])
@@ -255,6 +261,7 @@ def _read_window(windows: Windows, span: WindowSpan) -> Window:
         token=token,
         scene=span.scene,
         images=images,
+        sweeps=sweeps,
         intrinsic=intrinsic.astype(np.float32),
         to_ego=to_ego.astype(np.float32),
         to_present=np.array(to_present, np.float32),
@@ -318,6 +325,25 @@ def _read_cameras(
     return seen["images"], intrinsics, to_ego, seen["depth"]
 
 
+def _read_sweeps(
+    tables: Tables, frame: Keyframe, settings: WindowSettings, cache: WindowCache | None
+) -> UInt8[np.ndarray, "N L 3 H W"]:
+    """Return the images of each camera before that of a keyframe, oldest first."""
+    size, number = settings.image, settings.sweeps
+    if not settings.looks or not number:
+        cameras = len(CAMERAS) if settings.looks else 0
+        return np.zeros((cameras, number, 3, size.height, size.width), np.uint8)
+    shots = [read_sweeps(tables, frame.token, channel, number) for channel in CAMERAS]
+
+    def look() -> dict[str, np.ndarray]:
+        images = [[read_small_image(shot.path, size) for shot in some] for some in shots]
+        return {"sweeps": np.array(images)}
+
+    files = [shot.path for some in shots for shot in some]
+    seen = cache.read("sweeps", frame.scene, frame.token, files, look) if cache else look()
+    return seen["sweeps"]
+
+
 def require_calibrations(tables: Tables) -> None:
     """Raise unless each sensor has a valid calibration and the direction of its name.
 
@@ -332,18 +358,19 @@ def require_calibrations(tables: Tables) -> None:
 
 
 def find_spans(
-    tables: Tables, scene: str, length: int, image: ImageSize, *, decode: bool
+    tables: Tables, scene: str, settings: WindowSettings, *, decode: bool
 ) -> tuple[list[WindowSpan], list[Problem]]:
     """Return the windows of a scene with valid keyframes, and the problems of the others.
 
     decode: read every file, instead of checking that it exists.
     """
+    length = settings.past + settings.future
     try:
         tokens = tables.list_keyframes(scene)
         if len(tokens) < length:
             what = f"{scene} has {len(tokens)} keyframes, past and future need {length}"
             raise NuScenesError([_problem("scene", tables.scenes[scene], "nbr_samples", what)])
-        frames, problems = _read_frames(tables, tokens, image, decode)
+        frames, problems = _read_frames(tables, tokens, settings, decode)
         known = sorted(frames)
         time = np.array([frames[k].shots[LIDAR].timestamp for k in known], np.int64)
         poses = np.array([flatten(frames[k].shots[LIDAR].ego) for k in known]).reshape(-1, 3)
@@ -378,7 +405,7 @@ def find_spans(
 
 
 def _read_frames(
-    tables: Tables, tokens: Sequence[str], image: ImageSize, decode: bool
+    tables: Tables, tokens: Sequence[str], settings: WindowSettings, decode: bool
 ) -> tuple[dict[int, Keyframe], list[Problem]]:
     """Return the valid keyframes by their index in the scene, and the problems of others."""
     frames: dict[int, Keyframe] = {}
@@ -386,8 +413,11 @@ def _read_frames(
     for k, token in enumerate(tokens):
         try:
             frame = tables.read_keyframe(token, CHANNELS)
-            for shot in frame.shots.values():
-                _require_sound(shot, token, image, decode)
+            shots = list(frame.shots.values())
+            for channel in CAMERAS:
+                shots += read_sweeps(tables, token, channel, settings.sweeps)
+            for shot in shots:
+                _require_sound(shot, token, settings.image, decode)
             frames[k] = frame
         except NuScenesError as error:
             problems += error.problems

@@ -1,7 +1,7 @@
 """Batches of windows as tensors: observations and truth.
 
 Axes: B windows, S past and present frames, F future frames, T = 1 + F from the present on,
-N cameras, H and W of images, h and w of features, X and Y cells, U and V cells of the
+N cameras, L sweeps, H and W of images, h and w of features, X and Y cells, U and V cells of the
 drivable area.
 """
 
@@ -46,11 +46,23 @@ class Observation(NamedTuple):
     """
 
     images: UInt8[Tensor, "B S N 3 H W"]
+    sweeps: UInt8[Tensor, "B S N L 3 H W"]
     intrinsic: Float[Tensor, "B S N 3 3"]
     to_ego: Float[Tensor, "B S N 4 4"]
     to_present: Float[Tensor, "B S 4 4"]
     maps: Bool[Tensor, "B S K X Y"]
     ego: EgoState
+
+
+def blank_images(seen: Observation) -> Observation:
+    """Return an observation with black images."""
+    images, sweeps = (torch.zeros_like(x) for x in (seen.images, seen.sweeps))
+    return seen._replace(images=images, sweeps=sweeps)
+
+
+def join_ticks(seen: Observation) -> UInt8[Tensor, "T B S N 3 H W"]:
+    """Return the images of each tick of the encoder, T = L + 1: sweeps, then the frame's."""
+    return torch.cat([seen.sweeps, seen.images[:, :, :, None]], 3).movedim(3, 0)
 
 
 class Truth(NamedTuple):
@@ -83,7 +95,7 @@ def make_seen(windows: Sequence[Window], maps: bool = False) -> Observation:
     return Observation(
         **{
             name: _stack([getattr(w, name) for w in windows])
-            for name in ("images", "intrinsic", "to_ego", "to_present")
+            for name in ("images", "sweeps", "intrinsic", "to_ego", "to_present")
         },
         maps=_stack([_see_maps(w, MAPS if maps else ()) for w in windows]),
         ego=EgoState(
@@ -122,10 +134,14 @@ def make_blank(config: DrivingConfig, device: str | None = None) -> Observation:
     frames, cameras = config.past, len(CAMERAS)
     eye = torch.eye(4, device=device)
     size, maps = config.image, len(MAPS) if config.sees == "maps" else 0
+    ticks = torch.zeros(
+        *(1, frames, cameras, config.source.sweeps + 1, 3, size.height, size.width),
+        dtype=torch.uint8,
+        device=device,
+    )
     return Observation(
-        images=torch.zeros(
-            *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
-        ),
+        images=ticks[:, :, :, -1],
+        sweeps=ticks[:, :, :, :-1],
         intrinsic=eye[:3, :3].expand(1, frames, cameras, 3, 3),
         to_ego=eye.expand(1, frames, cameras, 4, 4),
         to_present=eye.expand(1, frames, 4, 4),
@@ -143,7 +159,7 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
     size, frames = config.batch, 1 + config.future
     seen: Observation = tree_map(lambda x: x.repeat_interleave(size, 0), make_blank(config))
     cameras = len(CAMERAS) if config.sees == "cameras" else 0  # like windows without images
-    looks = ("images", "intrinsic", "to_ego")
+    looks = ("images", "sweeps", "intrinsic", "to_ego")
     seen = seen._replace(**{name: getattr(seen, name)[:, :, :cameras] for name in looks})
     masks = torch.zeros(size, frames, *config.grid.shape, dtype=torch.bool)
     truth = Truth(
@@ -163,7 +179,7 @@ def make_dummy_batch(config: DrivingConfig) -> DrivingBatch:
 def keep_frames(batch: DrivingBatch, past: int) -> DrivingBatch:
     """Return a batch with the last ``past`` of its S frames, including the present one."""
     seen, truth = batch
-    framed = ("images", "intrinsic", "to_ego", "to_present", "maps")
+    framed = ("images", "sweeps", "intrinsic", "to_ego", "to_present", "maps")
     kept = {name: getattr(seen, name)[:, -past:] for name in framed}
     return DrivingBatch(seen._replace(**kept), truth._replace(depth=truth.depth[:, -past:]))
 

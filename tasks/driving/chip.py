@@ -241,8 +241,8 @@ def _make_encoder_part(config: DrivingConfig, model: Driver) -> FurtherNetwork:
     graph = take_bits(make_encoder_graph(encoder, shape, far), "stem")
 
     def encode(seen: Observation) -> dict[str, Tensor]:
-        now = model.normalise(seen.images[:, -1].flatten(0, 1))
-        bits = split_bits(encoder.stem(now[None])[0])
+        now = model.normalise(model.list_ticks(seen)[:, :, -1].flatten(1, 2))
+        bits = split_bits(encoder.stem(now)[0])
         return {"stem_bits": bits.expand(c.ticks, *bits.shape[1:])}
 
     images = len(CAMERAS) * config.past

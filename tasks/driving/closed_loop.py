@@ -5,7 +5,7 @@ Off the road means a corner of the car more than 0.3 m from the drivable area, n
 ``max_violation_threshold``; the scores also count smaller violations, as PDMS does. The rules
 drive the first second, which gives planners a past. Then, every half second, the planner gets
 six rendered images, its speed, its yaw rate and a target on its route, and the car follows its
-path until the next plan. Axes: S past and present frames, N cameras, F frames.
+path until the next plan. Axes: S past and present frames, N cameras, L sweeps, F frames.
 """
 
 import io
@@ -113,6 +113,42 @@ class CameraRig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SeenFrame:
+    """A frame of a drive as its cameras see it; without cameras N is 0, and H and W are 1.
+
+    sweeps: images of each camera before that of the frame, :data:`STEP` apart, oldest first.
+    """
+
+    instant: WorldInstant
+    images: UInt8[np.ndarray, "N 3 H W"]
+    sweeps: UInt8[np.ndarray, "N L 3 H W"]
+
+
+def look_around(
+    cameras: CameraRig | None,
+    instants: Sequence[WorldInstant],
+    sweeps: int,
+    blanked: bool = False,
+) -> SeenFrame:
+    """Return the frame at the last of these instants.
+
+    instants: those before it serve the sweeps. At the start of a drive, where too few are, the
+    earliest one serves again, as at the start of a recorded scene. blanked: whether all images
+    are black, which saves rendering.
+    """
+    ticks = [*[instants[0]] * (sweeps + 1 - len(instants)), *instants[-1 - sweeps :]]
+    if cameras is None:
+        views = np.zeros((sweeps + 1, 0, 3, 1, 1), np.uint8)
+    elif blanked:
+        size = cameras.size
+        shape = (sweeps + 1, len(cameras.rig), 3, size.height, size.width)
+        views = np.zeros(shape, np.uint8)
+    else:
+        views = np.stack([cameras.take(instant) for instant in ticks])
+    return SeenFrame(instant=instants[-1], images=views[-1], sweeps=views[:-1].swapaxes(0, 1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FilmedPlan:
     """A plan with its circumstances, for a film of a course. images: None without cameras.
 
@@ -155,7 +191,7 @@ class Trial:
     """A planner for a course.
 
     planner: None: the rules, which know everything. size: of its images; None without images.
-    blanked: whether the images are black, which saves rendering. past: S.
+    blanked: whether the images are black, which saves rendering. past: S. sweeps: L.
 
     Raises:
         TypeError: the size is not an ImageSize.
@@ -165,6 +201,7 @@ class Trial:
     size: ImageSize | None
     blanked: bool = False
     past: int = 3
+    sweeps: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, ImageSize | None):
@@ -213,15 +250,13 @@ def _drive_on(
     cameras = None
     if trial.size is not None:
         cameras = make_cameras(course, seed, trial.size)
-    frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+    frames: list[SeenFrame] = []
+    driven = [state]
     for frame in range(round(limit / STEP / STEPS)):
-        instant = show(world, state)
-        image = None
-        if cameras is not None:
-            size = cameras.size
-            black = np.zeros((len(cameras.rig), 3, size.height, size.width), np.uint8)
-            image = black if trial.blanked else cameras.take(instant)
-        frames = [*frames, (instant, image)][-trial.past :]
+        instants = [show(world, s) for s in driven[-1 - trial.sweeps :]]
+        instant = instants[-1]
+        seen = look_around(cameras, instants, trial.sweeps, trial.blanked)
+        frames = [*frames, seen][-trial.past :]
         target = locate_target(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
         if trial.planner is None or by_rules:
@@ -239,7 +274,7 @@ def _drive_on(
                 course=course,
                 instant=instant,
                 cameras=cameras,
-                images=image,
+                images=None if cameras is None else seen.images,
                 path=path,
                 target=target,
                 by_rules=by_rules,
@@ -277,27 +312,24 @@ def make_cameras(course: PlannedDrive, seed: int, size: ImageSize) -> CameraRig:
 
 
 def make_view(
-    frames: Sequence[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]],
-    cameras: CameraRig | None,
-    target: tuple[float, float],
+    frames: Sequence[SeenFrame], cameras: CameraRig | None, target: tuple[float, float]
 ) -> Observation:
-    """Return an observation of S frames (instant, images), the present one last.
+    """Return an observation of S frames, the present one last.
 
     cameras: None for a car without cameras (N is 0). target: in the present ego frame [m].
     """
-    ego = frames[-1][0].ego
-    poses = np.array([[i.ego.x, i.ego.y, i.ego.yaw] for i, _ in frames])
+    egos = [frame.instant.ego for frame in frames]
+    ego, poses = egos[-1], np.array([[e.x, e.y, e.yaw] for e in egos])
     to_present = np.stack([lift(p) for p in enter_frame(poses, poses[-1])])
     if cameras is None:
-        images = torch.zeros(1, len(frames), 0, 3, 1, 1, dtype=torch.uint8)
         intrinsic = to_ego = torch.zeros(1, len(frames), 0, 4, 4)
         intrinsic = intrinsic[..., :3, :3]
     else:
-        images = torch.from_numpy(np.array([image for _, image in frames]))[None]
         intrinsic = _repeat(cameras.intrinsic(), len(frames))
         to_ego = _repeat(np.stack([camera.to_ego for camera in cameras.rig]), len(frames))
     return Observation(
-        images=images,
+        images=torch.from_numpy(np.stack([frame.images for frame in frames]))[None],
+        sweeps=torch.from_numpy(np.stack([frame.sweeps for frame in frames]))[None],
         intrinsic=intrinsic,
         to_ego=to_ego,
         to_present=torch.from_numpy(to_present).float()[None],

@@ -56,11 +56,11 @@ class Cells:
 class EncoderConfig:
     """The encoder, from images to features at 1/8 (and 1/16) of their size.
 
-    ticks: T, repetitions of an image. channels: of the levels, each half the size of the
-    previous one. stem: stride of the first convolution. blocks: membrane-shortcut blocks per
-    level. expansion: of the middle of a block. far: channels of the branch at 1/16. aspp:
-    channels of a branch of the spatial pyramid; dilations: of its convolutions. dropout: after
-    the pyramid.
+    ticks: T, repetitions of an image, or its sweeps and itself (Source.sweeps). channels: of
+    the levels, each half the size of the previous one. stem: stride of the first convolution.
+    blocks: membrane-shortcut blocks per level. expansion: of the middle of a block. far:
+    channels of the branch at 1/16. aspp: channels of a branch of the spatial pyramid;
+    dilations: of its convolutions. dropout: after the pyramid.
     """
 
     ticks: Ticks
@@ -243,7 +243,9 @@ class Source:
     validation. train, test: largest number of windows (0: all). skip_bad: drop and count bad
     windows instead of refusing the data. readers: processes that read batches ahead while the
     network computes; 0: none. cached: keep prepared images, depths and labels in a folder
-    beside the data set, see :mod:`drivers.nuscenes.cache`.
+    beside the data set, see :mod:`drivers.nuscenes.cache`. sweeps: L, images of each camera
+    before that of a frame (0.1 s apart; in nuScenes 0.05 to 0.1 s), of which each is a tick of
+    the encoder; 0: the image of a frame is repeated.
     """
 
     data: Literal["generated", "nuscenes"] = "generated"
@@ -257,10 +259,12 @@ class Source:
     skip_bad: bool = False
     readers: int = 0
     cached: bool = False
+    sweeps: int = 0
 
     def __post_init__(self) -> None:
         for name, cure in (
             ("readers", "0 reads nothing ahead"),
+            ("sweeps", "0 repeats the image of a frame"),
             ("train", "0 takes all windows"),
             ("test", "0 takes all windows"),
             ("held", "the number of scenes for validation"),
@@ -337,6 +341,8 @@ class DrivingConfig:
                 f"grid of {self.grid.shape} cells must be whole multiples of "
                 f"prediction.stride={self.prediction.stride}; change one of them"
             )
+        if self.source.sweeps:
+            wrong += self._list_problems_of_sweeps()
         if max((p.futures for p in self.phases), default=0) > self.future:
             wrong.append(f"no phase may predict more than future={self.future} frames")
         wrong += [
@@ -353,6 +359,17 @@ class DrivingConfig:
         wrong += [p for phase in self.phases for p in self._list_problems_of_moving(phase)]
         if wrong:
             raise ValueError("\n".join(["driving: wrong configuration:", *wrong]))
+
+    def _list_problems_of_sweeps(self) -> list[str]:
+        wrong, sweeps, ticks = [], self.source.sweeps, self.encoder.ticks
+        if ticks != sweeps + 1:
+            wrong.append(
+                f"encoder.ticks must be {sweeps + 1}, one for each of source.sweeps={sweeps} "
+                f"and one for the image of a frame, got {ticks}; change one of them"
+            )
+        if self.sees == "maps":
+            wrong.append('true maps (sees="maps") have no sweeps: set source.sweeps=0')
+        return wrong
 
     def _list_problems_of_training(self) -> list[str]:
         wrong = []

@@ -133,7 +133,9 @@ def make_generator_settings(source: Source) -> "GeneratorSettings":
     """
     with require_devkit():
         from drivers.nuscenes.world.make import GeneratorSettings
-    return GeneratorSettings(scenes=source.scenes, seed=source.seed, share=source.share)
+    return GeneratorSettings(
+        scenes=source.scenes, seed=source.seed, share=source.share, sweeps=source.sweeps
+    )
 
 
 def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:
@@ -180,6 +182,7 @@ def make_settings(config: DrivingConfig) -> "WindowSettings":
         future=config.future,
         stride=STRIDE,
         looks=config.sees == "cameras",
+        sweeps=config.source.sweeps,
     )
 
 

@@ -140,8 +140,8 @@ def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: AR
 def count_macs(config: DrivingConfig) -> dict[str, int]:
     """Return the multiply-accumulates of a window by part, including zeros.
 
-    The stem runs once per image, regardless of its repetitions. Lifting counts the products of
-    features and depth, the planner only its layers.
+    The stem runs once per image, regardless of its repetitions, and once per sweep. Lifting
+    counts the products of features and depth, the planner only its layers.
     """
     with torch.device("meta"):
         model = Driver(config).eval()

@@ -57,6 +57,7 @@ def mirror(batch: DrivingBatch) -> DrivingBatch:
     ego = seen.ego
     mirrored = Observation(
         images=_trade(seen.images).flip(-1),
+        sweeps=_trade(seen.sweeps).flip(-1),
         intrinsic=intrinsic,
         # The lateral axis of a camera points to the right, that of the car to the left.
         to_ego=_negate(_trade(seen.to_ego), 1, 0),

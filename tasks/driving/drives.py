@@ -12,15 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.drive import drive, locate_target, plan_by_rules, start
-from drivers.nuscenes.world.instant import WorldInstant
 from drivers.nuscenes.world.poses import show
 from tasks.driving.batch import DrivingBatch, Observation
-from tasks.driving.closed_loop import find_end, make_cameras, make_view
+from tasks.driving.closed_loop import (
+    SeenFrame,
+    find_end,
+    look_around,
+    make_cameras,
+    make_view,
+)
 from tasks.driving.config import DrivingConfig
 from tasks.driving.displace import go_along
 from tasks.driving.sampler import EgoState, find_moves, find_reach, shift_aside
@@ -69,12 +74,12 @@ def drive_disturbed(
     cameras = make_cameras(course, scenery, config.image) if looks else None
     world, state = course.world, course.state
     windows: list[DisturbedWindow] = []
-    frames: list[tuple[WorldInstant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+    frames: list[SeenFrame] = []
     left, side, pace = 0, 0.0, 1.0
-    before = show(world, state)
+    instants = [show(world, state)]
     for _ in range(round(LIMIT / FRAME)):
-        images = cameras.take(before) if cameras else None
-        frames = [*frames, (before, images)][-config.past :]
+        seen = look_around(cameras, instants, config.source.sweeps)
+        frames = [*frames, seen][-config.past :]
         path = driven = plan_by_rules(world, state, config.future)
         if len(frames) == config.past:
             view = make_view(frames, cameras, locate_target(world, state))
@@ -86,8 +91,8 @@ def drive_disturbed(
             left -= 1
             driven = disturb_path(path, state.ego.speed, side, pace)
         states = drive(world, state, driven)
-        instants = [before, *(show(world, s) for s in states)]
-        state, before = states[-1], instants[-1]
+        instants = [instants[-1], *(show(world, s) for s in states)]
+        state = states[-1]
         end = find_end(course, state, instants, tolerance=0.0)
         if end:
             return windows if end == "completed" else windows[:-DROPPED]
@@ -134,7 +139,7 @@ def replace_windows(
         return out
 
     seen, truth = batch
-    names = ("images", "intrinsic", "to_ego", "to_present")
+    names = ("images", "sweeps", "intrinsic", "to_ego", "to_present")
     ego = EgoState(*(put(x, [w.seen.ego[k] for w in new]) for k, x in enumerate(seen.ego)))
     frames = {
         name: put(getattr(seen, name), [getattr(w.seen, name) for w in new]) for name in names

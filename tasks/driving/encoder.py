@@ -3,8 +3,9 @@
     image -> stem -> blocks ... -> near (1/8)  ------------------\\
                                \\-> far (1/16) -> pyramid, mean over T, upsampled -> head
 
-Each image is repeated for T ticks (sequence repetition). After the means over T everything is
-real-valued and runs on a host, as in SAD. Feature and depth head have the same architecture and
+Each image is repeated for T ticks (sequence repetition), or each tick has an image of its own
+time, so that membranes can respond to motion. After the means over T everything is real-valued
+and runs on a host, as in SAD. Feature and depth head have the same architecture and
 separate weights. Between the two convolutions at the end of a head we have a ReLU; SAD has
 none, which makes its two convolutions one.
 Axes: T ticks, K images, C channels, D bins of depth, H and W of images, h and w of features.
@@ -132,9 +133,13 @@ class Encoder(nn.Module):
         self.features = Head(config, config.channels)
         self.depth = Head(config, config.depth.bins)
 
-    def forward(self, images: Float[Tensor, "K 3 H W"]) -> Features:
-        """Return features and depth of each image."""
-        current = self.stem(images[None])[0]  # once, because it is the same at every tick
+    def forward(self, images: Float[Tensor, "L K 3 H W"]) -> Features:
+        """Return features and depth of each image.
+
+        images: of each tick (L is T), or one (L is 1) that is repeated at all ticks.
+        """
+        # One image runs through the stem once, because it is the same at every tick.
+        current = self.stem(images)[0]
         run = run_in_blocks if self.recomputes else run_stack
         x = run(self.trunk, current.expand(self.ticks, *current.shape[1:]))
         near, far = run(self.near, x), run_stack(self.far, x)

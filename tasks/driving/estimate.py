@@ -100,8 +100,10 @@ def list_reading(config: DrivingConfig, rate: float) -> list[tuple[str, str, str
     except NuScenesError as error:
         return [("reading", "refused", str(error))]
     decoded, reduced, cached = measure_reading(config.image)
-    images, past = len(CAMERAS) * config.past, config.past
-    keyframe = len(CAMERAS) * 3 * config.image.height * config.image.width
+    ticks, past = 1 + config.source.sweeps, config.past
+    images = len(CAMERAS) * past * ticks
+    keyframe = len(CAMERAS) * ticks * 3 * config.image.height * config.image.width
+    needed = "all files" if config.source.sweeps else "keyframes"
     return [
         (f"images a second, an {GPU}", f"up to {images * rate:,.0f}", f"{images} a window"),
         (
@@ -111,13 +113,14 @@ def list_reading(config: DrivingConfig, rate: float) -> list[tuple[str, str, str
         ),
         (
             "cores that read a cache",
-            f"up to {past * rate * cached:.2f}",
-            f"{1e3 * cached:.1f} ms a keyframe here",
+            f"up to {past * rate * cached * ticks:.2f}",
+            f"{1e3 * cached * ticks:.1f} ms a keyframe here",
         ),
         (
             "disk of nuScenes",
-            f"{DOWNLOADS['keyframes']:.0f} GB",
-            f"download of keyframes; all files {DOWNLOADS['all files']:.0f} GB",
+            f"{DOWNLOADS[needed]:.0f} GB",
+            f"download of {needed}"
+            + ("" if config.source.sweeps else f"; all files {DOWNLOADS['all files']:.0f} GB"),
         ),
         (
             "disk of a cache",
@@ -145,7 +148,7 @@ def count_work(config: DrivingConfig, phase: Phase) -> dict[str, int]:
         model, seen = Driver(config).eval(), make_blank(config, "meta")
     past = phase.past or config.past
     seen = seen._replace(
-        **{k: getattr(seen, k)[:, -past:] for k in ("images", "intrinsic", "to_ego")},
+        **{k: getattr(seen, k)[:, -past:] for k in ("images", "sweeps", "intrinsic", "to_ego")},
         to_present=seen.to_present[:, -past:],
         maps=seen.maps[:, -past:],
     )
@@ -181,7 +184,7 @@ def measure_pieces(config: DrivingConfig) -> dict[str, float]:
     """
     model = Driver(config).train()
     size = config.image
-    image = torch.rand(1, 3, size.height, size.width)
+    image = torch.rand(1 + config.source.sweeps, 1, 3, size.height, size.width)
     state = torch.randn(1, 1, config.state_channels, *config.grid.shape)
     passes: dict[str, tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]] = {
         "encoder": (

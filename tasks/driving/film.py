@@ -144,7 +144,12 @@ def write_film(
     folder: Path, config: DrivingConfig, model: nn.Module, limit: float = LONGEST
 ) -> Outcome:
     """Write drive.gif, a film of a model on the course of :data:`SEED`."""
-    trial = Trial(planner=ModelPlanner(model), size=config.image, past=config.past)
+    trial = Trial(
+        planner=ModelPlanner(model),
+        size=config.image,
+        past=config.past,
+        sweeps=config.source.sweeps,
+    )
     film, outcome = film_course(trial, config.grid, limit=limit)
     write_bytes(folder / "drive.gif", film)
     return outcome

@@ -3,12 +3,13 @@
     images -> encoder -> lift, splat, fuse -> prediction -> decoder -> heads -> cost -> path
 
 State is explicit: every spiking part starts from rest for each window. Ticks of the encoder are
-repetitions of an image, later ticks are frames. The axis of ticks comes first, that of windows
-second; transposing them, never reshaping, keeps windows independent. In mixed precision
-(bf16), layers compute with 16 bits; geometry, soft-max, sums over cells, costs and paths keep
-32: at 50 m, 16 bits are a quarter of a metre. Axes: B windows, S past
-and present frames, F future frames, T = 1 + F present and future frames, N cameras, C channels,
-M candidates, V speeds on a path, X and Y cells.
+repetitions of an image, or its sweeps and itself; later ticks are frames. The axis of ticks
+comes first, that of windows second; transposing them, never reshaping, keeps windows
+independent. In mixed precision (bf16), layers compute with 16 bits; geometry, soft-max, sums
+over cells, costs and paths keep 32: at 50 m, 16 bits are a quarter of a metre. Axes: B windows,
+S past and present frames, F future frames, T = 1 + F present and future frames (in images:
+L + 1 ticks, of L sweeps and a frame), N cameras, C channels, M candidates, V speeds on a path,
+X and Y cells.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.mixers.arguments import without_autocast
-from tasks.driving.batch import MAPS, MOVING, Observation, Truth, Unrounded
+from tasks.driving.batch import MAPS, MOVING, Observation, Truth, Unrounded, join_ticks
 from tasks.driving.config import CHANNELS, DrivingConfig, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.displace import go_along
@@ -157,7 +158,13 @@ class Driver(nn.Module):
         return DrivingOutputs(perceived.depth, maps, motion, plan, dict(self.balance))
 
     def perceive(self, seen: Observation) -> Perceived:
-        """Return bird's-eye states of past and present frames, in the present ego frame."""
+        """Return bird's-eye states of past and present frames, in the present ego frame.
+
+        Features of sweeps are lifted with the pose of their frame.
+
+        Raises:
+            ValueError: the number of sweeps is not that of the configuration.
+        """
         c, windows = self.config, seen.images.shape[:3]
         with without_autocast(seen.to_present):
             motion = compute_motion(seen.to_present)[..., None, None]
@@ -165,7 +172,7 @@ class Driver(nn.Module):
         if c.sees == "maps":
             embedded = self.embed(seen.maps.flatten(0, 1).to(motion)).unflatten(0, windows[:2])
             return Perceived(torch.cat([embedded, motion], 2).transpose(0, 1), None, None)
-        encoded = self.encoder(self.normalise(seen.images.flatten(0, 2)))
+        encoded = self.encoder(self.normalise(self.list_ticks(seen).flatten(1, 3)))
         features = encoded.features.float().unflatten(0, windows)
         depth = encoded.depth.float().unflatten(0, windows)
         pose = seen.intrinsic, seen.to_ego, seen.to_present
@@ -175,7 +182,22 @@ class Driver(nn.Module):
         states = torch.cat([fused, motion], 2)
         return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
 
-    def normalise(self, images: UInt8[Tensor, "K 3 H W"]) -> Float[Tensor, "K 3 H W"]:
+    def list_ticks(self, seen: Observation) -> UInt8[Tensor, "T B S N 3 H W"]:
+        """Return the images of each tick of the encoder; T = 1: one for all ticks.
+
+        Raises:
+            ValueError: the number of sweeps is not that of the configuration.
+        """
+        found, needed = seen.sweeps.shape[3], self.config.source.sweeps
+        if found != needed:
+            raise ValueError(
+                f"driving: the network needs {needed} sweeps of each camera, images before "
+                f"that of a frame; the observation has {found}: set sweeps={needed} where it "
+                "is made (Trial.sweeps, Source.sweeps)"
+            )
+        return join_ticks(seen)
+
+    def normalise(self, images: UInt8[Tensor, "*K 3 H W"]) -> Float[Tensor, "*K 3 H W"]:
         """Normalise images to numbers around zero."""
         return (images / 255 - self.mean) / self.spread
 

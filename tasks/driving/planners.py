@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.window import FRAME
-from tasks.driving.batch import Observation
+from tasks.driving.batch import Observation, blank_images
 from tasks.driving.config import Navigation
 from tasks.driving.sampler import NAVIGATION, encode_navigation
 
@@ -145,7 +145,7 @@ class Blanked:
 
     def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
         """Return its path."""
-        return self.planner(seen._replace(images=torch.zeros_like(seen.images)))
+        return self.planner(blank_images(seen))
 
 
 def _times(frames: int, seen: Observation) -> Float[Tensor, " F"]:

@@ -143,7 +143,11 @@ def use_nuscenes(
         config,
         image=replace(config.image, scale=scale),
         source=Source(
-            data="nuscenes", version=version, held=held, readers=config.source.readers
+            data="nuscenes",
+            version=version,
+            held=held,
+            readers=config.source.readers,
+            sweeps=config.source.sweeps,
         ),
         phases=tuple(replace(p, driven=0.0) for p in config.phases),
     )
@@ -167,6 +171,12 @@ def tiny_command() -> DrivingConfig:
     """A planner that knows only a command (left, forward or right), as in SAD."""
     config = tiny()
     return replace(config, planner=replace(config.planner, navigation="command"))
+
+
+def tiny_sweeps() -> DrivingConfig:
+    """Each tick of the encoder sees an image of its own time, 0.1 s apart."""
+    config = tiny()
+    return replace(config, source=replace(config.source, sweeps=config.encoder.ticks - 1))
 
 
 def tiny_reset() -> DrivingConfig:

@@ -20,7 +20,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
     ),
     "driving": (
         *("tiny", "tiny_ann", "tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate"),
-        *("maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
+        *("tiny_sweeps", "maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
     ),
     "language": (
         *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),

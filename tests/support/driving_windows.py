@@ -74,7 +74,7 @@ def make_window(config: DrivingConfig, seed: int = 0) -> Window:
     """Return a window of noise on straight roads; a car drives ahead, another one stands."""
     rng = np.random.default_rng(seed)
     s, f, (nx, ny) = config.past, config.future, config.grid.shape
-    height, width = config.image.height, config.image.width
+    height, width, sweeps = config.image.height, config.image.width, config.source.sweeps
     focal = width / 2
     k = np.array([[focal, 0, width / 2 - 0.5], [0, focal, height / 3], [0, 0, 1]], np.float32)
     speed = 4 + 4 * rng.random()
@@ -93,6 +93,7 @@ def make_window(config: DrivingConfig, seed: int = 0) -> Window:
         token=f"sample-{seed}",
         scene=f"scene-{seed:04}",
         images=rng.integers(0, 256, (s, 6, 3, height, width), dtype=np.uint8),
+        sweeps=rng.integers(0, 256, (s, 6, sweeps, 3, height, width), dtype=np.uint8),
         intrinsic=np.tile(k, (s, 6, 1, 1)),
         to_ego=np.tile(np.stack([make_camera(yaw) for yaw in YAWS]), (s, 1, 1, 1)),
         to_present=to_present,

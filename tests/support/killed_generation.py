@@ -28,7 +28,7 @@ SETTINGS = GeneratorSettings(scenes=2, keyframes=2, share=1)
 
 
 def pretend_to_record(
-    take: Take, scene: WorldScene, rig: list[Camera], root: Path
+    take: Take, scene: WorldScene, rig: list[Camera], root: Path, _: int
 ) -> SceneRecords:
     """Write a file and a record in place of a scene."""
     write_json(root / "samples" / rig[0].channel / f"{take.name}.json", [take.number])

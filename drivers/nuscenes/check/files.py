@@ -1,6 +1,7 @@
 """Checks of the keyframes' files: images and lidar points exist, decode, and fit the tables.
 
-Sweeps between keyframes are not read, because windows do not need them.
+Sweeps between keyframes are not read, because there are millions of them. Windows that need
+them (:mod:`drivers.nuscenes.sweeps`) check those that they need.
 """
 
 from collections.abc import Iterator

@@ -13,6 +13,7 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 
 from drivers.nuscenes.world.difficulty import Difficulty, measure_difficulty
+from drivers.nuscenes.world.instant import KEYFRAME_STEPS
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
 from drivers.nuscenes.world.write import PlannedScene, Version, write_nuscenes
@@ -33,9 +34,11 @@ class GeneratorSettings:
     scenes: their number. keyframes: per scene, 0.5 s apart; two or more. seed: of roads,
     traffic and light. version: source of the scenes' names; "v1.0-mini" has ten. share: scenes
     of one split in one place; 1 gives each scene its own roads, 3 keeps the maps small.
+    sweeps: images of each camera before each keyframe but the first, 0.1 s apart, 4 at most.
 
     Raises:
-        ValueError: more scenes than the version has names for, or no scene in a place.
+        ValueError: more scenes than the version has names for, no scene in a place, or more
+            sweeps than there are instants between keyframes.
     """
 
     scenes: int = 60
@@ -43,12 +46,18 @@ class GeneratorSettings:
     seed: int = 0
     version: Version = "v1.0-trainval"
     share: int = 3
+    sweeps: int = 0
 
     def __post_init__(self) -> None:
         name_scenes(self.scenes, self.version)  # raises before the simulation
         if self.share < 1:
             raise ValueError(
                 f"share must be >= 1, got {self.share}; 1 gives each scene its own place"
+            )
+        if not 0 <= self.sweeps < KEYFRAME_STEPS:
+            raise ValueError(
+                f"sweeps must be 0 to {KEYFRAME_STEPS - 1}, the instants between keyframes, "
+                f"got {self.sweeps}; 0 writes keyframes alone"
             )
 
     @property
@@ -108,7 +117,13 @@ def _generate(part: Path, settings: GeneratorSettings, workers: int) -> None:
         write_bytes(known, plain.encode())
     if not (data / NOTE).is_file():  # it is written last
         scenes = _plan_scenes(settings, workers)
-        records = write_nuscenes(part, scenes, version=settings.version, workers=workers)
+        records = write_nuscenes(
+            part,
+            scenes,
+            version=settings.version,
+            sweeps=settings.sweeps,
+            workers=workers,
+        )
         forecasts = [record.forecasts for record in records]
         if any(forecast.distances for forecast in forecasts):
             note["difficulty"] = asdict(measure_difficulty(forecasts))

@@ -25,12 +25,16 @@ FILE = "driving-courses.jsonl"  # in the folder of the figures
 
 @dataclass(frozen=True, kw_only=True)
 class Courses:
-    """A set of courses: seeds; distance: length [m]; limit: time [s] per course; past: S."""
+    """A set of courses: seeds; distance: length [m]; limit: time [s] per course.
+
+    past, sweeps: frames, and images of each camera before that of a frame, that a planner sees.
+    """
 
     seeds: tuple[int, ...]
     distance: float = 150.0
     limit: float = LIMIT
     past: int = 3
+    sweeps: int = 0
 
 
 Outcomes = dict[str, dict[int, list[Outcome]]]  # by planner and its seed, in order of courses
@@ -50,8 +54,8 @@ def choose_courses(source: Source, number: int, past: int, quick: bool = False) 
             f"{seeds[-1]}; use data of a seed below {FIRST}"
         )
     if quick:
-        return Courses(seeds=seeds, distance=25.0, limit=6.0, past=past)
-    return Courses(seeds=seeds, past=past)
+        return Courses(seeds=seeds, distance=25.0, limit=6.0, past=past, sweeps=source.sweeps)
+    return Courses(seeds=seeds, past=past, sweeps=source.sweeps)
 
 
 def drive_all(
@@ -90,7 +94,11 @@ def drive_course(
 ) -> tuple[int, Outcome]:
     """Return (number, outcome of a planner on the course of a seed)."""
     trial = Trial(
-        planner=entrant.make(), size=entrant.size, blanked=entrant.blanked, past=courses.past
+        planner=entrant.make(),
+        size=entrant.size,
+        blanked=entrant.blanked,
+        past=courses.past,
+        sweeps=courses.sweeps,
     )
     with limit_threads(1):
         return number, run_course(trial, seed, courses.distance, courses.limit)

@@ -21,7 +21,7 @@ from tasks.bench.comparison import describe_machine
 from tasks.bench.harness import Measurement, Run as Timed, measure
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
-from tasks.driving.batch import Observation, make_blank
+from tasks.driving.batch import Observation, join_ticks, make_blank
 from tasks.driving.benchmark.entrants import Comparison
 from tasks.driving.deployment import count_macs
 from tasks.driving.model import Driver, require_driver
@@ -115,7 +115,7 @@ def _list_speeds(
     comparison: Comparison, measured: Mapping[str, Measurement], batch: int, repeats: int
 ) -> Iterator[Row]:
     config = comparison.config
-    images = config.past * make_blank(config).images.shape[2]
+    images = join_ticks(make_blank(config)).shape[:4].numel()
     rates = {k: batch / m.best("wall") if m.runs else None for k, m in measured.items()}
     frames = {k: None if v is None else v * images for k, v in rates.items()}
     grown = {k: None if m.grown is None else m.grown / 1e6 for k, m in measured.items()}

@@ -25,7 +25,7 @@ from neuro.io.pytree import digest
 from neuro.io.schema import convert
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
-from tasks.driving.batch import DrivingBatch, Observation, make_batch
+from tasks.driving.batch import DrivingBatch, Observation, blank_images, make_batch
 from tasks.driving.benchmark.entrants import Entrant, describe_windows
 from tasks.driving.config import PRESENT_MAPS, DrivingConfig, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
@@ -251,7 +251,7 @@ def evaluate_run(config: DrivingConfig, planner: Any) -> WindowResults:
     for windows, batch in iterate_windows(config, open_split(config, "test")):
         seen = batch.seen
         if blanked:
-            seen = seen._replace(images=torch.zeros_like(seen.images))
+            seen = blank_images(seen)
         outputs, before = look(driver, seen)
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")

@@ -14,6 +14,7 @@ from tasks.driving.presets import (
     tiny_gate,
     tiny_multiply,
     tiny_reset,
+    tiny_sweeps,
     use_nuscenes,
 )
 from tasks.driving.task import TASK
@@ -39,6 +40,8 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert same == tiny()
     assert tiny_command().planner.navigation == paper().planner.navigation == "command"
     assert replace(tiny_command(), planner=tiny().planner) == tiny()
+    assert (tiny_sweeps().source.sweeps, tiny_sweeps().encoder.ticks) == (1, 2)
+    assert replace(tiny_sweeps(), source=tiny().source) == tiny()
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
     names = ("sees", "depth_loss", "phases", "road_cells")
@@ -94,6 +97,14 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ({"sees": "maps", "depth_loss": False}, "true maps .* train only prediction"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),
         ({"batch": 0}, "batch must be >= 1, got 0"),
+        (
+            {"source": Source(sweeps=2)},
+            "encoder.ticks must be 3, one for each of source.sweeps=2 and one .* got 2; change",
+        ),
+        (
+            {"source": Source(sweeps=1), "sees": "maps", "phases": ()},
+            r'true maps \(sees="maps"\) have no sweeps: set source.sweeps=0',
+        ),
         ({"road_cells": 0}, "road_cells must be >= 1, got 0"),
         ({"sees": "maps", "road_cells": 2}, "share one grid: set road_cells=1"),
     ],
@@ -127,6 +138,9 @@ def test_neurons_need_a_decay_and_a_threshold() -> None:
 def test_on_the_real_data_nothing_is_driven() -> None:
     real = use_nuscenes(tiny(), version="v1.0-mini", held=2)
     assert real.source == Source(data="nuscenes", version="v1.0-mini", held=2, readers=1)
+    assert use_nuscenes(tiny_sweeps()).source.sweeps == 1
+    with pytest.raises(ValueError, match=r"Source.sweeps must be >= 0, got -1; 0 repeats"):
+        Source(sweeps=-1)
     assert tiny().last.driven > 0
     assert [p.driven for p in real.phases] == [0.0] * 4
     assert real.image.scale == 0.1  # 160 of 1600 pixels

@@ -112,5 +112,5 @@ def test_the_generated_data_are_those_that_the_source_names(
         return tmp_path
 
     monkeypatch.setattr(make, "find_cached_nuscenes", find)
-    assert find_data(Source(scenes=7, seed=3, share=2)) == tmp_path
-    assert asked == [make.GeneratorSettings(scenes=7, seed=3, share=2)]
+    assert find_data(Source(scenes=7, seed=3, share=2, sweeps=1)) == tmp_path
+    assert asked == [make.GeneratorSettings(scenes=7, seed=3, share=2, sweeps=1)]

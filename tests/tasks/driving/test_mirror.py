@@ -24,9 +24,10 @@ from tasks.driving.presets import tiny
 def turning(seed: int = 0) -> DrivingBatch:
     """Return windows of cameras and ways that are not symmetric."""
     rng = np.random.default_rng(seed)
+    config = replace(SMALL, road_cells=1, source=replace(SMALL.source, sweeps=1))
     windows = []
     for k in range(3):
-        window = make_window(replace(SMALL, road_cells=1), k)
+        window = make_window(config, k)
         to_ego = window.to_ego.copy()
         to_ego[..., :3, 3] += rng.normal(0, 1, to_ego[..., :3, 3].shape)
         intrinsic = window.intrinsic.copy()
@@ -83,6 +84,13 @@ def test_every_pixel_lies_at_the_mirrored_place() -> None:
     batch = turning()
     there = lift(batch)[:, :, TRADED].flip(-2) * torch.tensor([1.0, -1.0, 1.0])
     torch.testing.assert_close(lift(mirror(batch)), there, atol=1e-4, rtol=1e-5)
+
+
+def test_images_of_all_times_are_flipped_and_trade_places() -> None:
+    plain, other = turning().seen, mirror(turning()).seen
+    for n, across in enumerate((2, 1, 0, 5, 4, 3)):
+        assert torch.equal(other.images[:, :, n], plain.images[:, :, across].flip(-1))
+        assert torch.equal(other.sweeps[:, :, n], plain.sweeps[:, :, across].flip(-1))
 
 
 def test_what_is_pooled_on_the_ground_is_flipped() -> None:
@@ -203,7 +211,8 @@ def test_a_grid_that_is_not_symmetric_is_refused() -> None:
 def test_windows_without_images_are_mirrored_too() -> None:
     batch = turning()
     none = {
-        name: getattr(batch.seen, name)[:, :, :0] for name in ("images", "intrinsic", "to_ego")
+        name: getattr(batch.seen, name)[:, :, :0]
+        for name in ("images", "sweeps", "intrinsic", "to_ego")
     }
     blind = DrivingBatch(
         batch.seen._replace(**none), batch.truth._replace(depth=batch.truth.depth[:, :, :0])
@@ -212,3 +221,4 @@ def test_windows_without_images_are_mirrored_too() -> None:
     assert torch.equal(other.seen.maps, seeing.seen.maps)
     assert torch.equal(other.truth.path, seeing.truth.path)
     assert other.seen.images.shape == blind.seen.images.shape
+    assert other.seen.sweeps.shape == blind.seen.sweeps.shape

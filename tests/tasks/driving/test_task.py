@@ -71,10 +71,14 @@ def test_other_splits_are_read_in_order_and_whole() -> None:
 
 
 def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
-    windows = [make_window(SMALL, k) for k in (0, 1)]
+    windows = [make_window(SWEEPS, k) for k in (0, 1)]
     seen, truth = make_batch(windows)
+    assert seen.sweeps.shape == (2, 3, 6, 1, 3, 32, 64)
+    # The ticks of an encoder, in order of time.
+    assert torch.equal(join_ticks(seen), torch.stack([seen.sweeps[:, :, :, 0], seen.images]))
     for b, w in enumerate(windows):
         assert np.array_equal(seen.images[b].numpy(), w.images)
+        assert np.array_equal(seen.sweeps[b].numpy(), w.sweeps)
         assert np.array_equal(truth.vehicle[b].numpy(), w.vehicle[2:])
         assert np.array_equal(truth.instance[b].numpy(), w.instance[2:])
         assert np.array_equal(truth.path[b].numpy(), w.path)
@@ -84,18 +88,21 @@ def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
     assert all(len(x) == 2 for x in leaves)
 
 
-@pytest.mark.parametrize("sees", ["cameras", "maps"])
-def test_a_dummy_batch_has_the_shapes_of_a_batch(sees: Literal["cameras", "maps"]) -> None:
+@pytest.mark.parametrize(("sees", "sweeps"), [("cameras", 0), ("cameras", 1), ("maps", 0)])
+def test_a_dummy_batch_has_the_shapes_of_a_batch(
+    sees: Literal["cameras", "maps"], sweeps: int
+) -> None:
     phases = SMALL.phases if sees == "cameras" else (replace(SMALL.phases[1], frozen=()),)
     config = replace(
         SMALL if sees == "cameras" else ONE_GRID,
         sees=sees,
         depth_loss=sees == "cameras",
         phases=phases,
+        source=Source(sweeps=sweeps),
     )
     windows = [make_window(config, k) for k in range(config.batch)]
     if sees == "maps":
-        looks = ("images", "intrinsic", "to_ego", "depth")
+        looks = ("images", "sweeps", "intrinsic", "to_ego", "depth")
         windows = [replace(w, **{n: getattr(w, n)[:, :0] for n in looks}) for w in windows]
     real, made = make_batch(windows, maps=sees == "maps"), make_dummy_batch(config)
     assert [(x.shape, x.dtype) for x in tree_leaves(made)] == [
@@ -148,13 +155,14 @@ def test_without_a_future_the_present_alone_is_measured() -> None:
 
 
 def test_a_phase_may_see_the_last_frames_alone() -> None:
-    batch = make_batch([make_window(ONE_GRID, k) for k in (0, 1)], maps=True)
+    config = replace(ONE_GRID, source=SWEEPS.source)
+    batch = make_batch([make_window(config, k) for k in (0, 1)], maps=True)
     kept = keep_frames(batch, 2)
-    for name in ("images", "intrinsic", "to_ego", "to_present", "maps"):
+    for name in ("images", "sweeps", "intrinsic", "to_ego", "to_present", "maps"):
         assert torch.equal(getattr(kept.seen, name), getattr(batch.seen, name)[:, 1:])
     assert torch.equal(kept.truth.depth.nan_to_num(), batch.truth.depth[:, 1:].nan_to_num())
     assert all(map(torch.equal, kept.truth[:5], batch.truth[:5]))
-    config = replace(ONE_GRID, phases=(replace(SMALL.phases[0], past=1),))
+    config = replace(config, phases=(replace(SMALL.phases[0], past=1),))
     with seeded(0):
         model = Driver(config)
         loss = compute_loss(config, model, batch, 0.5)
@@ -326,7 +334,9 @@ def test_real_data_must_be_in_neuro_data(
 
 
 def test_configurations_are_complete() -> None:
-    cameras = {f"tiny_{name}" for name in ("ann", "command", "reset", "multiply", "gate")}
+    cameras = {
+        f"tiny_{name}" for name in ("ann", "command", "reset", "multiply", "gate", "sweeps")
+    }
     maps = {"maps", *(f"maps_{name}" for name in ("reset", "multiply", "gate"))}
     assert set(TASK.configs) == {"tiny", "paper"} | cameras | maps
     assert TASK.configs["tiny"]() == tiny()

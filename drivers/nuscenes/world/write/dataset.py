@@ -51,6 +51,7 @@ def write_nuscenes(
     *,
     version: Version = "v1.0-trainval",
     rig: Sequence[Camera] | None = None,
+    sweeps: int = 0,
     workers: int = 1,
 ) -> list[SceneRecords]:
     """Write scenes as a data set of nuScenes into ``root / "data"``; return their records.
@@ -62,6 +63,8 @@ def write_nuscenes(
     Each scene is written into ``root / "scenes"`` first, whole or not at all. A scene that an
     earlier call for the same scenes left there is kept: an interrupted call may be repeated.
 
+    sweeps: images of each camera before each keyframe but the first, 0.1 s apart.
+
     Raises:
         ValueError: no scenes, or more scenes than names; a scene that cannot be written.
     """
@@ -69,7 +72,7 @@ def write_nuscenes(
     takes, plans = _place_scenes(scenes, version)
     kept, data = root / "scenes", root / "data"
     Parallel(n_jobs=workers)(
-        delayed(_write_scene)(take, scene, rig, kept / take.name)
+        delayed(_write_scene)(take, scene, rig, kept / take.name, sweeps)
         for take, scene in zip(takes, scenes, strict=True)
         if not (kept / take.name).exists()
     )
@@ -86,10 +89,12 @@ def write_nuscenes(
     return list(recordings.values())
 
 
-def _write_scene(take: Take, scene: PlannedScene, rig: Sequence[Camera], folder: Path) -> None:
+def _write_scene(
+    take: Take, scene: PlannedScene, rig: Sequence[Camera], folder: Path, sweeps: int
+) -> None:
     """Simulate a scene, and write its files and records into a new folder."""
     with rename_when_whole(folder) as part:
-        records = record_scene(take, scene.simulate(), rig, part)
+        records = record_scene(take, scene.simulate(), rig, part, sweeps)
         lights = [asdict(light) for light in records.lights]
         forecasts = asdict(records.forecasts)
         content = vars(records) | {"lights": lights, "forecasts": forecasts}

@@ -15,9 +15,11 @@ from drivers.nuscenes.world.difficulty import SceneForecasts, forecast_scene
 from drivers.nuscenes.world.instant import KEYFRAME_STEPS, Ego, WorldInstant, WorldScene
 from drivers.nuscenes.world.render import (
     Scan,
+    Scenery,
     draw_instant,
     make_scenery,
     measure_visibility,
+    render_cameras,
     render_depth,
     render_image,
     scan_around,
@@ -71,9 +73,11 @@ class SceneRecords:
 
 
 def record_scene(
-    take: Take, scene: WorldScene, rig: Sequence[Camera], root: Path
+    take: Take, scene: WorldScene, rig: Sequence[Camera], root: Path, sweeps: int = 0
 ) -> SceneRecords:
     """Write the files of a scene into a data set; return its records.
+
+    sweeps: images of each camera before each keyframe but the first, of the instants before it.
 
     Raises:
         ValueError: fewer than two keyframes, too many road users, a box that cannot be drawn.
@@ -92,14 +96,19 @@ def record_scene(
         )
     scenery = make_scenery(scene.road_map, take.number)
     samples = [make_token("sample", take.name, k) for k in range(len(keyframes))]
-    seen, data, poses = [], [], []
+    last = KEYFRAME_STEPS * (len(keyframes) - 1)
+    steps = [step for step in range(last + 1) if -step % KEYFRAME_STEPS <= sweeps]
+    seen = []
+    data, poses = _write_sweeps(take, scene, scenery, rig, root, steps)
     labels: dict[str, list[dict[str, str]]] = {"lidarseg": [], "panoptic": []}
     for k, instant in enumerate(keyframes):
         faces = draw_instant(scenery, instant)
         number = np.array([*(names.index(box.instance) + 1 for box in instant.boxes), 0])
         depths = [render_depth(scenery, faces, camera, instant.ego) for camera in rig]
         scan = scan_around(scenery, faces, instant.ego)
-        rows = [_describe_data(take, k, len(keyframes), camera) for camera in (*rig, None)]
+        step = KEYFRAME_STEPS * k
+        rows = [_describe_data(take, step, steps, camera) for camera in rig]
+        rows.append(_describe_data(take, step, range(0, last + 1, KEYFRAME_STEPS), None))
         for camera, row in zip(rig, rows, strict=False):
             image = render_image(scenery, faces, camera, instant.ego)
             files.write_image(root / row.filename, image)
@@ -129,6 +138,33 @@ def record_scene(
         lights=list(scene.instants[0].lights),
         forecasts=forecast_scene(scene),
     )
+
+
+def _write_sweeps(
+    take: Take,
+    scene: WorldScene,
+    scenery: Scenery,
+    rig: Sequence[Camera],
+    root: Path,
+    steps: Sequence[int],
+) -> tuple[list[SampleData], list[EgoPose]]:
+    """Write the images between keyframes; return their records and poses.
+
+    steps: instants at which cameras take images, those of keyframes too.
+    """
+    data: list[SampleData] = []
+    poses: list[EgoPose] = []
+    for step in steps:
+        if step % KEYFRAME_STEPS == 0:
+            continue
+        instant = scene.instants[step]
+        images = render_cameras(scenery, rig, instant)
+        for camera, image in zip(rig, images, strict=True):
+            row = _describe_data(take, step, steps, camera)
+            files.write_image(root / row.filename, image)
+            data.append(row)
+            poses.append(_describe_pose(take, row, instant.ego))
+    return data, poses
 
 
 def _describe_scene(take: Take, scene: WorldScene, samples: Sequence[str]) -> Scene:
@@ -192,27 +228,42 @@ def _write_labels(
     }
 
 
-def _describe_data(take: Take, k: int, number: int, camera: Camera | None) -> SampleData:
-    """Return the sample_data record of a camera, or the lidar (None), in keyframe k."""
+def _describe_data(
+    take: Take, step: int, steps: Sequence[int], camera: Camera | None
+) -> SampleData:
+    """Return the sample_data record of a camera, or the lidar (None), at an instant.
+
+    steps: all instants at which it measures. A record between keyframes belongs to the sample
+    that follows, as in nuScenes.
+    """
     channel = camera.channel if camera else LIDAR
-    time = take.start + k * PERIOD
-    own = "data", take.name, channel
-    token, before, after = (make_token(*own, i) for i in (k, k - 1, k + 1))
+    time = take.start + step * PERIOD // KEYFRAME_STEPS
+    place, is_key_frame = steps.index(step), step % KEYFRAME_STEPS == 0
+    before, after = steps[:place][-1:], steps[place + 1 :][:1]
+    token = _name_data(take, channel, step)
     form = "jpg" if camera else "pcd.bin"
+    folder = "samples" if is_key_frame else "sweeps"
     return SampleData(
         token=token,
-        sample_token=make_token("sample", take.name, k),
+        sample_token=make_token("sample", take.name, -(-step // KEYFRAME_STEPS)),
         ego_pose_token=token,
         calibrated_sensor_token=make_token("calibrated_sensor", channel),
-        filename=f"samples/{channel}/{take.log}__{channel}__{time}.{form}",
+        filename=f"{folder}/{channel}/{take.log}__{channel}__{time}.{form}",
         fileformat="jpg" if camera else "pcd",
         width=camera.width if camera else 0,
         height=camera.height if camera else 0,
         timestamp=time,
-        is_key_frame=True,
-        prev=before if k else "",
-        next=after if k + 1 < number else "",
+        is_key_frame=is_key_frame,
+        prev=_name_data(take, channel, before[0]) if before else "",
+        next=_name_data(take, channel, after[0]) if after else "",
     )
+
+
+def _name_data(take: Take, channel: str, step: int) -> str:
+    """Return the token of the record of a sensor at an instant."""
+    keyframe, between = divmod(step, KEYFRAME_STEPS)
+    numbers = (keyframe, between) if between else (keyframe,)
+    return make_token("data", take.name, channel, *numbers)
 
 
 def _describe_pose(take: Take, row: SampleData, ego: Ego) -> EgoPose:

@@ -93,6 +93,21 @@ def test_some_scenes_of_a_split_share_a_place(
         assert [sum(one is r.map for one in own) for r in places] == sizes
 
 
+def test_more_sweeps_than_instants_between_keyframes_are_refused() -> None:
+    assert GeneratorSettings(sweeps=4).sweeps == 4
+    for sweeps in (-1, 5):
+        with pytest.raises(ValueError, match=f"sweeps must be 0 to 4, .* got {sweeps}; 0 wr"):
+            GeneratorSettings(sweeps=sweeps)
+
+
+def test_a_generated_data_set_holds_the_sweeps_that_are_asked_for(
+    tmp_path: Path, small: pytest.MonkeyPatch
+) -> None:
+    assert small
+    root = make_nuscenes(tmp_path / "data", GeneratorSettings(scenes=1, keyframes=3, sweeps=3))
+    assert len(list((root / "sweeps").rglob("*.jpg"))) == 6 * 2 * 3
+
+
 def test_a_place_without_scenes_is_refused() -> None:
     with pytest.raises(ValueError, match="share must be >= 1, got 0; 1 gives each scene"):
         GeneratorSettings(share=0)
@@ -246,9 +261,9 @@ def test_one_process_makes_the_cache_and_the_others_wait(
 def test_the_digest_changes_with_every_setting() -> None:
     base = {"scenes": 6, "keyframes": 20, "seed": 0, "version": "v1.0-trainval"}
     changes = [{"scenes": 7}, {"keyframes": 21}, {"seed": 1}, {"version": "v1.0-mini"}]
-    changes += [{}, {"share": 1}]
+    changes += [{}, {"share": 1}, {"sweeps": 1}]
     digests = {GeneratorSettings(**(base | change)).digest for change in changes}
-    assert len(digests) == 6
+    assert len(digests) == 7
     assert all(len(digest) == 16 for digest in digests)
 
 

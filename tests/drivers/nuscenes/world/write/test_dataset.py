@@ -10,8 +10,10 @@ pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.check import check_nuscenes
 from drivers.nuscenes.world.instant import WorldScene
+from drivers.nuscenes.world.render import make_scenery, render_cameras
 from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.write import write_nuscenes
+from drivers.nuscenes.world.write.files import encode_image
 
 RIG = make_rig(32, 18)
 
@@ -37,6 +39,29 @@ def test_the_validator_finds_nothing_wrong(root: Path) -> None:
 
 def test_the_same_scenes_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
     assert list_files(write(tmp_path, make_scene(3), make_scene(2))) == list_files(root)
+
+
+def test_sweeps_are_the_renders_at_the_instants_before_keyframes(
+    root: Path, tmp_path: Path
+) -> None:
+    """And all that a data set without sweeps holds stays, but for links to them."""
+    scene, number = make_scene(3), 1_532_402_927_000_000
+    rows = [plan_scene(scene), plan_scene(make_scene(2))]
+    write_nuscenes(tmp_path, rows, rig=RIG, sweeps=2)
+    plain, files = list_files(root), list_files(tmp_path / "data")
+    added = {name for name in files if name not in plain}
+    scenery = make_scenery(scene.road_map, 0)
+    for step in (3, 4, 8, 9):
+        images = render_cameras(scenery, RIG, scene.instants[step])
+        for camera, image in zip(RIG, images, strict=True):
+            log = f"n015-boston-seaport__{camera.channel}__{number + 100_000 * step}"
+            name = f"sweeps/{camera.channel}/{log}.jpg"
+            assert files[name] == encode_image(image)
+            added.discard(name)
+    assert len(added) == 2 * 6  # those of the other scene
+    changed = {name for name in plain if files[name] != plain[name]}
+    assert changed == {f"v1.0-trainval/{name}.json" for name in ("sample_data", "ego_pose")}
+    assert check_nuscenes(tmp_path / "data") == ()
 
 
 def test_what_is_far_away_is_not_annotated(root: Path) -> None:

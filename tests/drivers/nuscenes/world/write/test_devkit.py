@@ -44,7 +44,7 @@ LOCATION = "boston-seaport"  # of the fifth scene, too
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine scenes, too short for anything, and one of the split "mini_val"."""
+    """Nine scenes, too short for anything, and one of the split "mini_val"; with sweeps."""
     root = tmp_path_factory.mktemp("nuscenes")
     places = [make_straight_road() for _ in range(4)]
     scenes = [
@@ -53,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ground, "MARGIN", 25.0)  # less to paint
         planned = [plan_scene(scene) for scene in scenes]
-        write_nuscenes(root, planned, version=VERSION, rig=make_rig(32, 18))
+        write_nuscenes(root, planned, version=VERSION, rig=make_rig(32, 18), sweeps=1)
     return root / "data"
 
 
@@ -91,6 +91,30 @@ def test_all_samples_of_a_scene_hold_seven_sensors_in_order(
     assert samples[-1]["token"] == drive["last_sample_token"]
     assert {len(sample["data"]) for sample in samples} == {7}
     assert set(np.diff([sample["timestamp"] for sample in samples])) == {500_000}
+
+
+def test_a_sweep_comes_before_each_keyframe_of_a_camera_but_the_first(
+    devkit: NuScenes, drive: dict[str, Any]
+) -> None:
+    first, *others = samples_of(devkit, drive)
+    row = devkit.get("sample_data", first["data"]["CAM_BACK"])
+    start = devkit.get("ego_pose", row["ego_pose_token"])["translation"][0]
+    found = []
+    while row["next"]:
+        row = devkit.get("sample_data", row["next"])
+        pose = devkit.get("ego_pose", row["ego_pose_token"])
+        assert (row["channel"], pose["timestamp"]) == ("CAM_BACK", row["timestamp"])
+        time = (row["timestamp"] - first["timestamp"]) / 1e6
+        assert pose["translation"][0] == pytest.approx(start + 8 * time, abs=1e-3)  # 8 m/s
+        assert matplotlib.image.imread(devkit.get_sample_data_path(row["token"])).any()
+        found.append((time, row["is_key_frame"], row["sample_token"]))
+    expected = []
+    for k, sample in enumerate(others, 1):
+        told = sample["token"]
+        expected += [(k / 2 - 0.1, False, told), (k / 2, True, told)]
+    assert found == [(pytest.approx(time), *rest) for time, *rest in expected]
+    lidar = devkit.get("sample_data", first["data"]["LIDAR_TOP"])
+    assert devkit.get("sample_data", lidar["next"])["is_key_frame"]
 
 
 def test_a_box_projects_to_where_its_pixels_are(
