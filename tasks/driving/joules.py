@@ -66,6 +66,8 @@ def show_joules(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  #
         "Two plans per second. Streaming: the encoder keeps its outputs for past frames. The "
         "tiers exclude the host, whose multiply-accumulates follow below."
     )
+    if sweeps := run.config.source.sweeps:
+        caption += f" An image stands for {sweeps + 1}, one for each tick of the encoder."
     return (
         page.section(
             "Joules per planned second",

@@ -1,6 +1,7 @@
 """The spiking parts that a chip runs beside the decoder are those of the trained network."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from tasks.runs.task import Split
 from tasks.verbs.verify import verify_samples
 
 SMALL = small_config()
+SWEEPS = replace(SMALL, source=replace(SMALL.source, sweeps=1))
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,30 @@ def test_each_part_runs_on_events_as_in_torch_and_lowers_to_integers(
     assert not found["torch_events"]["unexplained"]
     assert "misfits" not in found
     assert sum(layer["spikes"] for layer in found["torch_events"]["layers"].values()) > 0
+
+
+@pytest.mark.usefixtures("windows")
+def test_the_chip_is_given_the_currents_of_each_tick_of_the_encoder(model: Driver) -> None:
+    with seeded(0):
+        moved = Driver(SWEEPS)
+    moved.load_state_dict(model.state_dict())
+    part = make_parts(SWEEPS, moved.eval())["encoder"]
+    (stimulus,) = part.stimuli("test")
+    seen = make_batch([make_window(SWEEPS, k) for k in range(2)]).seen
+    with torch.no_grad():
+        expected = torch.stack(
+            [
+                moved.encoder.stem(moved.normalise(images.flatten(0, 1))[None])[0][0]
+                for images in (seen.sweeps[:, -1, :, 0], seen.images[:, -1])
+            ]
+        )
+    bits = stimulus.inputs["stem_bits"]
+    assert torch.equal(bits, split_bits(expected))
+    assert not torch.equal(bits[0], bits[1])
+    assert part.runs == 18
+    found = verify_samples(*trace_part(part), NO_ANSWERS, lava_samples=0)
+    assert found["torch_events"]["mismatches"] == 0
+    assert "misfits" not in found
 
 
 def trace_part(part: object) -> tuple[Graph, Iterator[Samples]]:

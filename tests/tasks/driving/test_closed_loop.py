@@ -13,19 +13,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+pytest.importorskip("nuscenes")
+
 from drivers.nuscenes.geometry import outline_box
+from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.tables import open_tables
 from drivers.nuscenes.window import ImageSize
+from drivers.nuscenes.windows import WindowSettings, find_windows
 from drivers.nuscenes.world.drive import start
-from drivers.nuscenes.world.instant import STEP
+from drivers.nuscenes.world.instant import STEP, WorldInstant, WorldScene
 from drivers.nuscenes.world.poses import show
-from tasks.driving.batch import Observation
+from drivers.nuscenes.world.render import ground
+from drivers.nuscenes.world.rig import make_rig
+from drivers.nuscenes.world.write import PlannedScene, write_nuscenes
+from tasks.driving import closed_loop
+from tasks.driving.batch import Observation, join_ticks
 from tasks.driving.closed_loop import (
     SEGMENT,
     Outcome,
     Trial,
     _require_path,
     find_end,
+    judge,
     run_course,
 )
 from tasks.driving.planners import KeepVelocity, Stop
@@ -165,6 +175,35 @@ def test_a_course_goes_on_with_a_corner_a_little_off_the_road(away: float, end: 
     course = replace(course, world=replace(world, roads=roads))
     assert find_end(course, state, [free, free]) == end
     assert find_end(course, state, [free, free], tolerance=0.0) == "off road"
+
+
+def test_a_planner_sees_the_images_that_a_recording_of_its_drive_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of frames and of sweeps; both repeat the first image before the beginning."""
+    drives: list[WorldScene] = []
+
+    def keep(course: Any, states: Any, instants: list[WorldInstant], **about: Any) -> Outcome:
+        road_map = course.world.roads.map
+        drives.append(WorldScene(road_map=road_map, instants=instants, description=""))
+        return judge(course, states, instants, **about)
+
+    monkeypatch.setattr(closed_loop, "judge", keep)
+    monkeypatch.setattr(ground, "MARGIN", 25.0)  # less to paint
+    watch, seed = Watch(), 0  # which is also the number of the first scene of a data set
+    size = ImageSize(height=24, width=64, scale=1.0, crop=8)
+    run_course(Trial(planner=watch, size=size, sweeps=2), seed, limit=1.5)
+    (scene,) = drives
+    planned = PlannedScene(road_map=scene.road_map, simulate=lambda: scene)
+    write_nuscenes(tmp_path, [planned], rig=make_rig(64, 32), sweeps=2)
+    grid = GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=2.0)
+    settings = WindowSettings(grid=grid, image=size, future=1, sweeps=2)
+    windows = find_windows(open_tables(tmp_path / "data"), settings)
+    (window,), (seen,) = windows, watch.seen
+    assert np.array_equal(window.images, seen.images[0].numpy())
+    assert np.array_equal(window.sweeps, seen.sweeps[0].numpy())
+    ticks = join_ticks(seen)[:, 0, :, 1]  # of the front camera
+    assert [len({x.numpy().tobytes() for x in frame}) for frame in ticks.unbind(1)] == [1, 3, 3]
 
 
 def test_a_planner_sees_its_past_in_the_present_frame() -> None:

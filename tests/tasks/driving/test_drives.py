@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, count, pairwise
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world.drive import plan_by_rules
+from neuro.units import Ticks
 from tasks.driving import drives
-from tasks.driving.batch import DrivingBatch, make_batch
+from tasks.driving.batch import DrivingBatch, Observation, join_ticks, make_batch
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
@@ -72,6 +74,26 @@ def test_a_window_shows_where_the_disturbed_car_is(windows: list[DisturbedWindow
         mean = float(before.seen.ego.speed + s.ego.speed) / 2
         assert way / 0.5 == pytest.approx(mean, abs=0.3)
     assert s.to_present[0, -1].equal(torch.eye(4))
+
+
+def test_sweeps_are_of_the_instants_between_frames(
+    windows: list[DisturbedWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drives, "LIMIT", 2.0)
+    encoder = replace(SMALL.encoder, ticks=Ticks(3))
+    config = replace(SMALL, encoder=encoder, source=replace(SMALL.source, sweeps=2))
+    found, blind = (drive_disturbed(config, SEED, looks=looks) for looks in (True, False))
+    for one, plain in zip(found, windows[:2], strict=True):
+        pairs = zip(one.seen, plain.seen, Observation._fields, strict=True)
+        assert all(a.equal(b) for a, b, name in pairs if name not in ("sweeps", "ego"))
+        assert one.path.equal(plain.path)
+    first, second = (window.seen for window in found)
+    assert first.sweeps.shape == (1, SMALL.past, 6, 2, 3, 32, 64)
+    assert first.sweeps[:, 1:].equal(second.sweeps[:, :-1])
+    # Nothing comes before the first frame; the car moves in all others.
+    ticks = join_ticks(first)[:, 0, :, 1]  # of the front camera
+    assert [len({x.numpy().tobytes() for x in frame}) for frame in ticks.unbind(1)] == [1, 3, 3]
+    assert blind[0].seen.sweeps.shape == (1, SMALL.past, 0, 2, 3, 1, 1)
 
 
 def test_a_drive_is_that_of_its_seed(
@@ -168,19 +190,21 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
     assert not seeds
 
 
-def make_driven(number: int) -> DisturbedWindow:
-    seen = make_batch([make_window(SMALL, 100 + number)]).seen
+def make_driven(number: int, config: DrivingConfig = SMALL) -> DisturbedWindow:
+    seen = make_batch([make_window(config, 100 + number)]).seen
     return DisturbedWindow(seen, torch.full((1, SMALL.future, 3), float(number)))
 
 
 def test_chosen_windows_are_replaced_and_no_others() -> None:
-    batch = make_batch([make_window(SMALL, k) for k in range(3)])
+    config = replace(SMALL, source=replace(SMALL.source, sweeps=1))
+    make = partial(make_driven, config=config)
+    batch = make_batch([make_window(config, k) for k in range(3)])
     batch = batch._replace(truth=batch.truth._replace(shown=torch.zeros(3, dtype=torch.bool)))
     numbers = [count(10 * row) for row in range(3)]
-    streams = [map(make_driven, n) for n in numbers]
+    streams = [map(make, n) for n in numbers]
     made = replace_windows(batch, torch.tensor([True, False, True]), streams)
     for row, number in ((0, 0), (2, 20)):
-        want = make_driven(number)
+        want = make(number)
         got = (x[row : row + 1] for x in tree_leaves(made.seen) if x.numel())
         wanted = (x for x in tree_leaves(want.seen) if x.numel())
         assert all(a.equal(b) for a, b in zip(got, wanted, strict=True))

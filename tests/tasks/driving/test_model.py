@@ -21,6 +21,7 @@ from tasks.driving.presets import paper, tiny, without_spikes
 from tasks.driving.sampler import EgoState
 
 SMALL = small_config()
+SWEEPS = replace(SMALL, source=replace(SMALL.source, sweeps=1))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,60 @@ def test_every_frame_and_camera_matters(
     assert not torch.equal(other.maps["vehicle"][:, 0], found.maps["vehicle"][:, 0])
 
 
+@pytest.fixture(scope="module")
+def moved(model: Driver) -> Driver:
+    """Return the network with the same weights that sees a sweep before each image."""
+    with seeded(0):
+        moved = Driver(SWEEPS)
+    moved.load_state_dict(model.state_dict())
+    return moved.eval()
+
+
+def test_sweeps_that_equal_their_image_are_its_repetition(
+    moved: Driver, batch: DrivingBatch, found: DrivingOutputs
+) -> None:
+    """Bit for bit."""
+    same = batch.seen._replace(sweeps=batch.seen.images[:, :, :, None])
+    outputs = run(moved, same)
+    pairs = zip(windows_of(outputs, [0, 1, 2]), windows_of(found, [0, 1, 2]), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_each_tick_sees_the_image_of_its_own_time(model: Driver, moved: Driver) -> None:
+    seen = make_seen([make_window(SWEEPS, seed) for seed in range(3)])
+    whole, encoder = run(moved, seen), moved.encoder
+    with torch.no_grad():
+        earlier, later = (
+            encoder.stem(moved.normalise(images.flatten(0, 2))[None])[0]
+            for images in (seen.sweeps[:, :, :, 0], seen.images)
+        )
+        trunk, _ = encoder.trunk(torch.cat([earlier, later]))
+        depth = encoder.depth(encoder.near(trunk)[0], encoder.far(trunk)[0])
+    assert torch.equal(whole.depth.flatten(0, 2), depth)
+    still = run(model, seen._replace(sweeps=seen.sweeps[:, :, :, :0]))
+    turned = run(
+        moved,
+        seen._replace(images=seen.sweeps[:, :, :, 0], sweeps=seen.images[:, :, :, None]),
+    )
+    assert not torch.equal(whole.depth, still.depth)
+    assert not torch.equal(whole.depth, turned.depth)
+    order = [2, 0, 1]
+    straight, other = (
+        windows_of(whole, order),
+        windows_of(run(moved, take(seen, order)), [0, 1, 2]),
+    )
+    assert all(torch.equal(a, b) for a, b in zip(straight, other, strict=True))
+
+
+def test_a_network_refuses_more_or_fewer_sweeps_than_it_has_ticks_for(
+    model: Driver, moved: Driver, batch: DrivingBatch
+) -> None:
+    with pytest.raises(ValueError, match=r"needs 1 sweeps .* has 0: set sweeps=1"):
+        run(moved, batch.seen)
+    with pytest.raises(ValueError, match=r"needs 0 sweeps .* has 1: set sweeps=0"):
+        run(model, make_seen([make_window(SWEEPS)]))
+
+
 def test_training_and_evaluation_agree_once_norms_have_settled(batch: DrivingBatch) -> None:
     with seeded(0):
         model = Driver(SMALL)
@@ -124,9 +179,9 @@ def test_training_and_evaluation_agree_once_norms_have_settled(batch: DrivingBat
     images = model.normalise(batch.seen.images.flatten(0, 2))
     states = torch.randn(3, 4, 12, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        trained = *model.encoder(images), model.decoder(states)
+        trained = *model.encoder(images[None]), model.decoder(states)
         model.eval()
-        evaluated = *model.encoder(images), model.decoder(states)
+        evaluated = *model.encoder(images[None]), model.decoder(states)
     # The variance that runs is the unbiased one, so that a few spikes differ.
     for one, other in zip(trained, evaluated, strict=True):
         assert (one - other).abs().mean() < 0.2 * one.std()

@@ -229,7 +229,7 @@ def test_what_was_not_seen_or_planned_is_not_drawn(
     def open_split(config: DrivingConfig, split: Split) -> Few:  # noqa: ARG001
         window = make_window(config)
         if config.sees == "maps":  # as of a split that is read without images
-            cameras = ("images", "intrinsic", "to_ego", "depth")
+            cameras = ("images", "sweeps", "intrinsic", "to_ego", "depth")
             window = replace(window, **{k: getattr(window, k)[:, :0] for k in cameras})
         return Few([window])
 

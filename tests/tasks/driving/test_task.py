@@ -17,6 +17,8 @@ from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
 from tasks.driving.batch import (
     Observation,
+    blank_images,
+    join_ticks,
     keep_frames,
     make_batch,
     make_dummy_batch,
@@ -31,6 +33,7 @@ from tasks.runs.task import Split
 
 SMALL = small_config()
 ONE_GRID = replace(SMALL, road_cells=1)
+SWEEPS = replace(SMALL, source=Source(sweeps=1))
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,10 @@ def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
     windows = [make_window(SWEEPS, k) for k in (0, 1)]
     seen, truth = make_batch(windows)
     assert seen.sweeps.shape == (2, 3, 6, 1, 3, 32, 64)
+    black = blank_images(seen)
+    assert not black.images.any()
+    assert not black.sweeps.any()
+    assert black._replace(images=seen.images, sweeps=seen.sweeps) == seen
     # The ticks of an encoder, in order of time.
     assert torch.equal(join_ticks(seen), torch.stack([seen.sweeps[:, :, :, 0], seen.images]))
     for b, w in enumerate(windows):
@@ -212,6 +219,8 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
     host = TASK.deployment.host(SMALL, model)
     assert set(host) == {*deployment.HOST, "lift"}
     assert host["stem"] == 3 * 6 * (8 * 16) * (4 * 3 * 49)
+    with_sweeps = TASK.deployment.host(SWEEPS, model)
+    assert with_sweeps == host | {"stem": 2 * host["stem"]}  # a stem for each tick
     assert host["path"] == 4 * 8 * 2
     assert host["uncertainty"] == 6 * 4
     # Two blocks of 12 -> 6 -> 12 channels, 3 x 3, on seven frames; of four futures 6 -> 12.

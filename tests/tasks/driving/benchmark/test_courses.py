@@ -133,6 +133,7 @@ def test_figures_of_courses_by_hand() -> None:
 def test_courses_are_of_other_worlds_than_the_data() -> None:
     found = choose_courses(Source(), 3, past=2)
     assert found == Courses(seeds=(10_000, 10_001, 10_002), past=2)
+    assert choose_courses(Source(sweeps=1), 3, past=2) == replace(found, sweeps=1)
     assert choose_courses(Source(), 1, past=3, quick=True).limit < 10
     with pytest.raises(ValueError, match="use data of a seed below 10000"):
         choose_courses(Source(seed=10_002), 3, past=3)
@@ -150,12 +151,15 @@ def test_blanked_cameras_are_black_and_are_where_they_were() -> None:
 
     blind, sighted = Watch(), Watch()
     for watch, blanked in ((blind, True), (sighted, False)):
-        trial = Trial(planner=watch, size=tiny().image, blanked=blanked)  # type: ignore[arg-type]
+        trial = Trial(planner=watch, size=tiny().image, blanked=blanked, sweeps=1)  # type: ignore[arg-type]
         run_course(trial, 102, 25.0, limit=1.5)
     (one,), (other,) = blind.seen, sighted.seen
     assert one.images.shape == other.images.shape
     assert one.images.count_nonzero() == 0
     assert other.images.count_nonzero() > 0
+    assert one.sweeps.shape == other.sweeps.shape == (1, 3, 6, 1, 3, 64, 160)
+    assert one.sweeps.count_nonzero() == 0
+    assert other.sweeps[0, -1].count_nonzero() > 0
     assert one.to_ego.equal(other.to_ego)
     assert one.intrinsic.equal(other.intrinsic)
 

@@ -148,7 +148,7 @@ def test_a_perceptron_may_learn_from_the_windows_of_the_planner(
     config = replace(config, phases=(*config.phases[:-1], last))
 
     def close_eyes(window: Window) -> Window:
-        names = ("images", "intrinsic", "to_ego", "depth")
+        names = ("images", "sweeps", "intrinsic", "to_ego", "depth")
         return replace(window, **{name: getattr(window, name)[:, :0] for name in names})
 
     def drive(

@@ -46,6 +46,15 @@ def test_windows_are_black_and_as_many_as_asked_for() -> None:
     assert seen.images.is_contiguous()
 
 
+def test_images_of_sweeps_are_images_too(tmp_path: Path) -> None:
+    config = replace(SMALL, source=replace(SMALL.source, sweeps=1))
+    comparison = replace(open_comparison([make_run(tmp_path / "a")]), config=config)
+    took = {comparison.subject: Measurement(runs=[RunTiming(1.0, 0.5, 4, grown=1)])}
+    rows = list(throughput._list_speeds(comparison, took, 4, 2))
+    found = {row.case: row.ours for row in rows}
+    assert found["batch of 4: images"] == 2 * 3 * 6 * found["batch of 4: windows"]
+
+
 def test_rates_come_from_the_best_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "tiny_ann")]
 
