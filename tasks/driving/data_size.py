@@ -15,6 +15,7 @@ from tasks.driving.data import (
 from tasks.runs.task import Split
 
 SCENE = 1.6  # [MB] of a generated scene with 20 keyframes and a place of its own
+SWEEP = 0.3  # [MB] of its images before keyframes, one of each camera
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -45,7 +46,7 @@ def describe_data(config: DrivingConfig) -> tuple[str, ...]:
         f"data: {size} are in {folder}"
         if folder.exists()
         else f"data: {size} are missing; a training generates them first, up to "
-        f"{settings.scenes * SCENE:,.0f} MB in {folder}"
+        f"{settings.scenes * (SCENE + settings.sweeps * SWEEP):,.0f} MB in {folder}"
     )
     return there, *_count(config, folder, dict.fromkeys(names, settings.keyframes))
 

@@ -13,7 +13,7 @@ from drivers.nuscenes.world.make import find_cache
 from drivers.nuscenes.world.write.names import name_scenes
 from tasks.driving.data import count_windows, make_generator_settings
 from tasks.driving.data_size import describe_data
-from tasks.driving.presets import paper, tiny, use_nuscenes
+from tasks.driving.presets import paper, tiny, tiny_sweeps, use_nuscenes
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,9 @@ def test_the_scenes_that_a_training_would_generate_are_told_and_not_generated(
     )
     missing = f"{size} missing; a training generates them first, up to 240 MB in {folder}"
     assert describe_data(tiny()) == (missing, *counted)
+    with_sweeps = describe_data(tiny_sweeps())
+    assert "generates them first, up to 285 MB in" in with_sweeps[0]
+    assert with_sweeps[1:] == counted
     assert list(home.iterdir()) == []
     folder.mkdir(parents=True)
     assert describe_data(tiny()) == (f"{size} in {folder}", *counted)
