@@ -122,7 +122,7 @@ def require_writable(folder: str | Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # threads share the name
     except OSError as error:
         raise _unwritable(folder, error) from error
 
