@@ -173,8 +173,8 @@ class Driver(nn.Module):
             embedded = self.embed(seen.maps.flatten(0, 1).to(motion)).unflatten(0, windows[:2])
             return Perceived(torch.cat([embedded, motion], 2).transpose(0, 1), None, None)
         encoded = self.encoder(self.normalise(self.list_ticks(seen).flatten(1, 3)))
-        features = encoded.features.float().unflatten(0, windows)
-        depth = encoded.depth.float().unflatten(0, windows)
+        features = encoded.features.to(self.mean.dtype).unflatten(0, windows)
+        depth = encoded.depth.to(self.mean.dtype).unflatten(0, windows)
         pose = seen.intrinsic, seen.to_ego, seen.to_present
         with without_autocast(depth):
             cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
@@ -211,7 +211,7 @@ class Driver(nn.Module):
 
         ego: for the cost.
         """
-        maps = {k: y.float() for k, y in self.heads(spikes, names, ego).items()}
+        maps = {k: y.to(self.mean.dtype) for k, y in self.heads(spikes, names, ego).items()}
         return {
             k: (y[:, :, 0] if y.shape[2] == 1 else y).transpose(0, 1) for k, y in maps.items()
         }

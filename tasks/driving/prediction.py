@@ -235,7 +235,7 @@ class Prediction(nn.Module):
         change = self.project(fused[past:].flatten(0, 1)).unflatten(0, (futures, -1))
         moved, motion = present.expand_as(change), None
         if self.motion is not None:
-            motion = self.motion(fused[past - 1]).float()
+            motion = self.motion(fused[past - 1]).to(states.dtype)
             features, ego = present[:, :-MOTION], moved[:, :, -MOTION:]
             moved = torch.cat([move_cells(features, motion, futures), ego], 2)
         run = run_in_blocks if self.config.recomputes else run_stack
