@@ -158,7 +158,9 @@ def _list_stretches(
     graph: LaneGraph, lane: Int64[np.ndarray, " N"], along: Float64[np.ndarray, " N"]
 ) -> list[_Stretch]:
     """Return the parts of the route, from the lane and the distance along it of each place."""
-    starts = [0, *(np.flatnonzero(np.diff(lane)) + 1).tolist()]
+    half = np.append(graph.length, np.inf)[lane[1:]] / 2  # infinite without a lane
+    laps = np.diff(along) < -half  # of a lane that continues itself
+    starts = [0, *(np.flatnonzero((np.diff(lane) != 0) | laps) + 1).tolist()]
     runs = [
         _Stretch(int(lane[a]), float(along[a]), float(along[a:b].max()))
         for a, b in zip(starts, [*starts[1:], len(lane)], strict=True)

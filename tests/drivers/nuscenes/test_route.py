@@ -194,6 +194,19 @@ def test_without_lanes_the_route_is_the_driven_way_and_goes_straight_on() -> Non
     np.testing.assert_allclose(standing, [[k, 0] for k in range(61)], atol=1e-5)
 
 
+def test_a_lane_that_continues_itself_is_driven_as_often_as_it_was() -> None:
+    turn = np.linspace(0, 2 * np.pi, 241)
+    circle = np.stack([6 * np.sin(turn), 6 * (1 - np.cos(turn)), turn], 1)
+    graph = make_graph(("circle", circle, ("circle", "out")), ("out", straight(0, 90), ()))
+    way = np.concatenate([circle[30:], circle[1:], straight(0, 90)[1:]])
+    poses = drive(way, np.arange(0.0, 120.0, 1.5))
+    route = find_global(graph, poses)
+    # Seven eighths of a lap of 37.7 m, and most of the next one.
+    assert np.linalg.norm(route - [0, 6], axis=1) == pytest.approx(6, abs=0.1)
+    end = 2 * np.pi * 30 / 240 + 60 / 6
+    assert route[-1] == pytest.approx([6 * np.sin(end), 6 - 6 * np.cos(end)], abs=0.1)
+
+
 def test_lanes_of_another_heading_do_not_count() -> None:
     across = np.array([[25.0, y, np.pi / 2] for y in np.arange(-30.0, 60.0, 2.0)])
     route = find_route(JUNCTION, across)
