@@ -16,6 +16,7 @@ from neuro.graph import Graph, GraphError
 from tasks.driving import data, evaluate
 from tasks.driving.config import DrivingConfig
 from tasks.driving.deployment import HOST
+from tasks.driving.joules import show_joules
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
 from tasks.runs.task import Split, TaskRun
@@ -126,6 +127,10 @@ def test_the_report_shows_it(run: TaskRun) -> None:
     for part in ("Joules per planned second", "streaming, 6 images", "encoder: near_spikes"):
         assert part in text
     assert "not measured yet" not in text
+    sweeping = replace(SMALL, source=replace(SMALL.source, sweeps=1))
+    for config, told in ((SMALL, False), (sweeping, True)):
+        shown = str(show_joules(replace(run, config=config), {}))
+        assert ("An image stands for 2, one for each tick of the encoder." in shown) is told
     told = f"no metric covers the other networks of the chip: {', '.join(PARTS)}"
     assert text.count(told) == 2  # of verify, of simulate
     assert f"that of {', '.join(PARTS[:-1])} and {PARTS[-1]} not counted" in text
