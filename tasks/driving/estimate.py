@@ -31,11 +31,8 @@ from tasks.driving.model import Driver
 from tasks.runs.task import Table
 
 VERSION = "v1.0-trainval"
-SCENES, KEYFRAMES, ALL_KEYFRAMES = (
-    700,
-    28_130,
-    34_149,
-)  # of training; of training and validation
+SCENES, KEYFRAMES = 700, 28_130  # of training
+ALL_KEYFRAMES = 34_149  # of training and validation
 PIXELS = 1600, 900  # width and height
 # [GB] of downloads, by nuScenes' page: ten parts of 4.2 (keyframes) and 29.4 (all files).
 DOWNLOADS = {"keyframes": 42.0, "all files": 294.0}

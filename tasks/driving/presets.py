@@ -56,7 +56,7 @@ def paper() -> DrivingConfig:
 
 
 def tiny() -> DrivingConfig:
-    """The generated world and six small cameras: 21 minutes on two cores from scratch."""
+    """The generated world and six small cameras, for two cores."""
     return DrivingConfig(
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
         encoder=EncoderConfig(

@@ -9,12 +9,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import builders
 import torch
+from forks import in_a_fork
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -45,18 +45,6 @@ def train(folder: Path) -> None:
         batches=builders.batches, steps=3, loss=carried, validate=validate, carry="training"
     )
     fit(builders.model(), course, PLAN, Fabric(accelerator="cpu", devices=1), folder)
-
-
-def in_a_fork(do: Callable[[], None]) -> int:
-    """Return how a process ended that did something: its status, or minus the signal."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            do()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def die_at(point: int) -> None:

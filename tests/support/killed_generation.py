@@ -10,9 +10,11 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from forks import in_a_fork
 from straight_road import pretend_to_make_roads, pretend_to_simulate
 
 from drivers.nuscenes.rig import Camera
@@ -53,21 +55,10 @@ def generate(path: Path) -> None:
     make_nuscenes(path, SETTINGS)
 
 
-def in_a_fork(path: Path, point: int = 0) -> int:
-    """Generate in a new process, which dies at a file operation or between two; 0: it lives.
-
-    Returns:
-        The exit status, or minus the signal.
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            die_at(point)
-            generate(path)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def generate_until(path: Path, point: int) -> None:
+    """Generate in a process that dies at a file operation, or between two."""
+    die_at(point)
+    generate(path)
 
 
 def die_at(point: int) -> None:
@@ -119,13 +110,15 @@ def main() -> None:
     operations.make_roads = pretend_to_make_roads
     operations = dataset
     operations.record_scene, operations.TEXEL = pretend_to_record, 1.0
-    in_a_fork(whole)
-    while in_a_fork(path := folder / f"killed{points + 1}", points + 1) == -signal.SIGKILL:
+    in_a_fork(partial(generate, whole))
+    path = folder / "killed1"
+    while in_a_fork(partial(generate_until, path, points + 1)) == -signal.SIGKILL:
         points += 1
-        in_a_fork(path)
+        in_a_fork(partial(generate, path))
         equal += list_files(path) == list_files(whole)
         most = max(most, len(path.with_suffix(".log").read_text().split()))
         left |= {p.name for p in folder.glob(f".{path.name}*")}
+        path = folder / f"killed{points + 1}"
     found = {"points": points, "equal": equal, "simulated": most, "left": sorted(left)}
     (folder / "found.json").write_text(json.dumps(found | {"files": len(list_files(whole))}))
 
