@@ -324,12 +324,12 @@ class _Training:
 
     def _validate(self, step: int) -> None:
         """Measure the model, add a row to the history, and save the best weights."""
-        progress, course = self.progress, self.course
+        progress, course, plan = self.progress, self.course, self.plan
         mean = self._average(torch.stack(self.losses).mean())
         self.losses = []
         nonfinite = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
         if nonfinite:
-            raise TrainError(explain_nonfinite(nonfinite, self.plan.lr))
+            raise TrainError(explain_nonfinite(nonfinite, plan.lr))
         if grown := self._describe_growth(DIVERGED):
             raise TrainError(explain_divergence(grown))
         self.model.eval()
@@ -337,7 +337,8 @@ class _Training:
         with seeded(self._seed(step, VALIDATION)), watch as silent:
             score = float(course.validate(self.model))
         self.model.train()
-        progress.silent, progress.grown = tuple(sorted(silent)), self._describe_growth()
+        trained = (name for name in silent if not plan.is_untrained(name, self.stage))
+        progress.silent, progress.grown = tuple(sorted(trained)), self._describe_growth()
         if not math.isfinite(score):
             raise TrainError(
                 f"the validation {course.metric} is {score}; the last good checkpoint remains; "

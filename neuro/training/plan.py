@@ -220,6 +220,14 @@ class Plan:
                 return stage
         return None
 
+    def is_untrained(self, module: str, stage: Stage | None) -> bool:
+        """Return whether only stages after this one train the parameters of a module."""
+        if stage is None:
+            return False
+        at = self.stages.index(stage) + 1
+        frozen = [s.is_frozen(f"{module}.") for s in self.stages]
+        return all(frozen[:at]) and not all(frozen)
+
     def check_stages(self, trained: Collection[str], steps: int) -> None:
         """Raise a TrainError that lists why the stages do not fit a model and its data.
 

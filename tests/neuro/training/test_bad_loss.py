@@ -10,7 +10,7 @@ import torch
 from builders import batches, course, cpu, loss, model
 from torch import nn
 
-from neuro.training import Plan, Progress, TrainError, fit
+from neuro.training import Plan, Progress, Stage, TrainError, fit
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,26 @@ def test_a_silent_population_is_told_and_remembered(tmp_path: Path) -> None:
     assert fit(net, runs, plan, cpu(), tmp_path).silent == ("alif",)
     assert fit(model(), runs, plan, cpu(), tmp_path).silent == ("alif",)  # read again
     assert fit(model(), runs, plan, cpu(), tmp_path / "fires").silent == ()
+
+
+def test_a_population_is_not_called_silent_before_its_stage(tmp_path: Path) -> None:
+    net, told = model(), dict[int, tuple[str, ...]]()
+    nn.init.zeros_(net.get_parameter("a.weight"))
+    nn.init.zeros_(net.get_parameter("a.bias"))
+    x, _ = next(batches(0))
+    stages = (
+        Stage(name="b", epochs=1, frozen=("a.*", "alif.*")),
+        Stage(name="both", epochs=1),
+        Stage(name="b again", epochs=1, frozen=("a.*", "alif.*")),
+    )
+    plan = Plan(epochs=3, lr=1e-9, stages=stages)
+    runs = replace(course(), validate=lambda net: net(x)[0].mean().item())
+
+    def note(progress: Progress, _: int) -> None:
+        told[progress.epoch] = progress.silent
+
+    last = fit(net, runs, plan, cpu(), tmp_path, on_step=note).silent
+    assert (told, last) == ({0: (), 1: (), 2: ("alif",)}, ("alif",))
 
 
 def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) -> None:
