@@ -127,14 +127,19 @@ def inform_run(folder: Path, identity: str, names: tuple[str, ...]) -> InformedP
 
 
 def list_ceiling(comparison: Comparison) -> list[Entrant]:
-    """Return the planners with true maps: each of ARMS, and the subject's runs with KNOWN."""
+    """Return the planners with true maps: each of ARMS, and the subject's runs with KNOWN.
+
+    Arms whose cells of the road do not divide those of the grid are left out.
+    """
     entrants = []
     for navigation, step in ARMS:
+        if not (comparison.config.grid.step / step).is_integer():
+            continue
         config = set_arm(comparison.config, navigation, step)
         arm = Entrant(
             name=f"true maps, {navigation}, road in cells of {step:g} m",
             seed=0,
-            digest=digest([config.planner, config.grid, config.road_cells, WEIGHTS]),
+            digest=digest([config.planner, config.grid, config.road, config.future, WEIGHTS]),
             make=partial(make_ceiling_planner, config),
         )
         entrants.append(arm)
@@ -154,6 +159,16 @@ def list_ceiling(comparison: Comparison) -> list[Entrant]:
 
 
 def set_arm(config: DrivingConfig, navigation: Navigation, step: float) -> DrivingConfig:
-    """Return a configuration with this navigation and cells of the road of ``step`` [m]."""
+    """Return a configuration with this navigation and cells of the road of ``step`` [m].
+
+    Raises:
+        ValueError: such cells do not divide those of the grid.
+    """
+    cells = config.grid.step / step
+    if not cells.is_integer():
+        raise ValueError(
+            f"cells of the road of {step:g} m do not divide those of the grid, "
+            f"{config.grid.step:g} m; name a whole fraction of these"
+        )
     planner = replace(config.planner, navigation=navigation)
-    return replace(config, planner=planner, road_cells=round(config.grid.step / step))
+    return replace(config, planner=planner, road_cells=int(cells))

@@ -14,9 +14,11 @@ from drivers.nuscenes.box import make_box
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.world.instant import Ego, WorldInstant
 from tasks.driving.batch import make_seen
+from tasks.driving.benchmark import ceiling
 from tasks.driving.benchmark.ceiling import (
     ARMS,
     KNOWN,
+    WEIGHTS,
     draw_surroundings,
     inform_run,
     limit_speed,
@@ -24,9 +26,14 @@ from tasks.driving.benchmark.ceiling import (
     make_ceiling_planner,
     set_arm,
 )
-from tasks.driving.benchmark.entrants import digest_trained, load_planner, open_comparison
+from tasks.driving.benchmark.entrants import (
+    Comparison,
+    digest_trained,
+    load_planner,
+    open_comparison,
+)
 from tasks.driving.config import DrivingConfig
-from tasks.driving.presets import tiny
+from tasks.driving.presets import paper, tiny
 
 # The car stands at (100, 50) and looks to the north; a road of 8 m runs there, with a divider.
 ROAD = RoadMap(
@@ -75,6 +82,33 @@ def test_the_road_is_that_of_the_map_at_the_edge_of_its_cells(step: float) -> No
     assert np.abs(road).max() == 4 - step / 2
     assert len(road) == round(48 / step) * round(8 / step)
     assert 0 < np.abs(lane).max() < 1.6
+
+
+def test_cells_of_the_road_divide_those_of_any_grid() -> None:
+    assert set_arm(paper(), "target", 0.5).road.step == 0.5  # its grid has cells of 0.5 m
+    assert set_arm(paper(), "target", 0.25).road.step == 0.25
+    for step in (1.0, 0.4):
+        with pytest.raises(ValueError, match=f"road of {step:g} m do not divide .* 0.5 m; n"):
+            set_arm(paper(), "target", step)
+    found = list_ceiling(Comparison(runs={"driving:paper": ()}, config=paper()))
+    assert [e.name for e in found] == [
+        f"true maps, {navigation}, road in cells of 0.5 m"
+        for navigation in ("command", "target")
+    ]
+
+
+def test_what_changes_the_plans_of_an_arm_makes_it_another_entrant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def list_digests(config: DrivingConfig) -> set[str]:
+        found = list_ceiling(Comparison(runs={"driving:tiny": ()}, config=config))
+        return {e.digest for e in found}
+
+    before = list_digests(tiny())
+    shorter = replace(tiny(), future=5, phases=(replace(tiny().phases[-1], futures=5),))
+    assert before.isdisjoint(list_digests(shorter))
+    monkeypatch.setattr(ceiling, "WEIGHTS", {**WEIGHTS, "comfort": 0.5})
+    assert before.isdisjoint(list_digests(tiny()))
 
 
 def test_a_place_costs_what_lies_beyond_the_way_at_the_limit() -> None:
