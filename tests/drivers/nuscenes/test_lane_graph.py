@@ -61,6 +61,13 @@ def test_near_lanes_and_their_headings_are_found() -> None:
     np.testing.assert_allclose(yaw, [0, 0, np.pi / 2, 0])
 
 
+def test_a_lane_has_the_headings_of_its_own_ends() -> None:
+    """Not those of the lane before it, nor of the point before its end."""
+    starts = FORK.find_yaw(np.arange(3), np.zeros(3))
+    assert starts.tolist() == [0.0, 0.0, 0.0]
+    assert [FORK.find_end_yaw(k) for k in range(3)] == [0.0, np.pi / 2, -0.2]
+
+
 def test_a_map_without_lanes_is_an_empty_graph() -> None:
     empty = make_lane_graph({})
     assert empty.tokens == ()

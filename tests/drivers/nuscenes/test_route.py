@@ -217,6 +217,15 @@ def test_lanes_of_another_heading_do_not_count() -> None:
     np.testing.assert_allclose(route, [[k, 0] for k in range(61)], atol=1e-5)
 
 
+def test_a_standing_car_is_on_a_lane_within_45_degrees_of_its_heading() -> None:
+    for turned, ends in ((40, [90.0, 0.0]), (50, None)):
+        pose = np.array([30.0, 0.0, np.radians(turned)])
+        ahead = 60 * np.array([np.cos(pose[2]), np.sin(pose[2])])
+        route = find_global(JUNCTION, np.repeat(pose[None], 4, 0))
+        np.testing.assert_allclose(route[0], [30, 0], atol=1e-5)
+        np.testing.assert_allclose(route[-1], ends or pose[:2] + ahead, atol=1e-5)
+
+
 def test_the_way_leads_from_a_car_park_onto_the_lane() -> None:
     yard = np.array([[25.0, y, np.pi / 2] for y in np.linspace(-20, -4, 17)])
     a = np.linspace(0, np.pi / 2, 9)

@@ -96,6 +96,18 @@ def test_the_neighbours_of_a_window_change_nothing(
     assert not torch.equal(windows_of(changed, [1])[1], windows_of(found, [1])[1])
 
 
+def test_states_end_with_the_motion_since_the_frame_before(
+    model: Driver, batch: DrivingBatch
+) -> None:
+    """The cars of these windows drive straight ahead; that of the first frame is unknown."""
+    with torch.no_grad():
+        states = model.perceive(batch.seen).states
+    motion = torch.zeros(3, 3, 6)  # T B, x y z roll pitch yaw
+    motion[1:, :, 0] = 0.5 * batch.seen.ego.speed
+    cells = motion[..., None, None].expand(-1, -1, -1, 16, 16)
+    torch.testing.assert_close(states[:, :, -6:], cells)
+
+
 def test_nothing_is_kept_from_window_to_window(
     model: Driver, batch: DrivingBatch, found: DrivingOutputs
 ) -> None:

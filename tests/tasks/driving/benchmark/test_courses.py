@@ -80,6 +80,18 @@ def test_every_planner_drives_the_same_courses_once(
     assert len(driven) == 4
 
 
+def test_a_trial_has_all_settings_of_its_entrant_and_of_the_courses(
+    driven: list[tuple[Trial, int]], tmp_path: Path
+) -> None:
+    planner, size = KeepVelocity(6), tiny().image
+    entrant = Entrant(
+        name="blanked", seed=0, digest="b", make=give(planner), size=size, blanked=True
+    )
+    drive_all([entrant], replace(SHORT, seeds=(FIRST,), past=2, sweeps=1), tmp_path, 1)
+    trial = Trial(planner=planner, size=size, blanked=True, past=2, sweeps=1)
+    assert driven == [(trial, FIRST)]
+
+
 def test_who_is_stopped_goes_on_with_what_is_missing(
     driven: list[tuple[Trial, int]], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.labels import draw_labels
 from drivers.nuscenes.schema import LIDAR
 from drivers.nuscenes.tables import Keyframe, Shot
-from drivers.nuscenes.window import ImageSize
+from drivers.nuscenes.window import ImageSize, Window
 from drivers.nuscenes.windows import Windows, WindowSettings
 from tasks.bench.options import BenchOptions
 from tasks.driving.benchmark import label_rows
@@ -27,11 +27,14 @@ from tasks.driving.benchmark.label_rows import (
     IOU,
     PROCEDURES,
     compare_labels,
+    compare_masks,
+    make_differences,
     measure_middles,
 )
 from tasks.driving.benchmark.published_labels import (
     NOTHING,
     LabelProcedure,
+    PublishedLabels,
     make_targets,
     name_published_command,
     read_published_path,
@@ -217,6 +220,41 @@ def test_middles_of_instances_are_compared_by_number() -> None:
     theirs[1:3, 1], ours[1:3, 4] = 7, 7
     theirs[5, 5], ours[6, 6] = 2, 3
     assert measure_middles(theirs, ours) == [3.0]
+
+
+def publish_ours(window: Window) -> PublishedLabels:
+    """Return our own labels and targets as if they were published."""
+    own = make_instance_targets(torch.from_numpy(window.instance[None, 2:4]))
+    centre, offset, flow = (part[0, 0].double().numpy() for part in own)
+    return PublishedLabels(
+        vehicle=window.vehicle,
+        pedestrian=window.pedestrian,
+        instance=window.instance,
+        centre=centre,
+        offset=offset,
+        flow=flow,
+    )
+
+
+def test_our_own_labels_do_not_differ_from_ours(windows: Windows) -> None:
+    """Targets are those of the present frame; the car ahead moves by a cell a frame."""
+    window, differences = windows[0], make_differences()
+    compare_masks(differences, window, publish_ours(window), 3)
+    for (case, unit), value in differences.summarise().items():
+        assert value == (100.0 if unit == IOU else 0.0), case
+
+
+def test_each_time_compares_its_own_frames(windows: Windows) -> None:
+    window = windows[0]
+    times = {"past": [0, 1], "now": [2], "in 1 s": [4], "in 2 s": [6], "in 3 s": [8]}
+    for time, frames in times.items():
+        vehicle, differences = window.vehicle.copy(), make_differences()
+        vehicle[frames] = False
+        theirs = replace(publish_ours(window), vehicle=vehicle)
+        compare_masks(differences, window, theirs, 3)
+        found = differences.summarise()
+        iou = {other: found[f"vehicle, {other}", IOU] for other in times}
+        assert iou == dict.fromkeys(times, 100.0) | {time: 0.0}
 
 
 def test_published_labels_need_a_square_grid_around_the_car() -> None:
