@@ -3,6 +3,7 @@
 Axes: S past and present frames, F future frames, D bins of depth, X and Y cells of the grid.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -156,6 +157,8 @@ class PlannerConfig:
     start: factor on the published weights before training.
     caution: factor on the cost of missing road when driving; in training all paths are on the
         road.
+    verge: margin [m] of the box that must be on the road when driving; in training 0.25, as
+        lanes are hardly wider than the car.
     refines: when the car follows the refined path: "always", as published, or if it is
         "cheaper" than the original.
     braking: factor on the cost of others in the choice of a braking rate on the path; 0, as
@@ -176,6 +179,7 @@ class PlannerConfig:
     dilations: tuple[int, ...] = ()
     start: float = 1.0
     caution: float = 1.0
+    verge: float = 0.25
     refines: Literal["always", "cheaper"] = "always"
     braking: float = 0.0
     persistence: bool = False
@@ -190,6 +194,11 @@ class PlannerConfig:
                 raise ValueError(
                     f"PlannerConfig.{name} must be > 0, got {getattr(self, name)}; {usual}"
                 )
+        if not 0 <= self.verge < math.inf:
+            raise ValueError(
+                f"PlannerConfig.verge must be >= 0 and finite, got {self.verge}; 0.25 as in "
+                "training"
+            )
         if not self.braking >= 0:
             raise ValueError(
                 f"PlannerConfig.braking must be >= 0, got {self.braking}; 0 disables it"

@@ -3,7 +3,7 @@
     safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
     headway   occupancy on the road under the box, 10 m ahead
     lane      (1 - d)^2 where d < 1 m is the distance to the nearest divider
-    rule      share of road missing under a box 0.25 m larger
+    rule      share of road missing under a box 0.25 m larger, or by the planner's verge
     learned   the cost volume at the car's middle, between cells
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
     progress  - way driven [m]
@@ -28,14 +28,14 @@ from torch import Tensor, nn
 
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import FRAME
-from tasks.driving.config import DrivingConfig
+from tasks.driving.config import DrivingConfig, PlannerConfig
 from tasks.driving.sampler import EgoState, find_moves
 
 # [m] the car, and its middle ahead of its rear axle, equal to drivers.nuscenes.world.instant,
 # which needs the extra "driving".
 LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
 MARGIN = 1.0  # [m] of the larger box, on each side
-VERGE = 0.25  # [m] margin of the box that must be on the road
+VERGE = PlannerConfig.verge  # [m] margin of the box that must be on the road, in training
 GAP = 10.0  # [m] headway
 NEAR = 1.0  # [m] least distance to a divider
 PROLONGED, FARTHEST = 30.0, 10.0  # [m] of a path towards a target; largest distance from it
@@ -200,10 +200,12 @@ def compute_parts(
     ego: EgoState,
     grid: GroundGrid,
     road: GroundGrid,
+    verge: float = VERGE,
 ) -> dict[str, Float[Tensor, "B M ..."]]:
     """Return the parts of the cost of paths by name: B M F for PER_FRAME, otherwise B M.
 
-    road: the grid of the drivable area. grid: of the other maps.
+    road: the grid of the drivable area. grid: of the other maps. verge: margin of the box that
+    must be on the road [m].
     """
     motion = derive_motion(path, ego.speed)
     drivable = around.drivable[:, None]
@@ -221,7 +223,7 @@ def compute_parts(
         "safety": under() + motion.speed * under(MARGIN) / FAST,
         "headway": blocked.amax(-1),
         "lane": (1 - d / NEAR).square(),
-        "rule": interpolate(1 - drivable, place_box(path, road.step, VERGE), road).mean(-1),
+        "rule": interpolate(1 - drivable, place_box(path, road.step, verge), road).mean(-1),
         "learned": interpolate(around.learned, middle[..., None, :], grid)[..., 0],
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
@@ -252,7 +254,7 @@ class Costs(NamedTuple):
 class Cost(nn.Module):
     """Weights the parts; trains the logarithms of the weights, or keeps the published ones.
 
-    In evaluation the planner's caution multiplies ``rule``.
+    In evaluation the planner's caution multiplies ``rule``, whose box has the planner's verge.
     """
 
     def __init__(self, config: DrivingConfig) -> None:
@@ -263,7 +265,7 @@ class Cost(nn.Module):
         factors = torch.tensor([FACTORS[name] for name in self.parts])
         start = (config.planner.start * factors).log()
         self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
-        self.caution = config.planner.caution
+        self.caution, self.verge = config.planner.caution, config.planner.verge
 
     def forward(
         self,
@@ -273,7 +275,8 @@ class Cost(nn.Module):
         others: float = 1.0,
     ) -> Costs:
         """Return the costs of paths; others: factor on ``safety``."""
-        parts = compute_parts(path, around, ego, self.grid, self.road)
+        verge = VERGE if self.training else self.verge
+        parts = compute_parts(path, around, ego, self.grid, self.road, verge)
         weights = dict(zip(self.parts, self.log_weight.exp(), strict=True))
         weights["safety"] = others * weights["safety"]
         if not self.training:

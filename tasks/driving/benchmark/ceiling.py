@@ -33,7 +33,7 @@ from tasks.driving.benchmark.entrants import (
 )
 from tasks.driving.closed_loop import InformedPlanner
 from tasks.driving.config import DrivingConfig, Navigation
-from tasks.driving.cost import Surroundings
+from tasks.driving.cost import VERGE, Surroundings
 from tasks.driving.model import Planner, require_driver
 
 WEIGHTS: Mapping[str, float] = {
@@ -92,7 +92,8 @@ def limit_speed(grid: GroundGrid, frames: int) -> Float[Tensor, "F X Y"]:
 
 def make_ceiling_planner(config: DrivingConfig) -> InformedPlanner:
     """Return the planner with true maps and weights set by hand; it keeps its candidates."""
-    config = replace(config, planner=replace(config.planner, weights="constant", caution=1.0))
+    by_hand = replace(config.planner, weights="constant", caution=1.0, verge=VERGE)
+    config = replace(config, planner=by_hand)
     planner = Planner(config).eval()
     weights = [WEIGHTS[name] for name in planner.cost.parts]
     planner.cost.log_weight.data = torch.tensor(weights).log()

@@ -307,7 +307,23 @@ def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     assert plain.eval()(path, around, ego).frames.equal(trained)
 
 
+def test_a_larger_box_must_be_on_the_road_when_it_drives() -> None:
+    drivable = torch.zeros(1, *GRID.shape)
+    drivable[:, :, 22:26] = 1.0  # to 2 m on each side: 1 up to 1.5 m, 0 from 2.5 m on
+    around, path, ego = empty()._replace(drivable=drivable), straight(8.0), ahead(8.0)
+    planner = replace(CONFIG.planner, start=1.0, caution=1.0, verge=1.0)
+    cost = Cost(replace(CONFIG, planner=planner))
+    trained, driven = (cost.train(mode)(path, around, ego).frames for mode in (True, False))
+    # Two of five points across the larger box, 1.925 m aside, see 0.575 of the road.
+    missing = FACTORS["rule"] * 2 * 0.425 / 5
+    torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), missing))
+    usual = Cost(replace(CONFIG, planner=replace(planner, verge=0.25)))
+    assert usual.eval()(path, around, ego).frames.equal(trained)
+
+
 def test_factors_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"PlannerConfig.verge must be >= 0 and finite, got -"):
+        replace(CONFIG.planner, verge=-0.25)
     with pytest.raises(ValueError, match=r"PlannerConfig.caution must be > 0, got 0.0"):
         replace(CONFIG.planner, caution=0.0)
     with pytest.raises(ValueError, match=r"PlannerConfig.start must be > 0, got 0.0"):
