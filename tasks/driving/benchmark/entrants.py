@@ -79,16 +79,18 @@ def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
     """Open the runs in folders; quick: with only a few windows of their data.
 
     Raises:
-        RunError: there is no run, a run has another task or plans no path, two runs have the
-            same configuration and seed, or a run sees other windows than the first.
+        RunError: there is no run, a run has no configuration of driving or plans no path, two
+            runs have the same name and seed, two of one name have other configurations, or a
+            run sees other windows than the first.
     """
     if not folders:
         raise RunError(NEEDED)
     runs = [open_folder(folder) for folder in folders]
     problems = [
-        f"{run.folder} is a run of {run.task}; name only runs of driving"
+        f"{run.folder} is a run of {run.task}; name only runs of driving, or of a task file "
+        "with its configurations (DrivingConfig)"
         for run in runs
-        if run.task != "driving"
+        if not isinstance(run.config, DrivingConfig)
     ]
     problems = problems or [
         f"{run.folder} ({run.task}:{run.name}) plans no path; measure it with neuro eval"
@@ -105,6 +107,12 @@ def open_comparison(folders: Sequence[Path], quick: bool = False) -> Comparison:
             f"{run.folder} and {r.folder} are both {name} of seed {r.seed}; name one of them"
             for r in twice
         ]
+        first = groups.get(name, (run,))[0]
+        if run.config != first.config:
+            problems.append(
+                f"{run.folder} and {first.folder} are both {name}, but their configurations "
+                "differ (--set, or a changed task file); measure them separately"
+            )
         if describe_windows(run.config) != describe_windows(runs[0].config):
             problems.append(
                 f"{run.folder} sees other windows than {runs[0].folder} (data, images, grid or "

@@ -30,6 +30,7 @@ from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.drives import DisturbedWindow
 from tasks.driving.planners import Blanked
+from tasks.runs import find
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,34 @@ def test_runs_that_do_not_belong_together_are_all_named(
     assert "b and " in str(told.value)
     assert "a are both driving:tiny of seed 0" in str(told.value)
     assert "c sees other windows than" in str(told.value)
+
+
+def test_runs_of_a_task_file_take_part_and_those_of_other_tasks_do_not(tmp_path: Path) -> None:
+    file = tmp_path / "my_drive.py"
+    file.write_text(
+        "from dataclasses import replace\n"
+        "from tasks import driving\n"
+        "from driving_windows import small_config\n"
+        "TASK = replace(driving.TASK, configs={'short': small_config})\n"
+    )
+    run = find.make_run(f"{file}:short", tmp_path / "mine", pin=False)
+    begin_run(run)
+    find.keep_task_file(run)
+    found = open_comparison([run.folder, make_run(tmp_path / "ours")])
+    assert list(found.runs) == ["my_drive.py:short", "driving:tiny"]
+    other = find.make_run("yinyang:tiny", tmp_path / "other")
+    begin_run(other)
+    with pytest.raises(RunError, match="other is a run of yinyang; name only runs of driving"):
+        open_comparison([run.folder, other.folder])
+
+
+def test_runs_of_one_name_have_one_configuration(tmp_path: Path) -> None:
+    first = make_run(tmp_path / "a")
+    changed = replace(SMALL, planner=replace(SMALL.planner, caution=5.0))
+    begin_run(Run(folder=tmp_path / "b", task="driving", name="tiny", seed=1, config=changed))
+    what = "b and .*a are both driving:tiny, but their configurations differ"
+    with pytest.raises(RunError, match=what):
+        open_comparison([first, tmp_path / "b"])
 
 
 def test_a_run_that_plans_nothing_is_left_to_evaluation(
