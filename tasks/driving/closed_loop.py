@@ -11,6 +11,7 @@ path until the next plan. Axes: S past and present frames, N cameras, L sweeps, 
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from drivers.nuscenes.geometry import enter_frame, lift
 from drivers.nuscenes.images import shrink_image
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.road_map import RoadMap
-from drivers.nuscenes.window import Command, ImageSize, name_command
+from drivers.nuscenes.window import FRAME, Command, ImageSize, name_command
 from drivers.nuscenes.world.drive import (
     STEPS,
     PlannedDrive,
@@ -39,7 +40,7 @@ from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.state import WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
-from neuro.arguments import describe
+from neuro.arguments import describe, is_whole
 from tasks.driving.batch import Observation
 from tasks.driving.planners import Planner
 from tasks.driving.sampler import EgoState
@@ -191,10 +192,12 @@ class Trial:
     """A planner for a course.
 
     planner: None: the rules, which know everything. size: of its images; None without images.
-    blanked: whether the images are black, which saves rendering. past: S. sweeps: L.
+    blanked: whether the images are black, which saves rendering. past: S. sweeps: L, at most 4,
+    because an image is rendered every 0.1 s and a plan is driven for 0.5 s.
 
     Raises:
-        TypeError: the size is not an ImageSize.
+        TypeError: the planner is not a function, or the size is not an ImageSize.
+        ValueError: past or sweeps are out of range.
     """
 
     planner: Planner | InformedPlanner | None
@@ -204,12 +207,32 @@ class Trial:
     sweeps: int = 0
 
     def __post_init__(self) -> None:
+        kinds, numbers = [], []
+        if not (self.planner is None or isinstance(self.planner, InformedPlanner)) and (
+            isinstance(self.planner, type) or not callable(self.planner)
+        ):
+            kinds.append(
+                "Trial.planner must be a function from an observation to a path, an "
+                f"InformedPlanner, or None for the rules, got {describe(self.planner)}"
+            )
         if not isinstance(self.size, ImageSize | None):
-            raise TypeError(
+            kinds.append(
                 f"Trial.size must be an ImageSize or None, got {describe(self.size)}; use "
                 "config.image of a driving configuration, such as ImageSize(height=64, "
                 "width=160, scale=1.0, crop=26), or None for a planner without images"
             )
+        if not (is_whole(self.past) and self.past >= 1):
+            numbers.append(
+                f"Trial.past must be a whole number >= 1, got {describe(self.past)}; 1 is the "
+                "present frame alone"
+            )
+        if not (is_whole(self.sweeps) and 0 <= self.sweeps < STEPS):
+            numbers.append(
+                f"Trial.sweeps must be 0 to {STEPS - 1}, the instants between frames, got "
+                f"{describe(self.sweeps)}; 0 gives the images of frames alone"
+            )
+        if kinds or numbers:
+            raise (TypeError if kinds else ValueError)("\n".join([*kinds, *numbers]))
 
 
 def run_course(
@@ -221,8 +244,14 @@ def run_course(
 ) -> Outcome:
     """Drive the course of a seed; return its outcome.
 
-    distance: length of the course [m]. limit: on its time [s]. watch: called with each plan.
+    distance: length of the course [m]. limit: on its time [s], one plan of 0.5 s at least.
+    watch: called with each plan.
+
+    Raises:
+        ValueError: seed, distance or limit are out of range, or the planner returns no path.
+        RuntimeError: the seed has no course of this distance.
     """
+    _require_course(seed, distance, limit)
     course = start(seed, distance)
     states = [course.state]
     instants = [show(course.world, course.state)]
@@ -236,6 +265,22 @@ def run_course(
         if end != "time":
             break
     return judge(course, states, instants, seed=seed, end=end)
+
+
+def _require_course(seed: int, distance: float, limit: float) -> None:
+    """Raise a ValueError with all numbers of a course that are out of range."""
+    wrong = []
+    if not (is_whole(seed) and seed >= 0):
+        wrong.append(f"the seed must be a whole number >= 0, got {describe(seed)}; use 30_000")
+    if not 0 < distance < inf:
+        wrong.append(f"the distance must be > 0 and finite, got {distance} m; 150 m are usual")
+    if not FRAME <= limit < inf:
+        wrong.append(
+            f"the limit must be {FRAME} s, one plan, or more, and finite, got {limit} s; "
+            f"{LIMIT:g} s are usual"
+        )
+    if wrong:
+        raise ValueError("\n".join(["run_course: wrong course:", *wrong]))
 
 
 def _drive_on(

@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.window import FRAME
 from tasks.driving.batch import Observation, blank_images
-from tasks.driving.config import Navigation
+from tasks.driving.config import DrivingConfig, Navigation
+from tasks.driving.model import require_driver
 from tasks.driving.sampler import NAVIGATION, encode_navigation
 
 Planner = Callable[[Observation], Float[Tensor, "B F 3"]]
@@ -66,17 +67,57 @@ class KeepAcceleration:
 
 
 class ModelPlanner:
-    """Plans with a trained model."""
+    """Plans with a trained model.
+
+    Raises:
+        TypeError: the model is not a :class:`~tasks.driving.model.Driver`.
+        ValueError: it plans no path.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
+        self.model = require_driver(model)
+        if not self.model.config.plans:
+            raise ValueError(
+                "ModelPlanner: the network plans no path, because the last of its phases is "
+                f"{self.model.config.last.name}; use a run whose last phase is planning"
+            )
 
     @torch.no_grad()
     def __call__(self, seen: Observation) -> Float[Tensor, "B F 3"]:
-        """Return the path, refined and braked."""
+        """Return the path, refined and braked.
+
+        Raises:
+            ValueError: images, frames or sweeps are not those that the network learned from.
+        """
+        if problems := _list_misfits(self.model.config, seen):
+            heading = "driving: the network learned from other input:"
+            raise ValueError("\n".join([heading, *problems]))
         device = next(self.model.parameters()).device
         path: Tensor = self.model(tree_map_only(Tensor, lambda x: x.to(device), seen)).plan.path
         return path
+
+
+def _list_misfits(config: DrivingConfig, seen: Observation) -> list[str]:
+    """Return in what an observation differs from those that a network learned from."""
+    _, past, cameras, sweeps, _, height, width = seen.sweeps.shape
+    size, wrong = config.image, []
+    if not cameras or (height, width) != (size.height, size.width):
+        found = f"{height} x {width}" if cameras else "none"
+        wrong.append(
+            f"it needs images of {size.height} x {size.width} pixels, got {found}: set "
+            "Trial.size=config.image, of the network's configuration"
+        )
+    if past != config.past:
+        wrong.append(
+            f"it needs {config.past} frames up to the present, got {past}: set "
+            f"Trial.past={config.past}, its config.past"
+        )
+    if sweeps != config.source.sweeps:
+        wrong.append(
+            f"it needs {config.source.sweeps} sweeps of each camera, got {sweeps}: set "
+            f"Trial.sweeps={config.source.sweeps}, its config.source.sweeps"
+        )
+    return wrong
 
 
 class EgoMlp(nn.Module):

@@ -137,6 +137,37 @@ def test_what_is_no_size_of_images_is_refused_before_anything_is_driven(
     )
 
 
+def test_all_that_is_wrong_with_a_trial_is_told_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match=r"Trial.past .* >= 1, got 0; 1 is the pres"):
+        Trial(planner=None, size=None, past=0)
+    for sweeps in (-1, 99):
+        what = rf"Trial.sweeps must be 0 to 4, .* got {sweeps}; 0 gives the images of frames"
+        with pytest.raises(ValueError, match=what):
+            Trial(planner=None, size=None, sweeps=sweeps)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    trial: Any = Trial
+    with pytest.raises(TypeError) as e:
+        trial(planner="rules", size=0.5, past=0, sweeps=99)
+    firsts = [line.split(" must")[0] for line in str(e.value).splitlines()]
+    assert firsts == ["Trial.planner", "Trial.size", "Trial.past", "Trial.sweeps"]
+    assert "InformedPlanner, or None for the rules, got 'rules'" in str(e.value)
+    with pytest.raises(TypeError, match="got the class Stop"):
+        trial(planner=Stop, size=None)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.4, -1.0, float("nan"), float("inf")])
+def test_a_course_needs_time_for_a_plan(limit: float) -> None:
+    with pytest.raises(ValueError, match=rf"limit must be 0.5 s, one plan, .* got {limit} s"):
+        run_course(RULES, SEED, limit=limit)
+
+
+def test_all_numbers_of_a_course_that_are_out_of_range_are_told() -> None:
+    with pytest.raises(ValueError, match=r"(?s)seed .* got -1; .*distance .* got 0.0 m.*limi"):
+        run_course(RULES, -1, distance=0.0, limit=0.0)
+
+
 def test_the_planner_of_the_documentation_drives() -> None:
     page = Path(__file__).parents[3] / "docs" / "driving.md"
     (code,) = (

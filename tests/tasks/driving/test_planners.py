@@ -1,19 +1,23 @@
 """Planners without cameras: where they say a car will be, worked out by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from driving_windows import small_config
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuro.seeds import seeded
 from tasks.driving.batch import Observation, make_blank
+from tasks.driving.model import Driver
 from tasks.driving.planners import (
     Blanked,
     EgoMlp,
     KeepAcceleration,
     KeepVelocity,
+    ModelPlanner,
     Stop,
     train_ego_mlp,
 )
@@ -38,6 +42,35 @@ def see(
 def test_constant_velocity_goes_so_far_in_each_half_second() -> None:
     path = KeepVelocity(4)(see(8.0, yaw_rate=0.3))
     assert path[0].tolist() == [[4, 0, 0], [8, 0, 0], [12, 0, 0], [16, 0, 0]]
+
+
+def test_a_network_refuses_input_that_it_did_not_learn_from_and_tells_all_of_it() -> None:
+    """Its images may have another size, or be missing; so may frames and sweeps."""
+    small = small_config()
+    planner = ModelPlanner(Driver(small).eval())
+    seen = make_blank(small)
+    assert planner(seen).shape == (1, 4, 3)
+    ticks = torch.zeros(1, 2, 6, 2, 3, 64, 160, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="driving: the network learned from other input") as e:
+        planner(seen._replace(images=ticks[:, :, :, 0], sweeps=ticks))
+    assert str(e.value).splitlines()[1:] == [
+        "it needs images of 32 x 64 pixels, got 64 x 160: set Trial.size=config.image, of the "
+        "network's configuration",
+        "it needs 3 frames up to the present, got 2: set Trial.past=3, its config.past",
+        "it needs 0 sweeps of each camera, got 2: set Trial.sweeps=0, its config.source.sweeps",
+    ]
+    none = seen._replace(images=seen.images[:, :, :0], sweeps=seen.sweeps[:, :, :0])
+    with pytest.raises(ValueError, match=r"input:\nit needs images .* got none: set [^\n]*$"):
+        planner(none)
+
+
+def test_a_network_without_a_plan_is_no_planner() -> None:
+    small = small_config()
+    seeing = Driver(replace(small, phases=small.phases[:1]))
+    with pytest.raises(ValueError, match="no path, because the last of its phases is perc"):
+        ModelPlanner(seeing)
+    with pytest.raises(TypeError, match="expected a Driver, got Linear"):
+        ModelPlanner(nn.Linear(1, 1))
 
 
 def test_who_stops_stays() -> None:
