@@ -1,6 +1,7 @@
 """A window: S past and present frames of a drive, and the truth of F future frames."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -92,6 +93,9 @@ class ImageSize:
     decode: JPEG files in "full", or "reduced" by 2, 4 or 8, while that is not smaller than the
         scaled image. Reduced images of 1600 x 900 at scale 0.3 take half the time; their pixels
         differ by up to 9 of 255, by less than 1 on average.
+
+    Raises:
+        ValueError: an image without pixels, or a scale or a crop out of range.
     """
 
     height: int
@@ -99,3 +103,18 @@ class ImageSize:
     scale: float
     crop: int
     decode: Literal["full", "reduced"] = "full"
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"ImageSize.{name} must be >= 1, got {getattr(self, name)}; give pixels"
+            for name in ("height", "width")
+            if getattr(self, name) < 1
+        ]
+        if not 0 < self.scale < inf:
+            wrong.append(
+                f"ImageSize.scale must be > 0 and finite, got {self.scale}; 1 keeps the size"
+            )
+        if self.crop < 0:
+            wrong.append(f"ImageSize.crop must be >= 0, got {self.crop}; 0 removes no rows")
+        if wrong:
+            raise ValueError("\n".join(wrong))

@@ -11,6 +11,7 @@ from typing import Literal
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
 from neuro.units import Ticks
+from tasks.driving.ranges import list_out_of_range
 
 StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
@@ -185,24 +186,26 @@ class PlannerConfig:
     persistence: bool = False
 
     def __post_init__(self) -> None:
-        for name, usual in (
-            ("sharpness", "1 as in the loss"),
-            ("start", "1 as published"),
-            ("caution", "1 has no effect"),
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"PlannerConfig.{name} must be > 0, got {getattr(self, name)}; {usual}"
-                )
+        wrong = [
+            f"PlannerConfig.{name} must be > 0, got {getattr(self, name)}; {usual}"
+            for name, usual in (
+                ("sharpness", "1 as in the loss"),
+                ("start", "1 as published"),
+                ("caution", "1 has no effect"),
+            )
+            if not getattr(self, name) > 0
+        ]
         if not 0 <= self.verge < math.inf:
-            raise ValueError(
+            wrong.append(
                 f"PlannerConfig.verge must be >= 0 and finite, got {self.verge}; 0.25 as in "
                 "training"
             )
         if not self.braking >= 0:
-            raise ValueError(
+            wrong.append(
                 f"PlannerConfig.braking must be >= 0, got {self.braking}; 0 disables it"
             )
+        if wrong:
+            raise ValueError("\n".join(wrong))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,18 +274,28 @@ class Source:
     sweeps: int = 0
 
     def __post_init__(self) -> None:
-        for name, cure in (
-            ("readers", "0 reads nothing ahead"),
-            ("sweeps", "0 repeats the image of a frame"),
-            ("train", "0 takes all windows"),
-            ("test", "0 takes all windows"),
-            ("held", "the number of scenes for validation"),
-            ("scenes", "60 are usual"),
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"Source.{name} must be >= 0, got {getattr(self, name)}; {cure}"
-                )
+        wrong = [
+            f"Source.{name} must be >= 0, got {getattr(self, name)}; {cure}"
+            for name, cure in (
+                ("readers", "0 reads nothing ahead"),
+                ("sweeps", "0 repeats the image of a frame"),
+                ("train", "0 takes all windows"),
+                ("test", "0 takes all windows"),
+                ("scenes", "60 are usual"),
+                ("seed", "use 0, 1, 2, ..."),
+            )
+            if getattr(self, name) < 0
+        ]
+        wrong += [
+            f"Source.{name} must be >= 1, got {getattr(self, name)}; {cure}"
+            for name, cure in (
+                ("share", "1 gives each scene its own place"),
+                ("held", "a training needs scenes for validation"),
+            )
+            if getattr(self, name) < 1
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,7 +346,7 @@ class DrivingConfig:
     recomputes: bool = False
 
     def __post_init__(self) -> None:
-        wrong = []
+        wrong = list_out_of_range(self)  # first, because the others may follow from them
         if self.image.height % (2 * STRIDE) or self.image.width % (2 * STRIDE):
             wrong.append(
                 f"image {self.image.height} x {self.image.width} must be whole multiples of "
@@ -345,7 +358,7 @@ class DrivingConfig:
                 f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, the "
                 "factor by which the decoder shrinks it; change its extent"
             )
-        if any(n % self.prediction.stride for n in self.grid.shape):
+        if any(n % max(self.prediction.stride, 1) for n in self.grid.shape):
             wrong.append(
                 f"grid of {self.grid.shape} cells must be whole multiples of "
                 f"prediction.stride={self.prediction.stride}; change one of them"
@@ -382,8 +395,6 @@ class DrivingConfig:
 
     def _list_problems_of_training(self) -> list[str]:
         wrong = []
-        if not 0 < self.hardest <= 1:
-            wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 uses all cells")
         wrong += [
             f"phase {p.name}: mirrored must be in [0, 1], got {p.mirrored}, and needs a grid "
             f"symmetric in y, got y={self.grid.y}"
@@ -397,11 +408,6 @@ class DrivingConfig:
             )
         if self.sees == "maps" and self.depth_loss:
             wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
-        wrong += [
-            f"{name} must be >= 1, got {getattr(self, name)}"
-            for name in ("past", "batch", "road_cells")
-            if getattr(self, name) < 1
-        ]
         if self.sees == "maps" and self.road_cells != 1:
             wrong.append('true maps (sees="maps") share one grid: set road_cells=1')
         return wrong

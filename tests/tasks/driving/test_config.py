@@ -1,4 +1,6 @@
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -114,9 +116,86 @@ def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> No
         replace(tiny(), **change)
 
 
-def test_several_problems_are_told_together() -> None:
-    with pytest.raises(ValueError, match=r"(?s)multiples of 16.*past must be"):
+def test_several_problems_are_told_together_and_causes_before_what_follows() -> None:
+    what = r"(?s)past must be >= 1, got 0; usual: 3.*multiples of 16.*past=1, a window has 0"
+    with pytest.raises(ValueError, match=what):
         replace(tiny(), image=ImageSize(height=8, width=160, scale=1.0, crop=0), past=0)
+
+
+def list_numbers(config: Any, name: str = "") -> Iterator[tuple[Any, str, str]]:
+    """Yield (part, field, path) of the numbers of a configuration and its parts."""
+    for field in fields(config):
+        value, path = getattr(config, field.name), f"{name}{field.name}"
+        if is_dataclass(value):
+            yield from list_numbers(value, f"{path}.")
+        elif path == "phases":
+            yield from list_numbers(value[0], "phases.")
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(type(n) in (int, float) for n in numbers):
+            yield config, field.name, path
+
+
+@pytest.mark.parametrize("path", [path for _, _, path in list_numbers(tiny())])
+def test_no_number_may_be_minus_seven(path: str) -> None:
+    """Of the grid, which also lies behind the car, no edge may precede the other one."""
+    ((part, name),) = [(p, n) for p, n, at in list_numbers(tiny()) if at == path]
+    bad = (-7,) if isinstance(getattr(part, name), tuple) else type(getattr(part, name))(-7)
+    if path in ("grid.x", "grid.y"):
+        bad = (-7.0, -8.0)
+    first, *outer = path.split(".")
+
+    def change() -> None:
+        changed: Any = replace(part, **{name: bad})
+        if first == "phases":
+            changed = (changed, *tiny().phases[1:])
+        replace(tiny(), **{first: changed if outer else bad})
+
+    with pytest.raises(ValueError, match=rf"{name}|{first}"):
+        change()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"planner": replace(tiny().planner, candidates=0)},
+            "^planner.candidates must be >= 1, got 0; usual: 300 or 1800$",
+        ),
+        (
+            {"depth": Depth(first=2.0, last=34.0, step=0.0)},
+            "^depth.step must be > 0 and finite, got 0.0; usual: 1 or 2 m$",
+        ),
+        (
+            {"depth": Depth(first=2.0, last=34.0, step=7.0)},
+            "^depth from 2.0 to 34.0 m is no whole number of bins of 7.0 m; change depth.last",
+        ),
+        ({"phases": ()}, "^phases must have an item at least$"),
+        (
+            {"phases": (replace(tiny().phases[0], lr=0.0),)},
+            r"^phases\[0\].lr must be > 0 and finite, got 0.0",
+        ),
+        (
+            {"weights": replace(tiny().weights, vehicle=-1.0)},
+            "^weights.vehicle must be > 0 and finite, got -1.0; 1 weighs it like the other",
+        ),
+        (
+            {"prediction": replace(tiny().prediction, stride=0, kernel=4)},
+            "(?s)^prediction.kernel must be odd and >= 1, got 4.*^prediction.stride must be >=",
+        ),
+    ],
+)
+def test_numbers_out_of_range_are_named_with_a_cure(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"(?m){message}"):
+        replace(tiny(), **change)
+
+
+def test_all_that_is_wrong_with_a_part_is_told() -> None:
+    with pytest.raises(ValueError, match=r"(?s)height must be >= 1, got 0;.*scale.*crop must"):
+        ImageSize(height=0, width=160, scale=0.0, crop=-1)
+    with pytest.raises(ValueError, match=r"(?s)Source.train.*Source.held must be >= 1, got 0"):
+        Source(train=-1, held=0)
+    with pytest.raises(ValueError, match=r"(?s)PlannerConfig.start.*PlannerConfig.braking"):
+        replace(tiny().planner, start=0.0, braking=-1.0)
 
 
 def test_an_encoder_makes_features_of_an_eighth() -> None:
