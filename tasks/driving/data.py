@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
+from drivers.nuscenes.window import ImageSize
 from neuro.training.distributed import list_own_samples
 from neuro.training.shuffle import shuffle_batches
 from neuro.training.threads import limit_threads
@@ -106,6 +107,15 @@ def find_data(source: Source) -> Path:
     with require_devkit():
         from drivers.nuscenes.world.make import find_cached_nuscenes
     return find_cached_nuscenes(make_generator_settings(source), workers=cpu_count())
+
+
+def require_images(source: Source, size: ImageSize) -> None:
+    """Raise a NuScenesError unless the images of the generated world give images of a size."""
+    if source.data == "generated":
+        with require_devkit():
+            from drivers.nuscenes.images import scaled_size
+            from drivers.nuscenes.world.rig import HEIGHT, WIDTH
+        scaled_size(size, WIDTH, HEIGHT, Path("an image of the generated world"))
 
 
 def find_real_data() -> Path:
@@ -195,6 +205,8 @@ def find_split(source: Source, settings: "WindowSettings", split: Split) -> "Win
 def _find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
     with require_devkit():
         from drivers.nuscenes.windows import find_windows
+    if settings.looks:
+        require_images(source, settings.image)
     root = find_data(source)
     tables = _open_tables(root, source.version)
     names = list_scenes(tables, source, split)

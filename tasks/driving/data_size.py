@@ -11,6 +11,7 @@ from tasks.driving.data import (
     limit_windows,
     list_scenes,
     make_generator_settings,
+    require_images,
 )
 from tasks.runs.task import Split
 
@@ -23,6 +24,10 @@ def describe_data(config: DrivingConfig) -> tuple[str, ...]:
     """Return lines on the data of a training: what is there, would be generated, and computed.
 
     Reads at most the table of scenes.
+
+    Raises:
+        ValueError: the training could not start: too few scenes or windows, or settings that
+            the generated world does not have (sweeps, images of this size).
     """
     source = config.source
     try:
@@ -32,13 +37,16 @@ def describe_data(config: DrivingConfig) -> tuple[str, ...]:
             root = find_real_data()
             version = find_version(root, source.version)
             keyframes = _read_keyframes(root / version)
-            return f"data: {version} in {root}", *_count(config, root, keyframes)
-        settings = make_generator_settings(source)
         with require_devkit():
             from drivers.nuscenes.world.make import find_cache
             from drivers.nuscenes.world.write.names import name_scenes
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         return (f"data: not counted: {error}",)
+    if source.data == "nuscenes":
+        return f"data: {version} in {root}", *_count(config, root, keyframes)
+    settings = make_generator_settings(source)
+    if config.sees == "cameras":
+        require_images(source, config.image)
     folder = find_cache(settings)
     names = name_scenes(settings.scenes, settings.version)
     size = f"{settings.scenes} generated scenes of {settings.keyframes} keyframes"
@@ -89,12 +97,20 @@ def _count(config: DrivingConfig, root: Path, keyframes: Mapping[str, int]) -> t
         try:
             names = list_scenes(tables, config.source, split)
         except ValueError as error:
+            if split != "test":  # which only neuro eval needs
+                raise
             parts.append(f"{split} none: {error}")
             continue
         found = sum(max(keyframes[name] - length + 1, 0) for name in names)
         count = limit_windows(config.source, split, found)
         parts.append(f"{split} {count:,} of {len(names)} scenes")
-        steps = count // config.batch if split == "train" else steps
+        if split == "train":
+            steps = count // config.batch
+            if not steps:
+                raise ValueError(
+                    f"{root}: the training has {count} windows of {len(names)} scenes, fewer "
+                    f"than a batch of {config.batch}; reduce batch, or take more scenes"
+                )
     most = " at most, before --skip-bad leaves any out" if config.source.skip_bad else ""
     lines = [
         f"computed, not read: windows of {length} keyframes{most}: {', '.join(parts)}; "

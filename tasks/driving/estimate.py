@@ -46,13 +46,25 @@ PASSES = 3  # of the work of a forward pass: forward, and twice as much backward
 
 
 def estimate_training(config: DrivingConfig) -> tuple[Table, ...]:
-    """Return a table of what a training takes; none unless it is of v1.0-trainval."""
+    """Return a table of what a training takes; none unless it is of v1.0-trainval.
+
+    Raises:
+        ValueError: validation would take all scenes.
+    """
     if config.source.data != "nuscenes" or config.source.version != VERSION:
         return ()
+    if config.source.held >= SCENES:
+        raise ValueError(
+            f"{VERSION} has {SCENES} training scenes, and validation takes held="
+            f"{config.source.held} of them; reduce source.held"
+        )
     work = [count_work(config, phase) for phase in config.phases]
     train = count_train_windows(config)
     steps = train // config.batch
     pieces = measure_pieces(config)
+    kept = "float32"
+    if config.precision != "32-true":
+        kept += f" ({config.precision} keeps less)"
     rows = [
         (
             "windows",
@@ -73,7 +85,7 @@ def estimate_training(config: DrivingConfig) -> tuple[Table, ...]:
             ("  hours an epoch, 1 GPU", _range(train / 3600, high, low), "estimate"),
             ("  hours an epoch, 8 GPUs", _range(train / 3600 / 8, high, low), "estimate"),
             ("  activations of a window", f"{count_activations(config, phase, False):.1f} GB",
-             "float32; recomputed: "
+             f"{kept}; recomputed: "
              f"{count_activations(config, phase, True):.1f} GB"),
         ]  # fmt: skip
     rows += list_reading(config, max(find_rate(config, macs, REACHED[1]) for macs in work))
@@ -111,7 +123,7 @@ def list_reading(config: DrivingConfig, rate: float) -> list[tuple[str, str, str
         (
             "cores that read a cache",
             f"up to {past * rate * cached * ticks:.2f}",
-            f"{1e3 * cached * ticks:.1f} ms a keyframe here",
+            f"{1e3 * cached * ticks:.1f} ms a keyframe here, images alone",
         ),
         (
             "disk of nuScenes",

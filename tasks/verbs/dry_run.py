@@ -54,7 +54,8 @@ class DryRun:
     """The result of a dry run.
 
     parameters: their number. sharded: None where stages rule it out. unknown: why activations
-    are unknown; "": they are known. data: lines of the task on the data of the training.
+    are unknown; "": they are known. precision: of the training; activations are those of
+    "32-true". data: lines of the task on the data of the training.
     """
 
     parameters: int
@@ -62,6 +63,7 @@ class DryRun:
     whole: Memory
     sharded: Memory | None
     unknown: str = ""
+    precision: str = "32-true"
     data: tuple[str, ...] = ()
 
 
@@ -71,10 +73,13 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
     Raises:
         RunError: building the model needs values.
         TrainError: a batch cannot be divided among the devices.
+        ValueError: the task finds that its data rule the training out.
     """
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
     plan = make_plan(run)
+    describe = run.definition.training.describe_data
+    data = () if describe is None else tuple(describe(run.config))
     try:
         with META:
             model = build_fresh_model(run)
@@ -107,7 +112,6 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
         activations=activations,
         gathered=gradients if devices > 1 else 0,
     )
-    describe = run.definition.training.describe_data
     shared = ("parameters", "gradients", "optimizer")
     sharded = replace(
         whole,
@@ -120,7 +124,8 @@ def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
         whole=whole,
         sharded=None if plan.stages else sharded,
         unknown=unknown,
-        data=() if describe is None else tuple(describe(run.config)),
+        precision=plan.precision,
+        data=data,
     )
 
 
@@ -187,6 +192,9 @@ def describe_dry_run(result: DryRun) -> list[tuple[str, str, str]]:
         "gathered": "exchanged or gathered",
         "total": "in all, without activations" if result.unknown else "in all",
     }
+    if result.precision != "32-true" and not result.unknown:
+        names["activations"] += f", in float32 ({result.precision} keeps less; not estimated)"
+        names["total"] += ", with activations in float32"
 
     def write(side: Memory | None, name: str) -> str:
         if side is None:
@@ -205,7 +213,12 @@ def explain_dry_run(result: DryRun) -> str:
     size = f"{result.parameters:,} parameters; activations: "
     if result.unknown:
         return f"{size}not estimated: {result.unknown}; code and temporary values come on top"
+    less = (
+        "a CPU keeps less"
+        if result.precision == "32-true"
+        else f"{result.precision} keeps most of them in 16 bits, and a CPU keeps less"
+    )
     return (
         f"{size}everything that autograd keeps of a device's share of a batch on a GPU, in "
-        "float32, from shapes; a CPU keeps less; code and temporary values come on top"
+        f"float32, from shapes; {less}; code and temporary values come on top"
     )

@@ -11,6 +11,8 @@ pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world.make import find_cache
 from drivers.nuscenes.world.write.names import name_scenes
+from neuro.units import Ticks
+from tasks.driving.config import EncoderConfig
 from tasks.driving.data import count_windows, make_generator_settings
 from tasks.driving.data_size import describe_data
 from tasks.driving.presets import paper, tiny, tiny_sweeps, use_nuscenes
@@ -49,6 +51,38 @@ def test_windows_that_are_not_used_are_not_counted() -> None:
     line = describe_data(replace(tiny(), source=source))[1]
     assert "train 100 of 112 scenes, val 96 of 8 scenes, test 7 of 30 scenes; 25 st" in line
     assert "keyframes at most, before --skip-bad leaves any out: train" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"scenes": 3}, "the training split has 3 scenes, and validation takes held=8 of them"),
+        ({"held": 500}, "the training split has 120 scenes, and validation takes held=500 of"),
+        ({"sweeps": 9}, "sweeps must be 0 to 4, the instants between keyframes, got 9"),
+        ({"train": 3}, "the training has 3 windows of 112 scenes, fewer than a batch of 4; re"),
+    ],
+)
+def test_data_with_which_no_training_can_start_are_refused_once(
+    source: dict, told: str
+) -> None:
+    config = replace(tiny(), source=replace(tiny().source, **source), encoder=ticks(source))
+    with pytest.raises(ValueError, match=told) as e:
+        describe_data(config)
+    assert str(e.value).count("; ") == 1
+
+
+def ticks(source: dict) -> EncoderConfig:
+    return replace(tiny().encoder, ticks=Ticks(source.get("sweeps", 1) + 1))
+
+
+def test_images_that_the_generated_world_does_not_have_are_refused() -> None:
+    """By a dry run, and by a training before it generates anything."""
+    high = replace(tiny(), image=replace(tiny().image, crop=2000))
+    what = "160 x 90 pixels, scaled by 1.0 and cut by 2000 rows, are 160 x -1910, asked for 160"
+    with pytest.raises(ValueError, match=what):
+        describe_data(high)
+    with pytest.raises(ValueError, match=what):
+        count_windows(high, "train")
 
 
 def write_scenes(root: Path, counts: list[int]) -> None:

@@ -37,6 +37,8 @@ def test_only_the_large_data_set_is_estimated() -> None:
     assert estimate_training(tiny()) == ()
     source = Source(data="nuscenes", version="v1.0-mini")
     assert estimate_training(replace(SMALL, source=source)) == ()
+    with pytest.raises(ValueError, match=r"has 700 training scenes, .* held=700 of th"):
+        estimate_training(replace(SMALL, source=replace(SMALL.source, held=700)))
 
 
 def test_the_work_of_a_stage_is_that_of_its_outputs() -> None:
@@ -75,6 +77,10 @@ def test_the_table_says_what_follows_from_what_is_measured(
     assert rows["cores that decode them"][0] == f"up to {18 * fast * 0.02:.1f}"
     assert rows["disk of a cache"][0] == "66 GB"  # 34,149 x 6 x 3 x 224 x 480
     assert "an A100 at 10% to 40% of 156 TFLOP/s (32-true)" in table.caption
+    assert rows["activations of a window"][1].startswith("float32; recomputed: ")
+    (table,) = estimate_training(replace(config, precision="bf16-mixed"))
+    rows = {row[0].strip(): row[1:] for row in table.rows}
+    assert rows["activations of a window"][1].startswith("float32 (bf16-mixed keeps less); re")
     again = replace(config, recomputes=True)
     assert find_rate(again, work, 0.4) == pytest.approx(fast * 3 / 4)
 

@@ -73,7 +73,14 @@ def test_weights_gradients_and_states_by_hand(run: TaskRun) -> None:
     assert whole.total == sum(vars(whole).values())
     assert len(list_blocks(build(run.config))) == 3
     rows = describe_dry_run(two)
-    assert rows[-1] == ("in all", *(f"{m.total / 1e6:,.1f}" for m in (whole, sharded)))
+    sums = tuple(f"{m.total / 1e6:,.1f}" for m in (whole, sharded))
+    assert rows[-1] == ("in all", *sums)
+    half = replace(two, precision="bf16-mixed")
+    activations, _, total = describe_dry_run(half)[-3:]
+    kept = "activations of a batch, in float32 (bf16-mixed keeps less; not estimated)"
+    assert activations[0] == kept
+    assert total == ("in all, with activations in float32", *sums)
+    assert "bf16-mixed keeps most of them in 16 bits, and a CPU" in explain_dry_run(half)
     assert not run.folder.exists()
 
 
