@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_type_hints
 
-from neuro.io.schema import convert
+from neuro.io.schema import SchemaError, convert
 from tasks.runs.names import UnknownName
 
 Config = TypeVar("Config")
@@ -74,7 +74,9 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
     hints = get_type_hints(type(config))
     known = [field.name for field in fields(config)]
     if first not in known:
-        near = get_close_matches(first, known, 3)
+        every = [own for own, _ in list_fields(config)]
+        inside = [own for own in every if own.endswith(f".{first}") and not rest]
+        near = inside or get_close_matches(first, known, 3)
         hint = f"did you mean {', '.join(near)}? " if near else ""
         raise UnknownName(f"--set: no field {name!r}; {hint}there are {', '.join(known)}")
     now = getattr(config, first)
@@ -91,12 +93,27 @@ def read_value(text: str, hint: Any, name: str) -> Any:
         SchemaError: it has another type.
     """
     readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    refused, where = None, f"--set: {name}"
     for read in readers:
         try:
-            return convert(read(text), hint, name)
+            value = read(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-    return convert(text, hint, f"--set: {name}")
+        try:
+            return convert(value, hint, where)
+        except SchemaError as error:
+            refused = error
+    try:
+        return convert(text, hint, where)
+    except SchemaError:
+        if text[:1] not in ("[", "(", "{"):
+            raise
+        if refused is not None:  # of the items of a list
+            raise refused from None
+        raise SchemaError(
+            f"{where}: cannot read {text!r} as JSON or Python; write it like [0, 1.5], with "
+            "finite numbers, and text in quotes"
+        ) from None
 
 
 def require_seed(seed: int) -> None:

@@ -121,6 +121,7 @@ def open_trained_run(run: TaskRun) -> TrainedRun:
         RunError: the run has no weights yet, or some that are not finite.
         TrainError: the weights are of another run.
     """
+    require_trained(run)  # first, because the digests take seconds
     measured_on = describe_provenance(run)  # before the weights are read
     return TrainedRun(run=run, model=load_trained_model(run), measured_on=measured_on)
 
@@ -147,6 +148,12 @@ def build_fresh_model(run: TaskRun) -> nn.Module:
     return model
 
 
+def require_trained(run: TaskRun) -> None:
+    """Raise a RunError unless a run has weights, or needs none."""
+    if not (run.definition.origin or get_best_weights_path(run.folder).exists()):
+        raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
+
+
 def load_trained_model(run: TaskRun) -> nn.Module:
     """Return the model of a run with the weights that were kept, in evaluation mode.
 
@@ -154,11 +161,10 @@ def load_trained_model(run: TaskRun) -> nn.Module:
         RunError: the run has no weights yet, or some that are not finite.
         TrainError: they are of another run.
     """
+    require_trained(run)
     if run.definition.origin:
         return build_fresh_model(run).eval()
     path = get_best_weights_path(run.folder)
-    if not path.exists():
-        raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
     model = build_fresh_model(run)
     load_weights(path, model, digest_configuration(read_header(run.folder)))
     wrong = [name for name, p in model.named_parameters() if not p.isfinite().all()]

@@ -75,6 +75,14 @@ def test_several_fields_are_set_and_listed() -> None:
         ("epochs=true", "--set: epochs: is 'true', expected a whole number"),
         ("norm=1", "--set: norm: is '1', expected true or false"),
         ("pool=min", "--set: pool: is 'min', expected one of 'average', 'max'"),
+        ("blocks=[1, 2.5]", "--set: blocks[1]: is 2.5, expected a whole number"),
+        ("blocks=3", "--set: blocks: is '3', expected a list"),
+        ("parts=[{}]", "--set: parts[0].scenes: is missing"),
+        (
+            "blocks=[0,nan]",
+            "--set: blocks: cannot read '[0,nan]' as JSON or Python; write it like [0, 1.5], "
+            "with finite numbers, and text in quotes",
+        ),
     ],
 )
 def test_a_value_of_another_type_is_refused(word: str, told: str) -> None:
@@ -92,6 +100,8 @@ def test_an_unknown_field_is_refused_with_the_nearest_and_all() -> None:
         set_fields(Config(), ["zzz=3"])
     with pytest.raises(UnknownName, match=r"no field 'source.scene'; did you mean scenes\?"):
         set_fields(Config(), ["source.scene=3"])
+    with pytest.raises(UnknownName, match=r"no field 'scenes'; did you mean source.scenes\?"):
+        set_fields(Config(), ["scenes=3"])
     with pytest.raises(UnknownName, match=r"no field 'lr.x': lr is 0.005, without fields"):
         set_fields(Config(), ["lr.x=3"])
 

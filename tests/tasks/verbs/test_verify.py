@@ -344,7 +344,10 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     assert run.read("export.json")["reference_lava"] == expected
 
 
-def test_a_run_without_training_says_so(tmp_path: Path, run: TaskRun) -> None:
+def test_a_run_without_training_says_so_before_anything_is_read(
+    tmp_path: Path, run: TaskRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("tasks.runs.trained_run.describe_provenance")
     (tmp_path / "config.json").write_bytes((run.folder / "config.json").read_bytes())
     untrained = open_folder(tmp_path)
     command = f"neuro train mnist:tiny --out {tmp_path} --seed 0"
