@@ -4,6 +4,7 @@ Processes share the courses. A file stores each outcome as soon as a course ends
 not depend on the process or on other courses.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from tasks.bench.results import complete_results
 from tasks.driving.benchmark.entrants import Entrant
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
+from tasks.terminal import show_controls
 
 FIRST = 10_000  # seed of the first course
 FILE = "driving-courses.jsonl"  # in the folder of the figures
@@ -66,6 +68,8 @@ def drive_all(
 ) -> Outcomes:
     """Return the outcomes of all planners on all courses; reuse those in the folder.
 
+    Each course that ends is a line of stderr.
+
     Raises:
         StoreError: an outcome in the file of the folder is damaged.
     """
@@ -80,13 +84,24 @@ def drive_all(
         parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
         run = delayed(drive_course)
         jobs = (run(k, entrant, courses, seed) for k, (entrant, seed) in enumerate(missing))
-        for k, outcome in parallel(jobs):
+        for done, (k, outcome) in enumerate(parallel(jobs), 1):
+            line = f"{done} of {len(missing)} drives: {describe_drive(missing[k][0], outcome)}"
+            sys.stderr.write(f"{show_controls(line)}\n")
             yield missing[k], asdict(outcome)
 
     outcomes: Outcomes = {}
     for (entrant, _), found in complete_results(folder / FILE, about, Outcome, drive).items():
         outcomes.setdefault(entrant.name, {}).setdefault(entrant.seed, []).append(found)
     return outcomes
+
+
+def describe_drive(entrant: Entrant, outcome: Outcome) -> str:
+    """Return a line about the drive of a planner."""
+    return (
+        f"{entrant.name}, seed {entrant.seed}, on course {outcome.seed}: {outcome.end} after "
+        f"{outcome.seconds:.1f} s and {outcome.share:.0%} of the route, driving score "
+        f"{outcome.driving_score:.2f}"
+    )
 
 
 def drive_course(

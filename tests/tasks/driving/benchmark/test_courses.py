@@ -80,6 +80,26 @@ def test_every_planner_drives_the_same_courses_once(
     assert len(driven) == 4
 
 
+def test_each_drive_that_ends_is_a_line_for_the_user(
+    driven: list[tuple[Trial, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive_all([PLAIN], replace(SHORT, seeds=(FIRST,)), tmp_path, 1)
+    capsys.readouterr()
+    drive_all([PLAIN, make_rules()], SHORT, tmp_path, 1)  # one of four is known
+    told = capsys.readouterr()
+    assert told.out == ""
+    score = SCORE.driving_score
+    assert told.err.splitlines() == [
+        f"1 of 3 drives: rules (know all), seed 0, on course 10000: completed after 2.0 s and "
+        f"100% of the route, driving score {score:.2f}",
+        f"2 of 3 drives: constant velocity, seed 0, on course 10001: collision after 2.0 s and "
+        f"50% of the route, driving score {score / 2:.2f}",
+        f"3 of 3 drives: rules (know all), seed 0, on course 10001: completed after 2.0 s and "
+        f"100% of the route, driving score {score:.2f}",
+    ]
+    assert len(driven) == 4
+
+
 def test_a_trial_has_all_settings_of_its_entrant_and_of_the_courses(
     driven: list[tuple[Trial, int]], tmp_path: Path
 ) -> None:
