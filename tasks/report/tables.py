@@ -11,7 +11,7 @@ from tasks.runs.task import Metric
 
 # Columns that hold text.
 WORDS = (
-    *("about", "tier", "what", "result", "limit", "beside", "unit", "metric"),
+    *("about", "tier", "what", "result", "limit", "beside", "unit", "metric", "parts"),
     *("in the source", "became", "stimulus"),
 )
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))

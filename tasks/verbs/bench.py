@@ -61,6 +61,18 @@ NAMES = {
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
+PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and needs all extras
+    "engine": "cuba, delta, brette4, large, silent, classifier, threads, cost, memory, compile",
+    "training": "digits, dense, cifar, checkpointed",
+    "mechanisms": "layers, kept, families, skipped",
+    "mixers": "recurrences, attention, steps",
+    "decode": "matrix, layers, generation",
+    "regimes": "SR, SI fast, AI, SI slow",
+    "hybrids": "recall, text",
+    "imports": "tutorials, random, platforms, speed",
+    "driving": "closed, ceiling, open, maps, speed, labels, loader",
+}
+
 
 def find(name: str) -> Benchmark:
     """Return the benchmark of that name.
@@ -169,9 +181,10 @@ def _driving() -> Benchmark:
 
 
 def show_names(console: Console) -> None:
-    """Print the names of all benchmarks."""
-    title = "Benchmarks: neuro bench NAME"
-    console.print(make_table(title, "name", "about", rows=NAMES.items()))
+    """Print the names of all benchmarks and of their parts."""
+    title = "Benchmarks: neuro bench NAME [--only PART,PART]"
+    rows = [(name, about, PARTS_OF[name]) for name, about in NAMES.items()]
+    console.print(make_table(title, "name", "about", "parts", rows=rows))
 
 
 def show(console: Console, name: str, options: BenchOptions) -> None:

@@ -176,7 +176,7 @@ def test_the_planner_of_the_documentation_drives() -> None:
         if "def go_straight" in block
     )
     names: dict[str, Any] = {}
-    exec(code.split("print(")[0], names)
+    exec(code.split("outcome = ")[0], names)
     trial = Trial(planner=names["go_straight"], size=None)
     same = Trial(planner=KeepVelocity(6), size=None)
     ours, theirs = (run_course(t, SEED, limit=6.0) for t in (trial, same))

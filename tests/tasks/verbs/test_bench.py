@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tasks.bench.options import BenchOptions
 from tasks.bench.plot import points, speed
 from tasks.bench.rows import Row
 from tasks.runs.names import UnknownName
-from tasks.verbs.bench import find, iterate_tables, show, show_names, tabulate_results
+from tasks.verbs.bench import NAMES, find, iterate_tables, show, show_names, tabulate_results
 
 PNG = b"\x89PNG"
 
@@ -134,19 +135,12 @@ def test_the_line_of_a_simulator_has_its_rates_and_times(tmp_path: Path) -> None
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
-def test_without_a_name_all_benchmarks_are_listed() -> None:
-    console, file = terminal()
-    show_names(console)
-    assert [line.split()[0] for line in file.getvalue().rstrip().splitlines()[-9:]] == [
-        "engine",
-        "training",
-        "mechanisms",
-        "mixers",
-        "decode",
-        "regimes",
-        "hybrids",
-        "imports",
-        "driving",
+def test_without_a_name_all_benchmarks_and_their_parts_are_listed() -> None:
+    file = io.StringIO()
+    show_names(Console(file=file, width=200))
+    lines = [re.split("  +", line.strip()) for line in file.getvalue().rstrip().splitlines()]
+    assert [(line[0], line[-1]) for line in lines[-9:]] == [
+        (name, ", ".join(find(name).parts)) for name in NAMES
     ]
 
 
