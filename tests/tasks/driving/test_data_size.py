@@ -125,7 +125,8 @@ def test_windows_are_counted_as_a_training_counts_them(
 ) -> None:
     monkeypatch.setenv("NEURO_DATA", str(home))
     write_data_set(home / "nuscenes")
-    config = replace(use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0), past=2, future=6)
+    config = use_nuscenes(tiny(), "v1.0-mini", held=1, scale=1.0)
+    config = replace(config, past=2, batch=3)
     train, val = count_windows(config, "train"), count_windows(config, "val")
     told = describe_data(config)[1]
     assert f"train {train} of 1 scenes, val {val} of 1 scenes, test none: " in told
