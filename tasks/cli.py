@@ -14,6 +14,7 @@ import tyro
 from rich.text import Text
 
 from tasks.allocator import keep_freed_memory
+from tasks.chip_verbs import bottleneck, energy
 from tasks.runs.names import require_one_of
 from tasks.tell import (
     console,
@@ -25,14 +26,18 @@ from tasks.tell import (
     train_and_tell,
 )
 from tasks.terminal import DONE, make_console, take_words, write_text
-from tasks.words import FreeText, Number, Whole, require_words
+from tasks.words import (
+    FreeText,
+    Name,
+    Number,
+    OptionalPath,
+    OptionalText,
+    RunFolder,
+    Whole,
+    require_words,
+)
 
 Device = Literal["cpu", "cuda"]
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
-# Arguments whose help says what happens without them; "(default: None)" would say less.
-OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
-OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 
 
 def tasks(
@@ -276,31 +281,6 @@ def verify(run: RunFolder) -> None:
         raise SystemExit(1)
 
 
-def energy(run: RunFolder, chip: str = "all") -> None:
-    """Estimate joules per inference on Loihi, layer by layer.
-
-    Args:
-        run: a run folder.
-        chip: show the layers on this chip: its name, or the file X.toml of a chip of your own,
-            for which the energy is estimated, too.
-    """
-    from neuro.energy import find_chip
-    from tasks.report import tables as show
-    from tasks.verbs.energy import estimate_energy
-
-    chosen = None if chip == "all" else find_chip(chip)
-    opened = open_to_write(run)
-    result = estimate_energy(opened, None if chosen is None else chip)
-    console.print(show.tabulate_energy(result))
-    for name in show.list_chips(result) if chosen is None else [chosen.name]:
-        console.print(show.tabulate_layers(name, result[name]))
-    console.print(show.describe_energy(result), highlight=False, soft_wrap=True)
-    for table, caption in show.tabulate_own(result):
-        console.print(table)
-        console.print(caption, highlight=False, soft_wrap=True)
-    tell_out_of_date(opened, "energy")
-
-
 def report(run: RunFolder) -> None:
     """Write report.html, one self-contained page.
 
@@ -522,6 +502,7 @@ VERBS: dict[str, Any] = {
     "export": export,
     "verify": verify,
     "energy": energy,
+    "bottleneck": bottleneck,
     "report": report,
     "compare": compare,
     "pack": pack,

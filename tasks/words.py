@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
@@ -34,6 +35,11 @@ def _ask_for(
 Whole = Annotated[int, _ask_for(int, "not a whole number; write 0, 1, 2, ...")]
 Number = Annotated[float, _ask_for(float, "not a number; write 0.5, 1, 2, ...")]
 FreeText = Annotated[str, "may be empty"]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
+# Arguments whose help says what happens without them; "(default: None)" would say less.
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+OptionalText = Annotated[str, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 
 
 def require_words(

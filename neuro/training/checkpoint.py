@@ -96,6 +96,11 @@ def get_best_weights_path(folder: Path) -> Path:
     return path
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a training in a run folder has begun, which then goes on from there."""
+    return (folder / LAST).exists()
+
+
 def get_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers by name, whole, detached, on the CPU."""
     return {k: gather(v.detach()).cpu() for k, v in model.state_dict().items()}

@@ -96,7 +96,8 @@ def build(config: Cifar10Config) -> Stack:
 
 
 @lru_cache(maxsize=4)
-def _part(source: str, part: Literal["train", "test"]) -> Labelled:
+def read_colours(source: str, part: Literal["train", "test"]) -> Labelled:
+    """Return a part of a source of :class:`Cifar10Config`."""
     d = cifar.generated(part) if source == "generated" else cifar.official(part)
     # The original order is random, but copies may be sorted by class.
     order = np.random.default_rng(0).permutation(len(d.labels))
@@ -105,7 +106,7 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 def images(config: Cifar10Config, split: Split) -> Labelled:
     """Return a split; "val" is the held-out end of the training part."""
-    return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
+    return take_split(partial(read_colours, config.source), config, split, "cifar10:tiny")
 
 
 def batches(config: Cifar10Config, split: Split, epoch: int) -> Iterator[Pair]:

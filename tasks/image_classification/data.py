@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 
 from neuro.training import Plan
 from neuro.training.shuffle import shuffle_batches
-from tasks.image_classification.network import NetConfig, stimulus
+from tasks.image_classification.network import InputCode, NetConfig, stimulus
 from tasks.runs.task import Pair, Split
 
 SEED_CHANGES = (
@@ -42,6 +42,15 @@ class SplitSizes(Protocol):
     @property
     def batch(self) -> int:
         """Images per batch."""
+
+
+@runtime_checkable
+class Batching(SplitSizes, InputCode, Protocol):
+    """The fields of a configuration that :func:`batches` reads."""
+
+    @property
+    def seed_of_data(self) -> int:
+        """Seed of the order and of the augmentation."""
 
 
 Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarray]
@@ -112,7 +121,7 @@ def take_split(
 
 
 def batches(
-    data: Labelled, config: ImageConfig, augment: Augment, split: Split, epoch: int
+    data: Labelled, config: Batching, augment: Augment, split: Split, epoch: int
 ) -> Iterator[Pair]:
     """Yield the batches of a split in the order of the data set.
 
@@ -128,12 +137,12 @@ def batches(
         yield _batch(augment(data.images[indices], rng), data.labels[indices], config)
 
 
-def make_dummy_batch(config: ImageConfig, image: tuple[int, int, int]) -> Pair:
+def make_dummy_batch(config: Batching, image: tuple[int, int, int]) -> Pair:
     """Return a training batch of black images C H W."""
     labels = torch.zeros(config.batch, dtype=torch.int64)
     return torch.zeros(config.ticks, config.batch, *image), labels
 
 
-def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Pair:
+def _batch(images: np.ndarray, labels: np.ndarray, config: InputCode) -> Pair:
     x = torch.from_numpy(images.astype(np.float32) / 255)
     return stimulus(x, config), torch.from_numpy(labels)

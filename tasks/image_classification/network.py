@@ -9,7 +9,7 @@ Axes: T ticks, B batch, K classes, V voters per class.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -19,6 +19,19 @@ from neuro.codes import direct, rate
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Spiking, Stack
 from neuro.units import Seconds, Ticks
+
+
+@runtime_checkable
+class InputCode(Protocol):
+    """The fields of a configuration that :func:`stimulus` reads, see :class:`NetConfig`."""
+
+    @property
+    def ticks(self) -> int:
+        """Length of a run."""
+
+    @property
+    def code(self) -> Literal["rate", "direct"]:
+        """How pixels become spikes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +116,7 @@ def _conv(inputs: int, outputs: int, size: int, config: NetConfig) -> nn.Conv2d:
     return conv
 
 
-def stimulus(images: Float[Tensor, "B C H W"], config: NetConfig) -> Float[Tensor, "T B C H W"]:
+def stimulus(images: Float[Tensor, "B C H W"], config: InputCode) -> Float[Tensor, "T B C H W"]:
     """Encode images with values from 0 to 1 for a network."""
     ticks = Ticks(config.ticks)
     return rate(images, ticks) if config.code == "rate" else direct(images, ticks)

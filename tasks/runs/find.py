@@ -40,6 +40,7 @@ TASKS = {
     "image_generation": "tasks.image_generation",
     "driving": "tasks.driving",
     "language": "tasks.language",
+    "bottlenecks": "tasks.bottlenecks",
 }
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds

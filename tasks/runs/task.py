@@ -144,6 +144,8 @@ class Training(Generic[C]):
     """What training needs.
 
     build: configuration -> a fresh model.
+    begin: (configuration, model) -> None: puts weights of an earlier run, or what follows from
+        data, into a fresh model before the first step of a training. None: it begins as built.
     plan: configuration -> epochs, optimizer, schedule and stages, see
         :class:`neuro.training.Plan`.
     steps: configuration -> the number of all batches in an epoch of training.
@@ -206,6 +208,7 @@ class Training(Generic[C]):
     pin: Callable[[C], C] | None = None
     seed_changes: str = ""
     skip_bad: Callable[[C], C] | None = None
+    begin: Callable[[C, nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         problems = list[str]()

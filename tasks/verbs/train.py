@@ -17,7 +17,8 @@ from torch import nn
 from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import RunError, begin_run
-from neuro.training import Course, Plan, Progress, fit
+from neuro.seeds import seeded
+from neuro.training import Course, Plan, Progress, fit, has_checkpoint
 from neuro.training.distributed import make_sharding
 from tasks.allocator import keep_freed_memory
 from tasks.runs.find import keep_task_file
@@ -159,6 +160,9 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
         keep_task_file(run)
     fabric.barrier()
     model, tally = build_fresh_model(run), Tally()
+    if training.begin is not None and not has_checkpoint(run.folder):
+        with seeded(run.seed):
+            training.begin(config, model)
 
     def watch(progress: Progress, step: int) -> None:
         if tell is not None:

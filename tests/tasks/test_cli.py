@@ -42,6 +42,7 @@ FLAGS = {
     "export": ["run", "net"],
     "verify": ["run"],
     "energy": ["run", "chip"],
+    "bottleneck": ["run", "chips", "chip", "link", "width", "out", "set"],
     "report": ["run"],
     "compare": ["runs", "out", "markdown"],
     "pack": ["run", "out"],

@@ -1,0 +1,5 @@
+"""Narrow layers where a network crosses from chip to chip."""
+
+from tasks.bottlenecks.task import TASK
+
+__all__ = ["TASK"]

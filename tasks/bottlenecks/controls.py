@@ -1,0 +1,110 @@
+"""Controls at equal bits: what else could explain the accuracy of a narrow network.
+
+    random cuts       cuts drawn at random instead of chosen
+    uniform widths    the same share of the channels at each cut
+    no distillation   labels alone teach
+    pruning           the most active channels cross as they are, the others never
+
+Each lets through as many bits of a sample as the network that it is compared with, or as many
+fewer as whole channels leave.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.bottlenecks.config import (
+    BottleneckConfig,
+    count_bits_of_channel,
+    count_channels,
+    find_first_cut,
+)
+from tasks.bottlenecks.task import find_image
+
+
+def list_controls(config: BottleneckConfig, seed: int = 0) -> dict[str, BottleneckConfig]:
+    """Return the configuration of each control of a narrow network, by name.
+
+    Raises:
+        ValueError: at some cuts of a control not even one channel each has so few bits.
+    """
+    bits, narrow = count_bits(config), config.narrow
+    plain = replace(narrow, gates="", begin="pca")
+    drawn = draw_cuts(config, len(narrow.after), seed)
+    widths = find_uniform_widths(config, narrow.after, bits)
+    return {
+        "random cuts": replace(
+            config,
+            narrow=replace(plain, after=drawn, widths=find_uniform_widths(config, drawn, bits)),
+        ),
+        "uniform widths": replace(config, narrow=replace(plain, widths=widths)),
+        "no distillation": replace(config, narrow=replace(narrow, soft=0.0, features=0.0)),
+        "pruning": replace(config, narrow=replace(plain, begin="channels")),
+    }
+
+
+def count_bits(config: BottleneckConfig) -> int:
+    """Return the bits of a sample over all cuts, as the links send them."""
+    pairs = zip(config.narrow.after, config.narrow.widths, strict=True)
+    return sum(width * _count_of_channel(config, after) for after, width in pairs)
+
+
+def _count_of_channel(config: BottleneckConfig, after: int) -> int:
+    return count_bits_of_channel(config, find_image(config)[1], after)
+
+
+def draw_cuts(config: BottleneckConfig, cuts: int, seed: int) -> tuple[int, ...]:
+    """Return places of so many cuts, each choice with the same probability.
+
+    Raises:
+        ValueError: there are fewer places.
+    """
+    places = np.arange(find_first_cut(config), sum(config.blocks) + 1)
+    if not 1 <= cuts <= len(places):
+        raise ValueError(
+            f"{cuts} cuts, and the network has {len(places)} places for them; ask for 1 to "
+            f"{len(places)}"
+        )
+    drawn = np.random.default_rng(seed).choice(places, cuts, replace=False)
+    return tuple(sorted(drawn.tolist()))
+
+
+def find_uniform_widths(
+    config: BottleneckConfig, after: Sequence[int], bits: float
+) -> tuple[int, ...]:
+    """Return the largest widths, an equal share of each cut's channels, of at most ``bits``.
+
+    Every cut has a channel at least.
+
+    Raises:
+        ValueError: a channel at each cut has more bits.
+    """
+    channels = [count_channels(config, k) for k in after]
+    cost = [_count_of_channel(config, k) for k in after]
+    if sum(cost) > bits:
+        raise ValueError(
+            f"a channel at each of the cuts behind blocks {tuple(after)} has {sum(cost):,} "
+            f"bits, more than {bits:,.0f}; allow more bits, or fewer cuts"
+        )
+    shares = sorted({k / n for n in channels for k in range(1, n + 1)}, reverse=True)
+    for share in shares:
+        widths = tuple(max(1, math.floor(n * share + 1e-9)) for n in channels)
+        if sum(w * c for w, c in zip(widths, cost, strict=True)) <= bits:
+            return widths
+    return (1,) * len(channels)
+
+
+def read_accuracy(curve: Sequence[tuple[float, float]], bits: float) -> float:
+    """Return the accuracy of a curve of (bits, accuracy) at so many bits, linear in log bits.
+
+    Raises:
+        ValueError: the curve does not reach there.
+    """
+    points = sorted(curve)
+    if not points or not points[0][0] <= bits <= points[-1][0]:
+        ends = f"{points[0][0]:g} to {points[-1][0]:g} bits" if points else "no bits"
+        raise ValueError(f"the curve has {ends}, not {bits:g}; measure it there")
+    x, y = np.array(points).T
+    return float(np.interp(math.log2(bits), np.log2(x), y))

@@ -1,0 +1,109 @@
+"""What carries the channels of a boundary from chip to chip, and the gates that close them.
+
+Axes: N ticks of samples, C channels, H height, W width.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.neurons import IF
+from neuro.nn.layers import Spiking
+from tasks.bottlenecks.config import VALUE_BITS, Link
+
+
+def make_link(link: Link, channels: int) -> nn.Module:
+    """Return the module of a link."""
+    if link == "spikes":
+        return Spiking(IF())
+    if link == "float":
+        return FloatLink()
+    return Quantiser(channels, VALUE_BITS[link])
+
+
+class FloatLink(nn.Module):
+    """Values of 32 bits as they are. It has no node in a Graph: no chip here sends them."""
+
+    def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
+        """Return ``x``."""
+        return x
+
+
+class Quantiser(nn.Module):
+    """A uniform quantiser with a trained range for each channel.
+
+        q = round(clamp((x - low) / step, 0, 2^bits - 1))
+        y = low + step q
+
+    The gradient passes the rounding as it is (straight through), so step and low have that of
+    LSQ (Esser et al. 2020). They begin at the range of the activity,
+    :func:`tasks.bottlenecks.boundary.initialise_boundary`; of a network that begins at random,
+    they begin at -4 to 4.
+    """
+
+    def __init__(self, channels: int, bits: int) -> None:
+        super().__init__()
+        self.levels = 2**bits - 1
+        self.low = nn.Parameter(torch.full((channels,), -4.0))
+        self.step = nn.Parameter(torch.full((channels,), 8.0 / self.levels))
+
+    def extra_repr(self) -> str:
+        """Return the number of levels."""
+        return f"{self.levels + 1} levels"
+
+    @torch.no_grad()
+    def set_range(self, low: Float[Tensor, " C"], high: Float[Tensor, " C"]) -> None:
+        """Let the levels of each channel reach from ``low`` to ``high``."""
+        self.low.copy_(low)
+        self.step.copy_((high - low).clamp(min=1e-6) / self.levels)
+
+    def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
+        """Return the nearest level of each value."""
+        low, step = (p.reshape(-1, *[1] * (x.dim() - 2)) for p in (self.low, self.step))
+        level = ((x - low) / step).clamp(0, self.levels)
+        rounded = level + (level.round() - level).detach()
+        return low + step * rounded
+
+
+class Gates(nn.Module):
+    """A gate from 0 to 1 for each channel, which may be closed: hard concrete.
+
+        s = sigmoid((log u - log(1 - u) + a) / beta)      u uniform, in training
+        gate = clamp(s (zeta - gamma) + gamma, 0, 1)
+        P(gate > 0) = sigmoid(a - beta log(-gamma / zeta))
+
+    a is trained. In evaluation, s = sigmoid(a). Source: Louizos et al. 2018 (arXiv 1712.01312).
+    """
+
+    BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
+
+    def __init__(self, channels: int, start: float = 2.0) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.full((channels,), start))
+
+    def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
+        """Return each channel times its gate; in training all samples share a draw."""
+        return x * self.draw().reshape(-1, *[1] * (x.dim() - 2))
+
+    def draw(self) -> Float[Tensor, " C"]:
+        """Return the gates: drawn in training, fixed in evaluation."""
+        if self.training:
+            u = torch.rand_like(self.a).clamp(1e-6, 1 - 1e-6)
+            s = torch.sigmoid((u.log() - (1 - u).log() + self.a) / self.BETA)
+        else:
+            s = torch.sigmoid(self.a)
+        return (s * (self.ZETA - self.GAMMA) + self.GAMMA).clamp(0, 1)
+
+    def expect_open(self) -> Float[Tensor, ""]:
+        """Return the expected number of gates that are not closed."""
+        shift = self.BETA * math.log(-self.GAMMA / self.ZETA)
+        return torch.sigmoid(self.a - shift).sum()
+
+    def find_open(self, least: int = 1) -> Any:
+        """Return the channels that evaluation leaves open, at least the ``least`` strongest."""
+        gates = torch.sigmoid(self.a.detach()) * (self.ZETA - self.GAMMA) + self.GAMMA
+        number = max(least, int((gates > 0).sum()))
+        return gates.argsort(descending=True, stable=True)[:number].sort().values

@@ -1,0 +1,126 @@
+"""The task: residual classifiers that are narrow where they cross from chip to chip.
+
+Chips are cut by :mod:`neuro.energy.cuts`; ``neuro bottleneck`` narrows a trained run. The
+method is that of Lin et al. 2024 (arXiv 2410.09650), with spikes as one of the links.
+Axes: T ticks, B batch, C channels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from drivers import augment, cifar, mnist
+from neuro.graph import Graph
+from neuro.io.run_folder import RunError
+from neuro.nn.layers import Stack
+from tasks.bottlenecks import config as configs, network, teaching
+from tasks.bottlenecks.config import BottleneckConfig
+from tasks.image_classification import data as image_data, network as image_net
+from tasks.image_classification.cifar10 import read_colours
+from tasks.image_classification.classifier import Answers, make_classifier
+from tasks.image_classification.data import SEED_CHANGES, Labelled, take_split
+from tasks.image_classification.mnist import read_digits
+from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.task import Deployment, Pair, Split, Task
+
+COLOURS = ("cifar10", "generated")
+CLASSES = tuple("0123456789")  # of every source
+CALIBRATED = 4  # batches of training for the closed form
+
+
+def find_image(config: BottleneckConfig) -> tuple[int, int, int]:
+    """Return the shape C H W of an image."""
+    if config.source in COLOURS:
+        return (3, cifar.SIDE, cifar.SIDE)
+    return (1, mnist.SIDE, mnist.SIDE)
+
+
+def build(config: BottleneckConfig) -> Stack:
+    """Return a new network. Input T B C H W, output T B classes."""
+    return network.build(config, find_image(config), len(CLASSES))
+
+
+def read_images(config: BottleneckConfig, split: Split) -> Labelled:
+    """Return a split; "val" is the held-out end of the training part."""
+
+    def read(part: Literal["train", "test"]) -> Labelled:
+        reader = read_colours if config.source in COLOURS else read_digits
+        return reader(config.source, part)
+
+    return take_split(read, config, split, "bottlenecks:tiny")
+
+
+def batches(config: BottleneckConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (stimulus T B C H W, labels B); the epoch seeds the augmentation in training."""
+
+    def distort(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        moved = augment.shifted(images, config.shift, rng)
+        return augment.flipped(moved, rng) if config.source in COLOURS else moved
+
+    return image_data.batches(read_images(config, split), config, distort, split, epoch)
+
+
+def loss(config: BottleneckConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001
+    """Return the mean loss of a batch."""
+    x, labels = batch
+    return teaching.compute_loss(config, find_image(config)[1], model, x, labels)
+
+
+def begin(config: BottleneckConfig, model: nn.Module) -> None:
+    """Put the weights of the original into a network that is narrowed, and the closed form."""
+    stimuli = [x for x, _ in islice(batches(config, "train", 0), CALIBRATED)]
+    teaching.begin_training(config, model, stimuli)
+
+
+def explain_only_torch(config: BottleneckConfig) -> str:
+    """Return why no chip here runs the network; "" if one can."""
+    if config.cells == "relu":
+        return "the twin without spikes has no Graph; use a run of bottlenecks:tiny"
+    if config.narrow.after and config.narrow.link != "spikes":
+        return (
+            f"a link of {config.narrow.link} values has no node in a Graph: no chip here sends "
+            "them, and composed with its neighbours it would let all channels cross; narrow "
+            "the network with --link spikes"
+        )
+    if config.narrow.gated:
+        return "channels still have gates; neuro bottleneck RUN --width learned keeps the open"
+    return ""
+
+
+def _refuse_others(deployment: Deployment[BottleneckConfig]) -> Deployment[BottleneckConfig]:
+    """Return the deployment of networks that a chip runs, which refuses all others."""
+
+    def part(config: BottleneckConfig, model: nn.Module) -> nn.Module | Graph:
+        if why := explain_only_torch(config):
+            raise RunError(why)
+        return deployment.part(config, model)
+
+    return replace(deployment, part=part, only_torch=explain_only_torch)
+
+
+def _make_task() -> Task[BottleneckConfig]:
+    names = CONFIGURATIONS["bottlenecks"]
+    task = make_classifier(
+        summary="residual classifiers, narrow where they cross from chip to chip",
+        configs={name: getattr(configs, name) for name in names},
+        build=build,
+        plan=image_data.plan,
+        steps=lambda config: len(read_images(config, "train").labels) // config.batch,
+        batches=batches,
+        loss=lambda _, y, labels: F.cross_entropy(image_net.scores(y), labels),
+        answers=Answers(classes=CLASSES, scores=image_net.scores),
+        encodes=lambda config: config.code == "direct" and config.cells == "lif",
+        compared=lambda config: config.compared,
+        dummy_batch=lambda config: image_data.make_dummy_batch(config, find_image(config)),
+        seed_changes=SEED_CHANGES,
+    )
+    training = replace(task.training, loss=loss, begin=begin, eventprop=None)
+    return replace(task, training=training, deployment=_refuse_others(task.deployment))
+
+
+TASK = _make_task()

@@ -1,0 +1,165 @@
+"""How a narrow network is trained: by labels, by the original's answers, by what crosses cuts.
+
+    loss = (1 - soft) CE + soft t^2 KL(softmax(teacher / t) || softmax(own / t))
+         + features mean squared error of what arrives behind each cut
+         + penalty expected kilobits
+
+Axes: T ticks, B batch, K classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.io.run_folder import RunError
+from neuro.nn.layers import Stack, list_steps
+from tasks.bottlenecks.boundary import (
+    copy_original,
+    initialise_boundaries,
+    keep_open_channels,
+)
+from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
+from tasks.bottlenecks.links import Gates
+from tasks.bottlenecks.network import list_boundaries
+from tasks.image_classification.network import scores
+from tasks.runs.find import open_folder
+from tasks.runs.provenance import describe_trained
+from tasks.runs.trained_run import load_trained_model
+
+
+@lru_cache(maxsize=4)
+def load_run_model(folder: str, weights: str) -> Stack:
+    """Return the trained model of a run, in evaluation, without gradients.
+
+    weights: the digest that they must have; "": any.
+
+    Raises:
+        RunError: the folder is gone or holds no run, or its weights have changed.
+    """
+    path = Path(folder)
+    run = open_folder(path)
+    if weights and describe_trained(path)["weights"] != weights:
+        raise RunError(
+            f"{path}: its weights have changed since a narrow network began to imitate them; "
+            "put them back, or narrow the network again in another folder"
+        )
+    model = load_trained_model(run)
+    if not isinstance(model, Stack):
+        raise RunError(f"{path}: is no run of bottlenecks; give the run of the original")
+    return model.requires_grad_(False)
+
+
+def distil(
+    own: Float[Tensor, "B K"], teacher: Float[Tensor, "B K"], temperature: float
+) -> Float[Tensor, ""]:
+    """Return the divergence of answers from the teacher's, times the squared temperature."""
+    log_p, log_q = (F.log_softmax(s / temperature, 1) for s in (own, teacher))
+    return temperature**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+
+
+@contextmanager
+def watch_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collect the outputs of modules that run inside the block, by name."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> object:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            value = output[0] if isinstance(output, tuple) else output
+            if isinstance(value, Tensor):
+                seen[name] = value
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(keep(name))  # type: ignore[arg-type]
+        for name, module in modules.items()
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def find_fronts(original: Stack, names: list[str]) -> dict[str, nn.Module]:
+    """Return the module of the original whose output crosses each cut, by narrow layer."""
+    modules = dict(list_steps(original))
+    behind = {name: name.removeprefix("narrow") for name in names}
+    return {n: modules["cells" if k == "0" else f"block{k}"] for n, k in behind.items()}
+
+
+def compute_loss(
+    config: BottleneckConfig, side: int, model: nn.Module, x: Tensor, labels: Tensor
+) -> Float[Tensor, ""]:
+    """Return the mean loss of a batch. side: of the image."""
+    narrow = config.narrow
+    boundaries: dict[str, nn.Module] = {
+        name.rpartition(".")[2]: part
+        for name, part in model.named_modules()
+        if name.rpartition(".")[2] in _name_boundaries(config)
+    }
+    with watch_outputs(boundaries) as arrived:
+        answers = scores(model(x)[0], _count_classes(model))
+    if not narrow.teacher:
+        return F.cross_entropy(answers, labels) + _price_bits(config, side, boundaries)
+    original = load_run_model(narrow.teacher, narrow.teacher_weights).to(x.device)
+    fronts = find_fronts(original, list(boundaries))
+    with torch.no_grad(), watch_outputs(fronts) as sent:
+        target = scores(original(x)[0], answers.shape[1])
+    loss = (1 - narrow.soft) * F.cross_entropy(answers, labels)
+    loss = loss + narrow.soft * distil(answers, target, narrow.temperature)
+    for name, value in arrived.items():
+        loss = loss + narrow.features * F.mse_loss(value, sent[name].reshape(value.shape))
+    return loss + _price_bits(config, side, boundaries)
+
+
+def _name_boundaries(config: BottleneckConfig) -> set[str]:
+    return {f"narrow{after}" for after in config.narrow.after}
+
+
+def _count_classes(model: nn.Module) -> int:
+    """Return the number of outputs of the last dense layer."""
+    return [m.out_features for m in model.modules() if isinstance(m, nn.Linear)][-1]
+
+
+def _price_bits(
+    config: BottleneckConfig, side: int, boundaries: dict[str, nn.Module]
+) -> Float[Tensor, ""]:
+    """Return the penalty of the bits that the gates are expected to let through."""
+    kilobits = torch.zeros(())
+    for name, boundary in boundaries.items():
+        bits = count_bits_of_channel(config, side, int(name.removeprefix("narrow")))
+        for part in boundary.children():
+            if isinstance(part, Gates):
+                kilobits = part.expect_open() * (bits / 1000) + kilobits.to(part.a.device)
+    return config.narrow.penalty * kilobits
+
+
+def begin_training(config: BottleneckConfig, model: nn.Module, stimuli: list[Tensor]) -> None:
+    """Put the original's weights, and the closed form of its narrow layers, into a network.
+
+    stimuli: that drive the original for the closed form.
+
+    Raises:
+        RunError: the run of the original is gone, or has changed.
+    """
+    narrow = config.narrow
+    if narrow.gates:
+        keep_open_channels(model, load_run_model(narrow.gates, ""))
+        return
+    if not narrow.teacher or narrow.begin == "random":
+        return
+    original = load_run_model(narrow.teacher, narrow.teacher_weights)
+    copy_original(model, original)
+    initialise_boundaries(model, stimuli, narrow.begin)
+
+
+def list_narrow_names(model: nn.Module) -> list[str]:
+    """Return the names of the narrow layers of a network."""
+    return list(list_boundaries(model))

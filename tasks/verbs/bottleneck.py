@@ -1,0 +1,307 @@
+"""``neuro bottleneck``: narrow layers where a trained network crosses from chip to chip."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from neuro.energy import find_chip
+from neuro.io.run_folder import RunError
+from neuro.io.store import require_writable, write_json
+from neuro.plot import ACCENT, INK, LINE, MUTED
+from tasks.bench.plot import STYLE
+from tasks.bottlenecks import narrowing
+from tasks.bottlenecks.boundary import list_open_channels
+from tasks.bottlenecks.config import (
+    BottleneckConfig,
+    Link,
+    count_bits_of_channel,
+    count_channels,
+    list_problems,
+)
+from tasks.bottlenecks.narrowing import ChosenCuts, CurvePoint
+from tasks.bottlenecks.task import find_image
+from tasks.report.figures import save_png
+from tasks.report.tables import make_table
+from tasks.runs.names import require_one_of
+from tasks.runs.results import KEY
+from tasks.runs.settings import set_fields
+from tasks.runs.task import TaskRun
+from tasks.runs.trained_run import load_trained_model, open_trained_run
+from tasks.verbs.train import evaluate_run, launch_fabric, train_run
+
+LEARNED = "learned"  # the word for widths that gates choose
+FILE = "bottleneck.json"
+MARKS = {"float": "o", "8bit": "s", "4bit": "^", "spikes": "D"}
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NarrowWords:
+    """The words of ``neuro bottleneck``.
+
+    out: folder for the figures, and for a run of each trained network. chips: number of them;
+    chip: its name or file. links: of the networks. widths: to train, "4", "1/8" or "learned";
+    none: only the curve without training. settings: fields of the configuration,
+    ``name=value``.
+    """
+
+    out: Path
+    chips: int
+    chip: str = "loihi2"
+    links: Sequence[Link] = ("spikes",)
+    widths: Sequence[str] = ()
+    settings: Sequence[str] = ()
+
+
+def read_links(text: str) -> tuple[Link, ...]:
+    """Return the links of a word: names separated by commas, or all of them.
+
+    Raises:
+        UnknownName: there is no such link.
+    """
+    if text == "all":
+        return narrowing.LINKS
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    for name in names:
+        require_one_of(name, (*narrowing.LINKS, "all"), "link")
+    return tuple(link for link in narrowing.LINKS if link in names)
+
+
+def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """Choose the cuts of a trained run, narrow it there, and write ``bottleneck.json``.
+
+    The closed form is measured for all channels, halved until one is left. Each width that is
+    asked for is also trained, in a run folder of its own.
+
+    Returns:
+        The content of that file: cuts, points of the curve, the original.
+
+    Raises:
+        RunError: the run cannot be narrowed.
+        CutError: the network cannot be cut over these chips; lists all reasons.
+        ValueError: a width or a setting does not fit; nothing has been written.
+    """
+    narrowing.require_original(run)
+    trained, chip = open_trained_run(run), find_chip(words.chip)
+    graph, record = narrowing.record_network(trained)
+    cuts = narrowing.choose_boundaries(graph, record, run.config, chip, words.chips)
+    links = [link for link in words.links if run.config.cells == "lif" or link != "spikes"]
+    if not links:
+        raise RunError(
+            f"{run.folder}: the twin without spikes sends none; take --link 8bit, 4bit or float"
+        )
+    trainings = list_trainings(run, cuts, words, links)
+    require_writable(words.out)
+    points = []
+    for link in links:
+        for widths in narrowing.list_widths(run.config, cuts.after):
+            config = narrowing.narrow_config(run, cuts.after, widths, link)
+            tell(f"closed form of {describe_widths(widths)} channels by {link}")
+            model = narrowing.build_in_closed_form(config, trained.model)
+            points.append(narrowing.measure_point(config, model, "pca"))
+    for folder, config in trainings.items():
+        tell(f"training {folder}")
+        points.append(train_narrow(run, config, folder))
+    result = describe_result(run, cuts, points, words, dict(trained.measured_on))
+    write_json(words.out / FILE, result)
+    draw_curve(result, words.out / "bottleneck.png")
+    return result
+
+
+def list_trainings(
+    run: TaskRun, cuts: ChosenCuts, words: NarrowWords, links: Sequence[Link]
+) -> dict[Path, BottleneckConfig]:
+    """Return the configuration of each network to train, by its folder.
+
+    Raises:
+        ValueError: a width or a setting does not fit.
+    """
+    trainings: dict[Path, BottleneckConfig] = {}
+    for link in links:
+        for text in words.widths:
+            if text == LEARNED:
+                widths = tuple(count_channels(run.config, k) for k in cuts.after)
+                config = narrowing.narrow_config(run, cuts.after, widths, link, gated=True)
+                config = set_fields(config, words.settings)
+                if not config.narrow.penalty:
+                    penalty = 1000 / count_bits(config)
+                    config = replace(config, narrow=replace(config.narrow, penalty=penalty))
+            else:
+                widths = narrowing.read_width(text, run.config, cuts.after)
+                config = narrowing.narrow_config(run, cuts.after, widths, link)
+                config = set_fields(config, words.settings)
+                narrow = replace(config.narrow, penalty=0.0)  # that of learned widths alone
+                config = replace(config, narrow=narrow)
+            if problems := list_problems(config):
+                raise ValueError("\n".join(["--set: the network does not hold:", *problems]))
+            trainings[words.out / f"{link}-{text.replace('/', '_')}"] = config
+    return trainings
+
+
+def count_bits(config: BottleneckConfig) -> int:
+    """Return the bits of a sample over all cuts, as the links send them."""
+    return sum(cut.bits for cut in narrowing.describe_cuts(config))
+
+
+def train_narrow(run: TaskRun, config: BottleneckConfig, folder: Path) -> CurvePoint:
+    """Train and evaluate a narrow network in its folder; return its figures.
+
+    With gates, the network with gates is trained in ``FOLDER-gates``, and then the one of the
+    channels that they leave open.
+    """
+    if config.narrow.gated:
+        gated = narrowing.make_narrow_run(run, config, folder.with_name(f"{folder.name}-gates"))
+        _train(gated)
+        config = keep_open(gated)
+    narrow = narrowing.make_narrow_run(run, config, folder)
+    _train(narrow)
+    evaluate_run(narrow)
+    model = load_trained_model(narrow)
+    return narrowing.measure_point(config, model, "trained", str(folder))
+
+
+def _train(run: TaskRun) -> None:
+    train_run(run, launch_fabric(run, "cpu", 1))
+
+
+def keep_open(gated: TaskRun) -> BottleneckConfig:
+    """Return the configuration of the network of the channels that trained gates leave open.
+
+    Each cut keeps one at least, and lets through as many bits as an answer has.
+    """
+    config: BottleneckConfig = gated.config
+    kept = list_open_channels(load_trained_model(gated))
+    side = find_image(config)[1]
+    least = [count_bits_of_channel(config, side, after) for after in config.narrow.after]
+    if min(least) < narrowing.CLASS_BITS:
+        raise RunError(
+            f"a channel of {min(least)} bits carries less than an answer, "
+            f"{narrowing.CLASS_BITS:.1f} bits; use more ticks"
+        )
+    narrow = replace(
+        config.narrow,
+        widths=tuple(len(channels) for channels in kept.values()),
+        gated=False,
+        penalty=0.0,
+        gates=str(gated.folder.resolve()),
+    )
+    return replace(config, narrow=narrow)
+
+
+def describe_widths(widths: Sequence[int]) -> str:
+    """Return the widths of the cuts in a word."""
+    return "+".join(map(str, widths))
+
+
+def describe_result(
+    run: TaskRun,
+    cuts: ChosenCuts,
+    points: Sequence[CurvePoint],
+    words: NarrowWords,
+    measured_on: dict[str, str],
+) -> dict[str, Any]:
+    """Return the content of ``bottleneck.json``."""
+    original = [
+        {**asdict(crossing), "bits": crossing.count_bits()}
+        for crossing in cuts.partition.crossings
+    ]
+    return {
+        "run": str(run.folder.resolve()),
+        "chip": words.chip,
+        "chips": [list(part) for part in cuts.partition.chips],
+        "loads": list(cuts.partition.loads),
+        "after": list(cuts.after),
+        "original": original,
+        "inside": None if cuts.inside is None else [list(p) for p in cuts.inside.chips],
+        "floor": narrowing.CLASS_BITS,
+        "points": [point.as_json() for point in points],
+        KEY: measured_on,
+    }
+
+
+def tabulate_cuts(result: dict[str, Any]) -> Table:
+    """Return what crosses the cuts of the original."""
+    rows = [
+        (
+            crossing["source"],
+            f"{crossing['from_chip']} to {crossing['to_chip']}",
+            f"{crossing['neurons']:,}",
+            f"{crossing['bits']:,.0f}",
+            "" if crossing["spikes"] is None else f"{crossing['spikes']:,.1f}",
+        )
+        for crossing in result["original"]
+    ]
+    title = f"what crosses from chip to chip, a sample ({result['chip']})"
+    return make_table(title, "from", "chips", "neurons", "bits", "spikes", rows=rows)
+
+
+def tabulate_points(result: dict[str, Any]) -> Table:
+    """Return the figures of every cut of every narrow network."""
+    rows = []
+    for point in result["points"]:
+        for k, cut in enumerate(point["cuts"]):
+            rows.append(
+                (
+                    point["link"] if not k else "",
+                    point["how"] if not k else "",
+                    f"behind block {cut['after']}" if cut["after"] else "behind the stem",
+                    f"{cut['width']} of {cut['channels']}",
+                    f"{cut['bits']:,}",
+                    "" if cut["spikes"] is None else f"{cut['spikes']:,.1f}",
+                    "" if cut["aer_bits"] is None else f"{cut['aer_bits']:,.0f}",
+                    f"{100 * point['accuracy']:.2f} %" if not k else "",
+                )
+            )
+    return make_table(
+        "narrow networks, a sample",
+        *("link", "how", "cut", "channels", "bits", "spikes", "AER bits", "accuracy"),
+        rows=rows,
+    )
+
+
+def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
+    """Return what the tables do not say, a sentence a line."""
+    chips = "; ".join(
+        f"chip {k}: {', '.join(part)} ({load:g} cores)"
+        for k, (part, load) in enumerate(zip(result["chips"], result["loads"], strict=True))
+    )
+    lines = [chips, f"an answer has {result['floor']:.2f} bits, the least of a cut"]
+    if result["inside"]:
+        first = result["inside"][0]
+        lines.append(
+            f"a cut inside a block, behind {first[-1]}, would cost less in the full width, but "
+            "its shortcut would cross beside it: narrow layers stand between blocks"
+        )
+    runs = [point["folder"] for point in result["points"] if point["folder"]]
+    lines += [f"{folder} is a run: neuro verify, export, energy take it" for folder in runs]
+    return [*lines, f"wrote {out / FILE} and {out / 'bottleneck.png'}"]
+
+
+@mpl.rc_context(STYLE)
+def draw_curve(result: dict[str, Any], path: Path) -> None:
+    """Write a picture: accuracy against the bits of a sample, by link and training."""
+    figure = Figure((6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for link in dict.fromkeys(point["link"] for point in result["points"]):
+        for how, colour, line in (("pca", MUTED, ":"), ("trained", ACCENT, "")):
+            curve = sorted(
+                (point["bits"], 100 * point["accuracy"])
+                for point in result["points"]
+                if (point["link"], point["how"]) == (link, how)
+            )
+            if curve:
+                form = f"{MARKS[link]}{line}"
+                x, y = zip(*curve, strict=True)
+                axes.plot(x, y, form, color=colour, ms=5, label=f"{link}, {how}")
+    full = sum(crossing["bits"] for crossing in result["original"])
+    axes.axvline(full, color=LINE, linewidth=1, zorder=0)
+    axes.text(full, axes.get_ylim()[0], " original", color=INK, size=7)
+    axes.set(xscale="log", xlabel="bits of a sample that cross", ylabel="accuracy [%]")
+    axes.grid(color=LINE, linewidth=0.5)
+    axes.legend()
+    save_png(figure, path)

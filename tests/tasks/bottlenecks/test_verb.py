@@ -1,0 +1,173 @@
+"""``neuro bottleneck`` from a trained run to a narrow one that every verb takes."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blank_pictures import leave_blank
+from command_line import CommandLine
+from narrow_cases import narrow
+
+from neuro.energy import CutError
+from neuro.io.run_folder import RunError
+from tasks.bottlenecks import narrowing, task
+from tasks.bottlenecks.config import BottleneckConfig
+from tasks.cli import main
+from tasks.runs.find import name_train_command, open_folder
+from tasks.verbs.bottleneck import NarrowWords, narrow_run, read_links
+
+SMALL = ("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2")
+
+
+def train(folder: Path, *settings: str) -> Path:
+    words = [w for setting in (*SMALL, *settings) for w in ("--set", setting)]
+    main(["train", "bottlenecks:tiny", "--out", str(folder), *words])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "original")
+
+
+@pytest.fixture(scope="module")
+def result(original: Path) -> dict[str, Any]:
+    """Return what the verb found, with a width by gates and one that is given."""
+    words = NarrowWords(
+        out=original.with_name("narrow"),
+        chips=2,
+        widths=("1/2", "learned"),
+    )
+    with leave_blank():
+        return narrow_run(open_folder(original), words)
+
+
+class TestResult:
+    def test_tells_the_cut_and_what_crosses_it_in_full(self, result: dict[str, Any]) -> None:
+        assert [name for part in result["chips"] for name in part] == [
+            *("cells", "block1_sum_body_cells1", "block1_cells"),
+            *("block2_sum_body_cells1", "block2_cells", "readout"),
+        ]
+        (crossing,) = result["original"]
+        block = result["after"][0]
+        assert crossing["source"] == (f"block{block}_cells" if block else "cells")
+        assert crossing["bits"] == 2 * crossing["neurons"]
+
+    def test_has_a_point_for_each_width(self, result: dict[str, Any]) -> None:
+        closed = [p for p in result["points"] if p["how"] == "pca"]
+        channels = closed[0]["cuts"][0]["channels"]
+        assert [p["cuts"][0]["width"] for p in closed] == [
+            channels >> k for k in range(channels.bit_length())
+        ]
+        for point in result["points"]:
+            (cut,) = point["cuts"]
+            neurons = result["original"][0]["neurons"] // channels * cut["width"]
+            assert point["bits"] == cut["bits"] == 2 * neurons
+            assert 0 <= cut["spikes"] <= cut["bits"]
+            assert cut["aer_bits"] == pytest.approx(cut["spikes"] * (neurons - 1).bit_length())
+            assert point["n"] == 20
+
+    def test_is_written_and_drawn(self, original: Path, result: dict[str, Any]) -> None:
+        out = original.with_name("narrow")
+        assert json.loads((out / "bottleneck.json").read_text()) == json.loads(
+            json.dumps(result)
+        )
+        assert (out / "bottleneck.png").exists()
+
+    def test_learned_widths_are_a_run_of_their_own(self, result: dict[str, Any]) -> None:
+        (learned,) = (p for p in result["points"] if p["folder"].endswith("learned"))
+        config = open_folder(Path(learned["folder"])).config
+        assert not config.narrow.gated
+        assert config.narrow.gates == f"{Path(learned['folder']).resolve()}-gates"
+        assert open_folder(Path(config.narrow.gates)).config.narrow.gated
+
+
+class TestRun:
+    def test_every_verb_takes_it(self, result: dict[str, Any], cli: CommandLine) -> None:
+        folder = Path(next(p["folder"] for p in result["points"] if p["folder"][-3:] == "1_2"))
+        for verb in ("eval", "simulate", "verify", "export", "energy"):
+            cli.run(verb, folder)
+        verify = json.loads((folder / "verify.json").read_text())
+        assert verify["torch_events"]["mismatches"] == 0
+        layers = verify["torch_events"]["layers"]
+        link = next(name for name in layers if name.endswith("_link"))
+        assert layers[link]["spikes"] > 0
+        with leave_blank():
+            cli.run("report", folder)
+        accuracy = json.loads((folder / "eval.json").read_text())["accuracy"]
+        (point,) = (p for p in result["points"] if p["folder"] == str(folder))
+        assert point["accuracy"] == accuracy
+        assert "is narrow already; give the run of the original" in cli.refuse(
+            "bottleneck", folder
+        )
+
+    def test_only_its_link_crosses(self, result: dict[str, Any]) -> None:
+        folder = Path(next(p["folder"] for p in result["points"] if p["folder"][-3:] == "1_2"))
+        run = open_folder(folder)
+        model = task.build(run.config).eval()
+        partition = narrowing.require_only_links(run.config, model)
+        (crossing,) = partition.crossings
+        assert crossing.source == f"narrow{result['after'][0]}_link"
+
+    def test_goes_on_with_its_command(self, result: dict[str, Any], cli: CommandLine) -> None:
+        folder = Path(next(p["folder"] for p in result["points"] if p["folder"][-3:] == "1_2"))
+        before = (folder / "best.safetensors").read_bytes()
+        cli.run(*shlex.split(name_train_command(open_folder(folder)))[1:])
+        assert (folder / "best.safetensors").read_bytes() == before
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("link", ["float", "8bit", "4bit"])
+    def test_values_are_sent_by_no_chip(self, link: str) -> None:
+        config: BottleneckConfig = narrow(link, (1, 2))  # type: ignore[arg-type]
+        why = task.TASK.deployment.only_torch(config)
+        assert f"a link of {link} values has no node in a Graph" in why
+        assert why.endswith("narrow the network with --link spikes")
+        with pytest.raises(RunError, match=f"a link of {link} values"):
+            task.TASK.deployment.part(config, task.build(config))
+
+    def test_more_chips_than_blocks(self, original: Path, tmp_path: Path) -> None:
+        words = NarrowWords(out=tmp_path / "out", chips=9)
+        with pytest.raises(CutError, match="chips: 9 are more than the 4 parts"):
+            narrow_run(open_folder(original), words)
+        assert not (tmp_path / "out").exists()
+
+    def test_of_words(self, original: Path, tmp_path: Path, cli: CommandLine) -> None:
+        out = ("--out", tmp_path / "out")
+        words = ("bottleneck", original, *out)
+        assert "chips: 1 leaves nothing to cut" in cli.refuse(*words, "--chips", "1")
+        assert "no link 'spike'; did you mean 'spikes'?" in cli.refuse(
+            *words, "--link", "spike"
+        )
+        assert "'a' is no width" in cli.refuse(*words, "--width", "a")
+        assert "no chip 'loihi3'" in cli.refuse(*words, "--chip", "loihi3")
+        assert "narrow.soft is 3.0" in cli.refuse(
+            *words, "--width", "1", "--set", "narrow.soft=3.0"
+        )
+        assert not (tmp_path / "out").exists()
+        assert read_links("4bit,spikes") == ("4bit", "spikes")
+        assert read_links("all") == narrowing.LINKS
+
+    def test_of_a_network_without_blocks(self, tmp_path: Path, cli: CommandLine) -> None:
+        settings = ("train=100", "held=20", "test=20", "epochs=1")
+        words = [w for setting in settings for w in ("--set", setting)]
+        folder = tmp_path / "run"
+        main(["train", "mnist:tiny", "--out", str(folder), *words])
+        assert "only networks of bottlenecks have blocks" in cli.refuse("bottleneck", folder)
+
+
+def test_the_twin_without_spikes_is_cut_by_its_shapes(tmp_path: Path) -> None:
+    folder = train(tmp_path / "relu", "ticks=1", "code=direct", "cells=relu")
+    run = open_folder(folder)
+    assert "has no Graph" in task.TASK.deployment.only_torch(run.config)
+    words = NarrowWords(out=tmp_path / "out", chips=2, links=("4bit",))
+    with leave_blank():
+        result = narrow_run(run, words)
+    full = result["points"][0]
+    assert full["cuts"][0]["width"] == full["cuts"][0]["channels"]
+    assert result["original"][0]["spikes"] is None
+    assert full["bits"] == 4 * result["original"][0]["neurons"]
+    with pytest.raises(RunError, match="the twin without spikes sends none"):
+        narrow_run(run, NarrowWords(out=tmp_path / "other", chips=2))
