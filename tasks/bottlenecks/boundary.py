@@ -84,8 +84,8 @@ def initialise_boundary(
 ) -> None:
     """Put the closed form for what crosses into a narrow layer.
 
-    begin: "channels" lets only the most active channels through, as they are, and fixes these
-        weights: the network is pruned there.
+    begin: "channels" lets only the most active channels through, as they are: the network is
+        pruned there.
     """
     compress, link, expand = _take_parts(boundary)
     components = find_components(activity)
@@ -104,9 +104,6 @@ def initialise_boundary(
     compress.bias.copy_((-mean @ v - low) / scale)
     expand.weight.copy_((v * scale)[:, :, None, None])
     expand.bias.copy_(mean + v @ low)
-    if begin == "channels":
-        for layer in (compress, expand):
-            layer.requires_grad_(False)
 
 
 def _take_parts(boundary: Stack) -> tuple[Any, nn.Module, Any]:

@@ -105,6 +105,8 @@ def list_problems(config: BottleneckConfig) -> list[str]:
         and bool(narrow.gates),
         "narrow.penalty closes gates: set narrow.gated=true, or leave it out": not narrow.gated
         and narrow.penalty != 0,
+        'narrow.begin "channels" prunes a teacher: give narrow.teacher': not narrow.teacher
+        and narrow.begin == "channels",
         f"narrow.soft is {numbers[0]}; give a share, 0 to 1": not 0 <= numbers[0] <= 1,
         f"narrow.temperature is {numbers[1]}; give a number > 0": not numbers[1] > 0,
         f"narrow.features is {narrow.features}; give a number >= 0": not narrow.features >= 0,

@@ -22,7 +22,6 @@ from neuro.energy import (
     LinkCode,
     Partition,
     choose_cuts,
-    find_chip,
     list_units,
     price_partition,
 )
@@ -62,12 +61,13 @@ CLASS_BITS = math.log2(len(task.CLASSES))  # of an answer: no cut can let fewer 
 class ChosenCuts:
     """The cuts of a trained network.
 
-    partition: of the original, with what crosses in full width. after: number of blocks in
-        front of each cut. inside: the cheapest partition if blocks could be divided, too; None
-        where it is the same.
+    partition: of the original, with what crosses in full width; code: of its links. after:
+        number of blocks in front of each cut. inside: the cheapest partition if blocks could be
+        divided, too; None where it is no cheaper.
     """
 
     partition: Partition
+    code: LinkCode
     after: tuple[int, ...]
     inside: Partition | None
 
@@ -184,6 +184,7 @@ def choose_boundaries(
     free = choose_cuts(graph, record, chip, chips, division, (), ticks)
     return ChosenCuts(
         partition=chosen,
+        code=division.code,
         after=tuple(find_last_block(part) for part in chosen.chips[:-1]),
         inside=free if free.cost < chosen.cost else None,
     )
@@ -276,14 +277,8 @@ def build_in_closed_form(config: BottleneckConfig, original: nn.Module) -> nn.Mo
 def measure_point(
     config: BottleneckConfig, model: nn.Module, how: str, folder: str = ""
 ) -> CurvePoint:
-    """Return the figures of a narrow network on the test split.
-
-    Raises:
-        RunError: more crosses a cut than its link.
-    """
+    """Return the figures of a narrow network on the test split."""
     narrow, spikes = config.narrow, dict[str, float]()
-    if narrow.link == "spikes":
-        require_only_links(config, model)
     links = {
         name: dict(boundary.named_children())["link"]
         for name, boundary in list_boundaries(model).items()
@@ -339,19 +334,21 @@ def describe_cuts(
     return tuple(figures)
 
 
-def require_only_links(config: BottleneckConfig, model: nn.Module) -> Partition:
-    """Return the partition of a narrow spiking network along its cuts.
+def require_only_links(config: BottleneckConfig, chip: Chip) -> Partition:
+    """Return the partition of a narrow spiking network along its cuts, whatever its weights.
 
     Raises:
+        CutError: a part does not fit a chip.
         RunError: something else than its links crosses a cut, or in more bits.
     """
-    part = task.TASK.deployment.part(config, model)
-    stimulus = next(iter(task.TASK.deployment.stimuli(config, model, "val")))
-    (x,) = stimulus.inputs.values()
-    graph = part if isinstance(part, Graph) else trace(part, tuple(x.shape[2:]))
-    parts = assign_to_chips(graph, config)
-    division, ticks = Division(), Ticks(config.ticks)
-    partition = price_partition(graph, None, find_chip("loihi2"), parts, division, ticks)
+    with seeded(0):
+        model = task.build(config).eval()
+    part, shape = task.TASK.deployment.part(config, model), task.find_image(config)
+    if config.code == "direct":  # a host runs the stem
+        shape = (config.channels[0], *shape[1:])
+    graph = part if isinstance(part, Graph) else trace(part, shape)
+    parts, ticks = assign_to_chips(graph, config), Ticks(config.ticks)
+    partition = price_partition(graph, None, chip, parts, Division(), ticks)
     bits = sum(cut.bits for cut in describe_cuts(config))
     links = {f"{name_boundary(after)}_link" for after in config.narrow.after}
     if {c.source for c in partition.crossings} != links or partition.bits != bits:

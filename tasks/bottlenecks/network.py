@@ -91,15 +91,16 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 def make_boundary(config: BottleneckConfig, channels: int, width: int) -> Stack:
-    """Return the narrow layer of a cut: compress, link, gates if there are any, expand."""
+    """Return the narrow layer of a cut: compress, link, gates if there are any, expand.
+
+    Where channels cross as they are, which is pruning, no training changes that.
+    """
     narrow = config.narrow
+    compress, expand = nn.Conv2d(channels, width, 1), nn.Conv2d(width, channels, 1)
+    for layer in (compress, expand):
+        layer.requires_grad_(narrow.begin != "channels")
     gates = {"gates": Gates(width)} if narrow.gated else {}
-    return Stack(
-        compress=nn.Conv2d(channels, width, 1),
-        link=make_link(narrow.link, width),
-        **gates,
-        expand=nn.Conv2d(width, channels, 1),
-    )
+    return Stack(compress=compress, link=make_link(narrow.link, width), **gates, expand=expand)
 
 
 def name_boundary(after: int) -> str:

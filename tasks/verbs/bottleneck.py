@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from neuro.energy import find_chip
+from neuro.energy import Chip, find_chip
 from neuro.io.run_folder import RunError
 from neuro.io.store import require_writable, write_json
 from neuro.plot import ACCENT, INK, LINE, MUTED
@@ -96,6 +96,9 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
             f"{run.folder}: the twin without spikes sends none; take --link 8bit, 4bit or float"
         )
     trainings = list_trainings(run, cuts, words, links)
+    for config in trainings.values():
+        if config.narrow.link == "spikes" and not config.narrow.gated:
+            narrowing.require_only_links(config, chip)
     require_writable(words.out)
     points = []
     for link in links:
@@ -106,7 +109,7 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
             points.append(narrowing.measure_point(config, model, "pca"))
     for folder, config in trainings.items():
         tell(f"training {folder}")
-        points.append(train_narrow(run, config, folder))
+        points.append(train_narrow(run, config, folder, chip))
     result = describe_result(run, cuts, points, words, dict(trained.measured_on))
     write_json(words.out / FILE, result)
     draw_curve(result, words.out / "bottleneck.png")
@@ -148,7 +151,9 @@ def count_bits(config: BottleneckConfig) -> int:
     return sum(cut.bits for cut in narrowing.describe_cuts(config))
 
 
-def train_narrow(run: TaskRun, config: BottleneckConfig, folder: Path) -> CurvePoint:
+def train_narrow(
+    run: TaskRun, config: BottleneckConfig, folder: Path, chip: Chip
+) -> CurvePoint:
     """Train and evaluate a narrow network in its folder; return its figures.
 
     With gates, the network with gates is trained in ``FOLDER-gates``, and then the one of the
@@ -158,6 +163,8 @@ def train_narrow(run: TaskRun, config: BottleneckConfig, folder: Path) -> CurveP
         gated = narrowing.make_narrow_run(run, config, folder.with_name(f"{folder.name}-gates"))
         _train(gated)
         config = keep_open(gated)
+        if config.narrow.link == "spikes":
+            narrowing.require_only_links(config, chip)
     narrow = narrowing.make_narrow_run(run, config, folder)
     _train(narrow)
     evaluate_run(narrow)
@@ -207,7 +214,7 @@ def describe_result(
 ) -> dict[str, Any]:
     """Return the content of ``bottleneck.json``."""
     original = [
-        {**asdict(crossing), "bits": crossing.count_bits()}
+        {**asdict(crossing), "bits": crossing.count_bits(cuts.code)}
         for crossing in cuts.partition.crossings
     ]
     return {

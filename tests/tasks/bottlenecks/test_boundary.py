@@ -94,7 +94,12 @@ class TestClosedForm:
         torch.testing.assert_close(y[:, :, kept], x[:, :, kept], atol=1e-5, rtol=0)
         others = [c for c in range(5) if c not in kept.tolist()]
         assert float(y[:, :, others].var((0, 1, 3, 4)).max()) < 1e-8
-        assert not any(p.requires_grad for p in boundary.parameters())
+
+    def test_of_pruning_is_not_trained(self) -> None:
+        config = narrow("8bit", (1, 2), begin="channels", teacher="folder")
+        layer = take(task.build(config), "narrow1")
+        trained = {name for name, p in layer.named_parameters() if p.requires_grad}
+        assert trained == {"link.low", "link.step"}
 
     def test_needs_activity(self) -> None:
         with pytest.raises(ValueError, match="there is no activity"):

@@ -89,7 +89,7 @@ class TestControls:
     @settings(max_examples=20)
     @given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 9))
     def test_have_no_more_bits(self, first: int, second: int, seed: int) -> None:
-        config = narrow("4bit", (1, first), (2, second))
+        config = narrow("4bit", (1, first), (2, second), teacher="folder")
         bits = count_bits(config)
         for name, control in list_controls(config, seed).items():
             require_sound(control)
@@ -162,6 +162,10 @@ class TestRefusals:
         assert refuse(twin) == [
             'narrow.link "spikes" needs spiking cells; take "8bit" for the twin'
         ]
+
+    def test_of_pruning_nothing(self) -> None:
+        (problem,) = refuse(narrow("float", (1, 1), begin="channels"))
+        assert problem.startswith('narrow.begin "channels" prunes a teacher')
 
     def test_of_stages(self) -> None:
         assert "give both for each stage" in refuse(small(channels=(3,)))[0]
