@@ -64,7 +64,7 @@ def bottleneck(  # noqa: PLR0913 - a flag each
     from tasks.runs.find import open_folder
     from tasks.verbs import bottleneck as verb
 
-    folder = out or run.with_name(f"{run.name}-narrow")
+    folder = out or Path(f"{run if run.name else run.resolve()}-narrow")
     words = verb.NarrowWords(
         out=folder,
         chips=chips,

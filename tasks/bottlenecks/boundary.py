@@ -79,7 +79,7 @@ def choose_directions(
 @torch.no_grad()
 def initialise_boundary(
     boundary: Stack,
-    activity: list[Float[Tensor, "T B C H W"]],
+    activity: list[Float[Tensor, "_ _ C H W"]],
     begin: Literal["pca", "channels"],
 ) -> None:
     """Put the closed form for what crosses into a narrow layer.
@@ -125,7 +125,7 @@ def _find_range(
 @torch.no_grad()
 def initialise_boundaries(
     model: nn.Module,
-    stimuli: list[Float[Tensor, "T B *N"]],
+    stimuli: list[Float[Tensor, "_ _ *N"]],
     begin: Literal["pca", "channels"],
 ) -> None:
     """Put the closed form into every narrow layer of a network, in their order.
@@ -177,7 +177,7 @@ def keep_open_channels(model: nn.Module, gated: nn.Module) -> None:
         raise ValueError("\n".join(["the gates are those of other widths:", *problems]))
     for name, boundary in list_boundaries(model).items():
         source = dict(gated.named_children())[name]
-        parts, open_ones = dict(source.named_children()), kept[name]  # type: ignore[arg-type]
+        parts, open_ones = dict(source.named_children()), kept[name]
         gate: Any = parts["gates"]
         compress, link, expand = _take_parts(boundary)
         old: Any = parts["compress"]

@@ -173,13 +173,14 @@ def count_bits_of_channel(config: BottleneckConfig, side: int, after: int) -> in
 def tiny() -> BottleneckConfig:
     """Two blocks on some of the embedded digits: trains in seconds."""
     return BottleneckConfig(
-        channels=(4, 8),
-        train=300,
+        channels=(6, 12),
+        train=500,
         held=100,
         test=100,
         compared=50,
         batch=20,
-        epochs=2,
+        epochs=4,
+        lr=1e-2,
     )
 
 

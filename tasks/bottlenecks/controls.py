@@ -12,6 +12,7 @@ fewer as whole channels leave.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -25,14 +26,10 @@ from tasks.bottlenecks.task import find_image
 
 
 def list_controls(config: BottleneckConfig, seed: int = 0) -> dict[str, BottleneckConfig]:
-    """Return the configuration of each control of a narrow network, by name.
-
-    Raises:
-        ValueError: at some cuts of a control not even one channel each has so few bits.
-    """
+    """Return the configuration of each control of a narrow network, by name."""
     bits, narrow = count_bits(config), config.narrow
     plain = replace(narrow, gates="", begin="pca")
-    drawn = draw_cuts(config, len(narrow.after), seed)
+    drawn = draw_cuts(config, len(narrow.after), bits, seed)
     widths = find_uniform_widths(config, narrow.after, bits)
     return {
         "random cuts": replace(
@@ -55,24 +52,27 @@ def _count_of_channel(config: BottleneckConfig, after: int) -> int:
     return count_bits_of_channel(config, find_image(config)[1], after)
 
 
-def draw_cuts(config: BottleneckConfig, cuts: int, seed: int) -> tuple[int, ...]:
-    """Return places of so many cuts, each choice with the same probability.
+def draw_cuts(config: BottleneckConfig, cuts: int, bits: int, seed: int) -> tuple[int, ...]:
+    """Return the places of so many cuts, which a channel each can cross in at most ``bits``.
+
+    Each choice has the same probability.
 
     Raises:
-        ValueError: there are fewer places.
+        ValueError: there is none.
     """
-    places = np.arange(find_first_cut(config), sum(config.blocks) + 1)
-    if not 1 <= cuts <= len(places):
+    places = range(find_first_cut(config), sum(config.blocks) + 1)
+    cost = {k: _count_of_channel(config, k) for k in places}
+    choices = [c for c in combinations(places, cuts) if sum(cost[k] for k in c) <= bits]
+    if not choices or not cuts:
         raise ValueError(
-            f"{cuts} cuts, and the network has {len(places)} places for them; ask for 1 to "
-            f"{len(places)}"
+            f"{cuts} cuts: none of the {len(places)} places of the network let a channel cross "
+            f"at each in {bits:,} bits; ask for fewer cuts, at least 1, or allow more bits"
         )
-    drawn = np.random.default_rng(seed).choice(places, cuts, replace=False)
-    return tuple(sorted(drawn.tolist()))
+    return choices[int(np.random.default_rng(seed).integers(len(choices)))]
 
 
 def find_uniform_widths(
-    config: BottleneckConfig, after: Sequence[int], bits: float
+    config: BottleneckConfig, after: Sequence[int], bits: int
 ) -> tuple[int, ...]:
     """Return the largest widths, an equal share of each cut's channels, of at most ``bits``.
 
@@ -86,7 +86,7 @@ def find_uniform_widths(
     if sum(cost) > bits:
         raise ValueError(
             f"a channel at each of the cuts behind blocks {tuple(after)} has {sum(cost):,} "
-            f"bits, more than {bits:,.0f}; allow more bits, or fewer cuts"
+            f"bits, more than {bits:,}; allow more bits, or fewer cuts"
         )
     shares = sorted({k / n for n in channels for k in range(1, n + 1)}, reverse=True)
     for share in shares:

@@ -62,14 +62,12 @@ class ChosenCuts:
     """The cuts of a trained network.
 
     partition: of the original, with what crosses in full width; code: of its links. after:
-        number of blocks in front of each cut. inside: the cheapest partition if blocks could be
-        divided, too; None where it is no cheaper.
+    number of blocks in front of each cut.
     """
 
     partition: Partition
     code: LinkCode
     after: tuple[int, ...]
-    inside: Partition | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,12 +179,10 @@ def choose_boundaries(
     division = Division(code=BITMAP if record else values, weight=weight)
     blocks, ticks = list_blocks(graph.populations, config), Ticks(config.ticks)
     chosen = choose_cuts(graph, record, chip, chips, division, blocks, ticks)
-    free = choose_cuts(graph, record, chip, chips, division, (), ticks)
     return ChosenCuts(
         partition=chosen,
         code=division.code,
         after=tuple(find_last_block(part) for part in chosen.chips[:-1]),
-        inside=free if free.cost < chosen.cost else None,
     )
 
 

@@ -67,14 +67,11 @@ def make_cells(config: BottleneckConfig) -> nn.Module:
 
 
 def _make_block(config: BottleneckConfig, inputs: int, outputs: int, stride: int) -> Stack:
-    if config.shape == "basic":
-        layers = (_conv(inputs, outputs, 3, stride), _conv(outputs, outputs, 3))
-    else:
+    layers = [_conv(inputs, outputs, 3, stride), _conv(outputs, outputs, 3)]
+    if config.shape == "deep":
         inner = outputs // WIDER
-        layers = (
-            *(_conv(inputs, inner, 1), _conv(inner, inner, 3, stride)),
-            _conv(inner, outputs, 1),
-        )
+        layers = [_conv(inputs, inner, 1), _conv(inner, inner, 3, stride)]
+        layers.append(_conv(inner, outputs, 1))
     body: dict[str, nn.Module] = {}
     for k, conv in enumerate(layers, 1):
         body |= {f"conv{k}": conv, f"norm{k}": nn.BatchNorm2d(conv.out_channels)}

@@ -100,7 +100,7 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
         if config.narrow.link == "spikes" and not config.narrow.gated:
             narrowing.require_only_links(config, chip)
     require_writable(words.out)
-    points = []
+    points, original = [], narrowing.measure_point(run.config, trained.model, "original")
     for link in links:
         for widths in narrowing.list_widths(run.config, cuts.after):
             config = narrowing.narrow_config(run, cuts.after, widths, link)
@@ -110,7 +110,8 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
     for folder, config in trainings.items():
         tell(f"training {folder}")
         points.append(train_narrow(run, config, folder, chip))
-    result = describe_result(run, cuts, points, words, dict(trained.measured_on))
+    facts = {"accuracy": original.accuracy, "n": original.n, KEY: dict(trained.measured_on)}
+    result = {**describe_result(run, cuts, points, words), **facts}
     write_json(words.out / FILE, result)
     draw_curve(result, words.out / "bottleneck.png")
     return result
@@ -210,9 +211,8 @@ def describe_result(
     cuts: ChosenCuts,
     points: Sequence[CurvePoint],
     words: NarrowWords,
-    measured_on: dict[str, str],
 ) -> dict[str, Any]:
-    """Return the content of ``bottleneck.json``."""
+    """Return what ``bottleneck.json`` holds of the cuts and of the narrow networks."""
     original = [
         {**asdict(crossing), "bits": crossing.count_bits(cuts.code)}
         for crossing in cuts.partition.crossings
@@ -224,10 +224,8 @@ def describe_result(
         "loads": list(cuts.partition.loads),
         "after": list(cuts.after),
         "original": original,
-        "inside": None if cuts.inside is None else [list(p) for p in cuts.inside.chips],
         "floor": narrowing.CLASS_BITS,
         "points": [point.as_json() for point in points],
-        KEY: measured_on,
     }
 
 
@@ -277,15 +275,15 @@ def describe_narrowing(result: dict[str, Any], out: Path) -> list[str]:
         f"chip {k}: {', '.join(part)} ({load:g} cores)"
         for k, (part, load) in enumerate(zip(result["chips"], result["loads"], strict=True))
     )
-    lines = [chips, f"an answer has {result['floor']:.2f} bits, the least of a cut"]
-    if result["inside"]:
-        first = result["inside"][0]
-        lines.append(
-            f"a cut inside a block, behind {first[-1]}, would cost less in the full width, but "
-            "its shortcut would cross beside it: narrow layers stand between blocks"
-        )
-    runs = [point["folder"] for point in result["points"] if point["folder"]]
-    lines += [f"{folder} is a run: neuro verify, export, energy take it" for folder in runs]
+    n, accuracy = result["n"], 100 * result["accuracy"]
+    lines = [
+        chips,
+        f"original: {accuracy:.2f} % of {n:,} test samples",
+        f"an answer has {result['floor']:.2f} bits, the least of a cut",
+    ]
+    for point in (p for p in result["points"] if p["folder"]):
+        verbs = "every verb takes it" if point["link"] == "spikes" else "neuro eval takes it"
+        lines.append(f"{point['folder']} is a run: {verbs}")
     return [*lines, f"wrote {out / FILE} and {out / 'bottleneck.png'}"]
 
 
@@ -307,7 +305,7 @@ def draw_curve(result: dict[str, Any], path: Path) -> None:
                 axes.plot(x, y, form, color=colour, ms=5, label=f"{link}, {how}")
     full = sum(crossing["bits"] for crossing in result["original"])
     axes.axvline(full, color=LINE, linewidth=1, zorder=0)
-    axes.text(full, axes.get_ylim()[0], " original", color=INK, size=7)
+    axes.plot([full], [100 * result["accuracy"]], "*", color=INK, ms=9, label="original")
     axes.set(xscale="log", xlabel="bits of a sample that cross", ylabel="accuracy [%]")
     axes.grid(color=LINE, linewidth=0.5)
     axes.legend()

@@ -107,11 +107,17 @@ class TestControls:
 
     def test_random_cuts_take_every_place(self) -> None:
         config = small(blocks=(2, 2))
-        drawn = {draw_cuts(config, 1, seed) for seed in range(60)}
+        config = replace(config, narrow=replace(config.narrow, link="spikes"))
+        full, small_image = 2 * 28 * 28, 2 * 14 * 14  # a channel over two ticks
+        drawn = {draw_cuts(config, 1, full, seed) for seed in range(60)}
         assert drawn == {(k,) for k in range(5)}
-        assert draw_cuts(config, 5, 0) == (0, 1, 2, 3, 4)
-        with pytest.raises(ValueError, match="6 cuts, and the network has 5 places"):
-            draw_cuts(config, 6, 0)
+        drawn = {draw_cuts(config, 1, full - 1, seed) for seed in range(60)}
+        assert drawn == {(3,), (4,)}  # of the second stage
+        everywhere = 3 * full + 2 * small_image
+        assert draw_cuts(config, 5, everywhere, 0) == (0, 1, 2, 3, 4)
+        for cuts, bits in ((5, everywhere - 1), (6, 10**6), (0, 10**6)):
+            with pytest.raises(ValueError, match=f"{cuts} cuts: none of the 5 places"):
+                draw_cuts(config, cuts, bits, 0)
 
     def test_too_few_bits(self) -> None:
         with pytest.raises(ValueError, match="a channel at each of the cuts"):
@@ -119,10 +125,10 @@ class TestControls:
 
     def test_accuracies_are_read_between_points_of_a_curve(self) -> None:
         curve = [(400.0, 0.9), (100.0, 0.5)]
-        assert read_accuracy(curve, 200) == pytest.approx(0.7)
-        assert read_accuracy(curve, 400) == pytest.approx(0.9)
+        assert read_accuracy(curve, 200.0) == pytest.approx(0.7)
+        assert read_accuracy(curve, 400.0) == pytest.approx(0.9)
         with pytest.raises(ValueError, match="100 to 400 bits, not 99"):
-            read_accuracy(curve, 99)
+            read_accuracy(curve, 99.0)
 
 
 def refuse(config: BottleneckConfig) -> list[str]:

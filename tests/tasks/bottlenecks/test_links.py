@@ -17,7 +17,7 @@ class TestQuantiser:
     def test_has_the_levels_of_its_bits(self, bits: int) -> None:
         link = Quantiser(1, bits)
         link.set_range(torch.tensor([-1.0]), torch.tensor([2.0]))
-        y = link(torch.linspace(-3, 3, 4001).reshape(-1, 1))
+        y = link(torch.linspace(-3, 3, 4001).reshape(-1, 1)).detach()
         assert len(y.unique()) == 2**bits
         assert (float(y.min()), float(y.max())) == (-1.0, pytest.approx(2.0))
 
@@ -45,7 +45,7 @@ class TestQuantiser:
     def test_a_channel_that_never_changes_keeps_its_value(self) -> None:
         link = Quantiser(1, 8)
         link.set_range(torch.tensor([0.5]), torch.tensor([0.5]))
-        assert float(link(torch.tensor([[0.5]]))) == 0.5
+        assert link(torch.tensor([[0.5]])).tolist() == [[0.5]]
 
 
 class TestGates:

@@ -51,6 +51,7 @@ class TestResult:
             *("block2_sum_body_cells1", "block2_cells", "readout"),
         ]
         (crossing,) = result["original"]
+        assert result["n"] == 20
         block = result["after"][0]
         assert crossing["source"] == (f"block{block}_cells" if block else "cells")
         assert crossing["bits"] == 2 * crossing["neurons"]
