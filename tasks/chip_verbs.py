@@ -3,6 +3,7 @@
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import tyro

@@ -51,6 +51,7 @@ SLOW = [
     "tasks/driving/test_drives",
     "tasks/driving/test_closed_loop",
     "tasks/verbs",
+    "tasks/bottlenecks/test_verb",
     "test_valued_nodes_agree",
     "tasks/image_generation/test_models",
     "neuro/neurons/test_fused_triton",

@@ -264,7 +264,9 @@ def build_in_closed_form(config: BottleneckConfig, original: nn.Module) -> nn.Mo
     with seeded(0):
         model = task.build(config)
     copy_original(model, original)
-    begin = "channels" if config.narrow.begin == "channels" else "pca"
+    begin = config.narrow.begin
+    if begin == "random":
+        raise ValueError('narrow.begin "random" has no closed form; take "pca" or "channels"')
     initialise_boundaries(model, list_calibration(config), begin)
     return model.eval()
 

@@ -7,8 +7,8 @@ Axes: T ticks, B batch, C channels.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch.nn.functional as F
@@ -47,12 +47,8 @@ def build(config: BottleneckConfig) -> Stack:
 
 def read_images(config: BottleneckConfig, split: Split) -> Labelled:
     """Return a split; "val" is the held-out end of the training part."""
-
-    def read(part: Literal["train", "test"]) -> Labelled:
-        reader = read_colours if config.source in COLOURS else read_digits
-        return reader(config.source, part)
-
-    return take_split(read, config, split, "bottlenecks:tiny")
+    read = read_colours if config.source in COLOURS else read_digits
+    return take_split(partial(read, config.source), config, split, "bottlenecks:tiny")
 
 
 def batches(config: BottleneckConfig, split: Split, epoch: int) -> Iterator[Pair]:

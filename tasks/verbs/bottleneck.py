@@ -90,11 +90,7 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
     trained, chip = open_trained_run(run), find_chip(words.chip)
     graph, record = narrowing.record_network(trained)
     cuts = narrowing.choose_boundaries(graph, record, run.config, chip, words.chips)
-    links = [link for link in words.links if run.config.cells == "lif" or link != "spikes"]
-    if not links:
-        raise RunError(
-            f"{run.folder}: the twin without spikes sends none; take --link 8bit, 4bit or float"
-        )
+    links = list_links(run.config, words.links)
     trainings = list_trainings(run, cuts, words, links)
     for config in trainings.values():
         if config.narrow.link == "spikes" and not config.narrow.gated:
@@ -115,6 +111,18 @@ def narrow_run(run: TaskRun, words: NarrowWords, tell: Tell = lambda _: None) ->
     write_json(words.out / FILE, result)
     draw_curve(result, words.out / "bottleneck.png")
     return result
+
+
+def list_links(config: BottleneckConfig, links: Sequence[Link]) -> list[Link]:
+    """Return those of the links that a network can have.
+
+    Raises:
+        RunError: there are none.
+    """
+    fitting = [link for link in links if config.cells == "lif" or link != "spikes"]
+    if not fitting:
+        raise RunError("--link: the twin without spikes sends none; take 8bit, 4bit or float")
+    return fitting
 
 
 def list_trainings(

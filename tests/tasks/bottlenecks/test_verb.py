@@ -2,21 +2,22 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blank_pictures import leave_blank
 from command_line import CommandLine
-from narrow_cases import narrow
+from narrow_cases import narrow, small
 
 from neuro.energy import CutError, find_chip
 from neuro.io.run_folder import RunError
 from tasks.bottlenecks import narrowing, task
-from tasks.bottlenecks.config import BottleneckConfig
+from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
 from tasks.cli import main
-from tasks.runs.find import name_train_command, open_folder
-from tasks.verbs.bottleneck import NarrowWords, narrow_run, read_links
+from tasks.runs.find import make_run, name_train_command, open_folder
+from tasks.verbs.bottleneck import NarrowWords, list_links, narrow_run, read_links
 
 SMALL = ("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2")
 
@@ -88,7 +89,7 @@ class TestResult:
 class TestRun:
     def test_every_verb_takes_it(self, result: dict[str, Any], cli: CommandLine) -> None:
         folder = Path(next(p["folder"] for p in result["points"] if p["folder"][-3:] == "1_2"))
-        for verb in ("eval", "simulate", "verify", "export", "energy"):
+        for verb in ("eval", "verify", "export", "energy"):
             cli.run(verb, folder)
         verify = json.loads((folder / "verify.json").read_text())
         assert verify["torch_events"]["mismatches"] == 0
@@ -149,25 +150,39 @@ class TestRefusals:
         assert read_links("4bit,spikes") == ("4bit", "spikes")
         assert read_links("all") == narrowing.LINKS
 
-    def test_of_a_network_without_blocks(self, tmp_path: Path, cli: CommandLine) -> None:
-        settings = ("train=100", "held=20", "test=20", "epochs=1")
-        words = [w for setting in settings for w in ("--set", setting)]
-        folder = tmp_path / "run"
-        main(["train", "mnist:tiny", "--out", str(folder), *words])
-        assert "only networks of bottlenecks have blocks" in cli.refuse("bottleneck", folder)
+    def test_of_a_network_without_blocks(self, tmp_path: Path) -> None:
+        run = make_run("mnist:tiny", tmp_path / "run")
+        with pytest.raises(RunError, match="only networks of bottlenecks have blocks"):
+            narrow_run(run, NarrowWords(out=tmp_path / "out", chips=2))
 
 
-def test_the_twin_without_spikes_is_cut_by_its_shapes(tmp_path: Path) -> None:
-    folder = train(tmp_path / "relu", "ticks=1", "code=direct", "cells=relu")
-    run = open_folder(folder)
-    assert "has no Graph" in task.TASK.deployment.only_torch(run.config)
-    words = NarrowWords(out=tmp_path / "out", chips=2, links=("4bit",))
-    with leave_blank():
-        result = narrow_run(run, words)
-    full = result["points"][0]
-    assert full["cuts"][0]["width"] == full["cuts"][0]["channels"]
-    assert result["original"][0]["spikes"] is None
-    assert full["bits"] == 4 * result["original"][0]["neurons"]
-    assert result["original"][0]["bits"] == 32 * result["original"][0]["neurons"]
-    with pytest.raises(RunError, match="the twin without spikes sends none"):
-        narrow_run(run, NarrowWords(out=tmp_path / "other", chips=2))
+class TestTwinWithoutSpikes:
+    TWIN = small(ticks=1, code="direct", cells="relu")
+
+    def test_is_cut_by_its_shapes(self) -> None:
+        graph = narrowing.build_graph(self.TWIN)
+        cuts = narrowing.choose_boundaries(graph, None, self.TWIN, find_chip("loihi2"), 2)
+        (crossing,) = cuts.partition.crossings
+        assert crossing.spikes is None
+        assert cuts.partition.bits == 32 * crossing.neurons
+        (after,) = cuts.after
+        config = replace(
+            self.TWIN,
+            narrow=BoundaryConfig(
+                after=cuts.after, widths=(count_channels(self.TWIN, after),), link="4bit"
+            ),
+        )
+        (figures,) = narrowing.describe_cuts(config)
+        assert figures.bits == 4 * crossing.neurons
+        point = narrowing.measure_point(config, task.build(config).eval(), "pca")
+        assert (point.bits, point.n) == (figures.bits, 20)
+
+    def test_has_no_graph(self) -> None:
+        assert "has no Graph" in task.TASK.deployment.only_torch(self.TWIN)
+        with pytest.raises(RunError, match="has no Graph; use a run of bottlenecks:tiny"):
+            task.TASK.deployment.part(self.TWIN, task.build(self.TWIN))
+
+    def test_sends_no_spikes(self) -> None:
+        with pytest.raises(RunError, match="the twin without spikes sends none"):
+            list_links(self.TWIN, ("spikes",))
+        assert list_links(self.TWIN, narrowing.LINKS) == ["float", "8bit", "4bit"]
