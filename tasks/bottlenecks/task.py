@@ -18,6 +18,7 @@ from drivers import augment, cifar, mnist
 from neuro.graph import Graph
 from neuro.io.run_folder import RunError
 from neuro.nn.layers import Stack
+from neuro.training import Plan
 from tasks.bottlenecks import config as configs, network, teaching
 from tasks.bottlenecks.config import BottleneckConfig
 from tasks.image_classification import data as image_data, network as image_net
@@ -43,6 +44,11 @@ def find_image(config: BottleneckConfig) -> tuple[int, int, int]:
 def build(config: BottleneckConfig) -> Stack:
     """Return a new network. Input T B C H W, output T B classes."""
     return network.build(config, find_image(config), len(CLASSES))
+
+
+def plan(config: BottleneckConfig) -> Plan:
+    """Return how to train."""
+    return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
 def read_images(config: BottleneckConfig, split: Split) -> Labelled:
@@ -105,7 +111,7 @@ def _make_task() -> Task[BottleneckConfig]:
         summary="residual classifiers, narrow where they cross from chip to chip",
         configs={name: getattr(configs, name) for name in names},
         build=build,
-        plan=image_data.plan,
+        plan=plan,
         steps=lambda config: len(read_images(config, "train").labels) // config.batch,
         batches=batches,
         loss=lambda _, y, labels: F.cross_entropy(image_net.scores(y), labels),
