@@ -6,8 +6,10 @@
 This is the least squared error of k channels (Eckart and Young 1936), mean over positions,
 ticks and samples. A quantiser gets the range of each component. A link of spikes gets
 
-    u = (z - low) / (high - low)      into a neuron that integrates up to 1
+    u = (z - low) / (high - low) + 1 / (2 T)      into a neuron that integrates up to 1
     z = low + (high - low) spike
+
+so that the number of its spikes is the sum of u over T ticks, rounded.
 
 Axes: T ticks, B samples, C channels, K of them that cross, H height, W width, N cases.
 """
@@ -92,16 +94,16 @@ def initialise_boundary(
     v = choose_directions(components, len(compress.weight), begin)
     mean = components.mean
     scale = torch.ones(v.shape[1], dtype=v.dtype)
-    low = torch.zeros_like(scale)
+    low, half = torch.zeros_like(scale), 0.0
     if isinstance(link, Spiking | Quantiser):
         low, high = _find_range(activity, v, mean)
         if isinstance(link, Quantiser):
             link.set_range(low, high)
             low = torch.zeros_like(low)
         else:
-            scale = (high - low).clamp(min=1e-6)
+            scale, half = (high - low).clamp(min=1e-6), 0.5 / len(activity[0])
     compress.weight.copy_((v / scale).T[:, :, None, None])
-    compress.bias.copy_((-mean @ v - low) / scale)
+    compress.bias.copy_((-mean @ v - low) / scale + half)
     expand.weight.copy_((v * scale)[:, :, None, None])
     expand.bias.copy_(mean + v @ low)
 

@@ -55,12 +55,12 @@ def _count_of_channel(config: BottleneckConfig, after: int) -> int:
 def draw_cuts(config: BottleneckConfig, cuts: int, bits: int, seed: int) -> tuple[int, ...]:
     """Return the places of so many cuts, which a channel each can cross in at most ``bits``.
 
-    Each choice has the same probability.
+    No cut leaves the read-out alone. Each choice has the same probability.
 
     Raises:
         ValueError: there is none.
     """
-    places = range(find_first_cut(config), sum(config.blocks) + 1)
+    places = range(find_first_cut(config), sum(config.blocks))
     cost = {k: _count_of_channel(config, k) for k in places}
     choices = [c for c in combinations(places, cuts) if sum(cost[k] for k in c) <= bits]
     if not choices or not cuts:

@@ -42,7 +42,6 @@ from tasks.bottlenecks.config import (
     Link,
     count_bits_of_channel,
     count_channels,
-    find_first_cut,
     find_side,
 )
 from tasks.bottlenecks.network import list_boundaries, name_boundary
@@ -126,13 +125,10 @@ def require_original(run: TaskRun) -> None:
 
 
 def list_blocks(names: Iterable[str], config: BottleneckConfig) -> list[list[str]]:
-    """Return the populations of each block."""
-    every = list(names)
-    found = [
-        [n for n in every if n.startswith(f"block{k}_")]
-        for k in range(1, sum(config.blocks) + 1)
-    ]
-    return [block for block in found if block]
+    """Return the populations of each block; the read-out belongs to the last one."""
+    every, last = list(names), sum(config.blocks)
+    blocks = [[n for n in every if n.startswith(f"block{k}_")] for k in range(1, last + 1)]
+    return [*blocks[:-1], [*blocks[-1], "readout"]]
 
 
 def build_graph(config: BottleneckConfig) -> Graph:
@@ -194,11 +190,6 @@ def find_last_block(populations: Sequence[str]) -> int:
     return max(numbers, default=0)
 
 
-def list_cut_places(config: BottleneckConfig) -> list[int]:
-    """Return the places between units at which a network can be cut, as blocks in front."""
-    return list(range(find_first_cut(config), sum(config.blocks) + 1))
-
-
 def read_width(text: str, config: BottleneckConfig, after: Sequence[int]) -> tuple[int, ...]:
     """Return the width of each cut: "8" channels, or a share "1/4" of those of the cut.
 
@@ -226,10 +217,10 @@ def read_width(text: str, config: BottleneckConfig, after: Sequence[int]) -> tup
 
 def list_widths(config: BottleneckConfig, after: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the widths of a curve: all channels of each cut, halved until one is left."""
-    most = max(count_channels(config, k) for k in after)
-    shares = [2**k for k in range(most.bit_length()) if 2**k <= most]
-    widths = [read_width(f"1/{share}", config, after) for share in shares]
-    return list(dict.fromkeys(widths))
+    widths = [tuple(count_channels(config, k) for k in after)]
+    while max(widths[-1]) > 1:
+        widths.append(tuple(max(1, width // 2) for width in widths[-1]))
+    return widths
 
 
 def narrow_config(

@@ -56,8 +56,9 @@ def _list_modules(
             yield name_boundary(k), make_boundary(config, outputs, widths[k])
     yield "pool", nn.AvgPool2d(find_side(config, image[1], last))
     yield "flat", nn.Flatten()
-    yield "fc", nn.Linear(count_channels(config, last), classes)
-    if config.cells == "lif":
+    spiking = config.cells == "lif"  # a bias beside means of an image is too large for a chip
+    yield "fc", nn.Linear(count_channels(config, last), classes, bias=not spiking)
+    if spiking:
         yield "readout", Spiking(LI(tau=Seconds(0.02)))
 
 

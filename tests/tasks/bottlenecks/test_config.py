@@ -90,13 +90,14 @@ class TestControls:
     @given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 9))
     def test_have_no_more_bits(self, first: int, second: int, seed: int) -> None:
         config = narrow("4bit", (1, first), (2, second), teacher="folder")
+        config = replace(config, blocks=(1, 2))
         bits = count_bits(config)
         for name, control in list_controls(config, seed).items():
             require_sound(control)
             assert count_bits(control) <= bits, name
 
     def test_change_what_they_are_named_after(self) -> None:
-        config = narrow("4bit", (1, 2), (2, 6), gates="folder")
+        config = replace(narrow("4bit", (1, 2), (2, 6), gates="folder"), blocks=(1, 2))
         controls = list_controls(config)
         assert controls["no distillation"].narrow.soft == 0
         assert controls["pruning"].narrow.begin == "channels"
@@ -110,13 +111,13 @@ class TestControls:
         config = replace(config, narrow=replace(config.narrow, link="spikes"))
         full, small_image = 2 * 28 * 28, 2 * 14 * 14  # a channel over two ticks
         drawn = {draw_cuts(config, 1, full, seed) for seed in range(60)}
-        assert drawn == {(k,) for k in range(5)}
+        assert drawn == {(k,) for k in range(4)}
         drawn = {draw_cuts(config, 1, full - 1, seed) for seed in range(60)}
-        assert drawn == {(3,), (4,)}  # of the second stage
-        everywhere = 3 * full + 2 * small_image
-        assert draw_cuts(config, 5, everywhere, 0) == (0, 1, 2, 3, 4)
-        for cuts, bits in ((5, everywhere - 1), (6, 10**6), (0, 10**6)):
-            with pytest.raises(ValueError, match=f"{cuts} cuts: none of the 5 places"):
+        assert drawn == {(3,)}  # in the second stage
+        everywhere = 3 * full + small_image
+        assert draw_cuts(config, 4, everywhere, 0) == (0, 1, 2, 3)
+        for cuts, bits in ((4, everywhere - 1), (5, 10**6), (0, 10**6)):
+            with pytest.raises(ValueError, match=f"{cuts} cuts: none of the 4 places"):
                 draw_cuts(config, cuts, bits, 0)
 
     def test_too_few_bits(self) -> None:

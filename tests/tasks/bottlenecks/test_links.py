@@ -54,8 +54,10 @@ class TestGates:
         with torch.no_grad():
             gates.a.copy_(torch.tensor([-3.0, -1.0, 0.0, 2.0]))
         shift = 2 / 3 * math.log(0.1 / 1.1)
-        closed = torch.sigmoid(gates.a - shift)
-        assert float(gates.expect_open()) == pytest.approx(float(closed.sum()))
+        closed = torch.sigmoid(gates.a.detach() - shift)
+        assert float(gates.expect_open().detach()) == pytest.approx(
+            float(closed.sum().detach())
+        )
         with seeded(0), torch.no_grad():
             drawn = torch.stack([gates.draw() for _ in range(4000)])
         torch.testing.assert_close((drawn > 0).float().mean(0), closed, atol=0.025, rtol=0)
@@ -84,5 +86,5 @@ class TestGates:
                 losses.append(float(compute_loss(each, 28, model.eval(), x, labels)))
         gates = Gates(4)
         assert losses[0] - losses[1] == pytest.approx(
-            0.5 * 12.544 * float(gates.expect_open()), rel=1e-4
+            0.5 * 12.544 * float(gates.expect_open().detach()), rel=1e-4
         )

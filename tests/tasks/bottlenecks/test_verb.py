@@ -61,7 +61,8 @@ class TestResult:
         closed = [p for p in result["points"] if p["how"] == "pca"]
         channels = closed[0]["cuts"][0]["channels"]
         assert [p["cuts"][0]["width"] for p in closed] == [
-            channels >> k for k in range(channels.bit_length())
+            channels >> k
+            for k in range(channels.bit_length())  # halved until one is left
         ]
         for point in result["points"]:
             (cut,) = point["cuts"]
@@ -130,7 +131,7 @@ class TestRefusals:
 
     def test_more_chips_than_blocks(self, original: Path, tmp_path: Path) -> None:
         words = NarrowWords(out=tmp_path / "out", chips=9)
-        with pytest.raises(CutError, match="chips: 9 are more than the 4 parts"):
+        with pytest.raises(CutError, match="chips: 9 are more than the 3 parts"):
             narrow_run(open_folder(original), words)
         assert not (tmp_path / "out").exists()
 
