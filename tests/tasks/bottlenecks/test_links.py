@@ -55,9 +55,7 @@ class TestGates:
             gates.a.copy_(torch.tensor([-3.0, -1.0, 0.0, 2.0]))
         shift = 2 / 3 * math.log(0.1 / 1.1)
         closed = torch.sigmoid(gates.a.detach() - shift)
-        assert float(gates.expect_open().detach()) == pytest.approx(
-            float(closed.sum().detach())
-        )
+        assert float(gates.expect_open().detach()) == pytest.approx(float(closed.sum()))
         with seeded(0), torch.no_grad():
             drawn = torch.stack([gates.draw() for _ in range(4000)])
         torch.testing.assert_close((drawn > 0).float().mean(0), closed, atol=0.025, rtol=0)
