@@ -6,6 +6,7 @@ from typing import Literal
 Link = Literal["float", "8bit", "4bit", "spikes"]
 Source = Literal["embedded", "mnist", "fashion", "cifar10", "generated"]
 VALUE_BITS: dict[str, int] = {"float": 32, "8bit": 8, "4bit": 4}  # of a value of a link
+WIDER = 4  # channels that a deep block puts out, of those inside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def find_first_cut(config: BottleneckConfig) -> int:
 
 def count_channels(config: BottleneckConfig, after: int) -> int:
     """Return the channels behind so many blocks."""
-    wider = 4 if config.shape == "deep" and after else 1
+    wider = WIDER if config.shape == "deep" and after else 1
     return wider * config.channels[find_stage(config, after)]
 
 

@@ -22,7 +22,7 @@ from tasks.bottlenecks.config import (
     count_channels,
     find_first_cut,
 )
-from tasks.bottlenecks.task import find_image
+from tasks.bottlenecks.task import count_bits, find_image
 
 
 def list_controls(config: BottleneckConfig, seed: int = 0) -> dict[str, BottleneckConfig]:
@@ -40,12 +40,6 @@ def list_controls(config: BottleneckConfig, seed: int = 0) -> dict[str, Bottlene
         "no distillation": replace(config, narrow=replace(narrow, soft=0.0, features=0.0)),
         "pruning": replace(config, narrow=replace(plain, begin="channels")),
     }
-
-
-def count_bits(config: BottleneckConfig) -> int:
-    """Return the bits of a sample over all cuts, as the links send them."""
-    pairs = zip(config.narrow.after, config.narrow.widths, strict=True)
-    return sum(width * _count_of_channel(config, after) for after, width in pairs)
 
 
 def _count_of_channel(config: BottleneckConfig, after: int) -> int:

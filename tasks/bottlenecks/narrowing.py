@@ -338,7 +338,7 @@ def require_only_links(config: BottleneckConfig, chip: Chip) -> Partition:
     graph = part if isinstance(part, Graph) else trace(part, shape)
     parts, ticks = assign_to_chips(graph, config), Ticks(config.ticks)
     partition = price_partition(graph, None, chip, parts, Division(), ticks)
-    bits = sum(cut.bits for cut in describe_cuts(config))
+    bits = task.count_bits(config)
     links = {f"{name_boundary(after)}_link" for after in config.narrow.after}
     if {c.source for c in partition.crossings} != links or partition.bits != bits:
         crossing = ", ".join(f"{c.source} {c.count_bits():g} bits" for c in partition.crossings)

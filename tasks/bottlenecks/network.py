@@ -16,6 +16,7 @@ from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Residual, Spiking, Stack, list_steps
 from neuro.units import Seconds
 from tasks.bottlenecks.config import (
+    WIDER,
     BottleneckConfig,
     count_channels,
     find_side,
@@ -23,8 +24,6 @@ from tasks.bottlenecks.config import (
     require_sound,
 )
 from tasks.bottlenecks.links import Gates, make_link
-
-WIDER = 4  # channels that a deep block puts out, of those inside it
 
 
 def build(config: BottleneckConfig, image: tuple[int, int, int], classes: int) -> Stack:

@@ -20,7 +20,7 @@ from neuro.io.run_folder import RunError
 from neuro.nn.layers import Stack
 from neuro.training import Plan
 from tasks.bottlenecks import config as configs, network, teaching
-from tasks.bottlenecks.config import BottleneckConfig
+from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
 from tasks.image_classification import data as image_data, network as image_net
 from tasks.image_classification.cifar10 import read_colours
 from tasks.image_classification.classifier import Answers, make_classifier
@@ -39,6 +39,13 @@ def find_image(config: BottleneckConfig) -> tuple[int, int, int]:
     if config.source in COLOURS:
         return (3, cifar.SIDE, cifar.SIDE)
     return (1, mnist.SIDE, mnist.SIDE)
+
+
+def count_bits(config: BottleneckConfig) -> int:
+    """Return the bits of a sample over all cuts, as the links send them."""
+    side, narrow = find_image(config)[1], config.narrow
+    pairs = zip(narrow.after, narrow.widths, strict=True)
+    return sum(width * count_bits_of_channel(config, side, after) for after, width in pairs)
 
 
 def build(config: BottleneckConfig) -> Stack:

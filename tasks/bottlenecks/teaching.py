@@ -26,7 +26,7 @@ from tasks.bottlenecks.boundary import (
 )
 from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
 from tasks.bottlenecks.links import Gates
-from tasks.bottlenecks.network import list_boundaries
+from tasks.bottlenecks.network import name_boundary
 from tasks.image_classification.network import scores
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import describe_trained
@@ -99,10 +99,11 @@ def compute_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean loss of a batch. side: of the image."""
     narrow = config.narrow
+    names = {name_boundary(after) for after in narrow.after}
     boundaries: dict[str, nn.Module] = {
         name.rpartition(".")[2]: part
         for name, part in model.named_modules()
-        if name.rpartition(".")[2] in _name_boundaries(config)
+        if name.rpartition(".")[2] in names
     }
     with watch_outputs(boundaries) as arrived:
         answers = scores(model(x)[0], _count_classes(model))
@@ -117,10 +118,6 @@ def compute_loss(
     for name, value in arrived.items():
         loss = loss + narrow.features * F.mse_loss(value, sent[name].reshape(value.shape))
     return loss + _price_bits(config, side, boundaries)
-
-
-def _name_boundaries(config: BottleneckConfig) -> set[str]:
-    return {f"narrow{after}" for after in config.narrow.after}
 
 
 def _count_classes(model: nn.Module) -> int:
@@ -158,8 +155,3 @@ def begin_training(config: BottleneckConfig, model: nn.Module, stimuli: list[Ten
     original = load_run_model(narrow.teacher, narrow.teacher_weights)
     copy_original(model, original)
     initialise_boundaries(model, stimuli, narrow.begin)
-
-
-def list_narrow_names(model: nn.Module) -> list[str]:
-    """Return the names of the narrow layers of a network."""
-    return list(list_boundaries(model))

@@ -24,7 +24,7 @@ from tasks.bottlenecks.config import (
     list_problems,
 )
 from tasks.bottlenecks.narrowing import ChosenCuts, CurvePoint
-from tasks.bottlenecks.task import find_image
+from tasks.bottlenecks.task import count_bits, find_image
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.names import require_one_of
@@ -153,11 +153,6 @@ def list_trainings(
                 raise ValueError("\n".join(["--set: the network does not hold:", *problems]))
             trainings[words.out / f"{link}-{text.replace('/', '_')}"] = config
     return trainings
-
-
-def count_bits(config: BottleneckConfig) -> int:
-    """Return the bits of a sample over all cuts, as the links send them."""
-    return sum(cut.bits for cut in narrowing.describe_cuts(config))
 
 
 def train_narrow(

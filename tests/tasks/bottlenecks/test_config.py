@@ -16,13 +16,13 @@ from tasks.bottlenecks.config import (
     require_sound,
 )
 from tasks.bottlenecks.controls import (
-    count_bits,
     draw_cuts,
     find_uniform_widths,
     list_controls,
     read_accuracy,
 )
 from tasks.bottlenecks.narrowing import list_widths, read_width
+from tasks.bottlenecks.task import count_bits
 
 
 class TestSizes:
