@@ -1,6 +1,7 @@
 """From a Graph to Loihi's integers, to real Lava, and the proof that both agree."""
 
-from lava_export.chip_program import ChipProgram, load_program, lower_graph, save_program
+from lava_export.chip_program import load_program, lower_graph, save_program
+from lava_export.contract import ChipProgram
 from lava_export.lower import LowerError, lower
 from lava_export.program import LoihiConnection, LoihiProgram, Population, ProgramError
 from lava_export.reference import to_float

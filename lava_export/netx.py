@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from lava_export.checks import list_wide_integers
-from lava_export.graded import GradedProgram
 from lava_export.program import (
     BIAS_MANTISSA_BITS,
     NO_MEMORY,
@@ -84,10 +83,8 @@ def describe_loading(path: str | Path, program: LoihiProgram) -> str:
     return f"lava.lib.dl.netx.hdf5.Network(net_config={str(path)!r}{reset})"
 
 
-def list_problems(program: LoihiProgram | GradedProgram) -> list[str]:
+def list_problems(program: LoihiProgram) -> list[str]:
     """Return everything that netx cannot hold of a program, each with its cure."""
-    if isinstance(program, GradedProgram):
-        return ["its spikes are graded, a layer sends binary ones; run it on Lava itself"]
     require_program(program)
     problems = [*list_wide_integers(program), *_check_chain(program)]
     for p in program.populations:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from lava_export import LowerError, lower_graph, netx
+from lava_export import LowerError, lower_graph
 from lava_export.chip_program import list_misfits
 from neuro.energy import load_chips
 from neuro.events.exact.compile import compile_exactly
@@ -72,7 +72,7 @@ def check_netx(graph: Graph, ticks: int) -> list[str]:
         program = lower_graph(graph, ticks)
     except LowerError as error:
         return list(error.problems)
-    return netx.list_problems(program.program)
+    return program.list_net_problems()
 
 
 def check_nest(graph: Graph, ticks: int) -> list[str]:

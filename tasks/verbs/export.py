@@ -4,11 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lava_export import LowerError, RuleBreach, load_program, lower_graph
-from lava_export.chip_program import ChipProgram
-from lava_export.netx import NetxError, describe_loading, list_problems, write_net
+from lava_export import ChipProgram, LowerError, RuleBreach, load_program, lower_graph
+from lava_export.netx import NetxError
 from lava_export.parity import ExportReport, join_exports
-from lava_export.program import LoihiProgram
 from neuro.energy import load_chips
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
@@ -70,21 +68,17 @@ def write_nets(folder: Path) -> list[str]:
         NetxError: netx cannot hold a program; no file is written.
     """
     files = sorted(folder.glob("program*.safetensors"))
-    programs = {file: load_program(file).program for file in files}
+    programs = {file: load_program(file) for file in files}
     problems = join_messages(
         {
-            file.stem.removeprefix("program").lstrip("-"): list_problems(program)
+            file.stem.removeprefix("program").lstrip("-"): program.list_net_problems()
             for file, program in programs.items()
         }
     )
     if problems:
         raise NetxError(problems)
-    lines = []
-    for file, program in programs.items():
-        if isinstance(program, LoihiProgram):  # the others have problems
-            path = write_net(file.with_suffix(".net"), program)
-            lines.append(f"wrote {path}; {describe_loading(path, program)} loads it")
-    return lines
+    written = {file.with_suffix(".net"): program for file, program in programs.items()}
+    return [f"wrote {path}; {p.write_net(path)} loads it" for path, p in written.items()]
 
 
 def export_samples(

@@ -20,13 +20,10 @@ from lava_export import (
     reference,
     save_program,
 )
-from lava_export.chip_program import (
-    BinaryChipProgram,
-    GradedChipProgram,
-    check_parity,
-    list_misfits,
-)
+from lava_export.binary import BinaryChipProgram
+from lava_export.chip_program import check_parity, list_misfits
 from lava_export.graded import GradedProgram, RangeError, run_graded
+from lava_export.graded.chip import GradedChipProgram
 from lava_export.program import LoihiProgram
 from neuro.energy import find_chip
 from neuro.graph import Dense, Input, Softmax
@@ -115,7 +112,7 @@ def test_lava_runs_all_of_a_binary_program(monkeypatch: pytest.MonkeyPatch) -> N
         record.values["out"][4, 2, 0] += 64
         return record
 
-    monkeypatch.setattr("lava_export.chip_program.run", wrong)
+    monkeypatch.setattr("lava_export.binary.run", wrong)
     found = check_parity(lower_graph(BINARY, ticks=6), STIMULUS).as_json()
     assert (found["samples"], found["mismatches"]) == (3, 1)
     assert (found["first"]["tick"], found["first"]["sample"]) == (4, 2)
@@ -133,7 +130,7 @@ def test_lava_runs_eight_tokens_of_one_sample_of_a_graded_one(
         record.values[LOGITS][5, 0, 2] += 1
         return record
 
-    monkeypatch.setattr("lava_export.chip_program.run_graded_on_lava", wrong)
+    monkeypatch.setattr("lava_export.graded.chip.run_graded_on_lava", wrong)
     found = check_parity(lower_graph(SMALL.graph, ticks=11), SMALL.inputs).as_json()
     assert (found["samples"], found["ticks"], found["mismatches"]) == (1, 8, 1)
     assert found["first"]["layer"] == LOGITS

@@ -12,7 +12,7 @@ from command_line import CommandLine
 from fake_data_sets import write_mnist
 
 import neuro
-from lava_export.chip_program import BinaryChipProgram
+from lava_export.binary import BinaryChipProgram
 from lava_export.parity import Parity
 from neuro.energy import chip_file
 from tasks.cli import DATA_VERBS, VERBS, main

@@ -278,7 +278,7 @@ def test_a_spiking_run_goes_through_all_verbs(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     no_lava = Mock(side_effect=LavaMissing("left out of this test"))
-    monkeypatch.setattr("lava_export.chip_program.run_graded_on_lava", no_lava)
+    monkeypatch.setattr("lava_export.graded.chip.run_graded_on_lava", no_lava)
     (tmp_path / "task.py").write_text(SPIKING_FILE.format(text=text))
     folder = tmp_path / "run"
     main(["train", str(tmp_path / "task.py"), "--out", str(folder)])

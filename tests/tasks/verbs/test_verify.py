@@ -10,7 +10,7 @@ from command_line import CommandLine
 from written_graphs import chain
 
 from lava_export import LoihiProgram, LowerError, lower, reference
-from lava_export.chip_program import BinaryChipProgram
+from lava_export.binary import BinaryChipProgram
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
@@ -335,7 +335,7 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     def failing(*_: Any) -> Record:
         raise LavaFailed("Lava ended with code 1; its last output:\nno room")
 
-    monkeypatch.setattr("lava_export.chip_program.run", failing)
+    monkeypatch.setattr("lava_export.binary.run", failing)
     told = "Lava failed: Lava ended with code 1; its last output:\nno room"
     expected = {"samples": 0, "skipped": told, "failed": True}
     verify_run(run)

@@ -1,0 +1,65 @@
+"""A LoihiProgram as a program for a chip: binary spikes in Loihi's integers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lava_export import netx, reference
+from lava_export.checks import require_run
+from lava_export.contract import ChipProgram, Stimulus, count_ticks, make_parity
+from lava_export.decode import decode_program
+from lava_export.parity import Parity
+from lava_export.program import LoihiProgram
+from lava_export.report import compare, make_scaling_table
+from lava_export.rules import list_breaches
+from lava_export.run import run
+from neuro.energy import Chip
+from neuro.graph import Graph
+from neuro.io.store import Arrays
+from neuro.record import Record
+
+
+@dataclass(frozen=True)
+class BinaryChipProgram(ChipProgram):
+    """Binary spikes: a LoihiProgram."""
+
+    program: LoihiProgram
+    kind = "program"
+
+    def require_run(self, inputs: Stimulus) -> None:
+        """Raise a ProgramError unless the program takes a stimulus."""
+        require_run(self.program, inputs, count_ticks(inputs))
+
+    def run(self, inputs: Stimulus) -> Record:
+        """Return what the reference computes, read-outs in units of the float network."""
+        record = reference.run(self.program, inputs, count_ticks(inputs))
+        values = {k: reference.to_float(self.program, k, v) for k, v in record.values.items()}
+        return replace(record, values=values)
+
+    def compare_with_lava(self, inputs: Stimulus) -> Parity:
+        """Run a stimulus on the reference and on Lava."""
+        ticks = count_ticks(inputs)
+        lava = run(self.program, inputs, ticks)
+        differences = compare(reference.run(self.program, inputs, ticks), lava, self.program)
+        return make_parity(lava, differences)
+
+    def list_breaches(self, chip: Chip) -> list[str]:
+        """Return why the program does not fit a chip."""
+        return list_breaches(self.program, chip)
+
+    def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
+        """Return a row a layer: from the floats of its graph to integers."""
+        return make_scaling_table(graph, self.program)
+
+    def list_net_problems(self) -> list[str]:
+        """Return why netx of lava-dl cannot hold the program; none if it can."""
+        return netx.list_problems(self.program)
+
+    def write_net(self, path: Path) -> str:
+        """Write the program for netx of lava-dl; return the call that loads it."""
+        return netx.describe_loading(netx.write_net(path, self.program), self.program)
+
+    @classmethod
+    def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "BinaryChipProgram":
+        """Return the program that a file holds."""
+        return cls(decode_program(LoihiProgram, arrays, plain))

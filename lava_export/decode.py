@@ -1,0 +1,47 @@
+"""Programs from files: the integers lie as arrays, all else as JSON."""
+
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from lava_export.program import as_int32, name_array
+from neuro.io.schema import convert
+from neuro.io.store import Arrays
+
+T = TypeVar("T")
+
+
+def decode_program(
+    kind: type[T], arrays: Arrays, plain: dict[str, Any], *, int32: bool = True
+) -> T:
+    """Return a program of a kind from what :func:`lava_export.program.take_apart` gave.
+
+    int32: its arrays have this type, and no type of their own.
+
+    Raises:
+        SchemaError: lists the fields in JSON that are missing, unknown or of another type.
+        KeyError: an array is missing.
+    """
+    values = dict(plain)
+    for key, hint in get_type_hints(kind).items():
+        if get_origin(hint) is tuple:
+            part = get_args(hint)[0]
+            values[key] = [
+                _decode_part(part, f"{key[0]}{i}", item, arrays, int32)
+                for i, item in enumerate(convert(values.get(key), list[dict[str, Any]], key))
+            ]
+    program: T = convert(values, kind)
+    return program
+
+
+def _decode_part(
+    part: Any, where: str, plain: dict[str, Any], arrays: Arrays, int32: bool
+) -> Any:
+    """Return a population, a connection or a group."""
+    hints = get_type_hints(part).items()
+    held = {f: arrays[name_array(where, f)] for f, hint in hints if hint is np.ndarray}
+    optional = {f: name_array(where, f) for f, hint in hints if hint == np.ndarray | None}
+    held |= {f: arrays[name] for f, name in optional.items() if name in arrays}
+    if int32:
+        held = {field: as_int32(array) for field, array in held.items()}
+    return convert({**dict.fromkeys(optional), **plain, **held}, part, where)

@@ -1,0 +1,73 @@
+"""A GradedProgram as a program for a chip: graded spikes in fixed point."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lava_export.contract import ChipProgram, Stimulus, make_parity
+from lava_export.decode import decode_program
+from lava_export.graded.program import GradedProgram
+from lava_export.graded.reference import quantise_input, run_graded, to_floats
+from lava_export.graded.report import list_graded_breaches, make_graded_scaling_table
+from lava_export.graded.run import run_graded_on_lava
+from lava_export.netx import NetxError
+from lava_export.parity import Parity
+from lava_export.report import compare
+from neuro.energy import Chip
+from neuro.graph import Graph
+from neuro.io.store import Arrays
+from neuro.record import Record
+from neuro.spikes import Events, of_sample
+
+GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process for each stage
+
+
+@dataclass(frozen=True)
+class GradedChipProgram(ChipProgram):
+    """Graded spikes: a GradedProgram."""
+
+    program: GradedProgram
+    kind = "graded_program"
+
+    def require_run(self, inputs: Stimulus) -> None:
+        """Raise a ValueError unless the program takes a stimulus."""
+        quantise_input(self.program, inputs)
+
+    def run(self, inputs: Stimulus) -> Record:
+        """Return what the reference computes, read-outs in units of the float network."""
+        return to_floats(run_graded(self.program, inputs)[0])
+
+    def compare_with_lava(self, inputs: Stimulus) -> Parity:
+        """Run the first GRADED_TICKS of a sample on the reference and on Lava."""
+        inputs = {k: _cut_ticks(of_sample(e, 0), GRADED_TICKS) for k, e in inputs.items()}
+        record, _ = run_graded(self.program, inputs)  # says best which value has too many bits
+        lava = run_graded_on_lava(self.program, inputs)
+        return make_parity(lava, compare(record, lava), ticks=lava.ticks)
+
+    def list_breaches(self, chip: Chip) -> list[str]:
+        """Return why the program does not fit a chip."""
+        return list_graded_breaches(self.program, chip)
+
+    def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
+        """Return a row a layer: from the floats of its graph to integers."""
+        return make_graded_scaling_table(graph, self.program)
+
+    def list_net_problems(self) -> list[str]:
+        """Return why netx of lava-dl cannot hold the program."""
+        return ["its spikes are graded, a layer sends binary ones; run it on Lava itself"]
+
+    def write_net(self, path: Path) -> str:
+        """Raise a NetxError: netx holds no graded spikes."""
+        raise NetxError([f"{path}: {problem}" for problem in self.list_net_problems()])
+
+    @classmethod
+    def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "GradedChipProgram":
+        """Return the program that a file holds."""
+        return cls(decode_program(GradedProgram, arrays, plain, int32=False))
+
+
+def _cut_ticks(e: Events, most: int) -> Events:
+    """Return the first ticks of a spike train, ``most`` at most."""
+    early = e.tick < most
+    sample, tick, neuron, value = (column[early] for column in e[:4])
+    return Events(sample, tick, neuron, value, (min(most, e.shape[0]), *e.shape[1:]))
