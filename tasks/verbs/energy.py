@@ -7,14 +7,14 @@ from typing import Any
 
 from lava_export.chip_program import list_misfits
 from neuro.energy import (
-    Chip,
     Estimate,
+    Hardware,
     NetworkRuns,
     add_host_macs,
     as_json,
     estimate_chips,
-    find_chip,
     find_chips,
+    find_hardware,
     join_estimates,
     load_chips,
 )
@@ -42,11 +42,14 @@ def estimate_energy(run: TaskRun, chip: str | None = None) -> dict[str, Any]:
     chip: the file of a chip that is not in the folder ``neuro/energy/chips``, or the name of
         one that is. The result holds a digest of the constants in that file.
     """
-    trained, chips = open_trained_run(run), dict(load_chips())
+    trained = open_trained_run(run)
+    chips: dict[str, Hardware] = {**load_chips()}
     measured_on, chip_file = dict(trained.measured_on), {}
-    if chip is not None and (own := find_chip(chip)).name not in chips:
-        chips[own.name], measured_on["chip_file"] = own, describe_chip(own)
-        chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
+    if chip is not None and (own := find_hardware([chip])[0]).name not in chips:
+        chips[own.name] = own
+        if chip != own.name:  # a file of the user
+            measured_on["chip_file"] = describe_chip(own)
+            chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
     deployment, model = run.definition.deployment, trained.model
     networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
     digests = {}
@@ -71,7 +74,7 @@ def estimate_energy(run: TaskRun, chip: str | None = None) -> dict[str, Any]:
 def estimate_samples(
     graph: Graph,
     samples: Samples | Iterable[Samples],
-    chips: Iterable[Chip | str] | None = None,
+    chips: Iterable[Hardware | str] | None = None,
     beside: Mapping[str, int] | None = None,
     ann_passes: int | None = None,
 ) -> dict[str, Any]:
@@ -96,12 +99,13 @@ def estimate_samples(
 def price_samples(
     graph: Graph,
     samples: Samples | Iterable[Samples],
-    chips: Iterable[Chip | str] | None,
+    chips: Iterable[Hardware | str] | None,
     beside: Mapping[str, int],
     ann_passes: int | None,
 ) -> tuple[list[Estimate], dict[str, str]]:
     """Return (estimates by chip, digests) of :func:`estimate_samples`, before they are JSON."""
-    all_chips, batches = find_chips(chips), iterate_batches(graph, samples)
+    all_chips = find_chips() if chips is None else find_hardware(chips)
+    batches = iterate_batches(graph, samples)
     record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
     estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
     misfits = list_misfits(graph, record.ticks, all_chips)
