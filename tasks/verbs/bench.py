@@ -58,6 +58,7 @@ NAMES = {
     "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
+    "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
@@ -70,6 +71,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "imports": "tutorials, random, platforms, speed",
+    "bottlenecks": "depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
 
@@ -87,6 +89,7 @@ def find(name: str) -> Benchmark:
         "regimes": _regimes,
         "hybrids": _hybrids,
         "imports": _imports,
+        "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
     return makers[name]() if name in makers else _make_speeds(name)
@@ -165,6 +168,20 @@ def _imports() -> Benchmark:
         yield from [TABLES[part](rows)] if part in TABLES else iterate_tables(part, rows)
 
     return Benchmark(about=NAMES["imports"], parts=PARTS, draw=draw_imports, tabulate=tabulate)
+
+
+def _bottlenecks() -> Benchmark:
+    from tasks.bottlenecks.benchmark.draw import draw_networks, tabulate_networks
+    from tasks.verbs.bench_bottlenecks import PARTS, announce
+
+    return Benchmark(
+        about=NAMES["bottlenecks"],
+        parts=PARTS,
+        draw=draw_networks,
+        tabulate=tabulate_networks,
+        accepts=("workers",),
+        announce=announce,
+    )
 
 
 def _driving() -> Benchmark:
