@@ -71,7 +71,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "imports": "tutorials, random, platforms, speed",
-    "bottlenecks": "depth, controls, links, spikes",
+    "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
 

@@ -153,6 +153,15 @@ def measure_spikes(options: BenchOptions) -> Iterator[Row]:
     yield from findings.compare_events(spikes)
 
 
+def measure_untrained(options: BenchOptions) -> Iterator[Row]:
+    """Yield closed forms beside random cuts and pruning at no more bits: no training."""
+    scale = choose_scale(options)
+    cells = cells_of.list_untrained(scale, find_chip(CHIP))
+    untrained = measure_all(cells, options)
+    yield from findings.make_rows("untrained", untrained, scale)
+    yield from findings.judge_untrained(untrained, scale)
+
+
 def measure_controls(options: BenchOptions) -> Iterator[Row]:
     """Yield networks with learned widths beside controls of no more bits."""
     scale = choose_scale(options)
@@ -163,12 +172,14 @@ def measure_controls(options: BenchOptions) -> Iterator[Row]:
 
 
 PARTS: Mapping[str, MeasurePart] = {
+    "untrained": measure_untrained,
     "depth": measure_depths,
     "controls": measure_controls,
     "links": measure_links,
     "spikes": measure_spikes,
 }
 LISTS: Mapping[str, Callable[[Scale], list[NarrowCell]]] = {
+    "untrained": lambda scale: cells_of.list_untrained(scale, find_chip(CHIP)),
     "depth": cells_of.list_curve,
     "controls": lambda scale: cells_of.list_learned(scale, find_chip(CHIP)),
     "links": cells_of.list_links,

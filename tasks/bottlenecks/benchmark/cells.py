@@ -25,7 +25,8 @@ Network = Literal["shallow", "deep", "spiking"]
 DEPTHS: tuple[Network, ...] = ("shallow", "deep")
 CHIPS = 3  # of the controls: widths differ between two cuts
 LEARNED, SCRATCH = "learned widths", "from scratch"
-CLOSED = "closed form"
+TRAINED, CLOSED = "trained", "closed form"
+UNTRAINED = ("random cuts", "pruning")  # controls that need no training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,8 @@ class Scale:
     all). epochs: of an original. spiking_train, spiking_batch, spiking_epochs: of one of
     spiking neurons. narrow_epochs: of a narrow network; where gates choose widths, half with
     gates, half without. widths: of the curve. prices: loss for a kilobit of address events.
-    penalty: loss for all bits of the full width, while gates choose. seeds: of the originals.
+    penalty: loss for all bits of the full width, while gates choose. shares: one of so many
+    channels crosses, in closed form. seeds: of the originals.
     """
 
     channels: tuple[int, ...] = (4, 8, 16, 16)
@@ -55,6 +57,7 @@ class Scale:
     widths: tuple[int, ...] = (8, 4, 2, 1)
     prices: tuple[float, ...] = (0.1, 0.5)
     penalty: float = 2.0
+    shares: tuple[int, ...] = (2, 4, 8)
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -73,6 +76,7 @@ QUICK = Scale(
     spiking_epochs=1,
     widths=(2, 1),
     prices=(1.0,),
+    shares=(2,),
     seeds=(0,),
 )
 
@@ -159,7 +163,7 @@ def list_curve(scale: Scale) -> list[NarrowCell]:
         NarrowCell(
             network=network,
             seed=seed,
-            name="trained" if epochs else CLOSED,
+            name=TRAINED if epochs else CLOSED,
             narrow=cut_at(make_original(network, scale), width, "4bit"),
             epochs=epochs,
         )
@@ -223,6 +227,32 @@ def choose_places(config: BottleneckConfig, chip: Chip) -> tuple[int, ...]:
     """Return the cheapest cuts of a twin without spikes, by its shapes."""
     graph = narrowing.build_graph(config)
     return narrowing.choose_boundaries(graph, None, config, chip, CHIPS).after
+
+
+def list_untrained(scale: Scale, chip: Chip) -> list[NarrowCell]:
+    """Return shares of the channels over three chips in closed form, and controls of these."""
+    cells = []
+    for network in DEPTHS:
+        config = make_original(network, scale)
+        after = choose_places(config, chip)
+        for share in scale.shares:
+            widths = tuple(max(1, count_channels(config, k) // share) for k in after)
+            narrow = BoundaryConfig(after=after, widths=widths, link="4bit")
+            for seed in scale.seeds:
+                others = controls.list_controls(replace(config, narrow=narrow), seed)
+                ways = {CLOSED: narrow}
+                ways |= {name: others[name].narrow for name in UNTRAINED}
+                cells += [
+                    NarrowCell(
+                        network=network,
+                        seed=seed,
+                        name=f"{name}, 1/{share}",
+                        narrow=way,
+                        epochs=0,
+                    )
+                    for name, way in ways.items()
+                ]
+    return cells
 
 
 def list_learned(scale: Scale, chip: Chip) -> list[NarrowCell]:

@@ -17,6 +17,8 @@ from tasks.bottlenecks.benchmark.cells import (
     CLOSED,
     LEARNED,
     SCRATCH,
+    TRAINED,
+    UNTRAINED,
     NarrowCell,
     NarrowResult,
     Results,
@@ -81,53 +83,50 @@ def find_loss(result: NarrowResult) -> float:
     return 100 * (1 - result.accuracy / result.original)
 
 
-def find_pairs(
+def _pair_by_original(
     results: Results, more: Mapping[str, Any], less: Mapping[str, Any]
 ) -> list[tuple[NarrowResult, NarrowResult]]:
-    """Return the results that agree in all but the fields of two choices, pair by pair."""
+    """Return the results that agree in network, seed and widths but for the given fields."""
 
     def choose(fields: Mapping[str, Any]) -> dict[Any, NarrowResult]:
-        return {
-            (
-                None if "network" in fields else cell.network,
-                cell.seed,
-                None if "widths" in fields else cell.narrow.widths,
-            ): result
-            for cell, result in results.items()
-            if all(_read(cell, k) == v for k, v in fields.items())
-        }
+        chosen = {}
+        for cell, result in results.items():
+            about = {"network": cell.network, "widths": cell.narrow.widths}
+            if all(about[name] == value for name, value in fields.items()):
+                rest = tuple(value for name, value in about.items() if name not in fields)
+                chosen[cell.seed, rest] = result
+        return chosen
 
     first, second = choose(more), choose(less)
     return [(first[key], second[key]) for key in first if key in second]
 
 
-def _read(cell: NarrowCell, field: str) -> Any:
-    own = {"link": cell.narrow.link, "widths": cell.narrow.widths}
-    return own[field] if field in own else getattr(cell, field)
-
-
 def judge_depths(results: Results, scale: Scale) -> Iterator[Row]:
-    """Yield whether the two claims of Lin et al. 2024 show: less crosses, less is right."""
-    trained: dict[str, Any] = {"name": "trained"}
-    wide, slim = (max(scale.widths),), (min(scale.widths),)
-    pairs = find_pairs(results, trained | {"widths": wide}, trained | {"widths": slim})
-    yield make_claim(
-        f"accuracy falls from {wide[0]} channels to {slim[0]}",
-        (f"{wide[0]} channels", f"{slim[0]} channels"),
-        POINTS,
-        [(100 * a.accuracy, 100 * b.accuracy) for a, b in pairs],
-    )
-    for widths in (scale.widths, slim):
-        some = {c: r for c, r in results.items() if c.narrow.widths[0] in widths}
-        pairs = find_pairs(
-            some, trained | {"network": "shallow"}, trained | {"network": "deep"}
-        )
+    """Yield whether the claims of Lin et al. 2024 show: fewer channels, less right; by depth.
+
+    That with training, and of the closed form without it.
+    """
+    for name in (TRAINED, CLOSED):
+        own = {c: r for c, r in results.items() if c.name == name}
+        widths = sorted({c.narrow.widths[0] for c in own}, reverse=True)
+        wide, slim = widths[0], widths[-1]
+        pairs = _pair_by_original(own, {"widths": (wide,)}, {"widths": (slim,)})
         yield make_claim(
-            f"the shallow network loses more, {', '.join(map(str, widths))} channels",
-            ("shallow", "deep"),
-            SHARE,
-            [(find_loss(a), find_loss(b)) for a, b in pairs],
+            f"{name}: accuracy falls from {wide} channels to {slim}",
+            (str(wide), str(slim)),
+            POINTS,
+            [(100 * a.accuracy, 100 * b.accuracy) for a, b in pairs],
         )
+        narrower = [w for w in widths if w in scale.widths]
+        for some in (narrower, narrower[-1:]):
+            of_some = {c: r for c, r in own.items() if c.narrow.widths[0] in some}
+            pairs = _pair_by_original(of_some, {"network": "shallow"}, {"network": "deep"})
+            yield make_claim(
+                f"{name}: the shallow network loses more, {', '.join(map(str, some))} channels",
+                ("shallow", "deep"),
+                SHARE,
+                [(find_loss(a), find_loss(b)) for a, b in pairs],
+            )
 
 
 def judge_links(results: Results, beside: Sequence[str]) -> Iterator[Row]:
@@ -168,6 +167,22 @@ def judge_controls(results: Results) -> Iterator[Row]:
         POINTS,
         [(100 * a.accuracy, 100 * b.accuracy) for a, b in pairs],
     )
+
+
+def judge_untrained(results: Results, scale: Scale) -> Iterator[Row]:
+    """Yield whether chosen cuts and principal components are better before any training."""
+    for name in UNTRAINED:
+        pairs = [
+            pair
+            for share in scale.shares
+            for pair in _pair_by_network(results, f"{CLOSED}, 1/{share}", f"{name}, 1/{share}")
+        ]
+        yield make_claim(
+            f"without training, the closed form is right more often than {name}",
+            (CLOSED, name),
+            POINTS,
+            [(100 * a.accuracy, 100 * b.accuracy) for a, b in pairs],
+        )
 
 
 def _pair_by_network(

@@ -27,6 +27,7 @@ from tasks.bottlenecks.benchmark.cells import (
     list_learned,
     list_links,
     list_spikes,
+    list_untrained,
     make_original,
 )
 from tasks.bottlenecks.config import BottleneckConfig, count_channels, find_side
@@ -114,17 +115,19 @@ class TestFindings:
         """A channel less costs 4 points of the shallow, 2 of the deep network."""
         cost = {"shallow": 0.04, "deep": 0.02}
         results: Results = {
-            c: pretend(c, 0.96 - cost[c.network] * (8 - c.narrow.widths[0]) - 0.001 * c.seed)
+            c: pretend(c, 0.96 - cost[c.network] * (16 - c.narrow.widths[0]) - 0.001 * c.seed)
             for c in list_curve(FULL)
-            if c.epochs
         }
-        falls, loses, at_one = findings.judge_depths(results, FULL)
+        rows = list(findings.judge_depths(results, FULL))
+        falls, loses, at_one = rows[:3]
         assert (falls.conditions["pairs"], falls.conditions["verdict"]) == (6, HOLDS)
-        assert falls.ours == pytest.approx(95.9)
-        assert falls.theirs == pytest.approx(95.9 - 21)
+        assert falls.ours == pytest.approx(95.9 - 24)  # 8 channels less, the mean of both
+        assert falls.theirs == pytest.approx(95.9 - 45)
         assert (loses.conditions["pairs"], loses.conditions["verdict"]) == (12, HOLDS)
         assert at_one.conditions["pairs"] == 3
-        assert at_one.ours == pytest.approx(100 * (0.28 + 0.001) / 0.96)
+        assert at_one.ours == pytest.approx(100 * (0.60 + 0.001) / 0.96)
+        assert rows[3].ours == pytest.approx(95.9)  # the closed form of all channels
+        assert [r.conditions["pairs"] for r in rows] == [6, 12, 3] * 2
         turned = {
             replace(c, network="deep" if c.network == "shallow" else "shallow"): r
             for c, r in results.items()
@@ -158,6 +161,24 @@ class TestFindings:
         for row in rows:
             assert row.ours == pytest.approx(65)
             assert row.theirs == pytest.approx(55)
+
+    def test_closed_forms_stand_beside_controls_of_no_more_bits(self) -> None:
+        cells = list_untrained(FULL, find_chip("loihi2"))
+        assert all(c.epochs == 0 for c in cells)
+        right = {"closed form": 0.9, "random cuts": 0.7, "pruning": 0.5}
+        results = {c: pretend(c, right[c.name.split(",")[0]]) for c in cells}
+        most = {
+            (c.network, c.seed, c.name[-3:]): r.bits
+            for c, r in results.items()
+            if c.name.startswith("closed form")
+        }
+        assert all(r.bits <= most[c.network, c.seed, c.name[-3:]] for c, r in results.items())
+        rows = list(findings.judge_untrained(results, FULL))
+        assert [(r.peer, r.conditions["pairs"]) for r in rows] == [
+            ("random cuts", 18),
+            ("pruning", 18),
+        ]
+        assert [r.theirs for r in rows] == pytest.approx([70, 50])
 
     def test_learned_widths_stand_beside_each_control(self) -> None:
         learned = {c: pretend(c, 0.9) for c in list_learned(FULL, find_chip("loihi2"))}
