@@ -26,9 +26,9 @@ from tasks.bottlenecks.benchmark.cells import (
     QUICK,
     NarrowCell,
     NarrowResult,
+    NarrowScale,
     Network,
     Results,
-    Scale,
     make_original,
 )
 from tasks.runs.find import make_run
@@ -43,12 +43,12 @@ RUNS = "bottlenecks-runs"  # folder of the originals, beside the figures
 CHIP = "loihi2"
 
 
-def choose_scale(options: BenchOptions) -> Scale:
+def choose_scale(options: BenchOptions) -> NarrowScale:
     """Return how large what is options for is."""
     return QUICK if options.quick else FULL
 
 
-def make_original_run(network: Network, seed: int, scale: Scale, folder: Path) -> TaskRun:
+def make_original_run(network: Network, seed: int, scale: NarrowScale, folder: Path) -> TaskRun:
     """Return the run of an original, in a folder named after all that it depends on."""
     config = make_original(network, scale)
     about = digest({"code": digest_code(), "config": asdict(config)})[:8]
@@ -56,14 +56,14 @@ def make_original_run(network: Network, seed: int, scale: Scale, folder: Path) -
     return replace(run, config=config)
 
 
-def train_original(network: Network, seed: int, scale: Scale, folder: Path) -> None:
+def train_original(network: Network, seed: int, scale: NarrowScale, folder: Path) -> None:
     """Train an original, from its last checkpoint on; a finished one stays as it is."""
     run = make_original_run(network, seed, scale, folder)
     with limit_threads(1):
         train_run(run, launch_fabric(run, "cpu", 1))
 
 
-def measure_cell(cell: NarrowCell, scale: Scale, folder: Path) -> dict[str, Any]:
+def measure_cell(cell: NarrowCell, scale: NarrowScale, folder: Path) -> dict[str, Any]:
     """Return the figures of a narrow network, trained here, of an original that is trained."""
     start = time.process_time()
     run = make_original_run(cell.network, cell.seed, scale, folder)
@@ -117,12 +117,12 @@ def measure_all(cells: list[NarrowCell], options: BenchOptions) -> Results:
 
 
 def _measure_one(
-    cell: NarrowCell, scale: Scale, folder: Path
+    cell: NarrowCell, scale: NarrowScale, folder: Path
 ) -> tuple[NarrowCell, dict[str, Any]]:
     return cell, measure_cell(cell, scale, folder)
 
 
-def describe(scale: Scale) -> dict[str, Any]:
+def describe(scale: NarrowScale) -> dict[str, Any]:
     """Return what the figures of all cells depend on, beside the code."""
     return {"scale": repr(scale)}
 
@@ -178,7 +178,7 @@ PARTS: Mapping[str, MeasurePart] = {
     "links": measure_links,
     "spikes": measure_spikes,
 }
-LISTS: Mapping[str, Callable[[Scale], list[NarrowCell]]] = {
+LISTS: Mapping[str, Callable[[NarrowScale], list[NarrowCell]]] = {
     "untrained": lambda scale: cells_of.list_untrained(scale, find_chip(CHIP)),
     "depth": cells_of.list_curve,
     "controls": lambda scale: cells_of.list_learned(scale, find_chip(CHIP)),

@@ -30,7 +30,7 @@ UNTRAINED = ("random cuts", "pruning")  # controls that need no training
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class NarrowScale:
     """How large everything is.
 
     channels: of each stage. shallow, deep: blocks of each stage. train, held, test: digits (0:
@@ -61,8 +61,8 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-FULL = Scale()
-QUICK = Scale(
+FULL = NarrowScale()
+QUICK = NarrowScale(
     channels=(2, 4, 8),
     shallow=(1, 1, 1),
     deep=(1, 2, 2),
@@ -129,7 +129,7 @@ class NarrowResult:
 Results = dict[NarrowCell, NarrowResult]
 
 
-def make_original(network: Network, scale: Scale) -> BottleneckConfig:
+def make_original(network: Network, scale: NarrowScale) -> BottleneckConfig:
     """Return the configuration of a network before it is narrowed."""
     spiking = network == "spiking"
     return BottleneckConfig(
@@ -157,7 +157,7 @@ def cut_at(config: BottleneckConfig, width: int, link: Link) -> BoundaryConfig:
     return BoundaryConfig(after=(find_place(config),), widths=(width,), link=link)
 
 
-def list_curve(scale: Scale) -> list[NarrowCell]:
+def list_curve(scale: NarrowScale) -> list[NarrowCell]:
     """Return the curve of both depths, in values of four bits: trained, and in closed form."""
     return [
         NarrowCell(
@@ -176,13 +176,13 @@ def list_curve(scale: Scale) -> list[NarrowCell]:
     ]
 
 
-def _list_closed(network: Network, scale: Scale) -> list[int]:
+def _list_closed(network: Network, scale: NarrowScale) -> list[int]:
     """Return the widths of the curve in closed form: all channels, halved until one is left."""
     config = make_original(network, scale)
     return [widths[0] for widths in narrowing.list_widths(config, (find_place(config),))]
 
 
-def list_links(scale: Scale) -> list[NarrowCell]:
+def list_links(scale: NarrowScale) -> list[NarrowCell]:
     """Return other links that let through as many bits as points of the curve."""
     links: tuple[Link, ...] = ("8bit", "float")
     return [
@@ -194,7 +194,7 @@ def list_links(scale: Scale) -> list[NarrowCell]:
     ]
 
 
-def list_spikes(scale: Scale) -> list[NarrowCell]:
+def list_spikes(scale: NarrowScale) -> list[NarrowCell]:
     """Return a spiking network with links of values, of spikes, and of spikes with a price."""
     config = make_original("spiking", scale)
     most, factor = count_channels(config, find_place(config)), VALUE_BITS["4bit"]
@@ -209,7 +209,7 @@ def list_spikes(scale: Scale) -> list[NarrowCell]:
 
 
 def _make_cell(
-    network: Network, scale: Scale, seed: int, width: int, link: Link, price: float = 0.0
+    network: Network, scale: NarrowScale, seed: int, width: int, link: Link, price: float = 0.0
 ) -> NarrowCell:
     narrow = cut_at(make_original(network, scale), width, link)
     if price:
@@ -229,7 +229,7 @@ def choose_places(config: BottleneckConfig, chip: Chip) -> tuple[int, ...]:
     return narrowing.choose_boundaries(graph, None, config, chip, CHIPS).after
 
 
-def list_untrained(scale: Scale, chip: Chip) -> list[NarrowCell]:
+def list_untrained(scale: NarrowScale, chip: Chip) -> list[NarrowCell]:
     """Return shares of the channels over three chips in closed form, and controls of these."""
     cells = []
     for network in DEPTHS:
@@ -255,7 +255,7 @@ def list_untrained(scale: Scale, chip: Chip) -> list[NarrowCell]:
     return cells
 
 
-def list_learned(scale: Scale, chip: Chip) -> list[NarrowCell]:
+def list_learned(scale: NarrowScale, chip: Chip) -> list[NarrowCell]:
     """Return the networks whose widths gates choose, over three chips."""
     cells = []
     for network in DEPTHS:
@@ -273,7 +273,7 @@ def list_learned(scale: Scale, chip: Chip) -> list[NarrowCell]:
     return cells
 
 
-def list_controls(scale: Scale, learned: Results) -> Iterator[NarrowCell]:
+def list_controls(scale: NarrowScale, learned: Results) -> Iterator[NarrowCell]:
     """Yield the controls of networks with learned widths, of no more bits than these."""
     for cell, result in learned.items():
         narrow = BoundaryConfig(after=result.after, widths=result.widths, link="4bit")

@@ -21,8 +21,8 @@ from tasks.bottlenecks.benchmark.cells import (
     UNTRAINED,
     NarrowCell,
     NarrowResult,
+    NarrowScale,
     Results,
-    Scale,
 )
 from tasks.bottlenecks.controls import read_accuracy
 
@@ -45,7 +45,7 @@ def group_seeds(results: Results) -> dict[Group, list[NarrowResult]]:
     return groups
 
 
-def make_rows(part: str, results: Results, scale: Scale) -> Iterator[Row]:
+def make_rows(part: str, results: Results, scale: NarrowScale) -> Iterator[Row]:
     """Yield a row a network beside its original: means over seeds, and bits of a sample."""
     for (network, name, link, _), own in group_seeds(results).items():
         ours = asdict(summarise_seeds(100 * r.accuracy for r in own))
@@ -101,7 +101,7 @@ def _pair_by_original(
     return [(first[key], second[key]) for key in first if key in second]
 
 
-def judge_depths(results: Results, scale: Scale) -> Iterator[Row]:
+def judge_depths(results: Results, scale: NarrowScale) -> Iterator[Row]:
     """Yield whether the claims of Lin et al. 2024 show: fewer channels, less right; by depth.
 
     That with training, and of the closed form without it.
@@ -169,7 +169,7 @@ def judge_controls(results: Results) -> Iterator[Row]:
     )
 
 
-def judge_untrained(results: Results, scale: Scale) -> Iterator[Row]:
+def judge_untrained(results: Results, scale: NarrowScale) -> Iterator[Row]:
     """Yield whether chosen cuts and principal components are better before any training."""
     for name in UNTRAINED:
         pairs = [

@@ -19,8 +19,8 @@ from tasks.bottlenecks.benchmark.cells import (
     QUICK,
     NarrowCell,
     NarrowResult,
+    NarrowScale,
     Results,
-    Scale,
     find_place,
     list_controls,
     list_curve,
@@ -36,11 +36,11 @@ from tasks.verbs import bench_bottlenecks as bench
 from tasks.verbs.bench import show
 
 
-def make_config(cell: NarrowCell, scale: Scale) -> BottleneckConfig:
+def make_config(cell: NarrowCell, scale: NarrowScale) -> BottleneckConfig:
     return replace(make_original(cell.network, scale), narrow=cell.narrow)
 
 
-def pretend(cell: NarrowCell, accuracy: float, scale: Scale = FULL) -> NarrowResult:
+def pretend(cell: NarrowCell, accuracy: float, scale: NarrowScale = FULL) -> NarrowResult:
     """Return figures of a network that was not trained; a tenth of its neurons spike."""
     config = make_config(cell, scale)
     bits, spiking = count_bits(config), cell.narrow.link == "spikes"
@@ -199,7 +199,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[NarrowCell]:
     """Put trainings that take no time in the place of true ones; return what was trained."""
     found: list[NarrowCell] = []
 
-    def measure(cell: NarrowCell, scale: Scale, folder: Path) -> dict[str, Any]:  # noqa: ARG001
+    def measure(cell: NarrowCell, scale: NarrowScale, folder: Path) -> dict[str, Any]:  # noqa: ARG001
         found.append(cell)
         return asdict(pretend(cell, 0.9 - 0.01 * cell.seed, scale))
 
