@@ -14,7 +14,7 @@ from lava_export.binary import BinaryChipProgram
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
-from neuro.neurons import LI, LIF
+from neuro.neurons import LI, LIF, TernaryLIF
 from neuro.nn import replay
 from neuro.nn.rounding import bound_rounding, compute_margins, count_near
 from neuro.record import Record
@@ -280,7 +280,7 @@ class TestANetworkThatDoesNotFit:
         graph = chain(
             x=Input(shape=(3,)),
             w=Dense(weight=np.eye(3)),
-            cells=LIF(tau=0.02, threshold=1.5, refractory=2e-3),
+            cells=TernaryLIF(tau=0.02, threshold=1.5, lower=np.array([1.0, 2.0, 3.0])),
             b=Dense(weight=np.array([[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]])),
             read=LI(tau=0.02),
         )
