@@ -33,7 +33,7 @@ from lava_export.xylo.program import (
     XyloProgram,
 )
 from neuro.arguments import require_whole_ticks
-from neuro.graph import Graph, GradedInput, Hosted, Input
+from neuro.graph import GradedInput, Graph, Hosted, Input
 from neuro.graph.impulse import to_matrix
 from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
