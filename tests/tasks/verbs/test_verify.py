@@ -1,3 +1,4 @@
+import html
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -300,7 +301,7 @@ class TestANetworkThatDoesNotFit:
         assert (cells["spikes"], cells["mismatches"]) == (2 * spikes, 0)
         page = show_parity(found)
         assert "does not fit" in page
-        assert f"No integers: {told.value.problems[0]}" in page
+        assert html.escape(f"No integers: {told.value.problems[0]}") in page
         events, integers, *_ = list_agreement(found, (ACCURACY,))
         assert (events.value, integers.value) == ("50.00%", "–")
         assert integers.note == "does not fit Loihi"
