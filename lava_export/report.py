@@ -21,7 +21,7 @@ from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
-from neuro.io.graph_digest import list_foreign
+from neuro.io.graph_digest import require_program_of
 from neuro.record import Record, require_records
 from neuro.spikes import Events, of_sample, to_raster
 
@@ -41,8 +41,7 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     """
     require_graph(graph)
     require_program(program)
-    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
-        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    require_program_of(graph, program.digest)
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
 
 
@@ -64,10 +63,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "layer": p.name,
         "kind": p.kind,
         "scale": p.scale,
-        "weight_min": int(weights.min()),
-        "weight_max": int(weights.max()),
-        "weight_error_max": float(np.abs(error).max()),
-        "weight_error_rms": float(np.sqrt(np.square(error).mean())),
+        **describe_weights(weights, error),
         "threshold_error": 0.0 if not p.fires else float(np.abs(threshold).max()),
         "decay_error": 0.0 if sums else _measure_decay_error(p, part),
         "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
@@ -78,6 +74,16 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "head_room": None
         if sums
         else compute_head_room(p, incoming, program.ticks, program.messages),
+    }
+
+
+def describe_weights(weights: np.ndarray, error: np.ndarray) -> dict[str, int | float]:
+    """Return the columns of integer weights, and of their errors in units of the floats."""
+    return {
+        "weight_min": int(weights.min()),
+        "weight_max": int(weights.max()),
+        "weight_error_max": float(np.abs(error).max()),
+        "weight_error_rms": float(np.sqrt(np.square(error).mean())),
     }
 
 
