@@ -31,6 +31,10 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny", "tiny_relu", "digits", "shallow", "deep"),
         *("paper", "paper_34", "paper_50", "paper_spiking"),
     ),
+    "forecasting": (
+        *("tiny", "tiny_ann", "tiny_population"),
+        *("guided", "guided_ann", "lorenz"),
+    ),
 }
 
 

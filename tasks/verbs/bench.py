@@ -58,6 +58,7 @@ NAMES = {
     "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "lava": "the integer reference in batches beside Lava's simulation of the same program",
+    "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
@@ -72,6 +73,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "lava": "dense",
+    "forecasting": "grid, few, lorenz, gated, spiking, anchor",
     "imports": "tutorials, random, platforms, speed",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
@@ -90,6 +92,7 @@ def find(name: str) -> Benchmark:
         "decode": _decode,
         "regimes": _regimes,
         "hybrids": _hybrids,
+        "forecasting": _forecasting,
         "imports": _imports,
         "bottlenecks": _bottlenecks,
         "driving": _driving,
@@ -155,6 +158,19 @@ def _hybrids() -> Benchmark:
 
     return Benchmark(
         about=NAMES["hybrids"],
+        parts=PARTS,
+        draw=draw,
+        tabulate=tabulate,
+        accepts=("workers",),
+        announce=announce,
+    )
+
+
+def _forecasting() -> Benchmark:
+    from tasks.forecasting.bench.parts import PARTS, announce, draw, tabulate
+
+    return Benchmark(
+        about=NAMES["forecasting"],
         parts=PARTS,
         draw=draw,
         tabulate=tabulate,

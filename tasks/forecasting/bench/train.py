@@ -1,0 +1,214 @@
+"""Training of all arms of a setting, the seeds side by side; finished settings are kept.
+
+Teachers are trained once for each seed, and all arms of that seed begin at the same weights and
+see the same batches. Each network keeps the weights of its best validation.
+"""
+
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from joblib import Parallel, delayed
+from torch import Tensor, nn
+
+from neuro.nn.layers import Stack
+from neuro.seeds import seeded
+from neuro.training.threads import limit_threads
+from tasks.bench.results import complete_results, make_key, read_results
+from tasks.forecasting.baselines import list_baselines
+from tasks.forecasting.bench.settings import (
+    TWIN,
+    ForecastScale,
+    Part,
+    Setting,
+    list_arms,
+    list_seeds,
+    make_config,
+)
+from tasks.forecasting.bench.spiking import train_spiking
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.data import prepare, shuffle_windows
+from tasks.forecasting.ensemble import (
+    StackedWindows,
+    run_networks,
+    stack_weights,
+    stack_windows,
+    train_networks,
+    train_teachers,
+)
+from tasks.forecasting.evaluate import measure
+from tasks.forecasting.network import build_student, build_teacher
+from tasks.forecasting.teaching import compute_loss, measure_divergence
+from tasks.runs.task import Split
+
+FILE = "forecasting-settings.jsonl"  # beside the figures
+SECONDS = "cpu_seconds"
+UPDATES = "updates"  # share of the windows in training on which the teacher teaches
+TEACHER = "teacher, which sees later"
+Reached = dict[str, dict[str, list[float]]]  # by arm and metric, one value a seed
+Found = dict[Setting, Reached]
+
+
+def train_setting(setting: Setting, scale: ForecastScale) -> Reached:
+    """Return what every arm, the teacher and the baselines reach on the test split.
+
+    cpu_seconds are those of all seeds of an arm together, without the teacher's.
+    """
+    seeds = list_seeds(setting, scale)
+    plain = [make_config(setting, scale, TWIN, seed) for seed in seeds]
+    teachers, found = list[Stack](), Reached()
+    with limit_threads(1):
+        for config in plain:
+            with seeded(config.seed_of_data + 1_000_000):
+                teachers.append(build_teacher(config))
+        begin = time.process_time()
+        train_teachers(teachers, plain)
+        found[TEACHER] = _measure_all(teachers, plain, later=True)
+        found[TEACHER][SECONDS] = [time.process_time() - begin]
+        for arm in list_arms(setting):
+            configs = [make_config(setting, scale, arm, seed) for seed in seeds]
+            found[arm] = _train_arm(configs, teachers)
+        if setting.cells != "tanh":
+            found[TWIN] = _train_arm(plain, teachers)
+    for config in plain:
+        prepared = prepare(config)
+        truth = prepared.windows["test"].labels
+        for name, answers in list_baselines(prepared, "test").items():
+            own = found.setdefault(name, {"mse": []})
+            own["mse"].append(float(np.mean((answers - truth) ** 2)))
+    return found
+
+
+def _train_arm(
+    configs: Sequence[ForecastConfig], teachers: Sequence[Stack]
+) -> dict[str, list[float]]:
+    """Return what the students of an arm reach, one of each seed."""
+    begin = time.process_time()
+    if configs[0].cells == "tanh":
+        values = _train_dense(configs, teachers)
+    else:
+        each = [train_spiking(c, t) for c, t in zip(configs, teachers, strict=True)]
+        values = {name: [own[name] for own in each] for name in each[0]}
+    return {**values, SECONDS: [time.process_time() - begin]}
+
+
+def _train_dense(
+    configs: Sequence[ForecastConfig], teachers: Sequence[Stack]
+) -> dict[str, list[float]]:
+    """Train students without spikes side by side."""
+    students = list[nn.Module]()
+    for config in configs:
+        with seeded(config.seed_of_data):
+            students.append(build_student(config))
+    own, val = (stack_windows(configs, split) for split in ("train", "val"))
+    taught = _answer_as_teachers(teachers, configs) if configs[0].taught else None
+
+    def order(epoch: int) -> StackedWindows:
+        """Return the windows of an epoch; a shuffled teacher answers for another window."""
+        if taught is None or configs[0].arm != "shuffled":
+            return StackedWindows(x=own.x, labels=own.labels, taught=taught)
+        count = own.labels.shape[1]
+        others = [torch.from_numpy(shuffle_windows(c, count, epoch)) for c in configs]
+        moved = torch.stack([answers[k] for answers, k in zip(taught, others, strict=True)])
+        return StackedWindows(x=own.x, labels=own.labels, taught=moved)
+
+    shares = list[Tensor]()
+
+    def teach(scores: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
+        if answers is not None and configs[0].surprise:
+            seen = measure_divergence(answers, scores.detach(), configs[0].temperature)
+            shares.append((seen > configs[0].surprise).double().mean(-1))
+        return compute_loss(configs[0], scores, labels, answers)
+
+    train_networks(students, configs, order, val, teach, configs[0].epochs)
+    values = _measure_all(students, configs)
+    if shares:
+        values[UPDATES] = torch.stack(shares).mean(0).tolist()
+    return values
+
+
+@torch.no_grad()
+def _answer_as_teachers(
+    teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]
+) -> Float[Tensor, "S N K"]:
+    """Return the scores of the teachers on what they see of each window of training."""
+    seen = stack_windows(configs, "train", later=configs[0].arm != "present")
+    return run_networks(stack_weights(teachers), seen.x)
+
+
+@torch.no_grad()
+def _measure_all(
+    networks: Sequence[nn.Module], configs: Sequence[ForecastConfig], later: bool = False
+) -> dict[str, list[float]]:
+    """Return each metric on the test split, one value a network."""
+    split: Split = "test"
+    windows = stack_windows(configs, split, later)
+    scores = run_networks(stack_weights(networks), windows.x)
+    each = [
+        measure(config, own, labels)
+        for config, own, labels in zip(configs, scores, windows.labels, strict=True)
+    ]
+    return {name: [values[name] for values in each] for name in each[0]}
+
+
+def count_cost(setting: Setting, scale: ForecastScale, arm: str) -> dict[str, int]:
+    """Return the cost of an arm, for one seed.
+
+    parameters, macs: of the student, and of an answer of it, of which a spiking one has none:
+    it adds. samples: windows that the student
+    sees in training. calls: how often a network answers a batch in training, of student and of
+    teacher, whose own training is in it.
+    """
+    config = make_config(setting, scale, arm, scale.seeds[0])
+    student = build_student(config)
+    parameters = sum(p.numel() for p in student.parameters())
+    dense = [m for m in student.modules() if isinstance(m, nn.Linear)]
+    macs = sum(m.weight.numel() for m in dense) if config.cells == "tanh" else 0
+    steps = len(prepare(config).windows["train"].labels) // config.batch
+    students = steps * config.epochs
+    teachers = steps * (config.teacher_epochs + config.epochs) if config.taught else 0
+    return {
+        "parameters": parameters,
+        "macs": macs,
+        "samples": students * config.batch,
+        "calls": students + teachers,
+    }
+
+
+def train_all(part: Part, scale: ForecastScale, folder: Path, workers: int) -> Found:
+    """Return what the settings of a part reach; what is in the folder is not trained again.
+
+    Raises:
+        StoreError: a result in the folder's file is damaged.
+    """
+    settings = {s: asdict(s) for s in scale.settings[part]}
+
+    def train(missing: list[Setting]) -> Iterator[tuple[Setting, Reached]]:
+        run = delayed(_train_one)
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(run(setting, scale) for setting in missing)
+
+    return complete_results(folder / FILE, settings, Reached, train, describe(scale))
+
+
+def _train_one(setting: Setting, scale: ForecastScale) -> tuple[Setting, Reached]:
+    return setting, train_setting(setting, scale)
+
+
+def describe(scale: ForecastScale) -> Mapping[str, Any]:
+    """Return what the figures of all settings depend on, beside the code."""
+    sizes = f"{scale.seeds} {scale.spiking_seeds} {scale.points} {scale.epochs}"
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    return {"scale": sizes, **versions}
+
+
+def list_missing(part: Part, scale: ForecastScale, folder: Path) -> list[Setting]:
+    """Return the settings of a part that are still to be trained."""
+    known, about = read_results(folder / FILE), describe(scale)
+    return [s for s in scale.settings[part] if make_key({**asdict(s), **about}) not in known]

@@ -1,0 +1,244 @@
+"""The windows of a configuration: as values for networks without spikes, as events for others.
+
+Axes: T ticks, N or B windows, L samples of a window, C channels of events.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+
+from drivers.series import generate_lorenz, generate_mackey_glass
+from neuro.codes import delta
+from neuro.training.shuffle import shuffle_batches
+from tasks.forecasting.bins import Bins, fit_bins
+from tasks.forecasting.config import ForecastConfig, Source, require_sound
+from tasks.forecasting.windows import align, align_student, find_range, require_series
+from tasks.runs.task import Split
+
+Batch = tuple[Tensor, Tensor, Tensor]  # stimulus T B ..., bins B, windows of the teacher B L
+EVALUATED = 500  # windows of a batch that is not trained on
+SKIPPED = 1000  # samples before a series is on its attractor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesWindows:
+    """The windows of a split. Values have mean 0 and deviation 1 in the part for training.
+
+    own: what the student sees. later: what the teacher sees; where nobody looks ahead, the own.
+    labels: the bin of the target of both.
+    """
+
+    own: Float32[np.ndarray, "N L"]
+    later: Float32[np.ndarray, "N L"]
+    labels: Int64[np.ndarray, " N"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedSeries:
+    """A series in windows, by split. bins: of all splits. mean, sd, low, high: in training."""
+
+    windows: dict[Split, SeriesWindows]
+    bins: Bins
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+@lru_cache(maxsize=16)
+def make_series(source: Source, seed: int, points: int) -> Float64[np.ndarray, " N"]:
+    """Return a generated series, which begins where the seed says."""
+    rng = np.random.default_rng([seed, 0])
+    if source == "mackey_glass":
+        past = float(rng.uniform(0.6, 1.2))
+        return generate_mackey_glass(points, past=past, skip=SKIPPED)
+    x, y, z = rng.normal(0, 5, 3)
+    return generate_lorenz(points, start=(float(x), float(y), float(z)), skip=SKIPPED)[:, 0]
+
+
+def prepare(config: ForecastConfig) -> PreparedSeries:
+    """Return the windows of a configuration.
+
+    Raises:
+        ValueError: the configuration does not hold together, or the series is too short for its
+            windows, constant, or holds what is no number.
+    """
+    require_sound(config)
+    sizes = (config.lookback, config.horizon, config.teacher_horizon, config.train)
+    return _prepare(config.source, config.seed_of_data, config.points, config.bins, sizes)
+
+
+@lru_cache(maxsize=16)
+def _prepare(
+    source: Source, seed: int, points: int, bins: int, sizes: tuple[int, int, int, int]
+) -> PreparedSeries:
+    series = make_series(source, seed, points)
+    return prepare_series(series, str(source), bins, *sizes)
+
+
+def prepare_series(  # noqa: PLR0913 - the sizes of windows have names
+    series: Float64[np.ndarray, " N"],
+    name: str,
+    bins: int,
+    lookback: int,
+    horizon: int,
+    teacher_horizon: int = 1,
+    train: int = 0,
+) -> PreparedSeries:
+    """Return the windows of any series. train: at most so many to train on, the last (0: all).
+
+    Raises:
+        ValueError: the series is constant, holds what is no number, or is too short.
+    """
+    require_series(series, name)
+    aligned = {}
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    for split in splits:
+        start, stop = find_range(len(series), split, lookback + horizon)
+        try:
+            aligned[split] = (
+                align(start, stop, lookback, horizon, teacher_horizon)
+                if teacher_horizon < horizon
+                else align_student(start, stop, lookback, horizon)
+            )
+        except ValueError as error:
+            raise ValueError(f"{name}, {split} part of {len(series)}: {error}") from error
+    aligned["train"] = aligned["train"].keep_last(train)
+    first, last = find_range(len(series), "train", 0)
+    known = series[first:last]
+    require_series(known, f"{name}, train part")
+    found = fit_bins(series[aligned["train"].target], bins)
+    mean, sd = float(known.mean()), float(known.std())
+    scaled = ((series - mean) / sd).astype(np.float32)
+    windows = {
+        split: SeriesWindows(
+            own=scaled[a.student],
+            later=scaled[a.teacher],
+            labels=found.encode(series[a.target]),
+        )
+        for split, a in aligned.items()
+    }
+    return PreparedSeries(
+        windows=windows,
+        bins=found,
+        mean=mean,
+        sd=sd,
+        low=float(known.min()),
+        high=float(known.max()),
+    )
+
+
+def choose_later(config: ForecastConfig, part: SeriesWindows, epoch: int) -> SeriesWindows:
+    """Return a split in which the teacher sees what the arm says, in an epoch of training."""
+    if config.arm == "present":
+        return replace(part, later=part.own)
+    if config.arm == "shuffled":
+        return replace(part, later=part.later[shuffle_windows(config, len(part.later), epoch)])
+    return part
+
+
+def shuffle_windows(config: ForecastConfig, count: int, epoch: int) -> Int64[np.ndarray, " N"]:
+    """Return whose later window a shuffled teacher sees in the place of each window's own."""
+    return np.random.default_rng([config.seed_of_data, epoch, 1]).permutation(count)
+
+
+def order_batches(
+    config: ForecastConfig, count: int, epoch: int
+) -> Iterator[Int64[np.ndarray, " B"]]:
+    """Yield the windows of each batch of an epoch of training."""
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    return shuffle_batches(count, config.batch, rng)
+
+
+def count_steps(config: ForecastConfig) -> int:
+    """Return the batches of an epoch.
+
+    Raises:
+        ValueError: a batch has more windows than there are.
+    """
+    count = len(prepare(config).windows["train"].labels)
+    if config.batch > count:
+        raise ValueError(
+            f"batch is {config.batch}, and there are {count} windows to train on; give a "
+            "smaller batch, or more points"
+        )
+    return count // config.batch
+
+
+def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]:
+    """Yield (stimulus T B ..., bins B, the teacher's windows B L)."""
+    prepared = prepare(config)
+    part = prepared.windows[split]
+    if split == "train":
+        part = choose_later(config, part, epoch)
+        order = order_batches(config, len(part.labels), epoch)
+    else:
+        count = len(part.labels)
+        order = iter(np.split(np.arange(count), range(EVALUATED, count, EVALUATED)))
+    for some in order:
+        own, later = (torch.from_numpy(w[some]) for w in (part.own, part.later))
+        yield make_stimulus(config, prepared, own), torch.from_numpy(part.labels[some]), later
+
+
+def make_dummy_batch(config: ForecastConfig) -> Batch:
+    """Return a batch of training with any values."""
+    spiking, later = config.cells != "tanh", torch.zeros(config.batch, config.lookback)
+    shape = (count_ticks(config), config.batch, count_channels(config))
+    x = torch.zeros(shape) if spiking else later[None]
+    return x, torch.zeros(config.batch, dtype=torch.int64), later
+
+
+def count_ticks(config: ForecastConfig) -> int:
+    """Return the ticks of an inference."""
+    return 1 if config.cells == "tanh" else config.lookback + config.settle
+
+
+def count_channels(config: ForecastConfig) -> int:
+    """Return C: two signs of each binary place."""
+    return 2 * _count_places(config)
+
+
+def _count_places(config: ForecastConfig) -> int:
+    """Return the binary places of the largest change: twice the range of training."""
+    return int(2 / config.step).bit_length()
+
+
+def make_stimulus(
+    config: ForecastConfig, prepared: PreparedSeries, own: Float[Tensor, "B L"]
+) -> Float32[Tensor, "T B C"]:
+    """Return windows as a network takes them: values at once, or events of their changes."""
+    if config.cells == "tanh":
+        return own[None]
+    share = own.T * (prepared.sd / (prepared.high - prepared.low))
+    spikes = encode_changes(share, config.step, _count_places(config))
+    return torch.cat([spikes, spikes.new_zeros(config.settle, *spikes.shape[1:])])
+
+
+def encode_changes(
+    x: Float[Tensor, "T B"], step: float, places: int
+) -> Float32[Tensor, "T B C"]:
+    """Return the delta code of a signal, its counts in binary places, as spikes.
+
+    At each tick the code counts by how many steps the signal rose or fell since its last event,
+    first from 0 (:func:`neuro.codes.delta`). Channel k spikes where that count has the k-th
+    binary place, the lowest first; channel places + k does so where the signal fell.
+
+    Raises:
+        ValueError: a count has more places; or the signal or the step is out of range.
+    """
+    events = delta(x, step)
+    most = int(events.abs().max()) if events.numel() else 0
+    if most >= 2**places:
+        raise ValueError(
+            f"the signal changes by {most} steps at once, and {places} binary places end at "
+            f"{2**places - 1}; give a larger step, or check the series for outliers"
+        )
+    size = events.abs().long()
+    bits = (size[..., None] >> torch.arange(places, device=x.device)) & 1
+    rises, falls = (bits * sign[..., None] for sign in (events > 0, events < 0))
+    return torch.cat([rises, falls], -1).float()

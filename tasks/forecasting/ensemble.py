@@ -1,0 +1,157 @@
+"""Dense networks of equal shape, each on windows of its own, trained side by side.
+
+One product of batches of matrices computes all of them; losses, clipping of gradients, steps of
+the optimizer and the choice of the kept weights are those of each network alone. As
+:func:`neuro.training.fit` trains a single one: AdamW, a cosine, the best validation kept.
+Axes: S networks, B samples, L inputs, K bins.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from neuro.training.plan import scale_lr
+from tasks.forecasting.bins import read_bins
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.data import order_batches, prepare
+from tasks.forecasting.teaching import cross_entropy
+from tasks.runs.task import Split
+
+CLIP = 1.0  # as a Plan's
+Weights = list[tuple[Tensor, Tensor]]  # of each layer: S out in, and S out
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # scores, labels, taught -> S
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedWindows:
+    """Windows of several networks. taught: scores of a teacher of each window, if there are.
+
+    x: S N L. labels: S N. taught: S N K.
+    """
+
+    x: Float[Tensor, "S N L"]
+    labels: Int64[Tensor, "S N"]
+    taught: Float[Tensor, "S N K"] | None = None
+
+    def take(self, indices: Int64[Tensor, "S B"]) -> "StackedWindows":
+        """Return some windows of each network."""
+        networks = torch.arange(len(indices))[:, None]
+        return StackedWindows(
+            x=self.x[networks, indices],
+            labels=self.labels[networks, indices],
+            taught=None if self.taught is None else self.taught[networks, indices],
+        )
+
+
+def stack_weights(networks: Sequence[nn.Module]) -> Weights:
+    """Return the weights of dense layers, of all networks side by side."""
+    layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in networks]
+    return [
+        (
+            torch.stack([layer.weight.detach() for layer in same]),
+            torch.stack([layer.bias.detach() for layer in same]),
+        )
+        for same in zip(*layers, strict=True)
+    ]
+
+
+def put_weights(networks: Sequence[nn.Module], weights: Weights) -> None:
+    """Put weights back into the networks."""
+    for k, net in enumerate(networks):
+        layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
+        with torch.no_grad():
+            for layer, (weight, bias) in zip(layers, weights, strict=True):
+                layer.weight.copy_(weight[k])
+                layer.bias.copy_(bias[k])
+
+
+def run_networks(weights: Weights, x: Float[Tensor, "S B L"]) -> Float[Tensor, "S B K"]:
+    """Return the scores of all networks, with tanh between the layers."""
+    for k, (weight, bias) in enumerate(weights):
+        x = torch.baddbmm(bias[:, None], torch.tanh(x) if k else x, weight.mT)
+    return x
+
+
+@torch.no_grad()
+def measure_error(weights: Weights, windows: StackedWindows) -> Float[Tensor, " S"]:
+    """Return the mean squared error of the expectation [bins²]."""
+    p = run_networks(weights, windows.x).double().softmax(-1)
+    answers = read_bins(p.flatten(0, 1)).reshape(windows.labels.shape)
+    return (answers - windows.labels).square().mean(1)
+
+
+def train_networks(
+    networks: Sequence[nn.Module],
+    configs: Sequence[ForecastConfig],
+    train: Callable[[int], StackedWindows],
+    val: StackedWindows,
+    loss: Loss,
+    epochs: int,
+) -> None:
+    """Train the networks; each keeps the weights of its best validation.
+
+    configs: one of each network, which differ in ``seed_of_data`` alone; batch and learning
+    rate are those of the first. train: epoch -> its windows.
+    """
+    first, count = configs[0], train(0).labels.shape[1]
+    weights = stack_weights(networks)
+    free = [t.requires_grad_() for layer in weights for t in layer]
+    optimizer = torch.optim.AdamW(free, lr=first.lr, weight_decay=0.0)
+    kept = [t.detach().clone() for t in free]
+    best = torch.full((len(networks),), torch.inf, dtype=torch.float64)
+    steps, done = count // first.batch, 0
+    for epoch in range(epochs):
+        orders = [list(order_batches(config, count, epoch)) for config in configs]
+        windows = train(epoch)
+        for some in zip(*orders, strict=True):
+            batch = windows.take(torch.from_numpy(np.stack(some)))
+            optimizer.param_groups[0]["lr"] = scale_lr(first.lr, 0.0, done / steps / epochs)
+            optimizer.zero_grad()
+            losses = loss(run_networks(weights, batch.x), batch.labels, batch.taught)
+            torch.autograd.backward(losses.sum())
+            _clip_gradients(free)
+            optimizer.step()
+            done += 1
+        error = measure_error(weights, val)
+        better = error < best
+        best = torch.where(better, error, best)
+        for own, new in zip(kept, free, strict=True):  # copies: the weights change on
+            own[better] = new.detach()[better]
+    put_weights(networks, [(kept[k], kept[k + 1]) for k in range(0, len(kept), 2)])
+
+
+def stack_windows(
+    configs: Sequence[ForecastConfig], split: Split, later: bool = False
+) -> StackedWindows:
+    """Return the windows of a split side by side; later: those that a teacher sees."""
+    parts = [prepare(config).windows[split] for config in configs]
+    own = [part.later if later else part.own for part in parts]
+    return StackedWindows(
+        x=torch.from_numpy(np.stack(own)),
+        labels=torch.from_numpy(np.stack([part.labels for part in parts])),
+    )
+
+
+def train_teachers(teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]) -> None:
+    """Train teachers on the labels, each on the later windows of its configuration."""
+    train, val = (stack_windows(configs, split, later=True) for split in ("train", "val"))
+    epochs = configs[0].teacher_epochs
+    train_networks(teachers, configs, lambda _: train, val, teach_labels, epochs)
+
+
+def teach_labels(scores: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:  # noqa: ARG001
+    """Return the cross-entropy of each network, whatever a teacher says."""
+    return cross_entropy(scores, labels)
+
+
+def _clip_gradients(free: Sequence[Tensor]) -> None:
+    """Scale the gradient of each network to a norm of at most CLIP."""
+    gradients = [t.grad for t in free if t.grad is not None]
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+    scale = (CLIP / (norm + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(scale.reshape(-1, *[1] * (g.dim() - 1)))

@@ -1,0 +1,164 @@
+"""What a forecaster reaches: errors of three read-outs, baselines beside them, a picture.
+
+The first metric, by which weights are kept, is the squared error of the expectation: the
+read-out that the published text describes. The published code reads the most probable bin.
+Axes: T ticks, B samples, K bins.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float64, Int64
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from neuro.io.run_folder import Run
+from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE
+from tasks.forecasting.baselines import list_baselines
+from tasks.forecasting.bins import READINGS, read_bins
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.data import batches, count_ticks, prepare
+from tasks.forecasting.network import GuidedForecaster
+from tasks.report.figures import save_png
+from tasks.runs.task import Findings, Metric, Picture, Split, Table
+
+UNIT = "bins²"
+MSE = Metric(name="mse", better="lower", unit=UNIT)
+METRICS = (
+    MSE,
+    Metric(name="mse_argmax", better="lower", unit=UNIT),
+    Metric(name="mse_median", better="lower", unit=UNIT),
+    Metric(name="nll", better="lower", unit="nats"),
+)
+PICTURE = "forecasts.png"
+SHOWN = 300  # windows of the picture
+
+
+def measure(
+    _: ForecastConfig, scores: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]
+) -> dict[str, float]:
+    """Return the metrics of scores: squared errors of three read-outs, and log-likelihood."""
+    p = scores.double().softmax(1)
+    errors = {
+        reading: float((read_bins(p, reading) - labels).square().mean()) for reading in READINGS
+    }
+    return {
+        "mse": errors["expectation"],
+        "mse_argmax": errors["argmax"],
+        "mse_median": errors["median"],
+        "nll": float(F.cross_entropy(scores.double(), labels)),
+    }
+
+
+@torch.no_grad()
+def score_split(
+    config: ForecastConfig, model: nn.Module, split: Split
+) -> tuple[Float[Tensor, "N K"], Int64[Tensor, " N"]]:
+    """Return the scores of a model on a split, and the true bins."""
+    device = next(model.parameters()).device
+    found = [
+        (model(x.to(device))[0][-1].cpu(), labels) for x, labels, _ in batches(config, split, 0)
+    ]
+    scores, labels = zip(*found, strict=True)
+    return torch.cat(scores), torch.cat(labels)
+
+
+@torch.no_grad()
+def score_teacher(
+    config: ForecastConfig, model: GuidedForecaster, split: Split
+) -> Float[Tensor, "N K"]:
+    """Return the scores of the teacher on its own later windows."""
+    teacher = model.teacher
+    if teacher is None:
+        raise ValueError(f'arm "{config.arm}" has no teacher; set arm=future')
+    device = next(model.parameters()).device
+    later = torch.from_numpy(prepare(config).windows[split].later)
+    scores: Tensor = teacher(later[None].to(device))[0][-1]
+    return scores.cpu()
+
+
+def validate(config: ForecastConfig, model: nn.Module) -> float:
+    """Return the squared error of the expectation on the validation split."""
+    return measure(config, *score_split(config, model, "val"))["mse"]
+
+
+def decode(_: ForecastConfig, __: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the scores of each sample, B K: the membranes at the last tick."""
+    (y,) = outputs.values()
+    return y[-1]
+
+
+def describe(_: ForecastConfig, scores: Tensor, labels: Tensor) -> list[str]:
+    """Return "true bin → expectation" of each sample."""
+    answers = read_bins(scores.double().softmax(1))
+    return [
+        f"{true} → {answer:.1f}"
+        for true, answer in zip(labels.tolist(), answers.tolist(), strict=True)
+    ]
+
+
+def evaluate(run: Run, model: nn.Module) -> Findings:
+    """Return the metrics of the test split, with baselines and a picture."""
+    config: ForecastConfig = run.config
+    scores, labels = score_split(config, model, "test")
+    values = measure(config, scores, labels)
+    answers = read_bins(scores.double().softmax(1)).numpy()
+    table = Table(
+        title="Beside it",
+        head=("forecast", "mse", "mse_argmax", "nll"),
+        rows=list(_list_rows(config, model, values)),
+        caption="Squared errors in bins², of the expectation and of the most probable bin. The "
+        "teacher sees later samples than any forecaster can.",
+    )
+    draw_forecasts(answers[:SHOWN], labels.numpy()[:SHOWN], run.folder / PICTURE)
+    shown = Picture(
+        file=PICTURE,
+        title="Forecasts",
+        caption=f"The first {min(SHOWN, len(labels))} test windows in their order: the true "
+        "bin, and the expectation of the student.",
+    )
+    return Findings(
+        values=values,
+        n=len(labels),
+        counted="windows",
+        facts={"arm": config.arm, "ticks": count_ticks(config)},
+        tables=(table,),
+        pictures=(shown,),
+    )
+
+
+def _list_rows(
+    config: ForecastConfig, model: nn.Module, values: Mapping[str, float]
+) -> Iterator[tuple[str | float, ...]]:
+    """Yield what the student, its teacher and the baselines reach."""
+    yield _as_row(f"student, {config.arm}", values)
+    if isinstance(model, GuidedForecaster) and model.teacher is not None:
+        labels = torch.from_numpy(prepare(config).windows["test"].labels)
+        yield _as_row("teacher", measure(config, score_teacher(config, model, "test"), labels))
+    truth = prepare(config).windows["test"].labels
+    for name, answers in list_baselines(prepare(config), "test").items():
+        yield name, float(f"{np.mean((answers - truth) ** 2):.4g}"), "", ""
+
+
+def _as_row(name: str, values: Mapping[str, float]) -> tuple[str | float, ...]:
+    return name, *(float(f"{values[k]:.4g}") for k in ("mse", "mse_argmax", "nll"))
+
+
+@mpl.rc_context(STYLE)
+def draw_forecasts(
+    answers: Float64[np.ndarray, " N"], labels: Int64[np.ndarray, " N"], path: Path
+) -> None:
+    """Draw true bins and answers of windows in their order."""
+    figure = Figure((9.58, 3.0), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(labels, color=MUTED, linewidth=2.5, label="true bin")
+    ax.plot(answers, color=ACCENT, linewidth=1.2, label="forecast")
+    ax.set(xlabel="window", ylabel="bin", xlim=(0, len(labels) - 1))
+    ax.tick_params(colors=INK)
+    ax.grid(axis="y", color=LINE, linewidth=0.5)
+    ax.legend(loc="upper right", ncols=2)
+    save_png(figure, path)

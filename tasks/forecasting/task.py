@@ -1,0 +1,125 @@
+"""The task: forecast a series, guided by a teacher that sees later values.
+
+Future-Guided Learning (Gunasekaran et al. 2025, Nature Communications 16, 8645), with the
+controls that tell what its gain comes from. Axes: T ticks, B samples, K bins, L samples.
+"""
+
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from neuro.io.run_folder import RunError
+from neuro.training import Plan
+from tasks.forecasting import config as configs
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.data import (
+    Batch,
+    batches,
+    count_steps,
+    count_ticks,
+    make_dummy_batch,
+)
+from tasks.forecasting.ensemble import train_teachers
+from tasks.forecasting.evaluate import (
+    METRICS,
+    MSE,
+    decode,
+    describe,
+    evaluate,
+    measure,
+    validate,
+)
+from tasks.forecasting.network import GuidedForecaster, build
+from tasks.forecasting.teaching import compute_loss
+from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
+
+NO_SPIKES = "a student without spikes has no Graph; use a run of forecasting:tiny"
+
+
+def loss(config: ForecastConfig, model: nn.Module, batch: Batch, at: float) -> Tensor:  # noqa: ARG001
+    """Return the mean loss of a batch; student and teacher answer it once each."""
+    x, labels, later = batch
+    scores, guided = model(x)[0][-1], _require_guided(model)
+    taught = None
+    if guided.teacher is not None:
+        with torch.no_grad():
+            taught = guided.teacher(later[None])[0][-1]
+    return compute_loss(config, scores, labels, taught)
+
+
+def _require_guided(model: nn.Module) -> GuidedForecaster:
+    inner = getattr(model, "module", model)
+    if not isinstance(inner, GuidedForecaster):
+        raise RunError(f"{type(inner).__name__} is no forecaster; tasks.forecasting builds one")
+    return inner
+
+
+def begin(config: ForecastConfig, model: nn.Module) -> None:
+    """Train the teacher on the later windows; the student does not change."""
+    teacher = _require_guided(model).teacher
+    if teacher is None:
+        return
+    train_teachers([teacher], [config])
+
+
+def chip_part(config: ForecastConfig, model: nn.Module) -> nn.Module:
+    """Return the student.
+
+    Raises:
+        RunError: it has no spikes.
+    """
+    if why := explain_only_torch(config):
+        raise RunError(why)
+    return _require_guided(model).student
+
+
+def explain_only_torch(config: ForecastConfig) -> str:
+    """Return why only torch runs the student; "" if every executor does."""
+    return NO_SPIKES if config.cells == "tanh" else ""
+
+
+def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
+    """Yield the events of windows, the first ones of a split, and their true bins."""
+    left = config.compared or sys.maxsize
+    for x, labels, _ in batches(config, split, 0):
+        yield Stimulus({"input": x[:, :left]}, labels[:left])
+        left -= len(labels)
+        if left <= 0:
+            return
+
+
+TASK = Task(
+    summary="forecasts of a series, guided by a teacher that sees later values",
+    configs={name: getattr(configs, name) for name in CONFIGURATIONS["forecasting"]},
+    training=Training(
+        build=build,
+        begin=begin,
+        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+        steps=count_steps,
+        batches=batches,
+        batch_axis=(1, 0, 0),
+        dummy_batch=make_dummy_batch,
+        loss=loss,
+        validation=MSE,
+        validate=validate,
+        seed_changes="the initial weights of student and teacher; the series and the order of "
+        "its windows follow from the epoch and seed_of_data",
+    ),
+    deployment=Deployment(
+        part=chip_part,
+        stimuli=stimuli,
+        ann_passes=count_ticks,
+        only_torch=explain_only_torch,
+    ),
+    evaluation=Evaluation(
+        metrics=METRICS,
+        evaluate=evaluate,
+        decode=decode,
+        measure=measure,
+        describe=describe,
+        reading="Captions: true bin → expectation of the distribution over the bins.",
+    ),
+)

@@ -1,0 +1,107 @@
+"""The task under every verb, and what an evaluation says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+
+from neuro.io.run_folder import RunError
+from tasks.cli import main
+from tasks.forecasting.config import tiny, tiny_ann
+from tasks.forecasting.evaluate import METRICS, describe, measure, score_teacher
+from tasks.forecasting.network import build
+from tasks.forecasting.task import TASK
+from tasks.runs.find import open_folder
+from tasks.runs.trained_run import load_trained_model
+
+SMALL = ("points=600", "epochs=2", "batch=40", "teacher_epochs=2", "hidden=16", "compared=20")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "guided"
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    main(["train", "forecasting:tiny", "--out", str(folder), *settings])
+    return folder
+
+
+def read(folder: Path, name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / f"{name}.json").read_text())
+    return found
+
+
+def test_every_verb_takes_it(run: Path, cli: CommandLine) -> None:
+    for verb in ("eval", "verify", "export", "energy", "simulate", "report"):
+        cli.run(verb, run)
+    verify = json.loads((run / "verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    assert list(verify["torch_events"]["layers"]) == ["hidden_spiking", "readout"]
+    assert set(verify["metrics"]) == {m.name for m in METRICS}
+    assert verify["ticks"] == 8 + 2
+    assert (verify["n"], read(run, "eval")["n"]) == (20, 95)
+    page = (run / "report.html").read_text()
+    assert "Forecasts" in page
+    assert "persistence" in page
+
+
+def test_the_evaluation_has_the_teacher_and_the_baselines_beside_the_student(run: Path) -> None:
+    main(["eval", str(run)])
+    found = json.loads((run / "eval.json").read_text())
+    (table,) = found["tables"]
+    names = [row[0] for row in table["rows"]]
+    assert names == ["student, future", "teacher", "constant", "persistence", "ridge"]
+    assert table["rows"][0][1] == pytest.approx(found["mse"], rel=1e-3)
+    assert (run / "forecasts.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_teacher_lies_among_the_weights_as_plain_numbers(run: Path) -> None:
+    """The released code pickles whole modules, which torch refuses to load by default."""
+    model = load_trained_model(open_folder(run))
+    config = open_folder(run).config
+    fresh = build(config)
+    assert not torch.equal(
+        model.get_parameter("teacher.fc1.weight"), fresh.get_parameter("teacher.fc1.weight")
+    )
+    assert score_teacher(config, model, "test").shape == (95, 25)  # type: ignore[arg-type]
+
+
+def test_the_twin_without_spikes_stays_on_torch(tmp_path: Path, cli: CommandLine) -> None:
+    words = [w for s in (*SMALL, "arm=smoothing") for w in ("--set", s)]
+    cli.run("train", "forecasting:tiny_ann", "--out", tmp_path / "ann", *words)
+    assert "bins²" in cli.run("eval", tmp_path / "ann")
+    assert "a student without spikes has no Graph" in cli.refuse("verify", tmp_path / "ann")
+    with pytest.raises(RunError, match="use a run of forecasting:tiny"):
+        TASK.deployment.part(tiny_ann(), build(tiny_ann()))
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    told = cli.refuse(
+        *("train", "forecasting:tiny", "--out", tmp_path / "a"),
+        *("--set", "teacher_horizon=5", "--set", "alpha=2"),
+    )
+    assert "alpha is 2.0; give a share, 0 to 1" in told
+    assert "the teacher's window is not later than the student's" in told
+
+
+def test_a_teacher_is_asked_for_where_there_is_none() -> None:
+    config = replace(tiny_ann(), arm="none")
+    with pytest.raises(ValueError, match='arm "none" has no teacher; set arm=future'):
+        score_teacher(config, build(config), "test")
+
+
+def test_metrics_of_three_read_outs_by_hand() -> None:
+    p = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]).clamp(min=1e-30)
+    found = measure(tiny(), p.log(), torch.tensor([2, 1]))
+    assert found == {
+        "mse": pytest.approx(0.5),  # 1 for 2, 1 for 1
+        "mse_argmax": 2.0,  # 0 for 2
+        "mse_median": 2.0,
+        "nll": pytest.approx(np.log(2) / 2),
+    }
+    assert describe(tiny(), p.log(), torch.tensor([2, 1])) == ["2 → 1.0", "1 → 1.0"]
