@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from neuro.training import TrainError
 from neuro.training.plan import scale_lr
 from tasks.forecasting.bins import read_bins
 from tasks.forecasting.config import ForecastConfig
-from tasks.forecasting.data import order_batches, prepare
+from tasks.forecasting.data import count_steps, order_batches, prepare
 from tasks.forecasting.teaching import cross_entropy
 from tasks.runs.task import Split
 
@@ -96,17 +97,21 @@ def train_networks(
 
     configs: one of each network, which differ in ``seed_of_data`` alone; batch and learning
     rate are those of the first. train: epoch -> its windows.
+
+    Raises:
+        TrainError: the answers of a network are no numbers.
+        ValueError: a batch has more windows than there are.
     """
-    first, count = configs[0], train(0).labels.shape[1]
+    first, steps, done = configs[0], count_steps(configs[0]), 0
     weights = stack_weights(networks)
     free = [t.requires_grad_() for layer in weights for t in layer]
     optimizer = torch.optim.AdamW(free, lr=first.lr, weight_decay=0.0)
     kept = [t.detach().clone() for t in free]
     best = torch.full((len(networks),), torch.inf, dtype=torch.float64)
-    steps, done = count // first.batch, 0
     for epoch in range(epochs):
-        orders = [list(order_batches(config, count, epoch)) for config in configs]
         windows = train(epoch)
+        count = windows.labels.shape[1]
+        orders = [list(order_batches(config, count, epoch)) for config in configs]
         for some in zip(*orders, strict=True):
             batch = windows.take(torch.from_numpy(np.stack(some)))
             optimizer.param_groups[0]["lr"] = scale_lr(first.lr, 0.0, done / steps / epochs)
@@ -117,6 +122,12 @@ def train_networks(
             optimizer.step()
             done += 1
         error = measure_error(weights, val)
+        if not bool(error.isfinite().all()):
+            raise TrainError(
+                f"epoch {epoch + 1}: a network of seed_of_data "
+                f"{configs[int(error.isfinite().int().argmin())].seed_of_data} answers NaN; "
+                "lower the learning rate"
+            )
         better = error < best
         best = torch.where(better, error, best)
         for own, new in zip(kept, free, strict=True):  # copies: the weights change on

@@ -21,6 +21,8 @@ from neuro.units import Seconds
 from tasks.forecasting.config import ForecastConfig, require_sound
 from tasks.forecasting.data import count_channels
 
+GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
+
 
 class GuidedForecaster(nn.Module):
     """A student, and its teacher if it has one; only the student answers.
@@ -67,9 +69,6 @@ def build_student(config: ForecastConfig) -> Stack:
         fc2=nn.Linear(hidden, config.bins, bias=False),
         readout=Spiking(LI(tau=Seconds(tau * DT))),
     )
-
-
-GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
 
 
 def make_cells(config: ForecastConfig) -> LIF | ALIF:

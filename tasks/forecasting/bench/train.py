@@ -160,10 +160,9 @@ def _measure_all(
 def count_cost(setting: Setting, scale: ForecastScale, arm: str) -> dict[str, int]:
     """Return the cost of an arm, for one seed.
 
-    parameters, macs: of the student, and of an answer of it, of which a spiking one has none:
-    it adds. samples: windows that the student
-    sees in training. calls: how often a network answers a batch in training, of student and of
-    teacher, whose own training is in it.
+    parameters, macs: of the student, and of an answer of it; a spiking one adds, and has no
+    macs. samples: windows that the student sees in training. calls: how often a network
+    answers a batch in training: the student, and the teacher, also in its own training.
     """
     config = make_config(setting, scale, arm, scale.seeds[0])
     student = build_student(config)

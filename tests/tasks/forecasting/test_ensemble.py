@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from neuro.seeds import seeded
-from neuro.training import Course, fit, get_best_weights_path, load_weights
+from neuro.training import Course, TrainError, fit, get_best_weights_path, load_weights
 from tasks.forecasting.config import ForecastConfig, tiny_ann
 from tasks.forecasting.data import batches, count_steps
 from tasks.forecasting.ensemble import (
@@ -86,6 +86,25 @@ def test_the_kept_weights_are_those_of_the_best_validation_and_no_alias() -> Non
     last = make_students([SMALL])
     before = measure_error(stack_weights(last), val)
     assert kept < before
+
+
+def test_a_network_that_diverges_ends_the_training() -> None:
+    """Its first weights would else be kept without a word."""
+    wild = replace(SMALL, seed_of_data=4)
+    train, val = (stack_windows([wild], split) for split in ("train", "val"))  # type: ignore[arg-type]
+    with pytest.raises(TrainError, match="epoch 1: a network of seed_of_data 4 answers NaN"):
+        train_networks(make_students([wild]), [wild], lambda _: train, val, lose, 2)
+
+
+def lose(scores: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    return teach_labels(scores, labels, taught) * float("nan")
+
+
+def test_a_batch_larger_than_the_data_trains_nothing() -> None:
+    large = replace(SMALL, batch=400)
+    train, val = (stack_windows([large], split) for split in ("train", "val"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="batch is 400, and there are 292 windows"):
+        train_networks(make_students([large]), [large], lambda _: train, val, teach_labels, 2)
 
 
 def test_weights_are_put_back_where_they_were() -> None:
