@@ -31,8 +31,8 @@ from tasks.forecasting.bench.settings import (
     SMOOTHED,
     TWIN,
     ForecastScale,
+    ForecastSetting,
     Part,
-    Setting,
 )
 from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import (
@@ -119,7 +119,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def make_rows(setting: Setting, reached: Reached, scale: ForecastScale) -> Iterator[Row]:
+def make_rows(
+    setting: ForecastSetting, reached: Reached, scale: ForecastScale
+) -> Iterator[Row]:
     """Yield a row an arm, beside labels alone; behind them the teacher and the baselines."""
     plain = reached[LABELS]
     for arm, own in reached.items():

@@ -19,7 +19,7 @@ TWIN = "labels alone, without spikes"  # beside spiking students
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class ForecastSetting:
     """Windows of a series; see :class:`tasks.forecasting.config.ForecastConfig`.
 
     gated: its arms are a teacher that teaches only where it surprises.
@@ -54,16 +54,20 @@ class ForecastScale:
     spiking_seeds: int = 6
     points: int = 10_000
     epochs: int = 40
-    settings: dict[Part, tuple[Setting, ...]]
+    settings: dict[Part, tuple[ForecastSetting, ...]]
 
 
 FULL = ForecastScale(
     settings={
-        "grid": tuple(Setting(lookback=L, horizon=H) for L in (1, 8) for H in (2, 5, 10, 15)),
-        "few": tuple(Setting(lookback=12, horizon=H, train=600) for H in (5, 12)),
-        "lorenz": tuple(Setting(source="lorenz", lookback=8, horizon=H) for H in (5, 10, 20)),
-        "gated": tuple(Setting(lookback=L, horizon=5, gated=True) for L in (1, 8)),
-        "spiking": (Setting(lookback=8, horizon=5, cells="lif"),),
+        "grid": tuple(
+            ForecastSetting(lookback=L, horizon=H) for L in (1, 8) for H in (2, 5, 10, 15)
+        ),
+        "few": tuple(ForecastSetting(lookback=12, horizon=H, train=600) for H in (5, 12)),
+        "lorenz": tuple(
+            ForecastSetting(source="lorenz", lookback=8, horizon=H) for H in (5, 10, 20)
+        ),
+        "gated": tuple(ForecastSetting(lookback=L, horizon=5, gated=True) for L in (1, 8)),
+        "spiking": (ForecastSetting(lookback=8, horizon=5, cells="lif"),),
     }
 )
 QUICK = ForecastScale(
@@ -95,19 +99,21 @@ GATED: dict[str, Change] = {
 }
 
 
-def list_arms(setting: Setting) -> tuple[str, ...]:
+def list_arms(setting: ForecastSetting) -> tuple[str, ...]:
     """Return the arms that are trained in a setting."""
     if setting.gated:
         return (LABELS, GUIDED, *GATED)
     return tuple(ARMS) if setting.cells == "tanh" else (LABELS, GUIDED, SMOOTHED, POPULATION)
 
 
-def list_seeds(setting: Setting, scale: ForecastScale) -> tuple[int, ...]:
+def list_seeds(setting: ForecastSetting, scale: ForecastScale) -> tuple[int, ...]:
     """Return the seeds of a setting."""
     return scale.seeds if setting.cells == "tanh" else scale.seeds[: scale.spiking_seeds]
 
 
-def make_config(setting: Setting, scale: ForecastScale, arm: str, seed: int) -> ForecastConfig:
+def make_config(
+    setting: ForecastSetting, scale: ForecastScale, arm: str, seed: int
+) -> ForecastConfig:
     """Return the configuration of one training; the seed is also that of the series."""
     if arm == TWIN:
         setting, arm = replace(setting, cells="tanh"), LABELS

@@ -25,8 +25,8 @@ from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.bench.settings import (
     TWIN,
     ForecastScale,
+    ForecastSetting,
     Part,
-    Setting,
     list_arms,
     list_seeds,
     make_config,
@@ -52,10 +52,10 @@ SECONDS = "cpu_seconds"
 UPDATES = "updates"  # share of the windows in training on which the teacher teaches
 TEACHER = "teacher, which sees later"
 Reached = dict[str, dict[str, list[float]]]  # by arm and metric, one value a seed
-Found = dict[Setting, Reached]
+Found = dict[ForecastSetting, Reached]
 
 
-def train_setting(setting: Setting, scale: ForecastScale) -> Reached:
+def train_setting(setting: ForecastSetting, scale: ForecastScale) -> Reached:
     """Return what every arm, the teacher and the baselines reach on the test split.
 
     cpu_seconds are those of all seeds of an arm together, without the teacher's.
@@ -157,7 +157,7 @@ def _measure_all(
     return {name: [values[name] for values in each] for name in each[0]}
 
 
-def count_cost(setting: Setting, scale: ForecastScale, arm: str) -> dict[str, int]:
+def count_cost(setting: ForecastSetting, scale: ForecastScale, arm: str) -> dict[str, int]:
     """Return the cost of an arm, for one seed.
 
     parameters, macs: of the student, and of an answer of it; a spiking one adds, and has no
@@ -188,7 +188,7 @@ def train_all(part: Part, scale: ForecastScale, folder: Path, workers: int) -> F
     """
     settings = {s: asdict(s) for s in scale.settings[part]}
 
-    def train(missing: list[Setting]) -> Iterator[tuple[Setting, Reached]]:
+    def train(missing: list[ForecastSetting]) -> Iterator[tuple[ForecastSetting, Reached]]:
         run = delayed(_train_one)
         parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
         yield from parallel(run(setting, scale) for setting in missing)
@@ -196,7 +196,9 @@ def train_all(part: Part, scale: ForecastScale, folder: Path, workers: int) -> F
     return complete_results(folder / FILE, settings, Reached, train, describe(scale))
 
 
-def _train_one(setting: Setting, scale: ForecastScale) -> tuple[Setting, Reached]:
+def _train_one(
+    setting: ForecastSetting, scale: ForecastScale
+) -> tuple[ForecastSetting, Reached]:
     return setting, train_setting(setting, scale)
 
 
@@ -207,7 +209,7 @@ def describe(scale: ForecastScale) -> Mapping[str, Any]:
     return {"scale": sizes, **versions}
 
 
-def list_missing(part: Part, scale: ForecastScale, folder: Path) -> list[Setting]:
+def list_missing(part: Part, scale: ForecastScale, folder: Path) -> list[ForecastSetting]:
     """Return the settings of a part that are still to be trained."""
     known, about = read_results(folder / FILE), describe(scale)
     return [s for s in scale.settings[part] if make_key({**asdict(s), **about}) not in known]

@@ -28,13 +28,13 @@ from tasks.forecasting.bench.settings import (
     SMOOTHED,
     TWIN,
     ForecastScale,
-    Setting,
+    ForecastSetting,
 )
 from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import SECONDS, TEACHER, UPDATES, Reached
 from tasks.verbs.bench import show
 
-SETTING = Setting(lookback=8, horizon=5, train=100)
+SETTING = ForecastSetting(lookback=8, horizon=5, train=100)
 MEANS = {GUIDED: 9.0, SMOOTHED: 8.0, SHUFFLED: 40.0}
 
 
@@ -135,7 +135,7 @@ def test_a_table_has_a_line_an_arm_with_its_cost() -> None:
 def test_the_bench_says_what_it_trains_prints_and_writes_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pretend(_: Setting, scale: ForecastScale) -> Reached:
+    def pretend(_: ForecastSetting, scale: ForecastScale) -> Reached:
         return make_reached(len(scale.seeds))
 
     monkeypatch.setattr(train, "train_setting", pretend)

@@ -13,7 +13,7 @@ from tasks.forecasting.bench.settings import (
     QUICK,
     SMOOTHED,
     TWIN,
-    Setting,
+    ForecastSetting,
     list_arms,
     list_seeds,
     make_config,
@@ -41,7 +41,7 @@ def test_settings_are_a_grid_few_windows_and_another_series() -> None:
 
 @pytest.mark.parametrize("scale", [FULL, QUICK])
 def test_arms_of_a_seed_differ_in_the_arm_alone(scale: object) -> None:
-    setting = Setting(lookback=8, horizon=5)
+    setting = ForecastSetting(lookback=8, horizon=5)
     plain = make_config(setting, scale, LABELS, 3)  # type: ignore[arg-type]
     assert plain.arm == "none"
     assert plain.seed_of_data == 3

@@ -18,7 +18,7 @@ from tasks.forecasting.bench.settings import (
     SMOOTHED,
     TWIN,
     ForecastScale,
-    Setting,
+    ForecastSetting,
 )
 from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import (
@@ -35,7 +35,7 @@ from tasks.forecasting.config import tiny_ann
 from tasks.forecasting.ensemble import train_teachers
 from tasks.forecasting.network import build_teacher
 
-SETTING = Setting(lookback=8, horizon=2)
+SETTING = ForecastSetting(lookback=8, horizon=2)
 SCALE = replace(QUICK, seeds=(0,), points=2000, epochs=12)  # of costs
 
 
@@ -69,7 +69,7 @@ def test_a_shuffled_teacher_ruins_the_student() -> None:
 
 
 def test_spiking_students_are_trained_beside_their_twin() -> None:
-    setting = Setting(lookback=4, horizon=2, cells="lif")
+    setting = ForecastSetting(lookback=4, horizon=2, cells="lif")
     scale = replace(QUICK, seeds=(0,), points=600, epochs=1)
     found = train_setting(setting, scale)
     arms = (LABELS, GUIDED, SMOOTHED, POPULATION)
@@ -85,7 +85,7 @@ def test_spiking_students_are_trained_beside_their_twin() -> None:
 
 
 def test_a_larger_surprise_teaches_less() -> None:
-    setting = Setting(lookback=2, horizon=3, gated=True, train=400)
+    setting = ForecastSetting(lookback=2, horizon=3, gated=True, train=400)
     found = train_setting(setting, replace(SCALE, points=800, epochs=40))
     shares = [found[arm][UPDATES][0] for arm in GATED]
     assert shares == sorted(shares, reverse=True)
@@ -105,9 +105,9 @@ def test_costs_are_those_of_one_seed() -> None:
 def test_a_finished_setting_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Setting] = []
+    asked: list[ForecastSetting] = []
 
-    def pretend(setting: Setting, _: ForecastScale) -> Reached:
+    def pretend(setting: ForecastSetting, _: ForecastScale) -> Reached:
         asked.append(setting)
         if len(asked) == 2:
             raise KeyboardInterrupt
