@@ -7,6 +7,7 @@ shown where the exact sign-flip test of the pairs is below 5 %, which takes at l
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
 from tasks.forecasting.bench.settings import (
     ARMS,
+    AS_WIDE,
     FULL,
     GATED,
     GUIDED,
     LABELS,
+    POPULATION,
     QUICK,
     SHUFFLED,
     SMOOTHED,
@@ -160,21 +163,20 @@ def _summarise(values: Sequence[float]) -> dict[str, Any]:
 def count_cells(part: Part, found: Found) -> Iterator[Row]:
     """Yield in how many settings one arm errs less than another, as sentences.
 
-    Smoothing beside Future-Guided Learning, both read-outs; a shuffled teacher beside none.
+    Arms without a teacher beside Future-Guided Learning, both read-outs; a shuffled teacher
+    beside none.
     """
     if part == "gated":
         yield from tell_updates(found)
         return
-    for metric, read_out in READ_OUTS.items():
+    for arm, (metric, read_out) in product((SMOOTHED, AS_WIDE, POPULATION), READ_OUTS.items()):
         pairs = [
-            (float(np.mean(own[SMOOTHED][metric])), float(np.mean(own[GUIDED][metric])))
+            (float(np.mean(own[arm][metric])), float(np.mean(own[GUIDED][metric])))
             for own in found.values()
         ]
         won = sum(a <= b for a, b in pairs)
-        name = f"{part}: smoothing errs no more than Future-Guided Learning, {read_out}"
-        yield _tell(
-            name, SMOOTHED, GUIDED, won, len(pairs), f"in {won} of {len(pairs)} settings"
-        )
+        name = f"{part}: {arm}, errs no more than Future-Guided Learning, {read_out}"
+        yield _tell(name, arm, GUIDED, won, len(pairs), f"in {won} of {len(pairs)} settings")
     factors = [
         float(np.mean(own[SHUFFLED]["mse"]) / np.mean(own[LABELS]["mse"]))
         for own in found.values()

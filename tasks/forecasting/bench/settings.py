@@ -13,6 +13,7 @@ Part = Literal["grid", "few", "lorenz", "gated", "spiking"]
 LABELS = "labels alone"  # the baseline that all others stand beside
 GUIDED = "future teacher"  # Future-Guided Learning
 SMOOTHED = "smoothing, no teacher"
+AS_WIDE = "smoothing, as wide as the teacher"
 SHUFFLED = "shuffled teacher"
 POPULATION = "population code, no teacher"
 TWIN = "labels alone, without spikes"  # beside spiking students
@@ -86,6 +87,7 @@ ARMS: dict[str, Change] = {
     GUIDED: {"arm": "future"},
     "future teacher, tau 1": {"arm": "future", "temperature": 1.0},
     SMOOTHED: {"arm": "smoothing"},
+    AS_WIDE: {"arm": "smoothing"},  # sigma: of the teachers, once they are trained
     POPULATION: {"arm": "population"},
     "teacher on the own window": {"arm": "present"},
     SHUFFLED: {"arm": "shuffled"},
@@ -95,7 +97,7 @@ ARMS: dict[str, Change] = {
 
 GATED: dict[str, Change] = {
     f"future teacher, above {nats} nats": {"arm": "future", "surprise": nats}
-    for nats in (0.003, 0.01, 0.03, 0.1)
+    for nats in (0.01, 0.03, 0.1, 0.3)
 }
 
 
@@ -103,7 +105,9 @@ def list_arms(setting: ForecastSetting) -> tuple[str, ...]:
     """Return the arms that are trained in a setting."""
     if setting.gated:
         return (LABELS, GUIDED, *GATED)
-    return tuple(ARMS) if setting.cells == "tanh" else (LABELS, GUIDED, SMOOTHED, POPULATION)
+    if setting.cells == "tanh":
+        return tuple(ARMS)
+    return (LABELS, GUIDED, SMOOTHED, AS_WIDE, POPULATION)
 
 
 def list_seeds(setting: ForecastSetting, scale: ForecastScale) -> tuple[int, ...]:
@@ -114,7 +118,10 @@ def list_seeds(setting: ForecastSetting, scale: ForecastScale) -> tuple[int, ...
 def make_config(
     setting: ForecastSetting, scale: ForecastScale, arm: str, seed: int
 ) -> ForecastConfig:
-    """Return the configuration of one training; the seed is also that of the series."""
+    """Return the configuration of one training; the seed is also that of the series.
+
+    The sigma of ``AS_WIDE`` is not known before the teachers are trained.
+    """
     if arm == TWIN:
         setting, arm = replace(setting, cells="tanh"), LABELS
     base = replace(

@@ -7,7 +7,7 @@ see the same batches. Each network keeps the weights of its best validation.
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, make_key, read_results
 from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.bench.settings import (
+    AS_WIDE,
     TWIN,
     ForecastScale,
     ForecastSetting,
@@ -50,6 +51,7 @@ from tasks.runs.task import Split
 FILE = "forecasting-settings.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
 UPDATES = "updates"  # share of the windows in training on which the teacher teaches
+SIGMA = "sigma"  # of a smoothing that is as wide as the teacher
 TEACHER = "teacher, which sees later"
 Reached = dict[str, dict[str, list[float]]]  # by arm and metric, one value a seed
 Found = dict[ForecastSetting, Reached]
@@ -73,7 +75,12 @@ def train_setting(setting: ForecastSetting, scale: ForecastScale) -> Reached:
         found[TEACHER][SECONDS] = [time.process_time() - begin]
         for arm in list_arms(setting):
             configs = [make_config(setting, scale, arm, seed) for seed in seeds]
+            if arm == AS_WIDE:
+                sigma = measure_width(teachers, plain)
+                configs = [replace(config, sigma=sigma) for config in configs]
             found[arm] = _train_arm(configs, teachers)
+            if arm == AS_WIDE:
+                found[arm][SIGMA] = [sigma]
         if setting.cells != "tanh":
             found[TWIN] = _train_arm(plain, teachers)
     for config in plain:
@@ -142,6 +149,14 @@ def _answer_as_teachers(
     return run_networks(stack_weights(teachers), seen.x)
 
 
+def measure_width(teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]) -> float:
+    """Return the standard deviation [bins] of a teacher's answer, over windows and teachers."""
+    p = _answer_as_teachers(teachers, configs).double().softmax(-1)
+    bins = torch.arange(p.shape[-1], dtype=p.dtype)
+    mean = (p * bins).sum(-1, keepdim=True)
+    return float((p * (bins - mean).square()).sum(-1).sqrt().mean())
+
+
 @torch.no_grad()
 def _measure_all(
     networks: Sequence[nn.Module], configs: Sequence[ForecastConfig], later: bool = False
@@ -171,7 +186,8 @@ def count_cost(setting: ForecastSetting, scale: ForecastScale, arm: str) -> dict
     macs = sum(m.weight.numel() for m in dense) if config.cells == "tanh" else 0
     steps = len(prepare(config).windows["train"].labels) // config.batch
     students = steps * config.epochs
-    teachers = steps * (config.teacher_epochs + config.epochs) if config.taught else 0
+    teachers = steps * config.teacher_epochs if config.taught or arm == AS_WIDE else 0
+    teachers += steps * config.epochs if config.taught else 0
     return {
         "parameters": parameters,
         "macs": macs,

@@ -20,9 +20,11 @@ from tasks.forecasting.bench.parts import (
 )
 from tasks.forecasting.bench.settings import (
     ARMS,
+    AS_WIDE,
     GATED,
     GUIDED,
     LABELS,
+    POPULATION,
     QUICK,
     SHUFFLED,
     SMOOTHED,
@@ -92,9 +94,15 @@ def test_settings_are_counted_in_sentences() -> None:
     found[SETTING][SMOOTHED] = found[SETTING][GUIDED] | {"mse": [9.5] * 6}
     notes = [row.note for row in count_cells("few", found)]
     assert notes == [
-        "few: smoothing errs no more than Future-Guided Learning, expectation: in 1 of 2 "
-        "settings",
-        "few: smoothing errs no more than Future-Guided Learning, arg-max: in 2 of 2 settings",
+        "few: smoothing, no teacher, errs no more than Future-Guided Learning, expectation: "
+        "in 1 of 2 settings",
+        "few: smoothing, no teacher, errs no more than Future-Guided Learning, arg-max: in "
+        "2 of 2 settings",
+        *(
+            f"few: {arm}, errs no more than Future-Guided Learning, {how}: in 0 of 2 settings"
+            for arm in (AS_WIDE, POPULATION)
+            for how in ("expectation", "arg-max")
+        ),
         "few: a shuffled teacher errs more than three times as much: in 2 of 2 settings, by "
         "factors of 3.9 to 3.9",
     ]
@@ -104,7 +112,7 @@ def test_the_error_is_told_beside_the_share_of_updates() -> None:
     setting = replace(SETTING, train=0, gated=True)
     first, *others = count_cells("gated", {setting: make_reached()})
     assert first.note == (
-        "mackey glass, L 8, H 5, gated: future teacher, above 0.003 nats: 25.0% of the windows "
+        "mackey glass, L 8, H 5, gated: future teacher, above 0.01 nats: 25.0% of the windows "
         "teach, +11 % error beside all"
     )
     assert len(others) == 3
@@ -143,7 +151,7 @@ def test_the_bench_says_what_it_trains_prints_and_writes_all(
     console = Console(file=(file := io.StringIO()), width=200)
     show(console, "forecasting", BenchOptions(tmp_path, quick=True))
     text = " ".join(file.getvalue().split())
-    told = "9 settings are to be trained, each with a teacher and up to 8 arms by 2 seeds"
+    told = "9 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
     assert told in text
     assert "trainings too short to judge" in text
     assert "grid: a shuffled teacher errs more than three times as much: in 2 of 2" in text

@@ -6,6 +6,7 @@ import pytest
 
 from tasks.forecasting.bench.settings import (
     ARMS,
+    AS_WIDE,
     FULL,
     GUIDED,
     LABELS,
@@ -46,7 +47,8 @@ def test_arms_of_a_seed_differ_in_the_arm_alone(scale: object) -> None:
     assert plain.arm == "none"
     assert plain.seed_of_data == 3
     arms = [make_config(setting, scale, arm, 3) for arm in list_arms(setting)]  # type: ignore[arg-type]
-    assert len({tuple(asdict(c).items()) for c in arms}) == len(ARMS)
+    differ = [c for c, arm in zip(arms, list_arms(setting), strict=True) if arm != AS_WIDE]
+    assert len({tuple(asdict(c).items()) for c in differ}) == len(ARMS) - 1
     assert {c.arm for c in arms} == {
         *("none", "future", "present", "shuffled"),
         *("smoothing", "population", "oracle"),
@@ -60,7 +62,7 @@ def test_gated_arms_differ_in_the_surprise_alone() -> None:
     setting = FULL.settings["gated"][0]
     plain, guided, *gated = (make_config(setting, FULL, arm, 0) for arm in list_arms(setting))
     assert (plain.arm, guided.arm, guided.surprise) == ("none", "future", 0)
-    assert [c.surprise for c in gated] == [0.003, 0.01, 0.03, 0.1]
+    assert [c.surprise for c in gated] == [0.01, 0.03, 0.1, 0.3]
     assert {replace(c, surprise=0.0) for c in gated} == {guided}
 
 
@@ -74,7 +76,7 @@ def test_every_training_of_the_bench_is_sound() -> None:
 
 def test_spiking_students_have_fewer_arms_and_seeds_and_a_twin_without_spikes() -> None:
     (spiking,) = FULL.settings["spiking"]
-    assert list_arms(spiking) == (LABELS, GUIDED, SMOOTHED, POPULATION)
+    assert list_arms(spiking) == (LABELS, GUIDED, SMOOTHED, AS_WIDE, POPULATION)
     assert list_seeds(spiking, FULL) == (0, 1, 2, 3, 4, 5)
     assert list_seeds(replace(spiking, cells="tanh"), FULL) == FULL.seeds
     twin = make_config(spiking, FULL, TWIN, 2)

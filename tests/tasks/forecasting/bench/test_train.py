@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from neuro.seeds import seeded
 from tasks.forecasting.bench import train
 from tasks.forecasting.bench.settings import (
     ARMS,
+    AS_WIDE,
     GATED,
     GUIDED,
     LABELS,
@@ -23,6 +25,7 @@ from tasks.forecasting.bench.settings import (
 from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import (
     SECONDS,
+    SIGMA,
     TEACHER,
     UPDATES,
     Reached,
@@ -49,6 +52,7 @@ def test_all_arms_the_teacher_and_the_baselines_are_measured(reached: Reached) -
     for name, own in reached.items():
         assert all(len(values) == 1 for values in own.values())
         metrics = ["mse", "mse_argmax", "mse_median", "nll", SECONDS]
+        metrics += [SIGMA] if name == AS_WIDE else []
         assert list(own) == (metrics if name in (TEACHER, *ARMS) else ["mse"])
         assert np.isfinite([values[0] for values in own.values()]).all()
 
@@ -72,7 +76,7 @@ def test_spiking_students_are_trained_beside_their_twin() -> None:
     setting = ForecastSetting(lookback=4, horizon=2, cells="lif")
     scale = replace(QUICK, seeds=(0,), points=600, epochs=1)
     found = train_setting(setting, scale)
-    arms = (LABELS, GUIDED, SMOOTHED, POPULATION)
+    arms = (LABELS, GUIDED, SMOOTHED, AS_WIDE, POPULATION)
     assert list(found) == [TEACHER, *arms, TWIN, "constant", "persistence", "ridge"]
     for arm in arms:
         (operations,) = found[arm][OPERATIONS]
@@ -100,6 +104,25 @@ def test_costs_are_those_of_one_seed() -> None:
     steps = (1200 - 9) // 256
     assert plain["samples"] == guided["samples"] == 12 * steps * 256
     assert (plain["calls"], guided["calls"]) == (12 * steps, 36 * steps)
+    assert count_cost(SETTING, SCALE, AS_WIDE)["calls"] == 24 * steps  # no answers, a width
+
+
+def test_the_width_of_a_teacher_is_the_deviation_of_its_answers() -> None:
+    """Two bins, whatever the window: a deviation by hand."""
+    config = replace(tiny_ann(), points=600, bins=25)
+    teacher = build_teacher(config)
+    *_, last = (m for m in teacher.modules() if isinstance(m, torch.nn.Linear))
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(-100.0)
+        last.bias[[10, 14]] = torch.log(torch.tensor([0.25, 0.75]))
+    assert train.measure_width([teacher], [config]) == pytest.approx(4 * (0.25 * 0.75) ** 0.5)
+
+
+def test_a_smoothing_as_wide_as_the_teacher_takes_its_width(reached: Reached) -> None:
+    (sigma,) = reached[AS_WIDE][SIGMA]
+    assert sigma > 1  # a teacher of one epoch is uncertain
+    assert reached[AS_WIDE]["mse"] != reached[SMOOTHED]["mse"]
 
 
 def test_a_finished_setting_is_not_trained_again(
