@@ -1,0 +1,144 @@
+"""The Epileptor, six equations whose bursts come and go like epileptic seizures.
+
+    x1' = y1 - z + 3.1 + h x1             h = (3 - x1) x1 if x1 < 0, else 0.6 (z - 4)^2 - x2
+    y1' = 1 - 5 x1^2 - y1
+    z'  = r (4 (x1 - x0) - z - 0.1 z^7 [z < 0])                                r = 0.00035
+    x2' = -y2 + x2 - x2^3 + 0.45 + 2 g - 0.3 (z - 3.5)
+    y2' = (-y2 + 6 (x2 + 0.25) [x2 >= -0.25]) / 10
+    g'  = -0.01 (g - 0.1 x1)
+
+Jirsa et al. 2014 (Brain 137, 2210-2230), with the signs of The Virtual Brain. The signal is
+x2 - x1. z is slow: seizures begin and end where it passes two values. x0 says how near to
+seizures a patient is; here it wanders, as an Ornstein-Uhlenbeck process, so that seizures are
+irregular. Time has no unit: none of the equations is fitted to seconds. Axes: N samples, one a
+unit of time; P patients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from drivers.series.events import EventTable, find_events
+from neuro.ops.jit import kernel
+
+RATE = 0.00035  # r
+START = (-1.6, -11.8, 3.6, -1.0, 0.0, -0.16)  # near the state at rest
+SKIPPED = 2000  # samples before a recording, in which z comes to its course
+BEGIN, END = -0.5, -1.2  # of x1, which rests below and bursts above
+LEAST, MOST = -2.0, -1.75  # mean x0 of patients
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpileptorSeries:
+    """A column a patient. signal: x2 - x1. x1: what bursts. z: what is slow."""
+
+    signal: Float64[np.ndarray, "N P"]
+    x1: Float64[np.ndarray, "N P"]
+    z: Float64[np.ndarray, "N P"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpileptorPatient:
+    """A recording. signal: with the noise of its measurement. z: which nobody measures."""
+
+    signal: Float64[np.ndarray, " N"]
+    z: Float64[np.ndarray, " N"]
+    seizures: EventTable
+
+
+def generate_patient(samples: int, seed: int, noise: float = 0.0) -> EpileptorPatient:
+    """Return a recording, one sample a unit of time, and when its seizures begin and end.
+
+    seed: of the patient, whose mean x0 is between -2.0 and -1.75. noise: standard deviation of
+    the noise of the measurement, which is white and does not reach the equations.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if samples < 1 or not 0 <= noise < np.inf:
+        raise ValueError(
+            f"{samples} samples with noise of {noise}: give at least 1 sample, and a standard "
+            "deviation of 0 or more"
+        )
+    mean = float(np.random.default_rng([seed, 0]).uniform(LEAST, MOST))
+    x0 = draw_excitability(SKIPPED + samples, mean, [seed, 1])
+    series = integrate_epileptor(x0[:, None])
+    signal, x1, z = (v[SKIPPED:, 0] for v in (series.signal, series.x1, series.z))
+    added = noise * np.random.default_rng([seed, 2]).standard_normal(samples)
+    return EpileptorPatient(signal=signal + added, z=z, seizures=find_events(x1, BEGIN, END))
+
+
+def draw_excitability(
+    samples: int, mean: float, seed: Sequence[int], sd: float = 0.25, time: float = 500.0
+) -> Float64[np.ndarray, " N"]:
+    """Return x0 of a patient: an Ornstein-Uhlenbeck process, exact at whole units of time.
+
+    sd: of its stationary distribution, from which it starts. time: of its correlation.
+    """
+    rng = np.random.default_rng(seed)
+    keep = np.exp(-1 / time)
+    kicks = rng.standard_normal(samples)
+    kicks[1:] *= np.sqrt(1 - keep**2)
+    return np.asarray(mean + sd * _filter(kicks, keep))
+
+
+def integrate_epileptor(
+    excitability: Float64[np.ndarray, "N P"], dt: float = 0.05
+) -> EpileptorSeries:
+    """Return a sample for each unit of time, in which x0 is constant.
+
+    Euler's method. With an x0 from :func:`draw_excitability` this is the method of Euler and
+    Maruyama, where the noise reaches x0 once a unit of time, 500 times as often as x0 changes.
+
+    Raises:
+        ValueError: a unit of time is no multiple of dt; or x0 is no number.
+    """
+    steps = round(1 / dt) if 0 < dt <= 0.1 else 0
+    wrong = []
+    if steps < 1 or abs(steps * dt - 1) > 1e-9:
+        wrong.append(f"dt is {dt}; give a step of at most 0.1 that divides 1, 0.05 is usual")
+    if not np.isfinite(excitability).all():
+        wrong.append("x0 holds what is no finite number; -2.0 to -1.75 is usual")
+    if wrong:
+        raise ValueError("\n".join(["the recording cannot be generated:", *wrong]))
+    out = np.empty((3, *excitability.shape))
+    _integrate(np.ascontiguousarray(excitability), dt, steps, np.array(START), out)
+    return EpileptorSeries(signal=out[0], x1=out[1], z=out[2])
+
+
+@kernel
+def _filter(kicks: np.ndarray, keep: float) -> np.ndarray:
+    out, now = np.empty(len(kicks)), 0.0
+    for k in range(len(kicks)):
+        now = keep * now + kicks[k]
+        out[k] = now
+    return out
+
+
+@kernel
+def _integrate(
+    x0: np.ndarray, dt: float, steps: int, start: np.ndarray, out: np.ndarray
+) -> None:
+    samples, patients = x0.shape
+    for p in range(patients):
+        x1, y1, z, x2, y2, g = start
+        for k in range(samples):
+            out[0, k, p], out[1, k, p], out[2, k, p] = x2 - x1, x1, z
+            for _ in range(steps):
+                h = (3.0 - x1) * x1 if x1 < 0 else 0.6 * (z - 4.0) ** 2 - x2
+                pull = -0.1 * z**7 if z < 0 else 0.0
+                drive = 6.0 * (x2 + 0.25) if x2 >= -0.25 else 0.0
+                a = y1 - z + 3.1 + h * x1
+                b = 1.0 - 5.0 * x1 * x1 - y1
+                c = RATE * (4.0 * (x1 - x0[k, p]) - z + pull)
+                d = -y2 + x2 - x2 * x2 * x2 + 0.45 + 2.0 * g - 0.3 * (z - 3.5)
+                e = (drive - y2) / 10.0
+                f = -0.01 * (g - 0.1 * x1)
+                x1 += dt * a
+                y1 += dt * b
+                z += dt * c
+                x2 += dt * d
+                y2 += dt * e
+                g += dt * f
