@@ -54,6 +54,7 @@ from tasks.report.tables import make_table
 
 READ_OUTS = {"mse": "expectation", "mse_argmax": "arg-max"}
 LEVEL = 0.05
+SHOWN, DARK = 40, 25  # % of change: full colour, and where text on it is white
 SETTINGS = "settings"  # the unit of findings
 PUBLISHED, PUBLISHED_LSTM = 14.79, 13.37  # % sMAPE, Yik et al. 2025
 BETTER, WORSE, OPEN = "better", "worse", "not shown"
@@ -310,10 +311,13 @@ def _draw_changes(figure: Figure, rows: Sequence[Row], cases: Sequence[str]) -> 
     panels = figure.subplots(1, 2, sharey=True)
     for ax, (metric, read_out) in zip(panels, READ_OUTS.items(), strict=True):
         table = _list_percent(rows, cases, arms, metric)
-        image = ax.imshow(table, cmap="RdBu_r", vmin=-40, vmax=40, aspect="auto")
+        image = ax.imshow(table, cmap="RdBu_r", vmin=-SHOWN, vmax=SHOWN, aspect="auto")
         for (y, x), value in np.ndenumerate(table):
             if not np.isnan(value):
-                ax.text(x, y, f"{value:+.0f}", ha="center", va="center", color=INK, fontsize=7)
+                colour = "white" if abs(value) > DARK else INK
+                ax.text(
+                    x, y, f"{value:+.0f}", ha="center", va="center", color=colour, fontsize=7
+                )
         ax.set_xticks(range(len(arms)), arms, rotation=30, ha="right", fontsize=7)
         ax.set_yticks(range(len(cases)), cases, fontsize=7)
         ax.set_title(f"change of the squared error, {read_out} [%]", fontsize=8)
