@@ -13,22 +13,29 @@ from tasks.tell import console, open_to_write, tell_out_of_date
 from tasks.words import OptionalPath, OptionalText, RunFolder, Whole
 
 
-def energy(run: RunFolder, chip: str = "all") -> None:
+def energy(run: RunFolder, chip: str = "all", map: str = "greedy") -> None:
     """Estimate joules per inference on Loihi, layer by layer.
 
     Args:
         run: a run folder.
         chip: show the layers on this chip: its name, or the file X.toml of a chip of your own,
             for which the energy is estimated, too.
+        map: greedy puts each layer on the fewest cores; energy or time searches for a
+            placement that takes less of it, and prints both.
     """
-    from neuro.energy import find_chip
+    from neuro.energy import GOALS, find_chip
     from tasks.report import tables as show
+    from tasks.runs.names import require_one_of
     from tasks.verbs.energy import estimate_energy
 
+    require_one_of(map, ("greedy", *GOALS), "mapping")
+    goal = next((g for g in GOALS if g == map), None)
     chosen = None if chip == "all" else find_chip(chip)
     opened = open_to_write(run)
-    result = estimate_energy(opened, None if chosen is None else chip)
+    result = estimate_energy(opened, None if chosen is None else chip, goal)
     console.print(show.tabulate_energy(result))
+    if goal is not None:
+        console.print(show.tabulate_mappings(result))
     for name in show.list_chips(result) if chosen is None else [chosen.name]:
         console.print(show.tabulate_layers(name, result[name]))
     console.print(show.describe_energy(result), highlight=False, soft_wrap=True)

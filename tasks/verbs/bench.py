@@ -58,6 +58,7 @@ NAMES = {
     "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
+    "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
@@ -70,6 +71,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "imports": "tutorials, random, platforms, speed",
+    "energy": "demo, alif, language, pilotnet",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
 
@@ -87,6 +89,7 @@ def find(name: str) -> Benchmark:
         "regimes": _regimes,
         "hybrids": _hybrids,
         "imports": _imports,
+        "energy": _energy,
         "driving": _driving,
     }
     return makers[name]() if name in makers else _make_speeds(name)
@@ -165,6 +168,13 @@ def _imports() -> Benchmark:
         yield from [TABLES[part](rows)] if part in TABLES else iterate_tables(part, rows)
 
     return Benchmark(about=NAMES["imports"], parts=PARTS, draw=draw_imports, tabulate=tabulate)
+
+
+def _energy() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.verbs.bench_energy import PARTS
+
+    return Benchmark(about=NAMES["energy"], parts=PARTS, draw=plot.speed, accepts=("runs",))
 
 
 def _driving() -> Benchmark:

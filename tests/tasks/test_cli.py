@@ -41,7 +41,7 @@ FLAGS = {
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run", "net"],
     "verify": ["run"],
-    "energy": ["run", "chip"],
+    "energy": ["run", "chip", "map"],
     "bottleneck": ["run", "chips", "chip", "link", "width", "out", "set"],
     "report": ["run"],
     "compare": ["runs", "out", "markdown"],

@@ -21,7 +21,8 @@ from neuro.energy import (
 )
 from neuro.energy.active import count_reached
 from neuro.energy.chip import sum_intervals
-from neuro.energy.operations import Operations, Traffic, price_operations
+from neuro.energy.operations import Operations, price_operations
+from neuro.energy.traffic import Traffic
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Exceeds, Flatten, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
