@@ -325,14 +325,14 @@ def _subtract(tier: Interval | Bounds, below: Interval) -> Interval:
 
 def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
     """Return the placement of all networks, one behind the other."""
-    layers, destinations, cores = {}, {}, 0
+    layers, destinations, cores, first = {}, {}, 0, 0
     for network, (estimate, _) in networks.items():
         placement = estimate.placement
         layers[network] = {
             name: replace(
                 layer,
-                first_core=layer.first_core + cores,
-                given=tuple(core + cores for core in layer.given),
+                first_core=layer.first_core + first,
+                given=tuple(core + first for core in layer.given),
             )
             if layer.cores  # Inputs take none and enter at core 0
             else layer
@@ -343,13 +343,20 @@ def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
             for name, targets in placement.destinations.items()
         }
         cores += placement.cores
-    first, _ = next(iter(networks.values()))
+        first += _count_slots(estimate)
+    any_network, _ = next(iter(networks.values()))
     return Placement(
         layers=join_layers(layers),
         destinations=join_layers(destinations),
         cores=cores,
-        chips=max(1, math.ceil(cores / first.chip.limits.cores.value)),
+        chips=max(1, math.ceil(first / any_network.chip.limits.cores.value)),
     )
+
+
+def _count_slots(estimate: Estimate) -> int:
+    """Return the cores of a network, with those that it leaves free between them."""
+    placed = [x.core_of for x in estimate.placement.layers.values() if x.cores]
+    return max(estimate.placement.cores, *(1 + int(core_of.max()) for core_of in placed))
 
 
 def _join_latencies(networks: Mapping[str, NetworkRuns], ticks: int) -> Latency:
@@ -382,7 +389,7 @@ def _join_loads(networks: Mapping[str, NetworkRuns]) -> tuple[CoreLoad, ...]:
             )
             for load in estimate.loads
         ]
-        first += estimate.placement.cores
+        first += _count_slots(estimate)
     return tuple(loads)
 
 

@@ -3,7 +3,7 @@
 A layer may be split over more cores than it needs: its slowest core takes less time, and chips
 leak for less, but a spike is sent to more cores. A layer of channels and pixels may also be
 split by rows and columns of its image: then a spike through a convolution reaches the cores
-near its pixel only. Axes: T ticks, B samples, K cores of a layer, N neurons, M of a source.
+near its pixel only. Axes: T ticks, B samples, K cores of a layer, N neurons.
 """
 
 import math
@@ -35,6 +35,7 @@ GOALS: tuple[Goal, ...] = ("energy", "time")
 FINER = 1.25  # each number of cores that is tried is so many times the last
 MOST_TICKS = 4096  # ticks of samples by which splits are compared; the result is priced by all
 MOST_THRESHOLDS = 64
+MOST_BLOCKS = 40  # splits of a layer by rows and columns
 ROUNDS = 10
 
 
@@ -66,7 +67,7 @@ class SplitCost:
 
     split: Split
     messages: Mapping[str, Int[np.ndarray, " K"]]
-    axons: Mapping[str, Int[np.ndarray, " M"]]
+    axons: Mapping[str, Int[np.ndarray, " _"]]
     serve: Float[np.ndarray, "T B"]
     update: Float[np.ndarray, "T B"]
     sending: Float[np.ndarray, "T B"]
@@ -78,24 +79,35 @@ def list_splits(shape: Sequence[int], fewest: Split, most: int) -> list[Split]:
     fewest: the split to begin with, which stays in the list.
     """
     size, cores = math.prod(shape), fewest.cores
-    found, tried = [fewest], {size // -(-size // cores)}
-    numbers = list[int]()
-    while cores < min(most, size):
-        cores = max(cores + 1, math.floor(cores * FINER))
-        numbers.append(min(cores, most, size))
-    for number in numbers:
-        per_core = -(-size // number)
-        if per_core not in tried:
-            tried.add(per_core)
-            found.append(Split(np.arange(size) // per_core))
-    if len(shape) == 3:
-        channels, rows, columns = shape
-        sides = [(r, c) for r in range(1, rows + 1) for c in (r, r + 1) if c <= columns]
-        for r, c in sides:
-            for k in dict.fromkeys(min(channels, 2**power) for power in range(12)):
-                if fewest.cores <= k * r * c <= most and r * c > 1:
-                    found.append(Split(_deal_blocks(shape, (k, r, c)), (k, r, c)))
-    return found
+    smallest, per_core = min(most, size), [-(-size // cores)]
+    while cores < smallest:
+        cores = min(max(cores + 1, math.floor(cores * FINER)), smallest)
+        per_core.append(-(-size // cores))
+    in_order = [Split(np.arange(size) // each) for each in dict.fromkeys(per_core[1:])]
+    blocks = _list_blocks(shape, fewest.cores, most) if len(shape) == 3 else []
+    return [
+        fewest,
+        *(split for split in in_order if split.cores > fewest.cores),
+        *(Split(_deal_blocks(shape, parts), parts) for parts in blocks),
+    ]
+
+
+def _list_blocks(shape: Sequence[int], fewest: int, most: int) -> list[tuple[int, int, int]]:
+    """Return in how many parts to cut channels, rows and columns: some of all such splits."""
+    channels, rows, columns = shape
+    halved = dict.fromkeys(
+        min(channels, 2**power) for power in range(channels.bit_length() + 1)
+    )
+    every = [
+        (k, r, c)
+        for r in range(1, rows + 1)
+        for c in (r, r + 1)
+        for k in halved
+        if c <= columns and r * c > 1 and fewest <= k * r * c <= most
+    ]
+    every.sort(key=lambda parts: (math.prod(parts), parts))
+    kept = np.linspace(0, len(every) - 1, min(len(every), MOST_BLOCKS)).round().astype(int)
+    return [every[k] for k in kept]
 
 
 def _deal_blocks(shape: Sequence[int], parts: Sequence[int]) -> Int[np.ndarray, " N"]:
