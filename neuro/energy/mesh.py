@@ -22,10 +22,10 @@ from neuro.energy.chip import Chip
 from neuro.energy.traffic import Sent, locate_cores
 from neuro.ops.jit import kernel
 
-PROPOSALS = 2000  # exchanges tried for each core
-MOST_PROPOSALS = 1_000_000
+PROPOSALS = 1_000_000  # exchanges tried, and more of many cores
+PROPOSALS_OF_CORE = 1000
 MOST_PAIRS = 4_000_000  # of cores and slots: beyond, exchanges are tried at random only
-HOTTEST, COLDEST = 1.0, 1e-3  # temperature, as a share of the mean |change| of an exchange
+HOTTEST, COLDEST = 0.5, 0.01  # temperature, as a share of the mean |change| of an exchange
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +104,7 @@ def choose_slots(
         flows.entering,
         _locate_priced(np.arange(allowed), chip),
     )
-    number = min(PROPOSALS * cores, MOST_PROPOSALS)
+    number = max(PROPOSALS, PROPOSALS_OF_CORE * cores)
     best = _Lying(slots.astype(np.int64), np.full(allowed, -1, np.int64))
     best.holder[best.slot] = np.arange(cores)
     _anneal(

@@ -182,7 +182,7 @@ def test_what_binds_is_told_by_chip_and_by_its_busiest_core() -> None:
 
 def test_cores_are_drawn_where_they_lie_and_as_dark_as_they_are_busy(tmp_path: Path) -> None:
     loads = found()["loihi1"]["mapping"]["loads"]
-    figure, ax = Figure(), Figure().subplots()
+    ax = Figure().subplots()
     pictures._cores(ax, "Loihi 1", loads)
     (first, second, third) = ax.patches
     assert [p.get_xy() for p in (first, second, third)] == [(0, 0), (0.45, 0), (8, 0)]
@@ -190,11 +190,12 @@ def test_cores_are_drawn_where_they_lie_and_as_dark_as_they_are_busy(tmp_path: P
     busy = [1.2e-3, 6e-4, 1e-4]
     shares = [0.08 + 0.92 * x / busy[0] for x in busy]
     assert [p.get_facecolor()[3] for p in ax.patches] == pytest.approx(shares)
-    assert ax.get_title("left") == "Loihi 1: 3 cores, the busiest 1.2 ms an inference"
+    assert ax.get_title() == "Loihi 1: 3 cores, the busiest 1.2 ms an inference"
     many = {**loads, "chip": [0, 0, 7]}
-    pictures._cores(ax := figure.subplots(), "Loihi 1", many)
+    ax = Figure().subplots()
+    pictures._cores(ax, "Loihi 1", many)
     assert len(ax.patches) == 2
-    assert ax.get_title("left").endswith(", the first 4 of 8 chips")
+    assert ax.get_title().endswith(", the first 4 of 8 chips")
     pictures.draw_cores({"Loihi 1": loads}, tmp_path / "cores.png")
     assert (tmp_path / "cores.png").read_bytes().startswith(b"\x89PNG")
 
