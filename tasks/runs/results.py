@@ -19,6 +19,7 @@ from tasks.runs.task import Metric
 KEY = "measured_on"  # digests of the weights, data and code behind a result
 CHECKSUM = "checksum"
 MOST_PLACES = 10_000  # chips, columns or rows of tiles, and cores of a tile
+MOST_SECONDS = 1e9  # of an inference
 Number = int | float
 Cell = str | int | float | bool
 
@@ -504,12 +505,15 @@ def _list_load_problems(name: str, chip: Mapping[str, Any]) -> Iterator[str]:
         return
     if {*latency.get("states", {})} != {*STATES} or latency.get("binds") not in STATES:
         yield f"{name}.latency.states: are not {', '.join(STATES)}, or none of them binds"
-    elif not sum(latency["states"].values()) > 0:
-        yield f"{name}.latency.states: take no time"
+    elif not 0 < sum(latency["states"].values()) < MOST_SECONDS:
+        yield f"{name}.latency.states: take no time, or none that can be"
     if len({len(column) for column in loads.values()}) > 1 or not loads["core"]:
         yield f"{name}.mapping.loads: its columns are empty or differ in length"
     if not {*loads["binds"]} <= {*STATES}:
         yield f"{name}.mapping.loads.binds: are not {', '.join(STATES)}"
+    for key in ("memory", "compute", "sending", "arriving"):
+        if not all(0 <= seconds < MOST_SECONDS for seconds in loads[key]):
+            yield f"{name}.mapping.loads.{key}: is outside of 0 to {MOST_SECONDS} s"
     for key in ("chip", "x", "y", "in_tile"):
         if not all(0 <= place < MOST_PLACES for place in loads[key]):
             yield f"{name}.mapping.loads.{key}: is outside of 0 to {MOST_PLACES}"
