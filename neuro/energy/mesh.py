@@ -24,6 +24,7 @@ from neuro.ops.jit import kernel
 
 PROPOSALS = 1_000_000  # exchanges tried, and more of many cores
 PROPOSALS_OF_CORE = 1000
+MOST_PROPOSALS = 4_000_000
 MOST_PAIRS = 4_000_000  # of cores and slots: beyond, exchanges are tried at random only
 HOTTEST, COLDEST = 0.5, 0.01  # temperature, as a share of the mean |change| of an exchange
 
@@ -104,7 +105,7 @@ def choose_slots(
         flows.entering,
         _locate_priced(np.arange(allowed), chip),
     )
-    number = max(PROPOSALS, PROPOSALS_OF_CORE * cores)
+    number = min(max(PROPOSALS, PROPOSALS_OF_CORE * cores), MOST_PROPOSALS)
     best = _Lying(slots.astype(np.int64), np.full(allowed, -1, np.int64))
     best.holder[best.slot] = np.arange(cores)
     _anneal(
