@@ -126,4 +126,4 @@ def test_the_slots_are_as_good_as_those_of_scipy() -> None:
     ]
     flows = flows_of(matrix)
     ours = price_slots(flows, choose_slots(flows, np.arange(24), 24, TILES), TILES) * 1e12
-    assert ours <= min(theirs)
+    assert ours <= min(theirs) * (1 + 1e-9)
