@@ -35,7 +35,7 @@ GOALS: tuple[Goal, ...] = ("energy", "time")
 FINER = 1.25  # each number of cores that is tried is so many times the last
 MOST_TICKS = 4096  # ticks of samples by which splits are compared; the result is priced by all
 MOST_THRESHOLDS = 64
-MOST_BLOCKS = 40  # splits of a layer by rows and columns
+MOST_BLOCKS = 200  # splits of a layer by rows and columns
 ROUNDS = 10
 
 
