@@ -1,10 +1,10 @@
 """Programs for chips by their kind: a Graph becomes one, a file holds one.
 
 A kind of integers is a class that extends :class:`lava_export.contract.ChipProgram`, and an
-entry of :data:`PROGRAMS` here.
+entry of :data:`PROGRAMS` here; the kind of chip that takes it is an entry of :data:`LOWERINGS`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from lava_export.lower import LowerError, lower
 from lava_export.parity import Parity
 from lava_export.program import LoihiProgram, take_apart
 from lava_export.run import LavaFailed, LavaMissing
+from lava_export.xylo import XyloProgram, lower_to_xylo
+from lava_export.xylo.chip import XyloChipProgram
 from neuro.arguments import make_type_error
-from neuro.energy import Chip
+from neuro.energy import Chip, Hardware, OneCoreChip
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part
 from neuro.io.schema import convert
@@ -27,29 +29,52 @@ from neuro.io.store import Arrays, load_value, recognize
 PROGRAMS: Mapping[type, type[ChipProgram]] = {
     LoihiProgram: BinaryChipProgram,
     GradedProgram: GradedChipProgram,
+    XyloProgram: XyloChipProgram,
 }
 
 
-def lower_graph(graph: Graph, ticks: int) -> ChipProgram:
-    """Return the program of a graph for runs of so many ticks.
-
-    A graph that counts spikes gets one of graded spikes.
-
-    Raises:
-        LowerError: lists everything that cannot go, each with its cure.
-    """
+def _lower_to_loihi(graph: Graph, ticks: int) -> ChipProgram:
+    """Return the program of a graph in Loihi's integers, with graded spikes if it counts."""
     if is_graded(graph):
         return GradedChipProgram(lower_graded(graph))
     return BinaryChipProgram(lower(graph, ticks=ticks))
 
 
-def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:
+def _lower_to_one_core(graph: Graph, ticks: int) -> ChipProgram:
+    """Return the program of a graph in Xylo's integers."""
+    return XyloChipProgram(lower_to_xylo(graph, ticks=ticks))
+
+
+# By the class of a chip.
+LOWERINGS: Mapping[type[Hardware], Callable[[Graph, int], ChipProgram]] = {
+    Chip: _lower_to_loihi,
+    OneCoreChip: _lower_to_one_core,
+}
+
+
+def lower_graph(graph: Graph, ticks: int, kind: type[Hardware] = Chip) -> ChipProgram:
+    """Return the program of a graph for runs of so many ticks on a kind of chips.
+
+    Raises:
+        LowerError: lists everything that cannot go, each with its cure.
+    """
+    return LOWERINGS[kind](graph, ticks)
+
+
+def list_misfits(graph: Graph, ticks: int, chips: Iterable[Hardware]) -> dict[str, list[str]]:
     """Return, by chip, why it cannot run its part of a graph for so many ticks."""
-    try:
-        program = lower_graph(graph if is_graded(graph) else chip_part(graph), ticks)
-    except LowerError as error:
-        return {chip.name: error.problems for chip in chips}
-    return {chip.name: program.list_breaches(chip) for chip in chips}
+    chips = list(chips)
+    part = graph if is_graded(graph) else chip_part(graph)
+    found: dict[str, list[str]] = {}
+    for kind in {type(chip) for chip in chips}:
+        own = [chip for chip in chips if type(chip) is kind]
+        try:
+            program = lower_graph(part, ticks, kind)
+        except LowerError as error:
+            found |= {chip.name: error.problems for chip in own}
+        else:
+            found |= {chip.name: program.list_breaches(chip) for chip in own}
+    return found
 
 
 def check_parity(program: ChipProgram, inputs: Stimulus) -> Parity:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lava_export.excess import Excess
 from lava_export.parity import Parity
 from lava_export.program import take_apart
-from neuro.energy import Chip
 from neuro.graph import Graph
 from neuro.io.store import Arrays, save_arrays
 from neuro.record import Record
@@ -46,9 +46,17 @@ class ChipProgram(ABC):
             LavaMissing, LavaFailed: there is no Lava, or it failed.
         """
 
+    def calibrate(self, graph: Graph, inputs: Stimulus) -> "ChipProgram":  # noqa: ARG002
+        """Return the program with ranges of integers that suit a stimulus of its graph."""
+        return self
+
+    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
+        """Return the run, and where it left the rules of the float network, by population."""
+        return self.run(inputs), {}
+
     @abstractmethod
-    def list_breaches(self, chip: Chip) -> list[str]:
-        """Return why the program does not fit a chip; none if it does."""
+    def list_breaches(self, chip: Any) -> list[str]:
+        """Return why the program does not fit a chip of its kind; none if it does."""
 
     @abstractmethod
     def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:

@@ -45,10 +45,10 @@ MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
 
 class LowerError(ValueError):
-    """A Graph that cannot become a LoihiProgram; ``problems`` lists each reason and cure."""
+    """A Graph that has no program for a chip; ``problems`` lists each reason and cure."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(["the graph cannot be lowered to Loihi:", *problems]))
+    def __init__(self, problems: list[str], chip: str = "Loihi") -> None:
+        super().__init__("\n".join([f"the graph cannot be lowered to {chip}:", *problems]))
         self.problems = problems
 
 

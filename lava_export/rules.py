@@ -22,7 +22,7 @@ from lava_export.program import (
     require_program,
 )
 from lava_export.reference import make_weighted_sum
-from neuro.energy import Chip, find_chips
+from neuro.energy import Chip, Hardware, find_chips
 from neuro.energy.mapping import count_demand
 
 # A membrane below it leaves less than 64 of 1/4096 of itself.
@@ -33,7 +33,7 @@ SMALLER = "pool or convolve first, or put a smaller population between"
 class RuleBreach(ValueError):
     """One or more design rules are broken; ``breaches`` lists them."""
 
-    def __init__(self, chip: Chip, breaches: list[str]) -> None:
+    def __init__(self, chip: Hardware, breaches: list[str]) -> None:
         super().__init__("\n".join([f"the program does not fit {chip.hardware}:", *breaches]))
         self.breaches = breaches
 

@@ -1,36 +1,88 @@
-"""Verbs of the command line about chips: ``neuro energy`` and ``neuro bottleneck``.
+"""Verbs of the command line about chips: ``neuro export``, ``energy`` and ``bottleneck``.
 
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.text import Text
 
-from tasks.tell import console, open_to_write, tell_out_of_date
+from tasks.tell import console, list_metrics, open_to_write, tell_out_of_date
 from tasks.words import OptionalPath, OptionalText, RunFolder, Whole
 
 
+def export(run: RunFolder, net: bool = False, chip: str = "loihi") -> None:
+    """Lower the network to the integers of a chip and check them.
+
+    Those of Loihi are checked against Lava; those of another chip run beside the floats.
+
+    Args:
+        run: a run folder.
+        net: also write program.net, which netx of lava-dl loads; of Loihi only.
+        chip: loihi, or xylo.
+    """
+    from neuro.energy import load_one_core_chips
+    from tasks.runs.names import require_one_of
+
+    opened = open_to_write(run)
+    if require_one_of(chip, ("loihi", *load_one_core_chips()), "chip") != "loihi":
+        _export_to_chip(opened, run, chip, net)
+        return
+    from tasks.report.tables import describe_parity, tabulate_scaling
+    from tasks.verbs.export import export_run, write_nets
+    from tasks.verbs.verify import differs_from_lava
+
+    result = export_run(opened)
+    console.print(tabulate_scaling(result["scaling"]))
+    for name, breaches in result["fits"].items():
+        verdict = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
+        console.print(f"{name} {verdict}")
+    console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
+    wrote = f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}"
+    for line in (wrote, *(write_nets(run) if net else ())):
+        console.print(line, highlight=False, soft_wrap=True)
+    tell_out_of_date(opened, "export")
+    if differs_from_lava(result["reference_lava"]):
+        raise SystemExit(1)
+
+
+def _export_to_chip(opened: Any, run: Path, chip: str, net: bool) -> None:
+    """Export to a chip of one core, and print its integers beside the floats."""
+    from neuro.energy import load_one_core_chips
+    from tasks.report.tables import describe_integers, tabulate_integers, tabulate_scaling
+    from tasks.verbs.export_to_chip import export_run_to, name_result
+
+    if net:
+        raise ValueError("--net writes a file for Loihi; leave out --net or --chip")
+    result = export_run_to(opened, load_one_core_chips()[chip])
+    console.print(tabulate_scaling(result["scaling"], "worst\n/ 2^15"))
+    console.print(tabulate_integers(result))
+    wrote = f"wrote {run / f'program-{chip}.safetensors'}"
+    for line in (*describe_integers(result, list_metrics(opened)), wrote):
+        console.print(line, highlight=False, soft_wrap=True)
+    tell_out_of_date(opened, name_result(chip))
+
+
 def energy(run: RunFolder, chip: str = "all", map: str = "greedy") -> None:
-    """Estimate joules per inference on Loihi, layer by layer.
+    """Estimate joules per inference on chips, layer by layer.
 
     Args:
         run: a run folder.
         chip: show the layers on this chip: its name, or the file X.toml of a chip of your own,
-            for which the energy is estimated, too.
+            for which the energy is estimated, too; xylo is estimated only if it is named.
         map: greedy puts each layer on the fewest cores; energy or time searches for a
             placement that takes less of it, and prints both.
     """
-    from neuro.energy import GOALS, find_chip
+    from neuro.energy import GOALS, find_hardware
     from tasks.report import tables as show
     from tasks.runs.names import require_one_of
     from tasks.verbs.energy import estimate_energy
 
     require_one_of(map, ("greedy", *GOALS), "mapping")
     goal = next((g for g in GOALS if g == map), None)
-    chosen = None if chip == "all" else find_chip(chip)
+    chosen = None if chip == "all" else find_hardware([chip])[0]
     opened = open_to_write(run)
     result = estimate_energy(opened, None if chosen is None else chip, goal)
     console.print(show.tabulate_energy(result))

@@ -14,7 +14,7 @@ import tyro
 from rich.text import Text
 
 from tasks.allocator import keep_freed_memory
-from tasks.chip_verbs import bottleneck, energy
+from tasks.chip_verbs import bottleneck, energy, export
 from tasks.runs.names import require_one_of
 from tasks.tell import (
     console,
@@ -234,32 +234,6 @@ def simulate(
     for line in describe_coverage(result):
         console.print(line, soft_wrap=True)
     tell_out_of_date(opened, "simulate")
-
-
-def export(run: RunFolder, net: bool = False) -> None:
-    """Lower the network to Loihi integers and check them against Lava.
-
-    Args:
-        run: a run folder.
-        net: also write program.net, which netx of lava-dl loads.
-    """
-    from tasks.report.tables import describe_parity, tabulate_scaling
-    from tasks.verbs.export import export_run, write_nets
-    from tasks.verbs.verify import differs_from_lava
-
-    opened = open_to_write(run)
-    result = export_run(opened)
-    console.print(tabulate_scaling(result["scaling"]))
-    for chip, breaches in result["fits"].items():
-        verdict = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
-        console.print(f"{chip} {verdict}")
-    console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
-    wrote = f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}"
-    for line in (wrote, *(write_nets(run) if net else ())):
-        console.print(line, highlight=False, soft_wrap=True)
-    tell_out_of_date(opened, "export")
-    if differs_from_lava(result["reference_lava"]):
-        raise SystemExit(1)
 
 
 def verify(run: RunFolder) -> None:

@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class YinYangConfig:
     """One experiment on the Yin-Yang points.
 
     ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
-    hidden: neurons. tau, tau_syn: of the membrane and of the current [s].
+    hidden: neurons. tau, tau_syn: of the membrane and of the current [s]. reset: at a spike.
+    tau_out: of the read-out [s].
     train, test: largest number of points (0: all). seed_of_data: of the points and their order.
     least_slope: with --gradient eventprop, the lower bound of slopes at spikes, see
     :class:`tasks.runs.task.Training`; 0: no bound.
@@ -56,6 +58,8 @@ class YinYangConfig:
     lr: float = 3e-3
     seed_of_data: int = 0
     least_slope: float = LEAST
+    reset: Literal["soft", "hard"] = "hard"
+    tau_out: float = math.inf
 
 
 def full() -> YinYangConfig:
@@ -70,6 +74,14 @@ def tiny() -> YinYangConfig:
     )
 
 
+def xylo() -> YinYangConfig:
+    """A network that fits Xylo: leaks of 1/16 and 1/4 a tick, 1/32 of the read-out."""
+    dt = 1e-3
+    tau, tau_syn, tau_out = (-dt / math.log1p(-leak) for leak in (1 / 16, 1 / 4, 1 / 32))
+    times = replace(full(), ticks=50, dt=dt, coded=30, tau=tau, tau_syn=tau_syn)
+    return replace(times, tau_out=tau_out, reset="soft", epochs=10)
+
+
 def build(config: YinYangConfig) -> nn.Module:
     """Return a new network. Input T B 5, output T B 3."""
     dt = Seconds(config.dt)
@@ -81,9 +93,9 @@ def build(config: YinYangConfig) -> nn.Module:
     nn.init.normal_(second.weight, std=1 / math.sqrt(config.hidden))
     return Stack(
         fc1=first,
-        hidden=Spiking(LIF(tau=config.tau, tau_syn=config.tau_syn, reset="hard"), dt),
+        hidden=Spiking(LIF(tau=config.tau, tau_syn=config.tau_syn, reset=config.reset), dt),
         fc2=second,
-        readout=Spiking(LI(tau=math.inf, gain=5.0), dt),
+        readout=Spiking(LI(tau=config.tau_out, gain=5.0), dt),
     )
 
 
@@ -140,7 +152,7 @@ def loss(
 
 TASK = make_classifier(
     summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
-    configs={"tiny": tiny, "full": full},
+    configs={"tiny": tiny, "full": full, "xylo": xylo},
     build=build,
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
     steps=lambda config: len(points(config, "train").labels) // config.batch,

@@ -1,6 +1,6 @@
 """The energy of a run: counts from spikes, chips as data, mapping, joules per inference."""
 
-from neuro.energy.chip import Bounds, Chip, Constant, Interval, Range
+from neuro.energy.chip import Bounds, Chip, Constant, Hardware, Interval, Range
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import (
@@ -29,10 +29,12 @@ from neuro.energy.estimate import (
     estimate,
     estimate_chips,
     find_chips,
+    find_hardware,
     join_estimates,
 )
 from neuro.energy.latency import CoreLoad, Latency
 from neuro.energy.mapping import Placement, place, place_as_given
+from neuro.energy.one_core import OneCoreChip, load_one_core_chips
 from neuro.energy.report import (
     add_host_macs,
     as_json,
@@ -57,12 +59,14 @@ __all__ = [
     "Division",
     "Estimate",
     "Goal",
+    "Hardware",
     "Interval",
     "JoinedEstimate",
     "Latency",
     "LinkCode",
     "MappingError",
     "NetworkRuns",
+    "OneCoreChip",
     "Partition",
     "Placement",
     "Range",
@@ -78,10 +82,12 @@ __all__ = [
     "estimate_chips",
     "find_chip",
     "find_chips",
+    "find_hardware",
     "horowitz45",
     "join_estimates",
     "list_units",
     "load_chips",
+    "load_one_core_chips",
     "make_chip_table",
     "place",
     "place_as_given",

@@ -129,7 +129,7 @@ class Allowed(NamedTuple):
     @property
     def counts(self) -> bool:
         """Whether the value is a whole number of something."""
-        return self.unit not in ("J", "s", "W")
+        return self.unit not in ("J", "s", "W", "Hz", "cycles")
 
 
 InJoules = Annotated[Constant, Allowed("J")]
@@ -213,11 +213,30 @@ class Barrier(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chip:
-    """The hardware of a chip, and one set of constants for it.
+class Hardware:
+    """What all kinds of chips share.
 
     name: of its file. title, description: of the set of constants. hardware: what messages call
         the chip. base: name of the chip whose hardware this is, with other constants; else "".
+    """
+
+    name: str
+    title: str
+    description: str
+    hardware: str
+    base: str
+    charged_is_active: bool
+
+    @property
+    def cores_per_chip(self) -> float:
+        """Cores of one chip."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip(Hardware):
+    """A mesh of cores, and one set of constants for it.
+
     programmable: neurons follow a program, not only a fixed LIF with hard reset.
     charged_is_active: a neuron whose membrane is not zero is active, too, not only one that
         something reached (:mod:`neuro.energy.active`).
@@ -225,15 +244,14 @@ class Chip:
         interpolated.
     """
 
-    name: str
-    title: str
-    description: str
-    hardware: str
     programmable: bool
-    charged_is_active: bool
-    base: str
     energy: OperationEnergies
     time: OperationTimes
     power: ChipPower
     limits: ChipLimits
     barrier: tuple[Barrier, ...]
+
+    @property
+    def cores_per_chip(self) -> float:
+        """Cores of one chip."""
+        return self.limits.cores.value

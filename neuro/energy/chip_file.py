@@ -149,7 +149,7 @@ def read_chip(path: Path) -> Chip:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no TOML, or no UTF-8
         raise ChipError(path, [f"it is not TOML: {error}; mend that place"]) from error
-    reader = _Reader()
+    reader = ChipFileReader()
     chip = reader.read(path.stem, content)
     if chip is None or reader.problems:
         raise ChipError(path, reader.problems)
@@ -157,8 +157,8 @@ def read_chip(path: Path) -> Chip:
 
 
 @dataclass(kw_only=True, eq=False)
-class _Reader:
-    """Reads one file, and notes every problem."""
+class ChipFileReader:
+    """Reads one file, and notes every problem; also for other kinds of chips."""
 
     origins: dict[str, Origin | None] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -177,9 +177,7 @@ class _Reader:
         self.problems += [f"{key}: is empty; write it" for key in own if own[key] == ""]
         for key in own:
             self.check_name(key, "key", key, KEYS)
-        origins = self.convert(own.pop("origins", {}), dict[str, Any], "origins") or {}
-        for key, origin in origins.items():
-            self.origins[key] = self.convert(origin, Origin, f"origins.{key}")
+        self.read_origins(own.pop("origins", {}))
         base = self.read_base(own["base"]) if "base" in own else None
         # Two chips of one title could not be told apart in a table.
         inherited = {**vars(base), "title": f"{base.title}: {name}"} if base else {}
@@ -196,6 +194,11 @@ class _Reader:
         if chip and not self.problems:
             self.check_barriers(chip.barrier, chip.time.sync)
         return chip
+
+    def read_origins(self, table: Any) -> None:
+        """Keep where constants come from, by name."""
+        for key, origin in (self.convert(table, dict[str, Any], "origins") or {}).items():
+            self.origins[key] = self.convert(origin, Origin, f"origins.{key}")
 
     def read_base(self, name: Any) -> Chip | None:
         """Return the chip that the file starts from."""

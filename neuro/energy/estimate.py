@@ -10,13 +10,13 @@ cores only; nominal and high count whole chips.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from neuro.arguments import make_type_error, require_ticks
-from neuro.energy.chip import Bounds, Chip, Constant, Interval, sum_intervals
+from neuro.energy.chip import Bounds, Chip, Constant, Hardware, Interval, sum_intervals
 from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.conventions import (
     ConventionalEnergy,
@@ -26,6 +26,7 @@ from neuro.energy.conventions import (
 from neuro.energy.count import count_arrivals, count_host_macs, require_record, restrict_to_chip
 from neuro.energy.latency import STATES, CoreLoad, Latency, estimate_latency, measure_loads
 from neuro.energy.mapping import Cores, Placement, place, place_as_given
+from neuro.energy.one_core import OneCoreChip, load_one_core_chips, price_one_core
 from neuro.energy.operations import (
     Operations,
     Workload,
@@ -55,13 +56,13 @@ class EnergyTiers:
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     host_macs: operations of an inference that no chip does but its host (see
         :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
-    loads: how busy each core is.
+    loads: how busy each core is; none of a chip of one core.
     silent: Inputs and populations of which no spike is in the record: what they feed costs
         nothing here.
     misfits: why the chip cannot run the network, where its integers were looked at.
     """
 
-    chip: Chip
+    chip: Hardware
     ticks: int
     samples: int
     core: Interval
@@ -111,7 +112,7 @@ class Estimate(EnergyTiers):
 def estimate(
     graph: Graph,
     record: Record,
-    chip: Chip | str,
+    chip: Hardware | str,
     run_time: Seconds | None = None,
     ann_passes: int | None = None,
     cores: Cores | None = None,
@@ -122,7 +123,7 @@ def estimate(
         and that of the event engine under ``Grid()`` give the same estimate; one of the
         integers gives that of the lowered network. One of the exact clock does where no neuron
         fires twice in a tick.
-    chip: as it is, or by the name or file that :func:`neuro.energy.find_chip` takes.
+    chip: as it is, or by the name or file that :func:`neuro.energy.find_hardware` takes.
     run_time: measured time of one inference [s], instead of the estimated one; a host that
         feeds spikes slowly stretches it, and static power with it.
     ann_passes: how often the ANN of the same shape, beside which the 45 nm convention sets the
@@ -144,7 +145,7 @@ def estimate(
 def estimate_chips(
     graph: Graph,
     record: Record,
-    chips: Iterable[Chip | str] | None = None,
+    chips: Iterable[Hardware | str] | None = None,
     run_time: Seconds | None = None,
     ann_passes: int | None = None,
     cores: Cores | None = None,
@@ -160,7 +161,7 @@ def estimate_chips(
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
     if ann_passes is not None:
         require_ticks("ann_passes", ann_passes, "1 is one pass for an inference")
-    chosen = find_chips(chips)
+    chosen = find_chips() if chips is None else find_hardware(chips)
     require_record(graph, record)
     foreign = [name for name in record.spikes if name not in graph.nodes]
     if foreign:
@@ -177,9 +178,7 @@ def estimate_chips(
     silent = tuple(name for name in nodes if not record.spikes[name].value.any())
     return tuple(
         replace(
-            price_placement(
-                part, work, chip, _place(part, work, chip, cores), at_45nm, run_time
-            ),
+            ESTIMATORS[type(chip)](part, work, chip, run_time, at_45nm, cores),
             host_macs=host,
             silent=silent,
         )
@@ -213,6 +212,56 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     if not chosen:
         raise ValueError("no chips; name one at least, or give None for all there are")
     return tuple(chosen)
+
+
+def find_hardware(chips: Iterable[Hardware | str]) -> tuple[Hardware, ...]:
+    """Return chips of any kind as they are, or by name or file, as :func:`find_chips`.
+
+    Chips of one core (:func:`neuro.energy.load_one_core_chips`) are found by name.
+    """
+    one_core = load_one_core_chips()
+    if isinstance(chips, str) or not isinstance(chips, Iterable):
+        return find_chips(chips)  # says what is wrong
+    named = [one_core.get(c, c) if isinstance(c, str) else c for c in chips]
+    others: list[Any] = [c for c in named if not isinstance(c, OneCoreChip)]
+    found = iter(find_chips(others) if others or not named else ())
+    return tuple(c if isinstance(c, OneCoreChip) else next(found) for c in named)
+
+
+def _estimate_one_core(
+    graph: Graph,
+    work: Workload,
+    chip: OneCoreChip,
+    run_time: float | None,
+    at_45nm: ConventionalEnergy,
+    cores: Cores | None,
+) -> Estimate:
+    """Return the estimate of a graph that a chip of one core runs as a whole."""
+    if cores is not None:
+        raise ValueError(f"cores are given, and {chip.hardware} has one; leave them out")
+    priced = price_one_core(graph, work, chip, run_time)
+    return Estimate(
+        chip=chip,
+        ticks=work.ticks,
+        samples=work.samples,
+        convention=at_45nm,
+        host_macs={},
+        loads=(),
+        **priced._asdict(),
+    )
+
+
+def _estimate_on_mesh(
+    graph: Graph,
+    work: Workload,
+    chip: Chip,
+    run_time: float | None,
+    at_45nm: ConventionalEnergy,
+    cores: Cores | None,
+) -> Estimate:
+    """Return the estimate of a graph that a chip with a mesh of cores runs as a whole."""
+    placement = _place(graph, work, chip, cores)
+    return price_placement(graph, work, chip, placement, at_45nm, run_time)
 
 
 def price_placement(
@@ -258,6 +307,13 @@ def price_placement(
         convention=convention,
         host_macs={},
     )
+
+
+# By the class of a chip.
+ESTIMATORS: Mapping[type[Hardware], Callable[..., Estimate]] = {
+    Chip: _estimate_on_mesh,
+    OneCoreChip: _estimate_one_core,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +405,7 @@ def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
         layers=join_layers(layers),
         destinations=join_layers(destinations),
         cores=cores,
-        chips=max(1, math.ceil(first / any_network.chip.limits.cores.value)),
+        chips=max(1, math.ceil(first / any_network.chip.cores_per_chip)),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.active import Active, count_charged, count_reached
-from neuro.energy.chip import Chip, Interval, OperationEnergies
+from neuro.energy.chip import Chip, Hardware, Interval, OperationEnergies
 from neuro.energy.mapping import Placement
 from neuro.energy.synapses import (
     Served,
@@ -74,7 +74,7 @@ class Operations:
     sent_most: Traffic = field(default_factory=Traffic)
 
 
-def count_workload(graph: Graph, record: Record, chips: Sequence[Chip] = ()) -> Workload:
+def count_workload(graph: Graph, record: Record, chips: Sequence[Hardware] = ()) -> Workload:
     """Return the work of a run for any chip, and for ``chips`` with rules of their own.
 
     Raises:

@@ -145,7 +145,7 @@ def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
                 for network, (x, runs) in e.networks.items()
             }
         ),
-        "mapping": {**_mapping(e.placement), "loads": _list_loads(e)},
+        "mapping": {**_mapping(e.placement), **_list_loads(e)},
         "latency": {**asdict(e.latency), "binds": e.latency.binds},
         **({} if e.misfits is None else {"misfits": list(e.misfits)}),
     }
@@ -193,8 +193,10 @@ def _mapping(placement: Placement) -> dict[str, Any]:
     }
 
 
-def _list_loads(e: EnergyTiers) -> dict[str, list[Any]]:
+def _list_loads(e: EnergyTiers) -> dict[str, Any]:
     """Return the cores in columns: where they lie, and nominal seconds an inference."""
+    if not isinstance(e.chip, Chip):  # of one core
+        return {}
     number = [load.core for load in e.loads]
     x, y, chip = locate_cores(np.array(number, np.int64), e.chip).T.tolist()
     seconds = {
@@ -202,7 +204,7 @@ def _list_loads(e: EnergyTiers) -> dict[str, list[Any]]:
         for part in ("memory", "compute", "sending", "arriving")
     }
     within = [core % int(e.chip.limits.cores.value) for core in number]
-    return {
+    loads = {
         "core": number,
         "layer": [load.layer for load in e.loads],
         "chip": chip,
@@ -212,6 +214,7 @@ def _list_loads(e: EnergyTiers) -> dict[str, list[Any]]:
         **seconds,
         "binds": [load.binds for load in e.loads],
     }
+    return {"loads": loads}
 
 
 def compare_mappings(
@@ -236,7 +239,7 @@ def _sum_up(e: Estimate | JoinedEstimate) -> dict[str, Any]:
     """Return what a mapping decides: nominal joules and seconds of an inference."""
     networks = [(x, runs / x.samples) for x, runs in e.networks.values()]
     hops = sum(
-        runs * x.samples * parts["hop"].nominal
+        runs * x.samples * parts.get("hop", Interval()).nominal
         for x, runs in networks
         for parts in x.parts.values()
     )

@@ -29,15 +29,16 @@ from torch import Tensor
 from neuro.io.schema import make_object
 
 VERSIONS = {  # by kind of file
-    **{"graph": 3, "record": 4, "program": 4, "graded_program": 3},
+    **{"graph": 3, "record": 4, "program": 4, "graded_program": 3, "xylo_program": 1},
     **{"chunk": 5, "state": 4},
     **{"weights": 2, "checkpoint": 2, "packed": 1},
     "cached_window": 1,
 }
+PROGRAMS = ("program", "graded_program", "xylo_program")  # kinds of programs for chips
 READERS = {  # by kind of file
     "graph": "neuro.io.graph_file.load_graph",
     "record": "neuro.io.record_file.load_record",
-    **dict.fromkeys(("program", "graded_program"), "lava_export.load_program"),
+    **dict.fromkeys(PROGRAMS, "lava_export.load_program"),
     "chunk": "neuro.events.to_disk.open_stream",
     "state": "neuro.events.to_disk.read_state",
     "weights": "neuro.training.load_weights",
@@ -48,7 +49,7 @@ READERS = {  # by kind of file
 WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
     "graph": "neuro.io.graph_file.save_graph",
     "record": "neuro.io.record_file.save_record",
-    **dict.fromkeys(("program", "graded_program"), "lava_export.save_program"),
+    **dict.fromkeys(PROGRAMS, "lava_export.save_program"),
     "packed": "neuro pack",
 }
 ZIP = "file of NumPy's or of an earlier version"  # which wrote npz

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Link = Literal["float", "8bit", "4bit", "spikes"]
+Price = Literal["bitmap", "aer"]
 Source = Literal["embedded", "mnist", "fashion", "cifar10", "generated"]
 VALUE_BITS: dict[str, int] = {"float": 32, "8bit": 8, "4bit": 4}  # of a value of a link
 WIDER = 4  # channels that a deep block puts out, of those inside it
@@ -23,7 +24,9 @@ class BoundaryConfig:
     soft: share of the loss that imitates the teacher's answers, the rest is that of the
         labels; temperature: of both answers. features: weight of the squared error of what
         arrives behind each cut.
-    penalty: loss for each expected kilobit of a sample, where there are gates.
+    penalty: loss for each expected kilobit of a sample, as ``price`` counts them: a "bitmap"
+        of the channels that gates leave open, or address events ("aer") of a link of spikes,
+        which makes its spikes rare, too, with gates or without.
     """
 
     after: tuple[int, ...] = ()
@@ -38,6 +41,7 @@ class BoundaryConfig:
     temperature: float = 4.0
     features: float = 1.0
     penalty: float = 0.0
+    price: Price = "bitmap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +108,11 @@ def list_problems(config: BottleneckConfig) -> list[str]:
         and narrow.link == "spikes",
         "narrow.gates keeps open gates and has none: set narrow.gated=false": narrow.gated
         and bool(narrow.gates),
-        "narrow.penalty closes gates: set narrow.gated=true, or leave it out": not narrow.gated
-        and narrow.penalty != 0,
+        "narrow.penalty closes gates: set narrow.gated=true, or narrow.price=aer, or leave it "
+        "out": not narrow.gated and narrow.price == "bitmap" and narrow.penalty != 0,
+        'narrow.price "aer" counts spikes: set narrow.link=spikes, or narrow.price=bitmap': (
+            narrow.price == "aer" and narrow.link != "spikes"
+        ),
         'narrow.begin "channels" prunes a teacher: give narrow.teacher': not narrow.teacher
         and narrow.begin == "channels",
         f"narrow.soft is {numbers[0]}; give a share, 0 to 1": not 0 <= numbers[0] <= 1,
@@ -172,27 +179,32 @@ def count_bits_of_channel(config: BottleneckConfig, side: int, after: int) -> in
 
 
 def tiny() -> BottleneckConfig:
-    """Two blocks on some of the embedded digits: trains in seconds."""
+    """Three blocks on 1,000 of the embedded digits: trains in seconds."""
     return BottleneckConfig(
-        channels=(6, 12),
-        train=500,
+        code="direct",
+        channels=(4, 8, 16),
+        blocks=(1, 1, 1),
+        train=1000,
         held=100,
-        test=100,
+        test=500,
         compared=50,
         batch=20,
         epochs=4,
         lr=1e-2,
+        shift=0,
     )
 
 
 def tiny_relu() -> BottleneckConfig:
     """Its twin without spikes."""
-    return replace(tiny(), cells="relu", ticks=1, code="direct")
+    return replace(tiny(), cells="relu", ticks=1)
 
 
 def digits() -> BottleneckConfig:
-    """Four blocks on the 5,000 embedded digits: trains in minutes."""
-    return BottleneckConfig(channels=(16, 32), blocks=(2, 2), epochs=12, compared=200)
+    """Three wider blocks on all 3,500 embedded digits: trains in minutes."""
+    return replace(
+        tiny(), channels=(8, 16, 32), train=0, held=500, test=0, compared=200, epochs=6, shift=2
+    )
 
 
 def shallow() -> BottleneckConfig:

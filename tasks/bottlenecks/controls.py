@@ -2,11 +2,12 @@
 
     random cuts       cuts drawn at random instead of chosen
     uniform widths    the same share of the channels at each cut
-    no distillation   labels alone teach
+    no distillation   labels alone teach, from the weights of the original on
+    from scratch      labels alone teach, from random weights on
     pruning           the most active channels cross as they are, the others never
 
-Each lets through as many bits of a sample as the network that it is compared with, or as many
-fewer as whole channels leave.
+None takes weights from gates, which distillation has trained. Each lets through as many bits of
+a sample as the network that it is compared with, or as many fewer as whole channels leave.
 """
 
 import math
@@ -37,7 +38,11 @@ def list_controls(config: BottleneckConfig, seed: int = 0) -> dict[str, Bottlene
             narrow=replace(plain, after=drawn, widths=find_uniform_widths(config, drawn, bits)),
         ),
         "uniform widths": replace(config, narrow=replace(plain, widths=widths)),
-        "no distillation": replace(config, narrow=replace(narrow, soft=0.0, features=0.0)),
+        "no distillation": replace(config, narrow=replace(plain, soft=0.0, features=0.0)),
+        "from scratch": replace(
+            config,
+            narrow=replace(plain, begin="random", teacher="", teacher_weights=""),
+        ),
         "pruning": replace(config, narrow=replace(plain, begin="channels")),
     }
 

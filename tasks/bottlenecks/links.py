@@ -75,14 +75,22 @@ class Gates(nn.Module):
         gate = clamp(s (zeta - gamma) + gamma, 0, 1)
         P(gate > 0) = sigmoid(a - beta log(-gamma / zeta))
 
-    a is trained. In evaluation, s = sigmoid(a). Source: Louizos et al. 2018 (arXiv 1712.01312).
+    a = SPEED raw, and raw is trained: Adam moves a parameter by the learning rate a step, and a
+    gate closes at a < -2.4. In evaluation, s = sigmoid(a). Source: Louizos et al. 2018 (arXiv
+    1712.01312).
     """
 
     BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
+    SPEED = 20.0
 
     def __init__(self, channels: int, start: float = 2.0) -> None:
         super().__init__()
-        self.a = nn.Parameter(torch.full((channels,), start))
+        self.raw = nn.Parameter(torch.full((channels,), start / self.SPEED))
+
+    @property
+    def a(self) -> Float[Tensor, " C"]:
+        """The logit of each gate."""
+        return self.SPEED * self.raw
 
     def forward(self, x: Float[Tensor, "N C *S"]) -> Float[Tensor, "N C *S"]:
         """Return each channel times its gate; in training all samples share a draw."""
@@ -91,16 +99,16 @@ class Gates(nn.Module):
     def draw(self) -> Float[Tensor, " C"]:
         """Return the gates: drawn in training, fixed in evaluation."""
         if self.training:
-            u = torch.rand_like(self.a).clamp(1e-6, 1 - 1e-6)
+            u = torch.rand_like(self.raw).clamp(1e-6, 1 - 1e-6)
             s = torch.sigmoid((u.log() - (1 - u).log() + self.a) / self.BETA)
         else:
             s = torch.sigmoid(self.a)
         return (s * (self.ZETA - self.GAMMA) + self.GAMMA).clamp(0, 1)
 
-    def expect_open(self) -> Float[Tensor, ""]:
-        """Return the expected number of gates that are not closed."""
+    def expect_open(self) -> Float[Tensor, " C"]:
+        """Return the probability of each gate that it is not closed."""
         shift = self.BETA * math.log(-self.GAMMA / self.ZETA)
-        return torch.sigmoid(self.a - shift).sum()
+        return torch.sigmoid(self.a - shift)
 
     def find_open(self, least: int = 1) -> Any:
         """Return the channels that evaluation leaves open, at least the ``least`` strongest."""

@@ -2,7 +2,7 @@
 
     loss = (1 - soft) CE + soft t^2 KL(softmax(teacher / t) || softmax(own / t))
          + features mean squared error of what arrives behind each cut
-         + penalty expected kilobits
+         + penalty expected kilobits, of a bitmap or of address events
 
 Axes: T ticks, B batch, K classes.
 """
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.energy import AER
 from neuro.io.run_folder import RunError
 from neuro.nn.layers import Stack, list_steps
 from tasks.bottlenecks.boundary import (
@@ -105,10 +106,12 @@ def compute_loss(
         for name, part in model.named_modules()
         if name.rpartition(".")[2] in names
     }
-    with watch_outputs(boundaries) as arrived:
+    links = {name: dict(part.named_children())["link"] for name, part in boundaries.items()}
+    with watch_outputs(boundaries) as arrived, watch_outputs(links) as crossed:
         answers = scores(model(x)[0], _count_classes(model))
+    bits = price_bits(config, side, boundaries, crossed)
     if not narrow.teacher:
-        return F.cross_entropy(answers, labels) + _price_bits(config, side, boundaries)
+        return F.cross_entropy(answers, labels) + bits
     original = load_run_model(narrow.teacher, narrow.teacher_weights).to(x.device)
     fronts = find_fronts(original, list(boundaries))
     with torch.no_grad(), watch_outputs(fronts) as sent:
@@ -117,7 +120,7 @@ def compute_loss(
     loss = loss + narrow.soft * distil(answers, target, narrow.temperature)
     for name, value in arrived.items():
         loss = loss + narrow.features * F.mse_loss(value, sent[name].reshape(value.shape))
-    return loss + _price_bits(config, side, boundaries)
+    return loss + bits
 
 
 def _count_classes(model: nn.Module) -> int:
@@ -125,17 +128,38 @@ def _count_classes(model: nn.Module) -> int:
     return [m.out_features for m in model.modules() if isinstance(m, nn.Linear)][-1]
 
 
-def _price_bits(
-    config: BottleneckConfig, side: int, boundaries: dict[str, nn.Module]
+def price_bits(
+    config: BottleneckConfig,
+    side: int,
+    boundaries: dict[str, nn.Module],
+    crossed: dict[str, Tensor],
 ) -> Float[Tensor, ""]:
-    """Return the penalty of the bits that the gates are expected to let through."""
-    kilobits = torch.zeros(())
+    """Return the penalty of the bits that are expected to cross.
+
+    boundaries: by name; crossed: what their links sent, T B C H W.
+
+        bitmap  sum of P(open) T H W over the channels of gates, times the bits of a value
+        aer     sum of P(open) spikes ceil(log2 N), N the neurons of the channels left open
+    """
+    narrow, kilobits = config.narrow, torch.zeros(())
+    if not narrow.penalty:
+        return kilobits
     for name, boundary in boundaries.items():
-        bits = count_bits_of_channel(config, side, int(name.removeprefix("narrow")))
-        for part in boundary.children():
-            if isinstance(part, Gates):
-                kilobits = part.expect_open() * (bits / 1000) + kilobits.to(part.a.device)
-    return config.narrow.penalty * kilobits
+        gates = next((part for part in boundary.children() if isinstance(part, Gates)), None)
+        sent = crossed[name]
+        if narrow.price == "bitmap":
+            if gates is None:
+                continue
+            bits = count_bits_of_channel(config, side, int(name.removeprefix("narrow")))
+            expected = gates.expect_open().sum() * bits
+        else:
+            width = sent.shape[2] if gates is None else len(gates.find_open())
+            neurons = width * sent.shape[3] * sent.shape[4]
+            spikes = sent.sum((0, 3, 4)).mean(0)
+            each = AER.count_bits(neurons, config.ticks, 1.0)
+            expected = each * (spikes if gates is None else spikes * gates.expect_open()).sum()
+        kilobits = expected / 1000 + kilobits.to(expected.device)
+    return narrow.penalty * kilobits
 
 
 def begin_training(config: BottleneckConfig, model: nn.Module, stimuli: list[Tensor]) -> None:

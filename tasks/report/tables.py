@@ -147,10 +147,13 @@ def describe_parity(parity: dict[str, Any]) -> str:
     return "; ".join(filter(None, [found, skipped]))
 
 
-def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
-    """Return the rows of a scaling table; ``export.json`` holds all columns."""
+def tabulate_scaling(rows: list[dict[str, Any]], bound: str = "worst\n/ 2^23") -> Table:
+    """Return the rows of a scaling table; ``export.json`` holds all columns.
+
+    bound: head of the last column, of the worst case by the largest state of the chip.
+    """
     errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
-    columns = ("layer", "kind", "scale", "weights", *errors, "lag", "worst\n/ 2^23")
+    columns = ("layer", "kind", "scale", "weights", *errors, "lag", bound)
     out = make_table("From floats to integers", *columns)
     for row in rows:
         out.add_row(
@@ -166,6 +169,29 @@ def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
             "" if row["head_room"] is None else f"{100 * row['head_room']:.3g}%",
         )
     return out
+
+
+def tabulate_integers(result: Mapping[str, Any]) -> Table:
+    """Return a row a layer of ``export-CHIP.json``: its integers beside its floats."""
+    out = make_table(
+        f"Integers of {result['chip']} beside floats", "layer", "spikes", "integers", "differ"
+    )
+    for name, found in result["layers"].items():
+        counts = [f"{found[k]:,}" if k in found else "" for k in ("spikes", "integers")]
+        out.add_row(name, *counts, f"{found['differ']:.2%}")
+    out.caption = "differ: ticks and neurons; of a read-out, root mean squares"
+    return out
+
+
+def describe_integers(result: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return what ``export-CHIP.json`` says besides its tables, in lines."""
+    both = [
+        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
+        for m in metrics
+        if (values := result["metrics"].get(m.name))
+    ]
+    length = f"{result['n']:,} test samples of {result['ticks']:,} ticks"
+    return ["; ".join([length, *both]), *result["excess"]]
 
 
 def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:

@@ -13,7 +13,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
         "paper",
     ),
     "cifar10": ("tiny", "fast", "paper"),
-    "yinyang": ("tiny", "full"),
+    "yinyang": ("tiny", "full", "xylo"),
     "image_generation": (
         *("tiny", "tiny_drawn", "tiny_membrane", "tiny_ann"),
         *("night", "full", "fashion", "cifar10"),

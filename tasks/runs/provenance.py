@@ -16,7 +16,7 @@ import drivers
 import lava_export
 import neuro
 import tasks
-from neuro.energy import Chip, find_chip
+from neuro.energy import Hardware, find_chip
 from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
@@ -114,7 +114,7 @@ def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
     }
 
 
-def describe_chip(chip: Chip) -> str:
+def describe_chip(chip: Hardware) -> str:
     """Return name and digest of a chip of the user, whose file is not part of the code."""
     return f"{chip.name} {digest(repr(chip))}"
 

@@ -59,6 +59,7 @@ NAMES = {
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
+    "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
@@ -72,6 +73,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "hybrids": "recall, text",
     "imports": "tutorials, random, platforms, speed",
     "energy": "demo, alif, language, pilotnet",
+    "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
 
@@ -90,6 +92,7 @@ def find(name: str) -> Benchmark:
         "hybrids": _hybrids,
         "imports": _imports,
         "energy": _energy,
+        "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
     return makers[name]() if name in makers else _make_speeds(name)
@@ -175,6 +178,20 @@ def _energy() -> Benchmark:
     from tasks.verbs.bench_energy import PARTS
 
     return Benchmark(about=NAMES["energy"], parts=PARTS, draw=plot.speed, accepts=("runs",))
+
+
+def _bottlenecks() -> Benchmark:
+    from tasks.bottlenecks.benchmark.draw import draw_networks, tabulate_networks
+    from tasks.verbs.bench_bottlenecks import PARTS, announce
+
+    return Benchmark(
+        about=NAMES["bottlenecks"],
+        parts=PARTS,
+        draw=draw_networks,
+        tabulate=tabulate_networks,
+        accepts=("workers",),
+        announce=announce,
+    )
 
 
 def _driving() -> Benchmark:

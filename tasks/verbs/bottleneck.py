@@ -147,12 +147,17 @@ def list_trainings(
                 widths = narrowing.read_width(text, run.config, cuts.after)
                 config = narrowing.narrow_config(run, cuts.after, widths, link)
                 config = set_fields(config, words.settings)
-                narrow = replace(config.narrow, penalty=0.0)  # that of learned widths alone
-                config = replace(config, narrow=narrow)
+                config = drop_penalty(config)
             if problems := list_problems(config):
                 raise ValueError("\n".join(["--set: the network does not hold:", *problems]))
             trainings[words.out / f"{link}-{text.replace('/', '_')}"] = config
     return trainings
+
+
+def drop_penalty(config: BottleneckConfig) -> BottleneckConfig:
+    """Return a configuration of given widths: no gates to close, but spikes may be rare."""
+    kept = config.narrow.penalty if config.narrow.price == "aer" else 0.0
+    return replace(config, narrow=replace(config.narrow, penalty=kept))
 
 
 def train_narrow(
@@ -198,10 +203,9 @@ def keep_open(gated: TaskRun) -> BottleneckConfig:
         config.narrow,
         widths=tuple(len(channels) for channels in kept.values()),
         gated=False,
-        penalty=0.0,
         gates=str(gated.folder.resolve()),
     )
-    return replace(config, narrow=narrow)
+    return drop_penalty(replace(config, narrow=narrow))
 
 
 def describe_widths(widths: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lava_export import LowerError, lower_graph
 from lava_export.chip_program import list_misfits
-from neuro.energy import load_chips
+from neuro.energy import load_chips, load_one_core_chips
 from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Graph, GraphError
 from neuro.graph.requirements import (
@@ -66,6 +66,15 @@ def check_chip(chip: str, graph: Graph, ticks: int) -> list[str]:
     return check_lava(graph, ticks) or list_misfits(graph, ticks, [load_chips()[chip]])[chip]
 
 
+def check_one_core(chip: str, graph: Graph, ticks: int) -> list[str]:
+    """Return what a chip of one core cannot run, and which of its limits are too small."""
+    own = load_one_core_chips()[chip]
+    try:
+        return lower_graph(graph, ticks, type(own)).list_breaches(own)
+    except LowerError as error:
+        return list(error.problems)
+
+
 def check_netx(graph: Graph, ticks: int) -> list[str]:
     """Return what has no integers, or none that a ``.net`` file holds."""
     try:
@@ -105,6 +114,7 @@ TARGETS: dict[str, Problems] = {
     "events": check_events,
     "exact": check_exact,
     **{chip: partial(check_chip, chip) for chip in load_chips()},
+    **{chip: partial(check_one_core, chip) for chip in load_one_core_chips()},
     "lava": check_lava,
     "netx": check_netx,
     "nir": check_nir,

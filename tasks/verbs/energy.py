@@ -10,14 +10,15 @@ from neuro.energy import (
     Chip,
     Estimate,
     Goal,
+    Hardware,
     MappingError,
     NetworkRuns,
     add_host_macs,
     as_json,
     compare_mappings,
     estimate_chips,
-    find_chip,
     find_chips,
+    find_hardware,
     join_estimates,
     load_chips,
     search_mapping,
@@ -50,11 +51,14 @@ def estimate_energy(
     goal: search for a placement of little "energy" or "time" on each chip, of which the result
         is then; what it brings stands in ``mapping.searched`` of the chip.
     """
-    trained, chips = open_trained_run(run), dict(load_chips())
+    trained = open_trained_run(run)
+    chips: dict[str, Hardware] = {**load_chips()}
     measured_on, chip_file = dict(trained.measured_on), {}
-    if chip is not None and (own := find_chip(chip)).name not in chips:
-        chips[own.name], measured_on["chip_file"] = own, describe_chip(own)
-        chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
+    if chip is not None and (own := find_hardware([chip])[0]).name not in chips:
+        chips[own.name] = own
+        if chip != own.name:  # a file of the user
+            measured_on["chip_file"] = describe_chip(own)
+            chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
     deployment, model = run.definition.deployment, trained.model
     networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
     greedy: list[dict[str, NetworkRuns]] = [{} for _ in chips]
@@ -91,7 +95,7 @@ def estimate_energy(
 def estimate_samples(
     graph: Graph,
     samples: Samples | Iterable[Samples],
-    chips: Iterable[Chip | str] | None = None,
+    chips: Iterable[Hardware | str] | None = None,
     beside: Mapping[str, int] | None = None,
     ann_passes: int | None = None,
 ) -> dict[str, Any]:
@@ -124,12 +128,13 @@ class PricedSamples(NamedTuple):
 def price_samples(
     graph: Graph,
     samples: Samples | Iterable[Samples],
-    chips: Iterable[Chip | str] | None,
+    chips: Iterable[Hardware | str] | None,
     beside: Mapping[str, int],
     ann_passes: int | None,
 ) -> PricedSamples:
     """Return what :func:`estimate_samples` writes, before it is JSON."""
-    all_chips, batches = find_chips(chips), iterate_batches(graph, samples)
+    all_chips = find_chips() if chips is None else find_hardware(chips)
+    batches = iterate_batches(graph, samples)
     record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
     estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
     misfits = list_misfits(graph, record.ticks, all_chips)
@@ -145,6 +150,8 @@ def search_placement(
     graph: Graph, record: Record, greedy: Estimate, goal: Goal
 ) -> tuple[Estimate, Sequence[str]]:
     """Return the estimate of a searched placement, and why that of ``place`` was kept."""
+    if not isinstance(greedy.chip, Chip):
+        return greedy, [f"{greedy.chip.hardware} has no mesh of cores"]
     try:
         searched = search_mapping(graph, record, greedy.chip, goal)
     except MappingError as error:  # a layer that fits no core

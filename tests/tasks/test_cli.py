@@ -39,7 +39,7 @@ FLAGS = {
     "check": ["network", "target", "shape", "ticks", "set"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
-    "export": ["run", "net"],
+    "export": ["run", "net", "chip"],
     "verify": ["run"],
     "energy": ["run", "chip", "map"],
     "bottleneck": ["run", "chips", "chip", "link", "width", "out", "set"],
@@ -95,8 +95,8 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(cli: Comman
         "--gradient, --logger, --skip-bad, --sharded, --dry-run, --set, --lr; 'tiny' is one "
         "word too many"
     )
-    assert cli.refuse("export", "runs/a", "--chip", "loihi2") == (
-        "neuro: neuro export has no flag --chip; it takes RUN, --net"
+    assert cli.refuse("export", "runs/a", "--chips", "loihi2") == (
+        "neuro: neuro export has no flag --chips; did you mean --chip?"
     )
     for argv in (["demo", "--batch", "9"], ["train", "mnist", "--decay", "1"]):
         assert "a field of its configuration" in cli.refuse(*argv)

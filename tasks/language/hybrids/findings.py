@@ -6,16 +6,14 @@ finding. Intervals are Student's, over pairs (:mod:`tasks.bench.statistics`).
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 from scipy import stats
 
+from tasks.bench.claim import Claim, Values
 from tasks.bench.rows import Row
-from tasks.bench.statistics import Paired, compare_paired
 from tasks.language.hybrids.cells import PURE, TEXT, VARIANTS, Scale, name_ratio
 from tasks.language.hybrids.train import Found, Stack
 from tasks.language.recall import TASKS
@@ -23,59 +21,6 @@ from tasks.language.recall import TASKS
 MQAR = "MQAR"
 POINTS, PERCENT = "points", "% of the bits"
 SATURATED, FLAT = 2.0, 1.0  # differences that count as none, in points and in percent
-FEW = 6  # with fewer pairs, all to one side, a sign test is not below 5 %
-HOLDS, FAILS, OPEN = "holds", "does not hold", "is not shown"
-Values = Float64[np.ndarray, " _"]  # pair by pair, or seed by seed
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Claim:
-    """That the first side has more than the second; or, with ``alike``, no more and no less.
-
-    more, less: values of both, pair by pair. alike: the difference that counts as none.
-    """
-
-    name: str
-    first: str
-    second: str
-    unit: str
-    more: Values
-    less: Values
-    alike: float | None = None
-
-    def judge(self, paired: Paired) -> str:
-        """Return whether it holds, by the interval of the difference, of pairs enough."""
-        if paired.low is None or paired.high is None or len(self.more) < FEW:
-            return OPEN
-        if self.alike is None:
-            return HOLDS if paired.low > 0 else FAILS if paired.high < 0 else OPEN
-        if -self.alike < paired.low and paired.high < self.alike:
-            return HOLDS
-        return FAILS if paired.low > self.alike or paired.high < -self.alike else OPEN
-
-    def as_row(self) -> Row:
-        """Return it as a row, with the sentence that is printed."""
-        paired = compare_paired(self.more[None], self.less[None])
-        verdict = self.judge(paired)
-        ours, theirs = float(self.more.mean()), float(self.less.mean())
-        span = "" if paired.low is None else f" [{paired.low:+.2f}, {paired.high:+.2f}]"
-        return Row(
-            case=f"finding: {self.name}",
-            subject=self.first,
-            peer=self.second,
-            unit=self.unit,
-            ours=ours,
-            theirs=theirs,
-            ratio=None,
-            note=f"{self.name}: {self.first} {ours:.2f}, {self.second} {theirs:.2f} {self.unit}"
-            f", difference {paired.difference:+.2f}{span}, {len(self.more)} pairs: {verdict}",
-            conditions={
-                "paired": asdict(paired),
-                "pairs": len(self.more),
-                "alike": self.alike,
-                "verdict": verdict,
-            },
-        )
 
 
 def average_recall(trained: Found) -> dict[Stack, Values]:

@@ -95,6 +95,21 @@ class TestClosedForm:
         others = [c for c in range(5) if c not in kept.tolist()]
         assert float(y[:, :, others].var((0, 1, 3, 4)).max()) < 1e-8
 
+    def test_of_spikes_is_the_better_of_components_and_channels(self) -> None:
+        """Independent channels cross as they are; all of them without an error."""
+        rng = torch.Generator().manual_seed(0)
+        chance = torch.tensor([0.1, 0.5, 0.3])[:, None, None]
+        x = (torch.rand(4, 5, 3, 6, 6, generator=rng) < chance).float()
+        with torch.no_grad():
+            boundary = make("spikes", 3, 3)
+            initialise_boundary(boundary, [x], "pca")
+            torch.testing.assert_close(boundary(x)[0], x, atol=1e-6, rtol=0)
+            boundary = make("spikes", 3, 1)
+            initialise_boundary(boundary, [x], "pca")
+            y = boundary(x)[0]
+        torch.testing.assert_close(y[:, :, 1], x[:, :, 1], atol=1e-6, rtol=0)
+        assert float(y[:, :, [0, 2]].var((0, 1, 3, 4)).max()) < 1e-10
+
     def test_of_pruning_is_not_trained(self) -> None:
         config = narrow("8bit", (1, 2), begin="channels", teacher="folder")
         layer = take(task.build(config), "narrow1")
@@ -159,7 +174,7 @@ class TestGates:
         gates = dict(take(gated, "narrow1").named_children())["gates"]
         assert isinstance(gates, Gates)
         with torch.no_grad():
-            gates.a.copy_(torch.tensor([3.0, -9.0, 0.0, -9.0]))
+            gates.raw.copy_(torch.tensor([3.0, -9.0, 0.0, -9.0]) / gates.SPEED)
             take(gated, "narrow1").link.step.mul_(torch.arange(1, 5))  # type: ignore[union-attr]
         assert {k: v.tolist() for k, v in list_open_channels(gated).items()} == {
             "narrow1": [0, 2]

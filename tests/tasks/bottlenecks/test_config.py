@@ -104,7 +104,9 @@ class TestControls:
         assert controls["pruning"].narrow.widths == (2, 6)
         uniform = controls["uniform widths"].narrow
         assert uniform.widths == (2, 4)  # two thirds of each; three quarters do not fit
-        assert {c.narrow.gates for n, c in controls.items() if n != "no distillation"} == {""}
+        assert {c.narrow.gates for c in controls.values()} == {""}
+        scratch = controls["from scratch"].narrow
+        assert (scratch.begin, scratch.teacher, scratch.widths) == ("random", "", (2, 6))
 
     def test_random_cuts_take_every_place(self) -> None:
         config = small(blocks=(2, 2))
@@ -169,6 +171,13 @@ class TestRefusals:
         assert refuse(twin) == [
             'narrow.link "spikes" needs spiking cells; take "8bit" for the twin'
         ]
+
+    def test_of_prices(self) -> None:
+        (problem,) = refuse(narrow("4bit", (1, 1), price="aer", penalty=1.0))
+        assert problem.startswith('narrow.price "aer" counts spikes: set narrow.link=spikes')
+        (problem,) = refuse(narrow("spikes", (1, 1), penalty=1.0))
+        assert problem.startswith("narrow.penalty closes gates: set narrow.gated=true, or narr")
+        require_sound(narrow("spikes", (1, 1), price="aer", penalty=1.0))
 
     def test_of_pruning_nothing(self) -> None:
         (problem,) = refuse(narrow("float", (1, 1), begin="channels"))

@@ -19,7 +19,10 @@ from tasks.cli import main
 from tasks.runs.find import make_run, name_train_command, open_folder
 from tasks.verbs.bottleneck import NarrowWords, list_links, narrow_run, read_links
 
-SMALL = ("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2")
+SMALL = (
+    *("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2"),
+    *("code=rate", "channels=[6, 12]", "blocks=[1, 1]"),
+)
 
 
 def train(folder: Path, *settings: str) -> Path:

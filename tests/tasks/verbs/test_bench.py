@@ -139,7 +139,7 @@ def test_without_a_name_all_benchmarks_and_their_parts_are_listed() -> None:
     file = io.StringIO()
     show_names(Console(file=file, width=200))
     lines = [re.split("  +", line.strip()) for line in file.getvalue().rstrip().splitlines()]
-    assert [(line[0], line[-1]) for line in lines[-9:]] == [
+    assert [(line[0], line[-1]) for line in lines[-10:]] == [
         (name, ", ".join(find(name).parts)) for name in NAMES
     ]
 
@@ -166,6 +166,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         ("engine", "--runs, --workers"),
         ("regimes", "--repeats, --runs, --workers"),
         ("hybrids", "--repeats, --runs"),
+        ("bottlenecks", "--repeats, --runs"),
         ("driving", ""),
     ],
 )

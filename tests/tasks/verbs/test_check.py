@@ -13,7 +13,7 @@ from written_graphs import chain
 
 from lava_export import LowerError, RuleBreach, check as check_rules, lower, lower_graph
 from lava_export.netx import NetxError, write_net
-from neuro.energy import load_chips
+from neuro.energy import OneCoreChip, load_chips
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
 from neuro.interop import nir
@@ -87,6 +87,18 @@ def own() -> Graph:
     return chain(x=Input(shape=(4,)), fc=fc, lif=HalvedLIF(tau=0.02, reset="hard"))
 
 
+def shifts() -> Graph:
+    """Return leaks that are powers of two, and soft resets, as Xylo has them."""
+    slow, fast = (-1e-3 / np.log1p(-leak) for leak in (1 / 16, 1 / 4))
+    return chain(
+        x=Input(shape=(4,)),
+        fc=Dense(weight=np.eye(4)),
+        n=LIF(tau=slow, tau_syn=fast, reset="soft"),
+        on=Dense(weight=np.eye(4)),
+        out=LIF(tau=slow, tau_syn=fast, reset="soft"),
+    )
+
+
 GRAPHS = {
     "hard": graph(),
     "soft": graph("soft"),
@@ -95,10 +107,11 @@ GRAPHS = {
     "staged": staged(),
     "plain": plain(),
     "own": own(),
+    "shifts": shifts(),
 }
 
 
-def run_on(target: str, net: Graph, folder: Path) -> list[str]:
+def run_on(target: str, net: Graph, folder: Path) -> list[str]:  # noqa: C901 - a branch each
     """Return the problems by which a run on a target is refused."""
     x = np.zeros((8, 1, *net.shapes["x"]))
     inputs = {"x": to_events(x.reshape(8, 1, -1))}
@@ -117,6 +130,8 @@ def run_on(target: str, net: Graph, folder: Path) -> list[str]:
             nir.to_nir(net)
         elif target == "lava":
             lower_graph(net, 8)
+        elif target == "xylo":
+            lower_graph(net, 8, OneCoreChip)
         elif target == "netx":
             write_net(folder / "a.net", lower(net, ticks=8))
         else:

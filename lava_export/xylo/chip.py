@@ -1,0 +1,82 @@
+"""A XyloProgram as a program for a chip: bit-shift decays and 16-bit states."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lava_export.contract import ChipProgram, Stimulus, count_ticks
+from lava_export.decode import decode_program
+from lava_export.excess import Excess
+from lava_export.netx import NetxError
+from lava_export.parity import Parity
+from lava_export.run import LavaMissing
+from lava_export.xylo.lower import choose_shifts, lower_to_xylo
+from lava_export.xylo.program import XyloProgram
+from lava_export.xylo.reference import require_xylo_run, run_xylo
+from lava_export.xylo.report import (
+    list_xylo_breaches,
+    make_xylo_scaling_table,
+)
+from neuro.energy import OneCoreChip
+from neuro.graph import Graph
+from neuro.io.store import Arrays
+from neuro.record import Record
+
+
+@dataclass(frozen=True)
+class XyloChipProgram(ChipProgram):
+    """A XyloProgram."""
+
+    program: XyloProgram
+    kind = "xylo_program"
+
+    def require_run(self, inputs: Stimulus) -> None:
+        """Raise a ProgramError unless the program takes a stimulus."""
+        require_xylo_run(self.program, inputs, count_ticks(inputs))
+
+    def run(self, inputs: Stimulus) -> Record:
+        """Return what the reference computes, read-outs in units of the float network."""
+        return self.run_with_excess(inputs)[0]
+
+    def run_with_excess(self, inputs: Stimulus) -> tuple[Record, dict[str, Excess]]:
+        """Return the same, and where it left the rules of the float network."""
+        record, excess = run_xylo(self.program, inputs, count_ticks(inputs))
+        scale = {p.name: p.scale for p in self.program.populations}
+        values = {k: v / scale[k] for k, v in record.values.items()}
+        return replace(record, values=values), excess
+
+    def calibrate(self, graph: Graph, inputs: Stimulus) -> "XyloChipProgram":
+        """Return the program with the largest shifts with which no state of a run saturates."""
+        found = run_xylo(self.program, inputs, count_ticks(inputs)).excess
+        shifts = choose_shifts(self.program, {name: x.peak for name, x in found.items()})
+        return replace(
+            self, program=lower_to_xylo(graph, ticks=self.program.ticks, shifts=shifts)
+        )
+
+    def compare_with_lava(self, inputs: Stimulus) -> Parity:  # noqa: ARG002 - Lava's
+        """Raise a LavaMissing: Lava runs no such program."""
+        raise LavaMissing(
+            "Lava runs no programs for Xylo; a test of neuro compares the reference with "
+            "SynSense's xylosim, state for state, where that is installed"
+        )
+
+    def list_breaches(self, chip: OneCoreChip) -> list[str]:
+        """Return why the program does not fit a chip."""
+        return list_xylo_breaches(self.program, chip)
+
+    def tabulate_rounding(self, graph: Graph) -> list[dict[str, Any]]:
+        """Return a row a layer: from the floats of its graph to integers."""
+        return make_xylo_scaling_table(graph, self.program)
+
+    def list_net_problems(self) -> list[str]:
+        """Return why netx of lava-dl cannot hold the program."""
+        return ["a program for Xylo, and netx builds networks for Loihi; leave out --net"]
+
+    def write_net(self, path: Path) -> str:
+        """Raise a NetxError: netx builds networks for Loihi."""
+        raise NetxError([f"{path}: {problem}" for problem in self.list_net_problems()])
+
+    @classmethod
+    def decode(cls, arrays: Arrays, plain: dict[str, Any]) -> "XyloChipProgram":
+        """Return the program that a file holds."""
+        return cls(decode_program(XyloProgram, arrays, plain))

@@ -1,0 +1,396 @@
+"""Lowers a Graph to a XyloProgram: floats become integers here and nowhere else.
+
+A current of the chip falls before it reaches v, and a float one after: with k = 1 -
+2^-dash_syn the chip adds k times what the network adds. So weights are S w / k, thresholds
+S theta, with one S for a population: units of v for one unit of the float network. S puts
+the largest weight on an integer from 64 to 127, that with the least squared error of
+weights and thresholds, or lower where a threshold would exceed 16 bits. Shifts of all
+weights then double S, as long as states keep within 16 bits: in the worst case, or in a
+stimulus.
+
+A read-out is the current of an output neuron, which is a leaky integrator: its tau becomes
+dash_syn, and the neuron never fires.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lava_export.lower import LowerError
+from lava_export.program import as_int32, list_separate_parts
+from lava_export.xylo.bounds import compute_head_room
+from lava_export.xylo.program import (
+    LARGEST_SHIFT,
+    LARGEST_STATE,
+    LARGEST_XYLO_WEIGHT,
+    LONGEST_DASH,
+    XyloConnection,
+    XyloKind,
+    XyloPopulation,
+    XyloProgram,
+)
+from neuro.arguments import require_whole_ticks
+from neuro.graph import Graph, Hosted, Input
+from neuro.graph.impulse import to_matrix
+from neuro.graph.partition import assign_lags, find_tight_loops
+from neuro.graph.paths import Route, find_bias, find_routes
+from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock, require_graph
+from neuro.io.graph_digest import digest_graph
+from neuro.neurons import Coefficients
+
+TOLERANCE = 0.1  # of a leak: how far a power of two may be from it, relative
+LARGEST_MATRIX = 2**22  # synapses of a route that is written as a matrix; a chip has 2^16
+XYLO = "Xylo"
+
+
+class Shifts(NamedTuple):
+    """Of weights into hidden and into output neurons [bits]."""
+
+    hidden: int
+    output: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class XyloFloats:
+    """A population before rounding; arrays have shape (N,), a weight (out, in)."""
+
+    name: str
+    kind: XyloKind
+    c: Coefficients
+    incoming: list[Route]
+
+
+def lower_to_xylo(
+    graph: Graph,
+    *,
+    ticks: int | None = None,
+    tolerance: float = TOLERANCE,
+    shifts: Shifts | None = None,
+) -> XyloProgram:
+    """Return the program of a graph for Xylo; the graph stays as it is.
+
+    ticks: of the runs to come; None: of any length. tolerance: how far a leak (1 - decay) may
+    be from a power of two, relative to it; the scaling table shows what is left. shifts: of
+    weights; None: the largest with which no state leaves 16 bits if every source fires once a
+    tick at most. :func:`choose_shifts` finds larger ones for a stimulus.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ValueError: ``ticks`` or ``tolerance`` is out of range.
+        LowerError: lists everything that cannot go, each with its cure.
+    """
+    require_graph(graph)
+    if ticks is not None and require_whole_ticks("ticks", ticks) < 1:
+        raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance must be from 0 up to 1, got {tolerance}; 0.1 is usual")
+    problems = problems_on_a_clock(graph) + problems_of_neurons(graph, XYLO)
+    if problems:
+        raise LowerError(problems, XYLO)
+    parts = collect_xylo_populations(graph, problems)
+    routes = [r for p in parts for r in p.incoming]
+    problems += _list_misplaced(graph, parts)
+    for p in parts:
+        problems += [f"{p.name}: {problem}" for problem in _list_strange_neurons(p, graph.dt)]
+        problems += [
+            f"{p.name}: {problem}" for problem in _list_misfitting_leaks(p, graph.dt, tolerance)
+        ]
+    problems += find_tight_loops(graph, routes)
+    problems += list_separate_parts(
+        [*graph.inputs, *(p.name for p in parts)], [(r.source, r.target) for r in routes]
+    )
+    if not problems:
+        lag = _assign_lags(graph, parts, routes)
+        problems += _list_waits(graph, routes, lag)
+        problems += [f"{p.name}: {x}" for p in parts for x in _list_vanishing(p)]
+    if problems:
+        raise LowerError(problems, XYLO)
+    plain = _make_program(graph, parts, lag, ticks, shifts or Shifts(0, 0))
+    if shifts is not None:
+        return plain
+    room = {p.name: compute_head_room(plain, p) for p in plain.populations if p.kind != "input"}
+    peaks = {name: int(np.ceil(share * LARGEST_STATE)) for name, share in room.items()}
+    return _make_program(graph, parts, lag, ticks, _find_shifts(plain, peaks))
+
+
+def choose_shifts(program: XyloProgram, peaks: Mapping[str, int], margin: int = 2) -> Shifts:
+    """Return the largest shifts with which states keep a margin to 16 bits.
+
+    peaks: by population, the largest state in a run of the program (:class:`Excess`).
+    """
+    return _find_shifts(program, {name: margin * peak for name, peak in peaks.items()})
+
+
+def _find_shifts(program: XyloProgram, peaks: Mapping[str, int]) -> Shifts:
+    """Return the shifts that lift peaks of a program, and its thresholds, as far as 16 bits."""
+    found = []
+    for kinds, now in (
+        (("hidden",), program.shift),
+        (("output", "readout"), program.shift_out),
+    ):
+        own = [p for p in program.populations if p.kind in kinds]
+        fires = [int(p.threshold.max()) for p in own if p.kind != "readout"]
+        largest = max([*(peaks[p.name] for p in own), *fires, 1])
+        more = int(np.floor(np.log2(LARGEST_STATE / largest)))
+        found.append(int(np.clip(now + more, 0, LARGEST_SHIFT)))
+    return Shifts(*found)
+
+
+def _make_program(
+    graph: Graph,
+    parts: list[XyloFloats],
+    lag: dict[str, int],
+    ticks: int | None,
+    shifts: Shifts,
+) -> XyloProgram:
+    """Return the program of populations at given shifts."""
+    layers = [_fit_population(p, graph.shapes[p.name], lag[p.name], shifts) for p in parts]
+    sources = [
+        XyloPopulation(name=n, kind="input", shape=graph.shapes[n]) for n in graph.inputs
+    ]
+    return XyloProgram(
+        populations=(*sources, *layers),
+        connections=tuple(
+            _round_weights(r, layer, shifts)
+            for p, layer in zip(parts, layers, strict=True)
+            for r in p.incoming
+        ),
+        shift=shifts.hidden,
+        shift_out=shifts.output,
+        ticks=None if ticks is None else int(ticks),
+        digest=digest_graph(graph),
+    )
+
+
+def collect_xylo_populations(graph: Graph, problems: list[str]) -> list[XyloFloats]:
+    """Return every population before rounding, its routes as matrices; adds to ``problems``."""
+    routes = [_to_dense(r, problems) for r in find_routes(graph, problems)]
+    feeding = {r.source for r in routes}
+    parts = []
+    for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
+        k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
+        bias, _ = find_bias(graph, name, problems)
+        if bias.any():
+            problems.append(
+                f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
+                "v on Xylo; leave out the bias"
+            )
+        kind: XyloKind = "hidden" if name in feeding else "output" if k.fires else "readout"
+        parts.append(
+            XyloFloats(
+                name=name,
+                kind=kind,
+                c=k.spread(graph.shapes[name]),
+                incoming=[r for r in routes if r.target == name],
+            )
+        )
+    return parts
+
+
+def find_dash(kept: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+    """Return the shift whose decay, 1 - 2^-dash, comes nearest to what a state keeps a tick."""
+    leak = np.maximum(1 - kept, 2.0 ** -(LONGEST_DASH + 1))
+    low = np.clip(np.floor(-np.log2(leak)), 0, LONGEST_DASH)
+    high = np.minimum(low + 1, LONGEST_DASH)
+    nearer = np.abs(2.0**-high - leak) < np.abs(2.0**-low - leak)
+    return np.asarray(np.where(nearer, high, low).astype(np.int64))
+
+
+def _to_dense(route: Route, problems: list[str]) -> Route:
+    """Return a route as a matrix; a kernel is unrolled, zeros are no synapses."""
+    if route.kind == "dense":
+        return route
+    if route.kind == "identity":
+        return replace(route, kind="dense", weight=np.diag(route.weight))
+    if route.kind == "conv":
+        count = int(np.prod(route.shape)), int(np.prod(route.out_shape))
+    else:
+        count = route.sizes[1], route.sizes[0]
+    if count[0] * count[1] > LARGEST_MATRIX:
+        problems.append(
+            f"{route.name}: a connection of {count[0]:,} to {count[1]:,} neurons, more than "
+            "Xylo has; use smaller layers"
+        )
+        return replace(route, kind="dense", weight=np.zeros((1, 1)))
+    matrix = np.zeros(count[::-1])
+    if route.kind == "sparse":
+        np.add.at(matrix, tuple(route.places), route.weight)
+    else:
+        matrix += to_matrix([route.conv], route.shape)
+    return replace(route, kind="dense", weight=matrix)
+
+
+def _list_misplaced(graph: Graph, parts: list[XyloFloats]) -> Iterator[str]:
+    """Yield what the places of populations, between channels and output neurons, rule out."""
+    for name, node in graph.nodes.items():
+        if isinstance(node, Hosted):
+            yield f"{name}: a host computes it, and Xylo has none beside it; leave it out"
+    if all(p.kind == "hidden" for p in parts):
+        yield (
+            "no population is an output: each one feeds another, or itself; put a population "
+            "behind the last one"
+        )
+    for p in parts:
+        if p.kind == "hidden" and not p.c.fires:
+            yield f"{p.name}: a read-out that feeds others; use a LIF, or tau_syn of its target"
+        for r in p.incoming:
+            if p.kind != "hidden" and isinstance(graph.nodes[r.source], Input):
+                yield (
+                    f"{r.name}: leads from the input {r.source} to the output {p.name}, and "
+                    "channels of Xylo reach hidden neurons alone; put a population between"
+                )
+
+
+def _list_strange_neurons(p: XyloFloats, dt: float) -> Iterator[str]:
+    """Yield what the neurons of a population do and those of Xylo do not."""
+    c = p.c
+    if p.kind == "readout":
+        return
+    if c.hard:
+        yield "a hard reset, and Xylo subtracts the threshold; train with reset='soft'"
+    elif c.reset is not None and (c.subtracted != c.threshold).any():
+        yield "a reset by another value than the threshold, as Xylo's is; use reset_by=None"
+    if c.beta.any():
+        yield "its threshold adapts (beta > 0), and thresholds of Xylo are fixed; use beta=0"
+    if c.refractory:
+        yield f"a refractory period of {c.refractory * dt:g} s; Xylo has none: refractory=0"
+    if not (c.decay_syn > 0).all():
+        least = -dt / np.log(0.5)
+        yield (
+            "no synaptic current, and those of Xylo keep half of a spike at least; train with "
+            f"tau_syn, from {least:.4g} s on"
+        )
+
+
+def _list_misfitting_leaks(p: XyloFloats, dt: float, tolerance: float) -> Iterator[str]:
+    """Yield the leaks that no shift comes near to."""
+    current = p.c.decay if p.kind == "readout" else p.c.decay_syn
+    states = [("its value" if p.kind == "readout" else "its current", current, 1)]
+    if p.kind != "readout":
+        states.append(("v", p.c.decay, 0))
+    for state, kept, least in states:
+        kept = kept[kept > 0] if state == "its current" else kept
+        leak = 1 - kept
+        dash = np.maximum(find_dash(kept), least)
+        with np.errstate(divide="ignore"):
+            off = np.where(leak > 0, np.abs(2.0**-dash / np.maximum(leak, 1e-300) - 1), np.inf)
+        if not (off > tolerance).any():
+            continue
+        worst = int(off.argmax())
+        near = sorted({max(int(dash[worst]) + d, least) for d in (-1, 0, 1)})
+        taus = [f"{-dt / np.log1p(-(2.0**-d)):.4g}" for d in near if 0 < d <= LONGEST_DASH]
+        yield (
+            f"{state} keeps {kept[worst]:.6g} of itself a tick, and no 1 - 2^-n is within "
+            f"{tolerance:.0%} of its leak; use a time constant of {' or '.join(taus)} s, which "
+            "are exact"
+        )
+
+
+def _list_vanishing(p: XyloFloats) -> Iterator[str]:
+    """Yield registers that no scale fits."""
+    scale = _choose_scale(p)
+    if p.kind == "readout":
+        return
+    if not (scale * p.c.threshold >= 0.5).all():
+        yield (
+            f"its least threshold {p.c.threshold.min():g} is less than half of a unit of its "
+            "weights, 8 bits of them; raise the threshold or lower the largest weights"
+        )
+    if scale * _find_largest(p) < 1:
+        yield (
+            f"its largest threshold {p.c.threshold.max():g} needs so many of 16 bits that no "
+            "weight is left; lower the threshold or raise the weights"
+        )
+
+
+def _assign_lags(graph: Graph, parts: list[XyloFloats], routes: list[Route]) -> dict[str, int]:
+    """Return the steps by which populations run behind; a channel's spike takes none."""
+    steps = [replace(r, delay=r.delay + (r.source in graph.inputs)) for r in routes]
+    return assign_lags([*graph.inputs, *(p.name for p in parts)], steps)
+
+
+def _list_waits(graph: Graph, routes: list[Route], lag: dict[str, int]) -> Iterator[str]:
+    """Yield the routes on which a spike would have to wait."""
+    for r in routes:
+        takes = 0 if r.source in graph.inputs else 1
+        extra = lag[r.target] - lag[r.source] + r.delay - takes
+        if extra:
+            yield (
+                f"{r.name}: a spike from {r.source} to {r.target} waits {extra} steps beyond "
+                f"the {takes} that it takes on Xylo, which has no delays; change the delay of "
+                "this edge, or that of the others into the same population"
+            )
+
+
+def _find_gain(p: XyloFloats) -> np.ndarray:
+    """Return k, what a current of the chip passes on of a spike at once."""
+    kept = p.c.decay if p.kind == "readout" else p.c.decay_syn
+    return np.asarray(1 - 2.0 ** -np.maximum(find_dash(kept), 1).astype(np.float64))
+
+
+def _find_largest(p: XyloFloats) -> float:
+    """Return the largest weight, as the chip must hold it for S = 1."""
+    rows = [np.abs(r.weight).max(1, initial=0.0) for r in p.incoming]
+    return float((np.max(rows, 0) / _find_gain(p)).max()) or 1.0
+
+
+def _choose_scale(p: XyloFloats) -> float:
+    """Return S for a population, see the head of this file."""
+    largest = _find_largest(p)
+    top = float(LARGEST_XYLO_WEIGHT)
+    threshold = p.c.threshold if p.kind != "readout" else np.zeros(1)
+    if threshold.any():
+        top = min(top, largest * LARGEST_STATE / float(threshold.max()))
+    if top < 2:
+        return top / largest
+    weight = np.concatenate([(r.weight.T / _find_gain(p)).ravel() for r in p.incoming])
+
+    def measure(m: int) -> float:
+        scale = m / largest
+        of_weight = np.rint(scale * weight) / m - weight / largest
+        of_threshold = np.rint(scale * threshold) / m - threshold / largest
+        error = np.square(of_weight).mean() + np.square(of_threshold).mean()
+        return float(np.round(error, 15))
+
+    return min(range(int(top), (int(top) - 1) // 2, -1), key=measure) / largest
+
+
+def _fit_population(
+    p: XyloFloats, shape: tuple[int, ...], lag: int, shifts: Shifts
+) -> XyloPopulation:
+    """Return a population in integers."""
+    scale = _choose_scale(p) * 2 ** _pick(shifts, p.kind)
+    if p.kind == "readout":
+        dash = as_int32(np.maximum(find_dash(p.c.decay), 1))
+        return XyloPopulation(
+            name=p.name, kind=p.kind, shape=shape, lag=lag, scale=scale, dash_syn=dash
+        )
+    exact = scale * p.c.threshold
+    threshold = np.floor(exact + 1e-6) + 1 if p.c.strict else np.rint(exact)
+    return XyloPopulation(
+        name=p.name,
+        kind=p.kind,
+        shape=shape,
+        lag=lag,
+        scale=scale,
+        dash_syn=as_int32(np.maximum(find_dash(p.c.decay_syn), 1)),
+        dash_mem=as_int32(find_dash(p.c.decay)),
+        threshold=as_int32(np.clip(threshold, 1, LARGEST_STATE)),
+    )
+
+
+def _pick(shifts: Shifts, kind: XyloKind) -> int:
+    """Return the shift of weights into a kind of population."""
+    return shifts.hidden if kind == "hidden" else shifts.output
+
+
+def _round_weights(r: Route, p: XyloPopulation, shifts: Shifts) -> XyloConnection:
+    """Return a route in integers of its target's scale."""
+    gain = 1 - 2.0 ** -np.broadcast_to(p.dash_syn, p.size).astype(np.float64)
+    weight = np.rint(p.scale * r.weight / gain[:, None] / 2 ** _pick(shifts, p.kind))
+    return XyloConnection(
+        name=r.name, source=r.source, target=r.target, weight=as_int32(weight)
+    )

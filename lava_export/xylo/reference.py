@@ -1,0 +1,290 @@
+"""The specification: a XyloProgram executed bit for bit in NumPy, batched over samples.
+
+It follows the equations at the head of :mod:`lava_export.xylo.program`. Sums saturate spike by
+spike, so their order counts; where no order could reach a bound, one product adds them.
+
+Axes: T ticks, B samples, N neurons, K sources.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from lava_export.excess import Excess, add_excess
+from lava_export.program import ProgramError
+from lava_export.xylo.program import (
+    CHANNEL_SPIKES,
+    LARGEST_STATE,
+    NEURON_SPIKES,
+    XyloPopulation,
+    XyloProgram,
+    require_xylo_program,
+)
+from neuro.arguments import require_whole_ticks
+from neuro.graph.inputs import CANNOT_START, list_problems_of_inputs
+from neuro.record import Record, concatenate
+from neuro.spikes import Events, of_sample, to_events, to_raster
+
+CHUNK = 64  # samples at a time
+LEAST_STATE = -LARGEST_STATE - 1
+
+
+class XyloState(NamedTuple):
+    """Currents and membranes, and the spikes of the last step.
+
+    peak: the largest size that a state had in it, before the current fell and spikes were
+    subtracted; 2^15 - 1 or more: it stood at a bound.
+    """
+
+    i: Int[np.ndarray, "B N"]
+    v: Int[np.ndarray, "B N"]
+    n: Int[np.ndarray, "B N"]
+    peak: Int[np.ndarray, "B N"]
+
+
+class XyloStep(NamedTuple):
+    """One step: the states after it, of hidden and of output neurons, in chip order."""
+
+    hidden: XyloState
+    output: XyloState
+
+
+class XyloRun(NamedTuple):
+    """A run: every spike and every read-out's current, and the excess by population."""
+
+    record: Record
+    excess: dict[str, Excess]
+
+
+def require_xylo_run(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> None:
+    """Raise unless a run can start.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ProgramError: lists all that keeps the run from starting.
+    """
+    require_xylo_program(program)
+    require_whole_ticks("ticks", ticks)
+    problems = []
+    if ticks < 1:
+        problems.append(f"a run of {ticks} ticks; ask for one at least")
+    elif program.ticks is not None and ticks > program.ticks:
+        problems.append(
+            f"a run of {ticks} ticks, and the program was lowered for {program.ticks}; use "
+            f"lower_to_xylo(graph, ticks={ticks})"
+        )
+    unfit = list_problems_of_inputs(
+        {p.name: p.size for p in program.select("input")}, inputs, None
+    )
+    problems += unfit
+    if not unfit:
+        for name, e in inputs.items():
+            if 1 <= ticks < e.shape[0]:
+                problems.append(
+                    f"{name}: events of {e.shape[0]} ticks for a run of {ticks}; cut the train "
+                    "or ask for as many ticks"
+                )
+            whole = (e.value % 1 == 0) & (e.value >= 0) & (e.value <= CHANNEL_SPIKES)
+            if not whole.all():
+                problems.append(
+                    f"{name}: {int((~whole).sum())} values are no whole numbers from 0 to "
+                    f"{CHANNEL_SPIKES} (first {e.value[~whole][0]:g}); a channel of Xylo sends "
+                    "so many spikes in a step: encode the values, e.g. with neuro.codes.rate"
+                )
+    if problems:
+        raise ProgramError("\n".join([CANNOT_START, *problems]))
+
+
+def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> XyloRun:
+    """Run T = ``ticks`` ticks; read-outs are currents i (int64).
+
+    Raises:
+        TypeError, ProgramError: the run cannot start, see :func:`require_xylo_run`.
+    """
+    require_xylo_run(program, inputs, ticks)
+    samples = next(iter(inputs.values())).shape[1]
+    parts = []
+    for first in range(0, samples, CHUNK):
+        chosen = range(first, min(first + CHUNK, samples))
+        rasters = {
+            name: np.concatenate([to_raster(of_sample(e, s)) for s in chosen], 1)
+            for name, e in inputs.items()
+        }
+        parts.append(_run_chunk(program, rasters, ticks))
+    excess: dict[str, Excess] = {}
+    for part in parts:
+        excess = add_excess(excess, part.excess)
+    return XyloRun(concatenate([part.record for part in parts]), excess)
+
+
+def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
+    channels = np.concatenate([rasters[p.name] for p in program.select("input")], 2)
+    silent = np.zeros((ticks + program.latency - len(channels), *channels.shape[1:]))
+    driven = np.concatenate([channels, silent]).astype(np.int64)
+    steps = list(iterate_steps(program, driven))
+    spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
+    values, excess = {}, {}
+    for p, part in _slice_chip(program):
+        here = [getattr(step, "hidden" if p.kind == "hidden" else "output") for step in steps]
+        here = here[p.lag : p.lag + ticks]
+        i, n, peak = (
+            np.stack([getattr(state, of)[:, part] for state in here])
+            for of in ("i", "n", "peak")
+        )
+        if p.kind == "readout":
+            values[p.name] = i
+        else:
+            spikes[p.name] = to_events(n.astype(np.float32))
+        excess[p.name] = Excess(
+            several=int((n > 1).sum()),
+            saturated=int((peak >= LARGEST_STATE).sum()),
+            of=n.size,
+            peak=int(peak.max()),
+        )
+    record = Record(
+        executor="integers",
+        ticks=ticks,
+        samples=channels.shape[1],
+        spikes=spikes,
+        values=values,
+        digest=program.digest,
+    )
+    return XyloRun(record, excess)
+
+
+def _lengthen(raster: np.ndarray, ticks: int) -> np.ndarray:
+    """Return a raster of so many ticks, silent after its own."""
+    out = np.zeros((ticks, *raster.shape[1:]), raster.dtype)
+    out[: len(raster)] = raster
+    return out
+
+
+def _slice_chip(program: XyloProgram) -> Iterator[tuple[XyloPopulation, slice]]:
+    """Yield where each population lies among the hidden, or the output, neurons."""
+    for kinds in (("hidden",), ("output", "readout")):
+        first = 0
+        for p in program.populations:
+            if p.kind in kinds:
+                yield p, slice(first, first + p.size)
+                first += p.size
+
+
+class XyloArrays(NamedTuple):
+    """A program as the chip holds it; weights are (source, target), by number on the chip.
+
+    They are not shifted yet.
+
+    hidden, output: dash_syn, dash_mem, threshold and bias of the neurons, (4, N).
+    """
+
+    w_in: Int[np.ndarray, "K N"]
+    w_rec: Int[np.ndarray, "N N"]
+    w_out: Int[np.ndarray, "N M"]
+    hidden: Int[np.ndarray, "4 N"]
+    output: Int[np.ndarray, "4 M"]
+
+
+def lay_out(program: XyloProgram) -> XyloArrays:
+    """Return the matrices and registers of a program, all populations joined."""
+    inputs, hidden = program.select("input"), program.select("hidden")
+    output = program.select("output", "readout")
+    return XyloArrays(
+        w_in=_join_weights(program, inputs, hidden),
+        w_rec=_join_weights(program, hidden, hidden),
+        w_out=_join_weights(program, hidden, output),
+        hidden=_join_registers(hidden),
+        output=_join_registers(output),
+    )
+
+
+def _join_weights(
+    program: XyloProgram,
+    sources: tuple[XyloPopulation, ...],
+    targets: tuple[XyloPopulation, ...],
+) -> np.ndarray:
+    rows = sum(p.size for p in sources), sum(p.size for p in targets)
+    out, top = np.zeros(rows, np.int64), 0
+    for source in sources:
+        left = 0
+        for target in targets:
+            for c in program.into(target.name):
+                if c.source == source.name:
+                    out[top : top + source.size, left : left + target.size] += c.weight.T
+            left += target.size
+        top += source.size
+    return out
+
+
+def _join_registers(populations: tuple[XyloPopulation, ...]) -> np.ndarray:
+    registers = [
+        [
+            np.broadcast_to(column, p.size)
+            for column in (p.dash_syn, p.dash_mem, p.threshold, p.bias)
+        ]
+        for p in populations
+    ]
+    joined = np.concatenate(registers, 1) if registers else np.zeros((4, 0))
+    return joined.astype(np.int64)
+
+
+def iterate_steps(
+    program: XyloProgram, channels: Int[np.ndarray, "T B K"]
+) -> Iterator[XyloStep]:
+    """Yield the states after each step; channels: spikes of all channels in each."""
+    chip, samples = lay_out(program), channels.shape[1]
+    w_in, w_rec = chip.w_in << program.shift, chip.w_rec << program.shift
+    w_out = chip.w_out << program.shift_out
+    hidden, output = (
+        XyloState(*np.zeros((4, samples, registers.shape[1]), np.int64))
+        for registers in (chip.hidden, chip.output)
+    )
+    for sent in channels:
+        current = add_spikes(hidden.i, np.minimum(sent, CHANNEL_SPIKES), w_in)
+        current = add_spikes(current, hidden.n, w_rec)
+        shown = add_spikes(output.i, hidden.n, w_out)
+        hidden = evolve(current, hidden.v, chip.hidden, NEURON_SPIKES)
+        output = evolve(shown, output.v, chip.output, 1)
+        yield XyloStep(hidden, output)
+
+
+def add_spikes(
+    i: Int[np.ndarray, "B N"], sent: Int[np.ndarray, "B K"], weight: Int[np.ndarray, "K N"]
+) -> Int[np.ndarray, "B N"]:
+    """Return currents to which spikes were added one by one, saturating."""
+    real = weight.astype(np.float64)  # exact: sums are far below 2^53
+    out = i + (sent.astype(np.float64) @ real).astype(np.int64)
+    reach = np.abs(i) + (sent.astype(np.float64) @ np.abs(real)).astype(np.int64)
+    for sample in np.flatnonzero((reach > LARGEST_STATE).any(1)):
+        row = i[sample]
+        for source in np.flatnonzero(sent[sample]):
+            for _ in range(sent[sample, source]):
+                row = np.clip(row + weight[source], LEAST_STATE, LARGEST_STATE)
+        out[sample] = row
+    return out
+
+
+def decay(x: Int[np.ndarray, "B N"], dash: Int[np.ndarray, " N"]) -> Int[np.ndarray, "B N"]:
+    """Return by how much a state falls in a step: a shift, but one at least."""
+    shifted = x >> dash
+    return np.where(shifted == 0, np.sign(x), shifted)
+
+
+def evolve(
+    i: Int[np.ndarray, "B N"],
+    v: Int[np.ndarray, "B N"],
+    registers: Int[np.ndarray, "4 N"],
+    most: int,
+) -> XyloState:
+    """Advance neurons by a step in which their spikes have arrived."""
+    dash_syn, dash_mem, threshold, bias = registers
+    peak, i = np.abs(i), i - decay(i, dash_syn)
+    fall = -decay(v, dash_mem)
+    fall = np.where(fall > LARGEST_STATE, LEAST_STATE, fall)  # 16 bits: -(-2^15) stays
+    rise = np.clip(fall + i, LEAST_STATE, LARGEST_STATE)
+    rise = np.clip(rise + bias, LEAST_STATE, LARGEST_STATE)
+    v = np.clip(v + rise, LEAST_STATE, LARGEST_STATE)
+    peak = np.maximum.reduce([peak, np.abs(rise), np.abs(v)])
+    n = np.where(v >= threshold, np.minimum(v // threshold, most), 0)
+    return XyloState(i, v - n * threshold, n, peak)

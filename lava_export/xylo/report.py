@@ -1,0 +1,118 @@
+"""What rounding changed in a XyloProgram, and whether it fits a chip."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lava_export.xylo.bounds import compute_head_room
+from lava_export.xylo.lower import XyloFloats, collect_xylo_populations
+from lava_export.xylo.program import (
+    XyloProgram,
+    require_xylo_program,
+)
+from lava_export.xylo.reference import lay_out
+from neuro.energy import OneCoreChip
+from neuro.graph import Graph
+from neuro.graph.requirements import require_graph
+from neuro.io.graph_digest import list_foreign
+
+
+def make_xylo_scaling_table(graph: Graph, program: XyloProgram) -> list[dict[str, Any]]:
+    """Return one row a population, with the columns of a LoihiProgram's table.
+
+    Errors are in units of the float network; decay_error: the largest of v, of the current, or
+    of a read-out. head_room: the largest state over 2^15 - 1, if every source fired once in
+    every tick: below 1 no such stimulus saturates.
+
+    Raises:
+        TypeError: they are no Graph and no XyloProgram.
+        ValueError: the program was lowered from another graph.
+    """
+    require_graph(graph)
+    require_xylo_program(program)
+    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
+        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    return [_measure(program, part) for part in collect_xylo_populations(graph, [])]
+
+
+def _measure(program: XyloProgram, part: XyloFloats) -> dict[str, Any]:
+    p, c = program[part.name], part.c
+    incoming = program.into(p.name)
+    gain = (1 - 2.0 ** -np.broadcast_to(p.dash_syn, p.size).astype(np.float64))[:, None]
+    unit = 2 ** (program.shift if p.kind == "hidden" else program.shift_out)
+    error = np.concatenate(
+        [
+            (own.weight * (gain * unit / p.scale) - r.weight).ravel()
+            for own, r in zip(incoming, part.incoming, strict=True)
+        ]
+    )
+    weights = np.concatenate([own.weight.ravel() for own in incoming])
+    decays = [_miss(p.dash_syn, c.decay if p.kind == "readout" else c.decay_syn)]
+    threshold = 0.0
+    if p.kind != "readout":
+        decays.append(_miss(p.dash_mem, c.decay))
+        threshold = float(np.abs(p.threshold / p.scale - c.threshold).max())
+    return {
+        "layer": p.name,
+        "kind": p.kind,
+        "scale": p.scale,
+        "weight_min": int(weights.min()),
+        "weight_max": int(weights.max()),
+        "weight_error_max": float(np.abs(error).max()),
+        "weight_error_rms": float(np.sqrt(np.square(error).mean())),
+        "threshold_error": threshold,
+        "decay_error": max(decays),
+        "lag": p.lag,
+        "shift": program.shift if p.kind == "hidden" else program.shift_out,
+        "head_room": compute_head_room(program, p),
+    }
+
+
+def _miss(dash: np.ndarray, kept: np.ndarray) -> float:
+    """Return the largest difference of a decay from 1 - 2^-dash."""
+    return float(np.abs(1 - 2.0 ** -dash.astype(np.float64) - kept).max())
+
+
+def list_xylo_breaches(program: XyloProgram, chip: OneCoreChip) -> list[str]:
+    """Return why a program does not fit a chip, by rule; none if it does."""
+    require_xylo_program(program)
+    return [*_list_crowds(program, chip), *_list_wide_fans(program, chip)]
+
+
+def _list_crowds(program: XyloProgram, chip: OneCoreChip) -> Iterator[str]:
+    limits = chip.limits
+    for kinds, limit, what in (
+        (("input",), limits.channels, "input channels"),
+        (("hidden",), limits.hidden, "hidden neurons"),
+        (("output", "readout"), limits.outputs, "output neurons"),
+    ):
+        populations = [p for p in program.populations if p.kind in kinds]
+        total = sum(p.size for p in populations)
+        if total > limit.value:
+            names = ", ".join(f"{p.name} {p.size:,}" for p in populations)
+            yield (
+                f"{chip.hardware} has {limit.value:g} {what}, the network needs {total:,} "
+                f"({names}); use fewer, or a smaller layer"
+            )
+
+
+def _list_wide_fans(program: XyloProgram, chip: OneCoreChip) -> Iterator[str]:
+    hidden = program.select("hidden")
+    recurrent = lay_out(program).w_rec != 0
+    first = 0
+    for p in hidden:
+        most = int(recurrent[first : first + p.size].sum(1).max(initial=0))
+        first += p.size
+        if most > chip.limits.fan_out.value:
+            yield (
+                f"{p.name}: a neuron reaches {most:,} hidden neurons, of {chip.hardware} "
+                f"{chip.limits.fan_out.value:g} at most; prune its weights, or use a smaller "
+                "layer behind it"
+            )
+    total = int(recurrent.sum())
+    if total > chip.limits.synapses.value:
+        yield (
+            f"{total:,} synapses between hidden neurons, {chip.hardware} holds "
+            f"{chip.limits.synapses.value:g}; prune weights, or use smaller layers"
+        )

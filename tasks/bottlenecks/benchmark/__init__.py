@@ -1,0 +1,1 @@
+"""``neuro bench bottlenecks``: what is trained, what it shows, and its picture."""
