@@ -31,10 +31,14 @@ class BinaryChipProgram(ChipProgram):
         require_run(self.program, inputs, count_ticks(inputs))
 
     def run(self, inputs: Stimulus) -> Record:
-        """Return what the reference computes, read-outs in units of the float network."""
+        """Return what the reference computes, in units of the float network."""
         record = reference.run(self.program, inputs, count_ticks(inputs))
         values = {k: reference.to_float(self.program, k, v) for k, v in record.values.items()}
-        return replace(record, values=values)
+        spikes = {
+            name: e._replace(value=e.value / self.program[name].message_unit)
+            for name, e in record.spikes.items()
+        }
+        return replace(record, values=values, spikes=spikes)
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
         """Run a stimulus on the reference and on Lava."""

@@ -9,23 +9,28 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
+from lava_export.population import SUM_LIMIT, SUMS
 from lava_export.program import (
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     DECAY_BITS,
-    LARGEST_WEIGHT,
     NO_MEMORY,
     STATE_LIMIT,
     THRESHOLD_BITS,
+    LoihiConnection,
     LoihiProgram,
     Population,
     ProgramError,
     require_program,
 )
 from neuro.arguments import require_whole_ticks
-from neuro.graph.inputs import CANNOT_START, list_problems_of_inputs
+from neuro.graph.inputs import (
+    CANNOT_START,
+    list_problems_of_inputs,
+    list_ungraded_values,
+)
 from neuro.spikes import Events
 
 
@@ -50,30 +55,40 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
     unfit = list_problems_of_inputs(sizes, inputs, None)
     problems += unfit
     if not unfit:
-        problems += [p for n, e in inputs.items() for p in _list_unfit_events(n, e, ticks)]
+        problems += [
+            problem
+            for name, e in inputs.items()
+            for problem in _list_unfit_events(program[name], e, ticks)
+        ]
     if problems:
         raise ProgramError("\n".join([CANNOT_START, *problems]))
 
 
-def _list_unfit_events(name: str, events: Events, ticks: int) -> Iterator[str]:
-    """Yield what Loihi does not take, of a sound spike train."""
+def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[str]:
+    """Yield what Loihi does not take, of a sound spike train into an input."""
     if 1 <= ticks < events.shape[0]:
         yield (
-            f"{name}: events of {events.shape[0]} ticks for a run of {ticks}; cut the train or "
-            "ask for as many ticks"
+            f"{p.name}: events of {events.shape[0]} ticks for a run of {ticks}; cut the train "
+            "or ask for as many ticks"
         )
-    graded = events.value[events.value != 1]
-    if graded.size:
-        yield (
-            f"{name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi takes binary "
-            "spikes: encode the values, e.g. with neuro.codes.rate"
-        )
+    if not p.signed:
+        graded = events.value[events.value != 1]
+        if graded.size:
+            yield (
+                f"{p.name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi takes "
+                "binary spikes: encode the values, e.g. with neuro.codes.rate, or make them "
+                "whole numbers of a GradedInput"
+            )
+        return
+    yield from list_ungraded_values(p.name, events.value, p.message_bits)
 
 
 def rasterize(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
-) -> dict[str, Bool[np.ndarray, "T B N"]]:
+) -> dict[str, Bool[np.ndarray, "T B N"] | Int[np.ndarray, "T B N"]]:
     """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
+
+    A raster holds bools, or whole numbers where the spikes of the input are graded.
 
     Raises:
         TypeError, ProgramError: the run cannot start, see :func:`require_run`.
@@ -81,10 +96,19 @@ def rasterize(
     require_run(program, inputs, ticks)
     out = {}
     for name, e in inputs.items():
-        out[name] = np.zeros((ticks, *e.shape[1:]), bool)
-        out[name][e.tick, e.sample, e.neuron] = True
+        kind = np.int32 if program[name].signed else np.bool_
+        out[name] = np.zeros((ticks, *e.shape[1:]), kind)
+        out[name][e.tick, e.sample, e.neuron] = e.value
     return out
 
+
+COUNTER_BITS = 6  # of a refractory period
+# Of the kinds in SUMS Lava has wider biases and thresholds.
+OF_CODERS: Mapping[str, tuple[int, int]] = {
+    "vth": (0, STATE_LIMIT - 1),
+    "bias_mant": (-(2**15), 2**15 - 1),
+    "bias_exp": (0, 0),
+}
 
 # The rule of some registers, the least and the largest integer of each, and the cure.
 REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
@@ -107,32 +131,77 @@ REGISTERS: Mapping[str, tuple[Mapping[str, tuple[int, int]], str]] = {
         {"reset_to": (1 - STATE_LIMIT, STATE_LIMIT - 1), "reset_by": (0, STATE_LIMIT - 1)},
         "use lower(graph, largest_weight=...), or a reset nearer to the threshold",
     ),
+    "a lower threshold has 17 bits and is not above 0": (
+        {"vth_low": (1 - 2**THRESHOLD_BITS, 0)},
+        "use lower(graph, largest_weight=...); above 0 it would fire at rest",
+    ),
+    "a refractory period has 6 bits": (
+        {"refractory": (0, 2**COUNTER_BITS - 1)},
+        "use a shorter period",
+    ),
+    "exponents of messages and states have 3 bits": (
+        dict.fromkeys(("spike_exp", "state_exp"), (0, 7)),
+        "scale the weights before instead",
+    ),
 }
 
 
 def list_wide_integers(program: LoihiProgram) -> list[str]:
     """Return every integer that its register cannot hold, by the rule that it breaks."""
     wide = []
-    low, high = -LARGEST_WEIGHT - 2, LARGEST_WEIGHT
     for c in program.connections:
-        bad = c.weight[(c.weight < low) | (c.weight > high) | (c.weight % 2 != 0)]
-        if bad.size:  # Lava keeps no odd ones
+        low, high, step = c.weight_range
+        bad = c.weight[(c.weight < low) | (c.weight > high) | (c.weight % step != 0)]
+        if bad.size:  # of mixed signs Lava keeps no odd ones
+            numbers = {1: "whole", 2: "even"}.get(step, f"multiples of {step} among the whole")
             wide.append(
                 f"weights have 8 bits and a sign: {c.name}: {bad.size} weights like {bad[0]}, "
-                f"allowed are even numbers from {low} to {high}; lower the graph again"
+                f"allowed are {numbers} numbers from {low} to {high}; lower the graph again"
             )
+    neurons = list_neurons(program)
+    wide += [problem for p in neurons for problem in _list_wide_sums(program, p)]
     for rule, (ranges, cure) in REGISTERS.items():
-        for p, (field, (low, high)) in product(list_neurons(program), ranges.items()):
+        for p, (field, (low, high)) in product(neurons, ranges.items()):
+            low, high = OF_CODERS.get(field, (low, high)) if p.kind in SUMS else (low, high)
             most = NO_MEMORY if field == "dv" and p.kind == "alif" else high
-            values = getattr(p, field)
-            if values is None:
+            if getattr(p, field) is None:
                 continue
+            values = np.atleast_1d(getattr(p, field))
             bad = values[(values < low) | (values > most)]
             if bad.size:
                 wide.append(
                     f"{rule}: {p.name}: {field} = {bad[0]}, allowed is {low}..{most}; {cure}"
                 )
     return wide
+
+
+def _list_wide_sums(program: LoihiProgram, p: Population) -> Iterator[str]:
+    """Yield why Lava, which adds up in 32 bits, could lose a part of the sums of a tick.
+
+    Sums of graded spikes, whose worst case is far from what happens, are checked in every run.
+    """
+    total = sum(
+        int(sum_absolutes(c).max(initial=0)) * 2 ** max(c.weight_exp, 0)
+        for c in program.into(p.name)
+        if not program[c.source].message_bits
+    )
+    if total >= SUM_LIMIT:
+        yield (
+            f"sums of a tick have 24 bits: {p.name}: its spikes can bring {total:,} weight "
+            f"units in a tick, allowed are less than {SUM_LIMIT:,}; use a smaller weight_exp "
+            "or fewer sources"
+        )
+
+
+def sum_absolutes(c: LoihiConnection) -> Int[np.ndarray, " R"]:
+    """Return sums of |weight| of the synapses of targets, before the exponent.
+
+    One of each target; of a convolution one of each kernel.
+    """
+    size = np.abs(c.weight.astype(np.int64))
+    if c.kind == "sparse":
+        return np.bincount(c.places[0], size, c.sizes[0]).astype(np.int64)
+    return np.asarray(size.reshape(len(size), -1).sum(1))
 
 
 def list_neurons(program: LoihiProgram) -> list[Population]:

@@ -7,39 +7,70 @@ threshold is taken, so that whatever can be exact, is exact. A smaller m is used
 could reach 2^23 otherwise. Weights are even: Lava keeps no odd ones where signs are mixed.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from lava_export.checks import list_wide_integers
-from lava_export.program import (
+from lava_export.float_population import (
+    ROUNDING,
+    FloatPopulation,
+    LoweredLayer,
+    Setting,
+    find_largest_weight,
+    make_connection,
+    round_to_even_integers,
+    round_up,
+    shorten,
+)
+from lava_export.lower_sigma_delta import (
+    adds_up_changes,
+    choose_units,
+    is_coder,
+    list_lost_weights,
+    list_problems_of_coders,
+    lower_coder,
+    lower_sum,
+)
+from lava_export.population import (
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     LARGEST_WEIGHT,
+    MESSAGE_BITS,
     NO_MEMORY,
     THRESHOLD_BITS,
     Kind,
-    LoihiConnection,
-    LoihiProgram,
     Population,
     as_int32,
-    list_separate_parts,
+    find_messages,
 )
+from lava_export.program import EXPONENTS, LoihiProgram, list_separate_parts
 from lava_export.rules import compute_head_room, keeps_no_memory, list_overflows
 from neuro.arguments import require_whole_ticks
-from neuro.graph import Graph, Hosted, Input
+from neuro.graph import Graph, Hosted
 from neuro.graph.partition import assign_lags, find_tight_loops
-from neuro.graph.paths import Route, find_bias, find_routes
+from neuro.graph.paths import find_bias, find_routes
 from neuro.graph.requirements import (
     problems_of_neurons,
     problems_on_a_clock,
     require_graph,
 )
 from neuro.io.graph_digest import digest_graph
-from neuro.neurons import Coefficients, has_normal_form
+from neuro.neurons import (
+    Coefficients,
+    Delta,
+    LIFReset,
+    SigmaDelta,
+    TernaryLIF,
+    has_normal_form,
+    is_stepped,
+)
+from neuro.neurons.normal_form import as_array
+from neuro.units import Seconds
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
@@ -57,28 +88,6 @@ class Bias(NamedTuple):
 
     mantissa: np.ndarray
     exponent: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FloatPopulation:
-    """A population before rounding; arrays have shape (N,).
-
-    incoming: the routes that end here. bias: per tick, gain included, from tick
-    ``bias_after`` on.
-    """
-
-    name: str
-    c: Coefficients
-    incoming: list[Route]
-    bias: Float[np.ndarray, " N"]
-    bias_after: int
-
-
-class LoweredLayer(NamedTuple):
-    """A population in integers and the connections that end there."""
-
-    population: Population
-    incoming: tuple[LoihiConnection, ...]
 
 
 def lower(
@@ -104,17 +113,17 @@ def lower(
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
-    waits = _find_refractory_periods(graph)
-    problems = problems_of_neurons(graph, "a chip")
+    problems = problems_of_neurons(graph, "a chip") + list(_list_unknown_neurons(graph))
     if problems or problems_on_a_clock(graph):
-        problems = problems_on_a_clock(graph, without=waits) + problems
-        raise LowerError([*problems, *waits.values()])
-    problems = list(waits.values())
+        raise LowerError(problems_on_a_clock(graph) + problems)
     parts = collect_populations(graph, problems)
     routes = [r for p in parts for r in p.incoming]
     problems += find_tight_loops(graph, routes)
-    problems += [problem for p in parts for problem in _list_vanishing_weights(p)]
-    problems += [problem for p in parts for problem in _list_vanishing_decays(p)]
+    membranes = [p for p in parts if not is_coder(p)]
+    problems += [problem for p in membranes for problem in _list_vanishing_weights(p)]
+    problems += [problem for p in membranes for problem in _list_vanishing_decays(p)]
+    problems += [problem for p in membranes for problem in _list_mixed_ternaries(p)]
+    problems += list_problems_of_coders(parts)
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
     if not hosted:  # those cut it into parts
         problems += list_separate_parts(
@@ -122,44 +131,105 @@ def lower(
         )
     if problems:
         raise LowerError(problems)
-    lag = assign_lags([*graph.inputs, *graph.populations], routes)
     sources = [
-        Population(name=n, kind="input", shape=node.shape)
-        for n, node in graph.nodes.items()
-        if isinstance(node, Input)
+        Population(
+            name=name,
+            kind="input",
+            shape=graph.shapes[name],
+            message_bits=getattr(graph.nodes[name], "message_bits", 0),
+        )
+        for name in graph.inputs
     ]
-    layers = [_fit_scale(p, graph.shapes[p.name], lag, largest_weight, ticks) for p in parts]
     program = LoihiProgram(
-        populations=(*sources, *(layer.population for layer in layers)),
-        connections=tuple(c for layer in layers for c in layer.incoming),
+        **_lower_layers(graph, sources, parts, ticks, largest_weight),
         ticks=None if ticks is None else int(ticks),
         digest=digest_graph(graph),
     )
     problems = list_wide_integers(program) or list_overflows(program)
+    problems += [*list_lost_weights(program), *_list_lost_thresholds(program, membranes)]
     if problems:
         raise LowerError(problems)
     return program
 
 
-def _fit_scale(
-    p: FloatPopulation,
-    shape: tuple[int, ...],
-    lag: dict[str, int],
-    largest: int,
+def _lower_layers(
+    graph: Graph,
+    sources: list[Population],
+    parts: list[FloatPopulation],
     ticks: int | None,
-) -> LoweredLayer:
-    """Return a population and its synapses at the finest scale whose sums stay below 2^23."""
+    largest_weight: int,
+) -> dict[str, Any]:
+    """Return the populations and the connections of a program."""
+    routes = [r for p in parts for r in p.incoming]
+    plain = [*(p.name for p in sources), *(p.name for p in parts if not is_coder(p))]
+    units = dict.fromkeys(plain, 0)
+    coders = choose_units(parts, units)
+    setting = Setting(
+        lag=assign_lags([*graph.inputs, *graph.populations], routes),
+        messages={p.name: p.messages for p in sources}
+        | {p.name: _find_messages(p) for p in parts},
+        units=units,
+        ticks=ticks,
+        largest=largest_weight,
+    )
+    layers = [
+        lower_coder(p, coders[p.name], setting)
+        if p.name in coders
+        else lower_sum(p, setting)
+        if coders and adds_up_changes(p, coders)
+        else _fit_scale(p, setting)
+        for p in parts
+    ]
+    return {
+        "populations": (*sources, *(layer.population for layer in layers)),
+        "connections": tuple(c for layer in layers for c in layer.incoming),
+    }
+
+
+def _list_lost_thresholds(
+    program: LoihiProgram, membranes: list[FloatPopulation]
+) -> Iterator[str]:
+    """Yield the populations whose sums are shifted so far that a threshold is below 1."""
+    for p in (p for p in membranes if p.c.fires):
+        least = _find_thresholds(p).min() * program[p.name].scale
+        if least < 1 - ROUNDING and any(c.weight_exp < 0 for c in program.into(p.name)):
+            yield (
+                f"{p.name}: its threshold is {least:.3g} of a unit of its sums, with room "
+                "for the largest graded spikes; use fewer message_bits, fewer sources, a "
+                "shorter run, or a higher threshold"
+            )
+
+
+def _find_messages(p: FloatPopulation) -> tuple[int, int]:
+    """Return the least and the largest spike of a population."""
+    kind: Kind = "ternary" if isinstance(p.neuron, TernaryLIF) else "lif"
+    return find_messages(kind, MESSAGE_BITS if is_coder(p) else 0)
+
+
+def _fit_scale(p: FloatPopulation, setting: Setting) -> LoweredLayer:
+    """Return a population and its synapses at the finest scale whose sums stay below 2^23.
+
+    Sums of graded spikes are shifted to the right where a connection can.
+    """
+    largest, exponent = setting.largest, 0
+    graded = any(setting.messages[r.source] != (0, 1) for r in p.incoming)
+    shifts = graded and not any(r.kind == "conv" for r in p.incoming)
     while True:
-        scale = _choose_scale(p, largest)
-        population = _population(p, shape, lag[p.name], scale)
-        incoming = tuple(_connection(r, lag, scale) for r in p.incoming)
+        plain = _choose_scale(p, largest, exponent)
+        scale = plain * 2.0**exponent
+        population = _population(p, setting.lag[p.name], scale)
+        incoming = tuple(make_connection(r, setting.lag, plain, exponent) for r in p.incoming)
+        room = (incoming, setting.ticks, setting.messages)
         forgets = population.kind == "lif" and not p.c.decay.any()
-        if forgets and not keeps_no_memory(population, incoming, ticks):
+        if forgets and not keeps_no_memory(population, *room):
             population = replace(population, kind="alif", dv=as_int32(NO_MEMORY))
-        excess = compute_head_room(population, incoming, ticks)
+        excess = compute_head_room(population, *room)
         if excess < 1 or largest == 2:
             return LoweredLayer(population, incoming)
-        largest = max(2, int(scale * _find_largest(p) / excess * 0.98) // 2 * 2)
+        if shifts and exponent > EXPONENTS[0] and np.isfinite(excess):
+            exponent = max(EXPONENTS[0], exponent - max(1, math.ceil(math.log2(excess))))
+            continue
+        largest = max(2, int(plain * _find_largest(p) / excess * 0.98) // 2 * 2)
 
 
 def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulation]:
@@ -167,8 +237,7 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
     routes = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
-        k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
-        c = k.spread(graph.shapes[name])
+        c = _find_form(graph.nodes[name], graph.dt).spread(graph.shapes[name])
         total, after = find_bias(graph, name, problems)
         if total.any() and c.decay_syn.any():
             problems.append(
@@ -179,6 +248,8 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
         parts.append(
             FloatPopulation(
                 name=name,
+                neuron=graph.nodes[name],  # type: ignore[arg-type]
+                shape=graph.shapes[name],
                 c=c,
                 incoming=incoming,
                 bias=total,
@@ -188,34 +259,67 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
     return parts
 
 
-def round_to_even_integers(
-    weight: Float[np.ndarray, "..."], scale: float
-) -> Float[np.ndarray, "..."]:
-    """Return weight x scale, rounded to even integers."""
-    return np.asarray(2 * np.rint(weight * (scale / 2)))
+def _find_form(node: Any, dt: Seconds) -> Coefficients:
+    """Return the normal form of a neuron, or what it has of one."""
+    if has_normal_form(node):
+        return node.coefficients(dt)
+    form: Coefficients = FORMS[type(node)](node, dt)
+    return form
 
 
-def _find_refractory_periods(graph: Graph) -> dict[str, str]:
-    """Return what to tell of refractory periods, whole ticks or not, by population."""
-    messages = {}
+def _make_form_of_coder(node: Delta | SigmaDelta, _: Seconds) -> Coefficients:
+    return Coefficients(decay=np.ones(()), threshold=as_array(node.threshold), reset=None)
+
+
+FORMS: Mapping[type, Callable[[Any, Seconds], Coefficients]] = {
+    **dict.fromkeys((TernaryLIF, LIFReset), lambda node, dt: node.charge_form(dt)),
+    **dict.fromkeys((Delta, SigmaDelta), _make_form_of_coder),
+}
+# What else a population has of the model, from its name in the program.
+EXTRAS: Mapping[type, Callable[[Any, "FloatPopulation", float], dict[str, Any]]] = {
+    TernaryLIF: lambda node, p, scale: {
+        "vth_low": shorten(1 - _count_firing(_find_lower(node, p), scale, False))
+    },
+    LIFReset: lambda node, p, scale: {  # noqa: ARG005
+        "reset_interval": int(node.interval),
+        "reset_offset": int(node.offset),
+    },
+}
+
+
+def _list_unknown_neurons(graph: Graph) -> Iterator[str]:
+    """Yield the neurons without a normal form that no process of Lava's stands for."""
     for name, node in graph.nodes.items():
-        if not has_normal_form(node):
-            continue
-        try:
-            wait = node.coefficients(graph.dt).refractory * graph.dt
-        except ValueError:  # no whole ticks, or another problem on a clock
-            wait = getattr(node, "refractory", 0.0)
-        if wait:
-            messages[name] = (
-                f"{name}: a refractory period of {wait:g} s, which no neuron of a program here "
-                "has; use refractory=0"
+        if is_stepped(node) and type(node) not in FORMS:
+            yield (
+                f"{name}: no process of Lava's stands for a {type(node).__name__}; take "
+                f"{' or '.join(kind.__name__ for kind in FORMS)}"
             )
-    return messages
 
 
-def _round_up(x: np.ndarray) -> np.ndarray:
-    """Round up, but take what a float error puts just above an integer for that integer."""
-    return np.asarray(np.ceil(x - 1e-6))
+def _list_mixed_ternaries(p: FloatPopulation) -> Iterator[str]:
+    """Yield what Lava's TernaryLIF, which has one of each parameter, cannot do."""
+    if not isinstance(p.neuron, TernaryLIF):
+        return
+    lower = _find_lower(p.neuron, p)
+    if any(np.ptp(x) for x in (p.c.decay, p.c.decay_syn, p.c.threshold, lower)):
+        yield (
+            f"{p.name}: its neurons differ in tau, tau_syn, threshold or lower, Lava's "
+            "TernaryLIF has one for all; split it into populations"
+        )
+    if not p.c.decay.all():
+        yield f"{p.name}: a TernaryLIF that keeps nothing of v; use a longer tau"
+
+
+def _find_lower(node: TernaryLIF, p: FloatPopulation) -> np.ndarray:
+    return np.asarray(np.broadcast_to(as_array(node.lower), p.shape).ravel())
+
+
+def _find_thresholds(p: FloatPopulation) -> np.ndarray:
+    """Return all thresholds of a population that fires, without signs."""
+    if not isinstance(p.neuron, TernaryLIF):
+        return p.c.threshold
+    return np.concatenate([p.c.threshold, _find_lower(p.neuron, p)])
 
 
 def _count_firing(
@@ -223,21 +327,20 @@ def _count_firing(
 ) -> Float[np.ndarray, "..."]:
     """Return n, the least integer at which a neuron fires, a weight unit above vth."""
     if strict:
-        return -_round_up(-threshold * scale) + 1
-    return _round_up(threshold * scale)
+        return -round_up(-threshold * scale) + 1
+    return round_up(threshold * scale)
 
 
 def _find_largest(p: FloatPopulation) -> float:
     """Return the float that becomes the largest integer: the largest weight, if any."""
-    largest = max((float(np.abs(r.weight).max(initial=0)) for r in p.incoming), default=0.0)
-    return largest or (float(p.c.threshold.max()) if p.c.fires else 1.0)
+    return find_largest_weight(p.incoming) or (float(p.c.threshold.max()) if p.c.fires else 1.0)
 
 
 def _limit_half_weight(p: FloatPopulation) -> int:
     """Return the largest m, half the largest weight, that leaves the threshold in its bits."""
     if not p.c.fires:
         return LARGEST_WEIGHT // 2
-    most = int(MAX_THRESHOLD / p.c.threshold.max() * _find_largest(p) / 2)
+    most = int(MAX_THRESHOLD / _find_thresholds(p).max() * _find_largest(p) / 2)
     return min(LARGEST_WEIGHT // 2, most)
 
 
@@ -275,10 +378,11 @@ def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
                 )
 
 
-def _choose_scale(p: FloatPopulation, largest: int) -> float:
-    """Return S for a population, see the head of this file."""
+def _choose_scale(p: FloatPopulation, largest: int, exponent: int) -> float:
+    """Return S for a population before a shift of its sums, see the head of this file."""
     weight = np.concatenate([r.weight.ravel() for r in p.incoming]) / _find_largest(p)
-    threshold = (p.c.threshold if p.c.fires else np.zeros(1)) / _find_largest(p)
+    threshold = (_find_thresholds(p) if p.c.fires else np.zeros(1)) / _find_largest(p)
+    threshold = threshold * 2.0**exponent
     top = min(largest // 2, _limit_half_weight(p))
     best = min(
         range(top, (top - 1) // 2, -1),
@@ -301,9 +405,7 @@ def _measure_error(
     return float(np.round(total + of_threshold.mean(), 15))
 
 
-def _population(
-    p: FloatPopulation, shape: tuple[int, ...], lag: int, scale: float
-) -> Population:
+def _population(p: FloatPopulation, lag: int, scale: float) -> Population:
     c = p.c
     n = _count_firing(c.threshold, scale, c.strict) if c.fires else np.ones(1)
     beta = np.rint(c.beta * scale)
@@ -312,12 +414,15 @@ def _population(
     uniform = all(np.ptp(x) == 0 for x in (du, dv, n))
     # A reset to a value stays below the threshold, whatever the rounding.
     to = np.minimum(np.rint(c.reset_to * scale * 64), 64 * (n - 1))
-    reset_to = _short(to) if c.hard and to.any() else None
+    reset_to = shorten(to) if c.hard and to.any() else None
     own = c.fires and not c.hard and (c.strict or (c.subtracted != c.threshold).any())
-    reset_by = _short(np.rint(c.subtracted * scale * 64)) if own else None
+    reset_by = shorten(np.rint(c.subtracted * scale * 64)) if own else None
     stock = uniform and c.hard and reset_to is None
-    stock = stock and not beta.any() and not b.mantissa.any()
+    stock = stock and not (beta.any() or c.refractory)
+    stock = stock and (bool(c.decay.any()) or not b.mantissa.any())
     kind: Kind = "li" if not c.fires else "lif" if stock else "alif"
+    kind = "ternary" if isinstance(p.neuron, TernaryLIF) else kind
+    extras = EXTRAS.get(type(p.neuron))
     if kind == "alif":
         dv = np.where(c.decay == 0, NO_MEMORY, dv)
     elif kind == "lif" and not c.decay.any():
@@ -325,31 +430,28 @@ def _population(
     return Population(
         name=p.name,
         kind=kind,
-        shape=shape,
+        shape=p.shape,
         lag=lag,
         scale=scale,
-        du=_short(du),
-        dv=_short(dv),
-        vth=_short(n - 1),
-        da=_short(_decay(c.decay_adapt, offset=0)),
-        beta=_short(beta),
-        bias_mant=_short(b.mantissa),
-        bias_exp=_short(b.exponent),
+        du=shorten(du),
+        dv=shorten(dv),
+        vth=shorten(n - 1),
+        da=shorten(_decay(c.decay_adapt, offset=0)),
+        beta=shorten(beta),
+        bias_mant=shorten(b.mantissa),
+        bias_exp=shorten(b.exponent),
         hard=c.hard,
         bias_after=p.bias_after,
         reset_to=reset_to,
         reset_by=reset_by,
+        refractory=int(c.refractory),
+        **(extras(p.neuron, p, scale) if extras else {}),
     )
 
 
 def _decay(kept: np.ndarray, offset: int) -> np.ndarray:
     """Return 4096 (1 - kept) as a 12-bit integer; Loihi adds ``offset`` to it again."""
     return np.asarray(np.clip(np.rint(4096 * (1 - kept)) - offset, 0, 4095))
-
-
-def _short(values: np.ndarray) -> np.ndarray:
-    """Return the values as int32, as one number where all are equal."""
-    return as_int32(values[:1] if np.ptp(values) == 0 else values)
 
 
 def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
@@ -363,21 +465,3 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
         fits = (mantissa >= -(2**BIAS_MANTISSA_BITS)) & (mantissa < 2**BIAS_MANTISSA_BITS)
         exponent = np.where(fits, exponent, exponent + 1)
     return Bias(np.rint(value / 2.0**exponent), exponent)
-
-
-def _connection(r: Route, lag: dict[str, int], scale: float) -> LoihiConnection:
-    """Return a route in integers; a kernel is stored plain, zeros for dilation and groups."""
-    weight = r.conv.plain().weight if r.kind == "conv" else r.weight
-    return LoihiConnection(
-        name=r.name,
-        source=r.source,
-        target=r.target,
-        kind=r.kind,
-        weight=as_int32(round_to_even_integers(weight, scale)),
-        shape=r.shape,
-        stride=r.stride,
-        padding=r.padding,
-        places=as_int32(r.places),
-        sizes=r.sizes,
-        extra=lag[r.target] - lag[r.source] + r.delay - 1,
-    )

@@ -26,6 +26,7 @@ from lava_export.checks import list_wide_integers
 from lava_export.program import (
     BIAS_MANTISSA_BITS,
     NO_MEMORY,
+    WEIGHT_BITS,
     LoihiConnection,
     LoihiProgram,
     Population,
@@ -198,7 +199,20 @@ def _find_reached(program: LoihiProgram, name: str) -> set[str]:
 
 def _check_neurons(program: LoihiProgram, p: Population) -> Iterator[str]:
     """Yield what Lava's own LIF, as netx sets it, does not do of a population."""
-    fires = p.kind != "li"
+    if p.kind not in ("lif", "alif", "li"):
+        yield f"no layer is written for the kind {p.kind}; run the program on Lava itself"
+        return
+    fires = p.fires
+    if p.refractory:
+        yield (
+            f"a refractory period of {p.refractory} ticks, Lava's integers have none; use "
+            "refractory=0"
+        )
+    if p.reset_interval:
+        yield (
+            f"returns to rest every {p.reset_interval} ticks, netx lets all layers do so; use "
+            "a LIF, and reset_interval of the call that loads the file"
+        )
     if fires and not p.hard:
         yield "soft reset, netx's neurons set v to 0; train with reset='hard'"
     if fires and p.hard and p.reset_to is not None and p.reset_to.any():
@@ -252,6 +266,13 @@ def _check_bias(program: LoihiProgram, p: Population) -> Iterator[str]:
 
 def _check_synapses(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
     """Yield what a layer of netx cannot hold of a connection."""
+    if program[c.source].message_bits:
+        yield f"{c.source} sends graded spikes, a layer binary ones; use an Input"
+    if c.weight_exp or c.sign_mode != "mixed" or c.weight_bits != WEIGHT_BITS:
+        yield (
+            "has a weight_exp, a sign_mode or weight_bits of its own, and the loader chooses "
+            "them anew; leave them out"
+        )
     if c.kind == "conv":
         if c.extra:
             yield (
@@ -302,7 +323,7 @@ def _find_shape(program: LoihiProgram, name: str) -> tuple[int, ...]:
 
 def _find_bias(p: Population) -> np.ndarray:
     """Return the bias in units of v."""
-    return np.asarray(p.bias_mant.astype(np.int64) << p.bias_exp)
+    return p.bias
 
 
 def _fill_matrix(c: LoihiConnection) -> np.ndarray:

@@ -9,10 +9,16 @@ One step of a population, all integers, trunc(x, n) = sign(x) (|x| >> n), M = 2^
     v = reset_to (hard) or v - (reset_by + a) (soft), where s
     a = min(a + 64 beta s, M - 1)
 
-x is the sum of the integer weights whose sources fired. The kinds of population:
-"input"; "lif", Lava's own LIF (hard reset, a = 0, no bias, one du, dv and vth for all); "alif",
-the whole equation, a process of ours; "li", a process of ours that never fires and shows v.
+x is the sum of the integer weights whose sources fired, each times the value of its spike where
+spikes have one, shifted by the exponent of the connection. The kinds of population:
+"input"; "lif", Lava's own LIF (hard reset to 0, a = 0, one du, dv and vth for all); "ternary",
+its TernaryLIF, a lif that fires -1 below 64 vth_low as well, and then is 0, too; "alif", the
+whole equation, a process of ours; "li", a process of ours that never fires and shows v;
+"delta", "sigma_delta" and "sigma", see :mod:`lava_export.sigma_delta`.
 A weight unit is 64 units of v; one unit of the float network is ``scale`` weight units.
+
+In the ``refractory`` ticks after that of a spike, v keeps what the reset left and s = 0; u and
+a go on. Where :meth:`Population.clears` says so, u, v and a are 0 before a tick.
 
 The float neuron fires at v >= threshold, Lava at v > 64 vth. With vth one below the integer
 threshold n, both agree on every v that is a multiple of 64; between two multiples the chip
@@ -26,87 +32,70 @@ process keeps nothing of v.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from lava_export.population import (
+    BIAS_EXPONENT_BITS,
+    BIAS_MANTISSA_BITS,
+    DECAY_BITS,
+    LARGEST_WEIGHT,
+    NO_MEMORY,
+    STATE_LIMIT,
+    THRESHOLD_BITS,
+    Kind,
+    Population,
+    ProgramError,
+    as_int32,
+    check_population,
+)
 from neuro.arguments import make_type_error
 from neuro.graph.convolutions import Conv2d, count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 
-STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
-LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
-THRESHOLD_BITS = 17
-DECAY_BITS = 12
-NO_MEMORY = 2**DECAY_BITS  # the dv of an alif that keeps nothing of v
-BIAS_MANTISSA_BITS = 12  # and a sign
-BIAS_EXPONENT_BITS = 3
-LARGEST = 2**30  # that a parameter may be, in or out of its range
+__all__ = [
+    "BIAS_EXPONENT_BITS",
+    "BIAS_MANTISSA_BITS",
+    "DECAY_BITS",
+    "LARGEST_WEIGHT",
+    "NO_MEMORY",
+    "STATE_LIMIT",
+    "THRESHOLD_BITS",
+    "WEIGHT_BITS",
+    "Kind",
+    "LoihiConnection",
+    "LoihiProgram",
+    "Population",
+    "ProgramError",
+    "SignMode",
+    "as_int32",
+    "list_separate_parts",
+    "name_array",
+    "require_program",
+    "take_apart",
+]
 
-Kind = Literal["input", "lif", "alif", "li"]
+SignMode = Literal["mixed", "excitatory", "inhibitory"]
+# The least and the largest weight of each mode, 8 bits and where signs are mixed one for those.
+WEIGHTS: Mapping[SignMode, tuple[int, int]] = {
+    "mixed": (-LARGEST_WEIGHT - 2, LARGEST_WEIGHT + 1),
+    "excitatory": (0, LARGEST_WEIGHT + 1),
+    "inhibitory": (-LARGEST_WEIGHT - 1, 0),
+}
+WEIGHT_BITS = 8
+EXPONENTS = (-8, 7)  # the least and the largest weight_exp of Loihi
 
 
-class ProgramError(ValueError):
-    """A program that does not hold together, or a run of one that cannot start."""
+class WeightRange(NamedTuple):
+    """The weights that Lava keeps: whole multiples of ``step`` from ``low`` to ``high``."""
 
-
-def as_int32(value: Any) -> np.ndarray:
-    """Return a read-only int32 array of at least one axis; stops at +-2^30.
-
-    No register is as wide: :mod:`lava_export.rules` tells what was too large.
-    """
-    out: np.ndarray = np.atleast_1d(np.clip(value, -LARGEST, LARGEST).astype(np.int32))
-    out.setflags(write=False)
-    return out
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Population:
-    """N neurons, or one input; parameters have shape (1,) or (N,), in C order of ``shape``.
-
-    lag: steps by which it runs behind the input; it rests until its tick 0 is step lag + 1.
-    scale: weight units that one unit of the float network became.
-    bias_after: ticks of its own before the bias sets in.
-    reset_to, reset_by: in units of v, "alif" only; None: see the head of this file.
-    """
-
-    name: str
-    kind: Kind
-    shape: tuple[int, ...]
-    lag: int = 0
-    scale: float = 1.0
-    du: np.ndarray = field(default_factory=lambda: as_int32(4095))
-    dv: np.ndarray = field(default_factory=lambda: as_int32(0))
-    vth: np.ndarray = field(default_factory=lambda: as_int32(0))
-    da: np.ndarray = field(default_factory=lambda: as_int32(0))
-    beta: np.ndarray = field(default_factory=lambda: as_int32(0))
-    bias_mant: np.ndarray = field(default_factory=lambda: as_int32(0))
-    bias_exp: np.ndarray = field(default_factory=lambda: as_int32(0))
-    hard: bool = True
-    bias_after: int = 0
-    reset_to: np.ndarray | None = None
-    reset_by: np.ndarray | None = None
-
-    @property
-    def after_hard(self) -> np.ndarray:
-        """v after a hard reset, in units of v."""
-        return (
-            np.zeros(1, np.int64) if self.reset_to is None else self.reset_to.astype(np.int64)
-        )
-
-    @property
-    def subtracted(self) -> np.ndarray:
-        """What a soft reset takes off, but for the adaptation, in units of v."""
-        by = (self.vth.astype(np.int64) + 1) << 6
-        return by if self.reset_by is None else self.reset_by.astype(np.int64)
-
-    @property
-    def size(self) -> int:
-        """Number of neurons N."""
-        return math.prod(self.shape)
+    low: int
+    high: int
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +107,8 @@ class LoihiConnection:
     shape: "conv" only: how the source's neurons lie, (C, H, W).
     places: "sparse" only: target and source of each weight, (2, E). sizes: (out, in).
     extra: steps that a spike waits before the connection, which itself takes one step.
+    weight_exp: the sum of a step is shifted by so many bits, below 0 to the right (floor).
+    sign_mode, weight_bits: which weights there are, see :attr:`weight_range`.
     """
 
     name: str
@@ -131,6 +122,16 @@ class LoihiConnection:
     places: np.ndarray = field(default_factory=lambda: as_int32(np.empty((2, 0))))
     sizes: tuple[int, int] = (0, 0)
     extra: int = 0
+    weight_exp: int = 0
+    sign_mode: SignMode = "mixed"
+    weight_bits: int = WEIGHT_BITS
+
+    @property
+    def weight_range(self) -> WeightRange:
+        """The weights that Lava keeps as they are; others it would cut off."""
+        low, high = WEIGHTS[self.sign_mode]
+        step = 1 << (WEIGHT_BITS - self.weight_bits + (self.sign_mode == "mixed"))
+        return WeightRange(-(-low // step) * step, high // step * step, step)
 
     @cached_property
     def conv(self) -> Conv2d:
@@ -201,6 +202,11 @@ class LoihiProgram:
         """Return the connections that end at ``name``."""
         return tuple(c for c in self.connections if c.target == name)
 
+    @property
+    def messages(self) -> Mapping[str, tuple[int, int]]:
+        """The least and the largest spike of each population."""
+        return {p.name: p.messages for p in self.populations}
+
     def delay(self, connection: LoihiConnection) -> int:
         """Return the delay in ticks of the graph, the lags of both ends taken out."""
         return connection.extra + 1 + self[connection.source].lag - self[connection.target].lag
@@ -229,7 +235,7 @@ def _list_problems(program: LoihiProgram) -> list[str]:
     ]
     if not any(p.kind == "input" for p in program.populations):
         problems.append("no population has kind input; a run needs one at least")
-    problems += [problem for p in program.populations for problem in _check_population(p)]
+    problems += [problem for p in program.populations for problem in check_population(p)]
     ends = []
     for c in program.connections:
         unknown = [n for n in (c.source, c.target) if n not in names]
@@ -258,43 +264,10 @@ def list_separate_parts(names: Iterable[str], ends: Iterable[tuple[str, str]]) -
     return [f"nothing connects these parts: {listed}; split it into one graph for each part"]
 
 
-def _check_population(p: Population) -> Iterator[str]:
-    """Yield what is wrong with the kind, the lag and the parameters of a population."""
-    if p.kind not in get_args(Kind):
-        yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
-    sizes = min(p.shape, default=1) > 0 and min(p.lag, p.bias_after) >= 0
-    if not sizes or not 0 < p.scale < math.inf:
-        yield (
-            f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} and bias_after "
-            f"{p.bias_after} >= 0, scale {p.scale} > 0 and finite; lower the graph again"
-        )
-    if p.kind == "input" and p.lag:
-        yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
-    for column in fields(p):
-        values = getattr(p, column.name)
-        if not isinstance(values, np.ndarray):
-            continue
-        if values.dtype.kind not in "iu":
-            yield f"{p.name}: {column.name} is {values.dtype}; make it with program.as_int32"
-        if values.shape not in ((1,), (p.size,)):
-            yield (
-                f"{p.name}: {column.name} has shape {values.shape}; give one number, or one "
-                f"for each of the {p.size} neurons"
-            )
-    unused = "reset_by" if p.hard else "reset_to"
-    if getattr(p, unused) is not None:
-        yield f"{p.name}: {unused} has no effect with hard={p.hard}; leave it out"
-    if p.kind == "lif" and not _fits_lava_lif(p):
-        yield (
-            f"{p.name}: a lif has hard reset to 0, no bias, no adaptation and one du, dv, vth "
-            "for all neurons; make its kind alif"
-        )
-
-
 def _check_connection(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
     """Yield what is wrong with the ends, the weights and the delay of a connection."""
     source, target = program[c.source], program[c.target]
-    if source.kind == "li":
+    if not source.fires:
         yield f"{c.source} is a read-out and never fires; start from a lif or an alif"
     if target.kind == "input":
         yield f"{c.target} is an input and listens to nothing; end at a population"
@@ -305,7 +278,28 @@ def _check_connection(program: LoihiProgram, c: LoihiConnection) -> Iterator[str
             f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
             "future; raise the lag of the target"
         )
+    yield from _check_numbers(c)
     yield from _check_weights(program, c)
+
+
+def _check_numbers(c: LoihiConnection) -> Iterator[str]:
+    """Yield what is wrong with the exponent, the mode and the bits of the weights."""
+    low, high = EXPONENTS
+    if not low <= c.weight_exp <= high:
+        yield (
+            f"weight_exp {c.weight_exp} has 4 bits with its sign, {low} to {high}; scale the "
+            "weights instead"
+        )
+    if c.sign_mode not in get_args(SignMode):
+        yield f"no sign_mode {c.sign_mode!r}; there are {', '.join(get_args(SignMode))}"
+    if not 1 <= c.weight_bits <= WEIGHT_BITS:
+        yield f"weight_bits {c.weight_bits} are not from 1 to {WEIGHT_BITS}; use {WEIGHT_BITS}"
+    plain = c.weight_exp == 0 and c.sign_mode == "mixed" and c.weight_bits == WEIGHT_BITS
+    if c.kind == "conv" and not plain:
+        yield (
+            "Lava's Conv ignores weight_exp, sign_mode and weight_bits; leave them out and "
+            "scale the kernel, or list its synapses (kind sparse)"
+        )
 
 
 def _check_weights(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
@@ -348,13 +342,6 @@ def _lists_synapses(c: LoihiConnection) -> bool:
         return False
     least, most = c.places.min(1, initial=0), c.places.max(1, initial=-1)
     return bool((least >= 0).all() and (most < np.array(c.sizes)).all())
-
-
-def _fits_lava_lif(p: Population) -> bool:
-    """Say whether Lava's own LIF can have the parameters of a population."""
-    uniform = p.du.size == p.dv.size == p.vth.size == 1
-    plain = p.hard and p.reset_to is None
-    return uniform and plain and not p.beta.any() and not p.bias_mant.any()
 
 
 def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

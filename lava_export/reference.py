@@ -10,11 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Float, Int, Shaped
 from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
 
 from lava_export.checks import rasterize
-from lava_export.program import STATE_LIMIT, LoihiConnection, LoihiProgram, Population
+from lava_export.population import SUM_LIMIT, SUMS, ProgramError
+from lava_export.program import STATE_LIMIT, Kind, LoihiConnection, LoihiProgram, Population
+from lava_export.sigma_delta import (
+    CoderState,
+    require_bits,
+    step_delta,
+    step_sigma,
+    step_sigma_delta,
+)
+from neuro.ops.sparse_linear import apply_linear
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
 
@@ -24,18 +35,28 @@ WeightedSum = Callable[[np.ndarray], np.ndarray]
 
 
 class NeuronState(NamedTuple):
-    """u, v and a of a population, in units of v."""
+    """u, v and a of a population, in units of v.
+
+    wait: ticks for which v is still held; None without a refractory period.
+    """
 
     u: Int[np.ndarray, "B N"]
     v: Int[np.ndarray, "B N"]
     a: Int[np.ndarray, "B N"]
+    wait: Int[np.ndarray, "B N"] | None = None
+
+
+State = NeuronState | CoderState
+Step = Callable[
+    [Population, Any, Int[np.ndarray, "B N"], bool], tuple[Shaped[np.ndarray, "B N"], Any]
+]
 
 
 class Tick(NamedTuple):
     """One tick: what every population sent, and the states after it."""
 
     out: dict[str, np.ndarray]
-    states: dict[str, NeuronState]
+    states: dict[str, State]
 
 
 def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Record:
@@ -57,16 +78,16 @@ def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Reco
 def to_float(
     program: LoihiProgram, name: str, v: Int[np.ndarray, "..."]
 ) -> Float[np.ndarray, "..."]:
-    """Return integer membranes of a population in units of the float network."""
-    return v / (program[name].scale * 64)
+    """Return what a read-out shows in units of the float network."""
+    return v / program[name].unit
 
 
 def _run_chunk(
-    program: LoihiProgram, rasters: Mapping[str, Bool[np.ndarray, "T B N"]], ticks: int
+    program: LoihiProgram, rasters: Mapping[str, Shaped[np.ndarray, "T B N"]], ticks: int
 ) -> Record:
     done = list(iterate_ticks(program, rasters, ticks))
     out = {p.name: np.stack([tick.out[p.name] for tick in done]) for p in program.populations}
-    read_outs = {p.name for p in program.populations if p.kind == "li"}
+    read_outs = {p.name for p in program.populations if not p.fires}
     return Record(
         executor="integers",
         ticks=ticks,
@@ -80,22 +101,22 @@ def _run_chunk(
 
 
 def iterate_ticks(
-    program: LoihiProgram, rasters: Mapping[str, Bool[np.ndarray, "T B N"]], ticks: int
+    program: LoihiProgram, rasters: Mapping[str, Shaped[np.ndarray, "T B N"]], ticks: int
 ) -> Iterator[Tick]:
     """Yield one :class:`Tick` after the other."""
     samples = next(iter(rasters.values())).shape[1]
     order = [program[name] for name in order_populations(program)]
     incoming = {
         p.name: [
-            (c.source, program.delay(c), make_weighted_sum(c)) for c in program.into(p.name)
+            (c.source, program.delay(c), make_weighted_sum(c, program[c.source].largest))
+            for c in program.into(p.name)
         ]
         for p in order
     }
-    states = {
-        p.name: NeuronState(*np.zeros((3, samples, p.size), np.int64))
-        for p in order
-        if p.kind != "input"
+    graded = {
+        p.name: any(program[c.source].signed for c in program.into(p.name)) for p in order
     }
+    states = {p.name: make_rest_state(p, samples) for p in order if p.kind != "input"}
     past: list[dict[str, np.ndarray]] = []
     for t in range(ticks):
         now: dict[str, np.ndarray] = {}
@@ -108,7 +129,10 @@ def iterate_ticks(
             for source, delay, synapses in incoming[p.name]:
                 if t >= delay:
                     x += synapses(past[t - delay][source])
-            now[p.name], states[p.name] = step(p, states[p.name], x, t >= p.bias_after)
+            if graded[p.name]:
+                require_bits(p, "the sum of a tick", x, SUM_LIMIT)
+            before = make_rest_state(p, samples) if p.clears(t) else states[p.name]
+            now[p.name], states[p.name] = STEPS[p.kind](p, before, x, t >= p.bias_after)
         yield Tick(now, dict(states))
 
 
@@ -124,49 +148,127 @@ def order_populations(program: LoihiProgram) -> list[str]:
     return list(graphlib.TopologicalSorter(needs).static_order())
 
 
+def make_rest_state(p: Population, samples: int) -> State:
+    """Return the state of a population at rest."""
+    if p.kind in SUMS:
+        return CoderState(*np.zeros((4, samples, p.size), np.int64))
+    zero = np.zeros((samples, p.size), np.int64)
+    return NeuronState(zero, zero, zero, zero if p.refractory else None)
+
+
 def step(
     p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
-) -> tuple[Bool[np.ndarray, "B N"] | Int[np.ndarray, "B N"], NeuronState]:
+) -> tuple[Shaped[np.ndarray, "B N"], NeuronState]:
     """Advance one tick by the equation of :mod:`lava_export.program`: (spikes or v, state)."""
-    u = wrap(trunc(state.u * (4095 - p.du.astype(np.int64))) + (x << 6))
-    bias = (p.bias_mant.astype(np.int64) << p.bias_exp) * biased
-    v = trunc(state.v * (4096 - p.dv.astype(np.int64))) + u + bias
-    v = np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    u, v = _charge(p, state, x, biased)
     if p.kind == "li":
         return v, NeuronState(u, v, state.a)
-    a = trunc(state.a * (4096 - p.da.astype(np.int64)))
+    adapts = bool(p.beta.any() or state.a.any())
+    a = decay(state.a, 4096 - p.da.astype(np.int64)) if adapts else state.a
     threshold = (p.vth.astype(np.int64) << 6) + a
     s = v > threshold
+    wait = state.wait
+    if wait is not None:
+        s, v = s & (wait == 0), np.where(wait == 0, v, state.v)
+        wait = np.where(s, p.refractory, np.maximum(wait - 1, 0))
     v = np.where(s, p.after_hard if p.hard else v - (p.subtracted + a), v)
-    a = np.minimum(a + s * (p.beta.astype(np.int64) << 6), STATE_LIMIT - 1)
-    return s, NeuronState(u, v, a)
+    if adapts:
+        a = np.minimum(a + s * (p.beta.astype(np.int64) << 6), STATE_LIMIT - 1)
+    return s, NeuronState(u, v, a, wait)
+
+
+def step_ternary(
+    p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
+) -> tuple[Int[np.ndarray, "B N"], NeuronState]:
+    """Advance neurons that fire 1 above their threshold and -1 below the lower: (s, state)."""
+    u, v = _charge(p, state, x, biased)
+    s = (v > p.vth.astype(np.int64) << 6).astype(np.int64) - (v < p.lowest)
+    return s, NeuronState(u, np.where(s == 0, v, 0), state.a)
+
+
+def _charge(
+    p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool
+) -> tuple[Int[np.ndarray, "B N"], Int[np.ndarray, "B N"]]:
+    """Return u and v after the sums of weights of a tick, before any spike."""
+    u = wrap(decay(state.u, 4095 - p.du.astype(np.int64)) + (x << 6))
+    v = decay(state.v, 4096 - p.dv.astype(np.int64)) + u
+    if biased and p.bias_mant.any():
+        v += p.bias
+    return u, np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+
+
+def decay(state: Int[np.ndarray, "B N"], kept: Int[np.ndarray, " _"]) -> np.ndarray:
+    """Return the part kept / 4096 of a state, rounded towards zero."""
+    return trunc(state * kept) if kept.any() else np.zeros_like(state)
+
+
+STEPS: Mapping[Kind, Step] = {
+    **dict.fromkeys(("lif", "alif", "li"), step),
+    "ternary": step_ternary,
+    "delta": step_delta,
+    "sigma_delta": step_sigma_delta,
+    "sigma": step_sigma,
+}
 
 
 def trunc(product: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     """Return product / 4096, rounded towards zero."""
-    return np.asarray((product + 4095 * (product < 0)) >> 12)
+    out = product >> 63  # -1 below 0
+    out &= 4095
+    out += product
+    out >>= 12
+    return out
 
 
 def wrap(u: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     """Return u brought back into (-M, M] by 2 M, once: what lies further out stays out."""
+    if np.abs(u).max(initial=0) < STATE_LIMIT:
+        return u
     turns = (u <= -STATE_LIMIT).astype(np.int64) - (u > STATE_LIMIT)
     return np.asarray(u + 2 * STATE_LIMIT * turns)
 
 
-def make_weighted_sum(c: LoihiConnection) -> WeightedSum:
+def make_weighted_sum(c: LoihiConnection, largest: int = 1) -> WeightedSum:
     """Return the function that maps spikes (B, N_in) to sums of weights (B, N_out), int64.
 
-    BLAS is exact here: all sums are integers below 2^24 in float32, or below 2^53 in float64.
+    Floats are exact here: all sums are integers, below 2^24 in float32 or 2^53 in float64.
+
+    largest: the largest value of a spike, without its sign.
     """
     if c.kind == "identity":
-        return lambda s: s * c.weight.astype(np.int64)
+        return lambda s: _shift(c, s * c.weight.astype(np.int64))
     if c.kind == "sparse":
-        return lambda s: _sum_listed(c, s)
+        return lambda s: _shift(c, _sum_listed(c, s))
     rows = np.abs(c.weight.reshape(len(c.weight), -1).astype(np.int64)).sum(1)
-    weight: Any = c.weight.astype(np.float32 if rows.max(initial=0) < 2**24 else np.float64)
+    single = int(rows.max(initial=0)) * largest < 2**24
+    weight: Any = c.weight.astype(np.float32 if single else np.float64)
     if c.kind == "dense":
-        return lambda s: (s.astype(weight.dtype) @ weight.T).astype(np.int64)
+        by_input = torch.from_numpy(np.ascontiguousarray(weight.T)).t()
+        return lambda s: _shift(c, _multiply(by_input, s.astype(weight.dtype)))
     return lambda s: _convolve(c, weight, s)
+
+
+def _multiply(weight: Tensor, s: Float[np.ndarray, "B N"]) -> Int[np.ndarray, "B _"]:
+    """Return s weight^T; zeros of s are skipped, which changes no whole number."""
+    product: np.ndarray = apply_linear(torch.from_numpy(s), weight, None).numpy()
+    return product.astype(np.int64)
+
+
+def _shift(c: LoihiConnection, sums: Int[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
+    """Return sums of weights shifted by the exponent of the connection.
+
+    Raises:
+        ProgramError: Lava, which shifts 32 bits, would lose some.
+    """
+    exp = c.weight_exp
+    if exp >= 0:
+        return np.asarray(sums << exp)
+    if np.abs(sums).max(initial=0) >= 2**31:
+        raise ProgramError(
+            f"{c.name}: a sum of a tick before its weight_exp needs more than 32 bits; use "
+            "fewer message_bits or fewer sources"
+        )
+    return np.asarray(sums >> -exp)
 
 
 def _sum_listed(c: LoihiConnection, s: np.ndarray) -> np.ndarray:
@@ -174,8 +276,9 @@ def _sum_listed(c: LoihiConnection, s: np.ndarray) -> np.ndarray:
     target, source = c.places
     out = np.zeros((len(s), c.sizes[0]), np.int64)
     for sums, row in zip(out, s, strict=True):
-        active = row[source]
-        np.add.at(sums, target[active], c.weight[active])
+        value = row[source].astype(np.int64)
+        active = value != 0
+        np.add.at(sums, target[active], c.weight[active] * value[active])
     return out
 
 

@@ -5,14 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.lower import FloatPopulation, collect_populations
-from lava_export.program import STATE_LIMIT, LoihiProgram, Population, require_program
-from lava_export.reference import NeuronState, iterate_ticks
+from lava_export.float_population import FloatPopulation
+from lava_export.lower import collect_populations
+from lava_export.lower_sigma_delta import find_bias_of_coder, is_coder
+from lava_export.population import SUMS
+from lava_export.program import (
+    STATE_LIMIT,
+    LoihiConnection,
+    LoihiProgram,
+    Population,
+    require_program,
+)
+from lava_export.reference import NeuronState, State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
-from neuro.io.graph_digest import list_foreign
+from neuro.io.graph_digest import require_program_of
 from neuro.record import Record, require_records
 from neuro.spikes import Events, of_sample, to_raster
 
@@ -24,7 +33,7 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`), their rises
     (beta), biases and decays (of v, of the current and of the rise, where there are) the
     largest. ``head_room`` is the worst-case state over 2^23 in the longest run that the program
-    is for: below 1 fits.
+    is for: below 1 fits; None of sigma-delta neurons, held to their bits in every run.
 
     Raises:
         TypeError: they are no Graph and no LoihiProgram.
@@ -32,8 +41,7 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     """
     require_graph(graph)
     require_program(program)
-    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
-        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    require_program_of(graph, program.digest)
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
 
 
@@ -41,30 +49,49 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
-        (_take_weights(c.weight, r) / p.scale - r.weight).ravel()
+        (_take_weights(c.weight, r) * _find_unit(program, c) - r.weight).ravel()
         for c, r in zip(incoming, part.incoming, strict=True)
     ]
     error = np.concatenate(errors)
     weights = np.concatenate([c.weight.ravel() for c in incoming])
-    threshold = (p.vth + (not part.c.strict)) / p.scale - part.c.threshold
-    bias = p.bias_mant * 2.0**p.bias_exp / (64 * p.scale)
+    sums = p.kind in SUMS
+    above = not (part.c.strict or sums)
+    threshold = (p.vth + above) / p.scale - part.c.threshold
+    bias = p.bias / (p.scale * (1 if sums else 64))
+    wanted = find_bias_of_coder(part) if is_coder(part) else part.bias
     return {
         "layer": p.name,
         "kind": p.kind,
         "scale": p.scale,
+        **describe_weights(weights, error),
+        "threshold_error": 0.0 if not p.fires else float(np.abs(threshold).max()),
+        "decay_error": 0.0 if sums else _measure_decay_error(p, part),
+        "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
+        **_measure_reset_error(p, part),
+        "bias_error": float(np.abs(bias - wanted).max()),
+        "lag": p.lag,
+        "extra": max(c.extra for c in incoming),
+        "head_room": None
+        if sums
+        else compute_head_room(p, incoming, program.ticks, program.messages),
+    }
+
+
+def describe_weights(weights: np.ndarray, error: np.ndarray) -> dict[str, int | float]:
+    """Return the columns of integer weights, and of their errors in units of the floats."""
+    return {
         "weight_min": int(weights.min()),
         "weight_max": int(weights.max()),
         "weight_error_max": float(np.abs(error).max()),
         "weight_error_rms": float(np.sqrt(np.square(error).mean())),
-        "threshold_error": 0.0 if p.kind == "li" else float(np.abs(threshold).max()),
-        "decay_error": _measure_decay_error(p, part),
-        "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
-        **_measure_reset_error(p, part),
-        "bias_error": float(np.abs(bias - part.bias).max()),
-        "lag": p.lag,
-        "extra": max(c.extra for c in incoming),
-        "head_room": compute_head_room(p, incoming, program.ticks),
     }
+
+
+def _find_unit(program: LoihiProgram, c: LoihiConnection) -> float:
+    """Return the weight of the float network that an integer weight of 1 is."""
+    source, target = program[c.source], program[c.target]
+    shift = target.spike_exp + target.state_exp if target.kind == "delta" else 0
+    return 2.0 ** (c.weight_exp + shift) * source.message_unit / target.scale
 
 
 def _measure_reset_error(p: Population, part: FloatPopulation) -> dict[str, float]:
@@ -170,16 +197,20 @@ def _tell_state(
         for q in program.populations
         if q.kind == "input"
     }
-    rasters = {name: to_raster(e) > 0 for name, e in inputs.items()}
+    kinds = {name: np.int32 if program[name].signed else np.bool_ for name in inputs}
+    rasters = {name: to_raster(e).astype(kinds[name]) for name, e in inputs.items()}
     history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
-    u, v, a = (int(x[0, neuron]) for x in history[-1])
-    text = f"; after it u = {u}, v = {v}, a = {a}"
+    values = history[-1]._asdict().items()
+    told = ", ".join(f"{name} = {int(x[0, neuron])}" for name, x in values if x is not None)
+    text = f"; after it {told}"
     if any(_reached_limit(state, neuron) for state in history):
         text += "; a state wrapped or saturated at 2^23: see lava_export.rules"
     return text
 
 
-def _reached_limit(state: NeuronState, neuron: int) -> bool:
+def _reached_limit(state: State, neuron: int) -> bool:
     """Say whether v or a stands at its end, or u is in the half that only a wrap reaches."""
-    u, v, a = (abs(int(x[0, neuron])) for x in state)
+    if not isinstance(state, NeuronState):
+        return False  # sigma-delta neurons are held to their bits
+    u, v, a = (abs(int(x[0, neuron])) for x in state[:3])
     return max(v, a) >= STATE_LIMIT - 1 or u >= STATE_LIMIT // 2

@@ -6,13 +6,14 @@ neuron needs cannot be split. The widths of registers are rules of every chip
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lava_export.checks import list_neurons, list_wide_integers
+from lava_export.population import SUMS
 from lava_export.program import (
     NO_MEMORY,
     STATE_LIMIT,
@@ -25,6 +26,7 @@ from lava_export.reference import make_weighted_sum
 from neuro.energy import Chip, Hardware, find_chips
 from neuro.energy.mapping import count_demand
 
+Messages = Mapping[str, tuple[int, int]]  # by population: its least and its largest spike
 # A membrane below it leaves less than 64 of 1/4096 of itself.
 HARMLESS = 64 * 4096
 SMALLER = "pool or convolve first, or put a smaller population between"
@@ -131,6 +133,30 @@ def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
             )
 
 
+def only_a_programmable_chip_counts_refractory_ticks(
+    program: LoihiProgram, chip: Chip
+) -> Iterator[str]:
+    """Yield each population that holds v after a spike: Lava has that in floats only."""
+    for p in list_neurons(program):
+        if p.refractory and not chip.programmable:
+            yield (
+                f"{p.name}: a refractory period of {p.refractory} ticks, which Lava has no "
+                f"integer model of for {chip.hardware}; use refractory=0, or another chip"
+            )
+
+
+def only_a_programmable_chip_sends_graded_spikes(
+    program: LoihiProgram, chip: Chip
+) -> Iterator[str]:
+    """Yield each population whose spikes have values, or that codes changes."""
+    for p in program.populations:
+        if (p.signed or p.kind in SUMS) and not chip.programmable:
+            yield (
+                f"{p.name}: {p.kind} with spikes that have values, those of {chip.hardware} "
+                "have none; take a programmable chip, such as loihi2, or binary spikes"
+            )
+
+
 def only_a_programmable_chip_resets_to_a_value(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
@@ -149,14 +175,19 @@ RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
     the_synapses_of_a_neuron_fit_one_core,
     only_a_programmable_chip_resets_softly_or_adapts_or_forgets,
     only_a_programmable_chip_resets_to_a_value,
+    only_a_programmable_chip_counts_refractory_ticks,
+    only_a_programmable_chip_sends_graded_spikes,
 )
 
 
 def list_overflows(program: LoihiProgram) -> list[str]:
-    """Return every state that can leave 2^23 within ``program.ticks``, by population."""
+    """Return every state that can leave 2^23 within ``program.ticks``, by population.
+
+    The states of sigma-delta neurons are held to their bits in every run instead.
+    """
     rule, overflows = "worst case sums stay below 2^23", []
-    for p in list_neurons(program):
-        bounds = bound_states(p, program.into(p.name), program.ticks)
+    for p in (p for p in list_neurons(program) if p.kind not in SUMS):
+        bounds = bound_states(p, program.into(p.name), program.ticks, program.messages)
         for state, values in bounds._asdict().items():
             worst, where = float(values.max(initial=0)), int(values.argmax())
             if math.isinf(worst):
@@ -175,15 +206,15 @@ def list_overflows(program: LoihiProgram) -> list[str]:
 
 
 def compute_head_room(
-    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> float:
     """Return the largest state of :func:`bound_states` over 2^23: below 1 it fits."""
-    bounds = bound_states(p, incoming, ticks)
+    bounds = bound_states(p, incoming, ticks, messages)
     return max(float(values.max(initial=0)) for values in bounds) / STATE_LIMIT
 
 
 def bound_states(
-    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> StateBounds:
     """Return bounds on the state of a population over all possible inputs.
 
@@ -191,13 +222,14 @@ def bound_states(
     bias alike, but upwards a reset takes it back: before a tick it is at most at threshold.
     A reset may leave v at another value than 0, from which it sums on.
     ticks: length of the run; None: endless, where what never leaks has no bound.
+    messages: the least and the largest spike of each source.
     """
     keep_u = (4095 - p.du) / 4096
     keep_v = (4096 - p.dv) / 4096
     keep_a = (4096 - p.da) / 4096
     bias = p.bias_mant.astype(np.float64) * 2.0**p.bias_exp
-    up = _sum_ticks(64 * _sum_weights(p, incoming, 1), keep_u, ticks)
-    down = _sum_ticks(64 * _sum_weights(p, incoming, -1), keep_u, ticks)
+    up = _sum_ticks(64 * _sum_weights(p, incoming, 1, messages), keep_u, ticks)
+    down = _sum_ticks(64 * _sum_weights(p, incoming, -1, messages), keep_u, ticks)
     into_v, out_of_v = up + np.maximum(bias, 0), down + np.maximum(-bias, 0)
     a = _sum_ticks(64.0 * p.beta, keep_a, ticks)
     highest, lowest = _sum_ticks(into_v, keep_v, ticks), _sum_ticks(out_of_v, keep_v, ticks)
@@ -208,6 +240,8 @@ def bound_states(
         highest = highest + np.maximum(p.after_hard, 0)
         highest = np.where(returns, np.minimum(held, highest), highest)
         lowest = lowest + np.maximum(-_find_least_reset(p), 0)
+    if p.kind == "ternary":  # its lower threshold resets, too
+        lowest = np.minimum(lowest, keep_v * np.maximum(-p.lowest, 0) + out_of_v)
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
@@ -219,7 +253,7 @@ def _find_least_reset(p: Population) -> np.ndarray:
 
 
 def keeps_no_memory(
-    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None, messages: Messages
 ) -> bool:
     """Say whether what Lava's LIF keeps of v at dv = 4095 can never decide about a spike.
 
@@ -227,18 +261,29 @@ def keeps_no_memory(
     the middle between two, 64 from either. What is kept of v, 1/4096, must stay below that: of
     a membrane under threshold (one that fired is 0), and of one that inhibition drove down.
     """
-    if (p.du != 4095).any() or (p.vth % 2 == 0).any():
+    if (p.du != 4095).any() or (p.vth % 2 == 0).any() or p.bias.any():
         return False
-    inhibition = _sum_ticks(64 * _sum_weights(p, incoming, -1), (4096 - p.dv) / 4096, ticks)
-    return bool(max(64 * p.vth.max(), inhibition.max()) < HARMLESS)
+    if any((c.weight % 2).any() or c.weight_exp < 0 for c in incoming):
+        return False
+    inhibition = 64 * _sum_weights(p, incoming, -1, messages)
+    lowest = _sum_ticks(inhibition, (4096 - p.dv) / 4096, ticks)
+    return bool(max(64 * p.vth.max(), lowest.max()) < HARMLESS)
 
 
-def _sum_weights(p: Population, incoming: tuple[LoihiConnection, ...], sign: int) -> np.ndarray:
-    """Return, for each neuron, the sum of its weights of one sign, as a positive number."""
+def _sum_weights(
+    p: Population, incoming: tuple[LoihiConnection, ...], sign: int, messages: Messages
+) -> np.ndarray:
+    """Return, for each neuron, the largest sum of a tick of one sign, as a positive number."""
     total = np.zeros(p.size)
     for c in incoming:
+        low, high = messages[c.source]
+        of_sign = replace(c, weight=np.maximum(sign * c.weight, 0), weight_exp=0)
+        against = replace(c, weight=np.maximum(-sign * c.weight, 0), weight_exp=0)
         ones = np.ones((1, c.in_size), bool)
-        total += make_weighted_sum(replace(c, weight=np.maximum(sign * c.weight, 0)))(ones)[0]
+        sums = high * make_weighted_sum(of_sign)(ones)[0]
+        if low:
+            sums = sums - low * make_weighted_sum(against)(ones)[0]
+        total += np.ceil(sums * 2.0**c.weight_exp)  # a floor of sums below 0 makes them larger
     return total
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
+from lava_export.sigma_delta import require_messages
 from neuro.extras import name_install_command
 from neuro.io.store import name_own, remove_stale
 from neuro.record import Record
@@ -79,22 +80,17 @@ def run(
         LavaMissing: Lava is not installed; the message says how to.
         LavaFailed: the child failed or hung; the message ends with its last output.
     """
-    rasters = rasterize(program, inputs, ticks)
+    job = make_job(program, inputs, ticks)
     require_lava()
-    arrays, rest = take_apart(program)
-    job = {**arrays, "meta": np.array(json.dumps(rest)), "job.ticks": np.array(ticks)}
-    for i, p in enumerate(program.populations):
-        if p.kind == "input":
-            job[f"job.p{i}"] = rasters[p.name]
     answer = run_child(job, timeout)
     spikes, values = {}, {}
     for i, p in enumerate(program.populations):
         aligned = answer[f"p{i}"][p.lag : p.lag + ticks]
-        if p.kind == "li":
-            values[p.name] = aligned.astype(np.int64)
+        if p.fires:
+            spikes[p.name] = to_events(require_messages(p, aligned) if p.signed else aligned)
         else:
-            spikes[p.name] = to_events(aligned)
-    samples = next(iter(rasters.values())).shape[1]
+            values[p.name] = aligned.astype(np.int64)
+    samples = next(iter(inputs.values())).shape[1]
     return Record(
         executor="lava",
         ticks=ticks,
@@ -103,6 +99,40 @@ def run(
         values=values,
         digest=program.digest,
     )
+
+
+def make_job(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
+) -> dict[str, np.ndarray]:
+    """Return the arrays from which the child runs a program.
+
+    Raises:
+        TypeError, ProgramError: the run cannot start.
+    """
+    rasters = rasterize(program, inputs, ticks)
+    arrays, rest = take_apart(program)
+    job = {**arrays, "meta": np.array(json.dumps(rest)), "job.ticks": np.array(ticks)}
+    for i, p in enumerate(program.populations):
+        if p.kind == "input":
+            job[f"job.p{i}"] = rasters[p.name]
+    return job
+
+
+def measure_steps(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int, warm: int = 10
+) -> tuple[Seconds, Seconds]:
+    """Return (wall, CPU) time of a step of Lava's simulation of the first sample [s].
+
+    It is the mean of ``ticks`` steps after ``warm`` others, in which the network is compiled.
+    CPU: of all processes that Lava starts; nan where the machine does not tell.
+
+    Raises:
+        TypeError, ProgramError, LavaMissing, LavaFailed: as :func:`run`.
+    """
+    job = make_job(program, inputs, ticks) | {"job.warm": np.array(warm)}
+    require_lava()
+    wall, cpu = run_child(job, 600.0)["seconds"] / ticks
+    return Seconds(float(wall)), Seconds(float(cpu))
 
 
 def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:

@@ -9,12 +9,14 @@ Lava: lags are not taken out.
 import dataclasses
 import importlib
 import json
+import math
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -25,6 +27,8 @@ import numpy as np
 HERE = Path(__file__).parent
 MEMBRANE = ("du", "dv", "bias_mant", "bias_exp")  # parameters
 THRESHOLD = ("da", "vth", "beta")
+READ_OUTS = ("li", "sigma")
+MESSAGE_BITS = 24
 
 
 def main(job: str, out: str) -> None:
@@ -34,7 +38,10 @@ def main(job: str, out: str) -> None:
     with np.load(job, allow_pickle=False) as npz:
         arrays = dict(npz)
     graded = "groups" in json.loads(str(arrays["meta"]))
-    answer = run_stages(arrays) if graded else run_populations(arrays)
+    if "job.warm" in arrays:
+        answer = {"seconds": np.array(time_steps(arrays))}  # wall and CPU
+    else:
+        answer = run_stages(arrays) if graded else run_populations(arrays)
     with open(out, "wb") as file:
         np.savez(file, **answer)
 
@@ -52,6 +59,39 @@ def run_populations(arrays: dict) -> dict:
         for b in range(samples)
     ]
     return {f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)}
+
+
+def time_steps(arrays: dict) -> tuple:
+    """Return (wall, CPU) seconds that the steps of the first sample take, without the first.
+
+    These, ``job.warm`` of them, compile the network. Nothing keeps what it sends. CPU: of this
+    process and of all that Lava starts; nan without the /proc of Linux.
+    """
+    populations, connections = unpack(arrays)
+    rasters = {
+        p.name: arrays[f"job.p{i}"][:, 0]
+        for i, p in enumerate(populations)
+        if p.kind == "input"
+    }
+    warm, steps = int(arrays["job.warm"]), int(arrays["job.ticks"])
+    setting = SimpleNamespace(rasters=rasters, steps=warm + steps, changes=[])
+    built = build_network(populations, connections, setting)
+    process = built[populations[0].name][1].process
+    with running(process, warm, setting.changes) as resume:
+        start, spent = time.perf_counter(), read_cpu_time()
+        resume(steps)
+        return time.perf_counter() - start, read_cpu_time() - spent
+
+
+def read_cpu_time() -> float:
+    """Return the CPU time of this process and its children so far [s]; nan if unknown."""
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    try:
+        texts = [Path(f"/proc/{pid}/stat").read_text() for pid in pids]
+    except OSError:
+        return math.nan
+    rows = [text.rpartition(")")[2].split() for text in texts]
+    return sum(int(row[11]) + int(row[12]) for row in rows) / os.sysconf("SC_CLK_TCK")
 
 
 def watch_parent() -> None:
@@ -120,72 +160,192 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
     from binary import PackedSink, unpack_spikes  # type: ignore[import-not-found]
     from lava.proc.io.sink import RingBuffer as Sink
 
-    ports = {p.name: build_population(p, rasters, steps) for p in populations}
-    for c in connections:
-        build_connection(c, ports[c.source][1], ports[c.target][0])
+    setting = SimpleNamespace(rasters=rasters, steps=steps, changes=[])
+    built = build_network(populations, connections, setting)
+    packed = {p.name for p in populations if p.kind not in READ_OUTS and not sends_values(p)}
     sinks: dict = {}
-    for p in populations:
-        out = ports[p.name][1]
-        sinks[p.name] = (
-            Sink(shape=out.shape, buffer=steps)
-            if p.kind == "li"
-            else PackedSink(shape=out.shape, steps=steps)
-        )
-        out.connect(sinks[p.name].a_in)
-    with running(next(iter(sinks.values())), steps):
+    for name, (_, out) in built.items():
+        sink = PackedSink(shape=out.shape, steps=steps) if name in packed else None
+        sinks[name] = sink or Sink(shape=out.shape, buffer=steps)
+        out.connect(sinks[name].a_in)
+    with running(next(iter(sinks.values())), steps, setting.changes):
         return {
-            p.name: sinks[p.name].data.get().T.astype(np.int32)
-            if p.kind == "li"
-            else unpack_spikes(sinks[p.name].words.get(), int(np.prod(p.shape)))
-            for p in populations
+            name: unpack_spikes(sinks[name].words.get(), out.shape[0])
+            if name in packed
+            else sinks[name].data.get().T.astype(np.int32)
+            for name, (_, out) in built.items()
         }
 
 
+def build_network(populations: list, connections: list, setting: SimpleNamespace) -> dict:
+    """Return the ports of each population, by name; all are connected."""
+    built = {p.name: build_population(p, setting) for p in populations}
+    graded = {p.name for p in populations if sends_values(p)}
+    for c in connections:
+        bits = MESSAGE_BITS if c.source in graded else 0
+        build_connection(c, built[c.source][1], built[c.target][0], bits)
+    return built
+
+
+def sends_values(p: SimpleNamespace) -> bool:
+    """Say whether spikes of a population have values: synapses multiply by them.
+
+    Without bits of messages, Lava's synapses make each of them 1, and a -1, too.
+    """
+    return bool(p.kind == "ternary" or p.message_bits > 0)
+
+
 @contextmanager
-def running(process: Any, steps: int) -> Iterator[None]:
-    """Run the network of a process for ``steps`` steps; stop it after the block."""
+def running(process: Any, steps: int, changes: list) -> Iterator[Callable[[int], None]]:
+    """Run the network of a process for ``steps`` steps; stop it after the block.
+
+    Yields a function that runs more steps.
+
+    changes: (steps that are done before it, Var, value), of a variable that changes meanwhile.
+    """
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg
 
+    config = Loihi1SimCfg(select_tag="fixed_pt")
+
+    def run(number: int) -> None:
+        process.run(condition=RunSteps(num_steps=number), run_cfg=config)
+
     try:
-        process.run(
-            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
-        )
-        yield
+        done = 0
+        for at in sorted({at for at, _, _ in changes if 0 < at < steps}):
+            run(at - done)
+            done = at
+            for _, variable, value in (change for change in changes if change[0] == at):
+                variable.set(value)
+        run(steps - done)
+        yield run
     finally:
         process.stop()
 
 
-def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
-    """Return (in port or None, out port) of a new Process for the population."""
-    from binary import Alif, Li
-    from lava.proc.io.source import RingBuffer as Source
-    from lava.proc.lif.process import LIF
+def build_population(p: SimpleNamespace, setting: SimpleNamespace) -> tuple:
+    """Return (in port or None, out port) of a new Process for the population.
 
-    n = int(np.prod(p.shape))
-    if p.kind == "input":
-        data = np.zeros((n, steps), np.int32)
-        data[:, : len(rasters[p.name])] = rasters[p.name].T
-        return None, Source(data=data).s_out
-    if p.kind == "lif":
-        lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
-        return lif.a_in, lif.s_out
+    setting: rasters of the inputs, steps of the run, and changes, see :func:`running`, to which
+    it adds.
+    """
+    ports: tuple = BUILDERS[p.kind](p, (int(np.prod(p.shape)),), setting)
+    return ports
+
+
+def build_input(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
+    """Return the port of a source of spikes."""
+    from lava.proc.io.source import RingBuffer as Source
+
+    data, raster = np.zeros((*shape, setting.steps), np.int32), setting.rasters[p.name]
+    data[:, : len(raster)] = raster.T
+    return None, Source(data=data).s_out
+
+
+def build_lif(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
+    """Return the ports of Lava's own LIF, or LIFReset."""
+    from lava.proc.lif.process import LIF, LIFReset
+
+    values: dict = {"du": int(p.du[0]), "dv": int(p.dv[0]), "vth": int(p.vth[0])}
+    values |= set_bias_later(p, shape)
+    if p.reset_interval:
+        offset = (p.reset_offset + p.lag + 1) % p.reset_interval
+        values |= {"reset_interval": p.reset_interval, "reset_offset": offset}
+    lif = (LIFReset if p.reset_interval else LIF)(shape=shape, **values)
+    add_bias_later(p, shape, lif.bias_mant, setting.changes)
+    return lif.a_in, lif.s_out
+
+
+def build_ternary(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
+    """Return the ports of Lava's own TernaryLIF."""
+    from lava.proc.lif.process import TernaryLIF
+
+    thresholds = {"vth_hi": int(p.vth[0]), "vth_lo": int(p.vth_low[0])}
+    decays = {"du": int(p.du[0]), "dv": int(p.dv[0])}
+    lif = TernaryLIF(shape=shape, **decays, **thresholds, **set_bias_later(p, shape))
+    add_bias_later(p, shape, lif.bias_mant, setting.changes)
+    return lif.a_in, lif.s_out
+
+
+def set_bias_later(p: Any, shape: tuple) -> dict:
+    """Return the bias of a stock neuron until its tick 0: none, where it must wait for it."""
+    mantissa = np.broadcast_to(p.bias_mant, shape).copy()
+    waits = p.lag + p.bias_after > 0
+    exponent = np.broadcast_to(p.bias_exp, shape).copy()
+    return {"bias_mant": 0 * mantissa if waits else mantissa, "bias_exp": exponent}
+
+
+def add_bias_later(p: Any, shape: tuple, variable: Any, changes: list) -> None:
+    """Let the bias of a stock neuron set in at its tick: it has no rest of its own."""
+    if p.lag + p.bias_after and p.bias_mant.any():
+        value = np.broadcast_to(p.bias_mant, shape).copy()
+        changes.append((p.lag + p.bias_after, variable, value))
+
+
+def build_ours(p: Any, shape: tuple, _: SimpleNamespace) -> tuple:
+    """Return the ports of a process of ours."""
+    from binary import Alif, Li
+
     names = MEMBRANE if p.kind == "li" else MEMBRANE + THRESHOLD
-    parameters = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in names}
-    parameters |= {"rest_steps": p.lag, "bias_after": p.lag + p.bias_after}
+    parameters: dict = {k: np.broadcast_to(getattr(p, k), shape).copy() for k in names}
+    parameters["steps"] = {
+        "rest": p.lag,
+        "bias": p.lag + p.bias_after,
+        "interval": p.reset_interval,
+        "offset": (p.reset_offset + p.lag + 1) % max(p.reset_interval, 1),
+    }
     if p.kind == "li":
-        li = Li(shape=(n,), **parameters)
+        li = Li(shape=shape, **parameters)
         return li.a_in, li.v_out
     # Files leave out a reset to 0, and by the integer threshold vth + 1.
     resets = {"reset_to": np.zeros(1, int), "reset_by": (p.vth + 1) << 6, **vars(p)}
     for k in ("reset_to", "reset_by"):
-        parameters[k] = np.broadcast_to(resets[k], (n,)).copy()
-    alif = Alif(shape=(n,), hard=int(p.hard), **parameters)
+        parameters[k] = np.broadcast_to(resets[k], shape).copy()
+    alif = Alif(shape=shape, hard=int(p.hard), refractory=p.refractory, **parameters)
     return alif.a_in, alif.s_out
 
 
-def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
-    """Connect two ports, through a delay line if a spike waits before the synapses."""
+def build_coder(p: Any, shape: tuple, setting: SimpleNamespace) -> tuple:
+    """Return the ports of Lava's own Delta or SigmaDelta, which scale vth and bias again."""
+    from lava.proc.sdn.process import ActivationMode, Delta, SigmaDelta
+
+    unit = 2.0 ** (p.spike_exp + p.state_exp)
+    values: dict = {"vth": int(p.vth[0]) / unit, "cum_error": p.cumulative}
+    values |= {"spike_exp": p.spike_exp, "state_exp": p.state_exp}
+    if p.kind == "delta":
+        coder: Any = Delta(shape=shape, **values)
+        return coder.a_in, coder.s_out
+    mode = ActivationMode.RELU if p.relu else ActivationMode.UNIT
+    bias = set_bias_later(p, shape)["bias_mant"] / unit
+    coder = SigmaDelta(shape=shape, bias=bias, act_mode=mode, **values)
+    add_bias_later(p, shape, coder.bias, setting.changes)
+    return coder.a_in, coder.s_out
+
+
+def build_sigma(_: Any, shape: tuple, __: SimpleNamespace) -> tuple:
+    """Return the ports of Lava's own Sigma."""
+    from lava.proc.sdn.process import Sigma
+
+    sigma = Sigma(shape=shape)
+    return sigma.a_in, sigma.s_out
+
+
+BUILDERS: dict = {
+    "input": build_input,
+    "lif": build_lif,
+    "ternary": build_ternary,
+    **dict.fromkeys(("alif", "li"), build_ours),
+    **dict.fromkeys(("delta", "sigma_delta"), build_coder),
+    "sigma": build_sigma,
+}
+
+
+def build_connection(c: SimpleNamespace, source: Any, target: Any, bits: int) -> None:
+    """Connect two ports, through a delay line if a spike waits before the synapses.
+
+    bits: of graded spikes; 0: they are binary.
+    """
     from binary import DelayLine
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
@@ -203,20 +363,30 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
         kernel = c.weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).copy()
         shape = (*c.shape[1:], c.shape[0])
         conv = Conv(
-            weight=kernel, input_shape=shape, stride=tuple(c.stride), padding=tuple(c.padding)
+            weight=kernel,
+            input_shape=shape,
+            stride=tuple(c.stride),
+            padding=tuple(c.padding),
+            num_message_bits=bits,
         )
         source.reshape(tuple(c.shape)).transpose((1, 2, 0)).connect(conv.s_in)
         conv.a_out.transpose((2, 0, 1)).reshape(target.shape).connect(target)
         return
+    how = {
+        "num_message_bits": bits,
+        "sign_mode": SignMode[c.sign_mode.upper()],
+        "weight_exp": c.weight_exp,
+        "num_weight_bits": c.weight_bits,
+    }
     if c.kind == "dense":
-        wiring = Dense(weights=c.weight, sign_mode=SignMode.MIXED)
+        wiring = Dense(weights=c.weight, **how)
     else:
         matrix = (
             csr_matrix((c.weight, tuple(c.places)), shape=tuple(c.sizes), dtype=np.int32)
             if c.kind == "sparse"
             else diags(c.weight, format="csr", dtype=np.int32)
         )
-        wiring = Sparse(weights=matrix, sign_mode=SignMode.MIXED)
+        wiring = Sparse(weights=matrix, **how)
     source.connect(wiring.s_in)
     wiring.a_out.connect(target)
 
@@ -273,7 +443,7 @@ def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) 
             sinks[name] = Sink(shape=(size,), buffer=steps)
             ports[name].connect(sinks[name].a_in)
         before = stage
-    with running(before, steps):
+    with running(before, steps, []):
         return {name: sink.data.get().T.astype(np.int64) for name, sink in sinks.items()}
 
 

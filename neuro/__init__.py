@@ -11,6 +11,7 @@ from neuro.graph import (
     Edge,
     Exceeds,
     Flatten,
+    GradedInput,
     Graph,
     GraphError,
     Input,
@@ -24,7 +25,18 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI
+from neuro.neurons import (
+    ALIF,
+    IF,
+    LI,
+    LIF,
+    Delta,
+    DiscreteLIF,
+    GatedLI,
+    LIFReset,
+    SigmaDelta,
+    TernaryLIF,
+)
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.record import Counts, Record
@@ -46,6 +58,7 @@ __all__ = [
     "CountSpikes",
     "Counts",
     "Delay",
+    "Delta",
     "Dense",
     "DiscreteLIF",
     "Edge",
@@ -53,10 +66,12 @@ __all__ = [
     "Exceeds",
     "Flatten",
     "GatedLI",
+    "GradedInput",
     "Graph",
     "GraphError",
     "Input",
     "Joules",
+    "LIFReset",
     "MaxPool2d",
     "Multiply",
     "Outer",
@@ -66,10 +81,12 @@ __all__ = [
     "Recurrent",
     "Residual",
     "Seconds",
+    "SigmaDelta",
     "Softmax",
     "Sparse",
     "Spiking",
     "Stack",
+    "TernaryLIF",
     "Ticks",
     "Times",
     "Unflatten",

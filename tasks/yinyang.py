@@ -39,7 +39,7 @@ class YinYangConfig:
 
     ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
     hidden: neurons. tau, tau_syn: of the membrane and of the current [s]. reset: at a spike.
-    tau_out: of the read-out [s].
+    tau_out: of the read-out [s]; None: it does not leak.
     train, test: largest number of points (0: all). seed_of_data: of the points and their order.
     least_slope: with --gradient eventprop, the lower bound of slopes at spikes, see
     :class:`tasks.runs.task.Training`; 0: no bound.
@@ -59,7 +59,7 @@ class YinYangConfig:
     seed_of_data: int = 0
     least_slope: float = LEAST
     reset: Literal["soft", "hard"] = "hard"
-    tau_out: float = math.inf
+    tau_out: float | None = None
 
 
 def full() -> YinYangConfig:
@@ -91,11 +91,12 @@ def build(config: YinYangConfig) -> nn.Module:
     nn.init.normal_(first.weight, mean=unit / 3, std=unit)
     second = nn.Linear(config.hidden, len(CLASSES), bias=False)
     nn.init.normal_(second.weight, std=1 / math.sqrt(config.hidden))
+    tau_out = math.inf if config.tau_out is None else config.tau_out
     return Stack(
         fc1=first,
         hidden=Spiking(LIF(tau=config.tau, tau_syn=config.tau_syn, reset=config.reset), dt),
         fc2=second,
-        readout=Spiking(LI(tau=config.tau_out, gain=5.0), dt),
+        readout=Spiking(LI(tau=tau_out, gain=5.0), dt),
     )
 
 

@@ -26,6 +26,7 @@ from neuro import (
     Conv2d,
     ConvTranspose2d,
     CountSpikes,
+    Delta,
     Dense,
     DiscreteLIF,
     Edge,
@@ -34,14 +35,17 @@ from neuro import (
     GatedLI,
     Graph,
     Input,
+    LIFReset,
     MaxPool2d,
     Multiply,
     Outer,
     Pointwise,
     RMSNorm,
     Seconds,
+    SigmaDelta,
     Softmax,
     Sparse,
+    TernaryLIF,
     Ticks,
     Unflatten,
     Upsample,
@@ -126,6 +130,14 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
     "ALIF, adaptation": lambda _: through(
         Dense(weight=weights(3, 4)), ALIF(leak=0.25, beta=0.5)
     ),
+    "LIFReset": lambda _: through(
+        Dense(weight=weights(3, 4)), LIFReset(tau=0.02, interval=Ticks(5))
+    ),
+    "TernaryLIF": lambda _: through(Dense(weight=weights(3, 4)), TernaryLIF(tau=0.02)),
+    "Delta": lambda _: through(
+        Delta(threshold=0.5), Dense(weight=weights(3, 4)), SigmaDelta(threshold=0.1)
+    ),
+    "SigmaDelta": lambda _: through(Dense(weight=weights(3, 4)), SigmaDelta(threshold=0.1)),
     "DiscreteLIF": lambda _: through(
         Dense(weight=weights(3, 4)), DiscreteLIF(decay=0.75, reset="hard", rest=-0.25)
     ),

@@ -10,7 +10,7 @@ from lava_export.program import LoihiConnection as Stored
 from neuro.energy import Chip
 from neuro.energy.mapping import count_demand
 from neuro.graph import Graph, RMSNorm
-from neuro.io.graph_digest import list_foreign
+from neuro.io.graph_digest import require_program_of
 from neuro.neurons import LI, GatedLI
 
 
@@ -27,8 +27,7 @@ def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict
     Raises:
         ValueError: the program was lowered from another graph.
     """
-    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
-        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    require_program_of(graph, program.digest)
     rows = [_measure(graph, program, g) for g in program.groups]
     return [row for row in rows if row["weight_max"] is not None]
 

@@ -22,17 +22,18 @@ LIMIT = 2**23
 class Membranes(AbstractProcess):
     """Membranes that integrate sums of weights.
 
-    rest_steps: steps before their first tick. bias_after: steps before their bias sets in.
+    steps: int; rest: steps before their first tick; bias: before their bias sets in; interval,
+    offset: before the steps t with t mod interval = offset all states become 0 (0: never).
     parameters: int arrays of ``shape``.
     """
 
-    def __init__(
-        self, *, shape: tuple, rest_steps: int, bias_after: int, **parameters: Any
-    ) -> None:
+    def __init__(self, *, shape: tuple, steps: dict, **parameters: Any) -> None:
         super().__init__()
         self.a_in = InPort(shape=shape)
-        self.rest_steps = Var(shape=(1,), init=rest_steps)
-        self.bias_after = Var(shape=(1,), init=bias_after)
+        self.rest_steps = Var(shape=(1,), init=steps["rest"])
+        self.bias_after = Var(shape=(1,), init=steps["bias"])
+        self.interval = Var(shape=(1,), init=steps["interval"])
+        self.offset = Var(shape=(1,), init=steps["offset"])
         for name, values in {"u": 0, "v": 0, **parameters}.items():
             setattr(self, name, Var(shape=shape, init=values))
 
@@ -43,12 +44,19 @@ class PyMembranes(PyLoihiProcessModel):
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     rest_steps: np.ndarray = LavaPyType(np.ndarray, np.int32)
     bias_after: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    interval: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    offset: np.ndarray = LavaPyType(np.ndarray, np.int32)
     u: np.ndarray = LavaPyType(np.ndarray, np.int32)
     v: np.ndarray = LavaPyType(np.ndarray, np.int32)
     du: np.ndarray = LavaPyType(np.ndarray, np.int32)
     dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
     bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32)
     bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def clears(self) -> bool:
+        """Say whether all states become 0 before this step."""
+        every = int(self.interval[0])
+        return every > 0 and self.time_step % every == self.offset[0]
 
     def charge(self, x: np.ndarray) -> Any:
         """Return u and v after the sums of weights x of a step, before any spike."""
@@ -84,18 +92,24 @@ class PyLi(PyMembranes):
     def run_spk(self) -> None:
         """Advance one step."""
         x = self.a_in.recv()
+        if self.clears():
+            self.u[:], self.v[:] = 0, 0
         if self.time_step > self.rest_steps[0]:
             self.u[:], self.v[:] = self.charge(x)
         self.v_out.send(self.v.copy())
 
 
 class Alif(Membranes):
-    """Adaptive LIF neurons. hard: v becomes reset_to; else reset_by is subtracted."""
+    """Adaptive LIF neurons. hard: v becomes reset_to; else reset_by is subtracted.
 
-    def __init__(self, *, shape: tuple, hard: int, **parameters: Any) -> None:
-        super().__init__(shape=shape, a=0, **parameters)
+    refractory: steps after that of a spike in which v is held.
+    """
+
+    def __init__(self, *, shape: tuple, hard: int, refractory: int, **parameters: Any) -> None:
+        super().__init__(shape=shape, a=0, wait=0, **parameters)
         self.s_out = OutPort(shape=shape)
         self.hard = Var(shape=(1,), init=hard)
+        self.refractory = Var(shape=(1,), init=refractory)
 
 
 @implements(proc=Alif, protocol=LoihiProtocol)
@@ -106,6 +120,8 @@ class PyAlif(PyMembranes):
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
     hard: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    refractory: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    wait: np.ndarray = LavaPyType(np.ndarray, np.int32)
     a: np.ndarray = LavaPyType(np.ndarray, np.int32)
     da: np.ndarray = LavaPyType(np.ndarray, np.int32)
     vth: np.ndarray = LavaPyType(np.ndarray, np.int32)
@@ -119,10 +135,15 @@ class PyAlif(PyMembranes):
         if self.time_step <= self.rest_steps[0]:
             self.s_out.send(np.zeros(x.shape, np.int32))
             return
+        if self.clears():
+            self.u[:], self.v[:], self.a[:], self.wait[:] = 0, 0, 0, 0
         u, v = self.charge(x)
         a = decay_state(self.a, self.da)
         threshold = (self.vth << 6) + a
-        s = v > threshold
+        free = self.wait == 0
+        v = np.where(free, v, self.v)
+        s = (v > threshold) & free
+        self.wait[:] = np.where(s, self.refractory, np.maximum(self.wait - 1, 0))
         self.u[:] = u
         self.v[:] = np.where(s, self.reset_to if self.hard[0] else v - (self.reset_by + a), v)
         self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)

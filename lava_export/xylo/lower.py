@@ -33,13 +33,13 @@ from lava_export.xylo.program import (
     XyloProgram,
 )
 from neuro.arguments import require_whole_ticks
-from neuro.graph import Graph, Hosted, Input
+from neuro.graph import GradedInput, Graph, Hosted, Input
 from neuro.graph.impulse import to_matrix
 from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
 from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock, require_graph
 from neuro.io.graph_digest import digest_graph
-from neuro.neurons import Coefficients
+from neuro.neurons import Coefficients, is_stepped
 
 TOLERANCE = 0.1  # of a leak: how far a power of two may be from it, relative
 LARGEST_MATRIX = 2**22  # synapses of a route that is written as a matrix; a chip has 2^16
@@ -88,6 +88,11 @@ def lower_to_xylo(
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be from 0 up to 1, got {tolerance}; 0.1 is usual")
     problems = problems_on_a_clock(graph) + problems_of_neurons(graph, XYLO)
+    problems += [
+        f"{name}: Xylo has no {type(node).__name__}; use LIF or LI, and an Input"
+        for name, node in graph.nodes.items()
+        if is_stepped(node) or isinstance(node, GradedInput)
+    ]
     if problems:
         raise LowerError(problems, XYLO)
     parts = collect_xylo_populations(graph, problems)

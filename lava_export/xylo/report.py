@@ -5,17 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from lava_export.report import describe_weights
 from lava_export.xylo.bounds import compute_head_room
 from lava_export.xylo.lower import XyloFloats, collect_xylo_populations
-from lava_export.xylo.program import (
-    XyloProgram,
-    require_xylo_program,
-)
+from lava_export.xylo.program import XyloProgram, require_xylo_program
 from lava_export.xylo.reference import lay_out
 from neuro.energy import OneCoreChip
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
-from neuro.io.graph_digest import list_foreign
+from neuro.io.graph_digest import require_program_of
 
 
 def make_xylo_scaling_table(graph: Graph, program: XyloProgram) -> list[dict[str, Any]]:
@@ -31,8 +29,7 @@ def make_xylo_scaling_table(graph: Graph, program: XyloProgram) -> list[dict[str
     """
     require_graph(graph)
     require_xylo_program(program)
-    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
-        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    require_program_of(graph, program.digest)
     return [_measure(program, part) for part in collect_xylo_populations(graph, [])]
 
 
@@ -57,10 +54,7 @@ def _measure(program: XyloProgram, part: XyloFloats) -> dict[str, Any]:
         "layer": p.name,
         "kind": p.kind,
         "scale": p.scale,
-        "weight_min": int(weights.min()),
-        "weight_max": int(weights.max()),
-        "weight_error_max": float(np.abs(error).max()),
-        "weight_error_rms": float(np.sqrt(np.square(error).mean())),
+        **describe_weights(weights, error),
         "threshold_error": threshold,
         "decay_error": max(decays),
         "lag": p.lag,

@@ -8,6 +8,7 @@ from neuro.events.grid.compile import Program
 from neuro.events.grid.state import EngineState
 from neuro.graph import Graph
 from neuro.io.graph_digest import list_foreign
+from neuro.neurons import has_normal_form
 from neuro.record import Record
 
 
@@ -36,7 +37,7 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
     for name, values in state.neurons.items():
         if want.get(name) != have[name]:
             continue
-        wait = values[3]
+        wait = values[3] if has_normal_form(graph.nodes[name]) else np.zeros(1)
         if not np.isfinite(values).all():
             problems.append(f"{name}: the state is not finite")
         elif ((wait < 0) | (wait != np.floor(wait))).any():

@@ -20,7 +20,7 @@ from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Clock, Exact, Grid, Recording, require_recording
-from neuro.graph import Graph
+from neuro.graph import GradedInput, Graph
 from neuro.graph.inputs import require_inputs, require_trains
 from neuro.graph.requirements import require_graph
 from neuro.record import Record, concatenate
@@ -115,7 +115,8 @@ def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[
     }
     known = trains.keys() == set(graph.inputs)
     fits = known and all(_fits(graph, name, train) for name, train in trains.items())
-    if not fits or len({train.shape[:2] for train in trains.values()}) != 1:
+    graded = any(isinstance(graph.nodes[name], GradedInput) for name in graph.inputs)
+    if graded or not fits or len({train.shape[:2] for train in trains.values()}) != 1:
         require_inputs(graph, trains)
     return trains
 

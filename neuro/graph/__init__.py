@@ -25,7 +25,7 @@ from neuro.graph.host_ops import (
     RMSNorm,
     Softmax,
 )
-from neuro.graph.nodes import Edge, Input, Node, Population
+from neuro.graph.nodes import Edge, GradedInput, Input, Node, Population
 from neuro.graph.validate import GraphError, Hosted
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Edge",
     "Exceeds",
     "Flatten",
+    "GradedInput",
     "Graph",
     "GraphError",
     "Host",

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from jaxtyping import Shaped
+
 from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
+from neuro.graph.nodes import GradedInput
 from neuro.spikes import (
     Events,
     Times,
@@ -25,8 +29,26 @@ def require_inputs(
     """
     sizes = {name: graph.size(name) for name in graph.inputs}
     problems = list_problems_of_inputs(sizes, inputs, None if in_ticks else graph.dt)
+    for name in () if problems else graph.inputs:
+        node = graph.nodes[name]
+        if isinstance(node, GradedInput):
+            problems += list_ungraded_values(name, inputs[name].value, node.message_bits)
     if problems:
         raise ValueError("\n".join([CANNOT_START, *problems]))
+
+
+def list_ungraded_values(
+    name: str, value: Shaped[np.ndarray, " E"], message_bits: int
+) -> list[str]:
+    """Return the problem of graded spikes that so many bits do not hold, if there is one."""
+    half = 1 << (message_bits - 1)
+    bad = value[(value != np.rint(value)) | (value < -half) | (value >= half)]
+    if not bad.size:
+        return []
+    return [
+        f"{name}: {bad.size} values like {bad[0]} are no whole numbers from {-half} to "
+        f"{half - 1}, which {message_bits} bits hold; round them, or raise message_bits"
+    ]
 
 
 def require_trains(inputs: Mapping[str, Events | Times]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from neuro.arguments import is_real, is_whole, make_type_error
+from neuro.arguments import is_real, is_whole, make_type_error, require_whole
 from neuro.graph.connections import Connection, as_shape
 from neuro.graph.host_ops import Host
 from neuro.neurons import Neuron, is_neuron
@@ -19,6 +19,25 @@ class Input:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape("Input.shape", self.shape))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradedInput(Input):
+    """A source of graded spikes: whole numbers, with their sign, of so many bits.
+
+    message_bits: 2 to 24, the sign included: 8 bits hold -128 to 127.
+    """
+
+    message_bits: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_whole("GradedInput.message_bits", self.message_bits, "8 is usual")
+        if not 2 <= self.message_bits <= 24:
+            raise ValueError(
+                f"GradedInput.message_bits must be from 2 to 24, got {self.message_bits}; the "
+                "sign is one of them"
+            )
 
 
 Population = Neuron

@@ -39,7 +39,7 @@ from neuro.graph.nodes import Edge
 from neuro.graph.requirements import problems_of_neurons, problems_on_a_chip
 from neuro.graph.sparse import unroll_delays
 from neuro.graph.validate import Hosted
-from neuro.neurons import has_normal_form
+from neuro.neurons import has_normal_form, is_stepped
 
 LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
 
@@ -143,8 +143,10 @@ def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
 
 
 def find_gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
-    """Return the gain of a population's input, for each neuron."""
+    """Return the gain of a population's input, for each neuron; a SteppedNeuron has none."""
     population = graph.nodes[name]
+    if is_stepped(population):
+        return np.ones(graph.size(name))
     if not has_normal_form(population):
         raise TypeError(f"{name} is no population with a gain")
     return np.broadcast_to(population.coefficients(graph.dt).gain, graph.shapes[name]).ravel()

@@ -8,7 +8,7 @@ from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
 from neuro.graph.order import find_least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, get_kind
-from neuro.neurons import Dynamics, has_normal_form, is_neuron
+from neuro.neurons import Dynamics, has_normal_form, is_neuron, is_stepped
 from neuro.neurons.reset import SOFT_OR_HARD
 
 
@@ -44,11 +44,15 @@ def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]
             "tick, or run it with clock=Exact()"
         )
     for name, node in graph.nodes.items():
-        if has_normal_form(node) and name not in without:
-            try:
-                node.coefficients(graph.dt)
-            except ValueError as error:
-                problems.append(f"{name}: {error}, or run it with clock=Exact()")
+        own = has_normal_form(node) or is_stepped(node)
+        form = getattr(node, "coefficients", None) if own else None
+        if form is None or name in without:
+            continue
+        try:
+            form(graph.dt)
+        except ValueError as error:
+            cure = "" if is_stepped(node) else ", or run it with clock=Exact()"
+            problems.append(f"{name}: {error}{cure}")
     return problems
 
 
@@ -63,7 +67,7 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
     """Return the populations that an executor of the normal form cannot run, each with a cure.
 
     Such an executor knows the soft and the hard reset. What a host computes is left out, and
-    at ticks what :func:`problems_on_a_clock` tells.
+    at ticks what :func:`problems_on_a_clock` tells, and neurons that run by their step.
 
     Args:
         executor: how messages name it.
@@ -73,6 +77,8 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
     problems = []
     for name, node in graph.nodes.items():
         if not is_neuron(node) or isinstance(node, Hosted):
+            continue
+        if is_stepped(node) and not continuous:
             continue
         if not has_normal_form(node):
             problems.append(

@@ -46,6 +46,12 @@ def list_foreign_record(graph: Graph, record: Record) -> list[str]:
     return list_foreign(graph, record.digest, "record") if record.digest else []
 
 
+def require_program_of(graph: Graph, other: str) -> None:
+    """Raise a ValueError if a program names another graph; one without a digest names none."""
+    if other and (foreign := list_foreign(graph, other, "program")):
+        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+
+
 def _to_plain(value: Any, broadcasts: bool) -> Any:
     """Return a tensor as an array, a single number as such, a function as None.
 

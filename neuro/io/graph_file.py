@@ -18,6 +18,7 @@ from neuro.graph import (
     Edge,
     Exceeds,
     Flatten,
+    GradedInput,
     Graph,
     Input,
     MaxPool2d,
@@ -34,16 +35,25 @@ from neuro.graph import (
 from neuro.graph.requirements import require_graph
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, save_arrays
-from neuro.neurons import ALIF, LI, LIF, DiscreteLIF, GatedLI
+from neuro.neurons import (
+    ALIF,
+    LI,
+    LIF,
+    Delta,
+    DiscreteLIF,
+    GatedLI,
+    LIFReset,
+    SigmaDelta,
+    TernaryLIF,
+)
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds
 
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes, MaxPool2d)
-_NODES = {
-    c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, DiscreteLIF, LI, GatedLI)
-}
+_NEURONS = (LIF, ALIF, DiscreteLIF, LI, GatedLI, LIFReset, TernaryLIF, Delta, SigmaDelta)
+_NODES = {c.__name__: c for c in (Input, GradedInput, *_LINEAR, *_HOSTS, *_NEURONS)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 

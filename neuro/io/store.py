@@ -29,7 +29,7 @@ from torch import Tensor
 from neuro.io.schema import make_object
 
 VERSIONS = {  # by kind of file
-    **{"graph": 3, "record": 4, "program": 4, "graded_program": 3, "xylo_program": 1},
+    **{"graph": 3, "record": 4, "program": 5, "graded_program": 3, "xylo_program": 1},
     **{"chunk": 5, "state": 4},
     **{"weights": 2, "checkpoint": 2, "packed": 1},
     "cached_window": 1,

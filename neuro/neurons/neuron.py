@@ -3,6 +3,7 @@
 There are three, each an extension of the one before. A :class:`Neuron` is trained and replayed
 on torch's clock, tick by tick. A :class:`LinearNeuron` has a normal form, by which the event
 engine, the chips and the exports run it. A :class:`FusedNeuron` runs in the fused operator too.
+A :class:`SteppedNeuron` has no normal form, and the event engine runs it by its ``step``.
 An executor refuses a model that lacks a method it needs.
 Axes: B batch, ``*N`` the population's shape, ``*X`` the input's shape: ``*N``, except for a
 GatedLI.
@@ -38,7 +39,8 @@ class Untrained:
 class Neuron(Protocol):
     """A frozen dataclass; its numbers, arrays and tensors are parameters that broadcast to *N.
 
-    fires: its outputs are spikes (0 or 1); if not, they are its membrane at every tick.
+    fires: its outputs are spikes (0 or 1; of a SteppedNeuron any value); if not, they are its
+        membrane at every tick.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -59,6 +61,17 @@ class Neuron(Protocol):
 
     def bind(self, free: dict[str, Tensor]) -> "Neuron":
         """Return this model with its trainable parameters replaced."""
+
+
+@runtime_checkable
+class SteppedNeuron(Neuron, Protocol):
+    """A neuron without a normal form, which the event engine runs in every tick by ``step``.
+
+    Its spikes may have values. Its state is a NamedTuple of at most four tensors B *N (or
+    None), all 0 at rest.
+    """
+
+    stepped: ClassVar[bool]
 
 
 @runtime_checkable
@@ -113,6 +126,12 @@ def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
     none.
     """
     return is_neuron(node) and _defines_with_step(type(node), "coefficients", "dynamics")
+
+
+def is_stepped(node: Any) -> TypeGuard[SteppedNeuron]:
+    """Say whether an object is a neuron model that runs by its step alone, and fires."""
+    kind = type(node)
+    return getattr(kind, "stepped", False) and is_neuron(node) and not has_normal_form(node)
 
 
 def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:

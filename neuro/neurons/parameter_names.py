@@ -57,7 +57,7 @@ FOREIGN_NAMES_PER_TICK = {
     "v_leak": ("rest", "it is called rest"),
 }
 
-NO_NUMBERS = ("reset", "surrogate", "strict")
+NO_NUMBERS = ("reset", "surrogate", "strict", "relu", "cumulative")
 TIMES = ("tau", "tau_syn", "refractory")
 
 

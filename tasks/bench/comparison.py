@@ -16,6 +16,7 @@ PACKAGES = {
     "snnTorch": ("snntorch", "torch"),
     "torch": ("torch",),
     "litespark": ("litespark-inference",),
+    "Lava": ("lava-nc",),
     "torch.compile": ("torch",),
 }  # by the first word of a subject: what its speed depends on
 BOUND = "scatter-add"

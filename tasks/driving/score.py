@@ -245,7 +245,8 @@ def score_direction(drive: Drive) -> float:
 
 def measure_progress(drive: Drive) -> float:
     """Return the progress of the car along the line of the route [m]."""
-    first, last = (drive.line.project(Point(drive.middles[t])) for t in (0, -1))
+    with np.errstate(invalid="ignore"):  # which GEOS raises where the line stands still
+        first, last = (drive.line.project(Point(drive.middles[t])) for t in (0, -1))
     return max(0.0, float(last - first))
 
 

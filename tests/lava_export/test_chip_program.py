@@ -28,7 +28,7 @@ from lava_export.program import LoihiProgram
 from neuro.energy import find_chip
 from neuro.graph import Dense, Input, Softmax
 from neuro.io.store import StoreError, load_arrays, save_arrays
-from neuro.neurons import LI, LIF, DiscreteLIF
+from neuro.neurons import LI, LIF, DiscreteLIF, TernaryLIF
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 from tasks.language.graph import EMBEDDED, LOGITS
@@ -150,8 +150,9 @@ def test_what_a_chip_lacks_is_named_for_each_set_of_its_constants() -> None:
 
 def test_what_integers_cannot_hold_fits_no_chip() -> None:
     x, w = Input(shape=(2,)), Dense(weight=np.eye(2))
-    found = list_misfits(chain(x=x, w=w, n=LIF(tau=0.01, refractory=3e-3)), 9, CHIPS)
-    assert all(reasons[0].startswith("n: a refractory period") for reasons in found.values())
+    mixed = TernaryLIF(tau=0.01, lower=np.array([1.0, 2.0]))
+    found = list_misfits(chain(x=x, w=w, n=mixed), 9, CHIPS)
+    assert all(reasons[0].startswith("n: its neurons differ") for reasons in found.values())
     # As long as the runs are, and no longer: a leakless read-out of 9 ticks fits.
     assert not any(list_misfits(chain(x=x, w=w, n=LI(tau=np.inf)), 9, CHIPS).values())
 

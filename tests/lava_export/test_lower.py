@@ -29,7 +29,7 @@ from neuro.graph import (
     Sparse,
 )
 from neuro.graph.partition import chip_part
-from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI
+from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI, TernaryLIF
 from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds
@@ -188,7 +188,8 @@ def test_a_graph_that_falls_apart_is_refused() -> None:
         (LIF(tau=5.0, reset="hard"), None, "lif"),
         (ALIF(leak=0.5), None, "lif"),
         (LIF(tau=5.0, reset="soft"), None, "alif"),
-        (LIF(tau=5.0, reset="hard"), np.array([0.1, 0.0]), "alif"),
+        (LIF(tau=5.0, reset="hard"), np.array([0.1, 0.0]), "lif"),
+        (LIF(tau=5.0, reset="hard", refractory=2.0), None, "alif"),
         (ALIF(leak=0.5, beta=0.1), None, "alif"),
         (ALIF(leak=np.array([0.5, 0.25])), None, "alif"),
         (LI(tau=5.0), np.array([0.1, 0.0]), "li"),
@@ -220,7 +221,11 @@ def test_sums_are_given_room_below_2_to_the_23() -> None:
     graph = one(LI(tau=Seconds(20.0)), w)
     endless, short = lower(graph), lower(graph, ticks=5)
     for program, ticks in ((endless, None), (short, 5)):
-        assert 0.5 < compute_head_room(program["n"], program.connections, ticks) < 1
+        assert (
+            0.5
+            < compute_head_room(program["n"], program.connections, ticks, program.messages)
+            < 1
+        )
         assert program.ticks == ticks
         check(program)
     assert weights(endless).max() < weights(short).max() < 254
@@ -397,34 +402,23 @@ def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:
     nodes: dict[str, Node] = {
         "x": Input(shape=(2,)),
         "i": LI(tau=5.0),
-        "a": LIF(tau=20.0, refractory=2.0),
-        "b": ALIF(refractory=1.0),
+        "a": LIF(tau=20.0),
+        "b": TernaryLIF(tau=20.0, lower=np.array([1.0, 2.0])),
     }
     edges = [Edge("x", "i"), Edge("i", "a"), Edge("a", "b")]
     with pytest.raises(LowerError) as e:
         lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
-    a, b, current, *_ = e.value.problems
-    assert a == (
-        "a: a refractory period of 2 s, which no neuron of a program here has; use refractory=0"
-    )
-    assert b.startswith("b: a refractory period of 1 s")
+    current, b, *_ = e.value.problems
     assert current.endswith("leave it out and give a tau_syn=5.0")
+    assert b.startswith("b: its neurons differ in tau, tau_syn, threshold or lower")
     nodes["a"] = LIF(tau=20.0, refractory=2.5)
     edges.append(Edge("b", "a"))
     with pytest.raises(LowerError) as e:
         lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
-    # The period goes, so that it need not be whole ticks.
-    assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a:", "b:"]
-    assert e.value.problems[1] == (
-        "a: a refractory period of 2.5 s, which no neuron of a program here has; use "
-        "refractory=0"
-    )
-    with pytest.raises(LowerError) as e:
-        lower(Graph(nodes=nodes, edges=tuple(edges[:-1]), dt=DT))
-    assert [p[:30] for p in e.value.problems] == [
-        "a: a refractory period of 2.5 ",
-        "b: a refractory period of 1 s,",
-    ]
+    assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a:"]
+    nodes = {"x": Input(shape=(2,)), "a": LIF(tau=20.0, refractory=64.0)}
+    with pytest.raises(LowerError, match=r"6 bits: a: refractory = 64, allowed is 0\.\.63"):
+        lower(Graph(nodes=nodes, edges=(Edge("x", "a"),), dt=DT))
 
 
 def test_a_current_in_a_loop_is_refused_by_name() -> None:
@@ -578,7 +572,7 @@ def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
         "h": GatedLI(),
         "s": Softmax(),
         "w": Dense(weight=np.eye(2)),
-        "n": LIF(tau=5.0, refractory=2.0),
+        "n": TernaryLIF(tau=5.0, lower=np.array([1.0, 2.0])),
     }
     edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
@@ -588,12 +582,12 @@ def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
         "its host does; leave it out of what is lowered: Deployment.part of a task returns the "
         "module without it, neuro.graph.partition.chip_part(graph) the Graph"
     )
-    assert refused.value.problems == [
-        "n: a refractory period of 2 s, which no neuron of a program here has; use "
-        "refractory=0",
+    assert refused.value.problems[:2] == [
         f"h: no chip runs a GatedLI, {cure}",
         f"s: no chip runs a Softmax, {cure}",
     ]
+    (neurons,) = refused.value.problems[2:]
+    assert neurons.startswith("n: its neurons differ")
     nodes["n"] = LIF(tau=5.0)
     left = chip_part(Graph(nodes=nodes, edges=edges, dt=DT))
     assert [p.name for p in lower(left).populations] == ["s", "n"]

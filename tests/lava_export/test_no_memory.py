@@ -83,7 +83,7 @@ def test_what_memory_could_decide_goes_to_a_process_that_keeps_nothing() -> None
     assert reference.run(program, x, 2).spikes["n"].tick.tolist() == [1]
     stock = replace(n, kind="lif", dv=as_int32(4095))
     kept = replace(program, populations=(program["x"], stock))
-    assert not keeps_no_memory(stock, kept.connections, None)
+    assert not keeps_no_memory(stock, kept.connections, None, kept.messages)
     assert len(reference.run(kept, x, 2).spikes["n"].tick) == 0  # as it was
     (told,) = list_breaches(program, "loihi1")
     assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it, which would" in told

@@ -62,7 +62,7 @@ def test_a_delay_below_0_is_refused_though_the_wait_is_not() -> None:
 
 def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
     x, *_ = program().populations
-    for change in ({"hard": False}, {"bias_mant": as_int32(3)}, {"dv": as_int32([1, 2])}):
+    for change in ({"hard": False}, {"beta": as_int32(3)}, {"dv": as_int32([1, 2])}):
         lif = replace(Population(name="n", kind="lif", shape=(2,)), **change)
         with pytest.raises(ProgramError, match=r"n: a lif has hard reset.*kind alif"):
             LoihiProgram(populations=(x, lif), connections=())
@@ -84,7 +84,7 @@ def changed(part: Any, change: dict[str, object]) -> Any:
 @pytest.mark.parametrize(
     ("part", "change", "told"),
     [
-        (0, {"kind": "relu"}, "x: no kind 'relu'; there are input, lif, alif, li"),
+        (0, {"kind": "relu"}, "x: no kind 'relu'; there are input, lif, alif, li, ternary"),
         (0, {"kind": "lif"}, "no population has kind input; a run needs one at least"),
         (0, {"lag": 1}, "x: an input with lag 1; inputs lead, their lag is 0"),
         (1, {"dv": as_int32([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),

@@ -27,7 +27,10 @@ from neuro.spikes import to_events, to_raster
 M = 2**23
 
 
-def slow_step(p: dict[str, int], u: int, v: int, a: int, x: int) -> tuple[int, int, int, int]:
+Cells = tuple[int, int, int, int, int]  # the spike, u, v, a, and ticks to wait
+
+
+def slow_step(p: dict[str, int], u: int, v: int, a: int, wait: int, x: int) -> Cells:
     """One neuron, one tick, in Python integers: sections of the equation one by one."""
 
     def trunc(number: int) -> int:
@@ -38,14 +41,15 @@ def slow_step(p: dict[str, int], u: int, v: int, a: int, x: int) -> tuple[int, i
         u -= 2 * M
     elif u <= -M:
         u += 2 * M
-    v = trunc(v * (4096 - p["dv"])) + u + p["bias_mant"] * 2 ** p["bias_exp"]
-    v = max(1 - M, min(M - 1, v))
+    if not wait:
+        v = trunc(v * (4096 - p["dv"])) + u + p["bias_mant"] * 2 ** p["bias_exp"]
+        v = max(1 - M, min(M - 1, v))
     a = trunc(a * (4096 - p["da"]))
     threshold = p["vth"] * 64 + a
-    if v <= threshold:
-        return 0, u, v, a
+    if v <= threshold or wait:
+        return 0, u, v, a, max(wait - 1, 0)
     v = 0 if p["hard"] else v - threshold - 64
-    return 1, u, v, min(a + p["beta"] * 64, M - 1)
+    return 1, u, v, min(a + p["beta"] * 64, M - 1), p["refractory"]
 
 
 parameters = st.fixed_dictionaries(
@@ -58,6 +62,7 @@ parameters = st.fixed_dictionaries(
         "bias_mant": st.sampled_from([-4096, 0, 4095]) | st.integers(-4096, 4095),
         "bias_exp": st.integers(0, 7),
         "hard": st.integers(0, 1),
+        "refractory": st.integers(0, 2),
     }
 )
 state = st.sampled_from([0, 1, -1, M - 1, 1 - M]) | st.integers(1 - M, M - 1)
@@ -73,13 +78,19 @@ def test_the_batched_step_is_the_equation_in_python_integers(
     p: dict[str, int], u: int, v: int, a: int, xs: list[int]
 ) -> None:
     hard = bool(p["hard"])
-    arrays = {k: as_int32(value) for k, value in p.items() if k != "hard"}
-    population = Population(name="n", kind="alif", shape=(1,), hard=hard, **arrays)
-    now = NeuronState(*(np.array([[value]], np.int64) for value in (u, v, a)))
+    whole = ("hard", "refractory")
+    arrays = {k: as_int32(value) for k, value in p.items() if k not in whole}
+    population = Population(
+        name="n", kind="alif", shape=(1,), hard=hard, refractory=p["refractory"], **arrays
+    )
+    wait = 0
+    now = NeuronState(*(np.array([[value]], np.int64) for value in (u, v, a, wait)))
     for x in xs:
         s, now = step(population, now, np.array([[x]], np.int64))
-        fired, u, v, a = slow_step(p, u, v, a, x)
-        assert (int(s[0, 0]), *(int(value[0, 0]) for value in now)) == (fired, u, v, a)
+        fired, u, v, a, wait = slow_step(p, u, v, a, wait, x)
+        cells = (value for value in now if value is not None)
+        found = (int(s[0, 0]), *(int(value[0, 0]) for value in cells))
+        assert found == (fired, u, v, a, wait)
 
 
 def test_u_wraps_once_and_v_stops_at_its_ends() -> None:

@@ -175,7 +175,9 @@ def test_the_head_room_is_that_of_the_runs_the_program_is_for() -> None:
     for program in (short, endless):
         (n, _) = make_scaling_table(GRAPH, program)
         into = program.into("n")
-        assert n["head_room"] == compute_head_room(program["n"], into, program.ticks)
+        assert n["head_room"] == compute_head_room(
+            program["n"], into, program.ticks, program.messages
+        )
 
 
 def test_a_program_and_its_records_say_which_graph_they_are_of() -> None:

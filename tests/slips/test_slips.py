@@ -434,7 +434,7 @@ lava_export.compare(RECORD, replace(RECORD, spikes={}))
 lava_export.to_float(PROGRAM, "readout", np.zeros(1, np.int64))
     ProgramError: no population 'readout' | there are input, out
 lava_export.save_program("program.safetensors", GRAPH)
-    TypeError: a LoihiProgram or a GradedProgram, got a Graph | lower_graph(graph
+    TypeError: or a GradedProgram or a XyloProgram, got a Graph | lower_graph(graph
 find_chip(find_chip("loihi1"))
     TypeError: a chip must be a name or a file, got a Chip | "loihi1"
 estimate(GRAPH, RECORD, "loihi1", run_time="1ms")

@@ -22,8 +22,8 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 MODULES = ("binary", "stage", "lava.magma.core.run_configs", "lava.magma.compiler.compiler")
 MODULES += ("lava.magma.runtime.runtime", "lava.proc.io.sink", "lava.proc.io.source")
-MODULES += tuple(f"lava.proc.{kind}.{part}" for kind in ("lif", "dense", "sparse", "conv")
-                 for part in ("process", "models"))  # fmt: skip
+KINDS = ("lif", "sdn", "dense", "sparse", "conv")
+MODULES += tuple(f"lava.proc.{kind}.{part}" for kind in KINDS for part in ("process", "models"))
 
 
 def install() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Union
+from typing import TypeGuard, Union
 
 import numpy as np
 
@@ -17,9 +17,20 @@ from neuro.events.grid.scatter import (
     make_uncounted_scatter,
 )
 from neuro.events.grid.updates import Neurons, arrange_by_place, make_parameters
-from neuro.graph import Concat, Connection, Conv2d, Dense, Edge, Graph, Hosted, Reshaping, Slot
+from neuro.graph import (
+    Concat,
+    Connection,
+    Conv2d,
+    Dense,
+    Edge,
+    Graph,
+    Hosted,
+    Node,
+    Reshaping,
+    Slot,
+)
 from neuro.graph.requirements import require_clocked, require_normal_form
-from neuro.neurons import is_leaky_integrator
+from neuro.neurons import SteppedNeuron, is_leaky_integrator, is_stepped
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
@@ -103,7 +114,7 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     require_clocked(graph)
     require_normal_form(graph, "the event engine")
     edges = _edges(graph)
-    valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
+    valued = [n for n, node in graph.nodes.items() if _runs_in_torch(node)]
     cells = [n for n in graph.populations if n not in valued]
     layouts = {n: _layout(graph, edges, n) for n in cells}
     layouts |= {n: (1, _arriving(graph, n)) for n in valued}
@@ -226,16 +237,22 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Compil
     )
 
 
+def _runs_in_torch(node: Node) -> TypeGuard[Hosted | SteppedNeuron]:
+    """Say whether torch computes a node in every tick."""
+    return isinstance(node, Hosted) or is_stepped(node)
+
+
 def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledHost:
     node, input_shape = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
-    if not isinstance(node, Hosted):
-        raise TypeError(f"{name} is not a host node")
+    if not _runs_in_torch(node):
+        raise TypeError(f"{name} is not a node that torch computes")
     return CompiledHost(
         node=node,
         rest=arrange_by_place(drive, drive.shape, layout[0]),
         input_shape=input_shape,
         shape=graph.shapes[name],
-        macs=node.macs(input_shape),
+        macs=node.macs(input_shape) if isinstance(node, Hosted) else 0,
+        dt=graph.dt,
     )
 
 
@@ -253,7 +270,8 @@ def _wires(
     if edge.target in carried:
         kernels_of = carried[edge.target].items()
         return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
-    spikes = source is None or (isinstance(source, CompiledPopulation) and source.fires)
+    # Of a connection there are values, of an Input (None) spikes.
+    spikes = source is None or (not isinstance(source, CompiledConnection) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
     # A spike through a Reshaping or to a host node is not a synaptic event.

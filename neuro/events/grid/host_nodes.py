@@ -1,4 +1,4 @@
-"""Host nodes: torch computes their values in every tick.
+"""Host nodes and neurons without a normal form: torch computes their values in every tick.
 
 Axes: S samples, L ticks of a stretch, N output values of a node.
 """
@@ -9,25 +9,31 @@ import numpy as np
 import torch
 
 from neuro.events.grid.kernels import Buffer
-from neuro.events.grid.updates import Rows, V
+from neuro.events.grid.updates import Rows
 from neuro.graph import Hosted
-from neuro.neurons import GatedLI, GatedState, run_population
+from neuro.neurons import Neuron, SteppedNeuron, is_neuron, run_population
 from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledHost:
-    """A host node, or a GatedLI.
+    """A host node, a GatedLI or a SteppedNeuron.
 
     rest: of its input buffer, which has one place (1 C). input_shape, shape: of input and
-    output. macs: multiply-accumulates per tick.
+    output. macs: multiply-accumulates per tick, on a host. dt: length of a tick [s].
     """
 
-    node: Hosted
+    node: Hosted | SteppedNeuron
     rest: np.ndarray
     input_shape: tuple[int, ...]
     shape: tuple[int, ...]
     macs: int
+    dt: Seconds
+
+    @property
+    def fires(self) -> bool:
+        """Say whether its values are spikes."""
+        return getattr(self.node, "fires", False)
 
 
 @torch.no_grad()
@@ -36,22 +42,34 @@ def compute_values(
 ) -> None:
     """Compute a node over ``rows`` and write its values to ``outputs``.
 
-    state: of a GatedLI (4 S N), changed in place.
+    state: of a neuron (4 S N), changed in place.
     """
     here = slice(rows.start, rows.stop)
     hit = inputs.hit[:, here, :, None]
     x = torch.from_numpy(np.where(hit, inputs.values[:, here], inputs.rest))
     x = x.reshape(*x.shape[:2], *part.input_shape)
-    if isinstance(part.node, GatedLI):
-        if state is None:
-            raise TypeError("a GatedLI needs its state")
-        v = torch.from_numpy(state[V].reshape(-1, *part.shape))
-        # Any dt: its ticks have no length.
-        y, _ = run_population(part.node, x.swapaxes(0, 1), Seconds(1.0), GatedState(v=v))
-        state[V] = y[-1].flatten(1).numpy()
-        y = y.swapaxes(0, 1)
+    if not is_neuron(part.node):
+        y = part.node.run(x.flatten(0, 1))  # type: ignore[union-attr]
+    elif state is None:
+        raise TypeError(f"a {type(part.node).__name__} needs its state")
     else:
-        y = part.node.run(x.flatten(0, 1))
+        y = _run_neurons(part.node, x.swapaxes(0, 1), part, state).swapaxes(0, 1)
     out = outputs.values[:, here]
     out[:] = y.numpy().reshape(out.shape)
     outputs.hit[:, here] = True
+
+
+def _run_neurons(
+    neuron: Neuron, x: torch.Tensor, part: CompiledHost, state: np.ndarray
+) -> torch.Tensor:
+    """Return the outputs of neurons for inputs (L S *X); ``state`` changes in place."""
+    rest = neuron.initial(x[0, :1])
+    before = [
+        None if cell is None else torch.from_numpy(row.reshape(-1, *part.shape).copy())
+        for cell, row in zip(rest, state, strict=False)
+    ]
+    y, after = run_population(neuron, x, part.dt, type(rest)(*before))
+    for row, cell in zip(state, after, strict=False):
+        if cell is not None:
+            row[:] = cell.flatten(1).numpy()
+    return y

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from neuro.events.grid.oracle_cells import Cell, make_cells
 from neuro.graph import (
     Concat,
     Connection,
@@ -33,7 +34,7 @@ from neuro.graph import (
 from neuro.graph.connections import Synapse, SynapseRows
 from neuro.graph.requirements import require_normal_form
 from neuro.io.graph_digest import digest_graph
-from neuro.neurons import Coefficients, GatedLI
+from neuro.neurons import Coefficients, GatedLI, is_stepped
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
@@ -245,10 +246,12 @@ class _Sample:
         self.out = {n: np.zeros((self.ticks, 1, graph.size(n))) for n in graph.populations}
         self.counts = {n: Counter[str]() for n in graph.nodes}
 
-    def _at_rest(self, name: str) -> "list[_Neuron] | GatedCells":
+    def _at_rest(self, name: str) -> "list[Cell] | GatedCells":
         node, shape = self.graph.nodes[name], self.graph.shapes[name]
         if isinstance(node, GatedLI):
             return GatedCells(node, shape)
+        if is_stepped(node):
+            return make_cells(node, shape, self.graph.dt)
         k = node.coefficients(self.graph.dt)  # type: ignore[union-attr]
         return [_Neuron(k, place, shape) for place in np.ndindex(*shape)]
 

@@ -90,6 +90,7 @@ class GridRun:
         if isinstance(part, CompiledPopulation) and part.fires:
             total = self.samples * places
             self.skip[name] = SkipState(np.zeros(total, np.int64), np.zeros(total, np.uint8))
+        if name in self.graph.firing:
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
         elif self.recording.keeps_values(self.graph, name):
@@ -134,7 +135,7 @@ class GridRun:
             self.now = stop
             if self.now - 1 in self.recording.states:
                 self.states[self.now - 1] = self._read_states()
-            yield sum(self.counts[name]["spikes"] for name in self.skip)
+            yield sum(self.counts[name]["spikes"] for name in self.graph.firing)
 
     def _make_buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
         """Return the input and the output buffer of a node; one may serve as both."""
@@ -187,12 +188,15 @@ class GridRun:
         train, updates = advance_firing(
             self.input_buffers[name], rows, state, skip, part.neurons
         )
-        batch = self._make_batch(rows, train)
+        self._record_spikes(name, self._make_batch(rows, train))
+        self.counts[name]["updates"] += int(updates)
+
+    def _record_spikes(self, name: str, batch: SpikeBatch) -> None:
+        """Count and send the spikes of a population; record them if they are kept."""
         if name in self.fired:
             self.fired[name].append(batch)
         self._send(name, batch)
-        self.counts[name]["spikes"] += train.neuron.size
-        self.counts[name]["updates"] += int(updates)
+        self.counts[name]["spikes"] += batch.train.neuron.size
 
     def _run_integrator(self, name: str, part: CompiledPopulation, rows: Rows) -> None:
         """Compute an LI over ``rows``; record and send its membranes."""
@@ -204,13 +208,17 @@ class GridRun:
         self._record_and_send(name, rows)
 
     def _run_host(self, name: str, part: CompiledHost, rows: Rows) -> None:
-        """Compute a host node or a GatedLI over ``rows``; record and send its values."""
+        """Compute what torch computes over ``rows``; record and send its values or spikes."""
         outputs, cases = self.output_buffers[name], self.samples * (rows.stop - rows.start)
         compute_values(part, self.input_buffers[name], rows, self.neurons.get(name), outputs)
         if name in self.neurons:
             self.counts[name]["updates"] += cases * self.program.sizes[name]
         self.counts[name]["macs"] += cases * part.macs
-        self._record_and_send(name, rows)
+        if part.fires:
+            train = kernels.collect_spikes(outputs, rows.start, rows.stop)
+            self._record_spikes(name, self._make_batch(rows, train))
+        else:
+            self._record_and_send(name, rows)
 
     def _record_and_send(self, name: str, rows: Rows) -> None:
         """Record the output of a node if it is kept; send it over the wires with queues."""

@@ -15,7 +15,8 @@ class EngineState:
     """The final state of a run. Axes: B samples, N neurons of a population.
 
     neurons: of each population, axes 4 B N: membrane, synaptic current (0 without one),
-        adaptation, and the remaining ticks of the refractory period.
+        adaptation, and the remaining ticks of the refractory period; of a SteppedNeuron the
+        tensors of its own state.
     pending: spikes on their way, by edge, because of the delays of the edge and of single
         synapses behind it. A train has as many ticks as the longest of these delays; with that
         delay its spikes of tick k arrive at tick k of the next run.

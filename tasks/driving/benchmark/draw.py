@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from rich.markup import escape
 from rich.table import Table
 
 from neuro.plot import ACCENT, MUTED
@@ -78,19 +77,19 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     if not rows:
         return
     subject = rows[0].subject
-    peers = list(dict.fromkeys(row.peer for row in rows))
+    names = list(dict.fromkeys([*(row.subject for row in rows), *(row.peer for row in rows)]))
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
-        line = cells.setdefault(f"{row.case.removeprefix(f'{part}: ')} [{row.unit}]", {})
-        line[subject] = _cell(row, "ours", row.ours)
+        line = cells.setdefault(f"{row.case.split(': ', 1)[-1]} [{row.unit}]", {})
+        line[row.subject] = _cell(row, "ours", row.ours)
         line[row.peer] = _cell(row, "theirs", row.theirs) + (
             "*" if _is_significant(row) else ""
         )
     spread = any("sd" in row.conditions.get("ours", {}) for row in rows)
     title = f"{part}: mean ± deviation over seeds" if spread else part
-    out = make_table(title, WORD, subject, *peers)
+    out = make_table(title, WORD, *names)
     for figure, line in cells.items():
-        out.add_row(escape(figure), *(line.get(name, "") for name in (subject, *peers)))
+        out.add_row(figure, *(line.get(name, "") for name in names))
     tests = [text for key, text in TESTS.items() if any(key in row.conditions for row in rows)]
     if tests:
         out.caption = f"*: differs from {subject} ({'; '.join(tests)})"

@@ -225,6 +225,11 @@ class TestPlace:
             score_drive(drive(straight(y=8.0, speed=speed * 10 / 11)), 40.0).direction == score
         )
 
+    @pytest.mark.parametrize("line", [[20.0, 20.0], [20.0, 20.0, 60.0], [20.0, 60.0, 60.0]])
+    def test_progress_is_measured_along_lines_that_stand_still(self, line: list[float]) -> None:
+        still = replace(drive(straight(speed=5.0)), line=LineString([(x, 0.0) for x in line]))
+        assert measure_progress(still) == pytest.approx(min(20.0, line[-1] - line[0]))
+
     def test_progress_is_a_share_of_the_reference(self) -> None:
         slow = drive(straight(speed=5.0))
         assert measure_progress(slow) == pytest.approx(20.0)

@@ -139,7 +139,7 @@ def test_without_a_name_all_benchmarks_and_their_parts_are_listed() -> None:
     file = io.StringIO()
     show_names(Console(file=file, width=200))
     lines = [re.split("  +", line.strip()) for line in file.getvalue().rstrip().splitlines()]
-    assert [(line[0], line[-1]) for line in lines[-10:]] == [
+    assert [(line[0], line[-1]) for line in lines[-len(NAMES) :]] == [
         (name, ", ".join(find(name).parts)) for name in NAMES
     ]
 

@@ -68,7 +68,7 @@ def hosted() -> Graph:
 
 
 def plain() -> Graph:
-    """Return a network that NEST takes, and a chip does not."""
+    """Return a network that NEST and loihi2 take, and netx does not."""
     weight = np.full((2, 4), 0.5)
     lif = LIF(tau=0.02, reset="hard", refractory=1e-3)
     return chain(x=Input(shape=(4,)), fc=Dense(weight=weight), lif=lif)

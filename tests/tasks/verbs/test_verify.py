@@ -1,3 +1,4 @@
+import html
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from lava_export.binary import BinaryChipProgram
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
-from neuro.neurons import LI, LIF
+from neuro.neurons import LI, LIF, TernaryLIF
 from neuro.nn import replay
 from neuro.nn.rounding import bound_rounding, compute_margins, count_near
 from neuro.record import Record
@@ -280,7 +281,7 @@ class TestANetworkThatDoesNotFit:
         graph = chain(
             x=Input(shape=(3,)),
             w=Dense(weight=np.eye(3)),
-            cells=LIF(tau=0.02, threshold=1.5, refractory=2e-3),
+            cells=TernaryLIF(tau=0.02, threshold=1.5, lower=np.array([1.0, 2.0, 3.0])),
             b=Dense(weight=np.array([[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]])),
             read=LI(tau=0.02),
         )
@@ -300,7 +301,7 @@ class TestANetworkThatDoesNotFit:
         assert (cells["spikes"], cells["mismatches"]) == (2 * spikes, 0)
         page = show_parity(found)
         assert "does not fit" in page
-        assert f"No integers: {told.value.problems[0]}" in page
+        assert html.escape(f"No integers: {told.value.problems[0]}") in page
         events, integers, *_ = list_agreement(found, (ACCURACY,))
         assert (events.value, integers.value) == ("50.00%", "–")
         assert integers.note == "does not fit Loihi"

@@ -10,6 +10,7 @@ pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.window import Window
 from tasks.driving.benchmark import full_size, loader
+from tasks.driving.benchmark.draw import tabulate
 from tasks.driving.benchmark.full_size import POINTS, write_full_size
 from tasks.driving.benchmark.loader import list_rates, open_full_size, read_some
 
@@ -66,3 +67,6 @@ def test_rates_stand_beside_that_of_the_smallest_data_set() -> None:
         (loader.CACHED, "2 scenes", 20.0),
     ]
     assert {r.unit for r in rows} == {"1/s"}
+    (table,) = tabulate("loader", rows)
+    shown = {str(column.header): next(column.cells) for column in table.columns[1:]}
+    assert shown == {"4 scenes": "1.8", loader.CACHED: "40", "2 scenes": "2"}

@@ -44,6 +44,8 @@ def test_windows_of_a_scene_count_once_in_a_test_and_each_in_a_mean() -> None:
     assert (row.ours, row.theirs) == (3, pytest.approx(13 / 3))
     assert row.conditions["paired"]["difference"] == pytest.approx((-0.5 - 3) / 2)
     assert row.conditions["paired"]["units"] == 2
+    (table,) = tabulate("open", [row])
+    assert [next(column.cells) for column in table.columns] == ["L2 [m]", "3", "4.33"]
 
 
 def test_rates_differ_where_their_interval_is_on_one_side_of_zero() -> None:

@@ -297,7 +297,7 @@ def test_rows_hold_the_differences_and_their_causes(
     assert not any(row.note for row in rows)
     draw_planners(rows, tmp_path / "labels.png")
     assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
-    console = Console(width=200, record=True)
+    console = Console(width=200, record=True, markup=False)  # as ours
     for table in tabulate("labels", rows):
         console.print(table)
     text = console.export_text()

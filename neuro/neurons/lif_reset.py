@@ -1,0 +1,80 @@
+"""A LIF whose states return to rest at intervals: :class:`LIFReset`.
+
+Axes: B batch, ``*N`` the population's shape.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.arguments import require_whole
+from neuro.neurons.lif import LIF, LIFState
+from neuro.neurons.normal_form import Coefficients
+from neuro.neurons.parameter_names import explain_parameters
+from neuro.units import Seconds, Ticks
+
+
+class LIFResetState(NamedTuple):
+    """Those of :class:`LIFState`, and the ticks that are over, counted up to the interval."""
+
+    v: Float[Tensor, "B *N"]
+    i: Float[Tensor, "B *N"] | None
+    wait: Float[Tensor, "B *N"] | None
+    tick: Float[Tensor, "B *N"]
+
+
+@explain_parameters
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LIFReset(LIF):
+    """A LIF of which v, i and the refractory period become 0 before some ticks.
+
+        before tick t:  v = i = 0   where t mod interval = offset mod interval
+        then as :class:`LIF`
+
+    Lava's LIFReset: one sample after the other streams through a network of them.
+
+    interval: ticks from one return to rest to the next, >= 1. offset: the tick of one of them,
+        counted from 0, at which a run from rest begins.
+    """
+
+    stepped: ClassVar[bool] = True
+
+    interval: Ticks
+    offset: Ticks = Ticks(0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("interval", 1), ("offset", 0)):
+            value = getattr(self, name)
+            require_whole(f"LIFReset.{name}", value, "it counts ticks")
+            if not least <= value < MOST:
+                raise ValueError(
+                    f"LIFReset.{name} must be from {least} to {MOST - 1}, got {value}; it "
+                    "counts ticks"
+                )
+
+    def initial(self, x: Float[Tensor, "B *N"]) -> LIFResetState:  # type: ignore[override]
+        """Return the state at rest for inputs like ``x``."""
+        return LIFResetState(*super().initial(x), tick=torch.zeros_like(x))
+
+    def step(  # type: ignore[override]
+        self, x: Float[Tensor, "B *N"], state: LIFResetState, dt: Seconds
+    ) -> tuple[Float[Tensor, "B *N"], LIFResetState]:
+        """Advance one tick: (spikes, next state)."""
+        clear = state.tick == self.offset % self.interval
+        i, wait = (
+            None if c is None else torch.where(clear, 0, c) for c in (state.i, state.wait)
+        )
+        before = LIFState(v=torch.where(clear, 0, state.v), i=i, wait=wait)
+        s, after = super().step(x, before, dt)
+        return s, LIFResetState(*after, tick=(state.tick + 1) % self.interval)
+
+    def charge_form(self, dt: Seconds) -> Coefficients:
+        """Return the normal form of what happens between two returns to rest."""
+        return self.coefficients(dt)
+
+
+MOST = 2**24  # ticks: the state counts them in its precision, which may be float32

@@ -1,0 +1,143 @@
+"""Neurons that send what changed as graded spikes: :class:`Delta` and :class:`SigmaDelta`.
+
+Axes: B batch, ``*N`` the population's shape.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.neurons.neuron import Untrained
+from neuro.neurons.normal_form import Param, as_array, convert_like, freeze_parameters, require
+from neuro.neurons.parameter_names import explain_parameters
+from neuro.units import Seconds
+
+
+class ChangeState(NamedTuple):
+    """The last value, what of its changes was not sent, and the error where it adds up."""
+
+    v: Float[Tensor, "B *N"]
+    residue: Float[Tensor, "B *N"]
+    error: Float[Tensor, "B *N"]
+
+
+class SigmaDeltaState(NamedTuple):
+    """Those of a :class:`ChangeState`, and the sum of the input."""
+
+    v: Float[Tensor, "B *N"]
+    residue: Float[Tensor, "B *N"]
+    error: Float[Tensor, "B *N"]
+    sigma: Float[Tensor, "B *N"]
+
+
+@explain_parameters
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Delta(Untrained):
+    """Send the change of the input as a spike with its value, once it is large enough.
+
+        d[t] = x[t] - v[t-1] + r[t-1]               v[t] = x[t]
+        s[t] = d[t] where |d[t]| >= threshold, else 0
+        r[t] = d[t] - s[t]
+
+    Lava's Delta, in floats. The sum of all spikes is x, but for the residue r. With
+    ``cumulative``, e = e + d decides instead of d, |e| >= threshold, and returns to 0 with a
+    spike. A gradient passes d where a spike is sent; the residue carries the others on.
+
+    threshold: >= 0, in units of x. cumulative: whether errors add up.
+    """
+
+    fires: ClassVar[bool] = True
+    stepped: ClassVar[bool] = True
+
+    threshold: Param
+    cumulative: bool = False
+
+    def __post_init__(self) -> None:
+        require_threshold(self)
+
+    def initial(self, x: Float[Tensor, "B *N"]) -> ChangeState:
+        """Return the state at rest for inputs like ``x``."""
+        return ChangeState(*(torch.zeros_like(x) for _ in range(3)))
+
+    def step(
+        self,
+        x: Float[Tensor, "B *N"],
+        state: ChangeState,
+        dt: Seconds,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "B *N"], ChangeState]:
+        """Advance one tick of any length ``dt``: (graded spikes, next state)."""
+        return code_change(x, state, convert_like(self.threshold, x), self.cumulative)
+
+
+@explain_parameters
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SigmaDelta(Untrained):
+    """Add up the changes that arrive, apply a ReLU, and send its changes as a :class:`Delta`.
+
+        sigma[t] = sigma[t-1] + x[t]
+        y[t]     = max(sigma[t] + bias, 0)          (without relu: sigma[t] + bias)
+        d[t]     = y[t] - v[t-1] + r[t-1]           v[t] = y[t]
+        s[t]     = d[t] where |d[t]| >= threshold, else 0
+        r[t]     = d[t] - s[t]
+
+    Lava's SigmaDelta, in floats: a layer of a network of ReLUs that computes on changes alone.
+    Its bias is a value, not one that adds up: leave out that of the connection before it. Close
+    such a network with ``LI(tau=math.inf)``, the sum of the changes.
+
+    threshold: >= 0, in units of y. bias: in units of y. relu, cumulative: see above, and Delta.
+    """
+
+    fires: ClassVar[bool] = True
+    stepped: ClassVar[bool] = True
+
+    threshold: Param
+    bias: Param = 0.0
+    relu: bool = True
+    cumulative: bool = False
+
+    def __post_init__(self) -> None:
+        require_threshold(self)
+        freeze_parameters(self, "bias", trained=("bias",))
+        bias = as_array(self.bias)
+        require(np.isfinite(bias), "SigmaDelta.bias must be finite", bias, "0 is none")
+
+    def initial(self, x: Float[Tensor, "B *N"]) -> SigmaDeltaState:
+        """Return the state at rest for inputs like ``x``."""
+        return SigmaDeltaState(*(torch.zeros_like(x) for _ in range(4)))
+
+    def step(
+        self,
+        x: Float[Tensor, "B *N"],
+        state: SigmaDeltaState,
+        dt: Seconds,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "B *N"], SigmaDeltaState]:
+        """Advance one tick of any length ``dt``: (graded spikes, next state)."""
+        sigma = state.sigma + x
+        y = sigma + convert_like(self.bias, x)
+        y = torch.relu(y) if self.relu else y
+        threshold = convert_like(self.threshold, x)
+        s, after = code_change(y, ChangeState(*state[:3]), threshold, self.cumulative)
+        return s, SigmaDeltaState(*after, sigma=sigma)
+
+
+def code_change(
+    y: Float[Tensor, "B *N"], state: ChangeState, threshold: Tensor, cumulative: bool
+) -> tuple[Float[Tensor, "B *N"], ChangeState]:
+    """Return the changes of y that are sent, and the next state."""
+    d = y - state.v + state.residue
+    error = state.error + d if cumulative else state.error
+    s = torch.where((error if cumulative else d).abs() >= threshold, d, 0)
+    error = torch.where(s == 0, error, 0)
+    return s, ChangeState(v=y, residue=d - s, error=error)
+
+
+def require_threshold(model: Delta | SigmaDelta) -> None:
+    """Raise an error unless the parameters that both models have are in range."""
+    freeze_parameters(model, "threshold")
+    threshold = as_array(model.threshold)
+    what = f"{type(model).__name__}.threshold must be >= 0 and finite"
+    require((threshold >= 0) & (threshold < np.inf), what, threshold, "0 sends every change")

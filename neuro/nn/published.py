@@ -1,0 +1,87 @@
+"""Networks that were measured on Loihi and published, to train, lower and price here.
+
+Only their shapes: no weights. Axes: T ticks, B samples, C channels, H height, W width.
+"""
+
+import math
+
+from torch import nn
+
+from neuro.neurons import LI, LIF, Delta, SigmaDelta
+from neuro.nn.layers import Spiking, Stack
+from neuro.nn.spiking import DT
+from neuro.units import Seconds
+
+FRAME = (3, 33, 100)  # (C, H, W) of a frame of PilotNet
+CHANNELS = (24, 36, 64, 64)
+HIDDEN = (100, 50, 10)
+
+
+def build_pilotnet_sdnn(
+    *,
+    frame: tuple[int, int, int] = FRAME,
+    channels: tuple[int, int, int, int] = CHANNELS,
+    hidden: tuple[int, ...] = HIDDEN,
+    threshold: float = 0.1,
+    dt: Seconds = DT,
+) -> Stack:
+    """Return PilotNet as a sigma-delta network: frames (T B C H W) to steering angles (T B 1).
+
+    Four convolutions and three hidden layers of ReLUs that send changes, on the changes of the
+    frames; the angle is the sum of the changes that reach it, at each frame.
+
+    threshold: of all changes, in units of a ReLU. frame, channels, hidden: smaller for tests.
+
+    Source: the sigma-delta tutorial of lava-dl (tutorials/lava/lib/dl/slayer/pilotnet,
+    BSD-3-Clause); the network is that of Bojarski et al. 2016, arXiv 1604.07316, made smaller.
+    """
+    kernels: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
+        ((2, 2), (0, 0)), ((2, 2), (0, 0)), ((2, 1), (1, 0)), ((1, 1), (0, 0)),
+    )  # fmt: skip
+    layers: dict[str, nn.Module] = {"frames": Spiking(Delta(threshold=threshold), dt)}
+    before = frame[0]
+    size: tuple[int, ...] = frame[1:]
+    for k, (stride, padding) in enumerate(kernels):
+        conv = nn.Conv2d(before, channels[k], 3, stride=stride, padding=padding, bias=False)
+        layers |= {f"conv{k + 1}": conv, f"relu{k + 1}": _relu(threshold, dt)}
+        before = channels[k]
+        pairs = zip(size, padding, stride, strict=True)
+        size = tuple((n + 2 * p - 3) // s + 1 for n, p, s in pairs)
+    layers["flat"] = nn.Flatten()
+    before *= math.prod(size)
+    for k, width in enumerate(hidden):
+        layers[f"dense{k + 1}"] = nn.Linear(before, width, bias=False)
+        layers[f"dense_relu{k + 1}"] = _relu(threshold, dt)
+        before = width
+    layers["steer"] = nn.Linear(before, 1, bias=False)
+    layers["angle"] = Spiking(LI(tau=math.inf), dt)
+    return Stack(**layers)
+
+
+def _relu(threshold: float, dt: Seconds) -> Spiking:
+    return Spiking(SigmaDelta(threshold=threshold), dt)
+
+
+def build_keyword_spotter(
+    *,
+    sizes: tuple[int, ...] = (390, 256, 256, 29),
+    tau: Seconds = Seconds(0.02),
+    dt: Seconds = DT,
+) -> Stack:
+    """Return a spotter of keywords in speech: spikes (T B 390) to scores (T B 29).
+
+    390 inputs (a window of cepstral features), two layers of 256 LIFs, and a read-out of 29
+    characters. It runs about 10 ticks a window.
+
+    sizes: smaller for tests. tau: of all membranes [s].
+
+    Source: the shape is that of Blouw et al. 2019, arXiv 1812.01739, who converted a trained
+    network of ReLUs and measured it on Loihi 1; their neurons and weights are not these.
+    """
+    layers: dict[str, nn.Module] = {}
+    for k in range(1, len(sizes) - 1):
+        layers[f"fc{k}"] = nn.Linear(sizes[k - 1], sizes[k])
+        layers[f"cells{k}"] = Spiking(LIF(tau=tau, reset="hard"), dt)
+    layers["fc_out"] = nn.Linear(sizes[-2], sizes[-1])
+    layers["scores"] = Spiking(LI(tau=tau), dt)
+    return Stack(**layers)
