@@ -31,7 +31,6 @@ from tasks.runs.find import make_run, open_folder
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import TrainedRun, build_fresh_model, open_trained_run
 
-CHIPS = ("loihi1", "loihi2")
 FIGURES = (  # of compare_mappings: key, words, factor, unit
     ("chip", "chip tier", 1e6, "µJ"),
     ("seconds", "time", 1e3, "ms"),
@@ -113,7 +112,7 @@ def map_networks(
 ) -> Iterator[Row]:
     """Yield the rows of networks: on each chip, searched for each goal."""
     for network in make(options):
-        for chip in CHIPS:
+        for chip in load_chips():
             for goal in GOALS:
                 yield from compare_network(network, chip, goal)
 
@@ -170,7 +169,7 @@ def _describe(states: Mapping[str, float], mapping: Mapping[str, Any]) -> dict[s
 def check_published(_: BenchOptions) -> Iterator[Row]:
     """Yield the model beside what was measured of PilotNet; a ratio is model over measured."""
     chips = load_chips()
-    checks = [check_energy(chips[name]) for name in ("loihi1", "loihi1_sanafe", "loihi2")]
+    checks = [check_energy(chip) for chip in chips.values()]
     for check in (*checks, *check_steps(chips["loihi2"])):
         scale, unit = (1e6, "µJ") if check.unit == "J" else (1.0, "of the mean")
         yield Row(
