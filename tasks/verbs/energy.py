@@ -63,13 +63,11 @@ def estimate_energy(
     networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
     greedy: list[dict[str, NetworkRuns]] = [{} for _ in chips]
     kept: list[list[str]] = [[] for _ in chips]
-    digests = {}
     for name, net in trained.networks.items():
         host = {} if name else deployment.host(run.config, model)
         priced = price_samples(
             net.graph, net.iterate_samples(), chips.values(), host, net.ann_passes
         )
-        digests[name] = priced.digests
         for k, estimate in enumerate(priced.estimates):
             greedy[k][name] = networks[k][name] = NetworkRuns(estimate, net.runs)
             if goal is not None:
@@ -77,7 +75,7 @@ def estimate_energy(
                 networks[k][name] = NetworkRuns(found, net.runs)
                 kept[k] += [": ".join(filter(None, (name, line))) for line in why]
     joined = [join_estimates(of_chip) for of_chip in networks]
-    result = {**as_json(*joined), KEY: digests[""]}
+    result = as_json(*joined)
     if goal is not None:
         for best, before, why in zip(joined, map(join_estimates, greedy), kept, strict=True):
             mapping = result[best.chip.name]["mapping"]

@@ -35,10 +35,10 @@ class NarrowScale:
 
     channels: of each stage. shallow, deep: blocks of each stage. train, held, test: digits (0:
     all). epochs, lr: of an original. spiking_train, spiking_batch, spiking_epochs, spiking_lr:
-    of one of spiking neurons. narrow_epochs: of a narrow network; where gates choose widths, half with
-    gates, half without. widths: of the curve. prices: loss for a kilobit of address events.
-    penalty: loss for all bits of the full width, while gates choose. shares: one of so many
-    channels crosses, in closed form. seeds: of the originals.
+    of one of spiking neurons. narrow_epochs: of a narrow network; where gates choose widths,
+    half with gates, half without. widths: of the curve. prices: loss for a kilobit of address
+    events. penalty: loss for all bits of the full width, while gates choose. shares: one of so
+    many channels crosses, in closed form. seeds: of the originals.
     """
 
     channels: tuple[int, ...] = (4, 8, 16, 16)

@@ -220,3 +220,22 @@ def test_a_core_takes_time_for_each_core_that_it_sends_a_spike_to() -> None:
     assert found.inference.high == pytest.approx((9.7 + 30 + 50 * 16 + 1800) * NS)
     assert found.states["traffic"] == pytest.approx(50 * 2.1 * NS)
     assert found.states["compute"] == pytest.approx(8.4 * NS)
+
+
+def test_a_core_sends_the_spikes_of_its_own_neurons() -> None:
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.ones((2, 1))),
+        two=LIF(tau=0.01),
+        v=Dense(weight=np.ones((50, 2))),
+        many=LIF(tau=0.01),
+    )
+    chip = with_limit(LOIHI, "neurons", 1.0)
+    fired = np.array([[[1.0, 0.0]]])  # the other core sends nothing
+    found = latency_of(graph, chip, x=np.zeros((1, 1, 1)), two=fired, many=np.zeros((1, 1, 50)))
+    barrier = interpolate_barrier(LOIHI.barrier, 13) / NS
+    update = (8.4 + 5.3) / 2  # of the layer, spread evenly
+    assert found.inference.nominal == pytest.approx((update + 50 * 2.1 + barrier) * NS)
+    assert found.inference.low == pytest.approx((update + 2.1 + 113) * NS)
+    high = (9.7 + 6.0 + 30) / 2 + 50 * 16
+    assert found.inference.high == pytest.approx((high + 1800) * NS)

@@ -47,15 +47,18 @@ def test_the_price_of_slots_is_the_hop_energy_of_the_estimate() -> None:
     rng = np.random.default_rng(0)
     nodes = {
         "x": Input(shape=(5,)),
+        "y": Input(shape=(4,)),
+        "z": Dense(weight=rng.integers(0, 2, (8, 4)).astype(float)),
         "w": Dense(weight=rng.integers(0, 2, (8, 5)).astype(float)),
         "a": LIF(tau=0.01),
         "v": Dense(weight=rng.integers(0, 2, (6, 8)).astype(float)),
         "b": LIF(tau=0.01),
         "u": Dense(weight=rng.integers(0, 2, (8, 6)).astype(float)),
     }
-    graph = wire("x>w w>a a>v v>b b>u u>a:1", nodes)
+    graph = wire("x>w w>a y>z z>a a>v v>b b>u u>a:1", nodes)
     record = record_of(
         x=rng.integers(0, 2, (9, 1, 5)),
+        y=rng.integers(0, 2, (9, 1, 4)),
         a=rng.integers(0, 2, (9, 1, 8)),
         b=rng.integers(0, 2, (9, 1, 6)),
     )

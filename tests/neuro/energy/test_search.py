@@ -1,7 +1,8 @@
 """The search for a mapping: beside all mappings of tiny networks, and by hand."""
 
 from collections.abc import Iterator
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from energy_cases import record_of, with_limit
 from written_graphs import chain
 
 from neuro.energy import Chip, Estimate, estimate, find_chip
+from neuro.energy.latency import weigh_layer
 from neuro.energy.mapping import place
 from neuro.energy.operations import count_workload
 from neuro.energy.search import MappingError, search_mapping
-from neuro.energy.splits import GOALS, Goal, SplitSearch
+from neuro.energy.splits import GOALS, Goal, Split, SplitCost, SplitSearch, list_splits
 from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record
@@ -84,6 +86,106 @@ def test_a_slow_layer_takes_the_cores_that_are_left() -> None:
     assert saved == pytest.approx(events * 1.03e-9)
     assert found.cores is not None
     assert estimate(graph, record, chip, cores=found.cores) == found.found
+
+
+def test_the_layers_behind_a_layer_that_is_split_keep_cores_of_their_own() -> None:
+    graph = chain(
+        x=Input(shape=(1,)),
+        u=Dense(weight=np.ones((40, 1))),
+        first=LIF(tau=0.01),
+        w=Dense(weight=np.ones((60, 40))),
+        wide=LIF(tau=0.01),
+        v=Dense(weight=np.ones((2, 60))),
+        last=LIF(tau=0.01),
+    )
+    ones, last = {n: np.ones((2, 1, k)) for n, k in (("x", 1), ("first", 40))}, (2, 1, 2)
+    record = record_of(**ones, wide=np.zeros((2, 1, 60)), last=np.zeros(last))
+    chip = with_limit(with_limit(LOIHI2, "cores", 5.0), "tile_cores", 5.0)
+    found = search_mapping(graph, record, chip, "time").found.placement
+    cores = {n: set(x.core_of.tolist()) for n, x in found.layers.items() if x.cores}
+    assert {n: len(c) for n, c in cores.items()} == {"first": 1, "wide": 3, "last": 1}
+    assert set.union(*cores.values()) == set(range(5))
+
+
+def test_what_the_search_compares_is_the_estimate() -> None:
+    """Where all neurons of a layer fire alike, for every choice of splits, cores in order."""
+    graph, record = wide_and_narrow()
+    spikes = {n: np.ones((8, 2, k)) for n, k in (("x", 40), ("wide", 60), ("narrow", 2))}
+    record = record_of(**spikes)
+    chip = with_limit(with_limit(LOIHI2, "tile_cores", 1.0), "cores", 3.0)
+    work = count_workload(graph, record, [chip])
+    search = SplitSearch(graph, work, chip, place(graph, chip), 2)
+    joules = []
+    for wide, narrow in product(search.options["wide"][:5], search.options["narrow"]):
+        chosen = {"wide": wide, "narrow": narrow}
+        if not search.fits_together(chosen):
+            continue
+        cores = {"wide": wide.split.where, "narrow": wide.split.cores + narrow.split.where}
+        found = estimate(graph, record, chip, cores=cores)
+        judged = search.judge(chosen)
+        assert judged[1] == pytest.approx(seconds(found), rel=1e-9)
+        joules.append((judged[0], found.whole_chip.nominal))
+    ours, whole = np.array(joules).T
+    assert len(ours) > 5
+    assert np.ptp(ours) > 1e-3 * ours.max()
+    np.testing.assert_allclose(ours - ours[0], whole - whole[0], atol=1e-9 * whole.max())
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_no_other_split_of_one_layer_is_better(goal: Goal) -> None:
+    rng = np.random.default_rng(18)  # a network in which one round is not enough
+    sizes = rng.integers(2, 40, 5).tolist()
+    nodes: dict[str, Any] = {"x": Input(shape=(sizes[0],))}
+    for k, (before, size) in enumerate(pairwise(sizes), 1):
+        nodes |= {f"w{k}": Dense(weight=np.ones((size, before))), f"n{k}": LIF(tau=0.01)}
+    names = [name for name in nodes if name[0] != "w"]
+    record = record_of(
+        **{n: rng.random((6, 1, k)) < rng.random() for n, k in zip(names, sizes, strict=True)}
+    )
+    graph, chip = chain(**nodes), with_limit(SMALL, "cores", 8.0)
+    work = count_workload(graph, record, [chip])
+    search = SplitSearch(graph, work, chip, place(graph, chip), 2)
+    splits = search.search(goal)
+    best = {n: next(o for o in search.options[n] if o.split is s) for n, s in splits.items()}
+
+    def weigh_choice(chosen: dict[str, SplitCost]) -> tuple[float, float]:
+        judged = search.judge(chosen)
+        return judged if goal == "energy" else judged[::-1]
+
+    others = [{**best, n: o} for n, options in search.options.items() for o in options]
+    fitting = [chosen for chosen in others if search.fits_together(chosen)]
+    assert search.fits_together(best)
+    assert 10 < len(fitting) < len(others)
+    assert weigh_choice(best) <= min(weigh_choice(chosen) for chosen in fitting)
+
+
+def test_splits_are_compared_by_evenly_spaced_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuro.energy.splits.MOST_TICKS", 9)  # three samples of three ticks
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.ones((6, 2))), cells=LIF(tau=0.01))
+    fired = np.arange(6) <= np.arange(5)[:, None]  # 1, 2, ... 5 neurons of the five samples
+    x = np.broadcast_to(np.arange(2) < np.array([0, 1, 2, 1, 0])[:, None], (3, 5, 2))
+    record = record_of(x=x, cells=np.broadcast_to(fired, (3, 5, 6)))
+    chip = find_chip("loihi1")
+    work = count_workload(graph, record, [chip])
+    whole = weigh_layer("cells", work, chip, "value")
+    cost = SplitSearch(graph, work, chip, place(graph, chip), 1).options["cells"][0]
+    some = [0, 2, 4]
+    assert (whole.update[:, some] != whole.update[:, :3]).any()
+    np.testing.assert_allclose(cost.update, whole.update[:, some])
+    served = whole.serve + whole.arriving["x"]
+    np.testing.assert_allclose(cost.serve, served[:, some])
+
+
+def test_images_are_split_by_rows_and_columns_that_differ_by_one_at_most() -> None:
+    every = list_splits((2, 2, 3), Split(np.zeros(12, np.int64)), 12)
+    assert [split.parts for split in every if split.parts] == [
+        *((1, 1, 2), (1, 2, 2), (2, 1, 2), (1, 2, 3), (2, 2, 2), (2, 2, 3)),
+    ]
+    by_name = {split.parts: split.where.tolist() for split in every}
+    assert by_name[1, 2, 2] == [0, 0, 1, 2, 2, 3] * 2
+    assert by_name[2, 1, 2] == [0, 0, 1] * 2 + [2, 2, 3] * 2
+    few = list_splits((2, 2, 3), Split(np.zeros(12, np.int64)), 3)
+    assert [split.parts for split in few if split.parts] == [(1, 1, 2)]
 
 
 def test_a_split_by_pixels_sends_fewer_messages_than_one_by_channels() -> None:

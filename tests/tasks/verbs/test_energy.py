@@ -19,9 +19,10 @@ from neuro.training.checkpoint import get_weights, save_weights
 from tasks.image_classification.mnist import tiny
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
-from tasks.runs.task import TaskRun
-from tasks.runs.trained_run import build_fresh_model
-from tasks.verbs.energy import search_placement
+from tasks.runs.task import Stimulus, TaskRun
+from tasks.runs.trained_run import build_fresh_model, open_trained_run
+from tasks.verbs import energy
+from tasks.verbs.energy import estimate_energy, search_placement
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,26 @@ def test_a_searched_mapping_is_priced_printed_and_reported_beside_the_greedy_one
     assert "no mapping 'speed'; there are greedy, energy, time" in cli.refuse(
         "energy", run.folder, "--map", "speed"
     )
+
+
+def test_a_network_that_runs_several_times_counts_as_often(
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_trained_run(run)
+    x = next(iter(opened.network.stimuli("test")))
+    few = Stimulus({name: raster[:, :3] for name, raster in x.inputs.items()}, ())
+    one = replace(opened.network, stimuli=lambda _: [few])
+    monkeypatch.setattr(energy, "open_trained_run", lambda _: opened)
+    found = []
+    for networks in ({"": one}, {"": one, "camera": replace(one, runs=3)}):
+        opened.__dict__["networks"] = networks  # a cached property
+        found.append(estimate_energy(run)["loihi2"])
+    alone, both = found
+    assert both["core"]["nominal"] == pytest.approx(4 * alone["core"]["nominal"])
+    assert list(both["layers"]) == [
+        *alone["layers"],
+        *(f"camera: {n}" for n in alone["layers"]),
+    ]
 
 
 def test_a_network_beyond_a_chip_keeps_its_greedy_mapping_and_says_why() -> None:
