@@ -34,11 +34,11 @@ class NarrowScale:
     """How large everything is.
 
     channels: of each stage. shallow, deep: blocks of each stage. train, held, test: digits (0:
-    all). epochs, lr: of an original. spiking_train, spiking_batch, spiking_epochs, spiking_lr:
-    of one of spiking neurons. narrow_epochs: of a narrow network; where gates choose widths,
-    half with gates, half without. widths: of the curve. prices: loss for a kilobit of address
-    events. penalty: loss for all bits of the full width, while gates choose. shares: one of so
-    many channels crosses, in closed form. seeds: of the originals.
+    all). epochs: of an original. spiking_train, spiking_batch, spiking_epochs: of one of
+    spiking neurons. narrow_epochs: of a narrow network; where gates choose widths, half with
+    gates, half without. widths: of the curve. prices: loss for a kilobit of address events.
+    penalty: loss for all bits of the full width, while gates choose. shares: one of so many
+    channels crosses, in closed form. seeds: of the originals.
     """
 
     channels: tuple[int, ...] = (4, 8, 16, 16)
@@ -50,11 +50,9 @@ class NarrowScale:
     test: int = 0
     batch: int = 50
     epochs: int = 4
-    lr: float = 1e-2
     spiking_train: int = 1500
     spiking_batch: int = 20
     spiking_epochs: int = 6
-    spiking_lr: float = 5e-3
     narrow_epochs: int = 2
     widths: tuple[int, ...] = (8, 4, 2, 1)
     prices: tuple[float, ...] = (0.1, 0.5)
@@ -145,7 +143,7 @@ def make_original(network: Network, scale: NarrowScale) -> BottleneckConfig:
         test=scale.test,
         batch=scale.spiking_batch if spiking else scale.batch,
         epochs=scale.spiking_epochs if spiking else scale.epochs,
-        lr=scale.spiking_lr if spiking else scale.lr,
+        lr=1e-2,
     )
 
 
