@@ -65,22 +65,29 @@ def _export_to_chip(opened: Any, run: Path, chip: str, net: bool) -> None:
     tell_out_of_date(opened, name_result(chip))
 
 
-def energy(run: RunFolder, chip: str = "all") -> None:
+def energy(run: RunFolder, chip: str = "all", map: str = "greedy") -> None:
     """Estimate joules per inference on chips, layer by layer.
 
     Args:
         run: a run folder.
         chip: show the layers on this chip: its name, or the file X.toml of a chip of your own,
             for which the energy is estimated, too; xylo is estimated only if it is named.
+        map: greedy puts each layer on the fewest cores; energy or time searches for a
+            placement that takes less of it, and prints both.
     """
-    from neuro.energy import find_hardware
+    from neuro.energy import GOALS, find_hardware
     from tasks.report import tables as show
+    from tasks.runs.names import require_one_of
     from tasks.verbs.energy import estimate_energy
 
+    require_one_of(map, ("greedy", *GOALS), "mapping")
+    goal = next((g for g in GOALS if g == map), None)
     chosen = None if chip == "all" else find_hardware([chip])[0]
     opened = open_to_write(run)
-    result = estimate_energy(opened, None if chosen is None else chip)
+    result = estimate_energy(opened, None if chosen is None else chip, goal)
     console.print(show.tabulate_energy(result))
+    if goal is not None:
+        console.print(show.tabulate_mappings(result))
     for name in show.list_chips(result) if chosen is None else [chosen.name]:
         console.print(show.tabulate_layers(name, result[name]))
     console.print(show.describe_energy(result), highlight=False, soft_wrap=True)

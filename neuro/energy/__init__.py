@@ -32,33 +32,49 @@ from neuro.energy.estimate import (
     find_hardware,
     join_estimates,
 )
+from neuro.energy.latency import CoreLoad, Latency
 from neuro.energy.mapping import Placement, place, place_as_given
 from neuro.energy.one_core import OneCoreChip, load_one_core_chips
-from neuro.energy.report import add_host_macs, as_json, make_chip_table, tabulate_constants
+from neuro.energy.report import (
+    add_host_macs,
+    as_json,
+    compare_mappings,
+    make_chip_table,
+    tabulate_constants,
+)
+from neuro.energy.search import MappingError, SearchedMapping, search_mapping
+from neuro.energy.splits import GOALS, Goal
 
 __all__ = [
     "AER",
     "BITMAP",
+    "GOALS",
     "Bounds",
     "Chip",
     "ChipError",
     "Constant",
+    "CoreLoad",
     "Crossing",
     "CutError",
     "Division",
     "Estimate",
+    "Goal",
     "Hardware",
     "Interval",
     "JoinedEstimate",
+    "Latency",
     "LinkCode",
+    "MappingError",
     "NetworkRuns",
     "OneCoreChip",
     "Partition",
     "Placement",
     "Range",
+    "SearchedMapping",
     "add_host_macs",
     "as_json",
     "choose_cuts",
+    "compare_mappings",
     "count",
     "count_host_macs",
     "count_macs",
@@ -79,5 +95,6 @@ __all__ = [
     "read_chip",
     "require_record_of",
     "restrict_to_chip",
+    "search_mapping",
     "tabulate_constants",
 ]

@@ -36,6 +36,22 @@ class PublishedBreakEven:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SynapticOperations:
+    """Operations per inference as NeuroBench 2.3 counts them, for figures beside its tables.
+
+    Of connections with weights: products of an arriving value and a weight, neither of them
+    zero. acs ("Effective_ACs"): where all values that arrive are -1, 0 or 1. macs
+    ("Effective_MACs"): elsewhere. dense ("Dense"): all pairs in each tick, zeros too. Biases,
+    pools and norms count nothing. NeuroBench tells acs from macs for each call of a layer, this
+    count for a whole run.
+    """
+
+    acs: float
+    macs: float
+    dense: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConventionalEnergy:
     """Joules per inference by the 45 nm convention.
 
@@ -45,6 +61,7 @@ class ConventionalEnergy:
     spikes_per_synapse: events through weights, zeros included, by synapse and inference.
     break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
     multiply-accumulates; break_even_rate: the same, a tick.
+    operations: those that NeuroBench counts.
     """
 
     snn: Joules
@@ -55,6 +72,7 @@ class ConventionalEnergy:
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float
     break_even_rate: float
+    operations: SynapticOperations
 
 
 PUBLISHED_BREAK_EVENS = (
@@ -114,14 +132,15 @@ def price_by_convention(
         has_loop = any(group[e.source] == group[e.target] for e in graph.edges)
         ann_passes = record.ticks if has_loop else 1
     cost = horowitz45()
-    real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
+    real = {n for n in graph.nodes if emits_real_values(graph, record, n)}
     weighted = {n for n, x in graph.nodes.items() if isinstance(x, Weighted)}
-    accumulates, multiplied, weighted_events = 0, 0, 0
+    accumulates, multiplied, weighted_events, unweighted = 0, 0, 0, 0
     for edge, events, events_all in arrived:
         if edge.target in weighted and edge.source in real:
             multiplied += int(events.sum())
         else:
             accumulates += int(events.sum())
+            unweighted += int(events.sum()) * (edge.target not in weighted)
         weighted_events += int(events_all.sum()) * (edge.target in weighted)
     dense = count_macs(graph)
     synapses = sum(x for n, x in dense.items() if n in weighted)
@@ -141,15 +160,21 @@ def price_by_convention(
         spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
         break_even_spikes_per_synapse=ratio * ann_passes,
         break_even_rate=ratio * ann_passes / record.ticks,
+        operations=SynapticOperations(
+            acs=(accumulates - unweighted) / record.samples,
+            macs=multiplied / record.samples,
+            dense=float(synapses * record.ticks),
+        ),
     )
 
 
-def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
+def emits_real_values(graph: Graph, record: Record, name: str) -> bool:
+    """Return whether a node puts out other values than -1, 0 and 1 anywhere in a run."""
     node = graph.nodes[name]
     if name in record.spikes:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
     if isinstance(node, Reshaping | Concat):
-        return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
+        return any(emits_real_values(graph, record, e.source) for e in graph.into(name))
     return isinstance(node, Connection | Hosted) and not isinstance(node, Exceeds)
 
 

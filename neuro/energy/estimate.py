@@ -18,19 +18,23 @@ from typing import Any, NamedTuple
 from neuro.arguments import make_type_error, require_ticks
 from neuro.energy.chip import Bounds, Chip, Constant, Hardware, Interval, sum_intervals
 from neuro.energy.chip_file import find_chip, load_chips
-from neuro.energy.conventions import ConventionalEnergy, price_by_convention
+from neuro.energy.conventions import (
+    ConventionalEnergy,
+    SynapticOperations,
+    price_by_convention,
+)
 from neuro.energy.count import count_arrivals, count_host_macs, require_record, restrict_to_chip
+from neuro.energy.latency import STATES, CoreLoad, Latency, estimate_latency, measure_loads
 from neuro.energy.mapping import Cores, Placement, place, place_as_given
 from neuro.energy.one_core import OneCoreChip, load_one_core_chips, price_one_core
 from neuro.energy.operations import (
-    Latency,
     Operations,
     Workload,
     count_operations,
     count_workload,
-    estimate_latency,
     price_operations,
 )
+from neuro.energy.traffic import count_sent
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
 from neuro.networks import join_layers, join_messages, name_layer
@@ -52,6 +56,7 @@ class EnergyTiers:
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     host_macs: operations of an inference that no chip does but its host (see
         :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
+    loads: how busy each core is; none of a chip of one core.
     silent: Inputs and populations of which no spike is in the record: what they feed costs
         nothing here.
     misfits: why the chip cannot run the network, where its integers were looked at.
@@ -65,6 +70,7 @@ class EnergyTiers:
     system: Interval | Bounds
     placement: Placement
     latency: Latency
+    loads: tuple[CoreLoad, ...]
     convention: ConventionalEnergy
     host_macs: Mapping[str, int]
     silent: tuple[str, ...] = ()
@@ -180,6 +186,12 @@ def estimate_chips(
     )
 
 
+def _place(graph: Graph, work: Workload, chip: Chip, cores: Cores | None) -> Placement:
+    if cores is None:
+        return place(graph, chip, composed=work.composed)
+    return place_as_given(graph, chip, cores, work.composed)
+
+
 def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     """Return chips as they are, or by the name or file that ``find_chip`` takes; None: all.
 
@@ -234,11 +246,12 @@ def _estimate_one_core(
         samples=work.samples,
         convention=at_45nm,
         host_macs={},
+        loads=(),
         **priced._asdict(),
     )
 
 
-def _estimate_chip_part(
+def _estimate_on_mesh(
     graph: Graph,
     work: Workload,
     chip: Chip,
@@ -246,19 +259,29 @@ def _estimate_chip_part(
     at_45nm: ConventionalEnergy,
     cores: Cores | None,
 ) -> Estimate:
-    """Return the estimate of a graph that the chip runs as a whole."""
-    if cores is None:
-        placement = place(graph, chip, composed=work.composed)
-    else:
-        placement = place_as_given(graph, chip, cores, work.composed)
-    ops = count_operations(graph, work, placement, chip)
+    """Return the estimate of a graph that a chip with a mesh of cores runs as a whole."""
+    placement = _place(graph, work, chip, cores)
+    return price_placement(graph, work, chip, placement, at_45nm, run_time)
+
+
+def price_placement(
+    graph: Graph,
+    work: Workload,
+    chip: Chip,
+    placement: Placement,
+    convention: ConventionalEnergy,
+    run_time: float | None = None,
+) -> Estimate:
+    """Return the estimate of a graph that the chip runs as a whole, placed like this."""
+    sent = count_sent(work.by_neuron, work.composed, placement)
+    ops = count_operations(graph, work, placement, chip, sent)
     priced = {name: price_operations(o, chip.energy) for name, o in ops.items()}
     parts = {
         name: {part: x * (1 / work.samples) for part, x in of_layer.items()}
         for name, of_layer in priced.items()
     }
     core = sum_intervals([x for part in parts.values() for x in part.values()])
-    timing = estimate_latency(graph, work, placement, chip)
+    timing = estimate_latency(graph, work, placement, chip, sent)
     seconds = timing.inference if run_time is None else Interval.exact(run_time)
     used = placement.cores / chip.limits.cores.value
     powered = replace(Interval.exact(placement.chips), low=used)
@@ -280,14 +303,15 @@ def _estimate_chip_part(
         operations=ops,
         placement=placement,
         latency=timing,
-        convention=at_45nm,
+        loads=measure_loads(graph, work, placement, chip, sent),
+        convention=convention,
         host_macs={},
     )
 
 
 # By the class of a chip.
 ESTIMATORS: Mapping[type[Hardware], Callable[..., Estimate]] = {
-    Chip: _estimate_chip_part,
+    Chip: _estimate_on_mesh,
     OneCoreChip: _estimate_one_core,
 }
 
@@ -335,6 +359,7 @@ def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEsti
         system=system,
         placement=placement,
         latency=_join_latencies(networks, ticks),
+        loads=_join_loads(networks),
         convention=_join_conventions(networks),
         host_macs=join_layers(
             {
@@ -356,14 +381,14 @@ def _subtract(tier: Interval | Bounds, below: Interval) -> Interval:
 
 def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
     """Return the placement of all networks, one behind the other."""
-    layers, destinations, cores = {}, {}, 0
+    layers, destinations, cores, first = {}, {}, 0, 0
     for network, (estimate, _) in networks.items():
         placement = estimate.placement
         layers[network] = {
             name: replace(
                 layer,
-                first_core=layer.first_core + cores,
-                given=tuple(core + cores for core in layer.given),
+                first_core=layer.first_core + first,
+                given=tuple(core + first for core in layer.given),
             )
             if layer.cores  # Inputs take none and enter at core 0
             else layer
@@ -374,13 +399,20 @@ def _join_placements(networks: Mapping[str, NetworkRuns]) -> Placement:
             for name, targets in placement.destinations.items()
         }
         cores += placement.cores
-    first, _ = next(iter(networks.values()))
+        first += _count_slots(estimate)
+    any_network, _ = next(iter(networks.values()))
     return Placement(
         layers=join_layers(layers),
         destinations=join_layers(destinations),
         cores=cores,
-        chips=max(1, math.ceil(cores / first.chip.cores_per_chip)),
+        chips=max(1, math.ceil(first / any_network.chip.cores_per_chip)),
     )
+
+
+def _count_slots(estimate: Estimate) -> int:
+    """Return the cores of a network, with those that it leaves free between them."""
+    placed = [x.core_of for x in estimate.placement.layers.values() if x.cores]
+    return max(estimate.placement.cores, *(1 + int(core_of.max()) for core_of in placed))
 
 
 def _join_latencies(networks: Mapping[str, NetworkRuns], ticks: int) -> Latency:
@@ -391,7 +423,30 @@ def _join_latencies(networks: Mapping[str, NetworkRuns], ticks: int) -> Latency:
         inference=total,
         tick=Interval(total.low / ticks, total.nominal / ticks, total.high / ticks),
         bottleneck=name_layer(slowest, networks[slowest].estimate.latency.bottleneck),
+        states={
+            state: sum(runs * e.latency.states[state] for e, runs in networks.values())
+            for state in STATES
+        },
     )
+
+
+def _join_loads(networks: Mapping[str, NetworkRuns]) -> tuple[CoreLoad, ...]:
+    """Return the loads of all networks, whose cores lie one behind the other."""
+    loads, first = list[CoreLoad](), 0
+    for network, (estimate, runs) in networks.items():
+        loads += [
+            CoreLoad(
+                core=load.core + first,
+                layer=name_layer(network, load.layer),
+                memory=runs * load.memory,
+                compute=runs * load.compute,
+                sending=runs * load.sending,
+                arriving=runs * load.arriving,
+            )
+            for load in estimate.loads
+        ]
+        first += _count_slots(estimate)
+    return tuple(loads)
 
 
 def _join_conventions(networks: Mapping[str, NetworkRuns]) -> ConventionalEnergy:
@@ -411,4 +466,9 @@ def _join_conventions(networks: Mapping[str, NetworkRuns]) -> ConventionalEnergy
         spikes_per_synapse=spikes / synapses if synapses else 0.0,
         break_even_spikes_per_synapse=break_even,
         break_even_rate=break_even * synapses / ticks if ticks else 0.0,
+        operations=SynapticOperations(
+            acs=sum(runs * c.operations.acs for c, runs in each),
+            macs=sum(runs * c.operations.macs for c, runs in each),
+            dense=sum(runs * c.operations.dense for c, runs in each),
+        ),
     )

@@ -30,8 +30,9 @@ from neuro.energy.chip import (
     sum_intervals,
 )
 from neuro.energy.chip_file import FOLDER, ChipError, ChipFileReader
+from neuro.energy.latency import Latency
 from neuro.energy.mapping import LayerPlacement, Placement
-from neuro.energy.operations import Latency, Operations, Workload
+from neuro.energy.operations import Operations, Workload
 from neuro.graph import Graph
 
 InCycles = Annotated[Constant, Allowed("cycles")]
@@ -168,6 +169,7 @@ def price_one_core(
         inference=seconds,
         tick=seconds * (1 / work.ticks),
         bottleneck=max(totals, key=lambda name: totals[name].nominal),
+        states=_divide_time(each, seconds.nominal),
     )
     if run_time is not None:
         seconds = Interval.exact(run_time)
@@ -182,6 +184,18 @@ def price_one_core(
         static=static,
         system=core + static + chip.power.pads.interval * seconds,
     )
+
+
+def _divide_time(
+    each: Mapping[str, Mapping[str, Interval]], seconds: float
+) -> dict[str, float]:
+    """Return the seconds of an inference by what takes them: one core does all in turn."""
+    cycles = {"memory": 0.0, "compute": 0.0, "traffic": 0.0, "barrier": 0.0}
+    for parts in each.values():
+        cycles["memory"] += parts["synapses"].nominal
+        cycles["compute"] += parts["neurons"].nominal + parts["spikes"].nominal
+    total = sum(cycles.values())
+    return {state: seconds * x / total for state, x in cycles.items()}
 
 
 def count_cycles(

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from neuro.energy.chip import Chip, Constant, Interval, Range
 from neuro.energy.chip_file import load_chips
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, horowitz45
 from neuro.energy.estimate import EnergyTiers, Estimate, JoinedEstimate
 from neuro.energy.mapping import Placement
+from neuro.energy.traffic import locate_cores
 from neuro.networks import join_layers
 from neuro.units import Joules
 
@@ -42,7 +45,7 @@ def as_json(
         result |= {"host": host} if host else {}
         silent = list(first.silent)
         result |= {"silent": {"nodes": silent}} if silent else {}
-        figures = {k: v for k, v in vars(first.convention).items() if k != "synapses"}
+        figures = {k: v for k, v in asdict(first.convention).items() if k != "synapses"}
         published = [vars(p) for p in PUBLISHED_BREAK_EVENS]
         result["conventional45nm"] = {**figures, "published": published}
         if len(first.networks) > 1:
@@ -142,8 +145,8 @@ def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
                 for network, (x, runs) in e.networks.items()
             }
         ),
-        "mapping": _mapping(e.placement),
-        "latency": asdict(e.latency),
+        "mapping": {**_mapping(e.placement), **_list_loads(e)},
+        "latency": {**asdict(e.latency), "binds": e.latency.binds},
         **({} if e.misfits is None else {"misfits": list(e.misfits)}),
     }
 
@@ -187,6 +190,69 @@ def _mapping(placement: Placement) -> dict[str, Any]:
             if x.cores
         },
         "problems": list(placement.problems),
+    }
+
+
+def _list_loads(e: EnergyTiers) -> dict[str, Any]:
+    """Return the cores in columns: where they lie, and nominal seconds an inference."""
+    if not isinstance(e.chip, Chip):  # of one core
+        return {}
+    number = [load.core for load in e.loads]
+    x, y, chip = locate_cores(np.array(number, np.int64), e.chip).T.tolist()
+    seconds = {
+        part: [float(f"{getattr(load, part):.4g}") for load in e.loads]
+        for part in ("memory", "compute", "sending", "arriving")
+    }
+    within = [core % int(e.chip.limits.cores.value) for core in number]
+    loads = {
+        "core": number,
+        "layer": [load.layer for load in e.loads],
+        "chip": chip,
+        "x": x,
+        "y": y,
+        "in_tile": [core % int(e.chip.limits.tile_cores.value) for core in within],
+        **seconds,
+        "binds": [load.binds for load in e.loads],
+    }
+    return {"loads": loads}
+
+
+def compare_mappings(
+    found: Estimate | JoinedEstimate,
+    greedy: Estimate | JoinedEstimate,
+    goal: str,
+    kept: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return as JSON what a searched mapping brings: figures of :func:`neuro.energy.place`.
+
+    kept: why the placement of ``place`` was kept, of which networks.
+    """
+    return {
+        "goal": goal,
+        "kept": list(kept),
+        "found": _sum_up(found),
+        "greedy": _sum_up(greedy),
+    }
+
+
+def _sum_up(e: Estimate | JoinedEstimate) -> dict[str, Any]:
+    """Return what a mapping decides: nominal joules and seconds of an inference."""
+    networks = [(x, runs / x.samples) for x, runs in e.networks.values()]
+    hops = sum(
+        runs * x.samples * parts.get("hop", Interval()).nominal
+        for x, runs in networks
+        for parts in x.parts.values()
+    )
+    sent = [(ops.sent, each) for x, each in networks for ops in x.operations.values()]
+    return {
+        "chip": e.whole_chip.nominal,
+        "core": e.core.nominal,
+        "seconds": e.latency.inference.nominal,
+        "hop": hops,
+        "messages": sum(each * t.messages for t, each in sent),
+        "crossings": sum(each * t.crossings for t, each in sent),
+        "cores": e.placement.cores,
+        "chips": e.placement.chips,
     }
 
 

@@ -189,7 +189,7 @@ def tiny() -> BottleneckConfig:
         test=500,
         compared=50,
         batch=20,
-        epochs=4,
+        epochs=8,
         lr=1e-2,
         shift=0,
     )

@@ -164,7 +164,6 @@ def choose_boundaries(
     config: BottleneckConfig,
     chip: Chip,
     chips: int,
-    weight: float = 1e-3,
 ) -> ChosenCuts:
     """Return the cheapest cuts between blocks.
 
@@ -172,7 +171,7 @@ def choose_boundaries(
         CutError: there are more chips than blocks can fill, or the network does not fit.
     """
     values = LinkCode(kind="values", bits=VALUE_BITS["float"])
-    division = Division(code=BITMAP if record else values, weight=weight)
+    division = Division(code=BITMAP if record else values)
     blocks, ticks = list_blocks(graph.populations, config), Ticks(config.ticks)
     chosen = choose_cuts(graph, record, chip, chips, division, blocks, ticks)
     return ChosenCuts(

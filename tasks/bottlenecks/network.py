@@ -62,8 +62,16 @@ def _list_modules(
 
 
 def make_cells(config: BottleneckConfig) -> nn.Module:
-    """Return a population, or its twin without spikes."""
-    return Spiking(ALIF(threshold=0.5)) if config.cells == "lif" else nn.ReLU()
+    """Return a population, or its twin without spikes.
+
+    Its leak is trained. Its threshold is not: norms in front of it already scale what arrives,
+    and a trained one can fall to 0.
+    """
+    if config.cells == "relu":
+        return nn.ReLU()
+    cells = Spiking(ALIF(threshold=0.5))
+    cells.get_parameter("threshold").requires_grad_(False)
+    return cells
 
 
 def _make_block(config: BottleneckConfig, inputs: int, outputs: int, stride: int) -> Stack:

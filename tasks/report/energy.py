@@ -1,10 +1,12 @@
 """The part of the report about joules, seconds and cores."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from matplotlib.ticker import EngFormatter
 
+from neuro.energy.latency import STATES
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.figures import Bar
 from tasks.runs.task import Html
@@ -105,8 +107,11 @@ def _published(p: Json) -> str:
     )
 
 
-def show_mapping(energy: Json) -> Html:
-    """Return the cores of the layers, the limits that bind, and the time of an inference."""
+def show_mapping(energy: Json, file: Path | None = None) -> Html:
+    """Return the cores of the layers, what binds them, and the time of an inference.
+
+    file: for the picture of the cores as PNG.
+    """
     chips = _chips(energy)
     placed = [layer for chip in chips.values() for layer in chip["mapping"]["layers"].values()]
     used = (k for layer in placed for k, share in layer["use"].items() if share)
@@ -131,7 +136,60 @@ def show_mapping(energy: Json) -> Html:
             for p in c["mapping"]["problems"]
         ),
         _times(chips),
+        *_show_loads(chips, file),
+        *_show_searched(energy),
     )
+
+
+def _show_loads(chips: Mapping[str, Json], file: Path | None) -> list[Html]:
+    """Return the cores with their load; nothing of a file of an earlier version."""
+    mappings = {name: chip["mapping"] for name, chip in chips.items()}
+    loads = {name: x["loads"] for name, x in mappings.items() if "loads" in x}
+    if not loads:
+        return []
+    head = ["chip", "binds", *STATES, "busiest core", "there binds"]
+    rows = []
+    for name, load in loads.items():
+        latency, seconds = chips[name]["latency"], show.list_core_seconds(load)
+        total = sum(latency["states"].values())
+        busiest = max(range(len(seconds)), key=seconds.__getitem__)
+        shares = [f"{latency['states'][state] / total:.1%}" for state in STATES]
+        core = f"{load['core'][busiest]} ({load['layer'][busiest]})"
+        rows.append([name, latency["binds"], *shares, core, load["binds"][busiest]])
+    return [
+        page.subheading("What binds"),
+        page.table(head, rows),
+        page.paragraph(
+            "Share of the nominal time of an inference in which the slowest core reads weights "
+            "for synaptic events (memory), updates neurons (compute), or sends or takes in "
+            "messages (traffic), and of the barrier at the end of each tick. A core updates "
+            "neurons and sends while it takes messages in and serves synapses: the longer of "
+            "both counts.",
+            "caption",
+        ),
+        page.picture(
+            pictures.draw_cores(loads, file),
+            "Cores on their mesh, four or fewer a tile; the darker, the longer a core is busy "
+            "in an inference, beside the busiest of the chip. The letter is what binds it: "
+            "m memory, c compute, t traffic. Work of a layer counts as spread evenly over its "
+            "neurons.",
+        ),
+    ]
+
+
+def _show_searched(energy: Json) -> list[Html]:
+    rows = show.list_mapping_rows(energy)
+    if not rows:
+        return []
+    return [
+        page.subheading("Mapping: searched and greedy"),
+        page.table(["chip", "what", "greedy", "searched", "greedy / searched"], rows),
+        page.paragraph(
+            "Greedy: the fewest cores for each layer, one layer after the other. The figures "
+            "above are of the searched placement.",
+            "caption",
+        ),
+    ]
 
 
 def _times(chips: Mapping[str, Json]) -> Html:

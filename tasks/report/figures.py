@@ -4,6 +4,7 @@ Drawn on matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, 
 """
 
 import io
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
@@ -15,17 +16,19 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from neuro.io.store import write_bytes
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE, draw_membranes, draw_raster, shade
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
-from tasks.report.tables import format_nominal
+from tasks.report.tables import format_nominal, list_core_seconds
 from tasks.runs.task import Html
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
+CHIPS_DRAWN = 4  # of a network on many
 _READABLE = 0.7  # least share of the drawn width: text is too small to read below it
 
 
@@ -194,6 +197,54 @@ def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return _svg(figure, "layer_energies", "core energy of each layer by its parts")
+
+
+@mpl.rc_context(STYLE)
+def draw_cores(chips: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> Html:
+    """Return the cores of each kind of chip on their mesh, with their load and what binds.
+
+    chips: heading -> columns of ``mapping.loads`` in ``energy.json``. Of many chips the first
+    :data:`CHIPS_DRAWN` are drawn. file: for the same picture as PNG.
+    """
+    sizes = [_measure_mesh(loads) for loads in chips.values()]
+    heights = [0.5 + 0.32 * high for _, high in sizes]
+    widest = max(wide for wide, _ in sizes)
+    figure = Figure((9.58, sum(heights) + 0.3), layout="constrained")
+    panels = figure.subplots(len(chips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (name, loads) in zip(panels, chips.items(), strict=True):
+        _cores(ax, name, loads)
+        ax.set_xlim(-0.1, widest)
+    if file is not None:
+        save_png(figure, file, dpi=150, facecolor="white")
+    return _svg(figure, "cores", "cores of each chip with their load")
+
+
+def _measure_mesh(loads: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the columns and rows of tiles that are drawn."""
+    drawn = [k for k, chip in enumerate(loads["chip"]) if chip < CHIPS_DRAWN]
+    return 1 + max(loads["x"][k] for k in drawn), 1 + max(loads["y"][k] for k in drawn)
+
+
+def _cores(ax: Axes, name: str, loads: Mapping[str, Any]) -> None:
+    seconds = np.array(list_core_seconds(loads))
+    side = math.ceil(math.sqrt(1 + max(loads["in_tile"])))  # of a tile, in cores
+    most, size = seconds.max() or 1.0, 0.9 / side
+    for k, chip in enumerate(loads["chip"]):
+        if chip < CHIPS_DRAWN:
+            row, column = divmod(loads["in_tile"][k], side)
+            x, y = loads["x"][k] + column * size, loads["y"][k] + row * size
+            share = seconds[k] / most
+            colour = (ACCENT, 0.08 + 0.92 * share)
+            ax.add_patch(Rectangle((x, y), 0.94 * size, 0.94 * size, facecolor=colour))
+            letter = ax.text(x + size / 2, y + size / 2, loads["binds"][k][0])
+            letter.set(ha="center", va="center", fontsize=6)
+    chips = 1 + max(loads["chip"])
+    drawn = f", the first {CHIPS_DRAWN} of {chips} chips" if chips > CHIPS_DRAWN else ""
+    busy = EngFormatter("s", places=1)(most)
+    ax.set_title(f"{name}: {len(seconds)} cores, the busiest {busy} an inference{drawn}")
+    ax.set(xticks=[], yticks=[], aspect="equal", ylim=(_measure_mesh(loads)[1], -0.1))
+    for side_line in ax.spines.values():
+        side_line.set_visible(False)
 
 
 def _stacked(ax: Axes, layers: Mapping[str, Mapping[str, Any]]) -> None:

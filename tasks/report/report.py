@@ -22,6 +22,7 @@ from tasks.report.key_figures import (
     name_command,
     state_verdict,
 )
+from tasks.report.validation import show_validation
 from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,
@@ -282,7 +283,11 @@ def _parity(run: TaskRun, verify: Mapping[str, Any] | None) -> list[Html]:
 def _energy(run: TaskRun, energy: Mapping[str, Any] | None) -> list[Html]:
     if energy is None:
         return [_not_yet(run, "Energy", "energy")]
-    return [show_energy(energy), show_mapping(energy)]
+    return [
+        show_energy(energy),
+        show_mapping(energy, run.folder / "cores.png"),
+        show_validation(energy),
+    ]
 
 
 def show_parity(verify: Mapping[str, Any]) -> Html:

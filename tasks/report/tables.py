@@ -14,6 +14,15 @@ WORDS = (
     *("about", "tier", "what", "result", "limit", "beside", "unit", "metric", "parts"),
     *("in the source", "became", "stimulus"),
 )
+MAPPED = (  # what a mapping decides: key of energy.json, words, unit
+    ("chip", "energy, chip tier", "J"),
+    ("seconds", "time of an inference", "s"),
+    ("core", "energy, core tier", "J"),
+    ("hop", "of it ways of messages", "J"),
+    ("messages", "messages", ""),
+    ("crossings", "crossings between chips", ""),
+    ("cores", "cores", ""),
+)
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
@@ -411,6 +420,7 @@ def describe_energy(result: dict[str, Any]) -> str:
                 f"{chip['latency']['bottleneck']}; static power is "
                 f"{chip['static_share']:.0%} of the chip tier"
             )
+            lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
     lines += describe_misfits(result)
     lines += describe_silence(result.get("silent", {}).get("nodes", ()))
@@ -424,6 +434,63 @@ def describe_energy(result: dict[str, Any]) -> str:
         "than -1, 0 and 1 are priced as multiply-accumulates)"
     )
     return "\n".join(lines)
+
+
+def describe_binding(name: str, chip: Mapping[str, Any]) -> list[str]:
+    """Return what the time of an inference waits for, and which core is the busiest."""
+    latency, loads = chip["latency"], chip["mapping"].get("loads")
+    if loads is None:  # of an earlier version
+        return []
+    states, seconds = latency["states"], list_core_seconds(loads)
+    shares = ", ".join(
+        f"{state} {x / sum(states.values()):.0%}"
+        for state, x in sorted(states.items(), key=lambda item: -item[1])
+    )
+    busiest = max(range(len(seconds)), key=seconds.__getitem__)
+    return [
+        f"{name}: {latency['binds']} binds (time of an inference: {shares}); busiest is core "
+        f"{loads['core'][busiest]} of {loads['layer'][busiest]}, where "
+        f"{loads['binds'][busiest]} binds"
+    ]
+
+
+def list_core_seconds(loads: Mapping[str, Any]) -> list[float]:
+    """Return the seconds of an inference that each core is busy."""
+    columns = (loads[key] for key in ("memory", "compute", "sending", "arriving"))
+    parts = zip(*columns, strict=True)
+    return [
+        max(compute + sending, memory + arriving)
+        for memory, compute, sending, arriving in parts
+    ]
+
+
+def tabulate_mappings(result: Mapping[str, Any]) -> Table:
+    """Return what searched placements bring on each chip, beside the greedy ones."""
+    head = ("chip", "what", "greedy", "searched", "greedy / searched")
+    return make_table("Mapping: searched and greedy", *head, rows=list_mapping_rows(result))
+
+
+def list_mapping_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of a table of searched placements; none where nothing was searched."""
+    rows = []
+    for name, chip in result.items():
+        searched = chip.get("mapping", {}).get("searched") if isinstance(chip, dict) else None
+        if searched is None:
+            continue
+        for key, about, unit in MAPPED:
+            found, greedy = (searched[side][key] for side in ("found", "greedy"))
+            if unit:
+                old, new = (format_quantity(x, unit) for x in (greedy, found))
+            else:
+                old, new = (f"{x:,.0f}" for x in (greedy, found))
+            rows.append([name, about, old, new, f"{greedy / found:.3g}" if found else ""])
+        rows += [[name, f"greedy is kept: {line}", "", "", ""] for line in searched["kept"]]
+    return rows
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Return joules or seconds with three digits."""
+    return format_joules(value) if unit == "J" else f"{1e3 * value:.3g} ms"
 
 
 def describe_host(parts: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from neuro.energy.latency import STATES
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_json, read_text
@@ -17,6 +18,8 @@ from tasks.runs.task import Metric
 
 KEY = "measured_on"  # digests of the weights, data and code behind a result
 CHECKSUM = "checksum"
+MOST_PLACES = 10_000  # chips, columns or rows of tiles, and cores of a tile
+MOST_SECONDS = 1e9  # of an inference
 Number = int | float
 Cell = str | int | float | bool
 
@@ -194,17 +197,53 @@ class _Placed(TypedDict):
     binds: str
 
 
+class _Loads(TypedDict):
+    core: list[int]
+    layer: list[str]
+    chip: list[int]
+    x: list[int]
+    y: list[int]
+    in_tile: list[int]
+    memory: list[float]
+    compute: list[float]
+    sending: list[float]
+    arriving: list[float]
+    binds: list[str]
+
+
+class _SummedMapping(TypedDict):
+    chip: float
+    core: float
+    seconds: float
+    hop: float
+    messages: float
+    crossings: float
+    cores: int
+    chips: int
+
+
+class _SearchedMapping(TypedDict):
+    goal: str
+    kept: list[str]
+    found: _SummedMapping
+    greedy: _SummedMapping
+
+
 class _Mapped(TypedDict):
     cores: int
     chips: int
     layers: dict[str, _Placed]
     problems: list[str]
+    loads: NotRequired[_Loads]
+    searched: NotRequired[_SearchedMapping]
 
 
 class _Latency(TypedDict):
     inference: LowToHigh
     tick: LowToHigh
     bottleneck: str
+    states: NotRequired[dict[str, float]]
+    binds: NotRequired[str]
 
 
 class _Tiers(TypedDict):
@@ -246,6 +285,7 @@ class _Convention(TypedDict):
     break_even_spikes_per_synapse: float
     break_even_rate: float
     published: NotRequired[list[_Published]]
+    operations: NotRequired[dict[str, float]]
 
 
 class _Hosted(TypedDict):
@@ -455,3 +495,25 @@ def _list_energy_problems(result: Mapping[str, Any], kind: Any) -> Iterator[str]
         for layer, place in chip["mapping"]["layers"].items():
             if place["binds"] and place["binds"] not in place["use"]:
                 yield f"{name}.mapping.layers.{layer}.binds: has no use"
+        yield from _list_load_problems(name, chip)
+
+
+def _list_load_problems(name: str, chip: Mapping[str, Any]) -> Iterator[str]:
+    """Yield problems of what the cores of a chip wait for."""
+    latency, loads = chip["latency"], chip["mapping"].get("loads")
+    if loads is None:
+        return
+    if {*latency.get("states", {})} != {*STATES} or latency.get("binds") not in STATES:
+        yield f"{name}.latency.states: are not {', '.join(STATES)}, or none of them binds"
+    elif not 0 < sum(latency["states"].values()) < MOST_SECONDS:
+        yield f"{name}.latency.states: take no time, or none that can be"
+    if len({len(column) for column in loads.values()}) > 1 or not loads["core"]:
+        yield f"{name}.mapping.loads: its columns are empty or differ in length"
+    if not {*loads["binds"]} <= {*STATES}:
+        yield f"{name}.mapping.loads.binds: are not {', '.join(STATES)}"
+    for key in ("memory", "compute", "sending", "arriving"):
+        if not all(0 <= seconds < MOST_SECONDS for seconds in loads[key]):
+            yield f"{name}.mapping.loads.{key}: is outside of 0 to {MOST_SECONDS} s"
+    for key in ("chip", "x", "y", "in_tile"):
+        if not all(0 <= place < MOST_PLACES for place in loads[key]):
+            yield f"{name}.mapping.loads.{key}: is outside of 0 to {MOST_PLACES}"

@@ -60,6 +60,7 @@ NAMES = {
     "lava": "the integer reference in batches beside Lava's simulation of the same program",
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
+    "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
@@ -75,6 +76,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "lava": "dense",
     "forecasting": "grid, few, lorenz, gated, spiking, anchor",
     "imports": "tutorials, random, platforms, speed",
+    "energy": "demo, alif, language, pilotnet",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
@@ -94,6 +96,7 @@ def find(name: str) -> Benchmark:
         "hybrids": _hybrids,
         "forecasting": _forecasting,
         "imports": _imports,
+        "energy": _energy,
         "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
@@ -186,6 +189,13 @@ def _imports() -> Benchmark:
         yield from [TABLES[part](rows)] if part in TABLES else iterate_tables(part, rows)
 
     return Benchmark(about=NAMES["imports"], parts=PARTS, draw=draw_imports, tabulate=tabulate)
+
+
+def _energy() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.verbs.bench_energy import PARTS
+
+    return Benchmark(about=NAMES["energy"], parts=PARTS, draw=plot.speed, accepts=("runs",))
 
 
 def _bottlenecks() -> Benchmark:

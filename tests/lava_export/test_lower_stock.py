@@ -168,6 +168,19 @@ def test_what_lavas_neurons_cannot_do_is_refused_at_once() -> None:
     assert "thresholds from 1 to 2, a Delta of Lava has one" in told[1]
     assert "use SigmaDelta(bias=...)" in told[2]
     assert "takes the changes of sums, whose graded spikes no membrane" in told[3]
+    mixed = Graph(
+        nodes={
+            **{"x": GradedInput(shape=(2,), message_bits=8), "code": Delta(threshold=1.0)},
+            **{"w": whole(rng, 2, 2), "n": LIF(tau=9.0), "out": LI(tau=math.inf)},
+        },
+        edges=(
+            *(Edge("x", "code"), Edge("x", "w"), Edge("w", "n")),
+            *(Edge("code", "out"), Edge("n", "out")),  # a LIF sends no changes
+        ),
+        dt=DT,
+    )
+    with pytest.raises(LowerError, match="out: takes the changes of code, whose graded spikes"):
+        lower(mixed, ticks=9)
     graded = chain(x=Input(shape=(2,)), w=whole(rng, 2, 2), n=LIF(tau=9.0))
     x = {"x": to_events(np.full((2, 1, 2), 3.0))}
     with pytest.raises(ValueError, match="make them whole numbers of a GradedInput"):

@@ -66,6 +66,9 @@ def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
         lif = replace(Population(name="n", kind="lif", shape=(2,)), **change)
         with pytest.raises(ProgramError, match=r"n: a lif has hard reset.*kind alif"):
             LoihiProgram(populations=(x, lif), connections=())
+    one = Population(name="t", kind="ternary", shape=(2,), vth_low=as_int32(-3))
+    with pytest.raises(ProgramError, match=r"t: a ternary has hard.*split it into populations"):
+        LoihiProgram(populations=(x, replace(one, dv=as_int32([1, 2]))), connections=())
 
 
 def test_a_value_beyond_int32_stays_large_and_keeps_its_sign() -> None:

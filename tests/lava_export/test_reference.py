@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, strategies as st
@@ -11,6 +12,7 @@ from lava_export.program import (
     LoihiConnection,
     LoihiProgram,
     Population,
+    ProgramError,
     as_int32,
 )
 from lava_export.reference import (
@@ -149,10 +151,38 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
 
 
 def test_sums_beyond_float32_are_exact_too() -> None:
-    weight = as_int32(np.where(np.arange(100_000) % 2, 254, 252)[None])
+    """Which has steps of 4 from 2^25 on; neither sum is a multiple of 4."""
+    weight = as_int32(np.where(np.arange(200_002) % 2, 254, 252)[None])
     c = LoihiConnection(name="c", source="x", target="y", kind="dense", weight=weight)
-    x = np.ones((1, 100_000), bool)
-    assert make_weighted_sum(c)(x).item() == 25_300_000
+    x = np.ones((1, 200_002), bool)
+    assert make_weighted_sum(c)(x).item() == 506 * 100_001
+    few = replace(c, weight=as_int32([[4, 254]]))
+    messages = np.array([[1, 2**18 - 1]])
+    assert make_weighted_sum(few, 2**18 - 1)(messages).item() == 4 + 254 * (2**18 - 1)
+
+
+def test_a_sum_of_messages_beyond_24_bits_is_refused_beside_binary_spikes_too() -> None:
+    program = LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(1,), message_bits=20),
+            Population(name="y", kind="input", shape=(1,)),
+            Population(name="n", kind="li", shape=(1,), lag=1, du=as_int32(4095)),
+        ),
+        connections=tuple(
+            LoihiConnection(
+                name=source, source=source, target="n", kind="identity", weight=as_int32(128)
+            )
+            for source in "xy"
+        ),
+    )
+    most = 2**24 // 128 - 2  # beside the other spike
+    for value in (most, most + 1):
+        x = {"x": to_events(np.full((1, 1, 1), value)), "y": to_events(np.ones((1, 1, 1)))}
+        if value == most:
+            assert run(program, x, 1).spikes["y"].tick.tolist() == [0]
+            continue
+        with pytest.raises(ProgramError, match="n: the sum of a tick of neuron 0, sample 0"):
+            run(program, x, 1)
 
 
 def ring(delay: int) -> LoihiProgram:

@@ -21,8 +21,10 @@ from lava_export.xylo import (
     make_xylo_scaling_table,
     run_xylo,
 )
+from lava_export.xylo.bounds import compute_head_room
 from lava_export.xylo.chip import XyloChipProgram
 from lava_export.xylo.lower import Shifts, find_dash
+from lava_export.xylo.program import XyloConnection
 from lava_export.xylo.reference import iterate_steps
 from neuro.energy import OneCoreChip, load_one_core_chips
 from neuro.events import simulate
@@ -207,6 +209,34 @@ def test_layers_run_behind_each_other_by_a_step() -> None:
         assert wanted.any()
         first = (to_raster(found.record.spikes[name]) > 0).argmax(0)  # in ticks of the graph
         np.testing.assert_array_equal(first, (wanted > 0).argmax(0))
+
+
+def test_the_order_of_populations_changes_no_run() -> None:
+    program = lower_to_xylo(network(), ticks=9)
+    x, n, out = program.populations
+    assert (n.lag, out.lag) == (0, 1)
+    turned = replace(program, populations=(out, x, n))
+    assert turned.latency == program.latency == 1
+    rng = np.random.default_rng(0)
+    inputs = {"x": to_events((rng.random((9, 2, 3)) < 0.5).astype(np.float32))}
+    one, other = (run_xylo(p, inputs, 9).record for p in (program, turned))
+    assert one.values["out"].any()
+    np.testing.assert_array_equal(other.values["out"], one.values["out"])
+
+
+def test_the_head_room_is_that_of_the_larger_side() -> None:
+    """A current passes on 1 - 2^-3 of each sum, and keeps as much for the next ticks."""
+    for sign in (1, -1):
+        weight = as_int32(sign * np.array([[100, 20, -30]]))
+        parts = (
+            XyloPopulation(name="x", kind="input", shape=(1,)),
+            XyloPopulation(name="n", kind="hidden", shape=(3,)),
+            XyloPopulation(name="out", kind="readout", shape=(1,), dash_syn=as_int32(3)),
+        )
+        into = XyloConnection(name="c", source="n", target="out", weight=weight)
+        program = XyloProgram(populations=parts, connections=(into,), shift_out=2, ticks=2)
+        sums = 120 * 4 * (7 / 8) * (1 + 7 / 8)
+        assert compute_head_room(program, parts[2]) == pytest.approx(sums / (2**15 - 1))
 
 
 def test_a_loop_of_one_tick_needs_no_wait() -> None:

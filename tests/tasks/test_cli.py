@@ -41,7 +41,7 @@ FLAGS = {
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run", "net", "chip"],
     "verify": ["run"],
-    "energy": ["run", "chip"],
+    "energy": ["run", "chip", "map"],
     "bottleneck": ["run", "chips", "chip", "link", "width", "out", "set"],
     "report": ["run"],
     "compare": ["runs", "out", "markdown"],
@@ -186,7 +186,13 @@ def test_every_verb_works_on_a_run_folder(run: Path, cli: CommandLine) -> None:
     assert files == {
         *(f"{name}.json" for name in (*verbs, "config", "environment")),
         *(f"{name}.safetensors" for name in ("best", "last", "graph", "program")),
-        *("metrics.jsonl", "activity.png", "records/events.safetensors", "report.html"),
+        *(
+            "metrics.jsonl",
+            "activity.png",
+            "cores.png",
+            "records/events.safetensors",
+            "report.html",
+        ),
     }
     evaluation = json.loads((run / "eval.json").read_text())
     assert evaluation["n"] == 100

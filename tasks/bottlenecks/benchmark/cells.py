@@ -56,7 +56,7 @@ class NarrowScale:
     narrow_epochs: int = 2
     widths: tuple[int, ...] = (8, 4, 2, 1)
     prices: tuple[float, ...] = (0.1, 0.5)
-    penalty: float = 2.0
+    penalty: float = 60.0
     shares: tuple[int, ...] = (2, 4, 8)
     seeds: tuple[int, ...] = (0, 1, 2)
 

@@ -21,7 +21,8 @@ from neuro.energy import (
 )
 from neuro.energy.active import count_reached
 from neuro.energy.chip import sum_intervals
-from neuro.energy.operations import Operations, Traffic, price_operations
+from neuro.energy.operations import Operations, price_operations
+from neuro.energy.traffic import Traffic
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Exceeds, Flatten, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
@@ -94,8 +95,9 @@ def test_the_energy_of_two_small_layers_is_the_one_counted_by_hand() -> None:
 
 def test_the_time_is_that_of_the_slowest_core_and_the_barrier() -> None:
     found = estimate(two_layers(), few_spikes(), find_chip("loihi1"))
-    # Hidden neurons: 3 active, 3 active, 1 active and 2 inactive; synapses are faster here.
-    seconds = ((3 + 3 + 1) * 8.4 + 2 * 5.3 + 3 * 113) * 1e-9
+    # Hidden neurons: 3 active, 3 active, 1 active and 2 inactive; two send a spike; synapses
+    # are faster here.
+    seconds = ((3 + 3 + 1) * 8.4 + 2 * 5.3 + 2 * 2.1 + 3 * 113) * 1e-9
     assert found.latency.inference.nominal == pytest.approx(seconds)
     assert found.latency.tick.nominal == pytest.approx(seconds / 3)
     assert found.latency.bottleneck == "hidden"
@@ -321,6 +323,8 @@ def test_the_json_of_two_equal_samples_is_that_of_one() -> None:
         }, name
     published = once["conventional45nm"].pop("published")
     assert twice["conventional45nm"].pop("published") == published
+    operations = once["conventional45nm"].pop("operations")
+    assert twice["conventional45nm"].pop("operations") == operations
     assert twice["conventional45nm"] == pytest.approx(once["conventional45nm"], rel=1e-12)
     assert once["loihi1"]["layers"]["x"]["messages"] == len(record.spikes["x"].tick) > 0
 

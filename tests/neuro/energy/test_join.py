@@ -18,7 +18,7 @@ from neuro.energy import (
     find_chip,
     join_estimates,
 )
-from neuro.energy.operations import Latency
+from neuro.energy.latency import Latency
 from neuro.graph import Dense, Input
 from neuro.neurons import LIF
 from neuro.units import Joules
@@ -64,6 +64,12 @@ def energy(
             inference=Interval.exact(seconds),
             tick=Interval.exact(seconds / ticks),
             bottleneck="lif",
+            states={
+                "memory": seconds / 2,
+                "compute": seconds / 4,
+                "traffic": 0.0,
+                "barrier": seconds / 4,
+            },
         ),
         convention=replace(
             MEASURED.convention,

@@ -7,18 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from energy_cases import record_of
+from energy_cases import record_of, with_limit
 from written_graphs import chain
 
-from neuro.energy import find_chip
+from neuro.energy import CoreLoad, estimate, find_chip
 from neuro.energy.chip import Chip
+from neuro.energy.latency import Latency, estimate_latency, interpolate_barrier
 from neuro.energy.mapping import place
-from neuro.energy.operations import (
-    Latency,
-    _interpolate_barrier,
-    count_workload,
-    estimate_latency,
-)
+from neuro.energy.operations import count_workload
+from neuro.energy.traffic import count_sent
 from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
 
@@ -28,7 +25,9 @@ NS = 1e-9
 
 def latency_of(graph: Graph, chip: Chip = LOIHI, **rasters: np.ndarray) -> Latency:
     work = count_workload(graph, record_of(**rasters), [chip])
-    return estimate_latency(graph, work, place(graph, chip), chip)
+    placement = place(graph, chip)
+    sent = count_sent(work.by_neuron, work.composed, placement)
+    return estimate_latency(graph, work, placement, chip, sent)
 
 
 def one_layer(weight: np.ndarray) -> Graph:
@@ -141,7 +140,102 @@ def test_synapses_of_a_shared_kernel_have_a_time_of_their_own() -> None:
 def test_the_barrier_lies_on_the_line_between_the_published_ones() -> None:
     barriers = LOIHI.barrier
     assert [b.tiles for b in barriers] == [1, 32]
-    assert _interpolate_barrier(barriers, 1) == pytest.approx(113 * NS)
-    assert _interpolate_barrier(barriers, 32) == pytest.approx(465 * NS)
-    assert _interpolate_barrier(barriers, 11) == pytest.approx((113 + 352 * 10 / 31) * NS)
-    assert _interpolate_barrier(barriers, 100) == pytest.approx(465 * NS)
+    assert interpolate_barrier(barriers, 1) == pytest.approx(113 * NS)
+    assert interpolate_barrier(barriers, 32) == pytest.approx(465 * NS)
+    assert interpolate_barrier(barriers, 11) == pytest.approx((113 + 352 * 10 / 31) * NS)
+    assert interpolate_barrier(barriers, 100) == pytest.approx(465 * NS)
+
+
+def test_the_time_is_divided_by_what_each_tick_waits_for() -> None:
+    graph = chain(
+        x=Input(shape=(40,)),
+        w=Dense(weight=np.ones((4, 40))),
+        a=LIF(tau=0.01),
+        w2=Dense(weight=np.ones((16, 4))),
+        b=LIF(tau=0.01),
+    )
+    x, a = np.zeros((2, 1, 40)), np.zeros((2, 1, 4))
+    x[0], a[1, :, :2] = 1, 1
+    found = latency_of(graph, x=x, a=a, b=np.zeros((2, 1, 16)))
+    expected = {"memory": 160 * 3.5, "compute": 16 * 8.4, "traffic": 40 * 2.1}
+    expected |= {"barrier": 2 * 113.0}
+    assert found.states == pytest.approx({k: t * NS for k, t in expected.items()})
+    assert sum(found.states.values()) == pytest.approx(found.inference.nominal, rel=1e-12)
+    assert found.binds == "memory"
+
+
+def test_a_core_waits_for_the_messages_that_reach_it_not_for_those_of_others() -> None:
+    # One half of the input reaches each of two neurons, which lie on cores of their own.
+    weight = np.zeros((2, 40))
+    weight[0, :20], weight[1, 20:] = 1, 1
+    graph = chain(x=Input(shape=(40,)), w=Dense(weight=weight), cells=LIF(tau=0.01))
+    halves = chain(
+        x=Input(shape=(1, 1, 40)),
+        w=Conv2d(weight=np.ones((1, 1, 1, 20)), stride=(1, 20)),
+        cells=LIF(tau=0.01),
+    )
+    chip = with_limit(LOIHI, "neurons", 1.0)
+    whole = latency_of(graph, chip, x=np.ones((1, 1, 40)), cells=np.zeros((1, 1, 2)))
+    half = latency_of(
+        halves, chip, x=np.ones((1, 1, 1, 1, 40)), cells=np.zeros((1, 1, 1, 1, 2))
+    )
+    # A matrix takes all 40 messages to each of its cores, zeros or not.
+    assert whole.states["traffic"] == pytest.approx(40 * 2.1 * NS)
+    assert half.states["traffic"] == pytest.approx(20 * 2.1 * NS)
+    assert half.inference.high == pytest.approx((20 * 3.5 + 40 * 16 + 1800) * NS)
+
+
+def test_the_loads_of_cores_are_their_shares_of_the_layer() -> None:
+    graph, chip = one_layer(np.ones((4, 3))), with_limit(LOIHI, "neurons", 3.0)
+    first, second = estimate(graph, record_of(**given_to_one_of_two()), chip).loads
+    update = (2 * 4 * 5.3 + 4 * 5.3 + 4 * 8.4) / 2  # of all four neurons, mean of samples
+    assert (first.core, first.layer, second.core) == (0, "cells", 1)
+    assert first.compute == pytest.approx(update / 2 * NS)  # 2 + 2 neurons
+    assert first.memory == pytest.approx(6 * 3.5 / 2 * NS)
+    assert first.arriving == pytest.approx(3 * 2.1 / 2 * NS)
+    assert first.sending == 0  # nothing follows
+    assert first.seconds == first.compute
+    assert (first.binds, second.binds) == ("compute", "compute")
+    assert CoreLoad(0, "a", 2.0, 1.0, 1.0, 1.0).binds == "memory"
+    assert CoreLoad(0, "a", 1.0, 1.0, 1.0, 2.0).binds == "traffic"
+    assert CoreLoad(0, "a", 1.0, 1.0, 3.0, 2.0).binds == "traffic"
+    assert CoreLoad(0, "a", 1.0, 4.0, 3.0, 2.0).seconds == 7.0
+
+
+def test_a_core_takes_time_for_each_core_that_it_sends_a_spike_to() -> None:
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.ones((1, 1))),
+        one=LIF(tau=0.01),
+        v=Dense(weight=np.ones((50, 1))),
+        many=LIF(tau=0.01),
+    )
+    chip = with_limit(LOIHI, "neurons", 1.0)  # 50 messages a spike
+    fired = np.ones((1, 1, 1))
+    found = latency_of(graph, chip, x=0 * fired, one=fired, many=np.zeros((1, 1, 50)))
+    barrier = interpolate_barrier(LOIHI.barrier, 13) / NS
+    nominal = 8.4 + 50 * 2.1
+    assert found.inference.nominal == pytest.approx((nominal + barrier) * NS)
+    assert found.inference.low == pytest.approx((8.4 + 2.1 + 113) * NS)
+    assert found.inference.high == pytest.approx((9.7 + 30 + 50 * 16 + 1800) * NS)
+    assert found.states["traffic"] == pytest.approx(50 * 2.1 * NS)
+    assert found.states["compute"] == pytest.approx(8.4 * NS)
+
+
+def test_a_core_sends_the_spikes_of_its_own_neurons() -> None:
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.ones((2, 1))),
+        two=LIF(tau=0.01),
+        v=Dense(weight=np.ones((50, 2))),
+        many=LIF(tau=0.01),
+    )
+    chip = with_limit(LOIHI, "neurons", 1.0)
+    fired = np.array([[[1.0, 0.0]]])  # the other core sends nothing
+    found = latency_of(graph, chip, x=np.zeros((1, 1, 1)), two=fired, many=np.zeros((1, 1, 50)))
+    barrier = interpolate_barrier(LOIHI.barrier, 13) / NS
+    update = (8.4 + 5.3) / 2  # of the layer, spread evenly
+    assert found.inference.nominal == pytest.approx((update + 50 * 2.1 + barrier) * NS)
+    assert found.inference.low == pytest.approx((update + 2.1 + 113) * NS)
+    high = (9.7 + 6.0 + 30) / 2 + 50 * 16
+    assert found.inference.high == pytest.approx((high + 1800) * NS)

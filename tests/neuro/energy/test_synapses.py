@@ -15,6 +15,7 @@ from neuro.energy.synapses import (
     count_synaptic_events,
     sum_by_tick,
 )
+from neuro.energy.traffic import count_sent
 from neuro.events import simulate
 from neuro.graph import (
     AvgPool2d,
@@ -183,7 +184,9 @@ def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
     graph = wire("x>conv:1 conv>out", nodes)
     record, _ = simulate(graph, stimulus(graph, 0))
     chip = find_chip("loihi1")
-    ops = count_operations(graph, count_workload(graph, record), place(graph, chip), chip)
+    work, placement = count_workload(graph, record), place(graph, chip)
+    sent = count_sent(work.by_neuron, work.composed, placement)
+    ops = count_operations(graph, work, placement, chip, sent)
     counts = count(graph, record)["conv"]
     assert ops["conv"].synaptic_events == counts.synaptic_events
     assert ops["conv"].synaptic_events_all == counts.synaptic_events_all

@@ -32,6 +32,11 @@ def outputs(model: Any, x: list[float]) -> list[float]:
 def test_a_ternary_lif_fires_on_both_sides_and_returns_to_zero() -> None:
     model = TernaryLIF(tau=TAU, threshold=1.0, lower=0.5)
     assert outputs(model, [0.75, 0.75, 0.75, -0.75, -0.25, -0.5]) == [0, 1, 0, 0, 0, -1]
+    for name in ("threshold", "lower"):
+        for value in (0.0, math.inf):
+            numbers: Any = {"tau": TAU, name: value}
+            with pytest.raises(ValueError, match=f"TernaryLIF.{name} must be > 0 and finite"):
+                TernaryLIF(**numbers)
 
 
 def test_a_lif_reset_forgets_before_its_ticks() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from lava_export import list_breaches, lower, reference
 from neuro.events import simulate
 from neuro.graph import GradedInput, Graph
+from neuro.nn.layers import Spiking
 from neuro.nn.published import build_keyword_spotter, build_pilotnet_sdnn
 from neuro.nn.trace import trace
 from neuro.spikes import to_events, to_raster
@@ -56,6 +57,8 @@ def test_a_small_pilotnet_goes_from_torch_to_loihis_integers() -> None:
     net = build_pilotnet_sdnn(
         frame=(1, 33, 28), channels=(4, 4, 4, 4), hidden=(10, 6), threshold=2.0
     )
+    coders = [m.model for m in net.modules() if isinstance(m, Spiking)][:-1]
+    assert [float(m.threshold) for m in coders] == [2.0] * 7
     draw_weights(net, 0.0, 1.4)
     graph = make_graded(trace(net, (1, 33, 28)), 8)
     rng = np.random.default_rng(0)

@@ -60,6 +60,17 @@ class TestSizes:
             3 * 28 * 28 + 2 * 14 * 14
         )
 
+    def test_of_the_embedded_digits(self) -> None:
+        """Wider blocks learn from all of them, the quick ones from 1,000."""
+        sizes = {
+            make: [
+                len(task.read_images(make(), split).labels)
+                for split in ("train", "val", "test")
+            ]
+            for make in (configs.tiny, configs.digits)
+        }
+        assert sizes == {configs.tiny: [1000, 100, 500], configs.digits: [3500, 500, 1000]}
+
     def test_an_example_of_the_literature(self) -> None:
         """A 64th of the channels behind stage 3 of ResNet-18 in 4 bits: 1,024 bits."""
         boundary = configs.BoundaryConfig(after=(6,), widths=(4,), link="4bit")

@@ -15,9 +15,18 @@ from neuro.energy import CutError, find_chip
 from neuro.io.run_folder import RunError
 from tasks.bottlenecks import narrowing, task
 from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
+from tasks.bottlenecks.teaching import load_run_model
 from tasks.cli import main
 from tasks.runs.find import make_run, name_train_command, open_folder
-from tasks.verbs.bottleneck import NarrowWords, list_links, narrow_run, read_links
+from tasks.runs.provenance import describe_trained
+from tasks.verbs.bottleneck import (
+    NarrowWords,
+    describe_result,
+    list_links,
+    narrow_run,
+    read_links,
+    tabulate_cuts,
+)
 
 SMALL = (
     *("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2"),
@@ -132,6 +141,14 @@ class TestRefusals:
         with pytest.raises(RunError, match=f"a link of {link} values"):
             task.TASK.deployment.part(config, task.build(config))
 
+    def test_a_teacher_whose_weights_have_changed(self, original: Path) -> None:
+        run = open_folder(original)
+        digest = narrowing.narrow_config(run, (1,), (2,), "float").narrow.teacher_weights
+        assert digest == describe_trained(original)["weights"] != ""
+        assert load_run_model(str(original), digest) is not None
+        with pytest.raises(RunError, match="its weights have changed since a narrow network"):
+            load_run_model(str(original), digest[::-1])
+
     def test_more_chips_than_blocks(self, original: Path, tmp_path: Path) -> None:
         words = NarrowWords(out=tmp_path / "out", chips=9)
         with pytest.raises(CutError, match="chips: 9 are more than the 3 parts"):
@@ -163,7 +180,7 @@ class TestRefusals:
 class TestTwinWithoutSpikes:
     TWIN = small(ticks=1, code="direct", cells="relu")
 
-    def test_is_cut_by_its_shapes(self) -> None:
+    def test_is_cut_by_its_shapes(self, tmp_path: Path) -> None:
         graph = narrowing.build_graph(self.TWIN)
         cuts = narrowing.choose_boundaries(graph, None, self.TWIN, find_chip("loihi2"), 2)
         (crossing,) = cuts.partition.crossings
@@ -178,6 +195,13 @@ class TestTwinWithoutSpikes:
         )
         (figures,) = narrowing.describe_cuts(config)
         assert figures.bits == 4 * crossing.neurons
+        run = replace(make_run("bottlenecks:tiny", tmp_path / "run"), config=self.TWIN)
+        words = NarrowWords(out=tmp_path, chips=2)
+        told = describe_result(run, cuts, (), words)
+        assert [c["bits"] for c in told["original"]] == [32 * crossing.neurons]
+        cells = [[*column.cells] for column in tabulate_cuts(told).columns]
+        bits = (f"{k * crossing.neurons:,}" for k in (1, 32))
+        assert cells == [[text] for text in (crossing.source, "0 to 1", *bits, "")]
         point = narrowing.measure_point(config, task.build(config).eval(), "pca")
         assert (point.bits, point.n) == (figures.bits, 20)
 

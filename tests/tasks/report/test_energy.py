@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from tasks.report import figures as pictures
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.figures import Bar
+from tasks.report.validation import show_validation
 from tasks.runs.task import Html
 
 PUBLISHED = {"unit": "spikes", "statement": "they say", "source": "A 2020"}
@@ -156,7 +158,7 @@ def test_the_mapping_shows_each_limit_that_a_layer_uses() -> None:
 
 def test_times_are_nominal_with_their_range() -> None:
     page = show_mapping(found())
-    *_, times = page.split("<table>")
+    times = page.split("<table>")[2]
     assert rows(f"<table>{times}", "chip") == [
         ["chip", "cores", "chips", "an inference", "a tick", "slowest layer", "static share"],
         ["loihi1", "3", "1", "2.0 ms (1.0 ms – 6.0 ms)", "40.0 µs (20.0 µs – 120.0 µs)", "b",
@@ -164,3 +166,78 @@ def test_times_are_nominal_with_their_range() -> None:
         ["mine", "3", "1", "2.0 ms (1.0 ms – 6.0 ms)", "40.0 µs (20.0 µs – 120.0 µs)", "b",
          "34.5%"],
     ]  # fmt: skip
+
+
+def test_what_binds_is_told_by_chip_and_by_its_busiest_core() -> None:
+    page = show_mapping(found())
+    table = page.split("<table>")[3]
+    assert rows(f"<table>{table}", "chip") == [
+        ["chip", "binds", "memory", "compute", "traffic", "barrier", "busiest core",
+         "there binds"],
+        ["loihi1", "memory", "50.0%", "10.0%", "15.0%", "25.0%", "0 (a)", "memory"],
+        ["mine", "memory", "50.0%", "10.0%", "15.0%", "25.0%", "0 (a)", "memory"],
+    ]  # fmt: skip
+    assert "<title>cores of each chip with their load</title>" in page
+
+
+def test_cores_are_drawn_where_they_lie_and_as_dark_as_they_are_busy(tmp_path: Path) -> None:
+    loads = found()["loihi1"]["mapping"]["loads"]
+    ax = Figure().subplots()
+    pictures._cores(ax, "Loihi 1", loads)
+    (first, second, third) = ax.patches
+    assert [p.get_xy() for p in (first, second, third)] == [(0, 0), (0.45, 0), (8, 0)]
+    assert [t.get_text() for t in ax.texts] == ["m", "m", "c"]
+    busy = [1.2e-3, 6e-4, 1e-4]
+    shares = [0.08 + 0.92 * x / busy[0] for x in busy]
+    assert [p.get_facecolor()[3] for p in ax.patches] == pytest.approx(shares)
+    assert ax.get_title() == "Loihi 1: 3 cores, the busiest 1.2 ms an inference"
+    many = {**loads, "chip": [0, 0, 7]}
+    ax = Figure().subplots()
+    pictures._cores(ax, "Loihi 1", many)
+    assert len(ax.patches) == 2
+    assert ax.get_title().endswith(", the first 4 of 8 chips")
+    pictures.draw_cores({"Loihi 1": loads}, tmp_path / "cores.png")
+    assert (tmp_path / "cores.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_searched_mapping_stands_beside_the_greedy_one() -> None:
+    side = {"chip": 4e-6, "core": 1e-6, "seconds": 2e-3, "hop": 5e-7, "messages": 1200.0}
+    greedy = {**side, "crossings": 0.0, "cores": 12, "chips": 1}
+    result = found()
+    result["mine"]["mapping"]["searched"] = {
+        "goal": "energy",
+        "kept": ["encoder: no other placement takes less energy"],
+        "found": {**greedy, "chip": 1e-6, "seconds": 5e-4, "cores": 48},
+        "greedy": greedy,
+    }
+    assert rows(show_mapping(result), "chip")[0][-1] == "binds"
+    table = show_mapping(result).split("<table>")[-1]
+    assert rows(f"<table>{table}", "chip") == [
+        ["chip", "what", "greedy", "searched", "greedy / searched"],
+        ["mine", "energy, chip tier", "4 µJ", "1 µJ", "4"],
+        ["mine", "time of an inference", "2 ms", "0.5 ms", "4"],
+        ["mine", "energy, core tier", "1 µJ", "1 µJ", "1"],
+        ["mine", "of it ways of messages", "500 nJ", "500 nJ", "1"],
+        ["mine", "messages", "1,200", "1,200", "1"],
+        ["mine", "crossings between chips", "0", "0", ""],
+        ["mine", "cores", "12", "48", "0.25"],
+        [
+            "mine",
+            "greedy is kept: encoder: no other placement takes less energy",
+            *[""] * 3,
+        ],
+    ]
+
+
+def test_the_appendix_sets_the_model_beside_what_was_measured() -> None:
+    result = found()
+    result["conventional45nm"]["operations"] = {"acs": 9095.0, "macs": 0.0, "dense": 118400.0}
+    page = show_validation(result)
+    head, energy, *steps = rows(page, "check")
+    assert head == ["check", "model", "measured", "ratio", "accepted"]
+    assert energy[1:] == ["66.5 µJ", "68.3 µJ", "0.972", "0.8 to 1.25"]
+    assert [step[-1] for step in steps] == ["0.9 to 1.1"] * 4
+    assert paragraphs(page)[-1].endswith(
+        "Effective_ACs 9,095.0, Effective_MACs 0.0, Dense 118,400."
+    )
+    assert "Effective_ACs" not in show_validation(found())

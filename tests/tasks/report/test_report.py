@@ -425,15 +425,15 @@ def measure_contrast(one: np.ndarray, other: np.ndarray) -> float:
 class TestLayout:
     def test_every_picture_is_an_image_with_a_title_of_its_own(self, page: str) -> None:
         opened = re.findall(r"<svg ([^>]*)>\s*<title>([^<]+)</title>", page)
-        assert len(opened) == page.count("<svg") == 5
+        assert len(opened) == page.count("<svg") == 6
         assert all('role="img"' in attributes for attributes, _ in opened)
-        assert len({title for _, title in opened}) == 5
+        assert len({title for _, title in opened}) == 6
 
     def test_a_picture_shrinks_to_what_can_be_read_and_no_further(self, page: str) -> None:
         assert "max-width: none" not in page
         assert "svg { display: block; height: auto; max-width: 100%; }" in page
         sizes = re.findall(r'style="min-width:(\d+)px"[^>]* width="([\d.]+)pt"', page)
-        assert len(sizes) == 5
+        assert len(sizes) == 6
         for least, points in sizes:
             assert int(least) == pytest.approx(0.7 * float(points) * 96 / 72, abs=0.6)
 

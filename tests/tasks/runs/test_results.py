@@ -115,6 +115,8 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("energy", ("other", "layers"), {"b": LAYER}, "other.layers: are b"),
     ("energy", ("other", "layers", "b"), {**LAYER, "parts": {}},
      "other.layers.b.parts: differ from the first"),
+    ("energy", ("loihi", "layers", "b"), {**LAYER, "parts": {"synapse": 0.5, "hop": 0.5}},
+     "loihi.layers.b.parts: differ from the first"),
     ("energy", (), {"conventional45nm": CONVENTION}, "no chip is in it"),
     ("energy", ("other", "layers", "a", "parts"), {}, ""),
     ("energy", ("other", "mapping", "layers", "a", "binds"), "cores", "a.binds: has no use"),

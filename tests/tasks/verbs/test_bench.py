@@ -179,3 +179,28 @@ def test_a_flag_of_which_a_benchmark_takes_no_notice_is_told(name: str, idle: st
         told = f"neuro bench {name} does not use {idle}; leave it out"
         with pytest.raises(ValueError, match=told):
             show(terminal()[0], name, asked)
+
+
+def test_searched_mappings_stand_beside_greedy_ones(tmp_path: Path) -> None:
+    show(
+        terminal()[0], "energy", BenchOptions(tmp_path, parts=("demo", "pilotnet"), quick=True)
+    )
+    found = json.loads((tmp_path / "energy.json").read_text(encoding="utf-8"))
+    mapped = [r for r in found if r["subject"] == "searched mapping"]
+    for chip in ("loihi1", "loihi2"):
+        for goal, figure in (("energy", "chip tier"), ("time", "time")):
+            case = f"mnist:tiny on {chip}, least {goal}: {figure}"
+            (row,) = (r for r in mapped if r["case"] == case)
+            assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
+            assert row["ratio"] > 2
+            assert row["conditions"]["ours"]["cores"] > row["conditions"]["theirs"]["cores"]
+    assert [r["ratio"] for r in found if r["peer"] == "measured"] == pytest.approx(
+        [0.972, 1.058, 1.002, 0.988, 1.012, 0.999, 1.011], abs=1e-3
+    )
+    assert "neuro bench energy does not use --repeats" in refuse_repeats(tmp_path)
+
+
+def refuse_repeats(folder: Path) -> str:
+    with pytest.raises(ValueError, match="does not use") as error:
+        show(terminal()[0], "energy", BenchOptions(folder, repeats=5, quick=True))
+    return str(error.value)

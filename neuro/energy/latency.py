@@ -1,0 +1,285 @@
+"""How long an inference takes, what takes it, and how busy each core is.
+
+A tick takes as long as its slowest core, and the barrier at its end. A core updates its neurons
+and sends their spikes while it takes messages in and serves its synapses:
+
+    t_core = max(compute + sending, memory + arriving)
+
+    compute  updates of its neurons
+    memory   synaptic events, whose weights it reads
+    traffic  messages: those that it sends, one for each core they go to, or those that arrive
+
+The work of a layer in a tick counts as spread evenly over its neurons, and the messages of a
+source over its cores as in the whole run. Axes: T ticks, B samples, K cores of a layer, R
+sources of a layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from neuro.energy.chip import Barrier, Chip, Interval
+from neuro.energy.mapping import Placement
+from neuro.energy.operations import Workload
+from neuro.energy.traffic import Sent, locate_cores
+from neuro.graph import Graph
+
+STATES = ("memory", "compute", "traffic", "barrier")  # what a tick waits for
+SentBy = Mapping[tuple[str, str], Sent]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Time [s] of one inference, and of its average tick.
+
+    bottleneck: the slowest layer. states: the nominal time of an inference by what it waits
+    for, one of :data:`STATES`; of the slowest core in each tick.
+    """
+
+    inference: Interval
+    tick: Interval
+    bottleneck: str
+    states: Mapping[str, float]
+
+    @property
+    def binds(self) -> str:
+        """What takes most of the nominal time."""
+        return max(self.states, key=lambda state: self.states[state])
+
+
+class CoreLoad(NamedTuple):
+    """Nominal seconds an inference that a core is busy, by what takes them.
+
+    core: its number, counted through all chips. layer: the population on it. sending, arriving:
+    messages.
+    """
+
+    core: int
+    layer: str
+    memory: float
+    compute: float
+    sending: float
+    arriving: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it is busy."""
+        return max(self.compute + self.sending, self.memory + self.arriving)
+
+    @property
+    def binds(self) -> str:
+        """What takes it longest: "memory", "compute" or "traffic"."""
+        if self.compute + self.sending >= self.memory + self.arriving:
+            return "compute" if self.compute >= self.sending else "traffic"
+        return "memory" if self.memory >= self.arriving else "traffic"
+
+
+class LayerTimes(NamedTuple):
+    """Seconds of the slowest core of a layer in each tick, by what takes them."""
+
+    memory: Float[np.ndarray, "T B"]
+    compute: Float[np.ndarray, "T B"]
+    sending: Float[np.ndarray, "T B"]
+    arriving: Float[np.ndarray, "T B"]
+
+    @property
+    def total(self) -> Float[np.ndarray, "T B"]:
+        """How long the core takes."""
+        return np.asarray(np.maximum(self.compute + self.sending, self.memory + self.arriving))
+
+
+class LayerWork(NamedTuple):
+    """Seconds that a whole layer would take on one core.
+
+    sending: if each of its spikes were one message. arriving: of those of each of its sources.
+    """
+
+    update: Float[np.ndarray, "T B"]
+    serve: Float[np.ndarray, "T B"]
+    sending: Float[np.ndarray, "T B"]
+    arriving: Mapping[str, Float[np.ndarray, "T B"]]
+
+
+class CoreShares(NamedTuple):
+    """What a core has of a layer: a share of its neurons, and messages a spike.
+
+    sent: messages of the core for each spike of the layer. messages: those that reach the core
+    for each spike of a source.
+    """
+
+    neurons: Float[np.ndarray, " K"]
+    sent: Float[np.ndarray, " K"]
+    messages: Float[np.ndarray, "R K"]
+
+
+def estimate_latency(
+    graph: Graph, work: Workload, placement: Placement, chip: Chip, sent: SentBy
+) -> Latency:
+    """Return the time of one inference: the sum over its ticks, averaged over samples.
+
+    The low end sends each spike once, the high end to all cores of the layers that it leads to,
+    as in :func:`neuro.energy.operations.price_operations`. Spikes of the host
+    that arrive late, or results that it fetches late, are not in it: a measured run can be far
+    slower (keyword spotting on Loihi 1: 0.3 ms a tick).
+
+    sent: :func:`neuro.energy.traffic.count_sent` of the placement.
+    """
+    low, nominal, high = (
+        {
+            n: time_layer(
+                weigh_layer(n, work, chip, bound), share_layer(n, placement, sent, bound)
+            )
+            for n in graph.populations
+        }
+        for bound in ("low", "value", "high")
+    )
+    sync = replace(chip.time.sync.interval, nominal=time_barrier(placement, chip))
+    seconds = Interval(
+        *(
+            float(np.max([t.total for t in layers.values()], axis=0).sum(0).mean())
+            for layers in (low, nominal, high)
+        )
+    ) + sync * float(work.ticks)
+    slowest = max(nominal, key=lambda n: float(nominal[n].total.sum()))
+    return Latency(
+        inference=seconds,
+        tick=seconds * (1 / work.ticks),
+        bottleneck=slowest,
+        states={**divide_time(list(nominal.values())), "barrier": sync.nominal * work.ticks},
+    )
+
+
+def divide_time(layers: Sequence[LayerTimes]) -> dict[str, float]:
+    """Return the seconds of an inference in which a tick waits for each state of a core."""
+    totals = np.stack([t.total for t in layers])
+    slowest = totals.argmax(0)[None]
+    memory, compute, sending, arriving = (
+        np.take_along_axis(np.stack(part), slowest, 0)[0] for part in zip(*layers, strict=True)
+    )
+    computes = compute + sending >= memory + arriving
+    parts = {
+        "memory": np.where(computes, 0, memory),
+        "compute": np.where(computes, compute, 0),
+        "traffic": np.where(computes, sending, arriving),
+    }
+    return {name: float(x.sum(0).mean()) for name, x in parts.items()}
+
+
+def measure_loads(
+    graph: Graph, work: Workload, placement: Placement, chip: Chip, sent: SentBy
+) -> tuple[CoreLoad, ...]:
+    """Return how busy each core is; the fullest need not be the slowest in every tick."""
+    loads = []
+    for name in graph.populations:
+        whole = weigh_layer(name, work, chip, "value")
+        share = share_layer(name, placement, sent, "value")
+        serve, update, sending = (
+            x.sum(0).mean() for x in (whole.serve, whole.update, whole.sending)
+        )
+        arriving = np.array([x.sum(0).mean() for x in whole.arriving.values()])
+        parts = (
+            serve * share.neurons,
+            update * share.neurons,
+            sending * share.sent,
+            arriving @ share.messages,
+        )
+        cores = np.unique(placement.layers[name].core_of).tolist()
+        loads += [
+            CoreLoad(core, name, *map(float, seconds))
+            for core, *seconds in zip(cores, *parts, strict=True)
+        ]
+    return tuple(loads)
+
+
+def weigh_layer(name: str, work: Workload, chip: Chip, bound: str) -> LayerWork:
+    """Return the seconds of a population's work at one end of the ranges, or "value"."""
+    cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
+    into = [s for s in work.served if s.target == name]
+    active, fired = work.active(chip)[name], work.fired.get(name, 0)
+    busy = {"low": active.least, "value": active.neurons, "high": active.most}[bound]
+    serve = np.zeros(busy.shape) + sum(
+        (s.events_all if bound == "high" else s.events)
+        * cost["synapse_conv" if s.shared_kernel else "synapse"]
+        for s in into
+    )
+    neurons = work.sizes[name]
+    return LayerWork(
+        update=busy * cost["active"]
+        + (neurons - busy) * cost["inactive"]
+        + fired * cost["spike"],
+        serve=serve,
+        sending=np.zeros(busy.shape) + fired * cost["message"],
+        arriving={s: work.fired[s] * cost["message"] for s in sorted({s.source for s in into})},
+    )
+
+
+def share_layer(name: str, placement: Placement, sent: SentBy, bound: str) -> CoreShares:
+    """Return the shares of the cores of a population, at one end of the traffic or "value"."""
+    _, neurons = np.unique(placement.layers[name].core_of, return_counts=True)
+    leaving = [x for (source, _), x in sent.items() if source == name]
+    into = [sent[source, name] for source in sorted(s for s, target in sent if target == name)]
+    out = np.zeros(len(neurons))
+    if leaving:
+        fired = leaving[0].fired
+        each = {
+            "low": fired,
+            "value": sum(x.messages.sum(1) for x in leaving),
+            "high": fired * sum(len(x.cores) for x in leaving),
+        }[bound]
+        out = each / max(int(fired.sum()), 1)
+    messages = np.array([share_messages(x) for x in into]).reshape(len(into), len(neurons))
+    return CoreShares(
+        neurons=neurons / neurons.sum(),
+        sent=out,
+        messages=np.ones_like(messages) if bound == "high" else messages,
+    )
+
+
+def share_messages(sent: Sent) -> Float[np.ndarray, " K"]:
+    """Return which share of the spikes of a source reaches each core of its target."""
+    return np.asarray(sent.messages.sum(0) / max(int(sent.fired.sum()), 1))
+
+
+def time_layer(work: LayerWork, shares: CoreShares) -> LayerTimes:
+    """Return the seconds of the slowest core of a layer in each tick."""
+    slowest = None
+    for core in list_largest(np.column_stack([shares.neurons, shares.sent, *shares.messages])):
+        neurons, sent, *messages = core
+        each = zip(messages, work.arriving.values(), strict=True)
+        arriving = sum((share * x for share, x in each), start=np.zeros(work.serve.shape))
+        times = LayerTimes(
+            neurons * work.serve, neurons * work.update, sent * work.sending, arriving
+        )
+        if slowest is None:
+            slowest = times
+        else:
+            longer = times.total > slowest.total
+            slowest = LayerTimes(
+                *(np.where(longer, *x) for x in zip(times, slowest, strict=True))
+            )
+    if slowest is None:
+        raise ValueError("a layer without a core; place it first")
+    return slowest
+
+
+def list_largest(shares: Float[np.ndarray, "K S"]) -> Float[np.ndarray, "L S"]:
+    """Return the rows that no other row reaches in all columns: any other core is faster."""
+    rows = np.unique(shares, axis=0)
+    beaten = [((rows >= row).all(1) & (rows > row).any(1)).any() for row in rows]
+    return np.asarray(rows[~np.array(beaten)])
+
+
+def time_barrier(placement: Placement, chip: Chip) -> float:
+    """Return the nominal seconds of the barrier between the tiles in use."""
+    used = [layer.core_of for layer in placement.layers.values() if layer.cores]
+    cores = np.unique(np.concatenate(used))
+    return interpolate_barrier(chip.barrier, len(np.unique(locate_cores(cores, chip), axis=0)))
+
+
+def interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:
+    """Return the nominal seconds of the barrier among so many tiles."""
+    seconds = [b.time.value for b in barriers]
+    return float(np.interp(tiles, [b.tiles for b in barriers], seconds))

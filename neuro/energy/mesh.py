@@ -1,0 +1,234 @@
+"""Which core of the mesh takes which part of a network, so that messages travel little.
+
+A quadratic assignment: of all ways to give each core of a placement a slot (a core of the
+hardware) of its own, find one of little
+
+    sum over pairs  messages * (|dx| e_x + |dy| e_y + |dchip| e_crossing) .
+
+Crossings from chip to chip are the dearest part, so that the same search cuts a network over
+chips where little crosses. Simulated annealing by exchange of two slots, from where the cores
+lie; then exchanges that help, until there is none. It is seeded, and never ends worse than it
+began. Axes: K cores, P slots, E pairs of cores that send to each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from neuro.energy.chip import Chip
+from neuro.energy.traffic import Sent, locate_cores
+from neuro.ops.jit import kernel
+
+PROPOSALS = 1_000_000  # exchanges tried, and more of many cores
+PROPOSALS_OF_CORE = 1000
+MOST_PROPOSALS = 4_000_000
+MOST_PAIRS = 4_000_000  # of cores and slots: beyond, exchanges are tried at random only
+HOTTEST, COLDEST = 0.5, 0.01  # temperature, as a share of the mean |change| of an exchange
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CoreFlows:
+    """What cores send to each other, both directions together, and what enters at slot 0.
+
+    indptr, indices, messages: row k lists the partners of core k. entering: messages of the
+    Inputs to each core.
+    """
+
+    indptr: Int[np.ndarray, " K1"]
+    indices: Int[np.ndarray, " E"]
+    messages: Float[np.ndarray, " E"]
+    entering: Float[np.ndarray, " K"]
+
+
+def gather_flows(
+    sent: Mapping[tuple[str, str], Sent], inputs: Sequence[str], cores: int
+) -> CoreFlows:
+    """Return the flows of a placement whose cores are numbered 0, 1, ... ``cores`` - 1.
+
+    sent: :func:`neuro.energy.traffic.count_sent` of it.
+    """
+    entering = np.zeros(cores)
+    rows, columns, weights = [], [], []
+    for (source, _), x in sent.items():
+        if source in inputs:
+            entering[x.cores] += x.messages.sum(0)
+            continue
+        home, target = (a.ravel() for a in np.meshgrid(x.home, x.cores, indexing="ij"))
+        some = (x.messages.ravel() > 0) & (home != target)
+        rows += [home[some], target[some]]
+        columns += [target[some], home[some]]
+        weights += [x.messages.ravel()[some]] * 2
+    if not rows:
+        none = np.zeros(0, np.int64)
+        return CoreFlows(
+            indptr=np.zeros(cores + 1, np.int64),
+            indices=none,
+            messages=none.astype(float),
+            entering=entering,
+        )
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    pair, where = np.unique(row * cores + column, return_inverse=True)
+    return CoreFlows(
+        indptr=np.searchsorted(pair // cores, np.arange(cores + 1)),
+        indices=pair % cores,
+        messages=np.bincount(where, np.concatenate(weights)),
+        entering=entering,
+    )
+
+
+def price_slots(flows: CoreFlows, slots: Int[np.ndarray, " K"], chip: Chip) -> float:
+    """Return the nominal joules of all messages on their way, from the definition."""
+    places = _locate_priced(np.append(slots, 0), chip)
+    row = np.repeat(np.arange(len(slots)), np.diff(flows.indptr))
+    between = np.abs(places[row] - places[flows.indices]).sum(1)
+    entered = np.abs(places[:-1] - places[-1]).sum(1)
+    return float(flows.messages @ between / 2 + flows.entering @ entered)
+
+
+def choose_slots(
+    flows: CoreFlows, slots: Int[np.ndarray, " K"], allowed: int, chip: Chip, seed: int = 0
+) -> Int[np.ndarray, " K"]:
+    """Return the slot of each core, among the first ``allowed``.
+
+    slots: where the search begins; each is taken once at most.
+    """
+    cores, rng = len(slots), np.random.default_rng(seed)
+    if not (flows.messages.any() or flows.entering.any()):
+        return slots
+    mesh = _Mesh(
+        flows.indptr.astype(np.int64),
+        flows.indices.astype(np.int64),
+        flows.messages,
+        flows.entering,
+        _locate_priced(np.arange(allowed), chip),
+    )
+    number = min(max(PROPOSALS, PROPOSALS_OF_CORE * cores), MOST_PROPOSALS)
+    best = _Lying(slots.astype(np.int64), np.full(allowed, -1, np.int64))
+    best.holder[best.slot] = np.arange(cores)
+    _anneal(
+        mesh,
+        _Lying(best.slot.copy(), best.holder.copy()),
+        best.slot,
+        rng.integers(0, cores, number),
+        rng.integers(0, allowed, number),
+        rng.random(number),
+    )
+    best.holder[:] = -1
+    best.holder[best.slot] = np.arange(cores)
+    if cores * allowed <= MOST_PAIRS:
+        _improve(mesh, best)
+    return best.slot
+
+
+def _locate_priced(cores: Int[np.ndarray, " P"], chip: Chip) -> Float[np.ndarray, "P 3"]:
+    """Return where cores lie, so that sums of distances are joules."""
+    energy = chip.energy
+    step = [energy.hop_x.value, energy.hop_y.value, energy.crossing.value]
+    return np.asarray(locate_cores(cores, chip) * np.array(step))
+
+
+class _Mesh(NamedTuple):
+    """Flows, as of :class:`CoreFlows`, and the places of all slots."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    messages: np.ndarray
+    entering: np.ndarray
+    places: np.ndarray
+
+
+class _Lying(NamedTuple):
+    """The slot of each core, and the core on each slot, or -1."""
+
+    slot: np.ndarray
+    holder: np.ndarray
+
+
+@kernel
+def _distance(places: np.ndarray, a: int, b: int) -> float:
+    total = 0.0
+    for axis in range(3):
+        total += abs(places[a, axis] - places[b, axis])
+    return total
+
+
+@kernel
+def _move(mesh: _Mesh, slots: np.ndarray, core: int, other: int, new: int) -> float:
+    """Return what changes if a core moves; what it sends to ``other``, who moves too, stays."""
+    old = slots[core]
+    change: float = mesh.entering[core] * (
+        _distance(mesh.places, new, 0) - _distance(mesh.places, old, 0)
+    )
+    for e in range(mesh.indptr[core], mesh.indptr[core + 1]):
+        partner = mesh.indices[e]
+        if partner != other:
+            at = slots[partner]
+            further = _distance(mesh.places, new, at) - _distance(mesh.places, old, at)
+            change += mesh.messages[e] * further
+    return change
+
+
+@kernel
+def _exchange(mesh: _Mesh, lying: _Lying, core: int, new: int) -> float:
+    """Return what changes if a core takes a slot, whose holder takes its own."""
+    other = lying.holder[new]
+    change = _move(mesh, lying.slot, core, other, new)
+    if other >= 0:
+        change += _move(mesh, lying.slot, other, core, lying.slot[core])
+    return change
+
+
+@kernel
+def _take(lying: _Lying, core: int, new: int) -> None:
+    other, old = lying.holder[new], lying.slot[core]
+    lying.holder[old], lying.holder[new], lying.slot[core] = other, core, new
+    if other >= 0:
+        lying.slot[other] = old
+
+
+@kernel
+def _anneal(
+    mesh: _Mesh,
+    lying: _Lying,
+    best: np.ndarray,
+    cores: np.ndarray,
+    slots: np.ndarray,
+    chance: np.ndarray,
+) -> None:
+    """Exchange at random, colder and colder; ``best`` becomes the cheapest that was met."""
+    number = len(cores)
+    first = min(number, 1000)
+    mean = 0.0
+    for i in range(first):
+        mean += abs(_exchange(mesh, lying, cores[i], slots[i])) / first
+    cost, least = 0.0, 0.0
+    for i in range(number):
+        change = _exchange(mesh, lying, cores[i], slots[i])
+        heat = mean * HOTTEST * (COLDEST / HOTTEST) ** (i / number)
+        if change <= 0 or chance[i] < np.exp(-change / heat):
+            _take(lying, cores[i], slots[i])
+            cost += change
+            if cost < least - 1e-9 * mean:
+                least = cost
+                best[:] = lying.slot
+
+
+@kernel
+def _improve(mesh: _Mesh, lying: _Lying) -> None:
+    """Exchange as long as an exchange helps."""
+    farthest = 0.0
+    for p in range(len(mesh.places)):
+        farthest = max(farthest, _distance(mesh.places, p, 0))
+    least = 1e-12 * farthest * (mesh.messages.sum() + mesh.entering.sum())  # rounding
+    improved = True
+    while improved:
+        improved = False
+        for core in range(len(lying.slot)):
+            for slot in range(len(lying.holder)):
+                own = slot == lying.slot[core]
+                if not own and _exchange(mesh, lying, core, slot) < -least:
+                    _take(lying, core, slot)
+                    improved = True
