@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
+from eeg_files import make_noise, write_chb_mit, write_edf
 from fake_data_sets import (
     write_aedat2,
     write_aedat3,
@@ -20,6 +21,8 @@ from nuscenes_files import LOCATION, open_windows, write_data_set
 
 from damage.ways import Rng, Subject, fresh, of_bytes, of_json, of_lines
 from drivers import cifar, idx, mnist
+from drivers.eeg.chb_mit import parse_summary
+from drivers.eeg.edf import read_edf
 from drivers.event_camera import dvs_gesture
 from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
 from neuro.io.pytree import digest
@@ -78,6 +81,27 @@ def read_gestures(path: Path) -> list[int]:
     return labels
 
 
+def make_edf(folder: Path) -> Path:
+    path = fresh(folder) / "a.edf"
+    write_edf(path, make_noise(2, 3, 0, rate=8), ("a", "b", "c"), rate=8)
+    return path
+
+
+def read_recording(path: Path) -> str:
+    edf = read_edf(path)
+    return digest((edf.channels, edf.read([0, 1, 2], 0, 16)))
+
+
+def make_summary(folder: Path) -> Path:
+    files = [("a.edf", "23:00:00", 2), ("b.edf", "1:00:00", 2)]
+    write_chb_mit(folder / "chb01", files, {"b.edf": [(0, 1)]}, ["x"])
+    return folder / "chb01" / "chb01-summary.txt"
+
+
+def read_summary(path: Path) -> str:
+    return digest(tuple(parse_summary(path)))
+
+
 def make_nuscenes(folder: Path, name: str) -> Path:
     return write_data_set(fresh(folder), 3, ["scene-0061"]) / name
 
@@ -121,6 +145,8 @@ SUBJECTS: dict[str, Subject] = {
         read=partial(read_events, read=read_aedat3),
     ),
     "gestures": Subject(make=make_gestures, damage=of_lines, read=read_gestures),
+    "edf": Subject(make=make_edf, damage=of_bytes(), read=read_recording),
+    "summary": Subject(make=make_summary, damage=of_lines, read=read_summary),
     "idx": Subject(make=partial(make_idx, suffix=""), damage=of_bytes(), read=read_idx),
     "idx.gz": Subject(
         make=partial(make_idx, suffix=".gz"), damage=of_bytes(checked=True), read=read_idx

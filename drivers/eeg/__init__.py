@@ -1,0 +1,10 @@
+"""Recordings of the brain's electricity (EEG), and when seizures begin and end in them."""
+
+from drivers.eeg.recordings import (
+    PatientRecordings,
+    RecordedFile,
+    SeizureTable,
+    SkippedRecording,
+)
+
+__all__ = ["PatientRecordings", "RecordedFile", "SeizureTable", "SkippedRecording"]

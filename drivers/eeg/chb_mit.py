@@ -1,0 +1,307 @@
+"""CHB-MIT: scalp EEG of children with epilepsy, at 256 Hz, with the times of their seizures.
+
+Shoeb 2009 (thesis, MIT); PhysioNet, doi 10.13026/C2K01R. The driver reads the files from a
+folder and downloads nothing:
+
+    chb01/chb01-summary.txt    times of files and of seizures
+    chb01/chb01_01.edf         a recording of one to four hours
+
+The summaries give the times of files without dates. A file that starts earlier in the day than
+the one before it is of the next day: the gap between two files is the shortest possible.
+
+Every patient is read in the same 18 bipolar channels, by name. Of two channels of one name the
+first counts; a channel that a file has the other way round (P7-T7 for T7-P7) is negated. A file
+that lacks one is left out, with its name and the reason, and its seizures stay known.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from drivers.eeg.edf import EdfFile, read_edf
+from drivers.eeg.recordings import (
+    PatientRecordings,
+    RecordedFile,
+    SeizureTable,
+    SkippedRecording,
+)
+from drivers.folders import found_in, in_neuro_data, read_text
+
+CHANNELS = (
+    "FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1", "FP2-F4",
+    "F4-C4", "C4-P4", "P4-O2", "FP2-F8", "F8-T8", "T8-P8", "P8-O2", "FZ-CZ", "CZ-PZ",
+)  # fmt: skip
+DAY = 86_400.0
+LONG = DAY / 2  # a gap above which days may be missing [s]
+LATE = 1.0  # s, by which a seizure may end behind its file
+TREE = "FOLDER/chb01/chb01-summary.txt and FOLDER/chb01/chb01_01.edf, one folder a patient"
+CURE = "fetch chb-mit from physionet.org, and give the folder that holds chb01/"
+LINES = {
+    "file": r"File Name:\s*(\S+)",
+    "start": r"File Start Time:\s*(\d+:\d+:\d+)",
+    "stop": r"File End Time:\s*(\d+:\d+:\d+)",
+    "count": r"Number of Seizures in File:\s*(\d+)",
+    "seizure_start": r"Seizure\s*\d*\s*Start Time:\s*(\d+)\s*sec\w*",
+    "seizure_stop": r"Seizure\s*\d*\s*End Time:\s*(\d+)\s*sec\w*",
+}
+TIMES = r".*(seizure|file (name|start|end)).*"  # what a line that is not read must not say
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryEntry:
+    """What a summary says of a file. start: seconds of its day. seizures: [s] of the file."""
+
+    file: str
+    start: float | None = None
+    count: int | None = None
+    starts: tuple[float, ...] = ()
+    stops: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChbMit:
+    """The patients of a folder, and what is left out of it."""
+
+    patients: tuple[PatientRecordings, ...]
+    skipped: tuple[SkippedRecording, ...] = field(default=())
+
+
+def load(folder: Path, patients: Sequence[str] = ()) -> ChbMit:
+    """Return the patients in a folder, all or those that are named.
+
+    Raises:
+        FileNotFoundError: the folder has no patients, or lacks one that is named.
+        ValueError: a summary or a recording is damaged, or no patient can be used; lists every
+            problem.
+    """
+    found = sorted(p.parent for p in folder.glob("*/*-summary.txt"))
+    names = [p.name for p in found]
+    absent = [name for name in patients if name not in names]
+    if not found or absent:
+        what = f"no {', '.join(absent)}" if absent else "no folder of a patient"
+        raise FileNotFoundError(
+            f"{folder}: {what}; expected {TREE}; found {found_in(folder)}; {CURE}"
+        )
+    problems, skipped, read = list[str](), list[SkippedRecording](), list[PatientRecordings]()
+    for own in found:
+        if patients and own.name not in patients:
+            continue
+        try:
+            one, left = load_patient(own)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        skipped += left
+        if one is not None:
+            read.append(one)
+    if problems:
+        raise ValueError("\n".join(["damaged recordings:", *problems]))
+    if not read:
+        reasons = [f"{s.name}: {s.why}" for s in skipped]
+        raise ValueError("\n".join([f"{folder}: no patient can be used; {CURE}:", *reasons]))
+    return ChbMit(patients=tuple(read), skipped=tuple(skipped))
+
+
+def default(environ: Mapping[str, str] | None = None) -> ChbMit | None:
+    """Return the patients of ``$NEURO_DATA/chb-mit/``, or None where it is not there.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load`.
+    """
+    folder = in_neuro_data(("chb-mit", "chbmit"), environ)
+    return load(folder) if folder else None
+
+
+def load_patient(folder: Path) -> tuple[PatientRecordings | None, list[SkippedRecording]]:
+    """Return a patient, None if it cannot be used, and what is left out and why.
+
+    Raises:
+        ValueError: the summary or a recording is damaged; lists every problem.
+    """
+    name = folder.name
+    entries = parse_summary(folder / f"{name}-summary.txt")
+    if untimed := [e.file for e in entries if e.start is None]:
+        why = f"the summary says no start time of {_list_some(untimed)}, so no gap is known"
+        return None, [SkippedRecording(name=name, why=why)]
+    starts = place_files(entries)
+    files, skipped = _open_files(folder, entries, starts)
+    listed = {e.file for e in entries}
+    for path in sorted(folder.glob("*.edf")):
+        if path.name not in listed:
+            skipped.append(SkippedRecording(name=path.name, why="the summary does not name it"))
+    seizures = _place_seizures(entries, starts)
+    rates = {f.edf.channels[f.channels[0]].samples / f.edf.seconds for f in files}
+    if len(rates) != 1:
+        why = f"files at {sorted(rates)} Hz; one rate is read" if rates else "no file is left"
+        return None, [*skipped, SkippedRecording(name=name, why=why)]
+    return (
+        PatientRecordings(
+            patient=name,
+            files=tuple(files),
+            channels=CHANNELS,
+            rate=rates.pop(),
+            seizures=seizures,
+            notes=tuple(_note_gaps(entries, starts)),
+        ),
+        skipped,
+    )
+
+
+def parse_summary(path: Path) -> list[SummaryEntry]:
+    """Return what a summary says of each file, in its order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no text, or no summary; lists every problem with its line.
+    """
+    entries, problems = list[SummaryEntry](), list[str]()
+    for number, line in enumerate(read_text(path, CURE).splitlines(), 1):
+        found = _match(line.strip())
+        if found is None:
+            if re.fullmatch(TIMES, line, re.IGNORECASE):
+                problems.append(f"line {number} is {line.strip()[:60]!r}, which is not read")
+        elif found[0] == "file":
+            entries.append(SummaryEntry(file=found[1]))
+        elif not entries:
+            problems.append(f"line {number} belongs to no file")
+        else:
+            entries[-1] = _add(entries[-1], *found)
+    names = [e.file for e in entries]
+    problems += [f"{n} stands there twice" for n in dict.fromkeys(names) if names.count(n) > 1]
+    for e in entries:
+        problems += _check_entry(e)
+    if not entries:
+        problems.append("it names no file")
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems[:12])}; {CURE}")
+    return entries
+
+
+def _match(line: str) -> tuple[str, str] | None:
+    """Return what a line says and its value, or None."""
+    for name, pattern in LINES.items():
+        if found := re.fullmatch(pattern, line, re.IGNORECASE):
+            return name, found[1]
+    return None
+
+
+def _add(entry: SummaryEntry, name: str, value: str) -> SummaryEntry:
+    if name == "start":
+        hours, minutes, seconds = (int(word) for word in value.split(":"))
+        return replace(entry, start=(hours * 3600.0 + minutes * 60 + seconds) % DAY)
+    if name == "count":
+        return replace(entry, count=int(value))
+    if name == "seizure_start":
+        return replace(entry, starts=(*entry.starts, float(value)))
+    if name == "seizure_stop":
+        return replace(entry, stops=(*entry.stops, float(value)))
+    return entry
+
+
+def _check_entry(e: SummaryEntry) -> Iterator[str]:
+    if not len(e.starts) == len(e.stops) == e.count:
+        yield (
+            f"{e.file} has {e.count} seizures, with {len(e.starts)} starts and {len(e.stops)} "
+            "ends"
+        )
+    elif not all(a < b for a, b in zip(e.starts, e.stops, strict=True)):
+        yield f"{e.file}: a seizure ends before it starts"
+    elif not all(a <= b for a, b in zip(e.stops, e.starts[1:], strict=False)):
+        yield f"{e.file}: seizures overlap, or are not in order"
+
+
+def place_files(entries: Sequence[SummaryEntry]) -> dict[str, float]:
+    """Return the start of each file [s] since that of the first, by name."""
+    starts, at = dict[str, float](), 0.0
+    for e in entries:
+        clock = e.start or 0.0
+        if starts:
+            clock += DAY * np.ceil(max(0.0, at - clock) / DAY)
+        starts[e.file] = at = float(clock)
+    first = next(iter(starts.values()), 0.0)
+    return {name: start - first for name, start in starts.items()}
+
+
+def _note_gaps(entries: Sequence[SummaryEntry], starts: Mapping[str, float]) -> Iterator[str]:
+    for before, after in pairwise(entries):
+        gap = starts[after.file] - starts[before.file]
+        if gap > LONG:
+            yield (
+                f"{after.file} starts {gap / 3600:.1f} h after {before.file}: the summary "
+                "has no dates, so it may be days more"
+            )
+
+
+def _place_seizures(
+    entries: Sequence[SummaryEntry], starts: Mapping[str, float]
+) -> SeizureTable:
+    rows = [
+        (starts[e.file] + a, starts[e.file] + b)
+        for e in entries
+        for a, b in zip(e.starts, e.stops, strict=True)
+    ]
+    start, stop = np.array(rows, np.float64).reshape(-1, 2).T
+    return SeizureTable(start=start, stop=stop)
+
+
+def _open_files(
+    folder: Path, entries: Sequence[SummaryEntry], starts: Mapping[str, float]
+) -> tuple[list[RecordedFile], list[SkippedRecording]]:
+    """Return the files that have all channels, and the others with the reason."""
+    files, skipped, problems = list[RecordedFile](), list[SkippedRecording](), list[str]()
+    for e in entries:
+        path = folder / e.file
+        if not path.is_file():
+            skipped.append(SkippedRecording(name=e.file, why=f"it is not there; {CURE}"))
+            continue
+        try:
+            edf = read_edf(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if e.stops and max(e.stops) > edf.duration + LATE:
+            problems.append(
+                f"{path}: lasts {edf.duration:g} s, and the summary has a seizure until "
+                f"{max(e.stops):g} s; {CURE}"
+            )
+        channels, signs, why = find_channels(edf, CHANNELS)
+        if why:
+            skipped.append(SkippedRecording(name=e.file, why=why))
+            continue
+        own = RecordedFile(edf=edf, start=starts[e.file], channels=channels, signs=signs)
+        files.append(own)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return files, skipped
+
+
+def find_channels(
+    edf: EdfFile, wanted: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    """Return where a file has the wanted channels, their signs, and what is wrong or ""."""
+    places = dict[str, tuple[int, int]]()
+    for sign in (1, -1):  # what a file has the right way round comes first
+        for k, channel in enumerate(edf.channels):
+            name = channel.label.upper().replace(" ", "")
+            if sign < 0:
+                name = "-".join(reversed(name.split("-")))
+            places.setdefault(name, (k, sign))
+    if absent := [name for name in wanted if name not in places]:
+        return (), (), f"it lacks {_list_some(absent)}; channels are found by name"
+    channels, signs = zip(*(places[name] for name in wanted), strict=True)
+    found = [edf.channels[k] for k in channels]
+    units = {c.unit.replace("µ", "u").lower() for c in found}
+    if units != {"uv"}:
+        return (), (), f"its unit is {_list_some(sorted(units))}, not uV"
+    if len({c.samples for c in found}) != 1:
+        return (), (), "its channels have different rates"
+    return channels, signs, ""
+
+
+def _list_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"{', '.join(names[:6])}{more}"

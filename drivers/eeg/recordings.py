@@ -1,0 +1,106 @@
+"""The recordings of a patient: files on one axis of time, and the seizures on it.
+
+Times are seconds since the start of the patient's first file. Axes: C channels, N samples,
+E seizures.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from drivers.eeg.edf import EdfFile
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeizureTable:
+    """When seizures start and stop [s], in their order."""
+
+    start: Float64[np.ndarray, " E"]
+    stop: Float64[np.ndarray, " E"]
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not (np.diff(self.start) >= 0).all():
+            problems.append("the seizures are not in the order of their starts; sort them")
+        if not (self.stop > self.start).all():
+            k = int(np.argmin(self.stop > self.start))
+            problems.append(
+                f"seizure {k + 1} starts at {self.start[k]} s and stops at {self.stop[k]} s; "
+                "correct the table"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedFile:
+    """A file of a patient. start: [s]. channels, signs: of each channel of the patient, which
+    channel of the file it is, and 1, or -1 where the file has it the other way round.
+    """
+
+    edf: EdfFile
+    start: float
+    channels: tuple[int, ...]
+    signs: tuple[int, ...]
+
+    @property
+    def stop(self) -> float:
+        """End of the file [s]."""
+        return self.start + self.edf.duration
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PatientRecordings:
+    """All of a patient. rate: samples of a second, of every file. seizures: all that are known,
+    those in files that cannot be used included. notes: what to know before use.
+    """
+
+    patient: str
+    files: tuple[RecordedFile, ...]
+    channels: tuple[str, ...]
+    rate: float
+    seizures: SeizureTable
+    notes: tuple[str, ...] = ()
+
+    def read(self, file: int, first: int, count: int) -> Float32[np.ndarray, "C N"]:
+        """Return samples of a file, in microvolts.
+
+        Raises:
+            ValueError: the file has no such samples; a channel is constant in them.
+        """
+        own = self.files[file]
+        x = own.edf.read(own.channels, first, first + count)
+        where = f"{own.edf.path}, samples {first} to {first + count}"
+        require_signals(x, self.channels, where)
+        return np.asarray(x * np.array(own.signs, np.float32)[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedRecording:
+    """What is not used of a data set, and why."""
+
+    name: str
+    why: str
+
+
+def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with channels: no finite numbers, or one value all the time."""
+    finite = np.isfinite(x).all(1)
+    flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
+    return [
+        f"channel {name} {'is constant' if flat[k] else 'holds what is no finite number'}"
+        for k, name in enumerate(channels)
+        if flat[k] or not finite[k]
+    ]
+
+
+def require_signals(
+    x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
+) -> None:
+    """Raise a ValueError that lists every channel which is constant or holds no numbers."""
+    if problems := find_bad_channels(x, channels):
+        raise ValueError(f"{where}: {'; '.join(problems)}; leave this part out")

@@ -1,0 +1,105 @@
+"""EDF: samples in their units, and damage that is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eeg_files import make_noise, write_edf
+from hypothesis import given, settings, strategies as st
+
+from drivers.eeg.edf import read_edf
+
+LABELS = ("FP1-F7", "-", "T8-P8", "T8-P8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_edf(tmp_path / "a.edf", make_noise(5, 4, 0), LABELS)
+    return tmp_path / "a.edf"
+
+
+def test_the_header_says_what_was_written(path: Path) -> None:
+    edf = read_edf(path)
+    assert [c.label for c in edf.channels] == list(LABELS)
+    assert (edf.records, edf.seconds, edf.duration, edf.width) == (5, 1.0, 5.0, 4 * 256)
+    assert [c.at for c in edf.channels] == [0, 256, 512, 768]
+    assert {c.unit for c in edf.channels} == {"uV"}
+    assert edf.channels[0].gain == pytest.approx(0.1)
+    assert edf.start == 5 * 256
+
+
+@given(st.integers(0, 1270), st.integers(1, 700), st.permutations(range(4)))
+@settings(max_examples=20)
+def test_samples_come_back_in_microvolts(first: int, count: int, order: list[int]) -> None:
+    stop = min(first + count, 5 * 256)
+    assert abs(FILE.read(order, first, stop) - NOISE[order, first:stop]).max() < 1e-3
+
+
+def test_another_range_is_another_gain(tmp_path: Path) -> None:
+    write_edf(tmp_path / "a.edf", make_noise(1, 1, 0), ("x",), physical_min="0")
+    read = read_edf(tmp_path / "a.edf").read([0], 0, 256)
+    stored = np.round(make_noise(1, 1, 0) * 10)
+    assert np.allclose(read, (stored + 32768) * 3276.7 / 65535, atol=1e-3)
+
+
+def test_a_truncated_file_is_refused_with_its_size(path: Path) -> None:
+    data = path.read_bytes()
+    for cut, why in (
+        (len(data) - 1, r"truncated: 5 records of 2048 bytes end at byte 11520, and .* 11519"),
+        (700, "truncated: the header of 4 channels has 700 bytes of 1280; fetch"),
+        (100, "no EDF: it begins with b'0       '.*should have 256 bytes"),
+        (0, "no EDF: it begins with b''"),
+    ):
+        path.write_bytes(data[:cut])
+        with pytest.raises(ValueError, match=why) as error:
+            read_edf(path)
+        assert "fetch the file again" in str(error.value)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(ValueError, match="too long: 5 records"):
+        read_edf(path)
+
+
+def test_all_that_is_wrong_in_a_header_is_said_at_once(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for at, text in (
+        (184, "99"),
+        (192, "EDF+D"),
+        (236, "-1"),
+        (244, "0"),
+        (1280 - 4 * 40, "x"),
+    ):
+        data[at : at + 8] = text.ljust(8).encode()
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="the header says") as error:
+        read_edf(path)
+    for word in ("number of records is b'-1", "lasts b'0", "EDF+D", "channel 1 has b'x"):
+        assert word in str(error.value)
+
+
+def test_channels_that_do_not_go_together_are_refused(path: Path, tmp_path: Path) -> None:
+    write_edf(tmp_path / "b.edf", make_noise(1, 2, 0), ("x", "-"), digital_max="-32768")
+    edf = read_edf(tmp_path / "b.edf")
+    with pytest.raises(ValueError, match=r"channel x has no range.*; samples 0 to 999 are not"):
+        edf.read([0], 0, 999)
+    with pytest.raises(ValueError, match="samples 1270 to 1281 are not among the 1280"):
+        read_edf(path).read([0], 1270, 1281)
+
+
+def test_other_readers_read_the_same(path: Path) -> None:
+    edfio = pytest.importorskip("edfio")
+    theirs = edfio.read_edf(path)
+    ours = read_edf(path).read([0, 1, 2, 3], 0, 1280)
+    for k, signal in enumerate(theirs.signals):
+        assert np.allclose(signal.data, ours[k], atol=1e-3)
+
+
+NOISE = make_noise(5, 4, 0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep a file for the law above, which has no fixture of its own."""
+    global FILE  # noqa: PLW0603
+    name = tmp_path_factory.mktemp("edf") / "a.edf"
+    write_edf(name, NOISE, LABELS)
+    FILE = read_edf(name)
