@@ -1,0 +1,83 @@
+"""Spectrograms: sizes, bins, the same at every rate, the magnitude's logarithm."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from eeg_files import write_chb_mit, write_prediction
+
+from drivers.eeg.chb_mit import load
+from drivers.eeg.kaggle import read_segment
+from tasks.forecasting.recordings.spectrogram import (
+    BINS,
+    compute_spectrogram,
+    cut_segment,
+    iterate_batches,
+    list_bins,
+    read_spectrograms,
+)
+from tasks.forecasting.recordings.windows import WindowRules, count_samples, label_windows
+
+
+def test_half_a_minute_at_256_hz_is_59_frames_of_114_bins() -> None:
+    x = torch.randn(2, 18, 7680)
+    assert compute_spectrogram(x, 256.0).shape == (2, 18, 59, 114)
+    assert len(BINS) == 56 + 53 + 5
+    assert {0, 57, 60, 63, 117, 120, 123} & set(BINS) == set()
+
+
+def test_it_is_the_logarithm_of_the_magnitude_by_definition() -> None:
+    x = 40 * torch.randn(300, dtype=torch.float64)
+    found = compute_spectrogram(x, 256.0)
+    n = torch.arange(256, dtype=torch.float64)
+    hann = 0.5 - 0.5 * (2 * math.pi * n / 256).cos()
+    turns = torch.exp(-2j * math.pi * n[:, None] * n[None, :129] / 256)
+    size = ((x[:256] * hann).to(turns) @ turns).abs()
+    assert torch.allclose(found[0], (size + 1e-6).log10().clamp(min=0)[list(BINS)])
+    # The magnitude has no phase: a signal and its negative are alike.
+    assert torch.equal(compute_spectrogram(-x, 256.0), found)
+
+
+@pytest.mark.parametrize("rate", [256.0, 399.61, 5000.0])
+def test_a_sine_is_in_its_bin_at_every_rate(rate: float) -> None:
+    """In the released code the window of people's recordings lasts 6 s in the place of 30."""
+    count = count_samples(rate, 30)
+    assert abs(count / rate - 30) < 0.05
+    t = torch.arange(count, dtype=torch.float64) / rate
+    found = compute_spectrogram((2 * math.pi * 10 * t).sin(), rate)
+    assert found.shape == (59, 114)
+    assert set(found.argmax(-1).tolist()) == {BINS.index(10)}
+
+
+def test_a_low_rate_has_fewer_bins_and_too_short_a_signal_none() -> None:
+    assert list_bins(200.0) == [k for k in BINS if k <= 100]
+    with pytest.raises(ValueError, match="200 samples at 256 Hz: give at least a second"):
+        compute_spectrogram(torch.zeros(200), 256.0)
+
+
+def test_windows_of_files_become_batches_with_their_labels(tmp_path: Path) -> None:
+    files = [("a.edf", "1:00:00", 30)]
+    write_chb_mit(tmp_path / "chb01", files, {"a.edf": [(20, 22)]})
+    (patient,) = load(tmp_path).patients
+    rules = WindowRules(seconds=2.0, sph=1.0, sop=6.0, distance=7.0)
+    windows = label_windows(patient, rules)
+    assert windows.label.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+    order = np.array([7, 0, 3])
+    batches = list(iterate_batches(patient, windows, order, 2))
+    assert [x.shape for x, _ in batches] == [(2, 1, 18, 3, 114), (1, 1, 18, 3, 114)]
+    assert [labels.tolist() for _, labels in batches] == [[1, 0], [0]]
+    alone = compute_spectrogram(torch.from_numpy(patient.read(0, 6 * 256, 512)), 256.0)
+    assert torch.equal(read_spectrograms(patient, windows, order)[2, 0], alone)
+
+
+def test_a_segment_is_cut_into_windows(tmp_path: Path) -> None:
+    write_prediction(tmp_path, hours=1)
+    segment = read_segment(tmp_path / "Dog_1" / "Dog_1_preictal_segment_0002.mat")
+    found = cut_segment(segment, 30.0)
+    assert found.shape == (20, 1, 3, 59, 2)  # 4 Hz have two bins
+    third = torch.from_numpy(segment.data[:, 240:360])
+    assert torch.equal(found[2, 0], compute_spectrogram(third, 4.0))
+    with pytest.raises(ValueError, match="2400 samples, and a window has 4000"):
+        cut_segment(segment, 1000.0)
