@@ -53,12 +53,16 @@ class PreparedSeries:
 @lru_cache(maxsize=16)
 def make_series(source: Source, seed: int, points: int) -> Float64[np.ndarray, " N"]:
     """Return a generated series, which begins where the seed says."""
-    rng = np.random.default_rng([seed, 0])
     if source == "mackey_glass":
-        past = float(rng.uniform(0.6, 1.2))
+        past = float(np.random.default_rng([seed, 0]).uniform(0.6, 1.2))
         return generate_mackey_glass(points, past=past, skip=SKIPPED)
-    x, y, z = rng.normal(0, 5, 3)
-    return generate_lorenz(points, start=(float(x), float(y), float(z)), skip=SKIPPED)[:, 0]
+    return generate_lorenz(points, start=draw_start(seed), skip=SKIPPED)[:, 0]
+
+
+def draw_start(seed: int) -> tuple[float, float, float]:
+    """Return where a Lorenz system begins, before the samples that are left out."""
+    x, y, z = np.random.default_rng([seed, 0]).normal(0, 5, 3)
+    return float(x), float(y), float(z)
 
 
 def prepare(config: ForecastConfig) -> PreparedSeries:

@@ -118,7 +118,7 @@ def train_networks(
             optimizer.zero_grad()
             losses = loss(run_networks(weights, batch.x), batch.labels, batch.taught)
             torch.autograd.backward(losses.sum())
-            _clip_gradients(free)
+            clip_gradients(free)
             optimizer.step()
             done += 1
         error = measure_error(weights, val)
@@ -159,7 +159,7 @@ def teach_labels(scores: Tensor, labels: Tensor, taught: Tensor | None) -> Tenso
     return cross_entropy(scores, labels)
 
 
-def _clip_gradients(free: Sequence[Tensor]) -> None:
+def clip_gradients(free: Sequence[Tensor]) -> None:
     """Scale the gradient of each network to a norm of at most CLIP."""
     gradients = [t.grad for t in free if t.grad is not None]
     norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()

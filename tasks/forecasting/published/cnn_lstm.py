@@ -34,8 +34,8 @@ class ConvolutionalLSTM(nn.Module):
         sizes = (channels, frames, bins)
         if any(n < least for n, least in zip(sizes, LEAST, strict=True)):
             raise ValueError(
-                f"spectrograms of {channels} channels, {frames} frames and {bins} bins: give at "
-                f"least {LEAST[0]}, {LEAST[1]} and {LEAST[2]}"
+                f"spectrograms of {channels} channels, {frames} frames and {bins} bins: give "
+                f"at least {LEAST[0]}, {LEAST[1]} and {LEAST[2]}"
             )
         first = (channels // 2, 5, 5)
         shape = [(n - k) // s + 1 for n, k, s in zip(sizes, first, (1, 2, 2), strict=True)]

@@ -4,11 +4,11 @@
                    4 layers of attention (4 heads) and of a dense layer of 256, ReLU
     all            the tokens of the classes side by side, dense 2
 
-Sizes: Gunasekaran et al. 2025 (Nature Communications 16, 8645) and its released code; the idea is
-of Hussein et al. 2022 (arXiv 2208.00025). Every channel has weights of its own. Patches do not
-overlap, and what is left at the ends belongs to none: of 59 x 114, the last 4 frames and bins. As
-released, the code builds no such network: it puts parameters into a ModuleDict, which refuses
-them. Axes: N windows, C channels, T frames, F bins, D width.
+Sizes: Gunasekaran et al. 2025 (Nature Communications 16, 8645) and its released code; the idea
+is of Hussein et al. 2022 (Biomedicines 10, 1551). Every channel has weights of its own. Patches
+do not overlap, and what is left at the ends belongs to none: of 59 x 114, the last 4 frames and
+bins. The released code cannot build this network: it puts parameters into a ModuleDict, which
+refuses them. Axes: N windows, C channels, T frames, F bins, D width.
 """
 
 import torch
@@ -55,8 +55,8 @@ class MultichannelTransformer(nn.Module):
         super().__init__()
         if channels < 1 or frames < PATCH[0] or bins < PATCH[1]:
             raise ValueError(
-                f"spectrograms of {channels} channels, {frames} frames and {bins} bins: give at "
-                f"least 1, {PATCH[0]} and {PATCH[1]}"
+                f"spectrograms of {channels} channels, {frames} frames and {bins} bins: give "
+                f"at least 1, {PATCH[0]} and {PATCH[1]}"
             )
         self.channels = nn.ModuleList(
             ChannelTransformer(frames, bins, width, depth, dropout) for _ in range(channels)

@@ -1,0 +1,130 @@
+"""Learning while a series goes on: the label of a window arrives a horizon after its answer.
+
+    step k    the student answers window k, whose last sample is the present one
+              the present sample is the target of window k - H: its label arrives
+              the teacher has seen the later window of k - H, which ends h samples ago
+              the student learns from the last windows up to k - H, which it has kept
+
+This is the one setting in which a deployed student has a teacher. Nothing younger enters: no
+label and no answer of the teacher of a window behind k - H. The released code learns from a
+label when its window arrives, H samples before the target exists.
+
+Dense networks run side by side, as in :mod:`tasks.forecasting.ensemble`; each learns by
+gradient descent, without momentum. Axes: S networks, N windows in their order, L inputs, K bins.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tasks.forecasting.bins import read_bins
+from tasks.forecasting.drift import PageHinkley, begin_test, observe
+from tasks.forecasting.ensemble import (
+    Loss,
+    StackedWindows,
+    Weights,
+    clip_gradients,
+    run_networks,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineRules:
+    """How a student learns. horizon: H. rate: of learning. kept: windows of a step, the last.
+
+    drift: learn only behind an alarm of this test, for so many steps; None: always.
+    """
+
+    horizon: int
+    rate: float = 0.03
+    kept: int = 16
+    drift: PageHinkley | None = None
+    steps: int = 200
+
+    def __post_init__(self) -> None:
+        wrong = {
+            f"horizon is {self.horizon}; give at least 1": self.horizon < 1,
+            f"rate is {self.rate}; give a number >= 0": not self.rate >= 0,
+            f"kept is {self.kept}; give at least 1": self.kept < 1,
+            f"steps is {self.steps}; give at least 1": self.steps < 1,
+        }
+        if problems := [text for text, is_so in wrong.items() if is_so]:
+            raise ValueError("\n".join(["the rules do not hold together:", *problems]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnlineAnswers:
+    """The scores of each window, given before its label is known, and where one learnt."""
+
+    scores: Float[Tensor, "S N K"]
+    learnt: Bool[Tensor, "S N"]
+
+
+def list_released(step: int, horizon: int, kept: int) -> range:
+    """Return the last windows whose labels are known at a step, so many at most."""
+    return range(max(0, step - horizon - kept + 1), max(0, step - horizon + 1))
+
+
+def learn_online(
+    weights: Weights, windows: StackedWindows, loss: Loss, rules: OnlineRules
+) -> OnlineAnswers:
+    """Return the answers of students that learn as labels arrive.
+
+    weights: of the students that begin; they are not changed. windows: in the order of time,
+    each a sample later than the one before it.
+    """
+    own = [(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in weights]
+    free = [t for layer in own for t in layer]
+    networks, count = windows.labels.shape
+    left = torch.zeros(networks, dtype=torch.int64)  # steps to learn on behind an alarm
+    state, scores, learnt = begin_test(networks), list[Tensor](), list[Tensor]()
+    for k in range(count):
+        with torch.no_grad():
+            scores.append(run_networks(own, windows.x[:, k : k + 1])[:, 0])
+        released = list_released(k, rules.horizon, rules.kept)
+        learns = torch.full((networks,), len(released) > 0)
+        if released and rules.drift is not None:
+            old = released[-1]
+            error = measure_squares(scores[old], windows.labels[:, old])
+            alarm, state = observe(rules.drift, state, error)
+            left = torch.where(alarm, rules.steps, (left - 1).clamp(min=0))
+            learns = left > 0
+        learnt.append(learns)
+        if bool(learns.any()) and rules.rate > 0:
+            _step(own, free, _take(windows, released), loss, learns, rules.rate)
+    return OnlineAnswers(scores=torch.stack(scores, 1), learnt=torch.stack(learnt, 1))
+
+
+def measure_squares(scores: Float[Tensor, "S K"], labels: Tensor) -> Float[Tensor, " S"]:
+    """Return the squared error of the expectation [bins²]."""
+    return (read_bins(scores.double().softmax(-1)) - labels).square()
+
+
+def _take(windows: StackedWindows, some: range) -> StackedWindows:
+    part = slice(some.start, some.stop)
+    return StackedWindows(
+        x=windows.x[:, part],
+        labels=windows.labels[:, part],
+        taught=None if windows.taught is None else windows.taught[:, part],
+    )
+
+
+def _step(
+    own: Weights,
+    free: list[Tensor],
+    batch: StackedWindows,
+    loss: Loss,
+    learns: Bool[Tensor, " S"],
+    rate: float,
+) -> None:
+    """Descend the gradients of the networks that learn."""
+    losses = loss(run_networks(own, batch.x), batch.labels, batch.taught)
+    torch.autograd.backward(torch.where(learns, losses, 0.0).sum(), inputs=free)
+    clip_gradients(free)
+    with torch.no_grad():
+        for t in free:
+            if t.grad is not None:
+                t.sub_(t.grad, alpha=rate)
+                t.grad = None
