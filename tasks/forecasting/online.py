@@ -10,7 +10,7 @@ label and no answer of the teacher of a window behind k - H. The released code l
 label when its window arrives, H samples before the target exists.
 
 Dense networks run side by side, as in :mod:`tasks.forecasting.ensemble`; each learns by
-gradient descent, without momentum. Axes: S networks, N windows in their order, L inputs, K bins.
+gradient descent, without momentum. Axes: S networks, N windows in order, L inputs, K bins.
 """
 
 from dataclasses import dataclass

@@ -21,6 +21,12 @@ from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.forecasting.bench.online import (
+    BEHIND,
+    STOPPED,
+    OnlineSetting,
+    train_missing,
+)
 from tasks.forecasting.bench.settings import (
     ARMS,
     AS_WIDE,
@@ -98,8 +104,44 @@ def measure_anchor(options: BenchOptions) -> Iterator[Row]:
     )
 
 
+def measure_online(options: BenchOptions) -> Iterator[Row]:
+    """Yield a row an arm and setting of the students that go on learning, and findings."""
+    scale = choose_scale(options)
+    found = train_missing(options.out, scale)
+    for setting, reached in found.items():
+        yield from make_rows(setting, reached, scale)
+    for setting, reached in found.items():
+        yield from tell_online(setting, reached)
+
+
+def tell_online(setting: OnlineSetting, reached: Reached) -> Iterator[Row]:
+    """Yield the error of some arms beside others; behind alarms, with the share of steps."""
+    for arm, peer in (
+        (LABELS, STOPPED),
+        (GUIDED, SMOOTHED),
+        (LABELS + BEHIND, LABELS),
+        (GUIDED + BEHIND, GUIDED),
+    ):
+        ours, theirs = reached[arm]["mse"], reached[peer]["mse"]
+        about = compare(ours, theirs)
+        p = "" if about["p"] is None else f", p = {about['p']:.3f}"
+        name = f"{setting.name}: {arm}, beside {peer}"
+        yield Row(
+            case=f"finding: {name}",
+            subject=arm,
+            peer=peer,
+            unit=SETTINGS,
+            ours=float(np.mean(ours)),
+            theirs=float(np.mean(theirs)),
+            ratio=None,
+            note=f"{name}: {about['percent']:+.0f} % error{p}; "
+            f"learns at {float(np.mean(reached[arm][UPDATES])):.0%} of the steps",
+        )
+
+
 PARTS: dict[str, MeasurePart] = {
     **{part: partial(measure, part) for part in FULL.settings},
+    "online": measure_online,
     "anchor": measure_anchor,
 }
 
@@ -124,7 +166,7 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
 
 
 def make_rows(
-    setting: ForecastSetting, reached: Reached, scale: ForecastScale
+    setting: ForecastSetting | OnlineSetting, reached: Reached, scale: ForecastScale
 ) -> Iterator[Row]:
     """Yield a row an arm, beside labels alone; behind them the teacher and the baselines."""
     plain = reached[LABELS]
@@ -135,6 +177,11 @@ def make_rows(
             if metric in plain and metric != SECONDS
         }
         trained = arm in ARMS or arm in GATED or arm == TWIN
+        costs = (
+            {"cost": count_cost(setting, scale, arm)}
+            if trained and isinstance(setting, ForecastSetting)
+            else {}
+        )
         ours, theirs = float(np.mean(own["mse"])), float(np.mean(plain["mse"]))
         yield Row(
             case=setting.name,
@@ -149,7 +196,7 @@ def make_rows(
                 "horizon": setting.horizon,
                 "reached": {k: _summarise(v) for k, v in own.items() if k != SECONDS},
                 "compared": compared,
-                **({"cost": count_cost(setting, scale, arm)} if trained else {}),
+                **costs,
                 **({SECONDS: own[SECONDS][0]} if SECONDS in own else {}),
                 "versions": list_versions("torch"),
             },
@@ -284,8 +331,8 @@ def announce(options: BenchOptions) -> str:
     seeds = len(scale.seeds)
     return (
         f"{missing} settings are to be trained, each with a teacher and up to {len(ARMS)} arms "
-        f"by {seeds} seeds; each is kept in {options.out / FILE}, and the same command goes on "
-        "after an interruption"
+        f"by {seeds} seeds, besides those of part online; each is kept in "
+        f"{options.out / FILE}, and the same command goes on after an interruption"
         f"{'; trainings too short to judge' if options.quick else ''}"
     )
 

@@ -69,16 +69,16 @@ def test_every_montage_has_its_own_number_of_features(channels: int, features: i
 def test_no_row_of_a_batch_changes_the_answer_to_another(kind: type[nn.Module]) -> None:
     """As released, the LSTM runs along the batch: a row's answer depends on those before it."""
     with seeded(0):
-        model = kind(9, 23, 23).eval()
-    x = torch.randn(5, 1, 9, 23, 23)
+        model = kind(9, 39, 23).double().eval()
+    x = 30 * torch.randn(5, 1, 9, 39, 23, dtype=torch.float64)
     with torch.no_grad():
         whole = model(x)
         other = model(torch.cat([torch.randn_like(x[:3]), x[3:]]))
         alone, moved = model(x[3:4]), model(x.flip(0))
-    assert torch.allclose(other[3:], whole[3:], atol=1e-6)
-    assert torch.allclose(alone, whole[3:4], atol=1e-6)
-    assert torch.allclose(moved.flip(0), whole, atol=1e-6)
-    assert (whole[0] - whole[1]).abs().max() > 1e-4
+    assert torch.allclose(other[3:], whole[3:], rtol=0, atol=1e-12)
+    assert torch.allclose(alone, whole[3:4], rtol=0, atol=1e-12)
+    assert torch.allclose(moved.flip(0), whole, rtol=0, atol=1e-12)
+    assert (whole[0] - whole[1]).abs().max() > 1e-7
 
 
 def test_the_lstm_runs_along_time() -> None:

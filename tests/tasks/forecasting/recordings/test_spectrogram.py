@@ -43,7 +43,7 @@ def test_it_is_the_logarithm_of_the_magnitude_by_definition() -> None:
 @pytest.mark.parametrize("rate", [256.0, 399.61, 5000.0])
 def test_a_sine_is_in_its_bin_at_every_rate(rate: float) -> None:
     """In the released code the window of people's recordings lasts 6 s in the place of 30."""
-    count = count_samples(rate, 30)
+    count = count_samples(rate, 30.0)
     assert abs(count / rate - 30) < 0.05
     t = torch.arange(count, dtype=torch.float64) / rate
     found = compute_spectrogram((2 * math.pi * 10 * t).sin(), rate)

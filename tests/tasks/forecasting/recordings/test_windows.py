@@ -43,7 +43,7 @@ def make_patient(
                 width=4,
                 start=512,
             ),
-            start=start,
+            start=float(start),
             channels=(0,),
             signs=(1,),
         )
@@ -223,9 +223,9 @@ def test_training_alone_is_balanced() -> None:
 
 
 def test_samples_of_a_window_are_whole_half_seconds() -> None:
-    assert count_samples(256.0, 30) == 7680
-    assert count_samples(399.6097561, 30) == 12_000
-    assert count_samples(5000.0, 30) == 150_000
+    assert count_samples(256.0, 30.0) == 7680
+    assert count_samples(399.6097561, 30.0) == 12_000
+    assert count_samples(5000.0, 30.0) == 150_000
 
 
 def test_windows_with_a_constant_channel_are_dropped_with_a_reason(tmp_path: Path) -> None:
