@@ -1,12 +1,15 @@
 """Forecasters: sizes, independence of samples, an arm that changes nothing but the loss."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
+from neuro.training.checkpoint import load_weights, save_weights
 from tasks.forecasting.config import guided_ann, tiny, tiny_ann
 from tasks.forecasting.data import batches, count_channels
 from tasks.forecasting.network import build
@@ -68,6 +71,22 @@ def test_the_student_answers_once_a_step_and_the_teacher_once() -> None:
     loss(config, model, next(batches(config, "train", 0)), 0.0)
     assert calls == ["student", "teacher"]
     assert not any(isinstance(m, torch.nn.Dropout) for m in model.modules())
+
+
+def test_teacher_and_student_are_kept_as_tensors_alone(tmp_path: Path) -> None:
+    """In the released code whole modules are pickled, which torch by default refuses."""
+    config = replace(tiny_ann(), points=400)
+    with seeded(0):
+        model = build(config)
+    with seeded(1):
+        other = build(config)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, model.state_dict(), {})
+    load_weights(path, other)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], weight)
+    names = load_file(path)
+    assert {name.split(".")[0] for name in names} == {"student", "teacher"}
 
 
 def test_an_unsound_configuration_builds_nothing() -> None:

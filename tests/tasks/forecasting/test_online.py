@@ -90,9 +90,8 @@ def test_without_a_rate_the_answers_are_those_of_the_trained_student() -> None:
     answers = learn_online(weights, windows, guide(), replace(RULES, rate=0.0))
     assert torch.allclose(answers.scores, run_networks(weights, windows.x), atol=1e-6)
     learn_online(weights, windows, guide(), RULES)
-    assert all(
-        torch.equal(a, b) for a, b in zip(kept, [w for l in weights for w in l], strict=True)
-    )
+    after = [w for layer in weights for w in layer]
+    assert all(torch.equal(a, b) for a, b in zip(kept, after, strict=True))
 
 
 def test_it_learns_as_a_plain_loop_does() -> None:

@@ -215,6 +215,7 @@ def test_training_alone_is_balanced() -> None:
         assert len(own) == len(set(own)) == 12
         assert windows.label[own].sum() == 6
         assert set(own) <= set(split.train)
+        assert not (np.diff(windows.label[own]) >= 0).all()  # as released, sorted by class
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     assert windows.label[split.test].mean() < 0.2  # all windows, as they are
