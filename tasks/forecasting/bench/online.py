@@ -21,6 +21,7 @@ from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results
 from tasks.forecasting.bench.settings import (
+    AS_WIDE,
     GUIDED,
     LABELS,
     SMOOTHED,
@@ -28,7 +29,14 @@ from tasks.forecasting.bench.settings import (
     ForecastSetting,
     make_config,
 )
-from tasks.forecasting.bench.train import FILE, SECONDS, UPDATES, Reached, describe
+from tasks.forecasting.bench.train import (
+    FILE,
+    SECONDS,
+    UPDATES,
+    Reached,
+    describe,
+    measure_width,
+)
 from tasks.forecasting.config import ForecastConfig, Source
 from tasks.forecasting.data import SKIPPED, draw_start, make_series, prepare, prepare_series
 from tasks.forecasting.drift import PageHinkley, fit_test
@@ -59,6 +67,7 @@ LEARNERS = {
     STOPPED: "none",
     GUIDED: "future",
     SMOOTHED: "smoothing",
+    AS_WIDE: "smoothing",
     LABELS + BEHIND: "none",
     GUIDED + BEHIND: "future",
 }
@@ -126,10 +135,12 @@ def train_online(setting: OnlineSetting, scale: ForecastScale, rate: float = RAT
         train_networks(students, configs, lambda _: own, val, teach_labels, configs[0].epochs)
         weights = stack_weights(students)
         windows = _stack_passing(setting, configs, stack_weights(teachers))
-        test = _fit_drift(weights, val)
+        test, sigma = _fit_drift(weights, val), measure_width(teachers, configs)
+        wide = [replace(config, sigma=sigma) for config in configs]
         for arm in LEARNERS:
             begin = time.process_time()
-            found[arm] = _learn(arm, configs, weights, windows, test, rate)
+            own_configs = wide if arm == AS_WIDE else configs
+            found[arm] = _learn(arm, own_configs, weights, windows, test, rate)
             found[arm][SECONDS] = [time.process_time() - begin]
     return found
 

@@ -119,6 +119,7 @@ def tell_online(setting: OnlineSetting, reached: Reached) -> Iterator[Row]:
     for arm, peer in (
         (LABELS, STOPPED),
         (GUIDED, SMOOTHED),
+        (GUIDED, AS_WIDE),
         (LABELS + BEHIND, LABELS),
         (GUIDED + BEHIND, GUIDED),
     ):

@@ -52,9 +52,9 @@ def test_all_arms_begin_alike_and_finished_settings_are_kept(
     assert reached[LABELS]["mse"]["seeds"] != reached[STOPPED]["mse"]["seeds"]
     assert LATE in reached[GUIDED]
     notes = [row.note for row in rows if row.note]
-    assert len(notes) == 4
+    assert len(notes) == 5
     assert notes[0].startswith("online: lorenz, L 8, H 5, changes: labels alone, beside no lea")
-    assert "learns at " in notes[2]
+    assert "learns at " in notes[3]
     monkeypatch.setattr(online, "train_online", None)  # the second time, nothing is trained
     again = list(parts.measure_online(options))
     assert [row.ours for row in again] == [row.ours for row in rows]
