@@ -7,14 +7,15 @@ import pytest
 from eeg_files import make_noise, write_edf
 from hypothesis import given, settings, strategies as st
 
-from drivers.eeg.edf import read_edf
+from drivers.eeg.edf import EdfFile, read_edf
 
 LABELS = ("FP1-F7", "-", "T8-P8", "T8-P8")
+NOISE = make_noise(5, 4, 0)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write_edf(tmp_path / "a.edf", make_noise(5, 4, 0), LABELS)
+    write_edf(tmp_path / "a.edf", NOISE, LABELS)
     return tmp_path / "a.edf"
 
 
@@ -28,11 +29,20 @@ def test_the_header_says_what_was_written(path: Path) -> None:
     assert edf.start == 5 * 256
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> EdfFile:
+    path = tmp_path_factory.mktemp("edf") / "a.edf"
+    write_edf(path, NOISE, LABELS)
+    return read_edf(path)
+
+
 @given(st.integers(0, 1270), st.integers(1, 700), st.permutations(range(4)))
 @settings(max_examples=20)
-def test_samples_come_back_in_microvolts(first: int, count: int, order: list[int]) -> None:
+def test_samples_come_back_in_microvolts(
+    whole: EdfFile, first: int, count: int, order: list[int]
+) -> None:
     stop = min(first + count, 5 * 256)
-    assert abs(FILE.read(order, first, stop) - NOISE[order, first:stop]).max() < 1e-3
+    assert abs(whole.read(order, first, stop) - NOISE[order, first:stop]).max() < 1e-3
 
 
 def test_another_range_is_another_gain(tmp_path: Path) -> None:
@@ -91,15 +101,3 @@ def test_other_readers_read_the_same(path: Path) -> None:
     ours = read_edf(path).read([0, 1, 2, 3], 0, 1280)
     for k, signal in enumerate(theirs.signals):
         assert np.allclose(signal.data, ours[k], atol=1e-3)
-
-
-NOISE = make_noise(5, 4, 0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep a file for the law above, which has no fixture of its own."""
-    global FILE  # noqa: PLW0603
-    name = tmp_path_factory.mktemp("edf") / "a.edf"
-    write_edf(name, NOISE, LABELS)
-    FILE = read_edf(name)

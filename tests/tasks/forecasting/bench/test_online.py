@@ -41,7 +41,7 @@ def test_all_arms_begin_alike_and_finished_settings_are_kept(
 ) -> None:
     settings = SETTINGS[1:2]
     monkeypatch.setattr(online, "SETTINGS", settings)
-    monkeypatch.setattr(parts, "QUICK", replace(QUICK, points=300, epochs=1))
+    monkeypatch.setattr(parts, "QUICK", replace(QUICK, epochs=1))
     options = BenchOptions(tmp_path, quick=True)
     rows = list(parts.measure_online(options))
     arms = [row for row in rows if "reached" in row.conditions]
