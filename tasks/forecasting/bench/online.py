@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from drivers.series import generate_lorenz
 from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results
+from tasks.bench.results import complete_results, make_key, read_results
 from tasks.forecasting.bench.settings import (
     AS_WIDE,
     GUIDED,
@@ -221,5 +221,14 @@ def train_missing(folder: Path, scale: ForecastScale) -> dict[OnlineSetting, Rea
         for setting in missing:
             yield setting, train_online(setting, scale)
 
-    about = {s: asdict(s) | {"part": "online"} for s in SETTINGS}
-    return complete_results(folder / FILE, about, Reached, train, describe(scale))
+    return complete_results(folder / FILE, _list_abouts(), Reached, train, describe(scale))
+
+
+def count_missing(folder: Path, scale: ForecastScale) -> int:
+    """Return how many settings are still to be trained."""
+    known, further = read_results(folder / FILE), describe(scale)
+    return sum(make_key({**own, **further}) not in known for own in _list_abouts().values())
+
+
+def _list_abouts() -> dict[OnlineSetting, dict[str, object]]:
+    return {s: asdict(s) | {"part": "online"} for s in SETTINGS}

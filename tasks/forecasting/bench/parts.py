@@ -25,6 +25,7 @@ from tasks.forecasting.bench.online import (
     BEHIND,
     STOPPED,
     OnlineSetting,
+    count_missing,
     train_missing,
 )
 from tasks.forecasting.bench.settings import (
@@ -329,11 +330,13 @@ def announce(options: BenchOptions) -> str:
     scale = choose_scale(options)
     parts: list[Part] = [p for p in scale.settings if not options.parts or p in options.parts]
     missing = sum(len(list_missing(p, scale, options.out)) for p in parts)
+    if not options.parts or "online" in options.parts:
+        missing += count_missing(options.out, scale)
     seeds = len(scale.seeds)
     return (
         f"{missing} settings are to be trained, each with a teacher and up to {len(ARMS)} arms "
-        f"by {seeds} seeds, besides those of part online; each is kept in "
-        f"{options.out / FILE}, and the same command goes on after an interruption"
+        f"by {seeds} seeds; each is kept in {options.out / FILE}, and the same command goes on "
+        "after an interruption"
         f"{'; trainings too short to judge' if options.quick else ''}"
     )
 

@@ -43,7 +43,9 @@ def test_all_arms_begin_alike_and_finished_settings_are_kept(
     monkeypatch.setattr(online, "SETTINGS", settings)
     monkeypatch.setattr(parts, "QUICK", replace(QUICK, epochs=1))
     options = BenchOptions(tmp_path, quick=True)
+    assert online.count_missing(tmp_path, parts.QUICK) == 1
     rows = list(parts.measure_online(options))
+    assert online.count_missing(tmp_path, parts.QUICK) == 0
     arms = [row for row in rows if "reached" in row.conditions]
     assert [row.subject for row in arms] == list(LEARNERS)
     reached = {row.subject: row.conditions["reached"] for row in arms}

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from tasks.bench.options import BenchOptions
-from tasks.forecasting.bench import parts, train
+from tasks.forecasting.bench import online, parts, train
+from tasks.forecasting.bench.online import LEARNERS
 from tasks.forecasting.bench.parts import (
     _list_percent,
     compare,
@@ -146,12 +147,17 @@ def test_the_bench_says_what_it_trains_prints_and_writes_all(
     def pretend(_: ForecastSetting, scale: ForecastScale) -> Reached:
         return make_reached(len(scale.seeds))
 
+    def pretend_online(_: online.OnlineSetting, scale: ForecastScale) -> Reached:
+        values = [10.0] * len(scale.seeds)
+        return {arm: {"mse": values, "mse_argmax": values, UPDATES: values} for arm in LEARNERS}
+
     monkeypatch.setattr(train, "train_setting", pretend)
+    monkeypatch.setattr(online, "train_online", pretend_online)
     monkeypatch.setattr(parts, "measure_free_runs", lambda *_: [8.0, 12.0])
     console = Console(file=(file := io.StringIO()), width=200)
     show(console, "forecasting", BenchOptions(tmp_path, quick=True))
     text = " ".join(file.getvalue().split())
-    told = "9 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
+    told = "12 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
     assert told in text
     assert "trainings too short to judge" in text
     assert "grid: a shuffled teacher errs more than three times as much: in 2 of 2" in text
