@@ -137,9 +137,8 @@ def find_usable(
 ) -> tuple[Bool[np.ndarray, " E"], list[str]]:
     """Return which seizures have a preictal period of their own, and why others have none."""
     usable, reasons = np.zeros(len(patient.seizures), bool), list[str]()
-    for k, (onset, before) in enumerate(
-        zip(patient.seizures.start, [-np.inf, *patient.seizures.stop[:-1]], strict=True)
-    ):
+    for k, onset in enumerate(patient.seizures.start):
+        before = patient.seizures.stop[k - 1] if k else -np.inf
         last = onset - rules.sph
         pause = _find_pause(patient, last - rules.sop, last)
         if onset - before < rules.sph + rules.sop:

@@ -46,7 +46,9 @@ def test_it_is_the_rise_above_the_least_sum(errors: list[float]) -> None:
     delta, state = 0.3, begin_test(1)
     total = least = 0.0
     for k, error in enumerate(errors, 1):
-        _, state = observe(make_test(delta, math.inf), state, torch.tensor([error]).double())
+        _, state = observe(
+            make_test(delta, math.inf), state, torch.tensor([error], dtype=torch.float64)
+        )
         total += error - sum(errors[:k]) / k - delta
         least = min(least, total)
         assert float(state.height) == pytest.approx(total - least, abs=1e-9)
