@@ -14,6 +14,7 @@ first counts; a channel that a file has the other way round (P7-T7 for T7-P7) is
 that lacks one is left out, with its name and the reason, and its seizures stay known.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,7 +146,7 @@ def load_patient(folder: Path) -> tuple[PatientRecordings | None, list[SkippedRe
             channels=CHANNELS,
             rate=rates.pop(),
             seizures=seizures,
-            notes=tuple(_note_gaps(entries, starts)),
+            notes=(*_note_gaps(entries, starts), *_note_overlaps(files)),
         ),
         skipped,
     )
@@ -168,6 +169,8 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
             entries.append(SummaryEntry(file=found[1]))
         elif not entries:
             problems.append(f"line {number} belongs to no file")
+        elif getattr(entries[-1], found[0], None) is not None:
+            problems.append(f"line {number} is a second {found[0]} of {entries[-1].file}")
         else:
             entries[-1] = _add(entries[-1], *found)
     names = [e.file for e in entries]
@@ -236,6 +239,15 @@ def _note_gaps(entries: Sequence[SummaryEntry], starts: Mapping[str, float]) -> 
             )
 
 
+def _note_overlaps(files: Sequence[RecordedFile]) -> Iterator[str]:
+    for before, after in pairwise(files):
+        if before.stop - after.start > LATE:
+            yield (
+                f"{after.edf.path.name} starts {before.stop - after.start:.0f} s before "
+                f"{before.edf.path.name} ends: their windows overlap"
+            )
+
+
 def _place_seizures(
     entries: Sequence[SummaryEntry], starts: Mapping[str, float]
 ) -> SeizureTable:
@@ -297,6 +309,8 @@ def find_channels(
     units = {c.unit.replace("µ", "u").lower() for c in found}
     if units != {"uv"}:
         return (), (), f"its unit is {_list_some(sorted(units))}, not uV"
+    if unknown := [c.label for c in found if not math.isfinite(c.gain)]:
+        return (), (), f"it says no range of {_list_some(unknown)}"
     if len({c.samples for c in found}) != 1:
         return (), (), "its channels have different rates"
     return channels, signs, ""

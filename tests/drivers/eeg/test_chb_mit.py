@@ -85,6 +85,10 @@ def test_a_gap_without_dates_is_noted(tmp_path: Path) -> None:
     write_chb_mit(tmp_path / "chb17", files, {})
     (note,) = load(tmp_path).patients[0].notes
     assert note.startswith("b.edf starts 23.5 h after a.edf: the summary has no dates")
+    files = [("a.edf", "1:00:00", 12), ("b.edf", "1:00:05", 2)]
+    write_chb_mit(tmp_path / "chb18", files, {})
+    (note,) = load(tmp_path, ["chb18"]).patients[0].notes
+    assert note == "b.edf starts 7 s before a.edf ends: their windows overlap"
 
 
 def test_what_a_patient_lacks_is_left_out_with_a_reason(tmp_path: Path) -> None:
@@ -123,13 +127,16 @@ def test_damage_of_all_patients_is_said_at_once(tmp_path: Path) -> None:
         (tmp_path / file).write_bytes(data[:-100])
     summary = tmp_path / "chb02" / "chb02-summary.txt"
     text = summary.read_text().replace("Seizure End Time: 2 seconds", "Seizure End Time: 0.5 s")
-    summary.write_text(text + "File Name: chb01_01.edf\nNumber of Seizures in File: 0\n")
+    summary.write_text(
+        text + "File Name: chb01_01.edf\n" + 2 * "Number of Seizures in File: 0\n"
+    )
     with pytest.raises(ValueError, match="damaged recordings") as error:
         load(tmp_path)
     told = str(error.value)
     assert told.count("truncated") == 2
     assert "is 'Seizure End Time: 0.5 s', which is not read" in told
     assert "chb01_01.edf stands there twice" in told
+    assert "is a second count of chb01_01.edf" in told
     assert "chb01_01.edf has 1 seizures, with 1 starts and 0 ends" in told
     assert told.count("fetch") >= 3
 
