@@ -23,7 +23,7 @@ from lava_export.xylo import (
 )
 from lava_export.xylo.bounds import compute_head_room
 from lava_export.xylo.chip import XyloChipProgram
-from lava_export.xylo.lower import Shifts, find_dash
+from lava_export.xylo.lower import Shifts, choose_shifts, find_dash
 from lava_export.xylo.program import XyloConnection
 from lava_export.xylo.reference import iterate_steps
 from neuro.energy import OneCoreChip, load_one_core_chips
@@ -158,6 +158,17 @@ def test_without_a_stimulus_no_source_that_fires_once_a_tick_saturates() -> None
     assert max(rooms) <= 1 < 2.001 * min(rooms)  # a further shift would not fit
     full = {"x": to_events(np.ones((20, 1, 3), np.float32))}
     assert all(x.saturated == 0 for x in run_xylo(program, full, 20).excess.values())
+
+
+def test_shifts_lift_twice_the_largest_states_as_far_as_sixteen_bits() -> None:
+    program = lower_to_xylo(network(), ticks=20, shifts=Shifts(3, 1))
+    for peaks, wanted in (
+        ((2000, 9000), Shifts(6, 1)),  # 4,000 times 8 fits; 18,000 stays
+        ((2000, 1100), Shifts(6, 4)),
+        ((9, 9), Shifts(7, 7)),  # 512, a threshold, and 18, but no more than 7
+        ((9000, 20_000), Shifts(3, 0)),
+    ):
+        assert choose_shifts(program, dict(zip(("n", "out"), peaks, strict=True))) == wanted
 
 
 def test_a_stimulus_leaves_room_for_finer_integers() -> None:
@@ -382,10 +393,14 @@ def test_channels_send_up_to_fifteen_spikes_a_tick() -> None:
 
 
 def test_several_spikes_and_saturated_states_are_counted() -> None:
-    graph = network(w=Dense(weight=np.ones((4, 3))), n=soft(threshold=0.05))
+    weight = np.ones((4, 3))
+    weight[3] = 0.01  # this neuron fires once in some ticks
+    graph = network(w=Dense(weight=weight), n=soft(threshold=0.05))
     full = {"x": to_events(np.ones((30, 2, 3), np.float32))}
     found = run_xylo(lower_to_xylo(graph, ticks=30, shifts=Shifts(7, 0)), full, 30)
-    assert found.excess["n"].several > 0
+    several = int((to_raster(found.record.spikes["n"]) > 1).sum())
+    assert 0 < several < len(found.record.spikes["n"].tick)
+    assert found.excess["n"].several == several
     assert found.excess["n"].saturated > 0
     assert found.excess["n"].of == 30 * 2 * 4
     lines = describe_excess(found.excess)

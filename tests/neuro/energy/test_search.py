@@ -88,6 +88,21 @@ def test_a_slow_layer_takes_the_cores_that_are_left() -> None:
     assert estimate(graph, record, chip, cores=found.cores) == found.found
 
 
+def test_two_slow_layers_share_the_cores_that_are_left() -> None:
+    """Three cores each were faster, of the four that there are."""
+    graph = chain(
+        x=Input(shape=(40,)),
+        w=Dense(weight=np.ones((60, 40))),
+        one=LIF(tau=0.01),
+        v=Dense(weight=np.ones((60, 60))),
+        two=LIF(tau=0.01),
+    )
+    record = record_of(x=np.ones((4, 1, 40)), one=np.ones((4, 1, 60)), two=np.zeros((4, 1, 60)))
+    found = search_mapping(graph, record, with_limit(LOIHI2, "cores", 4.0), "time")
+    layers = found.found.placement.layers
+    assert (layers["one"].cores, layers["two"].cores) == (2, 2)
+
+
 def test_the_layers_behind_a_layer_that_is_split_keep_cores_of_their_own() -> None:
     graph = chain(
         x=Input(shape=(1,)),
