@@ -21,6 +21,10 @@ from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.forecasting.bench.events import (
+    measure_seizures,
+    tabulate_seizures,
+)
 from tasks.forecasting.bench.settings import (
     ARMS,
     AS_WIDE,
@@ -101,6 +105,7 @@ def measure_anchor(options: BenchOptions) -> Iterator[Row]:
 PARTS: dict[str, MeasurePart] = {
     **{part: partial(measure, part) for part in FULL.settings},
     "anchor": measure_anchor,
+    "seizures": measure_seizures,
 }
 
 
@@ -231,8 +236,11 @@ def list_arms(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "reached" in row.conditions]
 
 
-def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     """Yield a table a setting: a line an arm, its errors, their change, and its cost."""
+    if part == "seizures":
+        yield from tabulate_seizures(rows)
+        return
     shown = list_arms(rows)
     for case in dict.fromkeys(row.case for row in shown):
         own = [row for row in shown if row.case == case]
@@ -282,7 +290,14 @@ def announce(options: BenchOptions) -> str:
     parts: list[Part] = [p for p in scale.settings if not options.parts or p in options.parts]
     missing = sum(len(list_missing(p, scale, options.out)) for p in parts)
     seeds = len(scale.seeds)
-    return (
+    events = ""
+    if not options.parts or "seizures" in options.parts:
+        own = choose_seizure_scale(options)
+        events = (
+            f"{len(list_missing_seizures(own, options.out))} settings of seizures by "
+            f"{len(own.patients)} patients, kept in {options.out / KEPT}; "
+        )
+    return events + (
         f"{missing} settings are to be trained, each with a teacher and up to {len(ARMS)} arms "
         f"by {seeds} seeds; each is kept in {options.out / FILE}, and the same command goes on "
         "after an interruption"
@@ -294,7 +309,8 @@ def announce(options: BenchOptions) -> str:
 def draw(rows: list[Row], path: Path) -> None:
     """Draw by how much each arm errs less or more than labels alone, over the settings.
 
-    A setting that lacks an arm has an empty cell. Without settings, an error beside another.
+    A setting that lacks an arm has an empty cell. Without settings, one value beside another:
+    an error, or of events the area under the curve of each arm.
     """
     shown = list_arms(rows)
     cases = list(dict.fromkeys(row.case for row in shown))

@@ -1,0 +1,135 @@
+"""The part ``seizures`` of the bench: rows, a table and what the arms show, by patient.
+
+The first metric, fixed before any training, is the area under the curve of a patient's test
+windows. Of an arm nothing is claimed unless the student without a teacher reaches 0.8: what
+limits a weaker one is not its labels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich.table import Table
+
+from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row, find_ratio, list_versions
+from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.forecasting.bench.seizures import (
+    DETECTOR,
+    FULL_SEIZURES,
+    ORACLE,
+    QUICK_SEIZURES,
+    REACH,
+    SeizureScale,
+    SeizureSetting,
+    train_all_seizures,
+)
+from tasks.forecasting.bench.settings import GUIDED, LABELS
+from tasks.forecasting.bench.train import SECONDS, Reached
+from tasks.report.tables import make_table
+
+UNIT = "AUC"
+SHARES = ("sensitivity", "warning", "improvement")
+LEVEL = 0.05
+
+
+def choose_seizure_scale(options: BenchOptions) -> SeizureScale:
+    """Return how much is trained."""
+    return QUICK_SEIZURES if options.quick else FULL_SEIZURES
+
+
+def measure_seizures(options: BenchOptions) -> Iterator[Row]:
+    """Yield a row an arm and setting, and what each setting shows."""
+    found = train_all_seizures(choose_seizure_scale(options), options.out, options.workers)
+    for setting, reached in found.items():
+        yield from make_event_rows(setting, reached)
+        yield tell_setting(setting, reached)
+
+
+def make_event_rows(setting: SeizureSetting, reached: Reached) -> Iterator[Row]:
+    """Yield a row an arm, beside labels alone, and one of the detector."""
+    plain = reached[LABELS]["auc"]
+    for arm, own in reached.items():
+        differences = [a - b for a, b in zip(own["auc"], plain, strict=True)]
+        ours, theirs = float(np.mean(own["auc"])), float(np.mean(plain))
+        yield Row(
+            case=setting.name,
+            subject=arm,
+            peer=LABELS,
+            unit=UNIT,
+            ours=ours,
+            theirs=theirs,
+            ratio=find_ratio(ours, theirs, "higher"),
+            conditions={
+                "patients": {k: list(v) for k, v in own.items() if k != SECONDS},
+                "difference": float(np.mean(differences)),
+                "p": compute_sign_flip_p(differences) if len(differences) > 1 else None,
+                "test": name_test(len(differences)),
+                SECONDS: own[SECONDS][0],
+                "versions": list_versions("torch"),
+            },
+        )
+
+
+def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
+    """Return what a setting shows, as a sentence; nothing of a student below 0.8."""
+    plain, guided = (reached[arm]["auc"] for arm in (LABELS, GUIDED))
+    differences = [a - b for a, b in zip(guided, plain, strict=True)]
+    mean, student = float(np.mean(differences)), float(np.mean(plain))
+    told = f"detector {np.mean(reached[DETECTOR]['auc']):.3f}, student {student:.3f}"
+    if ORACLE in reached:
+        told += f", on the slow variable {np.mean(reached[ORACLE]['auc']):.3f}"
+    if student < REACH:
+        told += f"; no claim of a student below {REACH:g}"
+    else:
+        told += f"; {GUIDED} {mean:+.3f} by {len(plain)} patients"
+        if len(plain) > 1:
+            spread = float(np.std(differences, ddof=1)) / len(plain) ** 0.5
+            p = compute_sign_flip_p(differences)
+            shown = ("better" if mean > 0 else "worse") if p < LEVEL else "not shown"
+            told += f" ± {spread:.3f} (standard error), p {p:.3f}: {shown}"
+    name = f"{setting.name}"
+    return Row(
+        case=f"finding: {name}",
+        subject=GUIDED,
+        peer=LABELS,
+        unit="settings",
+        ours=mean,
+        theirs=0.0,
+        ratio=None,
+        note=f"{name}: {told}",
+    )
+
+
+def tabulate_seizures(rows: Sequence[Row]) -> Iterator[Table]:
+    """Yield a table a setting: a line an arm, means over patients."""
+    shown = [row for row in rows if "patients" in row.conditions]
+    for case in dict.fromkeys(row.case for row in shown):
+        own = [row for row in shown if row.case == case]
+        head = ("AUC", "difference", "p", "sensitivity", "false alarms", "warning", "gain")
+        out = make_table(case, "", *head)
+        for row in own:
+            out.add_row(row.subject, *_list_cells(row))
+        patients = len(own[0].conditions["patients"]["auc"])
+        out.caption = (
+            f"means ± deviation of {patients} patients; difference and p beside {LABELS}: "
+            f"{own[0].conditions['test']}; false alarms in 1000 units of time; warning: share "
+            "of time; gain: sensitivity beyond that of chance"
+        )
+        yield out
+
+
+def _list_cells(row: Row) -> Iterator[str]:
+    reached, p = row.conditions["patients"], row.conditions["p"]
+    found = summarise_seeds(reached["auc"])
+    yield f"{found.mean:.3f}" + ("" if found.sd is None else f" ± {found.sd:.3f}")
+    if row.subject in (LABELS, DETECTOR):
+        yield from ("", "")
+    else:
+        yield f"{row.conditions['difference']:+.3f}"
+        yield "" if p is None else f"{p:.3f}"
+    for name in ("sensitivity", "false_alarms", "warning", "improvement"):
+        if name not in reached:
+            yield ""
+        else:
+            mean = float(np.mean(reached[name]))
+            yield f"{mean:.0%}" if name in SHARES else f"{mean:.2f}"
