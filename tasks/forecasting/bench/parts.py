@@ -22,6 +22,9 @@ from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
 from tasks.forecasting.bench.events import (
+    UNIT,
+    announce_seizures,
+    draw_areas,
     measure_seizures,
     tabulate_seizures,
 )
@@ -292,11 +295,7 @@ def announce(options: BenchOptions) -> str:
     seeds = len(scale.seeds)
     events = ""
     if not options.parts or "seizures" in options.parts:
-        own = choose_seizure_scale(options)
-        events = (
-            f"{len(list_missing_seizures(own, options.out))} settings of seizures by "
-            f"{len(own.patients)} patients, kept in {options.out / KEPT}; "
-        )
+        events = announce_seizures(options)
     return events + (
         f"{missing} settings are to be trained, each with a teacher and up to {len(ARMS)} arms "
         f"by {seeds} seeds; each is kept in {options.out / FILE}, and the same command goes on "
@@ -317,6 +316,8 @@ def draw(rows: list[Row], path: Path) -> None:
     figure = Figure((9.58, 1.8 + 0.42 * len(cases)), layout="constrained")
     if cases:
         _draw_changes(figure, shown, cases)
+    elif any(row.unit == UNIT for row in rows):
+        draw_areas(figure, rows)
     else:
         _draw_errors(figure, [row for row in rows if row.unit != SETTINGS])
     save_png(figure, path)

@@ -92,19 +92,17 @@ def prepare_recording(
         features = describe_windows(signal, starts, config.window, config.baseline)
         features = features[:, : config.signals]
     ranges = {split: find_range(samples, split, sizes.gap) for split in SPLITS}
-    first, last = ranges["train"]
-    known = features[(starts >= first) & (starts + config.window <= last)]
-    if len(known) == 0:
-        raise ValueError(f"{name}: no window of {config.window} samples fits; give more points")
-    scaled = (features - known.mean(0)) / np.maximum(known.std(0), 1e-9)
-    scaled = np.clip(scaled, -CLIP, CLIP).astype(np.float32)
     rows = {split: align_periods(seizures, *ranges[split], samples, sizes) for split in SPLITS}
     rows["train"] = rows["train"].keep_last(config.train)
+    first, last = ranges["train"]
     limit = first + round(config.labelled * (last - first))
     labelled = rows["train"].now + sizes.sph + sizes.sop <= limit
     labels = {split: own.labels for split, own in rows.items()}
     labels["train"] = np.where(labelled, labels["train"], -1)
     _require_both(labels, name)
+    known = features[rows["train"].student[:, -1]]  # outside seizures, which are far from these
+    scaled = (features - known.mean(0)) / np.maximum(known.std(0), 1e-9)
+    scaled = np.clip(scaled, -CLIP, CLIP).astype(np.float32)
     ictal = mark_ictal(seizures, starts, config.window, samples)
     return PreparedSeizures(
         windows={
