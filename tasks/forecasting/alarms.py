@@ -89,7 +89,7 @@ def list_predictable(
     now: Float64[np.ndarray, " N"], onsets: Float64[np.ndarray, " E"], about: Warnings
 ) -> Float64[np.ndarray, " P"]:
     """Return when those events begin that lie in the occurrence period of some answer."""
-    return onsets[_find_hits(now, onsets, about).any(0)]
+    return np.asarray(onsets[_find_hits(now, onsets, about).any(0)])
 
 
 def score_alarms(
@@ -145,7 +145,8 @@ def choose_threshold(
         alarms = raise_alarms(now, scores, threshold, about.sop)
         return score_alarms(alarms, now, onsets, about).improvement
 
-    return max(tried.tolist()[::-1], key=improve)
+    largest_first: list[float] = tried.tolist()[::-1]
+    return max(largest_first, key=improve)
 
 
 def _find_hits(
@@ -153,7 +154,7 @@ def _find_hits(
 ) -> Bool[np.ndarray, "N E"]:
     """Return which events begin in which occurrence periods."""
     ahead = onsets - now[:, None] - about.sph
-    return (ahead >= 0) & (ahead < about.sop)
+    return np.asarray((ahead >= 0) & (ahead < about.sop))
 
 
 def _find_tail(hits: int, events: int, chance: float) -> float:

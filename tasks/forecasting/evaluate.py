@@ -27,6 +27,7 @@ from tasks.forecasting.network import GuidedForecaster
 from tasks.forecasting.seizures.config import SeizureConfig
 from tasks.forecasting.seizures.data import PreparedSeizures
 from tasks.forecasting.seizures.report import EVENT_METRICS, report_events
+from tasks.forecasting.teaching import ask_teacher
 from tasks.report.figures import save_png
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
@@ -89,8 +90,7 @@ def score_teacher(
         raise ValueError(f'arm "{config.arm}" has no teacher; set arm=future')
     device = next(model.parameters()).device
     later = torch.from_numpy(prepare(config).windows[split].later)
-    scores: Tensor = teacher(later[None].to(device))[0][-1]
-    return scores.cpu()
+    return ask_teacher(teacher, later.to(device)).cpu()
 
 
 def validate(config: ForecastConfig, model: nn.Module) -> float:

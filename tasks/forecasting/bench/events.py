@@ -25,14 +25,16 @@ from tasks.forecasting.bench.seizures import (
     SeizureScale,
     SeizureSetting,
     list_missing_seizures,
+    make_seizure_config,
     train_all_seizures,
 )
 from tasks.forecasting.bench.settings import GUIDED, LABELS
-from tasks.forecasting.bench.train import SECONDS, Reached
+from tasks.forecasting.bench.train import SECONDS, Reached, count_training
 from tasks.report.tables import make_table
 
 UNIT = "AUC"
 SHARES = ("sensitivity", "warning", "improvement")
+COSTS = ("parameters", "macs", "samples", "calls")
 LEVEL = 0.05
 
 
@@ -52,14 +54,20 @@ def announce_seizures(options: BenchOptions) -> str:
 
 def measure_seizures(options: BenchOptions) -> Iterator[Row]:
     """Yield a row an arm and setting, and what each setting shows."""
-    found = train_all_seizures(choose_seizure_scale(options), options.out, options.workers)
+    scale = choose_seizure_scale(options)
+    found = train_all_seizures(scale, options.out, options.workers)
     for setting, reached in found.items():
-        yield from make_event_rows(setting, reached)
+        yield from make_event_rows(setting, reached, scale)
         yield tell_setting(setting, reached)
 
 
-def make_event_rows(setting: SeizureSetting, reached: Reached) -> Iterator[Row]:
-    """Yield a row an arm, beside labels alone, and one of the detector."""
+def make_event_rows(
+    setting: SeizureSetting, reached: Reached, scale: SeizureScale
+) -> Iterator[Row]:
+    """Yield a row an arm, beside labels alone, and one of the detector.
+
+    Its cost is that of one network of the first patient.
+    """
     plain = reached[LABELS]["auc"]
     for arm, own in reached.items():
         differences = [a - b for a, b in zip(own["auc"], plain, strict=True)]
@@ -77,10 +85,16 @@ def make_event_rows(setting: SeizureSetting, reached: Reached) -> Iterator[Row]:
                 "difference": float(np.mean(differences)),
                 "p": compute_sign_flip_p(differences) if len(differences) > 1 else None,
                 "test": name_test(len(differences)),
+                **({} if arm == DETECTOR else {"cost": _count_cost(setting, scale, arm)}),
                 SECONDS: own[SECONDS][0],
                 "versions": list_versions("torch"),
             },
         )
+
+
+def _count_cost(setting: SeizureSetting, scale: SeizureScale, arm: str) -> dict[str, int]:
+    config = make_seizure_config(setting, scale, arm, scale.patients[0])
+    return count_training(config, config.taught)
 
 
 def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
@@ -119,14 +133,15 @@ def tabulate_seizures(rows: Sequence[Row]) -> Iterator[Table]:
     for case in dict.fromkeys(row.case for row in shown):
         own = [row for row in shown if row.case == case]
         head = ("AUC", "difference", "p", "sensitivity", "false alarms", "warning", "gain")
-        out = make_table(case, "", *head)
+        out = make_table(case, "", *head, *COSTS)
         for row in own:
             out.add_row(row.subject, *_list_cells(row))
         patients = len(own[0].conditions["patients"]["auc"])
         out.caption = (
             f"means ± deviation of {patients} patients; difference and p beside {LABELS}: "
             f"{own[0].conditions['test']}; false alarms in 1000 units of time; warning: share "
-            "of time; gain: sensitivity beyond that of chance"
+            "of time; gain: sensitivity beyond that of chance; costs of one network: samples "
+            "that the student sees, calls of student and teacher"
         )
         yield out
 
@@ -163,3 +178,5 @@ def _list_cells(row: Row) -> Iterator[str]:
         else:
             mean = float(np.mean(reached[name]))
             yield f"{mean:.0%}" if name in SHARES else f"{mean:.2f}"
+    cost = row.conditions.get("cost", {})
+    yield from (f"{cost[name]:,}" if cost else "" for name in COSTS)

@@ -175,21 +175,29 @@ def _measure_all(
 
 
 def count_cost(setting: ForecastSetting, scale: ForecastScale, arm: str) -> dict[str, int]:
-    """Return the cost of an arm, for one seed.
+    """Return the cost of an arm, for one seed, see :func:`count_training`."""
+    config = make_config(setting, scale, arm, scale.seeds[0])
+    return count_training(config, config.taught or arm == AS_WIDE)
+
+
+def count_training(config: ForecastConfig, has_teacher: bool) -> dict[str, int]:
+    """Return the cost of a training. has_teacher: whether one is trained for it.
 
     parameters, macs: of the student, and of an answer of it; a spiking one adds, and has no
     macs. samples: windows that the student sees in training. calls: how often a network
     answers a batch in training: the student, and the teacher, also in its own training.
     """
-    config = make_config(setting, scale, arm, scale.seeds[0])
     student = build_student(config)
     parameters = sum(p.numel() for p in student.parameters())
     dense = [m for m in student.modules() if isinstance(m, nn.Linear)]
     macs = sum(m.weight.numel() for m in dense) if config.cells == "tanh" else 0
-    steps = len(prepare(config).windows["train"].labels) // config.batch
+    prepared = prepare(config)
+    steps = len(prepared.windows["train"].labels) // config.batch
     students = steps * config.epochs
-    teachers = steps * config.teacher_epochs if config.taught or arm == AS_WIDE else 0
-    teachers += steps * config.epochs if config.taught else 0
+    teachers = steps * config.epochs if config.taught else 0
+    if has_teacher:
+        own = len(prepared.teaching["train"].labels) // config.batch
+        teachers += own * config.teacher_epochs
     return {
         "parameters": parameters,
         "macs": macs,

@@ -110,7 +110,7 @@ def test_a_sentence_claims_nothing_of_a_weak_student(
 
 
 def test_rows_stand_beside_labels_alone_and_make_a_table_and_a_picture() -> None:
-    rows = list(make_event_rows(SETTING, make_reached()))
+    rows = list(make_event_rows(SETTING, make_reached(), QUICK_SEIZURES))
     assert [row.subject for row in rows] == [DETECTOR, *EVENT_ARMS]
     (row,) = [row for row in rows if row.subject == GUIDED]
     assert (row.unit, row.peer) == ("AUC", LABELS)
@@ -120,7 +120,14 @@ def test_rows_stand_beside_labels_alone_and_make_a_table_and_a_picture() -> None
     console = Console(file=(file := io.StringIO()), width=200)
     console.print(table)
     lines = [" ".join(line.split()) for line in file.getvalue().splitlines()]
-    assert f"{GUIDED} 0.903 ± 0.005 +0.010 0.008 75% 1.50 25% 50%" in lines
+    cost = row.conditions["cost"]
+    size = 104 * 32 + 32 * 32 + 32 * 2
+    assert (cost["macs"], cost["parameters"]) == (size, size + 32 + 32 + 2)
+    costs = " ".join(f"{cost[k]:,}" for k in ("parameters", "macs", "samples", "calls"))
+    assert f"{GUIDED} 0.903 ± 0.005 +0.010 0.008 75% 1.50 25% 50% {costs}" in lines
+    steps = cost["samples"] // (2 * 64)
+    assert cost["calls"] == 2 * steps + 2 * steps + 2 * (749 // 64)
+    assert "cost" not in rows[0].conditions
     figure = Figure()
     draw_areas(figure, rows)
     (ax,) = figure.axes
