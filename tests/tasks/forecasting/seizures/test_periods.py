@@ -89,7 +89,7 @@ def test_a_row_by_hand() -> None:
     rows = align_periods(seizures, 0, 60, 60, sizes)
     assert rows.now[:3].tolist() == [12, 16, 20]  # windows 0-7 and 4-11 first
     assert rows.student[0].tolist() == [0, 1]
-    assert rows.period[0].tolist() == [3, 4]  # of samples 15-24: middles 16 and 20
+    assert rows.period[0].tolist() == [3, 4, 5]  # of samples 15-24: middles 16, 20, 24
     assert dict(zip(rows.now.tolist(), rows.labels.tolist(), strict=True)) == {
         12: 0,  # 15-24
         16: 0,  # 19-28
