@@ -111,7 +111,7 @@ def ask_teacher(teacher: nn.Module, later: Float[Tensor, "B *M L"]) -> Float[Ten
     Where it sees several windows of an occurrence period, see :func:`reduce_period`.
     """
     scores: Tensor = teacher(later.flatten(0, -2)[None])[0][-1]
-    scores = scores.unflatten(0, later.shape[:-1])
+    scores = scores.reshape(*later.shape[:-1], -1)
     return scores if later.dim() == 2 else reduce_period(scores)
 
 

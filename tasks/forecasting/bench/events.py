@@ -28,7 +28,7 @@ from tasks.forecasting.bench.seizures import (
     make_seizure_config,
     train_all_seizures,
 )
-from tasks.forecasting.bench.settings import GUIDED, LABELS
+from tasks.forecasting.bench.settings import GUIDED, LABELS, SHUFFLED, SMOOTHED
 from tasks.forecasting.bench.train import SECONDS, Reached, count_training
 from tasks.report.tables import make_table
 
@@ -114,6 +114,10 @@ def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
             p = compute_sign_flip_p(differences)
             shown = ("better" if mean > 0 else "worse") if p < LEVEL else "not shown"
             told += f" ± {spread:.3f} (standard error), p {p:.3f}: {shown}"
+        for control in (SMOOTHED, SHUFFLED):
+            if control in reached:
+                beside = float(np.mean(reached[control]["auc"])) - student
+                told += f"; {control} {beside:+.3f}"
     name = f"{setting.name}"
     return Row(
         case=f"finding: {name}",

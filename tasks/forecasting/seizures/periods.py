@@ -104,4 +104,4 @@ def mark_ictal(
     seizures: EventTable, starts: Int64[np.ndarray, " M"], window: int, samples: int
 ) -> Bool[np.ndarray, " M"]:
     """Return which windows have their middle in a seizure."""
-    return seizures.mark(samples)[starts + window // 2]
+    return np.asarray(seizures.mark(samples)[starts + window // 2])
