@@ -168,7 +168,7 @@ def ask_teachers(
     parts = [(config, prepare(config).windows[split]) for config in configs]
     x = _stack([show_own(config, part) if own else part.later for config, part in parts])
     scores = run_networks(stack_weights(teachers), x.flatten(1, -2))
-    scores = scores.unflatten(1, x.shape[1:-1])
+    scores = scores.reshape(*x.shape[:-1], -1)
     return scores if x.dim() == 3 else reduce_period(scores)
 
 

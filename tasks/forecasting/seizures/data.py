@@ -46,9 +46,10 @@ class PreparedSeizures(PreparedSeries):
         return self.detector
 
 
-NOT_READ = ("arm", "alpha", "temperature", "sigma", "surprise", "cells", "layers", "hidden")
-NOT_READ += ("step", "settle", "tau", "teacher_hidden", "teacher_epochs", "compared", "batch")
-NOT_READ += ("epochs", "lr")
+NOT_READ = (  # fields that windows do not depend on
+    *("arm", "alpha", "temperature", "sigma", "surprise", "cells", "layers", "hidden", "step"),
+    *("settle", "tau", "teacher_hidden", "teacher_epochs", "compared", "batch", "epochs", "lr"),
+)
 
 
 def prepare_patient(config: SeizureConfig) -> PreparedSeizures:
