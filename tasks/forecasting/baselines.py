@@ -10,7 +10,7 @@ All answer in units of bins, where the middle of bin k is at k. Axes: N windows,
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from tasks.forecasting.data import PreparedSeries
+from tasks.forecasting.windows import PreparedSeries
 from tasks.runs.task import Split
 
 PENALTIES = tuple(10.0**k for k in range(-8, 3))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Source = Literal["mackey_glass", "lorenz"]
+Source = Literal["mackey_glass", "lorenz", "epileptor"]
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
 ]  # what each does: tasks.forecasting.teaching
@@ -65,6 +65,22 @@ class ForecastConfig:
         """Whether there is a teacher."""
         return self.arm in TAUGHT
 
+    @property
+    def signals(self) -> int:
+        """Values of a sample of a window."""
+        return 1
+
+    @property
+    def teacher_inputs(self) -> int:
+        """Values that the teacher sees at once."""
+        return self.lookback
+
+    def list_further_problems(self) -> list[str]:
+        """Return what does not fit beside the fields that all forecasters have, with cures."""
+        if self.source != "epileptor":
+            return []
+        return ["source is epileptor, a recording with events; train forecasting:seizures"]
+
 
 def require_sound(config: ForecastConfig) -> None:
     """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
@@ -106,7 +122,8 @@ def list_problems(config: ForecastConfig) -> list[str]:
         "teacher's window is not later than the student's; give a smaller "
         "teacher_horizon": config.teacher_horizon >= config.horizon and config.taught,
     }
-    return [*problems, *(text for text, is_so in wrong.items() if is_so)]
+    found = [*problems, *(text for text, is_so in wrong.items() if is_so)]
+    return [*found, *config.list_further_problems()]
 
 
 def tiny() -> ForecastConfig:

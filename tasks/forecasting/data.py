@@ -4,7 +4,7 @@ Axes: T ticks, N or B windows, L samples of a window, C channels of events.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,39 +15,23 @@ from torch import Tensor
 from drivers.series import generate_lorenz, generate_mackey_glass
 from neuro.codes import delta
 from neuro.training.shuffle import shuffle_batches
-from tasks.forecasting.bins import Bins, fit_bins
+from tasks.forecasting.bins import fit_bins
 from tasks.forecasting.config import ForecastConfig, Source, require_sound
-from tasks.forecasting.windows import align, align_student, find_range, require_series
+from tasks.forecasting.seizures.config import SeizureConfig
+from tasks.forecasting.seizures.data import prepare_patient
+from tasks.forecasting.windows import (
+    PreparedSeries,
+    SeriesWindows,
+    align,
+    align_student,
+    find_range,
+    require_series,
+)
 from tasks.runs.task import Split
 
-Batch = tuple[Tensor, Tensor, Tensor]  # stimulus T B ..., bins B, windows of the teacher B L
+Batch = tuple[Tensor, Tensor, Tensor]  # stimulus T B ..., bins B, the teacher's windows B *M L
 EVALUATED = 500  # windows of a batch that is not trained on
 SKIPPED = 1000  # samples before a series is on its attractor
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SeriesWindows:
-    """The windows of a split. Values have mean 0 and deviation 1 in the part for training.
-
-    own: what the student sees. later: what the teacher sees; where nobody looks ahead, the own.
-    labels: the bin of the target of both.
-    """
-
-    own: Float32[np.ndarray, "N L"]
-    later: Float32[np.ndarray, "N L"]
-    labels: Int64[np.ndarray, " N"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedSeries:
-    """A series in windows, by split. bins: of all splits. mean, sd, low, high: in training."""
-
-    windows: dict[Split, SeriesWindows]
-    bins: Bins
-    mean: float
-    sd: float
-    low: float
-    high: float
 
 
 @lru_cache(maxsize=16)
@@ -73,6 +57,8 @@ def prepare(config: ForecastConfig) -> PreparedSeries:
             windows, constant, or holds what is no number.
     """
     require_sound(config)
+    if isinstance(config, SeizureConfig):
+        return prepare_patient(config)
     sizes = (config.lookback, config.horizon, config.teacher_horizon, config.train)
     return _prepare(config.source, config.seed_of_data, config.points, config.bins, sizes)
 
@@ -140,10 +126,17 @@ def prepare_series(  # noqa: PLR0913 - the sizes of windows have names
 def choose_later(config: ForecastConfig, part: SeriesWindows, epoch: int) -> SeriesWindows:
     """Return a split in which the teacher sees what the arm says, in an epoch of training."""
     if config.arm == "present":
-        return replace(part, later=part.own)
+        return replace(part, later=show_own(config, part))
     if config.arm == "shuffled":
         return replace(part, later=part.later[shuffle_windows(config, len(part.later), epoch)])
     return part
+
+
+def show_own(config: ForecastConfig, part: SeriesWindows) -> Float32[np.ndarray, "N *M L"]:
+    """Return what a teacher sees of the students' own windows."""
+    if isinstance(config, SeizureConfig):
+        return part.own[:, None, -config.signals :]  # the last of them
+    return part.own
 
 
 def shuffle_windows(config: ForecastConfig, count: int, epoch: int) -> Int64[np.ndarray, " N"]:
@@ -175,7 +168,7 @@ def count_steps(config: ForecastConfig) -> int:
 
 
 def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]:
-    """Yield (stimulus T B ..., bins B, the teacher's windows B L)."""
+    """Yield (stimulus T B ..., bins B, the teacher's windows B L, or B M L of M windows)."""
     prepared = prepare(config)
     part = prepared.windows[split]
     if split == "train":
@@ -191,9 +184,13 @@ def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]
 
 def make_dummy_batch(config: ForecastConfig) -> Batch:
     """Return a batch of training with any values."""
-    spiking, later = config.cells != "tanh", torch.zeros(config.batch, config.lookback)
-    shape = (count_ticks(config), config.batch, count_channels(config))
-    x = torch.zeros(shape) if spiking else later[None]
+    later = torch.zeros(config.batch, config.teacher_inputs)
+    if isinstance(config, SeizureConfig):
+        later = later[:, None]
+    inputs = (
+        config.lookback * config.signals if config.cells == "tanh" else count_channels(config)
+    )
+    x = torch.zeros(count_ticks(config), config.batch, inputs)
     return x, torch.zeros(config.batch, dtype=torch.int64), later
 
 
@@ -203,8 +200,8 @@ def count_ticks(config: ForecastConfig) -> int:
 
 
 def count_channels(config: ForecastConfig) -> int:
-    """Return C: two signs of each binary place."""
-    return 2 * _count_places(config)
+    """Return C: two signs of each binary place, for each value of a sample."""
+    return config.signals * 2 * _count_places(config)
 
 
 def _count_places(config: ForecastConfig) -> int:
@@ -218,17 +215,18 @@ def make_stimulus(
     """Return windows as a network takes them: values at once, or events of their changes."""
     if config.cells == "tanh":
         return own[None]
-    share = own.T * (prepared.sd / (prepared.high - prepared.low))
-    spikes = encode_changes(share, config.step, _count_places(config))
+    samples = own.reshape(len(own), config.lookback, config.signals).transpose(0, 1)
+    share = samples * (prepared.sd / (prepared.high - prepared.low))
+    spikes = encode_changes(share, config.step, _count_places(config)).flatten(2)
     return torch.cat([spikes, spikes.new_zeros(config.settle, *spikes.shape[1:])])
 
 
 def encode_changes(
-    x: Float[Tensor, "T B"], step: float, places: int
-) -> Float32[Tensor, "T B C"]:
-    """Return the delta code of a signal, its counts in binary places, as spikes.
+    x: Float[Tensor, "T *B"], step: float, places: int
+) -> Float32[Tensor, "T *B C"]:
+    """Return the delta code of signals, its counts in binary places, as spikes.
 
-    At each tick the code counts by how many steps the signal rose or fell since its last event,
+    At each tick the code counts by how many steps a signal rose or fell since its last event,
     first from 0 (:func:`neuro.codes.delta`). Channel k spikes where that count has the k-th
     binary place, the lowest first; channel places + k does so where the signal fell.
 

@@ -18,8 +18,8 @@ from neuro.training import TrainError
 from neuro.training.plan import scale_lr
 from tasks.forecasting.bins import read_bins
 from tasks.forecasting.config import ForecastConfig
-from tasks.forecasting.data import count_steps, order_batches, prepare
-from tasks.forecasting.teaching import cross_entropy
+from tasks.forecasting.data import count_steps, order_batches, prepare, show_own
+from tasks.forecasting.teaching import cross_entropy, reduce_period
 from tasks.runs.task import Split
 
 CLIP = 1.0  # as a Plan's
@@ -102,7 +102,8 @@ def train_networks(
         TrainError: the answers of a network are no numbers.
         ValueError: a batch has more windows than there are.
     """
-    first, steps, done = configs[0], count_steps(configs[0]), 0
+    count_steps(first := configs[0])  # refuses a batch larger than all
+    done = 0
     weights = stack_weights(networks)
     free = [t.requires_grad_() for layer in weights for t in layer]
     optimizer = torch.optim.AdamW(free, lr=first.lr, weight_decay=0.0)
@@ -111,6 +112,7 @@ def train_networks(
     for epoch in range(epochs):
         windows = train(epoch)
         count = windows.labels.shape[1]
+        steps = count // first.batch
         orders = [list(order_batches(config, count, epoch)) for config in configs]
         for some in zip(*orders, strict=True):
             batch = windows.take(torch.from_numpy(np.stack(some)))
@@ -138,13 +140,36 @@ def train_networks(
 def stack_windows(
     configs: Sequence[ForecastConfig], split: Split, later: bool = False
 ) -> StackedWindows:
-    """Return the windows of a split side by side; later: those that a teacher sees."""
-    parts = [prepare(config).windows[split] for config in configs]
-    own = [part.later if later else part.own for part in parts]
+    """Return the windows of a split side by side; later: those that teachers are trained on.
+
+    Where networks have different numbers of windows, the first ones of those with fewer stand
+    there again behind the last.
+    """
+    each = [prepare(config) for config in configs]
+    parts = [(own.teaching if later else own.windows)[split] for own in each]
     return StackedWindows(
-        x=torch.from_numpy(np.stack(own)),
-        labels=torch.from_numpy(np.stack([part.labels for part in parts])),
+        x=_stack([part.own for part in parts]), labels=_stack([part.labels for part in parts])
     )
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    most = max(len(own) for own in arrays)
+    return torch.from_numpy(
+        np.stack([np.resize(own, (most, *own.shape[1:])) for own in arrays])
+    )
+
+
+@torch.no_grad()
+def ask_teachers(
+    teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig], split: Split = "train"
+) -> Float[Tensor, "S N K"]:
+    """Return the scores of teachers on what they see of each window of their students."""
+    own = configs[0].arm == "present"
+    parts = [(config, prepare(config).windows[split]) for config in configs]
+    x = _stack([show_own(config, part) if own else part.later for config, part in parts])
+    scores = run_networks(stack_weights(teachers), x.flatten(1, -2))
+    scores = scores.reshape(*x.shape[:-1], -1)
+    return scores if x.dim() == 3 else reduce_period(scores)
 
 
 def train_teachers(teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]) -> None:

@@ -18,11 +18,16 @@ from torch import Tensor, nn
 
 from neuro.io.run_folder import Run
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE
+from tasks.forecasting.alarms import compute_auc
 from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.bins import READINGS, read_bins
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import batches, count_ticks, prepare
 from tasks.forecasting.network import GuidedForecaster
+from tasks.forecasting.seizures.config import SeizureConfig
+from tasks.forecasting.seizures.data import PreparedSeizures
+from tasks.forecasting.seizures.report import EVENT_METRICS, report_events
+from tasks.forecasting.teaching import ask_teacher
 from tasks.report.figures import save_png
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
@@ -33,25 +38,33 @@ METRICS = (
     Metric(name="mse_argmax", better="lower", unit=UNIT),
     Metric(name="mse_median", better="lower", unit=UNIT),
     Metric(name="nll", better="lower", unit="nats"),
+    *EVENT_METRICS,
 )
 PICTURE = "forecasts.png"
 SHOWN = 300  # windows of the picture
 
 
 def measure(
-    _: ForecastConfig, scores: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]
+    config: ForecastConfig, scores: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]
 ) -> dict[str, float]:
-    """Return the metrics of scores: squared errors of three read-outs, and log-likelihood."""
+    """Return the metrics of scores: squared errors of three read-outs, and log-likelihood.
+
+    Of events also the area under the curve, where windows of both classes are among them; the
+    squared error of the expectation is their Brier score.
+    """
     p = scores.double().softmax(1)
     errors = {
         reading: float((read_bins(p, reading) - labels).square().mean()) for reading in READINGS
     }
-    return {
+    found = {
         "mse": errors["expectation"],
         "mse_argmax": errors["argmax"],
         "mse_median": errors["median"],
         "nll": float(F.cross_entropy(scores.double(), labels)),
     }
+    if isinstance(config, SeizureConfig) and 0 < int(labels.sum()) < len(labels):
+        found["auc"] = compute_auc(p[:, 1].numpy(), labels.numpy())
+    return found
 
 
 @torch.no_grad()
@@ -77,8 +90,7 @@ def score_teacher(
         raise ValueError(f'arm "{config.arm}" has no teacher; set arm=future')
     device = next(model.parameters()).device
     later = torch.from_numpy(prepare(config).windows[split].later)
-    scores: Tensor = teacher(later[None].to(device))[0][-1]
-    return scores.cpu()
+    return ask_teacher(teacher, later.to(device)).cpu()
 
 
 def validate(config: ForecastConfig, model: nn.Module) -> float:
@@ -106,6 +118,14 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     config: ForecastConfig = run.config
     scores, labels = score_split(config, model, "test")
     values = measure(config, scores, labels)
+    prepared = prepare(config)
+    if isinstance(config, SeizureConfig) and isinstance(prepared, PreparedSeizures):
+        val, _ = score_split(config, model, "val")
+        each: dict[Split, Float64[np.ndarray, " N"]] = {
+            "val": val.double().softmax(1)[:, 1].numpy(),
+            "test": scores.double().softmax(1)[:, 1].numpy(),
+        }
+        return report_events(config, prepared, each, values, run.folder)
     answers = read_bins(scores.double().softmax(1)).numpy()
     table = Table(
         title="Beside it",

@@ -57,7 +57,8 @@ def build(config: ForecastConfig) -> GuidedForecaster:
 def build_student(config: ForecastConfig) -> Stack:
     """Return a fresh student: T B C to T B K, or 1 B L to 1 B K without spikes."""
     if config.cells == "tanh":
-        return build_layers(config.lookback, (config.hidden,) * config.layers, config.bins)
+        inputs = config.lookback * config.signals
+        return build_layers(inputs, (config.hidden,) * config.layers, config.bins)
     hidden, tau = config.hidden, config.tau
     first = nn.Linear(count_channels(config), hidden, bias=False)
     nn.init.normal_(first.weight, std=GAIN)
@@ -80,8 +81,8 @@ def make_cells(config: ForecastConfig) -> LIF | ALIF:
 
 
 def build_teacher(config: ForecastConfig) -> Stack:
-    """Return a fresh teacher: 1 B L to 1 B K."""
-    return build_layers(config.lookback, (config.teacher_hidden,) * 2, config.bins)
+    """Return a fresh teacher: 1 B L to 1 B K; of events, 1 B F to 1 B 2."""
+    return build_layers(config.teacher_inputs, (config.teacher_hidden,) * 2, config.bins)
 
 
 def build_layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> Stack:

@@ -32,10 +32,12 @@ from tasks.forecasting.evaluate import (
     validate,
 )
 from tasks.forecasting.network import GuidedForecaster, build
-from tasks.forecasting.teaching import compute_loss
+from tasks.forecasting.seizures import config as seizure_configs
+from tasks.forecasting.teaching import ask_teacher, compute_loss
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 
+MAKERS = {**vars(configs), **vars(seizure_configs)}
 NO_SPIKES = "a student without spikes has no Graph; use a run of forecasting:tiny"
 
 
@@ -46,7 +48,7 @@ def loss(config: ForecastConfig, model: nn.Module, batch: Batch, at: float) -> T
     taught = None
     if guided.teacher is not None:
         with torch.no_grad():
-            taught = guided.teacher(later[None])[0][-1]
+            taught = ask_teacher(guided.teacher, later)
     return compute_loss(config, scores, labels, taught)
 
 
@@ -93,7 +95,7 @@ def stimuli(config: ForecastConfig, model: nn.Module, split: Split) -> Iterator[
 
 TASK = Task(
     summary="forecasts of a series, guided by a teacher that sees later values",
-    configs={name: getattr(configs, name) for name in CONFIGURATIONS["forecasting"]},
+    configs={name: MAKERS[name] for name in CONFIGURATIONS["forecasting"]},
     training=Training(
         build=build,
         begin=begin,

@@ -15,13 +15,14 @@ target, and the student's answer, are distributions over the bins at temperature
     population   a Gaussian around y in the place of both parts: each neuron of the read-out has
                  a receptive field of sigma bins, and no label is hard
 
-Axes: B samples, K bins.
+A window without a label (-1) has no first part, and no second part that needs y: only a teacher
+says something of it. Axes: B samples, K bins, M windows that a teacher sees of one sample.
 """
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.forecasting.config import ForecastConfig
 
@@ -62,9 +63,10 @@ def compute_loss(
 def cross_entropy(
     scores: Float[Tensor, "*S B K"], labels: Int64[Tensor, "*S B"]
 ) -> Float[Tensor, "*S"]:
-    """Return the mean cross-entropy over B."""
+    """Return the mean cross-entropy over B; a window without a label, -1, counts as 0."""
     log_q = F.log_softmax(scores, -1)
-    return -log_q.gather(-1, labels[..., None])[..., 0].mean(-1)
+    own = log_q.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    return -torch.where(labels >= 0, own, 0.0).mean(-1)
 
 
 def diverge(
@@ -94,6 +96,31 @@ def measure_divergence(
 def measure_distance(
     labels: Int64[Tensor, "*S B"], scores: Float[Tensor, "*S B K"], sigma: float
 ) -> Float[Tensor, "*S B K"]:
-    """Return the logits of a Gaussian of sigma bins around each label."""
+    """Return the logits of a Gaussian of sigma bins around each label.
+
+    Where there is no label, -1, those of the scores, from which they do not diverge.
+    """
     bins = torch.arange(scores.shape[-1], device=scores.device)
-    return -0.5 * ((bins - labels[..., None]).to(scores) / sigma).square()
+    around = -0.5 * ((bins - labels[..., None]).to(scores) / sigma).square()
+    return torch.where(labels[..., None] >= 0, around, scores.detach())
+
+
+def ask_teacher(teacher: nn.Module, later: Float[Tensor, "B *M L"]) -> Float[Tensor, "B K"]:
+    """Return what a teacher answers to the later window of each sample.
+
+    Where it sees several windows of an occurrence period, see :func:`reduce_period`.
+    """
+    scores: Tensor = teacher(later.flatten(0, -2)[None])[0][-1]
+    scores = scores.reshape(*later.shape[:-1], -1)
+    return scores if later.dim() == 2 else reduce_period(scores)
+
+
+def reduce_period(scores: Float[Tensor, "*S B M K"]) -> Float[Tensor, "*S B K"]:
+    """Return the event target: a detector's scores of the window it is most certain of.
+
+    That window has the largest probability of the last class, "yes", of the windows that tile
+    the occurrence period.
+    """
+    best = scores.softmax(-1)[..., -1].argmax(-1)
+    index = best[..., None, None].expand(*best.shape, 1, scores.shape[-1])
+    return scores.gather(-2, index)[..., 0, :]

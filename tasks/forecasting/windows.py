@@ -6,11 +6,12 @@
 Axes: N windows, L samples of a window.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
+from tasks.forecasting.bins import Bins
 from tasks.runs.task import Split
 
 SHARES: dict[Split, tuple[float, float]] = {
@@ -18,6 +19,36 @@ SHARES: dict[Split, tuple[float, float]] = {
     "val": (0.6, 0.8),
     "test": (0.8, 1.0),
 }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesWindows:
+    """The windows of a split. Values have mean 0 and deviation 1 in the part for training.
+
+    own: what the student sees. later: what the teacher sees, one window or M of them; where
+    nobody looks ahead, the own. labels: the bin of the target of both; -1: there is none.
+    """
+
+    own: Float32[np.ndarray, "N L"]
+    later: Float32[np.ndarray, "N *M F"]
+    labels: Int64[np.ndarray, " N"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedSeries:
+    """A series in windows, by split. bins: of all splits. mean, sd, low, high: in training."""
+
+    windows: dict[Split, SeriesWindows]
+    bins: Bins
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    @property
+    def teaching(self) -> dict[Split, SeriesWindows]:
+        """What a teacher is trained on."""
+        return {split: replace(part, own=part.later) for split, part in self.windows.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

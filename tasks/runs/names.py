@@ -34,6 +34,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
     "forecasting": (
         *("tiny", "tiny_ann", "tiny_population"),
         *("guided", "guided_ann", "lorenz"),
+        *("tiny_seizures", "seizures", "seizures_ann"),
     ),
 }
 

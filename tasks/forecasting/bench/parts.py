@@ -21,6 +21,13 @@ from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.forecasting.bench.events import (
+    UNIT,
+    announce_seizures,
+    draw_areas,
+    measure_seizures,
+    tabulate_seizures,
+)
 from tasks.forecasting.bench.online import (
     BEHIND,
     STOPPED,
@@ -145,6 +152,7 @@ PARTS: dict[str, MeasurePart] = {
     **{part: partial(measure, part) for part in FULL.settings},
     "online": measure_online,
     "anchor": measure_anchor,
+    "seizures": measure_seizures,
 }
 
 
@@ -280,8 +288,11 @@ def list_arms(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "reached" in row.conditions]
 
 
-def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     """Yield a table a setting: a line an arm, its errors, their change, and its cost."""
+    if part == "seizures":
+        yield from tabulate_seizures(rows)
+        return
     shown = list_arms(rows)
     for case in dict.fromkeys(row.case for row in shown):
         own = [row for row in shown if row.case == case]
@@ -333,7 +344,10 @@ def announce(options: BenchOptions) -> str:
     if not options.parts or "online" in options.parts:
         missing += count_missing(options.out, scale)
     seeds = len(scale.seeds)
-    return (
+    events = ""
+    if not options.parts or "seizures" in options.parts:
+        events = announce_seizures(options)
+    return events + (
         f"{missing} settings are to be trained, each with a teacher and up to {len(ARMS)} arms "
         f"by {seeds} seeds; each is kept in {options.out / FILE}, and the same command goes on "
         "after an interruption"
@@ -345,13 +359,16 @@ def announce(options: BenchOptions) -> str:
 def draw(rows: list[Row], path: Path) -> None:
     """Draw by how much each arm errs less or more than labels alone, over the settings.
 
-    A setting that lacks an arm has an empty cell. Without settings, an error beside another.
+    A setting that lacks an arm has an empty cell. Without settings, one value beside another:
+    an error, or of events the area under the curve of each arm.
     """
     shown = list_arms(rows)
     cases = list(dict.fromkeys(row.case for row in shown))
     figure = Figure((9.58, 1.8 + 0.42 * len(cases)), layout="constrained")
     if cases:
         _draw_changes(figure, shown, cases)
+    elif any(row.unit == UNIT for row in rows):
+        draw_areas(figure, rows)
     else:
         _draw_errors(figure, [row for row in rows if row.unit != SETTINGS])
     save_png(figure, path)

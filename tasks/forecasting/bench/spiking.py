@@ -26,11 +26,19 @@ OPERATIONS = "synaptic_operations"  # of a window, as NeuroBench counts them: ad
 def train_spiking(config: ForecastConfig, teacher: Stack) -> dict[str, float]:
     """Return the metrics of a spiking student on the test split, and its operations.
 
-    The teacher is trained already. The seed is that of the series. The student keeps the
-    weights of its best validation.
+    The teacher is trained already. The seed is that of the series.
     """
     with seeded(config.seed_of_data):
-        model = GuidedForecaster(build_student(config), teacher if config.taught else None)
+        student = build_student(config)
+    train_student(config, student, teacher)
+    model = GuidedForecaster(student, None)
+    values = measure(config, *score_split(config, model, "test"))
+    return {**values, OPERATIONS: count_synaptic_operations(config, model)}
+
+
+def train_student(config: ForecastConfig, student: Stack, teacher: Stack) -> None:
+    """Train a student by a trained teacher; it keeps the weights of its best validation."""
+    model = GuidedForecaster(student, teacher if config.taught else None)
 
     def compute(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor], at: float) -> Tensor:
         return loss(config, net, batch, at)
@@ -49,8 +57,6 @@ def train_spiking(config: ForecastConfig, teacher: Stack) -> dict[str, float]:
         fit(model, course, TASK.training.plan(config), fabric, Path(folder))
         load_weights(get_best_weights_path(Path(folder)), model)
     model.eval()
-    values = measure(config, *score_split(config, model, "test"))
-    return {**values, OPERATIONS: count_synaptic_operations(config, model)}
 
 
 @torch.no_grad()

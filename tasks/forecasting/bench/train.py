@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from joblib import Parallel, delayed
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import prepare, shuffle_windows
 from tasks.forecasting.ensemble import (
     StackedWindows,
+    ask_teachers,
     run_networks,
     stack_weights,
     stack_windows,
@@ -108,13 +108,27 @@ def _train_arm(
 def _train_dense(
     configs: Sequence[ForecastConfig], teachers: Sequence[Stack]
 ) -> dict[str, list[float]]:
-    """Train students without spikes side by side."""
+    """Train students without spikes side by side, and measure them."""
     students = list[nn.Module]()
     for config in configs:
         with seeded(config.seed_of_data):
             students.append(build_student(config))
+    shares = train_students(students, configs, teachers)
+    return {**_measure_all(students, configs), **({UPDATES: shares} if shares else {})}
+
+
+def train_students(
+    students: Sequence[nn.Module],
+    configs: Sequence[ForecastConfig],
+    teachers: Sequence[nn.Module],
+) -> list[float]:
+    """Train students without spikes side by side, each by its own trained teacher.
+
+    configs: those of an arm, which differ in ``seed_of_data`` alone. Return for each the share
+    of the windows on which the teacher teaches; nothing where every one does.
+    """
     own, val = (stack_windows(configs, split) for split in ("train", "val"))
-    taught = _answer_as_teachers(teachers, configs) if configs[0].taught else None
+    taught = ask_teachers(teachers, configs) if configs[0].taught else None
 
     def order(epoch: int) -> StackedWindows:
         """Return the windows of an epoch; a shuffled teacher answers for another window."""
@@ -134,24 +148,12 @@ def _train_dense(
         return compute_loss(configs[0], scores, labels, answers)
 
     train_networks(students, configs, order, val, teach, configs[0].epochs)
-    values = _measure_all(students, configs)
-    if shares:
-        values[UPDATES] = torch.stack(shares).mean(0).tolist()
-    return values
-
-
-@torch.no_grad()
-def _answer_as_teachers(
-    teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]
-) -> Float[Tensor, "S N K"]:
-    """Return the scores of the teachers on what they see of each window of training."""
-    seen = stack_windows(configs, "train", later=configs[0].arm != "present")
-    return run_networks(stack_weights(teachers), seen.x)
+    return torch.stack(shares).mean(0).tolist() if shares else []
 
 
 def measure_width(teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]) -> float:
     """Return the standard deviation [bins] of a teacher's answer, over windows and teachers."""
-    p = _answer_as_teachers(teachers, configs).double().softmax(-1)
+    p = ask_teachers(teachers, configs).double().softmax(-1)
     bins = torch.arange(p.shape[-1], dtype=p.dtype)
     mean = (p * bins).sum(-1, keepdim=True)
     return float((p * (bins - mean).square()).sum(-1).sqrt().mean())
@@ -173,21 +175,29 @@ def _measure_all(
 
 
 def count_cost(setting: ForecastSetting, scale: ForecastScale, arm: str) -> dict[str, int]:
-    """Return the cost of an arm, for one seed.
+    """Return the cost of an arm, for one seed, see :func:`count_training`."""
+    config = make_config(setting, scale, arm, scale.seeds[0])
+    return count_training(config, config.taught or arm == AS_WIDE)
+
+
+def count_training(config: ForecastConfig, has_teacher: bool) -> dict[str, int]:
+    """Return the cost of a training. has_teacher: whether one is trained for it.
 
     parameters, macs: of the student, and of an answer of it; a spiking one adds, and has no
     macs. samples: windows that the student sees in training. calls: how often a network
     answers a batch in training: the student, and the teacher, also in its own training.
     """
-    config = make_config(setting, scale, arm, scale.seeds[0])
     student = build_student(config)
     parameters = sum(p.numel() for p in student.parameters())
     dense = [m for m in student.modules() if isinstance(m, nn.Linear)]
     macs = sum(m.weight.numel() for m in dense) if config.cells == "tanh" else 0
-    steps = len(prepare(config).windows["train"].labels) // config.batch
+    prepared = prepare(config)
+    steps = len(prepared.windows["train"].labels) // config.batch
     students = steps * config.epochs
-    teachers = steps * config.teacher_epochs if config.taught or arm == AS_WIDE else 0
-    teachers += steps * config.epochs if config.taught else 0
+    teachers = steps * config.epochs if config.taught else 0
+    if has_teacher:
+        own = len(prepared.teaching["train"].labels) // config.batch
+        teachers += own * config.teacher_epochs
     return {
         "parameters": parameters,
         "macs": macs,

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tasks.bench.options import BenchOptions
-from tasks.forecasting.bench import online, parts, train
+from tasks.forecasting.bench import online, parts, seizures, train
 from tasks.forecasting.bench.online import LEARNERS
 from tasks.forecasting.bench.parts import (
     _list_percent,
@@ -19,6 +19,7 @@ from tasks.forecasting.bench.parts import (
     make_rows,
     tabulate,
 )
+from tasks.forecasting.bench.seizures import DETECTOR, SeizureScale, SeizureSetting
 from tasks.forecasting.bench.settings import (
     ARMS,
     AS_WIDE,
@@ -151,14 +152,23 @@ def test_the_bench_says_what_it_trains_prints_and_writes_all(
         values = [10.0] * len(scale.seeds)
         return {arm: {"mse": values, "mse_argmax": values, UPDATES: values} for arm in LEARNERS}
 
+    def pretend_events(_: SeizureSetting, scale: SeizureScale) -> Reached:
+        return {
+            arm: {"auc": [0.9] * len(scale.patients), SECONDS: [1.0]}
+            for arm in (DETECTOR, LABELS, GUIDED)
+        }
+
     monkeypatch.setattr(train, "train_setting", pretend)
     monkeypatch.setattr(online, "train_online", pretend_online)
+    monkeypatch.setattr(seizures, "train_seizures", pretend_events)
     monkeypatch.setattr(parts, "measure_free_runs", lambda *_: [8.0, 12.0])
     console = Console(file=(file := io.StringIO()), width=200)
     show(console, "forecasting", BenchOptions(tmp_path, quick=True))
     text = " ".join(file.getvalue().split())
     told = "12 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
     assert told in text
+    assert "4 settings of seizures, by 2 patients" in text
+    assert "future teacher +0.000 by 2 patients" in text
     assert "trainings too short to judge" in text
     assert "grid: a shuffled teacher errs more than three times as much: in 2 of 2" in text
     assert (tmp_path / "forecasting.png").read_bytes().startswith(b"\x89PNG")

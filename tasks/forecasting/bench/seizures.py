@@ -1,0 +1,238 @@
+"""Predictors of seizures of the bench: every arm in pairs, patient by patient.
+
+A setting is a kind of recording. The patient is the unit: what several networks of a patient
+reach is averaged first. All networks of an arm are trained side by side.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from joblib import Parallel, delayed
+from torch import nn
+
+from neuro.nn.layers import Stack
+from neuro.seeds import seeded
+from neuro.training.threads import limit_threads
+from tasks.bench.results import complete_results, make_key, read_results
+from tasks.forecasting.alarms import compute_auc
+from tasks.forecasting.bench.settings import GUIDED, LABELS, SHUFFLED, SMOOTHED, Change
+from tasks.forecasting.bench.spiking import train_student
+from tasks.forecasting.bench.train import SECONDS, Reached, train_students
+from tasks.forecasting.config import Cells
+from tasks.forecasting.data import make_stimulus, prepare
+from tasks.forecasting.ensemble import train_teachers
+from tasks.forecasting.network import build_student, build_teacher
+from tasks.forecasting.seizures.config import Channel, SeizureConfig, seizures, seizures_ann
+from tasks.forecasting.seizures.data import PreparedSeizures
+from tasks.forecasting.seizures.report import measure_events
+from tasks.runs.task import Split
+
+KEPT = "forecasting-seizures.jsonl"  # beside the figures
+DETECTOR = "detector, which sees seizures"
+ORACLE = "labels alone, on the slow variable"
+REACH = 0.8  # least AUC of a student of which anything is claimed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeizureSetting:
+    """A kind of recording, see :class:`tasks.forecasting.seizures.config.SeizureConfig`."""
+
+    channel: Channel = "dc"
+    noise: float = 0.1
+    baseline: int = 1000
+    labelled: float = 1.0
+    cells: Cells = "tanh"
+
+    @property
+    def name(self) -> str:
+        """What tells it from others: "seizures, DC-coupled, noise 0.1"."""
+        coupled = (
+            "DC-coupled" if self.channel == "dc" else f"baseline of {self.baseline} removed"
+        )
+        some = "" if self.labelled == 1 else f", {self.labelled:.0%} labelled"
+        cells = "" if self.cells == "tanh" else ", spiking"
+        return f"seizures, {coupled}, noise {self.noise:g}{some}{cells}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeizureScale:
+    """How much is trained. patients: their seeds. networks: of each patient and arm.
+
+    spiking: patients of spiking students, the first ones, with one network each.
+    """
+
+    patients: tuple[int, ...] = tuple(range(20))
+    networks: int = 2
+    spiking: int = 8
+    points: int = 80_000
+    epochs: int = 30
+    teacher_epochs: int = 10
+    settings: tuple[SeizureSetting, ...] = (
+        SeizureSetting(),
+        SeizureSetting(labelled=0.2),
+        SeizureSetting(channel="ac", noise=0.3, baseline=200),
+        SeizureSetting(cells="lif"),
+    )
+
+
+FULL_SEIZURES = SeizureScale()
+QUICK_SEIZURES = SeizureScale(
+    patients=(0, 1), networks=1, spiking=1, points=40_000, epochs=2, teacher_epochs=2
+)
+
+EVENT_ARMS: dict[str, Change] = {
+    LABELS: {"arm": "none"},
+    GUIDED: {"arm": "future"},
+    "future teacher, tau 1": {"arm": "future", "temperature": 1.0},
+    "future teacher, middle of the period": {"arm": "future", "target": "middle"},
+    "teacher on the own window": {"arm": "present"},
+    SHUFFLED: {"arm": "shuffled"},
+    SMOOTHED: {"arm": "smoothing"},
+    "label in the teacher's place": {"arm": "oracle"},
+    ORACLE: {"arm": "none", "channel": "z"},
+}
+
+
+def list_event_arms(setting: SeizureSetting) -> tuple[str, ...]:
+    """Return the arms that are trained in a setting."""
+    return tuple(EVENT_ARMS) if setting.cells == "tanh" else (LABELS, GUIDED)
+
+
+def make_seizure_config(
+    setting: SeizureSetting, scale: SeizureScale, arm: str, patient: int
+) -> SeizureConfig:
+    """Return the configuration of one training."""
+    base = replace(
+        seizures_ann() if setting.cells == "tanh" else replace(seizures(), cells=setting.cells),
+        seed_of_data=patient,
+        channel=setting.channel,
+        noise=setting.noise,
+        baseline=setting.baseline,
+        labelled=setting.labelled,
+        points=scale.points,
+        epochs=scale.epochs,
+        teacher_epochs=scale.teacher_epochs,
+    )
+    return replace(base, **EVENT_ARMS[arm])  # type: ignore[arg-type]
+
+
+def train_seizures(setting: SeizureSetting, scale: SeizureScale) -> Reached:
+    """Return what every arm and the detector reach on the test split, one value a patient."""
+    dense = setting.cells == "tanh"
+    patients = scale.patients if dense else scale.patients[: scale.spiking]
+    units = [(k, p) for k in range(scale.networks if dense else 1) for p in patients]
+    plain = [make_seizure_config(setting, scale, LABELS, p) for _, p in units]
+    with limit_threads(1):
+        teachers = _build_teachers(plain, units)
+        begin = time.process_time()
+        train_teachers(teachers, plain)
+        found: Reached = {
+            DETECTOR: {
+                "auc": _average(
+                    [_measure_detector(t, own) for t, own in zip(teachers, plain, strict=True)],
+                    units,
+                ),
+                SECONDS: [time.process_time() - begin],
+            }
+        }
+        for arm in list_event_arms(setting):
+            begin = time.process_time()
+            configs = [make_seizure_config(setting, scale, arm, p) for _, p in units]
+            students = [
+                _build_student(own, k) for own, (k, _) in zip(configs, units, strict=True)
+            ]
+            if dense:
+                train_students(students, configs, teachers)
+            else:
+                for own, student, teacher in zip(configs, students, teachers, strict=True):
+                    train_student(own, student, teacher)
+            each = [_measure_student(s, c) for s, c in zip(students, configs, strict=True)]
+            found[arm] = {
+                name: _average([own[name] for own in each], units) for name in each[0]
+            }
+            found[arm][SECONDS] = [time.process_time() - begin]
+    return found
+
+
+def _build_teachers(
+    configs: Sequence[SeizureConfig], units: Sequence[tuple[int, int]]
+) -> list[Stack]:
+    teachers = []
+    for config, (k, patient) in zip(configs, units, strict=True):
+        with seeded(patient + 1000 * k + 1_000_000):
+            teachers.append(build_teacher(config))
+    return teachers
+
+
+def _build_student(config: SeizureConfig, number: int) -> Stack:
+    with seeded(config.seed_of_data + 1000 * number):
+        return build_student(config)
+
+
+def _average(values: Sequence[float], units: Sequence[tuple[int, int]]) -> list[float]:
+    """Return the mean of the networks of each patient."""
+    patients = list(dict.fromkeys(patient for _, patient in units))
+    return [
+        float(np.mean([v for v, (_, own) in zip(values, units, strict=True) if own == patient]))
+        for patient in patients
+    ]
+
+
+@torch.no_grad()
+def _measure_detector(teacher: Stack, config: SeizureConfig) -> float:
+    """Return its area under the curve on all test windows."""
+    part = prepare(config).teaching["test"]
+    scores = teacher(torch.from_numpy(part.own)[None])[0][-1].double().softmax(1)[:, 1]
+    return compute_auc(scores.numpy(), part.labels)
+
+
+@torch.no_grad()
+def _measure_student(student: nn.Module, config: SeizureConfig) -> dict[str, float]:
+    """Return the metrics of events on the test split."""
+    prepared = prepare(config)
+    if not isinstance(prepared, PreparedSeizures):
+        raise TypeError(f"{type(prepared).__name__} has no events")
+    splits: tuple[Split, ...] = ("val", "test")
+    answers: dict[Split, Float64[np.ndarray, " N"]] = {}
+    for split in splits:
+        own = torch.from_numpy(prepared.windows[split].own)
+        scores = student(make_stimulus(config, prepared, own))[0][-1]
+        answers[split] = scores.double().softmax(1)[:, 1].numpy()
+    return measure_events(config, prepared, answers).list_values()
+
+
+def train_all_seizures(
+    scale: SeizureScale, folder: Path, workers: int
+) -> dict[SeizureSetting, Reached]:
+    """Return what the settings reach; what is in the folder is not trained again.
+
+    Raises:
+        StoreError: a result in the folder's file is damaged.
+    """
+    about = {s: asdict(s) for s in scale.settings}
+
+    def train(missing: list[SeizureSetting]) -> Iterator[tuple[SeizureSetting, Reached]]:
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(delayed(_train_one)(setting, scale) for setting in missing)
+
+    return complete_results(folder / KEPT, about, Reached, train, _describe(scale))
+
+
+def _train_one(setting: SeizureSetting, scale: SeizureScale) -> tuple[SeizureSetting, Reached]:
+    return setting, train_seizures(setting, scale)
+
+
+def _describe(scale: SeizureScale) -> dict[str, str]:
+    """Return what the figures of all settings depend on, beside the code."""
+    return {"scale": str(replace(scale, settings=())), "torch": str(torch.__version__)}
+
+
+def list_missing_seizures(scale: SeizureScale, folder: Path) -> list[SeizureSetting]:
+    """Return the settings that are still to be trained."""
+    known, about = read_results(folder / KEPT), _describe(scale)
+    return [s for s in scale.settings if make_key({**asdict(s), **about}) not in known]

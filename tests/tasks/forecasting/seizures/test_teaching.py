@@ -1,0 +1,92 @@
+"""The event target, windows without labels, and what a predictor learns by them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from neuro.seeds import seeded
+from tasks.forecasting.data import batches, prepare
+from tasks.forecasting.ensemble import ask_teachers, stack_windows
+from tasks.forecasting.network import build, build_teacher
+from tasks.forecasting.seizures.config import seizures_ann
+from tasks.forecasting.task import loss
+from tasks.forecasting.teaching import ask_teacher, compute_loss, reduce_period
+
+SHORT = replace(seizures_ann(), points=40_000)
+
+
+def test_the_event_target_is_the_answer_to_the_most_certain_window() -> None:
+    scores = torch.tensor(
+        [[[0.0, 1.0], [3.0, 5.0], [-9.0, -8.0]], [[1.0, 0.0], [2.0, 0.0], [0.0, -3]]]
+    )
+    found = reduce_period(scores)
+    assert found.tolist() == [[3, 5], [1, 0]]
+    p = scores.softmax(-1)[..., 1].amax(1)
+    torch.testing.assert_close(found.softmax(-1)[:, 1], p)
+
+
+def test_a_teacher_answers_each_window_alone() -> None:
+    later = torch.randn(5, 3, 4)
+    teacher = nn.Sequential(nn.Linear(4, 2))
+
+    class Answering(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return teacher(x), None
+
+    found = ask_teacher(Answering(), later)
+    for k in range(5):
+        torch.testing.assert_close(found[k], reduce_period(teacher(later[k : k + 1]))[0])
+    torch.testing.assert_close(ask_teacher(Answering(), later[:, 1]), teacher(later[:, 1]))
+
+
+@pytest.mark.parametrize("arm", ["none", "oracle", "smoothing", "future"])
+def test_a_window_without_a_label_teaches_by_its_teacher_alone(arm: str) -> None:
+    config = replace(SHORT, arm=arm)  # type: ignore[arg-type]
+    scores = torch.randn(4, 2, requires_grad=True)
+    taught = torch.randn(4, 2) if arm == "future" else None
+    labels = torch.tensor([0, 1, -1, -1])
+    compute_loss(config, scores, labels, taught).backward()
+    gradient = scores.grad
+    assert gradient is not None
+    assert gradient[:2].any(1).all()
+    assert bool((gradient[2:].abs() > 1e-6).any()) == (arm == "future")
+
+
+def test_teachers_side_by_side_answer_as_one() -> None:
+    configs = [replace(SHORT, seed_of_data=seed) for seed in (0, 1)]
+    teachers = []
+    for config in configs:
+        with seeded(config.seed_of_data):
+            teachers.append(build_teacher(config))
+    found = ask_teachers(teachers, configs, "val")
+    for own, teacher, config in zip(found, teachers, configs, strict=True):
+        later = torch.from_numpy(prepare(config).windows["val"].later)
+        alone = ask_teacher(teacher, later)
+        torch.testing.assert_close(own[: len(alone)], alone)
+        torch.testing.assert_close(own[len(alone) :], alone[: len(own) - len(alone)])
+
+
+def test_networks_with_fewer_windows_see_their_first_ones_again() -> None:
+    configs = [replace(SHORT, seed_of_data=seed) for seed in (0, 1)]
+    counts = [len(prepare(c).windows["train"].labels) for c in configs]
+    stacked = stack_windows(configs, "train")
+    assert stacked.x.shape[:2] == (2, max(counts))
+    fewer = counts.index(min(counts))
+    assert counts[fewer] < max(counts)
+    extra = max(counts) - counts[fewer]
+    torch.testing.assert_close(stacked.x[fewer, -extra:], stacked.x[fewer, :extra])
+    detector = stack_windows(configs, "train", later=True)
+    assert detector.x.shape == (2, 24_000 // 32 - 1, 13)
+
+
+@pytest.mark.parametrize("cells", ["tanh", "lif"])
+@pytest.mark.parametrize("arm", ["future", "present", "shuffled", "none"])
+def test_a_batch_has_a_finite_loss_and_only_the_student_learns(cells: str, arm: str) -> None:
+    config = replace(SHORT, cells=cells, arm=arm, batch=16, hidden=8)  # type: ignore[arg-type]
+    model = build(config)
+    batch = next(iter(batches(config, "train", 0)))
+    loss(config, model, batch, 0.0).backward()
+    assert all(p.grad is None for n, p in model.named_parameters() if n.startswith("teacher"))
+    assert any(p.grad is not None and p.grad.any() for p in model.student.parameters())
