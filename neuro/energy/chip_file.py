@@ -283,6 +283,9 @@ class ChipFileReader:
 
     def check_barriers(self, barriers: tuple[Barrier, ...], sync: Constant) -> None:
         """Note barriers out of order, or outside the range of ``time.sync``."""
+        if not barriers:
+            self.problems.append("barrier: is empty; give its time among one tile at least")
+            return
         tiles, times = [b.tiles for b in barriers], [b.time.value for b in barriers]
         if tiles != sorted(set(tiles)) or times != sorted(times):
             self.problems.append(
