@@ -255,7 +255,7 @@ def test_the_order_of_populations_changes_no_run() -> None:
 
 
 def test_the_head_room_is_that_of_the_larger_side() -> None:
-    """A current passes on 1 - 2^-3 of each sum, and keeps as much for the next ticks."""
+    """A current keeps 1 - 2^-3 of a sum for the next tick, and less than a unit by rounding."""
     for sign in (1, -1):
         weight = as_int32(sign * np.array([[100, 20, -30]]))
         parts = (
@@ -265,7 +265,7 @@ def test_the_head_room_is_that_of_the_larger_side() -> None:
         )
         into = XyloConnection(name="c", source="n", target="out", weight=weight)
         program = XyloProgram(populations=parts, connections=(into,), shift_out=2, ticks=2)
-        sums = 120 * 4 * (7 / 8) * (1 + 7 / 8)
+        sums = (120 * 4 + 7 / 8) * (1 + 7 / 8)
         assert compute_head_room(program, parts[2]) == pytest.approx(sums / (2**15 - 1))
 
 
