@@ -147,9 +147,11 @@ def list_lost_weights(program: LoihiProgram) -> Iterator[str]:
     for c in program.connections:
         largest = int(np.abs(c.weight).max(initial=0))
         if program[c.target].kind in SUMS and largest < 2**LEAST_BITS:
+            bias = program[c.target].bias_mant
+            cure = f", or the bias of {c.target} smaller against them" if np.any(bias) else ""
             yield (
-                f"{c.name}: its largest weight becomes {largest}, less than {LEAST_BITS} bits; "
-                f"make its weights larger, or the bias of {c.target} smaller against them"
+                f"{c.name}: its largest weight becomes {largest}, less than {LEAST_BITS} bits "
+                f"(at least {2**LEAST_BITS}); make its weights larger{cure}"
             )
 
 

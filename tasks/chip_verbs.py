@@ -52,7 +52,8 @@ def _export_to_chip(opened: Any, run: Path, chip: str, net: bool) -> None:
     """Export to a chip of one core, and print its integers beside the floats."""
     from neuro.energy import load_one_core_chips
     from tasks.report.tables import describe_integers, tabulate_integers, tabulate_scaling
-    from tasks.verbs.export_to_chip import export_run_to, name_result
+    from tasks.runs.results import name_result
+    from tasks.verbs.export_to_chip import export_run_to
 
     if net:
         raise ValueError("--net writes a file for Loihi; leave out --net or --chip")

@@ -2,22 +2,35 @@
 
 import numpy as np
 
-from lava_export.xylo.program import LARGEST_STATE, XyloPopulation, XyloProgram
+from lava_export.xylo.program import LARGEST_STATE, NEURON_SPIKES, XyloPopulation, XyloProgram
 
 
 def compute_head_room(program: XyloProgram, p: XyloPopulation) -> float:
-    """Return the largest |i| or |v| over 2^15 - 1 if each source fires once a tick at most."""
+    """Return the largest |i| or |v| over 2^15 - 1 if each source fires once a tick at most.
+
+    A current is largest before it falls in its step. A shift rounds: it leaves a positive x at
+    most keep (x + 1).
+    """
     keep_i, keep_v = (1 - 2.0 ** -dash.astype(np.float64) for dash in (p.dash_syn, p.dash_mem))
     shift = program.shift if p.kind == "hidden" else program.shift_out
     weight = np.concatenate([c.weight for c in program.into(p.name)], 1) * 2.0**shift
     into = [np.maximum(sign * weight, 0).sum(1) for sign in (1, -1)]
-    up, down = (keep_i * total * _sum_powers(keep_i, program.ticks) for total in into)
+    up, down = (
+        np.where(total > 0, (total + keep_i) * _sum_powers(keep_i, program.ticks), 0)
+        for total in into
+    )
     if p.kind == "readout":
         return float(np.maximum(up, down).max()) / LARGEST_STATE
-    rise, fall = up + np.maximum(p.bias, 0), down + np.maximum(-p.bias, 0)
-    highest, lowest = (x * _sum_powers(keep_v, program.ticks) for x in (rise, fall))
-    held = keep_v * p.threshold + rise  # a reset that one spike a tick can keep up with
-    highest = np.where(rise <= p.threshold, np.minimum(held, highest), highest)
+    rise, fall = (keep_i * (x + (x > 0)) for x in (up, down))
+    rise, fall = rise + np.maximum(p.bias, 0), fall + np.maximum(-p.bias, 0)
+    highest, lowest = (
+        np.where(x > 0, (x + keep_v) * _sum_powers(keep_v, program.ticks), 0)
+        for x in (rise, fall)
+    )
+    held = keep_v * (p.threshold + 1) + rise  # if spikes take v below the threshold each tick
+    most = NEURON_SPIKES if p.kind == "hidden" else 1
+    below = (rise <= p.threshold) | (held < (most + 1) * p.threshold)
+    highest = np.where(below, np.minimum(held, highest), highest)
     return float(np.maximum.reduce([up, down, highest, lowest]).max()) / LARGEST_STATE
 
 

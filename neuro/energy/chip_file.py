@@ -179,6 +179,8 @@ class ChipFileReader:
             self.check_name(key, "key", key, KEYS)
         self.read_origins(own.pop("origins", {}))
         base = self.read_base(own["base"]) if "base" in own else None
+        if "base" in own and base is None:  # noted; any other tells what else is wrong
+            base = load_chips()["loihi1"]
         # Two chips of one title could not be told apart in a table.
         inherited = {**vars(base), "title": f"{base.title}: {name}"} if base else {}
         values = {**inherited, **{key: own[key] for key in KEYS if key in own}}
@@ -190,7 +192,14 @@ class ChipFileReader:
             if isinstance(table, dict):
                 constants = vars(inherited[key]) if base else {}
                 values[key] = {**constants, **self.read_table(key, kind, table)}
+        before = len(self.problems)
         chip: Chip | None = self.convert(values, Chip)
+        self.problems[before:] = [
+            f'{p}; write it, or name a base, as in base = "loihi1"'
+            if p.endswith(": is missing") and base is None
+            else p
+            for p in self.problems[before:]
+        ]
         if chip and not self.problems:
             self.check_barriers(chip.barrier, chip.time.sync)
         return chip
@@ -283,6 +292,9 @@ class ChipFileReader:
 
     def check_barriers(self, barriers: tuple[Barrier, ...], sync: Constant) -> None:
         """Note barriers out of order, or outside the range of ``time.sync``."""
+        if not barriers:
+            self.problems.append("barrier: is empty; give its time among one tile at least")
+            return
         tiles, times = [b.tiles for b in barriers], [b.time.value for b in barriers]
         if tiles != sorted(set(tiles)) or times != sorted(times):
             self.problems.append(

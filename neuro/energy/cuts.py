@@ -40,6 +40,8 @@ class LinkCode:
     bitmap  T N                            one bit a neuron and tick
     aer     spikes (ceil(log2 N) + bits)   an address a spike, with a header of ``bits``
     values  T N bits                       a number of ``bits`` a neuron and tick
+
+    Address events of one neuron need no address; without a header each still takes one bit.
     """
 
     kind: Literal["bitmap", "aer", "values"] = "bitmap"
@@ -69,7 +71,7 @@ class LinkCode:
             raise ValueError(
                 "address events are counted from spikes: give a record, or take a bitmap"
             )
-        return spikes * ((neurons - 1).bit_length() + self.bits)
+        return spikes * max(1, (neurons - 1).bit_length() + self.bits)
 
 
 BITMAP = LinkCode()

@@ -274,7 +274,7 @@ def price_placement(
 ) -> Estimate:
     """Return the estimate of a graph that the chip runs as a whole, placed like this."""
     sent = count_sent(work.by_neuron, work.composed, placement)
-    ops = count_operations(graph, work, placement, chip, sent)
+    ops = count_operations(graph, work, chip, sent)
     priced = {name: price_operations(o, chip.energy) for name, o in ops.items()}
     parts = {
         name: {part: x * (1 / work.samples) for part, x in of_layer.items()}

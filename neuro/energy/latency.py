@@ -120,8 +120,8 @@ def estimate_latency(
 ) -> Latency:
     """Return the time of one inference: the sum over its ticks, averaged over samples.
 
-    The low end sends each spike once, the high end to all cores of the layers that it leads to,
-    as in :func:`neuro.energy.operations.price_operations`. Spikes of the host
+    The low end sends each spike with a target once, the high end to all cores of the layers
+    that it leads to, as in :func:`neuro.energy.operations.price_operations`. Spikes of the host
     that arrive late, or results that it fetches late, are not in it: a measured run can be far
     slower (keyword spotting on Loihi 1: 0.3 ms a tick).
 
@@ -225,7 +225,7 @@ def share_layer(name: str, placement: Placement, sent: SentBy, bound: str) -> Co
     if leaving:
         fired = leaving[0].fired
         each = {
-            "low": fired,
+            "low": leaving[0].led,
             "value": sum(x.messages.sum(1) for x in leaving),
             "high": fired * sum(len(x.cores) for x in leaving),
         }[bound]

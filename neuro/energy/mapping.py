@@ -371,13 +371,14 @@ def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: 
     for limit, x in count_demand(into, size, 1, limits, weight_bits).items():
         most = getattr(limits, limit).value
         if x > most:
+            words = limit.replace("_", " ")
             return (
-                f"one neuron alone needs {x} {limit} of the {most:g} of a core; "
+                f"one neuron alone needs {x} {words} of the {most:g} of a core; "
                 "make the layers that feed it smaller, say by a stride (a pool on the way is "
                 "part of the connection)"
             )
     return (
-        f"its neurons need more than the {limits.out_axons.value:g} out_axons of a core, "
+        f"its neurons need more than the {limits.out_axons.value:g} out axons of a core, "
         "however it is split; make the layers it feeds smaller"
     )
 

@@ -253,17 +253,35 @@ def _count_spikes(work: Workload, name: str) -> int:
 
 
 def _place(graph: Graph, work: Workload, chip: OneCoreChip) -> Placement:
-    """Return all populations on one core, with their share of its neurons."""
+    """Return all populations on one core, with their share of its neurons.
+
+    Where all of a kind are more than the core has, the largest of them says so.
+    """
     outputs = _find_outputs(graph, work)
+    hidden = [n for n in graph.populations if n not in outputs]
     layers = {}
-    for name in (*graph.inputs, *graph.populations):
-        size = graph.size(name)
-        if name in graph.inputs:
-            layers[name] = LayerPlacement(neurons=size, use={})
-            continue
-        limit = "outputs" if name in outputs else "hidden"
-        use = {limit: size / getattr(chip.limits, limit).value}
-        layers[name] = LayerPlacement(neurons=size, cores=1, per_core=size, use=use)
+    for limit, names, what in (
+        ("channels", graph.inputs, "input channels"),
+        ("hidden", hidden, "hidden neurons"),
+        ("outputs", outputs, "output neurons"),
+    ):
+        most = getattr(chip.limits, limit).value
+        needed = sum(graph.size(name) for name in names)
+        for name in names:
+            size = graph.size(name)
+            problem = ""
+            if needed > most and name == max(names, key=graph.size):
+                problem = (
+                    f"{chip.hardware} has {most:g} {what}, the network needs {needed:,}; make "
+                    "this layer smaller"
+                )
+            layers[name] = LayerPlacement(
+                neurons=size,
+                cores=int(limit != "channels"),  # Inputs take none
+                per_core=size if limit != "channels" else 0,
+                use={limit: size / most} if limit != "channels" else {},
+                problem=problem,
+            )
     targets = {
         n: tuple(dict.fromkeys(s.target for s in work.served if s.source == n)) for n in layers
     }

@@ -13,7 +13,6 @@ from jaxtyping import Int
 
 from neuro.energy.active import Active, count_charged, count_reached
 from neuro.energy.chip import Chip, Hardware, Interval, OperationEnergies
-from neuro.energy.mapping import Placement
 from neuro.energy.synapses import (
     Served,
     compose,
@@ -57,7 +56,7 @@ class Operations:
 
     shared_kernel: its synaptic events go through a convolution.
     active_least, active_most: bounds of active (:class:`neuro.energy.active.Active`).
-    messages_least: if each spike went to one core only.
+    messages_least: if each spike with a target went to one core only.
     sent: to the cores that hold its targets. sent_most: to every core of their layers.
     """
 
@@ -105,13 +104,12 @@ def count_workload(graph: Graph, record: Record, chips: Sequence[Hardware] = ())
 def count_operations(
     graph: Graph,
     work: Workload,
-    placement: Placement,
     chip: Chip,
     sent: Mapping[tuple[str, str], Sent],
 ) -> dict[str, Operations]:
     """Return the operations of every chip layer: Inputs, then synapses before their population.
 
-    sent: :func:`neuro.energy.traffic.count_sent` of the placement.
+    sent: :func:`neuro.energy.traffic.count_sent` of a placement.
     """
     operations = {}
     for name in (*graph.inputs, *graph.populations):
@@ -122,7 +120,7 @@ def count_operations(
                     synaptic_events_all=int(s.events_all.sum()),
                     shared_kernel=s.shared_kernel,
                 )
-        operations[name] = _count_of_node(graph, name, work, placement, chip, sent)
+        operations[name] = _count_of_node(graph, name, work, chip, sent)
     return operations
 
 
@@ -130,16 +128,15 @@ def _count_of_node(
     graph: Graph,
     name: str,
     work: Workload,
-    placement: Placement,
     chip: Chip,
     sent: Mapping[tuple[str, str], Sent],
 ) -> Operations:
     """Return the operations of an Input, which only sends, or of a population."""
-    crossed = [x.cross_mesh(chip) for (source, _), x in sent.items() if source == name]
+    leaving = [x for (source, _), x in sent.items() if source == name]
+    crossed = [x.cross_mesh(chip) for x in leaving]
     reached, most = add_traffic(a for a, _ in crossed), add_traffic(b for _, b in crossed)
-    spikes = int(work.by_neuron[name].sum()) if name in work.by_neuron else 0
     leads = Operations(
-        messages_least=spikes if placement.destinations[name] else 0,
+        messages_least=int(leaving[0].led.sum()) if leaving else 0,
         sent=reached,
         sent_most=most,
     )

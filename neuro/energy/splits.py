@@ -167,7 +167,8 @@ class SplitSearch:
             routes = [r for r in self.work.composed if (r.source, r.target) == (source, name)]
             spikes = self.work.by_neuron[source]
             together = np.zeros(len(spikes), np.int64)
-            sent = count_messages(spikes, routes, together, split.where)
+            every = np.ones(len(spikes), bool)
+            sent = count_messages(spikes, every, routes, together, split.where)
             messages[source] = sent.messages[0]
             shares.append(messages[source] / max(int(spikes.sum()), 1))
             if source not in self.graph.inputs and np.isfinite(

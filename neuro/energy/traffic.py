@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from neuro.energy.chip import Chip
 from neuro.energy.mapping import Placement
-from neuro.energy.synapses import iterate_reached_cores
+from neuro.energy.synapses import count_reached_cores, iterate_reached_cores
 from neuro.graph.paths import Route
 
 
@@ -36,12 +36,14 @@ class Sent:
     """What a source sends to a target over a whole run, by their cores.
 
     home, cores: their numbers, counted through all chips. fired: spikes of each core of the
-    source. messages: spikes that reach a neuron of a core of the target.
+    source. led: those of neurons that any target has a synapse of. messages: spikes that reach
+    a neuron of a core of the target.
     """
 
     home: Int[np.ndarray, " S"]
     cores: Int[np.ndarray, " K"]
     fired: Int[np.ndarray, " S"]
+    led: Int[np.ndarray, " S"]
     messages: Int[np.ndarray, "S K"]
 
     def cross_mesh(self, chip: Chip) -> tuple[Traffic, Traffic]:
@@ -62,28 +64,39 @@ def count_sent(
 
     spikes: of each neuron over the run, by Input and spiking population.
     """
-    return {
-        (source, target): count_messages(
-            spikes[source],
-            [r for r in composed if (r.source, r.target) == (source, target)],
-            placement.layers[source].core_of,
-            placement.layers[target].core_of,
-        )
-        for source, targets in placement.destinations.items()
-        if source in spikes
-        for target in targets
-    }
+    sent = {}
+    for source, targets in placement.destinations.items():
+        if source not in spikes:
+            continue
+        routes = {
+            n: [r for r in composed if (r.source, r.target) == (source, n)] for n in targets
+        }
+        leads = np.zeros(len(spikes[source]), bool)
+        for name, between in routes.items():
+            one_core = np.zeros(placement.layers[name].neurons, np.int64)
+            leads |= count_reached_cores(between, len(leads), one_core) > 0
+        for name, between in routes.items():
+            sent[source, name] = count_messages(
+                spikes[source],
+                leads,
+                between,
+                placement.layers[source].core_of,
+                placement.layers[name].core_of,
+            )
+    return sent
 
 
 def count_messages(
     spikes: Int[np.ndarray, " N"],
+    leads: Bool[np.ndarray, " N"],
     routes: list[Route],
     home: Int[np.ndarray, " N"],
     core_of: Int[np.ndarray, " M"],
 ) -> Sent:
     """Return what one source sends to one target.
 
-    routes: the connections between them. home, core_of: the core of each of their neurons.
+    leads: whether any target has a synapse of the neuron. routes: the connections between them.
+    home, core_of: the core of each of their neurons.
     """
     own, group = np.unique(home, return_inverse=True)
     order = np.argsort(group, kind="stable")
@@ -94,8 +107,10 @@ def count_messages(
         messages[:, first : first + reached.shape[1]] = [
             spikes[neurons] @ reached[neurons] for neurons in together
         ]
-    fired = np.array([spikes[neurons].sum() for neurons in together])
-    return Sent(home=own, cores=cores, fired=fired, messages=messages)
+    fired, led = (
+        np.array([x[neurons].sum() for neurons in together]) for x in (spikes, spikes * leads)
+    )
+    return Sent(home=own, cores=cores, fired=fired, led=led, messages=messages)
 
 
 def add_traffic(parts: Iterable[Traffic]) -> Traffic:

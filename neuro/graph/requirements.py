@@ -74,6 +74,7 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         continuous: it uses the form in continuous time, and not that at ticks.
     """
     cure = "run the graph on torch's clock, neuro.nn.replay"
+    clock = "run the graph on a clock, neuro.nn.replay or Grid()"
     problems = []
     for name, node in graph.nodes.items():
         if not is_neuron(node) or isinstance(node, Hosted):
@@ -83,7 +84,7 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         if not has_normal_form(node):
             problems.append(
                 f"{name}: a {get_kind(node)} has no normal form, by which {executor} runs "
-                f"neurons; {cure}"
+                f"neurons; {clock if is_stepped(node) else cure}"
             )
             continue
         try:

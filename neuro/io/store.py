@@ -34,6 +34,7 @@ VERSIONS = {  # by kind of file
     **{"weights": 2, "checkpoint": 2, "packed": 1},
     "cached_window": 1,
 }
+NUMBERS = "biuf"  # kinds of dtypes that a file may hold
 PROGRAMS = ("program", "graded_program", "xylo_program")  # kinds of programs for chips
 READERS = {  # by kind of file
     "graph": "neuro.io.graph_file.load_graph",
@@ -213,7 +214,7 @@ def save_arrays(
         StoreError: an array of complex numbers, text or objects; or it cannot be written.
     """
     whole = {name: np.asarray(array) for name, array in arrays.items()}
-    odd = [f"{name} ({a.dtype})" for name, a in whole.items() if a.dtype.kind not in "biuf"]
+    odd = [f"{name} ({a.dtype})" for name, a in whole.items() if a.dtype.kind not in NUMBERS]
     if odd:
         raise StoreError(f"{path}: {', '.join(odd)}: only numbers and truth values are written")
     native = {name: a.astype(a.dtype.newbyteorder("="), "C") for name, a in whole.items()}
@@ -241,7 +242,10 @@ def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     """
     tensors, header = load_tensors(path, kind)
     with _reading(Path(path), kind):
-        dtypes = header["dtypes"]
+        dtypes = {name: np.dtype(header["dtypes"][name]) for name in tensors}
+        odd = [f"{k} ({d})" for k, d in dtypes.items() if d.kind not in NUMBERS]
+        if odd:
+            raise ValueError(f"arrays that hold no numbers: {', '.join(odd)}")
         # A copy: the tensors are views of the file, which another process may change.
         arrays = {
             k: np.array(tensor).astype(dtypes[k], copy=False) for k, tensor in tensors.items()

@@ -189,6 +189,7 @@ def _show_searched(energy: Json) -> list[Html]:
             "above are of the searched placement.",
             "caption",
         ),
+        *(page.paragraph(line, "caption") for line in show.list_kept(energy)),
     ]
 
 

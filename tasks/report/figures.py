@@ -214,6 +214,7 @@ def draw_cores(chips: Mapping[str, Mapping[str, Any]], file: Path | None = None)
     for ax, (name, loads) in zip(panels, chips.items(), strict=True):
         _cores(ax, name, loads)
         ax.set_xlim(-0.1, widest)
+        ax.set_anchor("W")
     if file is not None:
         save_png(figure, file, dpi=150, facecolor="white")
     return _svg(figure, "cores", "cores of each chip with their load")
@@ -238,6 +239,7 @@ def _cores(ax: Axes, name: str, loads: Mapping[str, Any]) -> None:
             ax.add_patch(Rectangle((x, y), 0.94 * size, 0.94 * size, facecolor=colour))
             letter = ax.text(x + size / 2, y + size / 2, loads["binds"][k][0])
             letter.set(ha="center", va="center", fontsize=6)
+            letter.set_color("white" if share > 0.6 else INK)  # readable on its core
     chips = 1 + max(loads["chip"])
     drawn = f", the first {CHIPS_DRAWN} of {chips} chips" if chips > CHIPS_DRAWN else ""
     busy = EngFormatter("s", places=1)(most)

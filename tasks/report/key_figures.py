@@ -11,12 +11,13 @@ from typing import Any
 
 from tasks.report import tables as show
 from tasks.report.html import KeyFigure
+from tasks.runs.results import name_verb
 from tasks.runs.task import Metric, TaskRun
 
 
 def name_command(run: TaskRun, verb: str) -> str:
-    """Return the command that runs a verb on a run."""
-    return f"neuro {verb} {shlex.quote(str(run.folder))}"
+    """Return the command that runs a verb on a run, or writes a result like "export-xylo"."""
+    return f"neuro {name_verb(verb)} {shlex.quote(str(run.folder))}"
 
 
 def explain_refusal(run: TaskRun, verb: str) -> str:

@@ -31,9 +31,16 @@ from tasks.runs.provenance import (
     describe_trained,
     describe_unfinished,
     digest_file,
+    list_chip_exports,
     list_out_of_date,
 )
-from tasks.runs.results import read_environment, read_history, read_result
+from tasks.runs.results import (
+    name_verb,
+    read_chip_export,
+    read_environment,
+    read_history,
+    read_result,
+)
 from tasks.runs.task import Html, TaskRun
 
 SHOWN = 6  # samples whose activity is drawn
@@ -81,6 +88,11 @@ def write_report(run: TaskRun) -> Path:
             line = f"The result of {verb} below is {old[verb]}"
             body.append(page.warning(line, name_command(run, verb)))
         body += show_result(run, results[verb])
+    for name in list_chip_exports(run.folder):
+        if name in old:
+            line = f"The result of {name_verb(name)} below is {old[name]}"
+            body.append(page.warning(line, name_command(run, name)))
+        body += _integers(run, read_chip_export(run.folder, name))
     body.append(_origin(run, now))
     path = run.folder / "report.html"
     title = f"{run.task}:{run.name}, seed {run.seed}"
@@ -360,6 +372,26 @@ def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> list[Html]:
     )
     table = page.terminal_table(show.tabulate_scaling(export["scaling"]))
     return [page.section(title, table, page.paragraph(line, "caption"))]
+
+
+def _integers(run: TaskRun, export: Mapping[str, Any] | None) -> list[Html]:
+    """Return the integers of a chip of its own kind beside the floats."""
+    if export is None:
+        return []
+    line = (
+        "Errors in units of the float network; lag in ticks. Worst / 2^15: the largest state "
+        "if every source fired once in every tick; below 100 % no such stimulus saturates."
+    )
+    told = show.describe_integers(export, run.definition.evaluation.metrics)
+    return [
+        page.section(
+            f"From floats to integers of {export['chip']}",
+            page.terminal_table(show.tabulate_scaling(export["scaling"], "worst\n/ 2^15")),
+            page.paragraph(line, "caption"),
+            page.terminal_table(show.tabulate_integers(export)),
+            *(page.paragraph(text, "caption") for text in told),
+        )
+    ]
 
 
 def _origin(run: TaskRun, now: Mapping[str, str]) -> Html:

@@ -18,7 +18,7 @@ MAPPED = (  # what a mapping decides: key of energy.json, words, unit
     ("chip", "energy, chip tier", "J"),
     ("seconds", "time of an inference", "s"),
     ("core", "energy, core tier", "J"),
-    ("hop", "of it ways of messages", "J"),
+    ("hop", "of it, hops on the mesh", "J"),
     ("messages", "messages", ""),
     ("crossings", "crossings between chips", ""),
     ("cores", "cores", ""),
@@ -166,9 +166,18 @@ def tabulate_scaling(rows: list[dict[str, Any]], bound: str = "worst\n/ 2^23") -
                 for k in ("weight_error_max", "threshold_error", "decay_error")
             ),
             f"{row['lag']}",
-            "" if row["head_room"] is None else f"{100 * row['head_room']:.3g}%",
+            "" if row["head_room"] is None else format_share(row["head_room"]),
         )
     return out
+
+
+def format_share(x: float) -> str:
+    """Return a share in percent with three digits, and no exponent where it is large.
+
+    >>> format_share(0.1234), format_share(14.9)
+    ('12.3%', '1,490%')
+    """
+    return f"{100 * x:,.0f}%" if x >= 1 else f"{100 * x:.3g}%"
 
 
 def tabulate_integers(result: Mapping[str, Any]) -> Table:
@@ -401,8 +410,7 @@ def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
         where = mapped.get(layer, {"cores": "", "binds": ""})
         events = part["synaptic_events"]
         binds = where["binds"]
-        short = binds.removesuffix("_words").replace("_", " ")
-        limit = f"{short} {where['use'][binds]:.0%}" if binds else ""
+        limit = f"{binds.replace('_', ' ')} {where['use'][binds]:.0%}" if binds else ""
         counted = f"{events:,.0f}" if events else ""
         out.add_row(layer, counted, format_range(part), str(where["cores"]), limit)
     return out
@@ -419,6 +427,7 @@ def describe_energy(result: dict[str, Any]) -> str:
                 f"{name}: {nominal} ms per inference ({low} – {high}), slowest layer "
                 f"{chip['latency']['bottleneck']}; static power is "
                 f"{chip['static_share']:.0%} of the chip tier"
+                + (f"; {chips} chips" if (chips := chip["mapping"].get("chips", 1)) > 1 else "")
             )
             lines += describe_binding(name, chip)
             lines += chip["mapping"]["problems"]
@@ -467,7 +476,10 @@ def list_core_seconds(loads: Mapping[str, Any]) -> list[float]:
 def tabulate_mappings(result: Mapping[str, Any]) -> Table:
     """Return what searched placements bring on each chip, beside the greedy ones."""
     head = ("chip", "what", "greedy", "searched", "greedy / searched")
-    return make_table("Mapping: searched and greedy", *head, rows=list_mapping_rows(result))
+    table = make_table("Mapping: searched and greedy", *head, rows=list_mapping_rows(result))
+    table.caption = "\n".join(list_kept(result)) or None
+    table.caption_justify = "left"
+    return table
 
 
 def list_mapping_rows(result: Mapping[str, Any]) -> list[list[str]]:
@@ -484,8 +496,17 @@ def list_mapping_rows(result: Mapping[str, Any]) -> list[list[str]]:
             else:
                 old, new = (f"{x:,.0f}" for x in (greedy, found))
             rows.append([name, about, old, new, f"{greedy / found:.3g}" if found else ""])
-        rows += [[name, f"greedy is kept: {line}", "", "", ""] for line in searched["kept"]]
     return rows
+
+
+def list_kept(result: Mapping[str, Any]) -> list[str]:
+    """Return why a search left the greedy placement as it is, a line for each reason."""
+    mappings = {k: x.get("mapping", {}) for k, x in result.items() if isinstance(x, dict)}
+    return [
+        f"{name}: greedy is kept: {line}"
+        for name, mapping in mappings.items()
+        for line in (mapping.get("searched") or {}).get("kept", ())
+    ]
 
 
 def format_quantity(value: float, unit: str) -> str:

@@ -28,7 +28,7 @@ from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
-from tasks.runs.results import CHECKSUM, KEY, compute_checksum, read_history
+from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
 from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
@@ -180,11 +180,19 @@ def explain_difference(before: Any, now: Mapping[str, str]) -> str:
     return f"of {' and '.join(differ)}" if differ else ""
 
 
+def list_chip_exports(folder: Path) -> list[str]:
+    """Return the results of exports to chips with integers of their own, without endings."""
+    return sorted(path.stem for path in folder.glob(f"{name_result('*')}.json"))
+
+
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
-    """Return why results files of a run folder are out of date, by verb."""
+    """Return why results files of a run folder are out of date, by verb.
+
+    Those of exports to a chip have their own name, "export-xylo".
+    """
     why = {
         verb: _explain_file(path, now)
-        for verb in RESULTS
+        for verb in (*RESULTS, *list_chip_exports(folder))
         if (path := folder / f"{verb}.json").exists()
     }
     return {verb: reason for verb, reason in why.items() if reason}

@@ -184,6 +184,17 @@ class ExportResult(TypedDict):
     scaling: list[_Scaled]
 
 
+class ChipExportResult(ExportResult):
+    """``export-CHIP.json``, of a chip with integers of its own."""
+
+    chip: str
+    layers: dict[str, dict[str, Number]]
+    metrics: dict[str, dict[str, Number]]
+    excess: list[str]
+    n: int
+    ticks: int
+
+
 class _LayerEnergy(LowToHigh):
     parts: dict[str, float]
     synaptic_events: NotRequired[float]
@@ -347,13 +358,34 @@ def read_result(
     path = folder / f"{verb}.json"
     if not path.exists():
         return None
-    with _naming(path, verb):
+    with _naming(path, name_verb(verb)):
         result = read_json(path)
         checksum = result.pop(CHECKSUM, None) if isinstance(result, dict) else None
         checked = check_result(result, verb, metrics, kinds)
         if checksum not in (None, compute_checksum(result)):
             raise SchemaError("its checksum is another: it was changed after it was written")
         return checked
+
+
+def name_result(chip: str) -> str:
+    """Return the name of the results file of an export to a chip, without its ending."""
+    return f"export-{chip}"
+
+
+def name_verb(result: str) -> str:
+    """Return the words of the command that writes a results file: "export --chip xylo"."""
+    return result.replace("-", " --chip ", 1)
+
+
+def read_chip_export(folder: Path, result: str) -> dict[str, Any] | None:
+    """Return the result of an export to a chip; None if there is none.
+
+    result: as of :func:`name_result`.
+
+    Raises:
+        StoreError: as :func:`read_result`.
+    """
+    return read_result(folder, result, kinds={result: ChipExportResult})
 
 
 def compute_checksum(result: Mapping[str, Any]) -> str:

@@ -248,7 +248,7 @@ def tabulate_cuts(result: dict[str, Any]) -> Table:
         )
         for crossing in result["original"]
     ]
-    title = f"what crosses from chip to chip, a sample ({result['chip']})"
+    title = f"what crosses from chip to chip, a validation sample ({result['chip']})"
     return make_table(title, "from", "chips", "neurons", "bits", "spikes", rows=rows)
 
 
@@ -270,7 +270,7 @@ def tabulate_points(result: dict[str, Any]) -> Table:
                 )
             )
     return make_table(
-        "narrow networks, a sample",
+        "narrow networks, a test sample",
         *("link", "how", "cut", "channels", "bits", "spikes", "AER bits", "accuracy"),
         rows=rows,
     )

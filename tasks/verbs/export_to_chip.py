@@ -13,6 +13,7 @@ from neuro.energy import Hardware
 from neuro.events import simulate
 from neuro.graph import Graph
 from tasks.runs.provenance import write_result
+from tasks.runs.results import name_result
 from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
@@ -28,11 +29,6 @@ from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.verify import find_layer_differences
 
 PAIR = ("floats", "integers")
-
-
-def name_result(chip: str) -> str:
-    """Return the name of the results file of an export to a chip, without its ending."""
-    return f"export-{chip}"
 
 
 def export_run_to(run: TaskRun, chip: Hardware) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from lava_export.xylo.reference import iterate_steps
 from neuro.energy import OneCoreChip, load_one_core_chips
 from neuro.events import simulate
 from neuro.graph import AvgPool2d, Conv2d, Dense, Flatten, Graph, Input
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, LIFReset
 from neuro.spikes import to_events, to_raster
 
 DT = 1e-3
@@ -171,6 +171,25 @@ def test_shifts_lift_twice_the_largest_states_as_far_as_sixteen_bits() -> None:
         assert choose_shifts(program, dict(zip(("n", "out"), peaks, strict=True))) == wanted
 
 
+def test_a_current_that_halves_in_its_step_has_room_before_it_falls() -> None:
+    # Two neurons fire once in each tick, with weights of 127: 254 units arrive, and 508 stand
+    # before half of them leave. So 2^6 is the largest factor within 16 bits.
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.ones((2, 1))),
+        n=soft(tau_syn=tau(1), threshold=2.0),
+        on=Dense(weight=np.ones((1, 2))),
+        out=LI(tau=tau(1)),
+    )
+    program = lower_to_xylo(graph, ticks=60)
+    assert program.shift_out == 6
+    _, row = make_xylo_scaling_table(graph, program)
+    assert row["head_room"] == pytest.approx(508 * 64 / (2**15 - 1), rel=1e-3)
+    excess = run_xylo(program, {"x": to_events(np.ones((60, 1, 1), np.float32))}, 60).excess
+    assert [(x.several, x.saturated) for x in excess.values()] == [(0, 0), (0, 0)]
+    assert excess["out"].peak == 508 * 64
+
+
 def test_a_stimulus_leaves_room_for_finer_integers() -> None:
     graph = network(n=soft(threshold=8.0))
     rng = np.random.default_rng(0)
@@ -236,7 +255,7 @@ def test_the_order_of_populations_changes_no_run() -> None:
 
 
 def test_the_head_room_is_that_of_the_larger_side() -> None:
-    """A current passes on 1 - 2^-3 of each sum, and keeps as much for the next ticks."""
+    """A current keeps 1 - 2^-3 of a sum for the next tick, and less than a unit by rounding."""
     for sign in (1, -1):
         weight = as_int32(sign * np.array([[100, 20, -30]]))
         parts = (
@@ -246,7 +265,7 @@ def test_the_head_room_is_that_of_the_larger_side() -> None:
         )
         into = XyloConnection(name="c", source="n", target="out", weight=weight)
         program = XyloProgram(populations=parts, connections=(into,), shift_out=2, ticks=2)
-        sums = 120 * 4 * (7 / 8) * (1 + 7 / 8)
+        sums = (120 * 4 + 7 / 8) * (1 + 7 / 8)
         assert compute_head_room(program, parts[2]) == pytest.approx(sums / (2**15 - 1))
 
 
@@ -307,6 +326,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a biased current": (
         {"w": Dense(weight=np.ones((4, 3)), bias=np.ones(4))},
         "n: a bias passes its synaptic current",
+    ),
+    "a reset by the clock": (
+        {"n": LIFReset(tau=tau(4), tau_syn=tau(2), interval=8)},
+        "n: Xylo has no LIFReset",
     ),
     "a high threshold": ({"n": soft(threshold=1e6)}, "n: its largest threshold 1e+06 needs"),
     "a low threshold": ({"n": soft(threshold=1e-4)}, "n: its least threshold 0.0001 is less"),

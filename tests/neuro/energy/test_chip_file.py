@@ -211,6 +211,14 @@ def test_a_damaged_file_is_refused_with_the_place_and_the_cure(
     assert any(problem.startswith(told) for problem in found), found
 
 
+def test_a_chip_without_a_barrier_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", ("barrier = [", "barrier = []\n[unused]\nold = ["))
+    text = path.read_text()
+    start = text.index("[unused]")
+    path.write_text(text[:start] + text[text.index("[origins.paper]") :])
+    assert problems_of(path) == ["barrier: is empty; give its time among one tile at least"]
+
+
 def test_a_spread_beyond_all_of_a_value_reaches_down_to_nothing() -> None:
     assert chip_file.convert_range({"nominal": 2.0, "spread": 0.25}) == (1.5, 2.0, 2.5)
     assert chip_file.convert_range({"nominal": 2.0, "spread": 1.5}) == (0.0, 2.0, 5.0)

@@ -79,9 +79,14 @@ class TestBits:
     def test_of_a_link_by_hand(self, code: LinkCode, bits: float) -> None:
         assert code.count_bits(neurons=9, ticks=4, spikes=5.5) == bits
 
-    @pytest.mark.parametrize(("neurons", "address"), [(1, 0), (2, 1), (8, 3), (9, 4), (256, 8)])
+    @pytest.mark.parametrize(("neurons", "address"), [(1, 1), (2, 1), (8, 3), (9, 4), (256, 8)])
     def test_of_an_address(self, neurons: int, address: int) -> None:
         assert AER.count_bits(neurons, 1, 1.0) == address
+
+    def test_no_event_crosses_for_nothing(self) -> None:
+        """One neuron has no address: an event takes its header, and one bit without any."""
+        assert AER.count_bits(1, 4, 3.0) == 3.0 <= BITMAP.count_bits(1, 4, None)
+        assert LinkCode(kind="aer", bits=2).count_bits(1, 4, 3.0) == 6.0
 
     @pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
     def test_address_events_beat_a_bitmap_below_a_rate(self, rate: float) -> None:

@@ -137,6 +137,24 @@ def test_synapses_of_a_shared_kernel_have_a_time_of_their_own() -> None:
     assert bounds == pytest.approx((served + barrier) * NS)
 
 
+def test_a_spike_that_no_target_reads_is_no_message_at_the_low_and_nominal_end() -> None:
+    # A kernel of 1 x 1 with stride 3 reads the first of 16 pixels in a row: 6 of the 16.
+    graph = chain(
+        x=Input(shape=(1, 1, 16)),
+        w=Conv2d(weight=np.ones((1, 1, 1, 1))),
+        a=LIF(tau=0.01),
+        w2=Conv2d(weight=np.ones((1, 1, 1, 1)), stride=(1, 3)),
+        b=LIF(tau=0.01),
+    )
+    rasters = {"x": np.zeros((1, 1, 16)), "a": np.ones((1, 1, 16)), "b": np.zeros((1, 1, 6))}
+    tick = latency_of(graph, **rasters).inference
+    low, high = 16 * 8.4 + 6 * 2.1 + 113, 16 * (9.7 + 30.0 + 16.0) + 1800
+    assert [tick.low, tick.nominal, tick.high] == pytest.approx([low * NS, low * NS, high * NS])
+    message = estimate(graph, record_of(**rasters), LOIHI).parts["a"]["message"]
+    bounds = [message.low, message.nominal, message.high]
+    assert bounds == pytest.approx([6 * 1.7e-12, 6 * 1.7e-12, 16 * 111e-12])
+
+
 def test_the_barrier_lies_on_the_line_between_the_published_ones() -> None:
     barriers = LOIHI.barrier
     assert [b.tiles for b in barriers] == [1, 32]

@@ -294,7 +294,7 @@ def test_a_network_of_more_cores_than_a_chip_takes_several_chips() -> None:
 def test_a_layer_with_too_many_inputs_is_reported_with_its_cure() -> None:
     placement = place(dense_graph(5000, 10, 2), find_chip("loihi1"))
     assert placement.problems == (
-        "n1: one neuron alone needs 5000 in_axons of the 4096 of a core; "
+        "n1: one neuron alone needs 5000 in axons of the 4096 of a core; "
         "make the layers that feed it smaller, say by a stride (a pool on the way is part of "
         "the connection)",
     )
@@ -306,7 +306,7 @@ def test_a_recurrent_layer_that_no_split_can_save_is_reported_with_its_cure() ->
     assert place(dense_graph(4, 20, 2, recurrent=1), chip).problems == ()
     (problem,) = place(dense_graph(4, 40, 2, recurrent=1), chip).problems
     assert problem == (
-        "n1: its neurons need more than the 30 out_axons of a core, however it is split; "
+        "n1: its neurons need more than the 30 out axons of a core, however it is split; "
         "make the layers it feeds smaller"
     )
 

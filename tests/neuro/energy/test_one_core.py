@@ -80,6 +80,27 @@ def test_a_measured_time_stretches_what_leaks_alone() -> None:
         estimate(network(), record, "xylo", cores={"a": [0] * 4})
 
 
+def test_a_network_beyond_the_core_says_so_in_its_placement() -> None:
+    graph = chain(
+        x=Input(shape=(17,)),
+        w1=Dense(weight=np.ones((600, 17))),
+        a=LIF(tau=0.01),
+        w2=Dense(weight=np.ones((401, 600))),
+        b=LIF(tau=0.01),
+        w3=Dense(weight=np.ones((9, 401))),
+        out=LI(tau=0.01),
+    )
+    silent = {n: np.zeros((1, 1, k)) for n, k in (("x", 17), ("a", 600), ("b", 401))}
+    has = "Xylo Audio 2 has"
+    assert estimate(graph, record_of(**silent), "xylo").placement.problems == (
+        f"x: {has} 16 input channels, the network needs 17; make this layer smaller",
+        f"a: {has} 1000 hidden neurons, the network needs 1,001; make this layer smaller",
+        f"out: {has} 8 output neurons, the network needs 9; make this layer smaller",
+    )
+    fits = {n: np.zeros((1, 1, k)) for n, k in (("x", 3), ("a", 4), ("b", 5))}
+    assert estimate(network(), record_of(**fits), "xylo").placement.problems == ()
+
+
 def test_its_estimate_stands_beside_those_of_other_chips() -> None:
     full = {n: np.ones((2, 1, k)) for n, k in (("x", 3), ("a", 4), ("b", 5))}
     both = estimate_chips(network(), record_of(**full), ["loihi1", "xylo"])

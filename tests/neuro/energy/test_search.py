@@ -242,9 +242,9 @@ def test_a_wrong_request_is_told_with_all_that_is_wrong() -> None:
     with pytest.raises(MappingError) as error:
         search_mapping(graph, record, tight, "speed", chips=2)
     first, *rest = error.value.problems
-    assert first.startswith("wide: one neuron alone needs 40 in_axons of the 39 of a core; ")
+    assert first.startswith("wide: one neuron alone needs 40 in axons of the 39 of a core; ")
     assert rest == [
-        "narrow: one neuron alone needs 60 in_axons of the 39 of a core; make the layers that "
+        "narrow: one neuron alone needs 60 in axons of the 39 of a core; make the layers that "
         "feed it smaller, say by a stride (a pool on the way is part of the connection)",
         "goal: there is no 'speed'; take one of energy, time",
         "chips: 2 are fewer than the 4 that the 16 cores of the network need; ask for 4 or "

@@ -186,7 +186,7 @@ def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
     chip = find_chip("loihi1")
     work, placement = count_workload(graph, record), place(graph, chip)
     sent = count_sent(work.by_neuron, work.composed, placement)
-    ops = count_operations(graph, work, placement, chip, sent)
+    ops = count_operations(graph, work, chip, sent)
     counts = count(graph, record)["conv"]
     assert ops["conv"].synaptic_events == counts.synaptic_events
     assert ops["conv"].synaptic_events_all == counts.synaptic_events_all

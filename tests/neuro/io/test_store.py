@@ -221,6 +221,14 @@ def test_a_header_without_dtypes_is_damage(tmp_path: Path) -> None:
         load_arrays(path, "record")
 
 
+@pytest.mark.parametrize("dtype", ["S6", "U2", "O", "M8[s]", []])
+def test_arrays_hold_numbers_whatever_a_header_says(tmp_path: Path, dtype: object) -> None:
+    header = {"dtypes": {"a": dtype}, "meta": 1}
+    save_tensors(path := tmp_path / "x", "xylo_program", {"a": torch.ones(2)}, header)
+    with pytest.raises(StoreError, match="x: damaged or cut short"):
+        load_arrays(path, "xylo_program")
+
+
 TENSORS = {
     "w": torch.arange(6.0).view(2, 3),
     "n": torch.tensor(3),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from programs import program
 from written_graphs import chain, read_edges
+from xylo_programs import draw_program
 
 from damage.ways import Rng, Subject, damage_arrays, damage_bytes, fresh, of_json, of_tensors
 from lava_export.chip_program import load_program, save_program
@@ -92,6 +93,12 @@ def make_graded_program(folder: Path) -> Path:
         y=LI(tau=1e-9, gain=0.5),
     )
     save_program(fresh(folder) / "program.safetensors", lower_graded(graph))
+    return folder / "program.safetensors"
+
+
+def make_xylo_program(folder: Path) -> Path:
+    xylo = draw_program(np.random.default_rng(0), "any")
+    save_program(fresh(folder) / "program.safetensors", xylo)
     return folder / "program.safetensors"
 
 
@@ -207,6 +214,11 @@ SUBJECTS: dict[str, Subject] = {
     "graded program": Subject(
         make=make_graded_program,
         damage=partial(of_tensors, kind="graded_program"),
+        read=read_program,
+    ),
+    "xylo program": Subject(
+        make=make_xylo_program,
+        damage=partial(of_tensors, kind="xylo_program"),
         read=read_program,
     ),
     "program": Subject(

@@ -126,7 +126,9 @@ def damage_array(array: np.ndarray, rng: Rng) -> np.ndarray:
             return array.T.copy()
         case _:
             out = array.copy().reshape(-1)
-            odd = (np.nan, np.inf, -1, 10**6) if array.dtype.kind == "f" else (-1, 10**6, 2**30)
+            odd: tuple[float, ...] = (np.nan, np.inf, -1, 10**6)
+            if array.dtype.kind == "i":
+                odd = tuple(min(x, np.iinfo(array.dtype).max) for x in (-1, 10**6, 2**30))
             if out.size and out.dtype.kind in "fi":
                 out[rng.integers(out.size)] = odd[rng.integers(len(odd))]
             return out.reshape(array.shape)

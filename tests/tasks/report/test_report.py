@@ -262,6 +262,54 @@ class TestParity:
         assert told in words(show_parity(verify))
 
 
+class TestIntegersOfAChipOfItsOwn:
+    def leave_behind(self, run: TaskRun, **changed: Any) -> None:
+        """Write ``export-xylo.json`` as ``neuro export --chip xylo`` does."""
+        scaled = {"layer": "alif1", "kind": "hidden", "scale": 64.0, "lag": 0}
+        bounds = {"weight_min": -90, "weight_max": 127, "head_room": 0.875}
+        errors = dict.fromkeys(("weight_error_max", "threshold_error", "decay_error"), 0.01)
+        result = {
+            "measured_on": describe_provenance(run),
+            "chip": "Xylo Audio 2 (Rockpool)",
+            "scaling": [scaled | bounds | errors],
+            "layers": {"alif1": {"spikes": 4321, "integers": 4310, "differ": 0.0123}},
+            "metrics": {"accuracy": {"floats": 0.9817, "integers": 0.9642}},
+            "excess": ["alif1: fired more than once in a tick 7 times of 9,000"],
+            "n": 927,
+            "ticks": 4,
+        }
+        run.write("export-xylo.json", {**result, **changed})
+
+    @pytest.mark.usefixtures("unpainted")
+    def test_stand_beside_the_floats(self, run: TaskRun) -> None:
+        assert "integers of Xylo" not in words(written(run))
+        self.leave_behind(run)
+        seen = words(written(run))
+        for told in (
+            "From floats to integers of Xylo Audio 2 (Rockpool)",
+            "-90..127",
+            "87.5%",
+            "4,310",
+            "927 test samples of 4 ticks; accuracy: floats 98.17%, integers 96.42%",
+            "alif1: fired more than once in a tick 7 times of 9,000",
+        ):
+            assert told in seen, told
+        assert "The result of export --chip xylo" not in seen
+
+    @pytest.mark.usefixtures("unpainted")
+    def test_of_earlier_weights_say_so(self, run: TaskRun) -> None:
+        old = {**describe_provenance(run), "weights": "0"}
+        self.leave_behind(run, measured_on=old)
+        seen = words(written(run))
+        assert "The result of export --chip xylo below is of earlier weights" in seen
+        assert f"neuro export --chip xylo '{run.folder}'" in seen
+
+    def test_that_are_damaged_are_refused_with_the_command(self, run: TaskRun) -> None:
+        self.leave_behind(run, layers=3)
+        with pytest.raises(StoreError, match=r"layers.*; neuro export --chip xylo writes it"):
+            write_report(run)
+
+
 class TestAFinishedRun:
     @pytest.mark.parametrize(
         "change",

@@ -114,5 +114,5 @@ def test_a_network_beyond_a_chip_keeps_its_greedy_mapping_and_says_why() -> None
     greedy = estimate(graph, record, "loihi1")
     found, why = search_placement(graph, record, greedy, "energy")
     assert found is greedy
-    assert why[0].startswith("cells: one neuron alone needs 5000 in_axons of the 4096")
+    assert why[0].startswith("cells: one neuron alone needs 5000 in axons of the 4096")
     assert search_placement(graph, record, estimate(graph, record, "loihi2"), "time")[1] == ()
