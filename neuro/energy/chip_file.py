@@ -241,26 +241,29 @@ class ChipFileReader:
         numbers = {key: x for key, x in vars(parts).items() if key not in ("unit", "origin")}
         for key, x in numbers.items():
             self.check_number(f"{where}.{key}", x, allowed)
+        if len(self.problems) == before:
+            self.check_order(where, *convert_range(numbers))
         scales = {allowed.unit: 1.0}
         if not allowed.counts:
             scales = {prefix + allowed.unit: scale for prefix, scale in PREFIXES.items()}
         self.check_name(f"{where}.unit", "unit", parts.unit, scales)
         self.check_name(f"{where}.origin", "origin", parts.origin, self.origins)
-        if len(self.problems) > before:
+        origin = self.origins.get(parts.origin)
+        if origin is None or len(self.problems) > before:
             return _REFUSED
         low, value, high = convert_range(numbers)
+        scale, about = scales[parts.unit], {k: v.strip() for k, v in vars(origin).items()}
+        about |= {"low": low * scale, "high": high * scale, "unit": allowed.unit}
+        return Range(**about) if value is None else Constant(value=value * scale, **about)
+
+    def check_order(self, where: str, low: float, value: float | None, high: float) -> None:
+        """Note a range whose ends are not below and above its nominal value."""
         if not low <= (low if value is None else value) <= high:
             nominal = NOT_PUBLISHED if value is None else f"{value:g}"
             self.problems.append(
                 f"{where}: low {low:g}, nominal {nominal} and high {high:g} are not in order; "
                 "widen the range"
             )
-        origin = self.origins[parts.origin]
-        if origin is None or len(self.problems) > before:
-            return _REFUSED
-        scale, about = scales[parts.unit], {k: v.strip() for k, v in vars(origin).items()}
-        about |= {"low": low * scale, "high": high * scale, "unit": allowed.unit}
-        return Range(**about) if value is None else Constant(value=value * scale, **about)
 
     def check_name(self, where: str, what: str, name: Any, known: Iterable[str]) -> None:
         """Note a name that is not known."""

@@ -229,6 +229,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         tmp_path / "mine.toml",
         ("programmable = false", "clever = true"),
         ("nominal = 71.6", "nominal = 7.6"),
+        ('high = 640.0, unit = "pJ"', 'high = 640.0, unit = "ps"'),
         ('high = 0.081, unit = "W"', 'high = 0.081, unit = "V"'),
         ("cores = { value = 128", "cores = { value = -128"),
         ("delay_steps = {", "# delay_steps = {"),
@@ -237,6 +238,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     assert [problem.split(";")[0] for problem in problems_of(path)] == [
         "clever: there is no key 'clever'",
         "energy.crossing: low 8, nominal 7.6 and high 640 are not in order",
+        "energy.crossing.unit: there is no unit 'ps'",
         "time.sync.low: is missing",
         "power.host.unit: there is no unit 'V'",
         "limits.cores.value: is -128.0",
