@@ -113,7 +113,7 @@ def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
             spread = float(np.std(differences, ddof=1)) / len(plain) ** 0.5
             p = compute_sign_flip_p(differences)
             shown = ("better" if mean > 0 else "worse") if p < LEVEL else "not shown"
-            told += f" ± {spread:.3f} (standard error), p {p:.3f}: {shown}"
+            told += f" ± {spread:.3f} (standard error), p {_format_p(p)}: {shown}"
         for control in (SMOOTHED, SHUFFLED):
             if control in reached:
                 beside = float(np.mean(reached[control]["auc"])) - student
@@ -175,7 +175,7 @@ def _list_cells(row: Row) -> Iterator[str]:
         yield from ("", "")
     else:
         yield f"{row.conditions['difference']:+.3f}"
-        yield "" if p is None else f"{p:.3f}"
+        yield "" if p is None else _format_p(p)
     for name in ("sensitivity", "false_alarms", "warning", "improvement"):
         if name not in reached:
             yield ""
@@ -184,3 +184,7 @@ def _list_cells(row: Row) -> Iterator[str]:
             yield f"{mean:.0%}" if name in SHARES else f"{mean:.2f}"
     cost = row.conditions.get("cost", {})
     yield from (f"{cost[name]:,}" if cost else "" for name in COSTS)
+
+
+def _format_p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"

@@ -86,6 +86,11 @@ def test_networks_of_a_patient_are_averaged() -> None:
     assert seizures._average([1.0, 2.0, 3.0, 6.0], units) == [2.0, 4.0]
 
 
+def test_no_p_is_told_as_nothing() -> None:
+    row = tell_setting(SETTING, make_reached(patients=12))  # 2 / 2^12
+    assert "(standard error), p < 0.001: better" in row.note
+
+
 @pytest.mark.parametrize(
     ("student", "gain", "told"),
     [
