@@ -74,7 +74,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "lava": "dense",
-    "forecasting": "grid, few, lorenz, gated, spiking, online, anchor, seizures",
+    "forecasting": "grid, few, lorenz, paper, gated, spiking, online, anchor, seizures",
     "imports": "tutorials, random, platforms, speed",
     "energy": "demo, alif, language, pilotnet",
     "bottlenecks": "untrained, depth, controls, links, spikes",

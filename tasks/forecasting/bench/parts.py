@@ -47,6 +47,7 @@ from tasks.forecasting.bench.settings import (
     SHUFFLED,
     SMOOTHED,
     TWIN,
+    UNLABELLED,
     ForecastScale,
     ForecastSetting,
     Part,
@@ -186,7 +187,7 @@ def make_rows(
             for metric in own
             if metric in plain and metric != SECONDS
         }
-        trained = arm in ARMS or arm in GATED or arm == TWIN
+        trained = arm in ARMS or arm in GATED or arm in UNLABELLED or arm == TWIN
         costs = (
             {"cost": count_cost(setting, scale, arm)}
             if trained and isinstance(setting, ForecastSetting)
@@ -231,7 +232,10 @@ def count_cells(part: Part, found: Found) -> Iterator[Row]:
         pairs = [
             (float(np.mean(own[arm][metric])), float(np.mean(own[GUIDED][metric])))
             for own in found.values()
+            if arm in own
         ]
+        if not pairs:
+            continue
         won = sum(a <= b for a, b in pairs)
         name = f"{part}: {arm}, errs no more than Future-Guided Learning, {read_out}"
         yield _tell(name, arm, GUIDED, won, len(pairs), f"in {won} of {len(pairs)} settings")

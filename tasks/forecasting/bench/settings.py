@@ -9,7 +9,7 @@ from typing import Literal
 
 from tasks.forecasting.config import Cells, ForecastConfig, Source, guided, guided_ann
 
-Part = Literal["grid", "few", "lorenz", "gated", "spiking"]
+Part = Literal["grid", "few", "lorenz", "paper", "gated", "spiking"]
 LABELS = "labels alone"  # the baseline that all others stand beside
 GUIDED = "future teacher"  # Future-Guided Learning
 SMOOTHED = "smoothing, no teacher"
@@ -23,7 +23,8 @@ TWIN = "labels alone, without spikes"  # beside spiking students
 class ForecastSetting:
     """Windows of a series; see :class:`tasks.forecasting.config.ForecastConfig`.
 
-    gated: its arms are a teacher that teaches only where it surprises.
+    gated: its arms are a teacher that teaches only where it surprises. published: those are the
+        weights of the labels in the early figures of the authors, beside codes without teacher.
     """
 
     source: Source = "mackey_glass"
@@ -33,12 +34,14 @@ class ForecastSetting:
     train: int = 0
     cells: Cells = "tanh"
     gated: bool = False
+    published: bool = False
 
     @property
     def name(self) -> str:
         """What tells it from others: "mackey glass, L 1, H 5"."""
         few = f", {self.train} windows" if self.train else ""
         few += "" if self.cells == "tanh" else ", spiking"
+        few += f", {self.bins} bins" if self.published else ""
         few += ", gated" if self.gated else ""
         series = self.source.replace("_", " ")
         return f"{series}, L {self.lookback}, H {self.horizon}{few}"
@@ -66,6 +69,11 @@ FULL = ForecastScale(
         "few": tuple(ForecastSetting(lookback=12, horizon=H, train=600) for H in (5, 12)),
         "lorenz": tuple(
             ForecastSetting(source="lorenz", lookback=8, horizon=H) for H in (5, 10, 20)
+        ),
+        "paper": tuple(
+            ForecastSetting(lookback=1, horizon=H, bins=bins, published=True)
+            for bins in (25, 50)
+            for H in (2, 5, 8, 10, 12, 15)
         ),
         "gated": tuple(ForecastSetting(lookback=L, horizon=5, gated=True) for L in (1, 8)),
         "spiking": (ForecastSetting(lookback=8, horizon=5, cells="lif"),),
@@ -99,12 +107,15 @@ GATED: dict[str, Change] = {
     f"future teacher, above {nats} nats": {"arm": "future", "surprise": nats}
     for nats in (0.01, 0.03, 0.1, 0.3)
 }
+UNLABELLED: dict[str, Change] = {"future teacher alone": {"arm": "future", "alpha": 0.0}}
 
 
 def list_arms(setting: ForecastSetting) -> tuple[str, ...]:
     """Return the arms that are trained in a setting."""
     if setting.gated:
         return (LABELS, GUIDED, *GATED)
+    if setting.published:
+        return (LABELS, GUIDED, *UNLABELLED, AS_WIDE, POPULATION)
     if setting.cells == "tanh":
         return tuple(ARMS)
     return (LABELS, GUIDED, SMOOTHED, AS_WIDE, POPULATION)
@@ -137,4 +148,4 @@ def make_config(
         batch=64 if setting.train else 256,
         seed_of_data=seed,
     )
-    return replace(base, **(ARMS | GATED)[arm])  # type: ignore[arg-type]
+    return replace(base, **(ARMS | GATED | UNLABELLED)[arm])  # type: ignore[arg-type]

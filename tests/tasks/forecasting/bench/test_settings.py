@@ -21,7 +21,7 @@ from tasks.forecasting.bench.settings import (
 )
 from tasks.forecasting.config import list_problems
 
-PARTS = ("grid", "few", "lorenz", "gated", "spiking")
+PARTS = ("grid", "few", "lorenz", "paper", "gated", "spiking")
 
 
 def test_settings_are_a_grid_few_windows_and_another_series() -> None:
@@ -56,6 +56,21 @@ def test_arms_of_a_seed_differ_in_the_arm_alone(scale: object) -> None:
     for config in arms:
         changed = {k for k, v in asdict(config).items() if v != asdict(plain)[k]}
         assert changed <= {"arm", "temperature"}
+
+
+def test_the_grid_of_the_paper_has_its_horizons_bins_and_weights_of_labels() -> None:
+    settings = FULL.settings["paper"]
+    assert {(s.bins, s.horizon) for s in settings} == {
+        (bins, horizon) for bins in (25, 50) for horizon in (2, 5, 8, 10, 12, 15)
+    }
+    assert {s.lookback for s in settings} == {1}
+    assert settings[-1].name == "mackey glass, L 1, H 15, 50 bins"
+    _, guided, alone, *codes = (
+        make_config(settings[-1], FULL, arm, 0) for arm in list_arms(settings[-1])
+    )
+    assert (guided.alpha, guided.bins) == (0.5, 50)
+    assert alone == replace(guided, alpha=0.0)
+    assert [c.arm for c in codes] == ["smoothing", "population"]
 
 
 def test_gated_arms_differ_in_the_surprise_alone() -> None:
