@@ -30,10 +30,11 @@ from neuro.graph import (
 from neuro.io.run_folder import RunError
 from neuro.mixers import MLGRU, layer_floors
 from neuro.neurons import LI, GatedLI
+from neuro.nn.mixer_block import MixerBlock
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from neuro.units import Seconds
 from tasks.language.config import LanguageConfig
-from tasks.language.model import LanguageModel, MixerBlock
+from tasks.language.model import LanguageModel
 
 TICK = Seconds(1e-3)  # a token; any length would do
 NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0

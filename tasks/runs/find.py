@@ -41,6 +41,7 @@ TASKS = {
     "driving": "tasks.driving",
     "language": "tasks.language",
     "bottlenecks": "tasks.bottlenecks",
+    "reasoning": "tasks.reasoning",
 }
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds

@@ -1,0 +1,199 @@
+"""What is trained in which stage: which steps are left, how many thoughts stand for the others.
+
+    none      question, answer
+    cot       question, all steps, answer
+    icot      the steps lose their first words, more in each stage (Deng et al. 2024, arXiv
+              2405.14838); in the last stage none are left
+    coconut   in stage k the first k steps are gone, and k x latents thoughts stand for them
+              (Hao et al. 2024, arXiv 2412.06769); in the last stage no step is left. A
+              thought is the last hidden state, behind the final norm, as the next embedding
+    pause     the same curriculum, with one learned embedding in the place of every thought
+    codi      question, latents, answer; and in the same step question, all steps, answer, whose
+              hidden states teach it (Shen et al. 2025, arXiv 2502.21074)
+
+Whatever is said behind SPEAK is trained: the steps that are left, ANSWER, the answer, END.
+Axes: T tokens of questions, L thoughts, U tokens that are said, B samples.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from neuro.training import Stage
+from tasks.reasoning.config import STAGED, ReasoningConfig
+from tasks.reasoning.data import (
+    ANSWER,
+    BEGIN,
+    END,
+    PAD,
+    SPEAK,
+    THOUGHT,
+    EncodedItem,
+    ReasoningData,
+    Tokens,
+    load,
+)
+from tasks.runs.task import Split
+
+ORDER, REMOVED, MIXED = range(3)  # purposes of random numbers
+
+
+class ReasoningBatch(NamedTuple):
+    """Items whose questions are equally long, as they stand in a stage.
+
+    question: with BEGIN. thoughts: THOUGHT as often as the network thinks. said: SPEAK, the
+    steps that are left, ANSWER, the answer, END; PAD behind it. taught: the same with all
+    steps, for "codi"; no tokens in other arms.
+    """
+
+    question: Int64[Tensor, "T B"]
+    thoughts: Int64[Tensor, "L B"]
+    said: Int64[Tensor, "U B"]
+    taught: Int64[Tensor, "W B"]
+
+
+def find_stage(config: ReasoningConfig, epoch: int) -> int:
+    """Return the stage of an epoch, from 0; of arms without stages always 0."""
+    if config.arm not in STAGED:
+        return 0
+    return min(epoch // config.stage_epochs, config.stages)
+
+
+def list_stages(config: ReasoningConfig) -> tuple[Stage, ...]:
+    """Return the stages of a plan; the optimizer begins each anew."""
+    if config.arm not in STAGED:
+        return ()
+    last = config.epochs - config.stages * config.stage_epochs
+    lengths = [config.stage_epochs] * config.stages + [last]
+    return tuple(
+        Stage(name=f"{config.arm} {k}", epochs=n, fresh_optimizer=k > 0)
+        for k, n in enumerate(lengths)
+    )
+
+
+def count_thoughts(config: ReasoningConfig, stage: int) -> int:
+    """Return the number of thoughts in a stage."""
+    if config.arm in ("coconut", "pause"):
+        return config.latents * stage
+    return config.thoughts
+
+
+def keep_steps(
+    config: ReasoningConfig, item: EncodedItem, stage: int, longest: int, further: int = 0
+) -> Tokens:
+    """Return the words of the steps that are left in a stage.
+
+    longest: words of the steps of the longest item. further: words that go besides, in "icot".
+    """
+    if config.arm in ("none", "codi") or (config.arm in STAGED and stage == config.stages):
+        return ()
+    if config.arm == "icot":
+        gone = math.ceil(longest * stage / config.stages)
+        return item.thinking[gone + further :]
+    if config.arm in ("coconut", "pause"):
+        return tuple(token for step in item.steps[stage:] for token in step)
+    return item.thinking
+
+
+def batches(config: ReasoningConfig, split: Split, epoch: int) -> Iterator[ReasoningBatch]:
+    """Yield the batches of an epoch of training; of other splits, those of the last stage."""
+    data = load(config)
+    stage = find_stage(config, epoch if split == "train" else config.epochs)
+    training = split == "train"
+    for k, items in enumerate(arrange_items(config, data, split, epoch)):
+        rng = np.random.default_rng((config.seed_of_data, MIXED, epoch, k))
+        own = stage
+        if training and config.arm in STAGED and rng.random() < config.mix:
+            own = int(rng.integers(config.stages + 1))
+        rng = np.random.default_rng((config.seed_of_data, REMOVED, epoch, k))
+        further = draw_further(config, rng, len(items)) if training else [0] * len(items)
+        yield make_batch(config, items, own, data.longest_thinking, further)
+
+
+def draw_further(config: ReasoningConfig, rng: np.random.Generator, count: int) -> list[int]:
+    """Return how many further words go of each item: o with a probability of exp(-lambda o)."""
+    return [int(n) - 1 for n in rng.geometric(-math.expm1(-config.smoothing), count)]
+
+
+def arrange_items(
+    config: ReasoningConfig, data: ReasoningData, split: Split, epoch: int
+) -> list[list[EncodedItem]]:
+    """Return the items of each batch: equally long questions; in training, in random order.
+
+    Nothing is filled up in front of thoughts, so that they mean the same in every batch.
+    """
+    items = data.items[split]
+    order: Sequence[int] = range(len(items))
+    rng = np.random.default_rng((config.seed_of_data, ORDER, epoch))
+    if split == "train":
+        order = [int(k) for k in rng.permutation(len(items))]
+    lengths: dict[int, list[EncodedItem]] = {}
+    for k in order:
+        lengths.setdefault(len(items[k].question), []).append(items[k])
+    groups = [
+        own[k : k + config.batch]
+        for own in lengths.values()
+        for k in range(0, len(own), config.batch)
+    ]
+    if split == "train":
+        groups = [groups[int(k)] for k in rng.permutation(len(groups))]
+    return groups
+
+
+def make_batch(
+    config: ReasoningConfig,
+    items: Sequence[EncodedItem],
+    stage: int,
+    longest: int,
+    further: Sequence[int],
+) -> ReasoningBatch:
+    """Return items as they stand in a stage; longest, further: see :func:`keep_steps`."""
+    left = [
+        keep_steps(config, item, stage, longest, more)
+        for item, more in zip(items, further, strict=True)
+    ]
+    said = [say(words, item.answer) for words, item in zip(left, items, strict=True)]
+    taught = [say(item.thinking, item.answer) for item in items]
+    return ReasoningBatch(
+        question=stack_tokens([(*item.question, BEGIN) for item in items]),
+        thoughts=torch.full((count_thoughts(config, stage), len(items)), THOUGHT),
+        said=stack_tokens(said),
+        taught=stack_tokens(taught if config.arm == "codi" else [()] * len(items)),
+    )
+
+
+def say(steps: Tokens, answer: Tokens) -> Tokens:
+    """Return what a network says from SPEAK to END."""
+    return (SPEAK, *steps, ANSWER, *answer, END)
+
+
+def stack_tokens(rows: Sequence[Tokens]) -> Int64[Tensor, "T B"]:
+    """Return tokens of items side by side, filled up with PAD at the end."""
+    longest = max(len(row) for row in rows)
+    padded = [(*row, *[PAD] * (longest - len(row))) for row in rows]
+    return torch.tensor(padded, dtype=torch.int64).T.contiguous()
+
+
+def count_steps(config: ReasoningConfig) -> int:
+    """Return the number of batches in an epoch."""
+    return len(arrange_items(config, load(config), "train", 0))
+
+
+def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch:
+    """Return a batch of the largest shapes of a training, filled with PAD."""
+    data = load(config)
+    question = 1 + max(len(item.question) for item in data.items["train"])
+    said = len(say((), (0,) * data.longest_answer))
+    full = said + data.longest_thinking
+    shapes = {
+        "question": question,
+        "thoughts": config.thoughts,
+        "said": said if config.arm in ("none", "codi") else full,
+        "taught": full if config.arm == "codi" else 0,
+    }
+    return ReasoningBatch(**{k: torch.full((n, config.batch), PAD) for k, n in shapes.items()})
