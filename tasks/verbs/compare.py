@@ -14,14 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
 from neuro.plot import ACCENT, LINE
-from tasks.bench.statistics import Summary, summarise_seeds
+from tasks.bench.statistics import (
+    DRAWS,
+    EXACT,
+    Summary,
+    compute_sign_flip_p,
+    name_test,
+    summarise_seeds,
+)
 from tasks.report.figures import save_png
 from tasks.report.tables import list_chips
 from tasks.runs.provenance import describe_trained, list_out_of_date
@@ -29,8 +35,6 @@ from tasks.runs.results import FIGURES, KEY, read_result
 from tasks.runs.task import Metric, Table, from_json
 
 COMPARED = ("eval", "verify", "energy")  # verbs whose results are compared
-EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
-DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
 
 
@@ -388,35 +392,6 @@ def _summarize(runs: Sequence[MeasuredRun], group: str, metric: Metric) -> Group
         values={seed: found[seed].value for seed in sorted(found)},
         notes=frozenset(v.note for v in found.values()),
     )
-
-
-def compute_sign_flip_p(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of the sign-flip test of paired differences.
-
-    Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and
-    the observed one is counted among them (Phipson and Smyth 2010).
-    scipy.stats.permutation_test compares sums up to a share of the observed sum alone: near 0
-    it takes equal sums of decimal fractions, which are rounded apart, for different ones.
-
-    >>> compute_sign_flip_p([1.0, 2.0, 3.0]), compute_sign_flip_p([1.0, -1.0])
-    (0.25, 1.0)
-    """
-    d = np.asarray(differences, np.float64)
-    n = len(d)
-    if n <= EXACT:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        signs = np.random.default_rng(0).choice((-1.0, 1.0), (DRAWS, n))
-        signs[0] = 1.0
-    least = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # sums in other orders are rounded apart
-    return float((np.abs(signs @ d) >= least).mean())
-
-
-def name_test(pairs: int) -> str:
-    """Return the name of the test that :func:`compute_sign_flip_p` makes with so many pairs."""
-    if pairs <= EXACT:
-        return "exact sign-flip test, two-sided"
-    return f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 def _summary_sheet(summaries: Sequence[GroupValues]) -> Table:

@@ -1,9 +1,18 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 
-from tasks.bench.statistics import compare_paired, compare_rates, stack_seeds, summarise
+from tasks.bench.statistics import (
+    compare_paired,
+    compare_rates,
+    compute_sign_flip_p,
+    name_test,
+    stack_seeds,
+    summarise,
+)
 
 
 def test_a_mean_of_seeds_has_the_deviation_of_their_means() -> None:
@@ -107,3 +116,30 @@ def test_seeds_are_rows() -> None:
         "a": [[1, 2], [3, 4]],
         "b": [[1], [3]],
     }
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_the_sign_flip_test_counts_all_choices_of_signs(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.3, 1.0, n)
+    counted = sum(
+        abs(np.dot(signs, d)) >= abs(d.sum()) - 1e-12 for signs in product((-1, 1), repeat=n)
+    )
+    assert compute_sign_flip_p(list(d)) == counted / 2**n
+
+
+def test_the_sign_flip_test_is_that_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    d = np.random.default_rng(0).normal(0.5, 1.0, 9)
+    found = stats.permutation_test((d,), np.mean, permutation_type="samples")
+    assert compute_sign_flip_p(list(d)) == pytest.approx(found.pvalue)
+
+
+def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
+    d = np.ones(40)
+    assert compute_sign_flip_p(list(d)) == 1e-5
+    assert compute_sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
+
+
+def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
+    assert name_test(16) == "exact sign-flip test, two-sided"
+    assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"

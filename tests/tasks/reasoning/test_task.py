@@ -9,6 +9,7 @@ import torch
 from command_line import CommandLine
 from toy_puzzles import write_gsm8k, write_implicit, write_prosqa
 
+from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.config import ReasoningConfig, tiny
 from tasks.reasoning.data import END, ReasoningData, list_item_problems, load
@@ -131,8 +132,8 @@ def test_every_arm_learns(arm: str) -> None:
         epochs=4,
         lr=1e-2,
     )
-    torch.manual_seed(0)
-    model = build(config)
+    with seeded(0):
+        model = build(config)
     optimizer = make_plan(config).build_optimizer(model)
     losses = []
     for epoch in range(config.epochs):

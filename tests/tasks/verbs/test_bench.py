@@ -167,6 +167,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         ("regimes", "--repeats, --runs, --workers"),
         ("hybrids", "--repeats, --runs"),
         ("bottlenecks", "--repeats, --runs"),
+        ("reasoning", "--repeats, --runs"),
         ("driving", ""),
     ],
 )

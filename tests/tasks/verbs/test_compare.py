@@ -1,7 +1,7 @@
 """What `neuro compare` says of runs, from their files alone."""
 
 import json
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks.cli import main
 from tasks.runs.provenance import describe_trained
 from tasks.runs.task import Metric
 from tasks.verbs import compare
-from tasks.verbs.compare import compare_runs, compute_sign_flip_p, list_differences, name_test
+from tasks.verbs.compare import compare_runs, list_differences
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
 FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
@@ -244,33 +244,6 @@ def test_results_of_different_versions_of_the_code_are_compared_with_a_remark(
     write(path, "eval", json.loads((path / "eval.json").read_text()), code="other")
     remarks = compare_runs([runs / "fast-*"], runs / "out").remarks
     assert "measured by different versions of the code; measure again to be sure" in remarks
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 8])
-def test_the_sign_flip_test_counts_all_choices_of_signs(n: int) -> None:
-    d = np.random.default_rng(n).normal(0.3, 1.0, n)
-    counted = sum(
-        abs(np.dot(signs, d)) >= abs(d.sum()) - 1e-12 for signs in product((-1, 1), repeat=n)
-    )
-    assert compute_sign_flip_p(list(d)) == counted / 2**n
-
-
-def test_the_sign_flip_test_is_that_of_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    d = np.random.default_rng(0).normal(0.5, 1.0, 9)
-    found = stats.permutation_test((d,), np.mean, permutation_type="samples")
-    assert compute_sign_flip_p(list(d)) == pytest.approx(found.pvalue)
-
-
-def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
-    d = np.ones(40)
-    assert compute_sign_flip_p(list(d)) == 1e-5
-    assert compute_sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
-
-
-def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
-    assert name_test(16) == "exact sign-flip test, two-sided"
-    assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"
 
 
 @pytest.mark.parametrize("found", [(0.789, 0.779, 0.79), (0.98765, 0.98771, 0.98768)])
