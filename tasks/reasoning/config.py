@@ -124,6 +124,11 @@ def tiny() -> ReasoningConfig:
     )
 
 
+def tiny_spiking() -> ReasoningConfig:
+    """Pauses in a spiking network without multiplications, which every executor runs."""
+    return replace(tiny(), arm="pause", stack="mlgru*2", linear="spiking")
+
+
 def reachability() -> ReasoningConfig:
     """Continuous thoughts on graphs of 12 nodes: some minutes."""
     return ReasoningConfig()

@@ -31,7 +31,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny", "tiny_relu", "digits", "shallow", "deep"),
         *("paper", "paper_34", "paper_50", "paper_spiking"),
     ),
-    "reasoning": ("tiny", "reachability", "multiplication"),
+    "reasoning": ("tiny", "tiny_spiking", "reachability", "multiplication"),
 }
 
 

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from drivers.text import Bytes
 from neuro.graph import RMSNorm
 from neuro.mixers import MIXERS, parse_stack
+from neuro.nn.mixer_graph import make_graph
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
 from neuro.seeds import seeded
 from tasks.language.config import (
@@ -26,7 +27,6 @@ from tasks.language.config import (
     tiny_transformer,
 )
 from tasks.language.generate import generate
-from tasks.language.graph import make_graph
 from tasks.language.model import LanguageModel
 from tasks.language.packed import make_empty
 from tasks.language.task import build
