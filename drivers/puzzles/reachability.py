@@ -21,7 +21,7 @@ from drivers.puzzles.puzzle import (
     require_sizes,
 )
 
-END, ASK, FROM = ";", "?", ">"  # behind an edge; in front of the targets; of the root
+ASK, FROM = "?", ">"  # in front of the targets; of the root
 TRIES = 60  # edges that are tried for each that is added
 Edge = tuple[int, int]
 
@@ -60,7 +60,7 @@ class Reachability(Puzzle):
     @property
     def symbols(self) -> Words:
         """Nodes and marks."""
-        return (*(str(k) for k in range(self.nodes)), END, ASK, FROM)
+        return (*(str(k) for k in range(self.nodes)), ASK, FROM)
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
         """Return an item.
@@ -85,7 +85,7 @@ class Reachability(Puzzle):
         rng.shuffle(targets)
         rng.shuffle(edges)
         names = [str(k) for k in rng.permutation(self.nodes)]
-        question = [word for a, b in edges for word in (names[a], names[b], END)]
+        question = [word for a, b in edges for word in (names[a], names[b])]
         question += [ASK, *(names[k] for k in targets), FROM, names[root]]
         way = [names[k] for k in ways[root][1:]]
         return PuzzleItem(tuple(question), tuple((n,) for n in way), (way[-1],))
@@ -113,10 +113,9 @@ class Reachability(Puzzle):
     def solve(self, question: Words) -> Words:
         """Return the target that a breadth-first search finds from the root."""
         *text, ask, one, other, mark, root = question
-        marks = {*text[2::3], ask, mark}
-        if marks != {END, ASK, FROM} or len(text) % 3:
+        if (ask, mark) != (ASK, FROM) or len(text) % 2:
             raise UnsolvablePuzzleError(f"no edges, targets and root: {' '.join(question)}")
-        edges = list(zip(text[::3], text[1::3], strict=True))
+        edges = list(zip(text[::2], text[1::2], strict=True))
         found = [t for t in (one, other) if measure_distance(edges, root, t) is not None]
         if len(found) != 1:
             raise UnsolvablePuzzleError(

@@ -10,23 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
-from tasks.reasoning.curriculum import arrange_items, stack_tokens
-from tasks.reasoning.data import (
-    ANSWER,
-    BEGIN,
-    END,
-    SPEAK,
-    EncodedItem,
-    ReasoningData,
-    Tokens,
-    load,
-)
+from tasks.reasoning.curriculum import count_words, stack_tokens
+from tasks.reasoning.data import load
+from tasks.reasoning.items import ANSWER, BEGIN, END, SPEAK, EncodedItem, Tokens
 from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
 from tasks.runs.task import Split
-
-SPARE = 2  # words beyond the longest of the training, before a network is interrupted
 
 
 class Said(NamedTuple):
@@ -51,19 +42,14 @@ def answer_split(
     training = model.training
     model.eval()
     count = config.thoughts if thoughts is None else thoughts
+    most = count_words(config, data.longest_thinking, data.longest_answer)
     said = [
         one
         for items in arrange_items(config, data, split, 0)
-        for one in answer_items(config, inner, items, count, count_words(config, data))
+        for one in answer_items(config, inner, items, count, most)
     ]
     model.train(training)
     return said
-
-
-def count_words(config: ReasoningConfig, data: ReasoningData) -> int:
-    """Return after how many words a network is interrupted."""
-    steps = data.longest_thinking + 1 if config.arm == "cot" else 0
-    return steps + data.longest_answer + 1 + SPARE
 
 
 @torch.no_grad()

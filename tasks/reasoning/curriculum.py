@@ -16,7 +16,7 @@ Axes: T tokens of questions, L thoughts, U tokens that are said, B samples.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from neuro.training import Stage
 from tasks.reasoning.config import STAGED, ReasoningConfig
-from tasks.reasoning.data import (
+from tasks.reasoning.items import (
     ANSWER,
     BEGIN,
     END,
@@ -34,13 +34,10 @@ from tasks.reasoning.data import (
     SPEAK,
     THOUGHT,
     EncodedItem,
-    ReasoningData,
     Tokens,
-    load,
 )
-from tasks.runs.task import Split
 
-ORDER, REMOVED, MIXED = range(3)  # purposes of random numbers
+SPARE = 2  # words beyond the longest of the training, before a network is interrupted
 
 
 class ReasoningBatch(NamedTuple):
@@ -100,49 +97,9 @@ def keep_steps(
     return item.thinking
 
 
-def batches(config: ReasoningConfig, split: Split, epoch: int) -> Iterator[ReasoningBatch]:
-    """Yield the batches of an epoch of training; of other splits, those of the last stage."""
-    data = load(config)
-    stage = find_stage(config, epoch if split == "train" else config.epochs)
-    training = split == "train"
-    for k, items in enumerate(arrange_items(config, data, split, epoch)):
-        rng = np.random.default_rng((config.seed_of_data, MIXED, epoch, k))
-        own = stage
-        if training and config.arm in STAGED and rng.random() < config.mix:
-            own = int(rng.integers(config.stages + 1))
-        rng = np.random.default_rng((config.seed_of_data, REMOVED, epoch, k))
-        further = draw_further(config, rng, len(items)) if training else [0] * len(items)
-        yield make_batch(config, items, own, data.longest_thinking, further)
-
-
 def draw_further(config: ReasoningConfig, rng: np.random.Generator, count: int) -> list[int]:
     """Return how many further words go of each item: o with a probability of exp(-lambda o)."""
     return [int(n) - 1 for n in rng.geometric(-math.expm1(-config.smoothing), count)]
-
-
-def arrange_items(
-    config: ReasoningConfig, data: ReasoningData, split: Split, epoch: int
-) -> list[list[EncodedItem]]:
-    """Return the items of each batch: equally long questions; in training, in random order.
-
-    Nothing is filled up in front of thoughts, so that they mean the same in every batch.
-    """
-    items = data.items[split]
-    order: Sequence[int] = range(len(items))
-    rng = np.random.default_rng((config.seed_of_data, ORDER, epoch))
-    if split == "train":
-        order = [int(k) for k in rng.permutation(len(items))]
-    lengths: dict[int, list[EncodedItem]] = {}
-    for k in order:
-        lengths.setdefault(len(items[k].question), []).append(items[k])
-    groups = [
-        own[k : k + config.batch]
-        for own in lengths.values()
-        for k in range(0, len(own), config.batch)
-    ]
-    if split == "train":
-        groups = [groups[int(k)] for k in rng.permutation(len(groups))]
-    return groups
 
 
 def make_batch(
@@ -179,21 +136,9 @@ def stack_tokens(rows: Sequence[Tokens]) -> Int64[Tensor, "T B"]:
     return torch.tensor(padded, dtype=torch.int64).T.contiguous()
 
 
-def count_steps(config: ReasoningConfig) -> int:
-    """Return the number of batches in an epoch."""
-    return len(arrange_items(config, load(config), "train", 0))
+def count_words(config: ReasoningConfig, thinking: int, answer: int) -> int:
+    """Return after how many words of an answer a network is interrupted.
 
-
-def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch:
-    """Return a batch of the largest shapes of a training, filled with PAD."""
-    data = load(config)
-    question = 1 + max(len(item.question) for item in data.items["train"])
-    said = len(say((), (0,) * data.longest_answer))
-    full = said + data.longest_thinking
-    shapes = {
-        "question": question,
-        "thoughts": config.thoughts,
-        "said": said if config.arm in ("none", "codi") else full,
-        "taught": full if config.arm == "codi" else 0,
-    }
-    return ReasoningBatch(**{k: torch.full((n, config.batch), PAD) for k, n in shapes.items()})
+    thinking, answer: words of the longest steps and of the longest answer of the training.
+    """
+    return (thinking + 1 if config.arm == "cot" else 0) + answer + 1 + SPARE

@@ -1,8 +1,4 @@
-"""Items as tokens: the vocabulary, the splits, what is refused in them.
-
-A question is followed by BEGIN and by thoughts. Behind SPEAK the network says steps, ANSWER,
-the answer, END.
-"""
+"""The items of a configuration: puzzles by name, splits, what is refused in them."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -23,15 +19,27 @@ from drivers.puzzles import (
     list_repeated,
     read_splits,
 )
-from tasks.reasoning.config import LATENT, LIST, STEPPED, ReasoningConfig, list_problems
+from tasks.reasoning.config import (
+    LATENT,
+    LIST,
+    STAGED,
+    STEPPED,
+    ReasoningConfig,
+    list_problems,
+)
+from tasks.reasoning.curriculum import count_thoughts, count_words, keep_steps, say
+from tasks.reasoning.items import MARKS, EncodedItem, Tokens, encode_item
 from tasks.runs.names import require_one_of
 from tasks.runs.task import Split
 
-PAD, BEGIN, THOUGHT, SPEAK, ANSWER, END = range(6)
-MARKS = ("<pad>", "<begin>", "<thought>", "<speak>", "<answer>", "<end>")
-Tokens = tuple[int, ...]
+
+def make_graphs(nodes: int) -> Reachability:
+    """Return graphs whose targets are as deep as their nodes allow, from 2 to at most 4."""
+    return Reachability(nodes=nodes, most=max(2, min(4, nodes // 2 - 2)))
+
+
 PUZZLES: Mapping[str, Callable[[int], Puzzle]] = {  # by name, of a size; 0: the default
-    "reachability": lambda nodes: Reachability(nodes=nodes or 12),
+    "reachability": lambda nodes: make_graphs(nodes or 12),
     "multiplication": lambda digits: Multiplication(digits=digits or 2),
     "addition": lambda operands: ModularAddition(operands=operands or 8),
     "hops": lambda hops: Hops(hops=hops or 4),
@@ -39,20 +47,6 @@ PUZZLES: Mapping[str, Callable[[int], Puzzle]] = {  # by name, of a size; 0: the
     "reversal": lambda pairs: Reversal(pairs=pairs or 100),
 }
 SHOWN = 5  # items in a message
-
-
-@dataclass(frozen=True)
-class EncodedItem:
-    """An item as tokens."""
-
-    question: Tokens
-    steps: tuple[Tokens, ...]
-    answer: Tokens
-
-    @property
-    def thinking(self) -> Tokens:
-        """The tokens of all steps."""
-        return tuple(token for step in self.steps for token in step)
 
 
 @dataclass(frozen=True)
@@ -144,15 +138,6 @@ def _list_item(item: PuzzleItem) -> tuple[str, ...]:
     return (*item.question, *(word for step in item.steps for word in step), *item.answer)
 
 
-def encode_item(token: Mapping[str, int], item: PuzzleItem) -> EncodedItem:
-    """Return an item as tokens; token: of each word."""
-    question, *steps, answer = (
-        tuple(token[word] for word in words)
-        for words in (item.question, *item.steps, item.answer)
-    )
-    return EncodedItem(question, tuple(steps), answer)
-
-
 def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str]:
     """Return what the items lack for a configuration, each with its cure."""
     train, problems = data.items["train"], list[str]()
@@ -165,19 +150,18 @@ def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str
             "arm=none"
         )
     if config.limit:
-        longest = max(len(item.question) for own in data.items.values() for item in own)
-        room = config.limit - longest - 2  # BEGIN and SPEAK
-        if config.arm in LATENT and config.thoughts > room:
+        longest = 1 + max(len(item.question) for own in data.items.values() for item in own)
+        needed = count_context(config, data)
+        if config.arm in LATENT and longest + config.thoughts > config.limit:
             problems.append(
                 f"{config.thoughts} latents (latents x stages) do not fit the context: limit "
-                f"is {config.limit}, and the longest question takes {longest + 2} tokens; give "
+                f"is {config.limit}, and the longest question takes {longest} tokens; give "
                 "fewer latents, or a larger limit"
             )
-        said = 2 + data.longest_answer + (data.longest_thinking if config.arm in STEPPED else 0)
-        if config.thoughts <= room < config.thoughts + said:
+        elif needed > config.limit:
             problems.append(
-                f"limit is {config.limit}, and a training item takes up to "
-                f"{longest + 2 + config.thoughts + said} tokens; give a larger limit"
+                f"limit is {config.limit}, and an item takes up to {needed} tokens; give a "
+                "larger limit"
             )
     if config.vocabulary and config.vocabulary < len(data.words):
         problems.append(
@@ -190,6 +174,24 @@ def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str
             f"{repeated[0]!r}; leave them out of all but one"
         )
     return problems
+
+
+def count_context(config: ReasoningConfig, data: ReasoningData) -> int:
+    """Return the largest number of tokens that are read in training, or for an answer."""
+    thinking = data.longest_thinking
+    stages = range(config.stages + 1) if config.arm in STAGED else range(1)
+    question = 1 + max(len(item.question) for own in data.items.values() for item in own)
+    behind = [
+        count_thoughts(config, stage)
+        + len(say(keep_steps(config, item, stage, thinking), item.answer))
+        for item in data.items["train"]
+        for stage in stages
+    ]
+    if config.arm == "codi":
+        behind += [len(say(item.thinking, item.answer)) for item in data.items["train"]]
+    given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
+    words = count_words(config, thinking, data.longest_answer)
+    return question + max(*behind, config.thoughts + given + words - 1)
 
 
 def _list_repeated(data: ReasoningData) -> list[str]:

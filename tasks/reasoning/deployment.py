@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from neuro.io.run_folder import RunError
 from neuro.nn.mixer_graph import EMBEDDED, explain_no_graph, make_graph
 from neuro.nn.net import Net
+from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
-from tasks.reasoning.curriculum import arrange_items, say, stack_tokens
-from tasks.reasoning.data import BEGIN, PAD, load
+from tasks.reasoning.curriculum import say, stack_tokens
+from tasks.reasoning.data import load
+from tasks.reasoning.items import BEGIN, PAD
 from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
 from tasks.runs.task import ACCURACY, Metric, Split, Stimulus

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from neuro.io.run_folder import RunError
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import ReasoningBatch
-from tasks.reasoning.data import ANSWER, PAD
+from tasks.reasoning.items import ANSWER, PAD
 from tasks.reasoning.model import ReasoningModel
 
 

@@ -2,8 +2,9 @@
 
 from neuro.training import Plan
 from tasks.reasoning import config as configs
+from tasks.reasoning.batches import batches, count_steps, make_dummy_batch
 from tasks.reasoning.config import ReasoningConfig
-from tasks.reasoning.curriculum import batches, count_steps, list_stages, make_dummy_batch
+from tasks.reasoning.curriculum import list_stages
 from tasks.reasoning.data import pin_files
 from tasks.reasoning.deployment import (
     EXECUTED,

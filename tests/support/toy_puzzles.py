@@ -15,7 +15,7 @@ def write_prosqa(folder: Path, train: int) -> None:
         items = []
         for item in splits[split]:
             *text, _, one, other, _, root = item.question
-            edges = zip(text[::3], text[1::3], strict=True)
+            edges = zip(text[::2], text[1::2], strict=True)
             facts = [f"Every {name_node(a)} is a {name_node(b)}." for a, b in edges]
             way = [root, *(word for (word,) in item.steps)]
             asked = f"Is Tom a {name_node(one)} or {name_node(other)}?"

@@ -17,6 +17,7 @@ from neuro.training import Course, fit, get_best_weights_path, load_weights
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, make_key, read_results
 from tasks.reasoning.answer import answer_split
+from tasks.reasoning.batches import batches, count_steps
 from tasks.reasoning.bench.settings import (
     Part,
     ReasoningScale,
@@ -26,7 +27,6 @@ from tasks.reasoning.bench.settings import (
 )
 from tasks.reasoning.config import LATENT, ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
-from tasks.reasoning.curriculum import batches, count_steps
 from tasks.reasoning.data import load
 from tasks.reasoning.evaluate import measure_said, validate
 from tasks.reasoning.loss import loss

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from neuro.seeds import seeded
-from tasks.reasoning.answer import answer_items, answer_split, count_words
+from tasks.reasoning.answer import answer_items, answer_split
 from tasks.reasoning.config import ReasoningConfig, tiny
-from tasks.reasoning.data import ANSWER, END, EncodedItem, load
+from tasks.reasoning.curriculum import count_words
+from tasks.reasoning.data import load
 from tasks.reasoning.evaluate import measure_said
+from tasks.reasoning.items import ANSWER, END, EncodedItem
 from tasks.reasoning.model import ReasoningModel, build
 
 ITEM = EncodedItem((6, 7), ((8,), (9,)), (10, 11))
@@ -89,10 +91,15 @@ def test_words_one_by_one_are_those_of_a_whole_pass(arm: str) -> None:
     said = answer_split(config, model, "test")
     assert len(said) == 6
     for one in said:
-        most = count_words(config, load(config))
+        most = count_most(config)
         assert one.words <= most
         assert one.calls == one.words + (config.thoughts if arm in ("coconut", "codi") else 0)
         _check_greedy(config, model, one.item, one.answer)
+
+
+def count_most(config: ReasoningConfig) -> int:
+    data = load(config)
+    return count_words(config, data.longest_thinking, data.longest_answer)
 
 
 def _check_greedy(
@@ -102,7 +109,7 @@ def _check_greedy(
     question = torch.tensor([*item.question, 1])[:, None]
     said = [3] if config.arm == "cot" else [3, ANSWER]
     first = len(said)
-    for _ in range(count_words(config, load(config))):
+    for _ in range(count_most(config)):
         reading, _ = model(question, config.thoughts, torch.tensor(said)[:, None])
         word = int(model.head(reading.hidden[-1]).argmax())
         if word == END:

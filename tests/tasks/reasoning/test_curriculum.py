@@ -7,19 +7,17 @@ import pytest
 import torch
 
 from neuro.seeds import seeded
+from tasks.reasoning.batches import arrange_items, batches, count_steps, make_dummy_batch
 from tasks.reasoning.config import ReasoningConfig, list_problems, tiny
 from tasks.reasoning.curriculum import (
-    arrange_items,
-    batches,
-    count_steps,
     draw_further,
     find_stage,
     keep_steps,
     list_stages,
     make_batch,
-    make_dummy_batch,
 )
-from tasks.reasoning.data import ANSWER, BEGIN, END, PAD, SPEAK, THOUGHT, EncodedItem, load
+from tasks.reasoning.data import load
+from tasks.reasoning.items import ANSWER, BEGIN, END, PAD, SPEAK, THOUGHT, EncodedItem
 
 LONG = EncodedItem((6, 7), ((10, 11), (12,), (13,)), (20,))
 SHORT = EncodedItem((8, 9), ((14,),), (21, 22))

@@ -14,7 +14,6 @@ from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.config import Arm, ReasoningConfig, tiny, tiny_spiking
-from tasks.reasoning.data import ANSWER, END
 from tasks.reasoning.deployment import (
     GREEDY,
     chip_part,
@@ -24,6 +23,7 @@ from tasks.reasoning.deployment import (
     measure,
     stimuli,
 )
+from tasks.reasoning.items import ANSWER, END
 from tasks.reasoning.model import ReasoningModel, build
 
 SMALL = ("train=40", "val=6", "test=8", "batch=20", "width=16", "hidden=16", "stages=2")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from neuro.seeds import seeded
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.curriculum import make_batch
-from tasks.reasoning.data import ANSWER, END, PAD, SPEAK, EncodedItem
+from tasks.reasoning.items import ANSWER, END, PAD, SPEAK, EncodedItem
 from tasks.reasoning.loss import (
     compute_distillation,
     compute_said_loss,

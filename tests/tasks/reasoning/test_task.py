@@ -11,8 +11,11 @@ from toy_puzzles import write_gsm8k, write_implicit, write_prosqa
 
 from neuro.seeds import seeded
 from tasks.cli import main
-from tasks.reasoning.config import ReasoningConfig, tiny
-from tasks.reasoning.data import END, ReasoningData, list_item_problems, load
+from tasks.reasoning.answer import answer_split
+from tasks.reasoning.batches import batches
+from tasks.reasoning.config import Arm, ReasoningConfig, tiny
+from tasks.reasoning.data import ReasoningData, count_context, list_item_problems, load
+from tasks.reasoning.items import END
 from tasks.reasoning.model import build
 from tasks.reasoning.task import TASK, make_plan
 from tasks.runs.names import UnknownName
@@ -92,12 +95,39 @@ def test_more_latents_than_context_are_refused() -> None:
         config = replace(tiny(), limit=limit, **change)  # type: ignore[arg-type]
         return list_item_problems(config, load(tiny()))
 
-    # 47 words of a question, BEGIN, SPEAK; 4 thoughts; 4 steps, ANSWER, 1 word, END
-    assert problems(60) == []
-    assert problems(49 + 4 + 4 + 3) == []
-    assert "a training item takes up to 60 tokens" in problems(59)[0]
-    assert problems(52)[0].startswith("4 latents (latents x stages) do not fit the context")
+    # 33 words of a question, BEGIN; a thought or a word for each of 4 steps; SPEAK, ANSWER, a
+    # word, END; for an answer 2 words more, the last of which is not read
+    assert problems(34 + 4 + 4 + 1) == []
+    assert problems(42) == [
+        "limit is 42, and an item takes up to 43 tokens; give a larger limit"
+    ]
+    assert problems(37)[0].startswith("4 latents (latents x stages) do not fit the context")
     assert problems(60, latents=100)[0].startswith("400 latents")
+
+
+@pytest.mark.parametrize(
+    ("arm", "tokens"),
+    [
+        ("none", 34 + 2 + 4 - 1),
+        ("cot", 34 + 1 + 4 + 1 + 4 - 1),
+        ("icot", 34 + 4 + 4),  # in training, with all steps
+        ("pause", 34 + 4 + 2 + 4 - 1),
+        ("codi", 34 + 4 + 2 + 4 - 1),
+    ],
+)
+def test_the_context_of_an_arm_is_counted_exactly(arm: Arm, tokens: int) -> None:
+    config = replace(tiny(), arm=arm)
+    assert count_context(config, load(config)) == tokens
+    with seeded(0):
+        model = build(replace(config, limit=tokens))
+    answer_split(config, model, "test")
+    for epoch in range(config.epochs):
+        TASK.training.loss(config, model, next(iter(batches(config, "train", epoch))), 0.0)
+    model = build(replace(config, limit=tokens - 1))
+    model.head.weight.data.zero_()  # it says PAD for ever
+    with pytest.raises(ValueError, match=f"exceed the limit of {tokens - 1}"):  # noqa: PT012
+        answer_split(config, model, "test")
+        TASK.training.loss(config, model, next(iter(batches(config, "train", 0))), 0.0)
 
 
 def test_a_question_in_two_splits_and_a_small_vocabulary_are_refused() -> None:
