@@ -65,6 +65,16 @@ def test_files_of_published_layouts_are_trained_on(
     )
 
 
+@pytest.mark.parametrize("arm", ["coconut", "codi"])
+def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine, arm: str) -> None:
+    told = cli.run(
+        *("train", "reasoning:tiny", "--dry-run", "--out", tmp_path / "run"),
+        *flags(*SMALL, *SHORT, f"arm={arm}"),
+    )
+    assert "parameters" in told
+    assert not (tmp_path / "run").exists()
+
+
 def test_all_that_does_not_hold_together_is_refused_at_once(
     tmp_path: Path, cli: CommandLine
 ) -> None:
