@@ -29,8 +29,9 @@ def test_a_line_of_gsm8k_and_its_validation_part(tmp_path: Path) -> None:
     found = read_splits(tmp_path)
     assert {s: len(own) for s, own in found.items()} == {"train": 18, "val": 2, "test": 20}
     item = found["train"][0]
-    assert item.steps[0] == split_words("She has 1 + 1 = <<1+1=2>>2 cards.")
-    assert item.answer == ("4",)
+    assert item.steps[0] == split_words("She has 2 + 2 = <<2+2=4>>4 cards.")
+    assert item.answer == ("8",)
+    assert found["val"][0].answer == ("4",)
     numbers = [item.question for own in found.values() for item in own]
     assert len(numbers) == 40
 

@@ -31,10 +31,7 @@ SHORT = ("epochs=3", "stage_epochs=1", "puzzle=addition", "size=3")
 
 
 def make(arm: Arm) -> tuple[ReasoningConfig, ReasoningModel]:
-    config = replace(
-        *(tiny_spiking(),),
-        **{"arm": arm, "train": 20, "val": 4, "test": 6, "width": 16, "hidden": 16},
-    )
+    config = replace(tiny_spiking(), arm=arm, train=20, val=4, test=6, width=16, hidden=16)
     with seeded(0):
         return config, build(config)
 
