@@ -25,7 +25,7 @@ from tasks.reasoning.config import (
     STAGED,
     STEPPED,
     ReasoningConfig,
-    list_problems,
+    require_sound,
 )
 from tasks.reasoning.curriculum import count_thoughts, count_words, keep_steps, say
 from tasks.reasoning.items import MARKS, EncodedItem, Tokens, encode_item
@@ -67,21 +67,21 @@ class ReasoningData:
         return max(len(item.answer) for item in self.items["train"])
 
 
-def make_puzzle(config: ReasoningConfig) -> Puzzle:
-    """Return the puzzle of a configuration.
+def make_puzzle(name: str, size: int) -> Puzzle:
+    """Return the puzzle of a name; size 0: its default.
 
     Raises:
         UnknownName: there is no such puzzle.
         ValueError: it does not exist in that size.
     """
-    return PUZZLES[require_one_of(config.puzzle, tuple(PUZZLES), "puzzle")](config.size)
+    return PUZZLES[require_one_of(name, tuple(PUZZLES), "puzzle")](size)
 
 
 def list_words(config: ReasoningConfig) -> tuple[str, ...]:
     """Return the word of each token; of a puzzle, without drawing an item."""
     if config.data:
         return load(config).words
-    return (*MARKS, *make_puzzle(config).symbols)
+    return (*MARKS, *make_puzzle(config.puzzle, config.size).symbols)
 
 
 def load(config: ReasoningConfig) -> ReasoningData:
@@ -90,21 +90,24 @@ def load(config: ReasoningConfig) -> ReasoningData:
     Raises:
         ValueError: the configuration or its items do not hold together; lists every problem.
     """
-    problems = list_problems(config)
-    if not problems:
-        digest = digest_files(config)
-        if config.data_digest not in ("", digest):
-            raise ValueError(
-                f"{config.data}: the files have changed since the training began; put them "
-                "back, or train another run"
-            )
-        counts = {"train": config.train, "val": config.val, "test": config.test}
-        data = _load(
-            *(config.puzzle, config.size, config.data, digest, config.seed_of_data),
-            tuple(counts.items()),
+    require_sound(config)
+    digest = digest_files(config)
+    if config.data_digest not in ("", digest):
+        raise ValueError(
+            f"{config.data}: the files have changed since the training began; put them back, "
+            "or train another run"
         )
-        problems = list_item_problems(config, data)
-    if problems:
+    return _load_sound(config, digest)
+
+
+@lru_cache(maxsize=8)
+def _load_sound(config: ReasoningConfig, digest: str) -> ReasoningData:
+    counts = {"train": config.train, "val": config.val, "test": config.test}
+    data = _load(
+        *(config.puzzle, config.size, config.data, digest, config.seed_of_data),
+        tuple(counts.items()),
+    )
+    if problems := list_item_problems(config, data):
         raise ValueError("\n".join([LIST, *problems]))
     return data
 
@@ -124,7 +127,7 @@ def _load(
         own = (word for part in found.values() for item in part for word in _list_item(item))
         words = (*MARKS, *sorted(set(own)))
     else:
-        drawn = PUZZLES[puzzle](size)
+        drawn = make_puzzle(puzzle, size)
         found = draw_splits(drawn, {split: n for split, n in counts}, seed)
         items = {split: found[split] for split, _ in counts}
         words = (*MARKS, *drawn.symbols)
