@@ -42,7 +42,7 @@ def answer_split(
     training = model.training
     model.eval()
     count = config.thoughts if thoughts is None else thoughts
-    most = count_words(config, data.longest_thinking, data.longest_answer)
+    most = count_words(config, data.longest_steps, data.longest_answer)
     said = [
         one
         for items in arrange_items(config, data, split, 0)

@@ -37,7 +37,7 @@ from tasks.reasoning.items import (
     Tokens,
 )
 
-SPARE = 2  # words beyond the longest of the training, before a network is interrupted
+SPARE = 2  # words beyond the longest of any item, before a network is interrupted
 
 
 class ReasoningBatch(NamedTuple):
@@ -136,9 +136,9 @@ def stack_tokens(rows: Sequence[Tokens]) -> Int64[Tensor, "T B"]:
     return torch.tensor(padded, dtype=torch.int64).T.contiguous()
 
 
-def count_words(config: ReasoningConfig, thinking: int, answer: int) -> int:
+def count_words(config: ReasoningConfig, steps: int, answer: int) -> int:
     """Return after how many words of an answer a network is interrupted.
 
-    thinking, answer: words of the longest steps and of the longest answer of the training.
+    steps, answer: words of the longest steps and of the longest answer of any item.
     """
-    return (thinking + 1 if config.arm == "cot" else 0) + answer + 1 + SPARE
+    return (steps + 1 if config.arm == "cot" else 0) + answer + 1 + SPARE

@@ -62,9 +62,14 @@ class ReasoningData:
         return max(len(item.thinking) for item in self.items["train"])
 
     @property
+    def longest_steps(self) -> int:
+        """The largest number of tokens of the steps of any item."""
+        return max(len(item.thinking) for own in self.items.values() for item in own)
+
+    @property
     def longest_answer(self) -> int:
-        """The largest number of tokens of a training item's answer."""
-        return max(len(item.answer) for item in self.items["train"])
+        """The largest number of tokens of any item's answer."""
+        return max(len(item.answer) for own in self.items.values() for item in own)
 
 
 def make_puzzle(name: str, size: int) -> Puzzle:
@@ -193,7 +198,7 @@ def count_context(config: ReasoningConfig, data: ReasoningData) -> int:
     if config.arm == "codi":
         behind += [len(say(item.thinking, item.answer)) for item in data.items["train"]]
     given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
-    words = count_words(config, thinking, data.longest_answer)
+    words = count_words(config, data.longest_steps, data.longest_answer)
     return question + max(*behind, config.thoughts + given + words - 1)
 
 

@@ -99,7 +99,7 @@ def test_words_one_by_one_are_those_of_a_whole_pass(arm: str) -> None:
 
 def count_most(config: ReasoningConfig) -> int:
     data = load(config)
-    return count_words(config, data.longest_thinking, data.longest_answer)
+    return count_words(config, data.longest_steps, data.longest_answer)
 
 
 def _check_greedy(
