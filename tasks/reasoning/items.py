@@ -1,4 +1,4 @@
-"""Items as tokens.
+"""Items of puzzles as tokens, and the marks between their parts.
 
 A question is followed by BEGIN and by thoughts. Behind SPEAK the network says steps, ANSWER,
 the answer, END.

@@ -3,7 +3,7 @@
 from neuro.training import Plan
 from tasks.reasoning import config as configs
 from tasks.reasoning.batches import batches, count_steps, make_dummy_batch
-from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.config import ReasoningConfig, require_sound
 from tasks.reasoning.curriculum import list_stages
 from tasks.reasoning.data import pin_files
 from tasks.reasoning.deployment import (
@@ -29,7 +29,12 @@ from tasks.runs.task import (
 
 
 def make_plan(config: ReasoningConfig) -> Plan:
-    """Return how a model is trained; the optimizer begins anew with each stage."""
+    """Return how a model is trained; the optimizer begins anew with each stage.
+
+    Raises:
+        ValueError: the configuration does not hold together; lists every problem.
+    """
+    require_sound(config)
     return Plan(
         epochs=config.epochs,
         lr=config.lr,

@@ -9,7 +9,7 @@ import torch
 from command_line import CommandLine
 
 from neuro.io.run_folder import RunError
-from neuro.nn.mixer_graph import EMBEDDED
+from neuro.nn.mixer_graph import EMBEDDED, LOGITS
 from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.answer import answer_split
@@ -59,7 +59,7 @@ def test_the_answer_of_a_graph_is_that_of_the_network_word_by_word(arm: Arm) -> 
     part = chip_part(config, model)
     with torch.no_grad():
         outputs, _ = part(stimulus.inputs)
-    answers = decode(config, model, outputs)
+    answers = decode(config, model, {LOGITS: outputs[LOGITS]})
     found = measure(config, answers, stimulus.targets)
     said = answer_split(config, model, "test")
     assert found["accuracy"] == sum(one.right for one in said) / len(said)
