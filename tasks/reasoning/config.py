@@ -28,8 +28,9 @@ class ReasoningConfig(BlockSizes):
         the first ones (0: all).
     arm: how it learns and answers. latents: thoughts of each stage of the curriculum, so that
         latents x stages come before an answer; in "codi", too.
-    stages: of the curriculum, after the first one with all steps. stage_epochs: of each but the
-        last, which lasts to the end. mix: share of the batches that are of a random stage.
+    stages: of the curriculum, after the first one with all steps. first_epochs: of that one.
+        stage_epochs: of each other but the last, which lasts to the end. mix: share of the
+        batches that are of a random stage.
     smoothing: lambda of "icot": o further words go with a probability of exp(-lambda o).
     alpha, beta: of "codi", weights of the distillation and of the teacher's own loss.
     vocabulary: of the model; 0: that of the items.
@@ -49,6 +50,7 @@ class ReasoningConfig(BlockSizes):
     arm: Arm = "coconut"
     latents: int = 1
     stages: int = 4
+    first_epochs: int = 5
     stage_epochs: int = 5
     mix: float = 0.0
     smoothing: float = 4.0
@@ -61,6 +63,11 @@ class ReasoningConfig(BlockSizes):
     warm: float = 0.05
     decay: float = 0.01
     clip: float = 1.0
+
+    @property
+    def last_stage_epoch(self) -> int:
+        """The epoch with which the last stage of the curriculum begins."""
+        return self.first_epochs + (self.stages - 1) * self.stage_epochs
 
     @property
     def thoughts(self) -> int:
@@ -81,7 +88,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
     """Return what does not fit, each with its cure."""
     least = {
         **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
-        **dict.fromkeys(("stages", "stage_epochs"), 1),
+        **dict.fromkeys(("stages", "first_epochs", "stage_epochs"), 1),
         **dict.fromkeys(("train", "val", "test"), 0 if config.data else 1),
         **dict.fromkeys(("limit", "size", "latents", "vocabulary"), 0),
     }
@@ -90,11 +97,11 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         for name, low in least.items()
         if getattr(config, name) < low
     ]
-    last = config.stages * config.stage_epochs
+    last = config.last_stage_epoch
     wrong = {
         f"epochs is {config.epochs}, and the last stage of the curriculum begins after {last} "
-        f"(stages x stage_epochs); give more epochs": config.arm in STAGED
-        and config.epochs <= last,
+        "(first_epochs, and stage_epochs for each other one before it); give more "
+        "epochs": config.arm in STAGED and config.epochs <= last,
         f"mix is {config.mix}; give a share, 0 to 1": not 0 <= config.mix <= 1,
         f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
         f"alpha is {config.alpha}; give a number >= 0": not config.alpha >= 0,
@@ -118,6 +125,7 @@ def tiny() -> ReasoningConfig:
         val=50,
         test=100,
         batch=50,
+        first_epochs=1,
         stage_epochs=1,
         epochs=6,
         lr=3e-3,

@@ -58,15 +58,16 @@ def find_stage(config: ReasoningConfig, epoch: int) -> int:
     """Return the stage of an epoch, from 0; of arms without stages always 0."""
     if config.arm not in STAGED:
         return 0
-    return min(epoch // config.stage_epochs, config.stages)
+    later = epoch - config.first_epochs
+    return 0 if later < 0 else min(1 + later // config.stage_epochs, config.stages)
 
 
 def list_stages(config: ReasoningConfig) -> tuple[Stage, ...]:
     """Return the stages of a plan; the optimizer begins each anew."""
     if config.arm not in STAGED:
         return ()
-    last = config.epochs - config.stages * config.stage_epochs
-    lengths = [config.stage_epochs] * config.stages + [last]
+    between = [config.stage_epochs] * (config.stages - 1)
+    lengths = [config.first_epochs, *between, config.epochs - config.last_stage_epoch]
     return tuple(
         Stage(name=f"{config.arm} {k}", epochs=n, fresh_optimizer=k > 0)
         for k, n in enumerate(lengths)

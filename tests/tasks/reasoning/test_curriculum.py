@@ -21,7 +21,7 @@ from tasks.reasoning.items import ANSWER, BEGIN, END, PAD, SPEAK, THOUGHT, Encod
 
 LONG = EncodedItem((6, 7), ((10, 11), (12,), (13,)), (20,))
 SHORT = EncodedItem((8, 9), ((14,),), (21, 22))
-CONFIG = ReasoningConfig(stages=3, stage_epochs=2, epochs=8, latents=2)
+CONFIG = ReasoningConfig(stages=3, first_epochs=2, stage_epochs=2, epochs=8, latents=2)
 
 
 def lay_out(arm: str, stage: int, item: EncodedItem = LONG) -> tuple[int, list[int]]:
@@ -56,7 +56,7 @@ def test_a_stage_of_each_arm(arm: str, stage: int, thoughts: int, steps: list[in
 
 
 def test_the_last_stage_has_no_step_left_of_an_item_with_more_steps_than_stages() -> None:
-    config = replace(CONFIG, arm="coconut", stages=1, stage_epochs=1)
+    config = replace(CONFIG, arm="coconut", stages=1)
     assert keep_steps(config, LONG, 0, 4) == (10, 11, 12, 13)
     assert keep_steps(config, LONG, 1, 4) == ()
 
@@ -92,6 +92,9 @@ def test_stages_follow_the_epoch_and_begin_with_a_fresh_optimizer() -> None:
     stages = list_stages(config)
     assert [stage.epochs for stage in stages] == [2, 2, 2, 2]
     assert [stage.fresh_optimizer for stage in stages] == [False, True, True, True]
+    longer = replace(config, first_epochs=4, stage_epochs=1)
+    assert [find_stage(longer, epoch) for epoch in range(8)] == [0, 0, 0, 0, 1, 2, 3, 3]
+    assert [stage.epochs for stage in list_stages(longer)] == [4, 1, 1, 2]
     assert list_stages(replace(CONFIG, arm="codi")) == ()
     assert sum(s.epochs or 0 for s in list_stages(replace(config, epochs=20))) == 20
 

@@ -27,7 +27,7 @@ from tasks.reasoning.items import ANSWER, END
 from tasks.reasoning.model import ReasoningModel, build
 
 SMALL = ("train=40", "val=6", "test=8", "batch=20", "width=16", "hidden=16", "stages=2")
-SHORT = ("epochs=3", "stage_epochs=1", "puzzle=addition", "size=3")
+SHORT = ("epochs=3", "first_epochs=1", "stage_epochs=1", "puzzle=addition", "size=3")
 
 
 def make(arm: Arm) -> tuple[ReasoningConfig, ReasoningModel]:

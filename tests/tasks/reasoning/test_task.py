@@ -21,7 +21,7 @@ from tasks.reasoning.task import TASK, make_plan
 from tasks.runs.names import UnknownName
 
 SMALL = ("train=60", "val=6", "test=10", "batch=20", "width=16", "hidden=16", "stages=2")
-SHORT = ("epochs=3", "stage_epochs=1")
+SHORT = ("epochs=3", "first_epochs=1", "stage_epochs=1")
 
 
 def flags(*settings: str) -> list[str]:
@@ -168,7 +168,7 @@ def test_every_arm_learns(arm: str) -> None:
         test=4,
         batch=20,
         stages=1,
-        stage_epochs=1,
+        first_epochs=1,
         epochs=4,
         lr=1e-2,
     )

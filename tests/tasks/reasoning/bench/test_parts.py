@@ -131,7 +131,7 @@ def test_costs_of_an_arm() -> None:
     config = make_config(setting, QUICK)
     cost = count_cost(config, 4.6)
     assert cost["samples"] == 3 * 40
-    assert cost["macs"] == count_macs(config, 29, 5)
+    assert cost["macs"] == count_macs(config, 25, 5)
     plain = count_cost(replace(config, arm="none"), 2.0)
     assert plain["parameters"] == cost["parameters"]
     assert plain["macs"] < cost["macs"]
