@@ -50,7 +50,7 @@ class ReasoningScale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-# A training of these sizes takes about a minute on one slow core. The convolutions of Gated
+# A training of these sizes takes one to two minutes on one slow core. The convolutions of Gated
 # DeltaNet bind neighbours, which softmax attention takes many more samples to learn.
 GRAPHS = replace(
     reachability(),
