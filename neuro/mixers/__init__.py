@@ -2,6 +2,7 @@
 
 from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
 from neuro.mixers.mixer import MatrixState, Mixer
+from neuro.mixers.named import MIXERS, NamedMixer, parse_stack
 from neuro.mixers.recurrence import (
     GLA,
     HGRN,
@@ -19,6 +20,7 @@ __all__ = [
     "GLA",
     "HGRN",
     "HGRN2",
+    "MIXERS",
     "MLGRU",
     "RWKV5",
     "RWKV6",
@@ -28,10 +30,12 @@ __all__ = [
     "KeysValues",
     "MatrixState",
     "Mixer",
+    "NamedMixer",
     "RetNet",
     "RetentionState",
     "SoftmaxAttention",
     "TimeMixState",
     "VectorState",
     "layer_floors",
+    "parse_stack",
 ]

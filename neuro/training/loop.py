@@ -156,7 +156,7 @@ class _Training:
         if fabric.is_global_zero:
             restore_best(folder, checkpoint)
         self.saved_time, self.saved_step = time.monotonic(), self._count_steps()
-        self.stage = plan.find_stage(self._count_steps(), course.steps)
+        self.stage = plan.find_stage(self._find_last_update(), course.steps)
         _freeze(model, trained, self.stage)
         self.wrapped = fabric.setup_module(model)  # may replace the parameters of the model
         self.optimizer = plan.build_optimizer(model)
@@ -188,6 +188,12 @@ class _Training:
     def _count_steps(self) -> int:
         """Return the number of finished steps of the whole training."""
         return self.progress.epoch * self.course.steps + self.progress.step
+
+    def _find_last_update(self) -> int:
+        """Return the first step of the last update; before the first one, 0."""
+        steps = self.course.steps
+        epoch, step = divmod(max(self._count_steps() - 1, 0), steps)
+        return epoch * steps + step - step % self.plan.accumulate
 
     def _seed(self, step: int, purpose: int) -> int:
         return derive_seed(self.course.seed, self.progress.epoch, step, purpose)
@@ -297,11 +303,13 @@ class _Training:
         return True
 
     def _enter_stage(self, step: int) -> None:
-        """Freeze and thaw parameters where a stage begins."""
+        """Freeze and thaw parameters, and forget moments, where a stage begins."""
         stage = self.plan.find_stage(step, self.course.steps)
         if stage is self.stage:
             return
         self.stage = stage
+        if stage is not None and stage.fresh_optimizer:
+            self.optimizer.state.clear()
         _freeze(self.model, self.trained, stage)
         if get_rank_and_world_size()[1] > 1:  # DDP fixes the gradients it exchanges
             del self.wrapped

@@ -44,6 +44,7 @@ class Stage:
         ``frozen`` but not ``thawed`` stay constant in this stage. Running statistics of batch
         norms always follow the data.
     lr: factor on the learning rate of the schedule.
+    fresh_optimizer: whether the state of the optimizer (its moments) begins anew.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     frozen: tuple[str, ...] = ()
     thawed: tuple[str, ...] = ()
     lr: float = 1.0
+    fresh_optimizer: bool = False
 
     def __post_init__(self) -> None:
         lengths = [n for n in (self.epochs, self.steps) if n is not None]

@@ -1,49 +1,23 @@
 """What is trained on text: the stack of layers, the text, and how long."""
 
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tasks.language.mixers import MIXERS
+from neuro.mixers import MIXERS, parse_stack
+from neuro.nn.mixer_block import BlockSizes
 
-Linear = Literal["float", "ternary", "spiking"]
 Block = Literal["gated", "rwkv"]
 Recipe = Literal["plain", "matmulfree", "rwkv"]
 STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
 
 
-def parse_stack(stack: str) -> tuple[str, ...]:
-    """Return the mixer of each layer.
-
-    >>> parse_stack("hgrn2*3+softmax")
-    ('hgrn2', 'hgrn2', 'hgrn2', 'softmax')
-
-    Raises:
-        ValueError: the text is no such list.
-    """
-    layers: list[str] = []
-    for part in stack.split("+"):
-        match = re.fullmatch(r"(\w+?)(?:\*([1-9]\d{0,3}))?", part.strip())
-        if match is None or match[1] not in MIXERS:
-            raise ValueError(
-                f"stack {stack!r}: {part!r} is no mixer, nor one with a number; write names of "
-                f"{', '.join(MIXERS)}, such as hgrn2*3+softmax"
-            )
-        layers += [match[1]] * int(match[2] or 1)
-    return tuple(layers)
-
-
 @dataclass(frozen=True, kw_only=True)
-class LanguageConfig:
+class LanguageConfig(BlockSizes):
     """One language model and its training.
 
-    stack: its layers, see :func:`parse_stack`. width: D. hidden: of the gated linear unit
-    behind each mixer. heads: of mixers that have them; of RWKV, width / 64 or so many.
-    linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
-    "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
-    eps: added to mean squares, in the norms of gated blocks, ternary maps and MLGRU.
-    limit: tokens that softmax attention can read, the state included; 0: any.
+    Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`; ``heads`` of RWKV are width / 64
+    or so many.
     block: what stands around the mixers: "gated" linear units of ``hidden`` channels behind
     root-mean-square norms; or the whole blocks of "rwkv", with its channel mixing and layer
     norms, for stacks of rwkv5 or of rwkv6 alone.
@@ -60,15 +34,6 @@ class LanguageConfig:
     :mod:`tasks.language.recipes`.
     """
 
-    stack: str = "mlgru*4"
-    width: int = 128
-    hidden: int = 352
-    heads: int = 4
-    linear: Linear = "float"
-    ticks: int = 4
-    threshold: float = 0.75
-    eps: float = 1e-6
-    limit: int = 0
     block: Block = "gated"
     vocabulary: int = 256
     text: str = ""
@@ -124,11 +89,6 @@ class LanguageConfig:
                 f"rwkv6*4, and linear 'float'; got {self.stack} and {self.linear!r}; block "
                 "'gated' takes any"
             )
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The mixer of each layer."""
-        return parse_stack(self.stack)
 
     @property
     def carries(self) -> bool:

@@ -12,10 +12,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.io.run_folder import RunError
+from neuro.nn.mixer_graph import EMBEDDED, explain_no_graph, make_graph
 from neuro.nn.net import Net
 from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches, count_target_bytes
-from tasks.language.graph import EMBEDDED, make_graph, require_spiking
+from tasks.language.model import LanguageModel
 from tasks.runs.task import Metric, Split, Stimulus
 
 # Of the first tokens of each lane, whose streams begin at rest: BITS of a task is of all text.
@@ -40,6 +42,28 @@ class Targets(NamedTuple):
 
     following: Int64[Tensor, "B T"]
     logits: Float[Tensor, "B T V"]
+
+
+def require_spiking(config: LanguageConfig, model: nn.Module) -> LanguageModel:
+    """Return the model; raise a RunError unless a Graph can hold it."""
+    if why := explain_only_torch(config):
+        raise RunError(why)
+    if not isinstance(model, LanguageModel):
+        raise RunError(_stays(f"a {type(model).__name__} is no LanguageModel"))
+    return model
+
+
+def explain_only_torch(config: LanguageConfig) -> str:
+    """Return why no Graph can hold a model, and what to take instead; "" where one can."""
+    why = explain_no_graph(config)
+    return _stays(why) if why else ""
+
+
+def _stays(why: str) -> str:
+    return (
+        f"this language model stays on torch: {why}; take a run of language:tiny_spiking "
+        "(neuro eval and neuro generate work with this one)"
+    )
 
 
 def chip_part(config: LanguageConfig, model: nn.Module) -> Net:

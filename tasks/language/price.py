@@ -110,7 +110,7 @@ def describe_token(config: LanguageConfig) -> TokenStep:
             TernarySynapses(name=f"block{k}_{name}", step=4 * k + at, sources=n, targets=m)
             for name, at, n, m in parts
         ]
-        # Each: what receives, what gates, norms and counts (see tasks.language.graph).
+        # Each: what receives, what gates, norms and counts (see neuro.nn.mixer_graph).
         updates += [entering + 7 * d, 11 * d, 5 * d, 7 * h]
         normed += [4 * d, 2 * d, 2 * d, h]
         norms += [2, 2, 2, 1]

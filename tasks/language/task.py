@@ -22,8 +22,14 @@ from tasks.language.data import (
     pin_files,
     skip_bad,
 )
-from tasks.language.deployment import EXECUTED, chip_part, decode, measure, stimuli
-from tasks.language.graph import explain_only_torch
+from tasks.language.deployment import (
+    EXECUTED,
+    chip_part,
+    decode,
+    explain_only_torch,
+    measure,
+    stimuli,
+)
 from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan

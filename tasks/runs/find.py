@@ -42,6 +42,7 @@ TASKS = {
     "language": "tasks.language",
     "bottlenecks": "tasks.bottlenecks",
     "forecasting": "tasks.forecasting",
+    "reasoning": "tasks.reasoning",
 }
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds

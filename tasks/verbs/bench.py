@@ -61,6 +61,7 @@ NAMES = {
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
+    "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
     "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
@@ -77,6 +78,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, anchor, seizures",
     "imports": "tutorials, random, platforms, speed",
     "energy": "demo, alif, language, pilotnet",
+    "reasoning": "reachability, multiplication",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
@@ -97,6 +99,7 @@ def find(name: str) -> Benchmark:
         "forecasting": _forecasting,
         "imports": _imports,
         "energy": _energy,
+        "reasoning": _reasoning,
         "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
@@ -207,6 +210,19 @@ def _bottlenecks() -> Benchmark:
         parts=PARTS,
         draw=draw_networks,
         tabulate=tabulate_networks,
+        accepts=("workers",),
+        announce=announce,
+    )
+
+
+def _reasoning() -> Benchmark:
+    from tasks.reasoning.bench.parts import PARTS, announce, draw, tabulate
+
+    return Benchmark(
+        about=NAMES["reasoning"],
+        parts=PARTS,
+        draw=draw,
+        tabulate=tabulate,
         accepts=("workers",),
         announce=announce,
     )

@@ -19,13 +19,13 @@ from neuro.energy import GOALS, Goal, MappingError, compare_mappings, load_chips
 from neuro.energy.validation import check_energy, check_steps
 from neuro.events import simulate
 from neuro.graph import Graph
+from neuro.nn.mixer_graph import EMBEDDED, make_graph
 from neuro.record import Record, concatenate
 from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.language.config import tiny_spiking
-from tasks.language.graph import EMBEDDED, make_graph
 from tasks.language.model import LanguageModel
 from tasks.runs.find import make_run, open_folder
 from tasks.runs.task import TaskRun

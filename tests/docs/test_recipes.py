@@ -25,12 +25,12 @@ from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits, Confidence
 from neuro.interop.imported import verify_import
+from neuro.mixers import MIXERS, NamedMixer
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import DT
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.cli import main
-from tasks.language.mixers import MIXERS, NamedMixer
 from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
 from tasks.verbs import import_network

@@ -34,9 +34,9 @@ from neuro.graph import (
     Softmax,
 )
 from neuro.neurons import LI, GatedLI
+from neuro.nn.mixer_graph import EMBEDDED, LOGITS
 from neuro.nn.net import record_activity
 from neuro.spikes import Events, to_events, to_raster
-from tasks.language.graph import EMBEDDED, LOGITS
 
 SMALL = make_small(tokens=40)
 PROGRAM = lower_graded(SMALL.graph)

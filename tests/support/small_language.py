@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from neuro.graph import Graph
+from neuro.nn.mixer_graph import EMBEDDED, make_graph
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events
 from tasks.language.config import LanguageConfig
-from tasks.language.graph import EMBEDDED, make_graph
 from tasks.language.model import LanguageModel
 
 

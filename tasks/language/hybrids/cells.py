@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.language.config import LanguageConfig
-from tasks.language.mixers import MIXERS
 from tasks.language.recall import TASKS, RecallSizes
 
 Part = Literal["recall", "text"]
 TEXT = "text"
 TRAINED: dict[Part, tuple[str, ...]] = {"recall": tuple(TASKS), "text": (TEXT,)}
-VARIANTS = {name: mixer.hybrid for name, mixer in MIXERS.items() if mixer.hybrid}
+VARIANTS = {  # titles of the linear mixers of a stack
+    "hgrn": "HGRN",
+    "retnet": "RetNet",
+    "gla": "GLA",
+    "hgrn2": "HGRN-2",
+    "deltanet": "DeltaNet",
+    "gdn": "GatedDeltaNet",
+}
 SOFTMAX = "softmax"
 PURE = "pure"
 

@@ -210,6 +210,30 @@ def test_a_stage_scales_the_rate_of_any_schedule(tmp_path: Path) -> None:
     assert made == [0.1, 0.05, 0.25, 0.125, 0.0625, 0.03125]
 
 
+def fresh(**length: int) -> Stage:
+    return Stage(name="fresh", fresh_optimizer=True, **length)
+
+
+def test_a_stage_can_begin_with_a_fresh_optimizer(tmp_path: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Recorded(torch.optim.AdamW):
+        def step(self, closure: Any = None) -> Any:
+            out = super().step(closure)
+            seen.append(tuple(sorted({int(own["step"]) for own in self.state.values()})))
+            return out
+
+    stages = (
+        Stage(name="one", steps=2),
+        fresh(steps=1),
+        Stage(name="on", steps=1),
+        fresh(steps=2),
+    )
+    plan = Plan(epochs=2, lr=1e-2, optimizer=Recorded, stages=stages)
+    fit(model(), course(), plan, cpu(), tmp_path)
+    assert seen == [(1,), (2,), (1,), (2,), (1,), (2,)]
+
+
 def test_stages_that_do_not_fit_are_told_together() -> None:
     stages = (
         Stage(name="one", epochs=1, frozen=("encoder.*",)),
@@ -244,8 +268,14 @@ def test_a_stage_begins_with_an_update() -> None:
         {"schedule": lambda o, n: OneCycleLR(o, max_lr=0.1, total_steps=n)},
         {"schedule": lambda o, _: torch.optim.lr_scheduler.MultiStepLR(o, [2, 4])},
         {"stages": STAGES, "warm": 0.5},
+        {"stages": (Stage(name="old", steps=4), fresh(steps=2))},
+        {"stages": (Stage(name="old", epochs=1), fresh(epochs=1))},
+        {"stages": (Stage(name="old", steps=5), fresh(steps=1))},
     ],
-    ids=["momentum", "one cycle", "multi step", "stages"],
+    ids=[
+        *("momentum", "one cycle", "multi step", "stages"),
+        *("fresh where killed", "fresh before", "fresh later"),
+    ],
 )
 def test_any_plan_resumes_inside_an_epoch_to_the_same_end(
     tmp_path: Path, changes: dict[str, Any]

@@ -18,6 +18,7 @@ from fake_data_sets import (
     write_records,
 )
 from nuscenes_files import LOCATION, open_windows, write_data_set
+from toy_puzzles import write_gsm8k, write_implicit, write_prosqa
 
 from damage.ways import Rng, Subject, fresh, of_bytes, of_json, of_lines
 from drivers import cifar, idx, mnist
@@ -25,6 +26,7 @@ from drivers.eeg.chb_mit import parse_summary
 from drivers.eeg.edf import read_edf
 from drivers.event_camera import dvs_gesture
 from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
+from drivers.puzzles import read_items
 from neuro.io.pytree import digest
 
 
@@ -128,7 +130,31 @@ def read_nuscenes(path: Path) -> str:
         return digest(vars(open_windows(root, settings)[0]))
 
 
+def make_questions(folder: Path, write: Any, name: str) -> Path:
+    write(fresh(folder), 2)
+    return folder / name
+
+
+def read_questions(path: Path) -> str:
+    return repr(read_items(path))
+
+
 SUBJECTS: dict[str, Subject] = {
+    "prosqa": Subject(
+        make=partial(make_questions, write=write_prosqa, name="prosqa_train.json"),
+        damage=of_json,
+        read=read_questions,
+    ),
+    "gsm8k": Subject(
+        make=partial(make_questions, write=write_gsm8k, name="train.jsonl"),
+        damage=of_json,
+        read=read_questions,
+    ),
+    "implicit_thoughts": Subject(
+        make=partial(make_questions, write=write_implicit, name="train.txt"),
+        damage=of_bytes(),
+        read=read_questions,
+    ),
     "records": Subject(
         make=partial(make_events, write=write_records),
         damage=of_bytes(),

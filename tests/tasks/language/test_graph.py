@@ -13,6 +13,7 @@ from neuro.events import simulate
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.run_folder import RunError
 from neuro.nn import replay
+from neuro.nn.mixer_graph import EMBEDDED, LOGITS, make_graph
 from neuro.nn.net import record_activity
 from neuro.nn.ternary import SpikeCount
 from neuro.spikes import Events
@@ -24,7 +25,6 @@ from tasks.language.config import (
     tiny_spiking,
 )
 from tasks.language.deployment import chip_part
-from tasks.language.graph import EMBEDDED, LOGITS, make_graph
 from tasks.language.model import LanguageModel
 
 SMALL = make_small()

@@ -9,6 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from drivers.text import Bytes
 from neuro.graph import RMSNorm
+from neuro.mixers import MIXERS, parse_stack
+from neuro.nn.mixer_graph import make_graph
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
 from neuro.seeds import seeded
 from tasks.language.config import (
@@ -16,7 +18,6 @@ from tasks.language.config import (
     matmulfree_1b,
     matmulfree_3b,
     matmulfree_370m,
-    parse_stack,
     tiny,
     tiny_eagle,
     tiny_finch,
@@ -26,8 +27,6 @@ from tasks.language.config import (
     tiny_transformer,
 )
 from tasks.language.generate import generate
-from tasks.language.graph import make_graph
-from tasks.language.mixers import MIXERS
 from tasks.language.model import LanguageModel
 from tasks.language.packed import make_empty
 from tasks.language.task import build

@@ -168,6 +168,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         ("hybrids", "--repeats, --runs"),
         ("bottlenecks", "--repeats, --runs"),
         ("forecasting", "--repeats, --runs"),
+        ("reasoning", "--repeats, --runs"),
         ("driving", ""),
     ],
 )

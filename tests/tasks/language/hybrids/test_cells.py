@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.language.config import parse_stack
+from neuro.mixers import parse_stack
 from tasks.language.hybrids.cells import (
     FULL,
     QUICK,

@@ -1,22 +1,15 @@
 """The one table of mixers that a stack can name; a new mixer is one entry."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neuro.mixers import (
-    GLA,
-    HGRN,
-    HGRN2,
-    MLGRU,
-    RWKV5,
-    RWKV6,
-    DeltaNet,
-    GatedDeltaNet,
-    Mixer,
-    RetNet,
-    SoftmaxAttention,
-)
+from neuro.mixers.delta_net import DeltaNet, GatedDeltaNet
+from neuro.mixers.mixer import Mixer
+from neuro.mixers.recurrence import GLA, HGRN, HGRN2, MLGRU, RetNet
+from neuro.mixers.rwkv import RWKV5, RWKV6
+from neuro.mixers.softmax import SoftmaxAttention
 
 MakeMixer = Callable[..., Mixer]
 
@@ -29,14 +22,13 @@ class NamedMixer:
     arguments: what ``make`` takes besides: some of ``heads``, ``eps``, ``limit`` (fields of a
     configuration), ``layer`` (its number) and ``layers`` (of the stack). has_floor: whether it
     also reads a row of :func:`neuro.mixers.layer_floors`. grows: whether its state grows with
-    the text. hybrid: its title in ``neuro bench hybrids``; "": not compared there.
+    the text.
     """
 
     make: MakeMixer
     arguments: tuple[str, ...] = ()
     has_floor: bool = False
     grows: bool = False
-    hybrid: str = ""
 
 
 def _with_head_width(name: str, mixer: MakeMixer) -> MakeMixer:
@@ -54,13 +46,34 @@ def _with_head_width(name: str, mixer: MakeMixer) -> MakeMixer:
 RWKV_TAKES = ("heads", "layer", "layers")
 MIXERS: Mapping[str, NamedMixer] = {
     "mlgru": NamedMixer(make=MLGRU, arguments=("eps",), has_floor=True),
-    "hgrn": NamedMixer(make=HGRN, has_floor=True, hybrid="HGRN"),
-    "retnet": NamedMixer(make=RetNet, arguments=("heads",), hybrid="RetNet"),
-    "gla": NamedMixer(make=GLA, arguments=("heads",), hybrid="GLA"),
-    "hgrn2": NamedMixer(make=HGRN2, arguments=("heads",), has_floor=True, hybrid="HGRN-2"),
-    "deltanet": NamedMixer(make=DeltaNet, arguments=("heads",), hybrid="DeltaNet"),
-    "gdn": NamedMixer(make=GatedDeltaNet, arguments=("heads",), hybrid="GatedDeltaNet"),
+    "hgrn": NamedMixer(make=HGRN, has_floor=True),
+    "retnet": NamedMixer(make=RetNet, arguments=("heads",)),
+    "gla": NamedMixer(make=GLA, arguments=("heads",)),
+    "hgrn2": NamedMixer(make=HGRN2, arguments=("heads",), has_floor=True),
+    "deltanet": NamedMixer(make=DeltaNet, arguments=("heads",)),
+    "gdn": NamedMixer(make=GatedDeltaNet, arguments=("heads",)),
     "rwkv5": NamedMixer(make=_with_head_width("rwkv5", RWKV5), arguments=RWKV_TAKES),
     "rwkv6": NamedMixer(make=_with_head_width("rwkv6", RWKV6), arguments=RWKV_TAKES),
     "softmax": NamedMixer(make=SoftmaxAttention, arguments=("heads", "limit"), grows=True),
 }
+
+
+def parse_stack(stack: str) -> tuple[str, ...]:
+    """Return the mixer of each layer.
+
+    >>> parse_stack("hgrn2*3+softmax")
+    ('hgrn2', 'hgrn2', 'hgrn2', 'softmax')
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+    layers: list[str] = []
+    for part in stack.split("+"):
+        match = re.fullmatch(r"(\w+?)(?:\*([1-9]\d{0,3}))?", part.strip())
+        if match is None or match[1] not in MIXERS:
+            raise ValueError(
+                f"stack {stack!r}: {part!r} is no mixer, nor one with a number; write names of "
+                f"{', '.join(MIXERS)}, such as hgrn2*3+softmax"
+            )
+        layers += [match[1]] * int(match[2] or 1)
+    return tuple(layers)

@@ -1,4 +1,4 @@
-"""The spiking MatMul-free language model as a Graph: one tick a token.
+"""A spiking MatMul-free sequence model as a Graph: one tick a token.
 
     spikes = count(RMSNorm x)    membrane = scale threshold (sum of -1, 0 or 1 times spikes)
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuro.graph import (
     Concat,
@@ -27,45 +27,27 @@ from neuro.graph import (
     Pointwise,
     RMSNorm,
 )
-from neuro.io.run_folder import RunError
 from neuro.mixers import MLGRU, layer_floors
 from neuro.neurons import LI, GatedLI
+from neuro.nn.mixer_block import BlockSizes, MixerBlock, MixerModel
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from neuro.units import Seconds
-from tasks.language.config import LanguageConfig
-from tasks.language.model import LanguageModel, MixerBlock
 
 TICK = Seconds(1e-3)  # a token; any length would do
 NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0
 EMBEDDED, LOGITS = "embedded", "logits"
 
 
-def require_spiking(config: LanguageConfig, model: nn.Module) -> LanguageModel:
-    """Return the model; raise a RunError unless a Graph can hold it."""
-    if why := explain_only_torch(config):
-        raise RunError(why)
-    if not isinstance(model, LanguageModel):
-        raise RunError(_stays(f"a {type(model).__name__} is no LanguageModel"))
-    return model
-
-
-def explain_only_torch(config: LanguageConfig) -> str:
-    """Return why no Graph can hold a model, and what to take instead; "" where one can."""
-    if config.linear != "spiking":
-        return _stays(f"its maps are {config.linear}, and only spikes run on events and chips")
-    if others := sorted(set(config.layers) - {"mlgru"}):
-        return _stays(f"a Graph has MLGRU, and no {', '.join(others)}")
+def explain_no_graph(sizes: BlockSizes) -> str:
+    """Return why no Graph can hold such a model; "" where one can."""
+    if sizes.linear != "spiking":
+        return f"its maps are {sizes.linear}, and only spikes run on events and chips"
+    if others := sorted(set(sizes.layers) - {"mlgru"}):
+        return f"a Graph has MLGRU, and no {', '.join(others)}"
     return ""
 
 
-def _stays(why: str) -> str:
-    return (
-        f"this language model stays on torch: {why}; take a run of language:tiny_spiking "
-        "(neuro eval and neuro generate work with this one)"
-    )
-
-
-def make_graph(model: LanguageModel) -> Graph:
+def make_graph(model: MixerModel) -> Graph:
     """Return a graph from embeddings of tokens (EMBEDDED) to LOGITS of the next.
 
     It has the precision of the model's weights. Names: block0_forget, block0_up_gate...

@@ -1,0 +1,45 @@
+"""Sums of several digits modulo a number; the steps are the running sums."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drivers.puzzles.puzzle import (
+    Puzzle,
+    PuzzleItem,
+    UnsolvablePuzzleError,
+    Words,
+    require_sizes,
+)
+
+EQUALS = "="
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModularAddition(Puzzle):
+    """operands: numbers to add. modulus: they lie below it, and so does their sum."""
+
+    operands: int = 8
+    modulus: int = 10
+
+    def __post_init__(self) -> None:
+        require_sizes("ModularAddition", operands=(self.operands, 2), modulus=(self.modulus, 2))
+
+    @property
+    def symbols(self) -> Words:
+        """Numbers and a mark."""
+        return (*(str(k) for k in range(self.modulus)), EQUALS)
+
+    def draw(self, rng: np.random.Generator) -> PuzzleItem:
+        """Return an item."""
+        numbers = rng.integers(self.modulus, size=self.operands)
+        sums = [str(int(k)) for k in np.cumsum(numbers) % self.modulus]
+        question = (*(str(int(k)) for k in numbers), EQUALS)
+        return PuzzleItem(question, tuple((s,) for s in sums[1:]), (sums[-1],))
+
+    def solve(self, question: Words) -> Words:
+        """Return the sum, taken modulo once."""
+        *numbers, mark = question
+        if mark != EQUALS or not all(word.isdecimal() for word in numbers):
+            raise UnsolvablePuzzleError(f"no sum: {' '.join(question)}")
+        return (str(sum(int(word) for word in numbers) % self.modulus),)

@@ -1,0 +1,173 @@
+"""A sequence model: an embedding, blocks of a mixer and a gated linear unit, and a read-out.
+
+    x <- x + mixer(RMSNorm x)        x <- x + W_d (SiLU(W_u x') V x'),  x' = RMSNorm x
+
+Axes: T tokens, B samples, D channels, V the vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.mixers import MIXERS, Mixer, layer_floors, parse_stack
+from neuro.mixers.mixer import CURE
+from neuro.nn.ternary import BitLinear, SpikeCount
+
+LinearKind = Literal["float", "ternary", "spiking"]
+SPREAD = 0.02  # standard deviation of the first weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSizes:
+    """The fields of a configuration that say what its blocks are.
+
+    stack: the mixer of each, see :func:`neuro.mixers.parse_stack`. width: D. hidden: channels
+    of the gated linear unit behind each mixer. heads: of mixers that have them.
+    linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
+    "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
+    eps: added to mean squares, in the norms of blocks, ternary maps and MLGRU.
+    limit: tokens that softmax attention can read, the state included; 0: any.
+    """
+
+    stack: str = "mlgru*4"
+    width: int = 128
+    hidden: int = 352
+    heads: int = 4
+    linear: LinearKind = "float"
+    ticks: int = 4
+    threshold: float = 0.75
+    eps: float = 1e-6
+    limit: int = 0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The mixer of each layer."""
+        return parse_stack(self.stack)
+
+
+class Reading(NamedTuple):
+    """What a model makes of tokens.
+
+    hidden: behind the final norm; the read-out maps it to logits. layers: what each block
+    hands on, the last one behind the final norm; () unless asked for. state: of each block.
+    """
+
+    hidden: Float[Tensor, "T B D"]
+    layers: tuple[Float[Tensor, "T B D"], ...]
+    state: tuple[Any, ...]
+
+
+class MixerModel(nn.Module):
+    """An embedding, blocks, a norm and a read-out; subclasses say what is read when."""
+
+    def __init__(self, sizes: BlockSizes, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.embedding = nn.Embedding(vocabulary, sizes.width)
+        layers = len(sizes.layers)
+        self.blocks = nn.ModuleList(MixerBlock(sizes, k) for k in range(layers))
+        self.norm = nn.RMSNorm(sizes.width, eps=sizes.eps)
+        self.head = make_linear(sizes, sizes.width, vocabulary)
+        # One row a layer, of which those are used whose mixers have a floor.
+        floored = any(MIXERS[name].has_floor for name in sizes.layers)
+        self.floors = nn.Parameter(torch.zeros(layers, sizes.width)) if floored else None
+        for weight in (self.embedding.weight, self.head.weight):
+            nn.init.normal_(weight, std=SPREAD)
+
+    def require_known(self, tokens: Int64[Tensor, "T B"]) -> None:
+        """Raise a ValueError where a token is not of the vocabulary."""
+        known = tokens.numel() and not tokens.is_meta
+        if known and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
+            raise ValueError(
+                f"{type(self).__name__}: tokens from {int(tokens.min())} to "
+                f"{int(tokens.max())}, and its vocabulary has {self.vocabulary}; use the "
+                "tokenizer it was trained with"
+            )
+
+    def read(
+        self,
+        x: Float[Tensor, "T B D"],
+        state: tuple[Any, ...] | None = None,
+        keep_layers: bool = False,
+    ) -> Reading:
+        """Return what the blocks make of embeddings; state: None before the first token.
+
+        Raises:
+            ValueError: the state is of another number of layers, or of other samples.
+        """
+        if state is not None and len(state) != len(self.blocks):
+            raise ValueError(
+                f"{type(self).__name__}: it has {len(self.blocks)} layers, and the state is of "
+                f"{len(state)}; {CURE}"
+            )
+        after, layers = list[Any](), list[Tensor]()
+        floors = None if self.floors is None else layer_floors(self.floors)
+        for k, block in enumerate(self.blocks):
+            floor = None if floors is None else floors[k]
+            x, own = block(x, None if state is None else state[k], floor)
+            after.append(own)
+            if keep_layers:
+                layers.append(x)
+        hidden = self.norm(x)
+        return Reading(hidden, (*layers[:-1], hidden) if keep_layers else (), tuple(after))
+
+
+class MixerBlock(nn.Module):
+    """A mixer and a gated linear unit, each behind a norm and beside a residual."""
+
+    def __init__(self, sizes: BlockSizes, layer: int) -> None:
+        super().__init__()
+        width, hidden, layers = sizes.width, sizes.hidden, len(sizes.layers)
+        self.mixer_norm = nn.RMSNorm(width, eps=sizes.eps)
+        self.mixer = make_mixer(sizes, layer)
+        self.has_floor = MIXERS[sizes.layers[layer]].has_floor
+        self.unit_norm = nn.RMSNorm(width, eps=sizes.eps)
+        self.up = make_linear(sizes, width, 2 * hidden)
+        self.down = make_linear(sizes, hidden, width)
+        nn.init.normal_(self.up.weight, std=SPREAD)
+        nn.init.normal_(self.down.weight, std=SPREAD / (2 * layers) ** 0.5)
+
+    def forward(
+        self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
+    ) -> tuple[Float[Tensor, "T B D"], Any]:
+        """Return (x, state of the mixer)."""
+        row = {"floor": floor} if self.has_floor else {}
+        mixed, state = self.mixer(self.mixer_norm(x), state, **row)
+        x = x + mixed
+        gate, value = self.up(self.unit_norm(x)).chunk(2, -1)
+        return x + self.down(F.silu(gate) * value), state
+
+
+def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | BitLinear:
+    """Return a linear map of the configuration's kind."""
+    if sizes.linear == "float":
+        return nn.Linear(inputs, outputs, bias=False)
+    spiking = sizes.linear == "spiking"
+    quantise = SpikeCount(sizes.ticks, sizes.threshold) if spiking else None
+    return BitLinear(inputs, outputs, quantise, eps=sizes.eps)
+
+
+def make_mixer(sizes: BlockSizes, layer: int) -> Mixer:
+    """Return the mixer of a layer.
+
+    Raises:
+        ValueError: the width does not suit the heads.
+    """
+
+    def linear(inputs: int, outputs: int) -> nn.Module:
+        return make_linear(sizes, inputs, outputs)
+
+    mixer = MIXERS[sizes.layers[layer]]
+    values = {
+        "heads": sizes.heads,
+        "eps": sizes.eps,
+        "limit": sizes.limit or None,
+        "layer": layer,
+        "layers": len(sizes.layers),
+    }
+    own = {name: values[name] for name in mixer.arguments}
+    return mixer.make(sizes.width, linear=linear, **own)

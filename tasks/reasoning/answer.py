@@ -1,0 +1,92 @@
+"""Answers: words that the network says one by one, until END; exact matches, words, calls.
+
+Arms that keep no steps are given ANSWER behind SPEAK, and say the answer alone; "cot" says its
+steps first. Axes: T tokens of a question, B samples, W words that are said.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tasks.reasoning.batches import arrange_items
+from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.curriculum import count_words, stack_tokens
+from tasks.reasoning.data import load
+from tasks.reasoning.items import ANSWER, BEGIN, END, SPEAK, EncodedItem, Tokens
+from tasks.reasoning.loss import require_reasoning
+from tasks.reasoning.model import ReasoningModel
+from tasks.runs.task import Split
+
+
+class Said(NamedTuple):
+    """What a network said of an item. right: its answer is the item's, word for word.
+
+    words: with END. calls: of the network, one after the other.
+    """
+
+    item: EncodedItem
+    answer: Tokens
+    right: bool
+    words: int
+    calls: int
+
+
+@torch.no_grad()
+def answer_split(
+    config: ReasoningConfig, model: nn.Module, split: Split, thoughts: int | None = None
+) -> list[Said]:
+    """Return what the network says of every item; thoughts: other than in its training."""
+    inner, data = require_reasoning(model), load(config)
+    training = model.training
+    model.eval()
+    count = config.thoughts if thoughts is None else thoughts
+    most = count_words(config, data.longest_steps, data.longest_answer)
+    said = [
+        one
+        for items in arrange_items(config, data, split, 0)
+        for one in answer_items(config, inner, items, count, most)
+    ]
+    model.train(training)
+    return said
+
+
+@torch.no_grad()
+def answer_items(
+    config: ReasoningConfig,
+    model: ReasoningModel,
+    items: Sequence[EncodedItem],
+    thoughts: int,
+    most: int,
+) -> list[Said]:
+    """Return what the network says of items whose questions are equally long."""
+    device = model.embedding.weight.device
+    question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
+    silent = config.arm != "cot"
+    prompt = model.think(question, thoughts)
+    given = (SPEAK, ANSWER) if silent else (SPEAK,)
+    start = torch.tensor(given, device=device)[:, None].expand(-1, len(items))
+    reading = model.listen(prompt, start)
+    words, ended = list[Tensor](), torch.zeros(len(items), dtype=torch.bool, device=device)
+    while True:
+        words.append(model.head(reading.hidden[-1:]).argmax(-1))  # 1 B
+        ended = ended | (words[-1][0] == END)
+        if bool(ended.all()) or len(words) == most:
+            break
+        reading = model.read(model.embedding(words[-1]), reading.state)
+    rows = torch.cat(words).T.tolist()
+    return [
+        _judge(item, row, prompt.calls + 1, silent)
+        for item, row in zip(items, rows, strict=True)
+    ]
+
+
+def _judge(item: EncodedItem, row: list[int], calls: int, silent: bool) -> Said:
+    """Return what was said of an item; calls: before its first word."""
+    ended = END in row
+    words = row[: row.index(END)] if ended else row
+    begin = 0 if silent else words.index(ANSWER) + 1 if ANSWER in words else len(words)
+    answer = tuple(words[begin:])
+    count = len(words) + ended
+    return Said(item, answer, ended and answer == item.answer, count, calls + count - 1)

@@ -1,0 +1,80 @@
+"""Batches of items: in which order they come, and of which stage they are."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from tasks.reasoning.config import STAGED, ReasoningConfig
+from tasks.reasoning.curriculum import (
+    ReasoningBatch,
+    draw_further,
+    find_stage,
+    make_batch,
+    say,
+)
+from tasks.reasoning.data import ReasoningData, load
+from tasks.reasoning.items import PAD, EncodedItem
+from tasks.runs.task import Split
+
+ORDER, REMOVED, MIXED = range(3)  # purposes of random numbers
+
+
+def batches(config: ReasoningConfig, split: Split, epoch: int) -> Iterator[ReasoningBatch]:
+    """Yield the batches of an epoch of training; of other splits, those of the last stage."""
+    data = load(config)
+    stage = find_stage(config, epoch if split == "train" else config.epochs)
+    training = split == "train"
+    for k, items in enumerate(arrange_items(config, data, split, epoch)):
+        rng = np.random.default_rng((config.seed_of_data, MIXED, epoch, k))
+        own = stage
+        if training and config.arm in STAGED and rng.random() < config.mix:
+            own = int(rng.integers(config.stages + 1))
+        rng = np.random.default_rng((config.seed_of_data, REMOVED, epoch, k))
+        further = draw_further(config, rng, len(items)) if training else [0] * len(items)
+        yield make_batch(config, items, own, data.longest_thinking, further)
+
+
+def arrange_items(
+    config: ReasoningConfig, data: ReasoningData, split: Split, epoch: int
+) -> list[list[EncodedItem]]:
+    """Return the items of each batch: equally long questions; in training, in random order.
+
+    Nothing is filled up in front of thoughts, so that they mean the same in every batch.
+    """
+    items = data.items[split]
+    order: Sequence[int] = range(len(items))
+    rng = np.random.default_rng((config.seed_of_data, ORDER, epoch))
+    if split == "train":
+        order = [int(k) for k in rng.permutation(len(items))]
+    lengths: dict[int, list[EncodedItem]] = {}
+    for k in order:
+        lengths.setdefault(len(items[k].question), []).append(items[k])
+    groups = [
+        own[k : k + config.batch]
+        for own in lengths.values()
+        for k in range(0, len(own), config.batch)
+    ]
+    if split == "train":
+        groups = [groups[int(k)] for k in rng.permutation(len(groups))]
+    return groups
+
+
+def count_steps(config: ReasoningConfig) -> int:
+    """Return the number of batches in an epoch."""
+    return len(arrange_items(config, load(config), "train", 0))
+
+
+def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch:
+    """Return a batch of the largest shapes of a training, filled with PAD."""
+    data = load(config)
+    question = 1 + max(len(item.question) for item in data.items["train"])
+    said = len(say((), (0,) * data.longest_answer))
+    full = said + data.longest_thinking
+    shapes = {
+        "question": question,
+        "thoughts": config.thoughts,
+        "said": said if config.arm in ("none", "codi") else full,
+        "taught": full if config.arm == "codi" else 0,
+    }
+    return ReasoningBatch(**{k: torch.full((n, config.batch), PAD) for k, n in shapes.items()})

@@ -1,0 +1,1 @@
+"""The bench of reasoning: what is trained, by seed, and what the arms show."""

@@ -1,0 +1,183 @@
+"""The parts of ``neuro bench reasoning``: rows, tables and a picture.
+
+An arm stands beside no chain of thought, and beside pauses with the same curriculum: same
+seeds, items, batches and initial weights. A difference is shown where the exact sign-flip test
+of the pairs is below 5 %, which takes at least six pairs.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from neuro.plot import ACCENT, INK, STYLE
+from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.rows import Row, find_ratio, list_versions
+from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.reasoning.bench.settings import (
+    FULL,
+    PAUSE,
+    PLAIN,
+    QUICK,
+    Part,
+    ReasoningScale,
+    ReasoningSetting,
+    list_settings,
+    make_config,
+)
+from tasks.reasoning.bench.train import (
+    FILE,
+    SECONDS,
+    STOPPED,
+    Found,
+    count_cost,
+    list_missing,
+    train_all,
+)
+from tasks.report.figures import save_png
+from tasks.report.tables import make_table
+from tasks.runs.task import ACCURACY
+
+LEVEL = 0.05
+BETTER, WORSE, OPEN = "better", "worse", "not shown"
+CONTROLS = (PLAIN, PAUSE)
+
+
+def choose_scale(options: BenchOptions) -> ReasoningScale:
+    """Return how much is trained."""
+    return QUICK if options.quick else FULL
+
+
+def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
+    """Yield a row an arm."""
+    scale = choose_scale(options)
+    yield from make_rows(part, train_all(part, scale, options.out, options.workers), scale)
+
+
+PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in FULL.cases}
+
+
+def compare_accuracies(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    """Return how shares of exact answers differ, pair by pair.
+
+    points: mean difference [percentage points]. p: of the exact sign-flip test; None with one
+    pair. verdict: whether ours are better or worse.
+    """
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    p = compute_sign_flip_p(differences) if len(differences) > 1 else None
+    mean = float(np.mean(differences))
+    shown = p is not None and p < LEVEL
+    return {
+        "points": 100 * mean,
+        "p": p,
+        "test": name_test(len(differences)),
+        "pairs": len(differences),
+        "verdict": (BETTER if mean > 0 else WORSE) if shown else OPEN,
+    }
+
+
+def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
+    """Yield a row an arm, beside no chain of thought and beside pauses."""
+    case, name = scale.cases[part], ACCURACY.name
+    for arm, own in found.items():
+        ours, theirs = (float(np.mean(x[name])) for x in (own, found[PLAIN]))
+        config = make_config(ReasoningSetting(part=part, arm=arm, seed=scale.seeds[0]), scale)
+        yield Row(
+            case=f"{part}: {case.title}",
+            subject=arm,
+            peer=PLAIN,
+            unit="exact answers",
+            ours=ours,
+            theirs=theirs,
+            ratio=find_ratio(ours, theirs, "higher"),
+            conditions={
+                "reached": {k: _summarise(v) for k, v in own.items() if k != SECONDS},
+                "compared": {
+                    control: compare_accuracies(own[name], found[control][name])
+                    for control in CONTROLS
+                    if control in found and control != arm
+                },
+                "cost": count_cost(config, float(np.mean(own["said_words"]))),
+                SECONDS: sum(own[SECONDS]),
+                "seeds": list(scale.seeds),
+                "versions": list_versions("torch"),
+            },
+        )
+
+
+def _summarise(values: Sequence[float]) -> dict[str, Any]:
+    found = summarise_seeds(values)
+    return {"mean": found.mean, "sd": found.sd, "seeds": list(found.seeds)}
+
+
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+    """Yield a table a part: a line an arm, what it reaches, and what an answer costs."""
+    for case in dict.fromkeys(row.case for row in rows):
+        own = [row for row in rows if row.case == case]
+        beside = ("over none", "p", "over pauses", "p")
+        costs = ("words", "calls", "parameters", "MACs", "samples")
+        out = make_table(f"{case} [%]", "", "exact", "no thoughts", *beside, *costs)
+        for row in own:
+            out.add_row(row.subject, *_list_reached(row), *_list_costs(row))
+        seeds = len(own[0].conditions["seeds"])
+        test = next((c["test"] for r in own for c in r.conditions["compared"].values()), "")
+        out.caption = (
+            f"mean ± deviation of {seeds} seeds; differences in points, p of the {test}; no "
+            "thoughts: the trained network, stopped before its first thought; words, network "
+            "calls and MACs of an answer; samples seen in training"
+        )
+        yield out
+
+
+def _list_reached(row: Row) -> Iterator[str]:
+    reached = row.conditions["reached"]
+    for name in (ACCURACY.name, STOPPED):
+        own = reached.get(name)
+        spread = "" if own is None or own["sd"] is None else f" ± {100 * own['sd']:.1f}"
+        yield "" if own is None else f"{100 * own['mean']:.1f}{spread}"
+    for control in CONTROLS:
+        compared = row.conditions["compared"].get(control)
+        yield "" if compared is None else f"{compared['points']:+.1f}"
+        yield "" if compared is None or compared["p"] is None else f"{compared['p']:.2f}"
+
+
+def _list_costs(row: Row) -> Iterator[str]:
+    reached, cost = row.conditions["reached"], row.conditions["cost"]
+    yield f"{reached['said_words']['mean']:.1f}"
+    yield f"{reached['network_calls']['mean']:.1f}"
+    for name in ("parameters", "macs", "samples"):
+        yield f"{cost[name]:,}"
+
+
+def announce(options: BenchOptions) -> str:
+    """Return what is about to be trained, and where it is kept."""
+    scale = choose_scale(options)
+    parts: list[Part] = [p for p in scale.cases if not options.parts or p in options.parts]
+    missing = sum(len(list_missing(p, scale, options.out)) for p in parts)
+    every = sum(len(list_settings(p, scale)) for p in parts)
+    return (
+        f"{missing} of {every} trainings are to be made; each is kept in {options.out / FILE}, "
+        "and the same command goes on after an interruption"
+        f"{'; trainings too short to judge' if options.quick else ''}"
+    )
+
+
+@mpl.rc_context(STYLE)
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw the exact answers of each arm, a panel a part; points are seeds."""
+    cases = list(dict.fromkeys(row.case for row in rows))
+    figure = Figure((9.58, 0.8 + 2.2 * len(cases)), layout="constrained")
+    panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
+    for ax, case in zip(panels, cases, strict=True):
+        own = [row for row in rows if row.case == case][::-1]
+        ax.barh([r.subject for r in own], [100 * (r.ours or 0.0) for r in own], color=ACCENT)
+        for k, row in enumerate(own):
+            seeds = row.conditions["reached"][ACCURACY.name]["seeds"]
+            ax.plot([100 * x for x in seeds], [k] * len(seeds), "o", color=INK, markersize=3)
+        ax.set(xlim=(0, 100), xlabel="exact answers [%]", title=case)
+    save_png(figure, path)

@@ -1,0 +1,129 @@
+"""Trainings of the bench; a finished one is a line of a file, and is not trained again."""
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from lightning_fabric import Fabric
+
+from neuro.seeds import seeded
+from neuro.training import Course, fit, get_best_weights_path, load_weights
+from neuro.training.threads import limit_threads
+from tasks.bench.results import complete_results, make_key, read_results
+from tasks.reasoning.answer import answer_split
+from tasks.reasoning.batches import batches, count_steps
+from tasks.reasoning.bench.settings import (
+    Part,
+    ReasoningScale,
+    ReasoningSetting,
+    list_settings,
+    make_config,
+)
+from tasks.reasoning.config import LATENT, ReasoningConfig
+from tasks.reasoning.cost import count_macs, count_parameters
+from tasks.reasoning.data import load
+from tasks.reasoning.evaluate import measure_said, validate
+from tasks.reasoning.loss import loss
+from tasks.reasoning.model import build
+from tasks.reasoning.task import make_plan
+from tasks.runs.task import ACCURACY
+
+FILE = "reasoning-settings.jsonl"  # beside the figures
+SECONDS = "cpu_seconds"
+STOPPED = "accuracy_without_thoughts"  # of the trained network
+Values = dict[str, float]
+Found = dict[str, dict[str, list[float]]]  # by arm and value, one a seed
+
+
+def train_config(config: ReasoningConfig) -> Values:
+    """Return what a training reaches on the test split, by the weights of its best validation.
+
+    Raises:
+        TrainError: the training has diverged.
+    """
+    begin = time.process_time()
+    with seeded(config.seed_of_data):
+        model = build(config)
+    course = Course(
+        batches=lambda epoch: batches(config, "train", epoch),
+        steps=count_steps(config),
+        loss=lambda net, batch, at: loss(config, net, batch, at),
+        validate=lambda net: validate(config, net),
+        better="higher",
+        seed=config.seed_of_data,
+        batch_axis=1,
+    )
+    with limit_threads(1), TemporaryDirectory() as folder:
+        fabric = Fabric(accelerator="cpu", devices=1)
+        fit(model, course, make_plan(config), fabric, Path(folder))
+        load_weights(get_best_weights_path(Path(folder)), model)
+        values = measure_said(answer_split(config, model, "test"))
+        if config.arm in LATENT and config.thoughts:
+            stopped = measure_said(answer_split(config, model, "test", 0))
+            values[STOPPED] = stopped[ACCURACY.name]
+    return {**values, SECONDS: time.process_time() - begin}
+
+
+def count_cost(config: ReasoningConfig, words: float) -> dict[str, int]:
+    """Return parameters, MACs of an answer of so many words, and samples seen in training."""
+    items = load(config).items
+    question = round(sum(len(i.question) for i in items["test"]) / len(items["test"]))
+    return {
+        "parameters": count_parameters(config),
+        "macs": count_macs(config, question, round(words)),
+        "samples": config.epochs * len(items["train"]),
+    }
+
+
+def train_all(part: Part, scale: ReasoningScale, folder: Path, workers: int) -> Found:
+    """Return what the arms of a part reach; what is in the folder is not trained again.
+
+    Raises:
+        StoreError: a result in the folder's file is damaged.
+        TrainError: a training has diverged.
+    """
+
+    def train(missing: list[ReasoningSetting]) -> Iterator[tuple[ReasoningSetting, Values]]:
+        run = delayed(_train_one)
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(run(setting, scale) for setting in missing)
+
+    about = {s: describe(s, scale) for s in list_settings(part, scale)}
+    values = complete_results(folder / FILE, about, Values, train, list_versions())
+    out: Found = {}
+    for setting, own in values.items():
+        for name, value in own.items():
+            out.setdefault(setting.arm, {}).setdefault(name, []).append(value)
+    return out
+
+
+def _train_one(
+    setting: ReasoningSetting, scale: ReasoningScale
+) -> tuple[ReasoningSetting, Values]:
+    return setting, train_config(make_config(setting, scale))
+
+
+def describe(setting: ReasoningSetting, scale: ReasoningScale) -> Mapping[str, Any]:
+    """Return what a training depends on, beside code and versions."""
+    return {**asdict(setting), "config": asdict(make_config(setting, scale))}
+
+
+def list_versions() -> Mapping[str, str]:
+    """Return the versions on which all trainings depend."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def list_missing(part: Part, scale: ReasoningScale, folder: Path) -> list[ReasoningSetting]:
+    """Return the trainings of a part that are still to be made."""
+    known, about = read_results(folder / FILE), list_versions()
+    return [
+        s
+        for s in list_settings(part, scale)
+        if make_key({**describe(s, scale), **about}) not in known
+    ]

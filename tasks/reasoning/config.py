@@ -1,0 +1,147 @@
+"""Configurations of reasoning: the puzzle, the arm, its curriculum, the network.
+
+An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from neuro.nn.mixer_block import BlockSizes
+
+Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi"]
+STEPPED = ("cot", "icot", "coconut", "pause", "codi")  # arms that learn from the steps
+STAGED = ("icot", "coconut", "pause")  # arms whose steps go stage by stage
+LATENT = ("coconut", "pause", "codi")  # arms that think before they answer
+LIST = "the configuration does not hold together:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasoningConfig(BlockSizes):
+    """One training on puzzles. Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`.
+
+    puzzle: its name in :data:`tasks.reasoning.data.PUZZLES`. size: what makes it hard, as that
+        table says; 0: its default.
+    data: a folder with files of questions in place of a puzzle, see
+        :mod:`drivers.puzzles.files`. data_digest: of these files, which ``neuro train`` writes
+        down; "": any.
+    seed_of_data: of the items and of their order. train, val, test: numbers of items; of files,
+        the first ones (0: all).
+    arm: how it learns and answers. latents: thoughts of each stage of the curriculum, so that
+        latents x stages come before an answer; in "codi", too.
+    stages: of the curriculum, after the first one with all steps. first_epochs: of that one.
+        stage_epochs: of each other but the last, which lasts to the end. mix: share of the
+        batches that are of a random stage.
+    smoothing: lambda of "icot": o further words go with a probability of exp(-lambda o).
+    alpha, beta: of "codi", weights of the distillation and of the teacher's own loss.
+    vocabulary: of the model; 0: that of the items.
+    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
+    """
+
+    stack: str = "softmax*2"
+    hidden: int = 256
+    puzzle: str = "reachability"
+    size: int = 0
+    data: str = ""
+    data_digest: str = ""
+    seed_of_data: int = 0
+    train: int = 4000
+    val: int = 200
+    test: int = 500
+    arm: Arm = "coconut"
+    latents: int = 1
+    stages: int = 4
+    first_epochs: int = 5
+    stage_epochs: int = 5
+    mix: float = 0.0
+    smoothing: float = 4.0
+    alpha: float = 1.0
+    beta: float = 1.0
+    vocabulary: int = 0
+    batch: int = 64
+    epochs: int = 40
+    lr: float = 1e-3
+    warm: float = 0.05
+    decay: float = 0.01
+    clip: float = 1.0
+
+    @property
+    def last_stage_epoch(self) -> int:
+        """The epoch with which the last stage of the curriculum begins."""
+        return self.first_epochs + (self.stages - 1) * self.stage_epochs
+
+    @property
+    def thoughts(self) -> int:
+        """Number of latents before an answer."""
+        return self.latents * self.stages if self.arm in LATENT else 0
+
+
+def require_sound(config: ReasoningConfig) -> None:
+    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
+
+    Fields are set one by one, so it is checked where data or a model are made of them.
+    """
+    if problems := list_problems(config):
+        raise ValueError("\n".join([LIST, *problems]))
+
+
+def list_problems(config: ReasoningConfig) -> list[str]:
+    """Return what does not fit, each with its cure."""
+    least = {
+        **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
+        **dict.fromkeys(("stages", "first_epochs", "stage_epochs"), 1),
+        **dict.fromkeys(("train", "val", "test"), 0 if config.data else 1),
+        **dict.fromkeys(("limit", "size", "latents", "vocabulary"), 0),
+    }
+    problems = [
+        f"{name} is {getattr(config, name)}; give a whole number >= {low}"
+        for name, low in least.items()
+        if getattr(config, name) < low
+    ]
+    last = config.last_stage_epoch
+    wrong = {
+        f"epochs is {config.epochs}, and the last stage of the curriculum begins after {last} "
+        "(first_epochs, and stage_epochs for each other one before it); give more "
+        "epochs": config.arm in STAGED and config.epochs <= last,
+        f"mix is {config.mix}; give a share, 0 to 1": not 0 <= config.mix <= 1,
+        f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
+        f"alpha is {config.alpha}; give a number >= 0": not config.alpha >= 0,
+        f"beta is {config.beta}; give a number >= 0": not config.beta >= 0,
+    }
+    problems += [text for text, is_so in wrong.items() if is_so]
+    try:
+        _ = config.layers
+    except ValueError as error:
+        problems.append(str(error))
+    return problems
+
+
+def tiny() -> ReasoningConfig:
+    """Continuous thoughts on small graphs: trains in seconds, and learns little."""
+    return ReasoningConfig(
+        width=32,
+        hidden=64,
+        heads=2,
+        train=400,
+        val=50,
+        test=100,
+        batch=50,
+        first_epochs=1,
+        stage_epochs=1,
+        epochs=6,
+        lr=3e-3,
+    )
+
+
+def tiny_spiking() -> ReasoningConfig:
+    """Pauses in a spiking network without multiplications, which every executor runs."""
+    return replace(tiny(), arm="pause", stack="mlgru*2", linear="spiking")
+
+
+def reachability() -> ReasoningConfig:
+    """Continuous thoughts on graphs of 12 nodes: some minutes."""
+    return ReasoningConfig()
+
+
+def multiplication() -> ReasoningConfig:
+    """Products of two-digit numbers by distilled thoughts (CODI): some minutes."""
+    return replace(ReasoningConfig(), puzzle="multiplication", stack="softmax*4", arm="codi")

@@ -1,0 +1,37 @@
+"""What an answer costs: parameters, and multiply-accumulates of all tokens that are read."""
+
+from typing import Any
+
+import torch
+
+from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.model import ReasoningModel, build
+
+
+def count_parameters(config: ReasoningConfig) -> int:
+    """Return the number of parameters of a model, those of its arm included."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build(config).parameters())
+
+
+def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
+    """Return the multiply-accumulates of an answer.
+
+    Counts mixers (:meth:`neuro.mixers.Mixer.macs`), linear units, the read-out of each word and
+    the projection of each thought.
+
+    question: its tokens without BEGIN. words: that are said, END included; the last one is not
+    read again.
+    """
+    with torch.device("meta"):
+        model: ReasoningModel = build(config)
+    given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
+    read = question + 1 + config.thoughts + given + words - 1
+    total = words * config.width * model.vocabulary
+    for block in model.blocks:
+        mixer: Any = block.get_submodule("mixer")
+        total += sum(mixer.macs(k) for k in range(read))
+        total += 3 * config.width * config.hidden * read
+    if config.arm == "codi":
+        total += 2 * config.width**2 * config.thoughts
+    return total

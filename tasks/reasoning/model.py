@@ -1,0 +1,105 @@
+"""The network: it reads a question, thinks in hidden states, and says an answer.
+
+A thought is an embedding that stands for a word: the last hidden state behind the final norm
+(Coconut), a projection of it (CODI), or a learned embedding (pause). It enters through the
+state of the mixers, so any mixer of :mod:`neuro.mixers` thinks.
+Axes: T tokens of a question, L thoughts, U tokens that are said, B samples, D channels.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from neuro.nn.mixer_block import SPREAD, MixerModel, Reading
+from tasks.reasoning.config import ReasoningConfig, require_sound
+from tasks.reasoning.data import list_words
+
+
+class Prompt(NamedTuple):
+    """A question and thoughts, read so far.
+
+    pending: embeddings that are not read yet: the last thought, or everything where no thought
+    depends on another. state: of the mixers before them. calls: of the network so far.
+    """
+
+    pending: Float[Tensor, "P B D"]
+    state: tuple[Any, ...] | None
+    calls: int
+
+
+class ReasoningModel(MixerModel):
+    """Question, thoughts and words to hidden states; the weights of all arms begin alike."""
+
+    def __init__(self, config: ReasoningConfig, vocabulary: int) -> None:
+        super().__init__(config, vocabulary)
+        self.arm = config.arm
+        # Behind the others, so that they are drawn alike in every arm.
+        if self.arm == "pause":
+            self.pause = nn.Parameter(torch.empty(config.width))
+            nn.init.normal_(self.pause, std=SPREAD)
+        if self.arm == "codi":
+            self.projection = nn.Sequential(
+                nn.Linear(config.width, config.width),
+                nn.GELU(),
+                nn.Linear(config.width, config.width),
+                nn.LayerNorm(config.width),
+            )
+
+    def make_thought(self, hidden: Float[Tensor, "L B D"]) -> Float[Tensor, "L B D"]:
+        """Return the embeddings of thoughts behind hidden states."""
+        if self.arm == "pause":
+            return self.pause.expand_as(hidden)
+        out: Tensor = self.projection(hidden) if self.arm == "codi" else hidden
+        return out
+
+    def think(self, question: Int64[Tensor, "T B"], count: int) -> Prompt:
+        """Return a question followed by so many thoughts.
+
+        Each thought is one call of the network, as the next one depends on it; thoughts that
+        depend on nothing are read with the question.
+        """
+        self.require_known(question)
+        x = self.embedding(question)
+        if not count or self.arm == "pause":
+            paused = self.make_thought(x.new_zeros(count, *x.shape[1:])) if count else x[:0]
+            return Prompt(torch.cat([x, paused]), None, 0)
+        state, calls = None, 0
+        for _ in range(count):
+            reading = self.read(x, state)
+            x, state, calls = self.make_thought(reading.hidden[-1:]), reading.state, calls + 1
+        return Prompt(x, state, calls)
+
+    def forward(
+        self,
+        question: Int64[Tensor, "T B"],
+        thoughts: int,
+        said: Int64[Tensor, "U B"],
+        keep_layers: bool = False,
+    ) -> tuple[Reading, int]:
+        """Return (what it makes of the words behind so many thoughts, calls of the network)."""
+        prompt = self.think(question, thoughts)
+        return self.listen(prompt, said, keep_layers), prompt.calls + 1
+
+    def listen(
+        self, prompt: Prompt, said: Int64[Tensor, "U B"], keep_layers: bool = False
+    ) -> Reading:
+        """Return what it makes of words behind a prompt; only their hidden states."""
+        self.require_known(said)
+        x = torch.cat([prompt.pending, self.embedding(said)])
+        reading = self.read(x, prompt.state, keep_layers)
+        first = len(prompt.pending)
+        return Reading(
+            reading.hidden[first:], tuple(x[first:] for x in reading.layers), reading.state
+        )
+
+
+def build(config: ReasoningConfig) -> ReasoningModel:
+    """Return a fresh model. Weights that arms share do not depend on the arm.
+
+    Raises:
+        ValueError: the configuration does not hold together; lists every problem.
+    """
+    require_sound(config)
+    return ReasoningModel(config, config.vocabulary or len(list_words(config)))

@@ -1,0 +1,74 @@
+"""The task: more computation for one answer, in hidden states instead of words."""
+
+from neuro.training import Plan
+from tasks.reasoning import config as configs
+from tasks.reasoning.batches import batches, count_steps, make_dummy_batch
+from tasks.reasoning.config import ReasoningConfig, require_sound
+from tasks.reasoning.curriculum import list_stages
+from tasks.reasoning.data import pin_files
+from tasks.reasoning.deployment import (
+    EXECUTED,
+    chip_part,
+    count_ticks,
+    decode,
+    explain_only_torch,
+    measure,
+    stimuli,
+)
+from tasks.reasoning.evaluate import METRICS, evaluate, validate
+from tasks.reasoning.loss import loss
+from tasks.reasoning.model import build
+from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.task import (
+    ACCURACY,
+    Deployment,
+    Evaluation,
+    Task,
+    Training,
+)
+
+
+def make_plan(config: ReasoningConfig) -> Plan:
+    """Return how a model is trained; the optimizer begins anew with each stage.
+
+    Raises:
+        ValueError: the configuration does not hold together; lists every problem.
+    """
+    require_sound(config)
+    return Plan(
+        epochs=config.epochs,
+        lr=config.lr,
+        warm=config.warm,
+        decay=config.decay,
+        clip=config.clip,
+        stages=list_stages(config),
+    )
+
+
+TASK = Task(
+    summary="Reasoning: more computation for one answer, in hidden states instead of words",
+    configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
+    training=Training(
+        build=build,
+        plan=make_plan,
+        steps=count_steps,
+        batches=batches,
+        batch_axis=1,
+        dummy_batch=make_dummy_batch,
+        loss=loss,
+        validation=ACCURACY,
+        validate=validate,
+        pin=pin_files,
+        seed_changes="the initial weights; the items and their order follow from seed_of_data",
+    ),
+    deployment=Deployment(
+        part=chip_part,
+        stimuli=stimuli,
+        ann_passes=count_ticks,
+        step="token",
+        only_torch=explain_only_torch,
+    ),
+    evaluation=Evaluation(
+        metrics=(*METRICS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
+    ),
+)

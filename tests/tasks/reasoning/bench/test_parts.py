@@ -1,0 +1,174 @@
+"""The bench: what is trained and kept, rows, tests of pairs, costs, tables, the picture."""
+
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from neuro.seeds import seeded
+from tasks.bench.options import BenchOptions
+from tasks.reasoning.bench import train
+from tasks.reasoning.bench.parts import compare_accuracies, draw, make_rows, tabulate
+from tasks.reasoning.bench.settings import (
+    ARMS,
+    COT,
+    FULL,
+    PAUSE,
+    PLAIN,
+    QUICK,
+    ReasoningSetting,
+    list_settings,
+    make_config,
+)
+from tasks.reasoning.bench.train import FILE, SECONDS, STOPPED, Found, count_cost
+from tasks.reasoning.config import ReasoningConfig, list_problems
+from tasks.reasoning.cost import count_macs, count_parameters
+from tasks.reasoning.model import build
+from tasks.verbs.bench import show
+
+SIX = replace(QUICK, seeds=tuple(range(6)))
+MEANS = {PLAIN: 0.6, COT: 0.8, "iCoT": 0.7, "Coconut": 0.9, PAUSE: 0.9, "CODI": 0.5}
+
+
+def make_found(seeds: int = 6) -> Found:
+    """Return made-up values of every arm; Coconut is ahead of pauses by 0 and 2 points."""
+    found: Found = {}
+    for arm, mean in MEANS.items():
+        extra = 0.02 if arm == "Coconut" else 0.0
+        found[arm] = {
+            "accuracy": [mean + 0.01 * k + extra * (k % 2) for k in range(seeds)],
+            "said_words": [2.0] * seeds,
+            "network_calls": [6.0] * seeds,
+            SECONDS: [10.0] * seeds,
+        }
+        if arm in ("Coconut", PAUSE, "CODI"):
+            found[arm][STOPPED] = [0.5] * seeds
+    return found
+
+
+def test_arms_share_all_but_their_fields_and_pairs_share_items_and_weights() -> None:
+    for part, case in FULL.cases.items():
+        settings = list_settings(part, FULL)
+        assert len(settings) == len(ARMS) * len(FULL.seeds)
+        for setting in settings:
+            config = make_config(setting, FULL)
+            assert list_problems(config) == []
+            changed = {"arm": config.arm, "seed_of_data": setting.seed}
+            assert asdict(config) == asdict(case.config) | changed
+    assert len({make_config(s, FULL).arm for s in list_settings("reachability", FULL)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("differences", "p", "verdict"),
+    [
+        ([0.1] * 6, 2 / 64, "better"),
+        ([-0.1] * 6, 2 / 64, "worse"),
+        ([0.1] * 3, 2 / 8, "not shown"),  # three seeds show nothing
+        ([0.1], None, "not shown"),
+    ],
+)
+def test_a_difference_is_shown_by_an_exact_test_of_pairs(
+    differences: list[float], p: float | None, verdict: str
+) -> None:
+    found = compare_accuracies([0.5 + d for d in differences], [0.5] * len(differences))
+    assert (found["p"], found["verdict"]) == (p, verdict)
+    assert found["points"] == pytest.approx(100 * sum(differences) / len(differences))
+
+
+def test_a_row_is_an_arm_beside_none_and_beside_pauses() -> None:
+    rows = list(make_rows("reachability", make_found(), SIX))
+    assert [row.subject for row in rows] == list(ARMS)
+    row = rows[3]
+    assert (row.peer, row.unit) == (PLAIN, "exact answers")
+    assert row.ours == pytest.approx(0.935)
+    assert row.theirs == pytest.approx(0.625)
+    assert row.ratio == pytest.approx(0.935 / 0.625)
+    compared = row.conditions["compared"]
+    assert compared[PLAIN]["verdict"] == "better"
+    assert compared[PAUSE]["points"] == pytest.approx(1.0)
+    assert compared[PAUSE]["p"] == 0.25  # 3 of 6 pairs differ, all to one side
+    assert compared[PAUSE]["verdict"] == "not shown"
+    assert set(rows[0].conditions["compared"]) == {PAUSE}
+    assert row.conditions[SECONDS] == 60.0
+
+
+def test_tables_show_what_is_reached_and_what_an_answer_costs(tmp_path: Path) -> None:
+    rows = list(make_rows("reachability", make_found(), SIX))
+    console = Console(file=io.StringIO(), width=200)
+    for table in tabulate("reachability", rows):
+        console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    (line,) = (x.split() for x in text.splitlines() if x.lstrip().startswith("Coconut"))
+    assert line[:8] == ["Coconut", "93.5", "±", "2.4", "50.0", "±", "0.0", "+31.0"]
+    assert line[8:14] == ["0.03", "+1.0", "0.25", "2.0", "6.0", line[13]]
+    assert "exact sign-flip test" in text
+    draw(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("stack", ["softmax*2", "gdn+mlgru", "rwkv6*2"])
+def test_macs_are_those_of_every_token_that_is_read(stack: str) -> None:
+    config = ReasoningConfig(
+        stack=stack, width=16, hidden=24, heads=2, arm="codi", latents=1, stages=3
+    )
+    with seeded(0):
+        model = build(config)
+    # 5 + BEGIN, 3 thoughts, SPEAK, ANSWER, the first of 2 words
+    read = 6 + 3 + 2 + 1
+    mixers: list[Any] = [block.get_submodule("mixer") for block in model.blocks]
+    want = sum(mixer.macs(k) + 3 * 16 * 24 for mixer in mixers for k in range(read))
+    want += 2 * 16 * model.vocabulary + 3 * 2 * 16 * 16
+    assert count_macs(config, 5, 2) == want
+    assert count_parameters(config) == sum(p.numel() for p in model.parameters())
+
+
+def test_costs_of_an_arm() -> None:
+    setting = ReasoningSetting(part="reachability", arm=COT, seed=0)
+    config = make_config(setting, QUICK)
+    cost = count_cost(config, 4.6)
+    assert cost["samples"] == 3 * 40
+    assert cost["macs"] == count_macs(config, 25, 5)
+    plain = count_cost(replace(config, arm="none"), 2.0)
+    assert plain["parameters"] == cost["parameters"]
+    assert plain["macs"] < cost["macs"]
+
+
+def test_a_bench_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def train_one(config: ReasoningConfig) -> dict[str, float]:
+        made.append(config.arm)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        found = {"accuracy": 0.5, "said_words": 2.0, "network_calls": 2.0, SECONDS: 1.0}
+        return found | ({STOPPED: 0.5} if config.arm in ("coconut", "pause", "codi") else {})
+
+    monkeypatch.setattr(train, "train_config", train_one)
+    options = BenchOptions(out=tmp_path, parts=("reachability",), quick=True)
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.raises(KeyboardInterrupt):
+        show(console, "reasoning", options)
+    assert len((tmp_path / FILE).read_text().splitlines()) == 2
+    show(console, "reasoning", options)
+    assert made == ["none", "cot", "icot", "icot", "coconut", "pause", "codi"]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "6 of 6 trainings are to be made" in text
+    assert "4 of 6 trainings are to be made" in text
+    rows = json.loads((tmp_path / "reasoning.json").read_text())
+    assert [row["subject"] for row in rows] == list(ARMS)
+
+
+def test_a_training_of_the_bench_is_that_of_the_task() -> None:
+    setting = ReasoningSetting(part="multiplication", arm="Coconut", seed=0)
+    config = make_config(setting, QUICK)
+    values = train.train_config(config)
+    assert set(values) == {"accuracy", "said_words", "network_calls", STOPPED, SECONDS}
+    assert values["network_calls"] == pytest.approx(values["said_words"] + 2)
+    again = train.train_config(config)
+    assert {**again, SECONDS: 0.0} == {**values, SECONDS: 0.0}

@@ -1,0 +1,103 @@
+"""The spiking network on every executor; what stays on torch, and why."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import CommandLine
+
+from neuro.io.run_folder import RunError
+from neuro.nn.mixer_graph import EMBEDDED, LOGITS
+from neuro.seeds import seeded
+from tasks.cli import main
+from tasks.reasoning.answer import answer_split
+from tasks.reasoning.config import Arm, ReasoningConfig, tiny, tiny_spiking
+from tasks.reasoning.deployment import (
+    GREEDY,
+    chip_part,
+    count_ticks,
+    decode,
+    explain_only_torch,
+    measure,
+    stimuli,
+)
+from tasks.reasoning.items import ANSWER, END
+from tasks.reasoning.model import ReasoningModel, build
+
+SMALL = ("train=40", "val=6", "test=8", "batch=20", "width=16", "hidden=16", "stages=2")
+SHORT = ("epochs=3", "first_epochs=1", "stage_epochs=1", "puzzle=addition", "size=3")
+
+
+def make(arm: Arm) -> tuple[ReasoningConfig, ReasoningModel]:
+    config = replace(tiny_spiking(), arm=arm, train=20, val=4, test=6, width=16, hidden=16)
+    with seeded(0):
+        return config, build(config)
+
+
+def test_every_verb_takes_the_spiking_network(tmp_path: Path, cli: CommandLine) -> None:
+    folder = tmp_path / "run"
+    words = [w for s in (*SMALL, *SHORT) for w in ("--set", s)]
+    main(["train", "reasoning:tiny_spiking", "--out", str(folder), *words])
+    for verb in ("eval", "verify", "export", "energy"):
+        cli.run(verb, folder)
+    verify = json.loads((folder / "verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    assert verify["n"] == 8
+    # 3 digits, =, BEGIN; 2 pauses; SPEAK, ANSWER, a digit
+    assert verify["ticks"] == 5 + 2 + 3
+    by_executor = verify["metrics"][GREEDY.name]
+    assert by_executor["torch"] == by_executor["events"] == 1.0
+
+
+@pytest.mark.parametrize("arm", ["none", "cot", "pause"])
+def test_the_answer_of_a_graph_is_that_of_the_network_word_by_word(arm: Arm) -> None:
+    config, model = make(arm)
+    (stimulus,) = stimuli(config, model, "test")
+    x = stimulus.inputs[EMBEDDED]
+    part = chip_part(config, model)
+    with torch.no_grad():
+        outputs, _ = part(stimulus.inputs)
+    answers = decode(config, model, {LOGITS: outputs[LOGITS]})
+    found = measure(config, answers, stimulus.targets)
+    said = answer_split(config, model, "test")
+    assert found["accuracy"] == sum(one.right for one in said) / len(said)
+    assert found[GREEDY.name] == 1.0
+    assert found["largest_logit_difference"] < 1e-4
+    due = stimulus.targets.words
+    assert (due == END).sum(1).tolist() == [1] * 6
+    assert ((due == ANSWER).sum(1) == (1 if arm == "cot" else 0)).all()
+    if arm != "cot":  # equally long
+        assert len(x) == count_ticks(config)
+
+
+def test_a_wrong_word_makes_an_answer_wrong() -> None:
+    config, model = make("pause")
+    (stimulus,) = stimuli(config, model, "test")
+    words, logits = stimulus.targets
+    right = torch.nn.functional.one_hot(words, logits.shape[-1]).float()
+    assert measure(config, right, stimulus.targets)["accuracy"] == 1.0
+    right[2, 0] = 0
+    right[2, 0, END] = 1
+    assert measure(config, right, stimulus.targets)["accuracy"] == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"arm": "coconut"}, 'the thoughts of "coconut" are hidden states, which return'),
+        ({"arm": "codi"}, 'the thoughts of "codi" are hidden states, which return'),
+        ({"stack": "gdn*2"}, "a Graph has MLGRU, and no gdn"),
+        ({"linear": "ternary"}, "its maps are ternary, and only spikes"),
+    ],
+)
+def test_what_stays_on_torch_is_told_with_a_cure(change: dict[str, str], told: str) -> None:
+    config = replace(tiny_spiking(), **change)  # type: ignore[arg-type]
+    assert told in explain_only_torch(config)
+    assert "take a run of reasoning:tiny_spiking" in explain_only_torch(config)
+    with seeded(0), pytest.raises(RunError, match=told):
+        chip_part(config, build(config))
+    assert explain_only_torch(tiny_spiking()) == ""
+    assert explain_only_torch(replace(tiny_spiking(), arm="coconut", latents=0)) == ""
+    assert "its maps are float" in explain_only_torch(tiny())
