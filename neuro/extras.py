@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Extra = Literal["lava", "driving", "language", "cluster", "peers", "interop"]
+Extra = Literal["lava", "driving", "eeg", "language", "cluster", "peers", "interop"]
 
 
 def name_install_command(extra: Extra) -> str:

@@ -25,6 +25,7 @@ from jaxtyping import Float32, Int64
 
 from drivers.eeg.recordings import require_signals
 from drivers.folders import found_in
+from neuro.extras import require_extra
 
 Competition = Literal["prediction", "detection"]
 Kind = Literal["preictal", "ictal", "interictal", "test"]
@@ -173,13 +174,9 @@ def group_sequences(sequences: Iterable[int | None]) -> Int64[np.ndarray, " N"]:
 
 def _read_fields(path: Path) -> dict[str, Any]:
     """Return the fields of the file, or of the one struct in it."""
-    try:
+    with require_extra("eeg", "MATLAB files need scipy"):
         from scipy.io import loadmat  # late: an extra
         from scipy.io.matlab import MatReadError
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'scipy reads MATLAB files; install it: pip install "neuro[eeg]"'
-        ) from error
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {CURE}")
     errors = (MatReadError, ValueError, TypeError, KeyError, OSError, NotImplementedError)

@@ -80,6 +80,32 @@ def test_a_summary_is_read_with_its_quirks(tmp_path: Path) -> None:
     assert np.diff([*starts.values()]).tolist() == [4 * 3600 + 5, 16658, 86399]
 
 
+@pytest.mark.parametrize(
+    ("times", "why"),
+    [
+        ([(10, 10)], "a.edf: a seizure ends before it starts"),
+        ([(20, 30), (50, 40)], "a.edf: a seizure ends before it starts"),
+        ([(10, 20), (19, 30)], "a.edf: seizures overlap, or are not in order"),
+        ([(30, 40), (10, 20)], "a.edf: seizures overlap, or are not in order"),
+        ([(10, 20), (20, 30)], ""),
+    ],
+)
+def test_seizures_have_a_length_and_follow_each_other(
+    times: list[tuple[int, int]], why: str, tmp_path: Path
+) -> None:
+    lines = ["File Name: a.edf", "File Start Time: 1:00:00"]
+    lines += [f"Number of Seizures in File: {len(times)}"]
+    for start, stop in times:
+        lines += [f"Seizure Start Time: {start} seconds", f"Seizure End Time: {stop} seconds"]
+    (tmp_path / "a-summary.txt").write_text("\n".join(lines))
+    if why:
+        with pytest.raises(ValueError, match=why):
+            parse_summary(tmp_path / "a-summary.txt")
+        return
+    (entry,) = parse_summary(tmp_path / "a-summary.txt")
+    assert list(zip(entry.starts, entry.stops, strict=True)) == times
+
+
 def test_a_gap_without_dates_is_noted(tmp_path: Path) -> None:
     files = [("a.edf", "1:00:00", 2), ("b.edf", "00:30:00", 2)]
     write_chb_mit(tmp_path / "chb17", files, {})

@@ -45,6 +45,23 @@ def test_samples_come_back_in_microvolts(
     assert abs(whole.read(order, first, stop) - NOISE[order, first:stop]).max() < 1e-3
 
 
+def test_channels_of_other_rates_are_read_apart(tmp_path: Path) -> None:
+    path, noise = tmp_path / "a.edf", make_noise(2, 3, 0, rate=8)
+    write_edf(path, noise, ("x", "y", "z"), rate=8)
+    data, at = bytearray(path.read_bytes()), 256 + 3 * 216
+    data[at : at + 24] = b"4       12      8       "  # samples, as many together
+    path.write_bytes(data)
+    edf = read_edf(path)
+    assert edf.width == 24
+    assert [(c.at, c.samples) for c in edf.channels] == [(0, 4), (4, 12), (16, 8)]
+    records = noise.reshape(3, 2, 8).transpose(1, 0, 2).reshape(2, 24)
+    for k, (first, stop) in enumerate([(0, 4), (4, 16), (16, 24)]):
+        own = records[:, first:stop].reshape(-1)
+        assert abs(edf.read([k], 1, 7)[0] - own[1:7]).max() < 1e-3
+    with pytest.raises(ValueError, match="one rate are read together, not x 4 Hz, z 8 Hz"):
+        edf.read([0, 2], 0, 4)
+
+
 def test_another_range_is_another_gain(tmp_path: Path) -> None:
     write_edf(tmp_path / "a.edf", make_noise(1, 1, 0), ("x",), physical_min="0")
     read = read_edf(tmp_path / "a.edf").read([0], 0, 256)

@@ -50,7 +50,7 @@ def test_the_digest_covers_every_compiled_function_that_is_called(name: str) -> 
 @pytest.mark.parametrize("name", WITH_KERNELS)
 def test_no_compiled_function_depends_on_training_files_or_torch_layers(name: str) -> None:
     others = ("neuro.training", "neuro.io", "neuro.nn", "neuro.energy", "neuro.interop")
-    assert not [m for m in list_sources(name) if m.startswith(others)]
+    assert not [m for m in list_sources(name) if m != name and m.startswith(others)]
 
 
 @pytest.fixture

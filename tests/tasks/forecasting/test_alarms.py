@@ -71,6 +71,17 @@ def test_a_score_by_hand() -> None:
     assert found.p == pytest.approx(tail)
 
 
+@given(st.lists(st.integers(-3, 25), max_size=6), st.integers(1, 8))
+@settings(max_examples=40)
+def test_warning_is_the_share_of_answers_in_the_time_of_an_alarm(
+    alarms: list[int], sop: int
+) -> None:
+    about = Warnings(sph=1.0, sop=float(sop), every=1.0)
+    found = score_alarms(as_floats(*alarms), NOW, as_floats(3), about)
+    warned = [any(0 <= t - alarm < sop for alarm in alarms) for t in NOW.tolist()]
+    assert found.warning == found.chance == sum(warned) / 20
+
+
 def test_without_alarms_nothing_is_predicted() -> None:
     found = score_alarms(as_floats(), NOW, as_floats(3), ABOUT)
     assert (found.sensitivity, found.false_rate, found.warning, found.chance) == (0, 0, 0, 0)
@@ -88,8 +99,8 @@ def test_events_that_no_answer_reaches_do_not_count() -> None:
 def test_a_random_predictor_is_as_good_as_chance() -> None:
     """Answers that know nothing: few alarms at random times, so that few of them hit."""
     rng = np.random.default_rng(0)
-    now, about = np.arange(200_000.0), Warnings(sph=1.0, sop=3.0, every=1.0)
-    onsets = np.arange(500.0, 200_000, 400)
+    now, about = np.arange(60_000.0), Warnings(sph=1.0, sop=3.0, every=1.0)
+    onsets = np.arange(500.0, 60_000, 120)
     alarms = raise_alarms(now, rng.random(len(now)), 1 - 0.03, about.sop)
     found = score_alarms(alarms, now, onsets, about)
     assert found.chance == pytest.approx(0.08, abs=0.01)

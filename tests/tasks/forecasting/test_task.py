@@ -12,6 +12,7 @@ from command_line import CommandLine
 from neuro.io.run_folder import RunError
 from tasks.cli import main
 from tasks.forecasting.config import tiny, tiny_ann
+from tasks.forecasting.data import prepare
 from tasks.forecasting.evaluate import METRICS, describe, measure, score_teacher
 from tasks.forecasting.network import build
 from tasks.forecasting.task import TASK
@@ -55,6 +56,9 @@ def test_the_evaluation_has_the_teacher_and_the_baselines_beside_the_student(run
     names = [row[0] for row in table["rows"]]
     assert names == ["student, future", "teacher", "constant", "persistence", "ridge"]
     assert table["rows"][0][1] == pytest.approx(found["mse"], rel=1e-3)
+    parts = prepare(open_folder(run).config).windows
+    mean, truth = parts["train"].labels.mean(), parts["test"].labels
+    assert table["rows"][2][1] == pytest.approx(np.mean((mean - truth) ** 2), rel=1e-3)
     assert (run / "forecasts.png").read_bytes().startswith(b"\x89PNG")
 
 

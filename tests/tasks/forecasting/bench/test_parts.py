@@ -178,11 +178,13 @@ def test_the_bench_says_what_it_trains_prints_and_writes_all(
 
 
 def test_the_picture_has_a_cell_an_arm_and_setting_and_gaps(tmp_path: Path) -> None:
-    rows = list(make_rows(SETTING, make_reached(), QUICK))
-    cases = [SETTING.name]
-    table = _list_percent(rows, cases, [GUIDED, "another arm"], "mse")
-    assert table[0, 0] == pytest.approx(-100 / 10.25)
-    assert np.isnan(table[0, 1])
+    reached = make_reached()
+    reached[GUIDED]["mse_argmax"] = [2 * v for v in reached[GUIDED]["mse"]]
+    rows = list(make_rows(SETTING, reached, QUICK))
+    for metric, mean in (("mse", 9.25), ("mse_argmax", 18.5)):
+        table = _list_percent(rows, [SETTING.name], [GUIDED, "another arm"], metric)
+        assert table[0, 0] == pytest.approx(100 * (mean / 10.25 - 1))
+        assert np.isnan(table[0, 1])
     draw(rows, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from neuro.nn.layers import Stack
 from tasks.bench.options import BenchOptions
 from tasks.forecasting.bench import seizures
 from tasks.forecasting.bench.events import (
@@ -34,6 +35,7 @@ from tasks.forecasting.bench.seizures import (
 from tasks.forecasting.bench.settings import GUIDED, LABELS
 from tasks.forecasting.bench.train import SECONDS, Reached
 from tasks.forecasting.config import list_problems
+from tasks.forecasting.seizures.config import SeizureConfig
 
 SETTING = SeizureSetting()
 
@@ -81,6 +83,19 @@ def test_all_arms_are_measured_by_patient(cells: str) -> None:
         assert all(0 <= v <= 1 for v in own["auc"])
 
 
+def test_a_spiking_student_learns_as_its_arm_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def note(config: SeizureConfig, student: Stack, _: Stack) -> None:
+        seen.append((config.arm, config.cells, config.seed_of_data))
+        student.eval()
+
+    monkeypatch.setattr(seizures, "train_student", note)
+    monkeypatch.setattr(seizures, "train_teachers", lambda *_: None)
+    train_seizures(replace(SETTING, cells="lif"), replace(QUICK_SEIZURES, spiking=2))
+    assert seen == [(arm, "lif", patient) for arm in ("none", "future") for patient in (0, 1)]
+
+
 def test_networks_of_a_patient_are_averaged() -> None:
     units = [(0, 5), (0, 7), (1, 5), (1, 7)]
     assert seizures._average([1.0, 2.0, 3.0, 6.0], units) == [2.0, 4.0]
@@ -110,6 +125,7 @@ def test_a_sentence_claims_nothing_of_a_weak_student(
 ) -> None:
     row = tell_setting(SETTING, make_reached(student, gain))
     assert told in row.note
+    assert ", on the slow variable 0.963;" in row.note
     assert row.note.endswith("; smoothing, no teacher +0.000; shuffled teacher +0.000") == (
         "by 8" in row.note
     )

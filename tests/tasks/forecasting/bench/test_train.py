@@ -1,5 +1,6 @@
 """Training of the bench: arms in pairs, costs, what a shuffled teacher does, resumption."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,8 +44,15 @@ SCALE = replace(QUICK, seeds=(0,), points=2000, epochs=12)  # of costs
 
 
 @pytest.fixture(scope="module")
-def reached() -> Reached:
-    return train_setting(SETTING, replace(SCALE, points=800, epochs=1))
+def timed() -> tuple[Reached, float]:
+    begin = time.process_time()
+    found = train_setting(SETTING, replace(SCALE, points=800, epochs=1))
+    return found, time.process_time() - begin
+
+
+@pytest.fixture(scope="module")
+def reached(timed: tuple[Reached, float]) -> Reached:
+    return timed[0]
 
 
 def test_all_arms_the_teacher_and_the_baselines_are_measured(reached: Reached) -> None:
@@ -55,6 +63,28 @@ def test_all_arms_the_teacher_and_the_baselines_are_measured(reached: Reached) -
         metrics += [SIGMA] if name == AS_WIDE else []
         assert list(own) == (metrics if name in (TEACHER, *ARMS) else ["mse"])
         assert np.isfinite([values[0] for values in own.values()]).all()
+
+
+def test_seconds_of_teacher_and_arms_are_parts_of_the_whole(
+    timed: tuple[Reached, float],
+) -> None:
+    found, whole = timed
+    parts = [own[SECONDS][0] for own in found.values() if SECONDS in own]
+    assert len(parts) == 1 + len(ARMS)
+    assert min(parts) > 0
+    assert sum(parts) <= whole
+
+
+def test_networks_side_by_side_are_measured_as_each_alone() -> None:
+    configs = [replace(tiny_ann(), points=600, seed_of_data=seed) for seed in (0, 1)]
+    teachers = [build_teacher(config) for config in configs]
+    together = train._measure_all(teachers, configs, later=True)
+    for k, (teacher, config) in enumerate(zip(teachers, configs, strict=True)):
+        alone = train._measure_all([teacher], [config], later=True)
+        assert {name: values[k] for name, values in together.items()} == {
+            name: pytest.approx(values[0], rel=1e-4) for name, values in alone.items()
+        }
+    assert together["mse"][0] != pytest.approx(together["mse"][1], rel=1e-3)
 
 
 def test_a_shuffled_teacher_ruins_the_student() -> None:

@@ -178,6 +178,8 @@ def test_every_seizure_is_tested_once_and_no_window_is_in_two_parts(
     windows = make_windows(seizures, before, far)
     folds = leave_one_seizure_out(windows)
     assert [f.seizures for f in folds] == [(k,) for k in range(seizures)]
+    validated = [set(windows.seizure[f.val]) - {-1} for f in folds]
+    assert validated == [{(k + 1) % seizures} for k in range(seizures)]  # the next one
     tested = np.concatenate([f.test for f in folds])
     assert sorted(tested) == list(range(len(windows.label)))
     for fold in [*folds, split_in_time(windows)]:
