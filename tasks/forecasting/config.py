@@ -120,7 +120,8 @@ def list_problems(config: ForecastConfig) -> list[str]:
         "teacher's window would hold the target": config.teacher_horizon < 1,
         f"teacher_horizon is {config.teacher_horizon} and horizon {config.horizon}: the "
         "teacher's window is not later than the student's; give a smaller "
-        "teacher_horizon": config.teacher_horizon >= config.horizon and config.taught,
+        "teacher_horizon, or a larger horizon": config.teacher_horizon >= config.horizon
+        and config.taught,
     }
     found = [*problems, *(text for text, is_so in wrong.items() if is_so)]
     return [*found, *config.list_further_problems()]

@@ -180,5 +180,5 @@ def draw_forecasts(
     ax.set(xlabel="window", ylabel="bin", xlim=(0, len(labels) - 1))
     ax.tick_params(colors=INK)
     ax.grid(axis="y", color=LINE, linewidth=0.5)
-    ax.legend(loc="upper right", ncols=2)
+    figure.legend(loc="outside upper right", ncols=2)
     save_png(figure, path)

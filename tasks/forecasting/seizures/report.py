@@ -107,11 +107,11 @@ def report_events(
                         f"{HOUR * score.false_rate:.2f}",
                         f"{score.warning:.1%}",
                     ),
-                    ("chance, as many alarms", "", f"{score.chance:.1%}", "", ""),
+                    ("chance, as long a warning", "", f"{score.chance:.1%}", "", ""),
                 ],
                 caption=f"False alarms in {HOUR} units of time in which answers are given; the "
-                f"threshold of {found.threshold:.3g} is that of validation. At random as many "
-                f"alarms predict at least as many seizures with probability {score.p:.2g}.",
+                f"threshold of {found.threshold:.3g} is that of validation. Warnings as long "
+                f"at random predict at least as many seizures with probability {score.p:.2g}.",
             ),
         ),
         pictures=(

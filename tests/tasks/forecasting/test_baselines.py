@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.forecasting.baselines import fit_ridge, list_baselines
-from tasks.forecasting.data import prepare_series
+from tasks.forecasting.data import make_series, prepare_series
 
 
 def measure(series: np.ndarray, lookback: int, horizon: int) -> dict[str, float]:
@@ -28,6 +28,18 @@ def test_a_sine_is_linear_in_two_samples_and_not_in_one() -> None:
 def test_what_hardly_changes_persists() -> None:
     found = measure(np.sin(np.arange(3000) * 0.01), 1, 2)
     assert found["persistence"] < 0.5 < found["constant"]
+
+
+def test_ridge_errs_no_more_than_least_squares_where_samples_are_collinear() -> None:
+    prepared = prepare_series(make_series("mackey_glass", 0, 3000), "series", 25, 8, 5)
+    train, test = prepared.windows["train"], prepared.windows["test"]
+    x, seen = (
+        np.append(w.own.astype(float), np.ones((len(w.own), 1)), 1) for w in (train, test)
+    )
+    answers = seen @ np.linalg.lstsq(x, train.labels, rcond=None)[0]
+    ridge = list_baselines(prepared, "test")["ridge"]
+    ours, theirs = (np.mean((found - test.labels) ** 2) for found in (ridge, answers))
+    assert ours < 1.01 * theirs
 
 
 def test_ridge_without_a_penalty_is_least_squares() -> None:

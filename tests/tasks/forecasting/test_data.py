@@ -167,4 +167,5 @@ def test_all_that_does_not_fit_is_said_at_once() -> None:
     ):
         assert f"{word} is " in text
     assert len(text.splitlines()) == 9
+    assert "or a larger horizon" in text  # teacher_horizon cannot be less than 1
     prepare(replace(tiny_ann(), arm="none", horizon=1, points=300))  # no teacher: it may be 1
