@@ -165,7 +165,7 @@ def test_the_bench_says_what_it_trains_prints_and_writes_all(
     console = Console(file=(file := io.StringIO()), width=200)
     show(console, "forecasting", BenchOptions(tmp_path, quick=True))
     text = " ".join(file.getvalue().split())
-    told = "12 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
+    told = "14 settings are to be trained, each with a teacher and up to 9 arms by 2 seeds"
     assert told in text
     assert "4 settings of seizures, by 2 patients" in text
     assert "future teacher +0.000 by 2 patients" in text
