@@ -17,7 +17,7 @@ def count_parameters(config: ReasoningConfig) -> int:
 def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """Return the multiply-accumulates of an answer.
 
-    Counts mixers (:meth:`neuro.mixers.Mixer.macs`), linear units, the read-out of each word and
+    Counts mixers (``Mixer.macs``), linear units, the read-out of each word and
     the projection of each thought.
 
     question: its tokens without BEGIN. words: that are said, END included; the last one is not
