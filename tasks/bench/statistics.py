@@ -6,7 +6,7 @@ which are the same for all seeds and subjects.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 RESAMPLES = 9999
 EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
 DRAWS = 100_000
+LEVEL = 0.05  # below which a difference is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,21 @@ class RateDifference:
     difference: float
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedVerdict:
+    """Of pairs by the sign-flip test.
+
+    difference: mean of ours minus theirs. p: two-sided; None with one pair. test: its name.
+    verdict: whether ours are "better" or "worse", where p is below 5 %; else "not shown".
+    """
+
+    difference: float
+    p: float | None
+    test: str
+    pairs: int
+    verdict: str
 
 
 def summarise(
@@ -168,3 +184,20 @@ def name_test(pairs: int) -> str:
     if pairs <= EXACT:
         return "exact sign-flip test, two-sided"
     return f"sign-flip test by {DRAWS:,} draws, two-sided"
+
+
+def judge_pairs(
+    ours: Sequence[float], theirs: Sequence[float], better: Literal["lower", "higher"]
+) -> PairedVerdict:
+    """Return how ours differ from theirs, pair by pair, and whether that is shown."""
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    mean = float(np.mean(differences))
+    p = compute_sign_flip_p(differences) if len(differences) > 1 else None
+    verdict = "better" if (mean > 0) == (better == "higher") else "worse"
+    return PairedVerdict(
+        difference=mean,
+        p=p,
+        test=name_test(len(differences)),
+        pairs=len(differences),
+        verdict=verdict if p is not None and p < LEVEL else "not shown",
+    )

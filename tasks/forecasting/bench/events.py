@@ -14,7 +14,7 @@ from rich.table import Table
 from neuro.plot import ACCENT, LINE, MUTED
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.forecasting.bench.seizures import (
     DETECTOR,
     FULL_SEIZURES,
@@ -35,7 +35,6 @@ from tasks.report.tables import make_table
 UNIT = "AUC"
 SHARES = ("sensitivity", "warning", "improvement")
 COSTS = ("parameters", "macs", "samples", "calls")
-LEVEL = 0.05
 
 
 def choose_seizure_scale(options: BenchOptions) -> SeizureScale:
@@ -70,7 +69,7 @@ def make_event_rows(
     """
     plain = reached[LABELS]["auc"]
     for arm, own in reached.items():
-        differences = [a - b for a, b in zip(own["auc"], plain, strict=True)]
+        judged = judge_pairs(own["auc"], plain, "higher")
         ours, theirs = float(np.mean(own["auc"])), float(np.mean(plain))
         yield Row(
             case=setting.name,
@@ -82,9 +81,9 @@ def make_event_rows(
             ratio=find_ratio(ours, theirs, "higher"),
             conditions={
                 "patients": {k: list(v) for k, v in own.items() if k != SECONDS},
-                "difference": float(np.mean(differences)),
-                "p": compute_sign_flip_p(differences) if len(differences) > 1 else None,
-                "test": name_test(len(differences)),
+                "difference": judged.difference,
+                "p": judged.p,
+                "test": judged.test,
                 **({} if arm == DETECTOR else {"cost": _count_cost(setting, scale, arm)}),
                 SECONDS: own[SECONDS][0],
                 "versions": list_versions("torch"),
@@ -100,20 +99,18 @@ def _count_cost(setting: SeizureSetting, scale: SeizureScale, arm: str) -> dict[
 def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
     """Return what a setting shows, as a sentence; nothing of students below 0.8."""
     plain, guided = (reached[arm]["auc"] for arm in (LABELS, GUIDED))
-    differences = [a - b for a, b in zip(guided, plain, strict=True)]
-    mean, student = float(np.mean(differences)), float(np.mean(plain))
+    judged, student = judge_pairs(guided, plain, "higher"), float(np.mean(plain))
     told = f"detector {np.mean(reached[DETECTOR]['auc']):.3f}, student {student:.3f}"
     if ORACLE in reached:
         told += f", on the slow variable {np.mean(reached[ORACLE]['auc']):.3f}"
     if student < REACH:
         told += f"; no claim of a student below {REACH:g}"
     else:
-        told += f"; {GUIDED} {mean:+.3f} by {len(plain)} patients"
-        if len(plain) > 1:
-            spread = float(np.std(differences, ddof=1)) / len(plain) ** 0.5
-            p = compute_sign_flip_p(differences)
-            shown = ("better" if mean > 0 else "worse") if p < LEVEL else "not shown"
-            told += f" ± {spread:.3f} (standard error), p {_format_p(p)}: {shown}"
+        told += f"; {GUIDED} {judged.difference:+.3f} by {judged.pairs} patients"
+        if judged.p is not None:
+            spread = float(np.std(np.subtract(guided, plain), ddof=1)) / judged.pairs**0.5
+            told += f" ± {spread:.3f} (standard error), p {_format_p(judged.p)}: "
+            told += judged.verdict
         for control in (SMOOTHED, SHUFFLED):
             if control in reached:
                 beside = float(np.mean(reached[control]["auc"])) - student
@@ -124,7 +121,7 @@ def tell_setting(setting: SeizureSetting, reached: Reached) -> Row:
         subject=GUIDED,
         peer=LABELS,
         unit="settings",
-        ours=mean,
+        ours=judged.difference,
         theirs=0.0,
         ratio=None,
         note=f"{name}: {told}",

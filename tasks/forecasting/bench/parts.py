@@ -6,6 +6,7 @@ shown where the exact sign-flip test of the pairs is below 5 %, which takes at l
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.table import Table
 from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.forecasting.bench.events import (
     UNIT,
     announce_seizures,
@@ -68,11 +69,9 @@ from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 
 READ_OUTS = {"mse": "expectation", "mse_argmax": "arg-max"}
-LEVEL = 0.05
 SHOWN, DARK = 40, 25  # % of change: full colour, and where text on it is white
 SETTINGS = "settings"  # the unit of findings
 PUBLISHED, PUBLISHED_LSTM = 14.79, 13.37  # % sMAPE, Yik et al. 2025
-BETTER, WORSE, OPEN = "better", "worse", "not shown"
 
 
 def choose_scale(options: BenchOptions) -> ForecastScale:
@@ -163,17 +162,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     percent: the change of the mean. p: of the exact sign-flip test of the differences; None
     with one pair. verdict: whether ours are better or worse.
     """
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    p = compute_sign_flip_p(differences) if len(differences) > 1 else None
-    mean = float(np.mean(differences))
-    shown = p is not None and p < LEVEL
-    return {
-        "percent": 100 * mean / float(np.mean(theirs)),
-        "p": p,
-        "test": name_test(len(differences)),
-        "pairs": len(differences),
-        "verdict": (BETTER if mean < 0 else WORSE) if shown else OPEN,
-    }
+    judged = asdict(judge_pairs(ours, theirs, "lower"))
+    percent = 100 * judged.pop("difference") / float(np.mean(theirs))
+    return {"percent": percent, **judged}
 
 
 def make_rows(
@@ -205,18 +196,15 @@ def make_rows(
             conditions={
                 "lookback": setting.lookback,
                 "horizon": setting.horizon,
-                "reached": {k: _summarise(v) for k, v in own.items() if k != SECONDS},
+                "reached": {
+                    k: asdict(summarise_seeds(v)) for k, v in own.items() if k != SECONDS
+                },
                 "compared": compared,
                 **costs,
                 **({SECONDS: own[SECONDS][0]} if SECONDS in own else {}),
                 "versions": list_versions("torch"),
             },
         )
-
-
-def _summarise(values: Sequence[float]) -> dict[str, Any]:
-    found = summarise_seeds(values)
-    return {"mean": found.mean, "sd": found.sd, "seeds": list(found.seeds)}
 
 
 def count_cells(part: Part, found: Found) -> Iterator[Row]:

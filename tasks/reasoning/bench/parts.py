@@ -6,6 +6,7 @@ of the pairs is below 5 %, which takes at least six pairs.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.table import Table
 from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import compute_sign_flip_p, name_test, summarise_seeds
+from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.reasoning.bench.settings import (
     FULL,
     PAUSE,
@@ -43,8 +44,6 @@ from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.task import ACCURACY
 
-LEVEL = 0.05
-BETTER, WORSE, OPEN = "better", "worse", "not shown"
 CONTROLS = (PLAIN, PAUSE)
 
 
@@ -68,17 +67,8 @@ def compare_accuracies(ours: Sequence[float], theirs: Sequence[float]) -> dict[s
     points: mean difference [percentage points]. p: of the exact sign-flip test; None with one
     pair. verdict: whether ours are better or worse.
     """
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    p = compute_sign_flip_p(differences) if len(differences) > 1 else None
-    mean = float(np.mean(differences))
-    shown = p is not None and p < LEVEL
-    return {
-        "points": 100 * mean,
-        "p": p,
-        "test": name_test(len(differences)),
-        "pairs": len(differences),
-        "verdict": (BETTER if mean > 0 else WORSE) if shown else OPEN,
-    }
+    judged = asdict(judge_pairs(ours, theirs, "higher"))
+    return {"points": 100 * judged.pop("difference"), **judged}
 
 
 def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
@@ -96,7 +86,9 @@ def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
             theirs=theirs,
             ratio=find_ratio(ours, theirs, "higher"),
             conditions={
-                "reached": {k: _summarise(v) for k, v in own.items() if k != SECONDS},
+                "reached": {
+                    k: asdict(summarise_seeds(v)) for k, v in own.items() if k != SECONDS
+                },
                 "compared": {
                     control: compare_accuracies(own[name], found[control][name])
                     for control in CONTROLS
@@ -108,11 +100,6 @@ def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
                 "versions": list_versions("torch"),
             },
         )
-
-
-def _summarise(values: Sequence[float]) -> dict[str, Any]:
-    found = summarise_seeds(values)
-    return {"mean": found.mean, "sd": found.sd, "seeds": list(found.seeds)}
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
