@@ -7,7 +7,8 @@ from torch import nn
 from neuro.io.run_folder import Run
 from tasks.reasoning.answer import Said, answer_split
 from tasks.reasoning.config import LATENT, ReasoningConfig
-from tasks.runs.task import ACCURACY, Findings, Metric, Table
+from tasks.reasoning.decode_thoughts import decode_split, draw_thoughts, tabulate_thoughts
+from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
 METRICS = (
     ACCURACY,
@@ -32,7 +33,7 @@ def validate(config: ReasoningConfig, model: nn.Module) -> float:
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of the test split, by steps of the solution and by thoughts."""
+    """Return the metrics of the test split, by steps and by thoughts, which are decoded."""
     config: ReasoningConfig = run.config
     said = answer_split(config, model, "test")
     tables = [
@@ -53,12 +54,21 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
                 "accuracy stays, the thoughts are not needed.",
             )
         )
+    pictures = list[Picture]()
+    if (
+        config.arm in LATENT
+        and config.thoughts
+        and (thoughts := decode_split(config, model, "test"))
+    ):
+        tables.append(tabulate_thoughts(thoughts))
+        pictures.append(draw_thoughts(thoughts, run.folder))
     return Findings(
         values=measure_said(said),
         n=len(said),
         counted="items",
         facts={"arm": config.arm, "thoughts": config.thoughts},
         tables=tables,
+        pictures=pictures,
     )
 
 

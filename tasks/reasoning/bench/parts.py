@@ -22,8 +22,6 @@ from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.reasoning.bench.settings import (
     FULL,
-    PAUSE,
-    PLAIN,
     QUICK,
     Part,
     ReasoningScale,
@@ -35,6 +33,7 @@ from tasks.reasoning.bench.train import (
     FILE,
     SECONDS,
     STOPPED,
+    BySeed,
     Found,
     count_cost,
     list_missing,
@@ -43,8 +42,6 @@ from tasks.reasoning.bench.train import (
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.task import ACCURACY
-
-CONTROLS = (PLAIN, PAUSE)
 
 
 def choose_scale(options: BenchOptions) -> ReasoningScale:
@@ -61,57 +58,70 @@ def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
 PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in FULL.cases}
 
 
-def compare_accuracies(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Return how shares of exact answers differ, pair by pair.
+def compare_accuracies(ours: BySeed, theirs: BySeed) -> dict[str, Any]:
+    """Return how shares of exact answers differ, by pairs of one seed.
 
     points: mean difference [percentage points]. p: of the exact sign-flip test; None with one
     pair. verdict: whether ours are better or worse.
     """
-    judged = asdict(judge_pairs(ours, theirs, "higher"))
+    seeds = [seed for seed in ours if seed in theirs]
+    judged = asdict(judge_pairs([ours[k] for k in seeds], [theirs[k] for k in seeds], "higher"))
     return {"points": 100 * judged.pop("difference"), **judged}
 
 
 def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
-    """Yield a row an arm, beside no chain of thought and beside pauses."""
+    """Yield a row an arm, beside the controls of the part; pairs are seeds that both have."""
     case, name = scale.cases[part], ACCURACY.name
+    peer = case.controls[0]
     for arm, own in found.items():
-        ours, theirs = (float(np.mean(x[name])) for x in (own, found[PLAIN]))
+        ours, theirs = (_average(x[name]) for x in (own, found[peer]))
         config = make_config(ReasoningSetting(part=part, arm=arm, seed=scale.seeds[0]), scale)
         yield Row(
             case=f"{part}: {case.title}",
             subject=arm,
-            peer=PLAIN,
+            peer=peer,
             unit="exact answers",
             ours=ours,
             theirs=theirs,
             ratio=find_ratio(ours, theirs, "higher"),
             conditions={
                 "reached": {
-                    k: asdict(summarise_seeds(v)) for k, v in own.items() if k != SECONDS
+                    k: asdict(summarise_seeds(v.values()))
+                    for k, v in own.items()
+                    if k != SECONDS
                 },
                 "compared": {
                     control: compare_accuracies(own[name], found[control][name])
-                    for control in CONTROLS
-                    if control in found and control != arm
+                    for control in case.controls
+                    if control != arm
                 },
-                "cost": count_cost(config, float(np.mean(own["said_words"]))),
-                SECONDS: sum(own[SECONDS]),
-                "seeds": list(scale.seeds),
+                "cost": count_cost(config, _average(own["said_words"])),
+                SECONDS: sum(own[SECONDS].values()),
+                "seeds": list(own[name]),
                 "versions": list_versions("torch"),
             },
         )
+
+
+def _average(values: BySeed) -> float:
+    return float(np.mean(list(values.values())))
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
     """Yield a table a part: a line an arm, what it reaches, and what an answer costs."""
     for case in dict.fromkeys(row.case for row in rows):
         own = [row for row in rows if row.case == case]
-        beside = ("over none", "p", "over pauses", "p")
+        controls = list(
+            dict.fromkeys([own[0].peer, *(c for r in own for c in r.conditions["compared"])])
+        )
+        beside = [head for c in controls for head in (f"over {c}", "p")]
         costs = ("words", "calls", "parameters", "MACs", "samples")
         out = make_table(f"{case} [%]", "", "exact", "no thoughts", *beside, *costs)
         for row in own:
-            out.add_row(row.subject, *_list_reached(row), *_list_costs(row))
-        seeds = len(own[0].conditions["seeds"])
+            out.add_row(row.subject, *_list_reached(row, controls), *_list_costs(row))
+        seeds = " or ".join(
+            str(n) for n in sorted({len(row.conditions["seeds"]) for row in own})
+        )
         test = next((c["test"] for r in own for c in r.conditions["compared"].values()), "")
         out.caption = (
             f"mean ± deviation of {seeds} seeds; differences in points, p of the {test}; no "
@@ -121,13 +131,13 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         yield out
 
 
-def _list_reached(row: Row) -> Iterator[str]:
+def _list_reached(row: Row, controls: Sequence[str]) -> Iterator[str]:
     reached = row.conditions["reached"]
     for name in (ACCURACY.name, STOPPED):
         own = reached.get(name)
         spread = "" if own is None or own["sd"] is None else f" ± {100 * own['sd']:.1f}"
         yield "" if own is None else f"{100 * own['mean']:.1f}{spread}"
-    for control in CONTROLS:
+    for control in controls:
         compared = row.conditions["compared"].get(control)
         yield "" if compared is None else f"{compared['points']:+.1f}"
         yield "" if compared is None or compared["p"] is None else f"{compared['p']:.2f}"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tasks.reasoning.config import ReasoningConfig, reachability
 
-Part = Literal["reachability", "multiplication"]
+Part = Literal["reachability", "multiplication", "mixers"]
 Change = Mapping[str, object]
 PLAIN, COT, PAUSE = "no chain of thought", "chain of thought", "pauses, same curriculum"
 ARMS: Mapping[str, Change] = {
@@ -35,11 +35,21 @@ class ReasoningSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class ReasoningCase:
-    """A part: a configuration, and the arms that change fields of it."""
+    """A part: a configuration, and the arms that change fields of it.
+
+    controls: arms beside which all others stand; the first is the peer of their rows. further:
+    seeds of an arm beside those of the scale, where a difference needs more pairs.
+    """
 
     title: str
     config: ReasoningConfig
     arms: Mapping[str, Change] = field(default_factory=lambda: ARMS)
+    controls: tuple[str, ...] = (PLAIN, PAUSE)
+    further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def list_seeds(self, arm: str, scale: "ReasoningScale") -> tuple[int, ...]:
+        """Return the seeds of an arm."""
+        return (*scale.seeds, *(self.further.get(arm, ()) if len(scale.seeds) > 1 else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,39 +60,59 @@ class ReasoningScale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-# A training of these sizes takes one to two minutes on one slow core. The convolutions of Gated
-# DeltaNet bind neighbours, which softmax attention takes many more samples to learn.
+# A training of these sizes takes one to two minutes on one slow core. The convolutions of
+# DeltaNet bind neighbours, which softmax attention behind it finds again.
+HYBRID = "DeltaNet, softmax"
 GRAPHS = replace(
     reachability(),
-    stack="gdn*2",
+    stack="deltanet+softmax",
     size=8,
     width=64,
     hidden=128,
-    train=4000,
+    train=8000,
     val=200,
-    batch=32,
+    batch=64,
     lr=3e-3,
     stages=2,
-    first_epochs=5,
-    stage_epochs=1,
-    epochs=9,
+    first_epochs=3,
+    stage_epochs=2,
+    epochs=11,
 )
 PRODUCTS = replace(
     GRAPHS,
     puzzle="multiplication",
     size=2,
-    train=3000,
+    train=6000,
     test=400,
-    first_epochs=8,
+    first_epochs=6,
     stage_epochs=2,
-    epochs=13,
+    epochs=14,
 )
+STACKS: Mapping[str, Change] = {
+    HYBRID: {},
+    "softmax": {"stack": "softmax*2"},
+    "RWKV-6": {"stack": "rwkv6*2"},
+    "Gated DeltaNet": {"stack": "gdn*2"},
+    "spiking MatMul-free": {"stack": "mlgru*2", "linear": "spiking"},
+}
 FULL = ReasoningScale(
     cases={
         "reachability": ReasoningCase(
-            title="graphs of 8 nodes, one of two targets", config=GRAPHS
+            title="graphs of 8 nodes, one of two targets",
+            config=GRAPHS,
+            further={"Coconut": (3, 4, 5), PAUSE: (3, 4, 5)},
         ),
-        "multiplication": ReasoningCase(title="products of 2-digit numbers", config=PRODUCTS),
+        "multiplication": ReasoningCase(
+            title="products of 2-digit numbers",
+            config=PRODUCTS,
+            arms={k: v for k, v in ARMS.items() if k != "Coconut"},
+        ),
+        "mixers": ReasoningCase(
+            title="graphs of 8 nodes by chain of thought",
+            config=replace(GRAPHS, arm="cot", epochs=6),
+            arms=STACKS,
+            controls=(HYBRID,),
+        ),
     }
 )
 SMALL: Change = {
@@ -100,10 +130,14 @@ QUICK = ReasoningScale(
 
 def list_settings(part: Part, scale: ReasoningScale) -> list[ReasoningSetting]:
     """Return the trainings of a part, seed by seed: what was trained at any time are pairs."""
+    case = scale.cases[part]
+    seeds = {arm: case.list_seeds(arm, scale) for arm in case.arms}
+    every = sorted({seed for own in seeds.values() for seed in own})
     return [
         ReasoningSetting(part=part, arm=arm, seed=seed)
-        for seed in scale.seeds
-        for arm in scale.cases[part].arms
+        for seed in every
+        for arm, own in seeds.items()
+        if seed in own
     ]
 
 

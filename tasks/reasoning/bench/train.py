@@ -38,7 +38,8 @@ FILE = "reasoning-settings.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
 STOPPED = "accuracy_without_thoughts"  # of the trained network
 Values = dict[str, float]
-Found = dict[str, dict[str, list[float]]]  # by arm and value, one a seed
+BySeed = dict[int, float]
+Found = dict[str, dict[str, BySeed]]  # by arm and value
 
 
 def train_config(config: ReasoningConfig) -> Values:
@@ -99,7 +100,7 @@ def train_all(part: Part, scale: ReasoningScale, folder: Path, workers: int) -> 
     out: Found = {}
     for setting, own in values.items():
         for name, value in own.items():
-            out.setdefault(setting.arm, {}).setdefault(name, []).append(value)
+            out.setdefault(setting.arm, {}).setdefault(name, {})[setting.seed] = value
     return out
 
 

@@ -40,24 +40,26 @@ def make_found(seeds: int = 6) -> Found:
     for arm, mean in MEANS.items():
         extra = 0.02 if arm == "Coconut" else 0.0
         found[arm] = {
-            "accuracy": [mean + 0.01 * k + extra * (k % 2) for k in range(seeds)],
-            "said_words": [2.0] * seeds,
-            "network_calls": [6.0] * seeds,
-            SECONDS: [10.0] * seeds,
+            "accuracy": {k: mean + 0.01 * k + extra * (k % 2) for k in range(seeds)},
+            "said_words": dict.fromkeys(range(seeds), 2.0),
+            "network_calls": dict.fromkeys(range(seeds), 6.0),
+            SECONDS: dict.fromkeys(range(seeds), 10.0),
         }
         if arm in ("Coconut", PAUSE, "CODI"):
-            found[arm][STOPPED] = [0.5] * seeds
+            found[arm][STOPPED] = dict.fromkeys(range(seeds), 0.5)
     return found
 
 
 def test_arms_share_all_but_their_fields_and_pairs_share_items_and_weights() -> None:
     for part, case in FULL.cases.items():
         settings = list_settings(part, FULL)
-        assert len(settings) == len(ARMS) * len(FULL.seeds)
+        further = sum(len(seeds) for seeds in case.further.values())
+        assert len(set(settings)) == len(case.arms) * len(FULL.seeds) + further
+        assert set(case.further) <= set(case.arms)
         for setting in settings:
             config = make_config(setting, FULL)
             assert list_problems(config) == []
-            changed = {"arm": config.arm, "seed_of_data": setting.seed}
+            changed = {**case.arms[setting.arm], "seed_of_data": setting.seed}
             assert asdict(config) == asdict(case.config) | changed
     assert len({make_config(s, FULL).arm for s in list_settings("reachability", FULL)}) == 6
 
@@ -74,9 +76,20 @@ def test_arms_share_all_but_their_fields_and_pairs_share_items_and_weights() -> 
 def test_a_difference_is_shown_by_an_exact_test_of_pairs(
     differences: list[float], p: float | None, verdict: str
 ) -> None:
-    found = compare_accuracies([0.5 + d for d in differences], [0.5] * len(differences))
+    ours = {seed: 0.5 + d for seed, d in enumerate(differences)}
+    found = compare_accuracies({99: 1.0, **ours}, {98: 1.0, **dict.fromkeys(ours, 0.5)})
+    assert found["pairs"] == len(differences)  # seeds that both have
     assert (found["p"], found["verdict"]) == (p, verdict)
     assert found["points"] == pytest.approx(100 * sum(differences) / len(differences))
+
+
+def test_arms_whose_difference_matters_have_more_pairs_at_full_size_alone() -> None:
+    full = list_settings("reachability", FULL)
+    seeds = {arm: [s.seed for s in full if s.arm == arm] for arm in ARMS}
+    assert seeds["Coconut"] == seeds[PAUSE] == [0, 1, 2, 3, 4, 5]
+    assert seeds[PLAIN] == seeds["CODI"] == [0, 1, 2]
+    assert [s.seed for s in full] == sorted(s.seed for s in full)
+    assert len(list_settings("reachability", QUICK)) == len(ARMS)
 
 
 def test_a_row_is_an_arm_beside_none_and_beside_pauses() -> None:
@@ -165,7 +178,7 @@ def test_a_bench_goes_on_where_it_was_stopped(
 
 
 def test_a_training_of_the_bench_is_that_of_the_task() -> None:
-    setting = ReasoningSetting(part="multiplication", arm="Coconut", seed=0)
+    setting = ReasoningSetting(part="reachability", arm="Coconut", seed=0)
     config = make_config(setting, QUICK)
     values = train.train_config(config)
     assert set(values) == {"accuracy", "said_words", "network_calls", STOPPED, SECONDS}
