@@ -116,30 +116,73 @@ def list_problems(config: ReasoningConfig) -> list[str]:
 
 
 def tiny() -> ReasoningConfig:
-    """Continuous thoughts on small graphs: trains in seconds, and learns little."""
+    """A continuous thought in the place of a hop back in a text: trains in ten seconds."""
     return ReasoningConfig(
+        stack="deltanet+softmax",
         width=32,
         hidden=64,
         heads=2,
-        train=400,
+        puzzle="hops",
+        size=1,
+        train=800,
         val=50,
         test=100,
-        batch=50,
-        first_epochs=1,
-        stage_epochs=1,
+        batch=25,
+        stages=1,
+        first_epochs=3,
         epochs=6,
-        lr=3e-3,
+        lr=5e-3,
     )
 
 
 def tiny_spiking() -> ReasoningConfig:
-    """Pauses in a spiking network without multiplications, which every executor runs."""
-    return replace(tiny(), arm="pause", stack="mlgru*2", linear="spiking")
+    """Pauses in a spiking network without multiplications, which every executor runs.
+
+    On graphs, of which it learns little in its seconds.
+    """
+    return replace(
+        tiny(),
+        arm="pause",
+        stack="mlgru*2",
+        linear="spiking",
+        puzzle="reachability",
+        size=0,
+        train=400,
+        batch=50,
+        stages=4,
+        first_epochs=1,
+        stage_epochs=1,
+        lr=3e-3,
+    )
 
 
 def reachability() -> ReasoningConfig:
     """Continuous thoughts on graphs of 12 nodes: some minutes."""
     return ReasoningConfig()
+
+
+def coconut() -> ReasoningConfig:
+    """The network of 14 M parameters of "Reasoning by Superposition": hours on a GPU.
+
+    Two layers of 8 heads and width 768, 40 words, a thought for each of four steps; batches of
+    128, of a random stage in a tenth (Zhu et al. 2025, arXiv 2505.12514). The gated linear unit
+    has as many weights as GPT-2's unit of 4 x 768 channels.
+    """
+    return replace(
+        reachability(),
+        width=768,
+        heads=8,
+        hidden=2048,
+        vocabulary=40,
+        train=14_000,
+        val=300,
+        batch=128,
+        lr=1e-4,
+        mix=0.1,
+        first_epochs=25,
+        stage_epochs=25,
+        epochs=300,
+    )
 
 
 def multiplication() -> ReasoningConfig:

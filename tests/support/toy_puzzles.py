@@ -1,10 +1,15 @@
-"""Files of questions at toy size: layouts of ProsQA, GSM8K, implicit chain of thought."""
+"""Toy puzzles: a small configuration; files as of ProsQA, GSM8K, implicit chain of thought."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from drivers.puzzles import Reachability, draw_splits
+from tasks.reasoning.config import tiny_spiking
+
+# Continuous thoughts on graphs of 12 nodes: 33 words of a question, 2 to 4 steps.
+GRAPHS = replace(tiny_spiking(), arm="coconut", stack="softmax*2", linear="float")
 
 
 def write_prosqa(folder: Path, train: int) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_puzzles import GRAPHS
 
 from neuro.seeds import seeded
 from tasks.reasoning.answer import answer_items, answer_split
-from tasks.reasoning.config import ReasoningConfig, tiny
+from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import count_words
 from tasks.reasoning.data import load
 from tasks.reasoning.evaluate import measure_said
@@ -85,7 +86,7 @@ def test_metrics_are_means() -> None:
 
 @pytest.mark.parametrize("arm", ["cot", "coconut", "pause", "codi"])
 def test_words_one_by_one_are_those_of_a_whole_pass(arm: str) -> None:
-    config = replace(tiny(), arm=arm, train=20, test=6, val=4)  # type: ignore[arg-type]
+    config = replace(GRAPHS, arm=arm, train=20, test=6, val=4)  # type: ignore[arg-type]
     with seeded(0):
         model = build(config).double()
     said = answer_split(config, model, "test")

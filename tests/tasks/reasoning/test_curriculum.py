@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy_puzzles import GRAPHS
 
 from neuro.seeds import seeded
 from tasks.reasoning.batches import arrange_items, batches, count_steps, make_dummy_batch
-from tasks.reasoning.config import ReasoningConfig, list_problems, tiny
+from tasks.reasoning.config import ReasoningConfig, list_problems
 from tasks.reasoning.curriculum import (
     draw_further,
     find_stage,
@@ -100,7 +101,7 @@ def test_stages_follow_the_epoch_and_begin_with_a_fresh_optimizer() -> None:
 
 
 def test_batches_are_of_the_stage_and_every_item_comes_once() -> None:
-    config = replace(tiny(), train=120, val=8, test=8, arm="coconut")
+    config = replace(GRAPHS, train=120, val=8, test=8, arm="coconut")
     for epoch, thoughts in enumerate((0, 1, 2, 3, 4, 4)):
         own = list(batches(config, "train", epoch))
         assert {len(batch.thoughts) for batch in own} == {thoughts}
@@ -113,7 +114,7 @@ def test_batches_are_of_the_stage_and_every_item_comes_once() -> None:
 
 
 def test_arms_see_the_same_items_in_the_same_order_whatever_the_seed() -> None:
-    config = replace(tiny(), train=100)
+    config = replace(GRAPHS, train=100)
     with seeded(0):
         first = [b.question for b in batches(replace(config, arm="codi"), "train", 3)]
     with seeded(1):
@@ -124,7 +125,7 @@ def test_arms_see_the_same_items_in_the_same_order_whatever_the_seed() -> None:
 
 
 def test_a_share_of_the_batches_is_of_other_stages() -> None:
-    config = replace(tiny(), arm="coconut", batch=2, mix=0.5)
+    config = replace(GRAPHS, arm="coconut", batch=2, mix=0.5)
     found = [len(batch.thoughts) for batch in batches(config, "train", 5)]
     assert set(found) == {0, 1, 2, 3, 4}
     assert 0.45 < np.mean([n == 4 for n in found]) < 0.75  # 0.5 + 0.5 / 5
@@ -132,7 +133,7 @@ def test_a_share_of_the_batches_is_of_other_stages() -> None:
 
 def test_questions_of_other_lengths_stand_in_other_batches() -> None:
     config = replace(CONFIG, batch=2)
-    data = load(replace(tiny(), train=8))
+    data = load(replace(GRAPHS, train=8))
     items = tuple(EncodedItem((6,) * n, ((7,),), (8,)) for n in (3, 4, 3, 3, 4))
     mixed = replace(data, items={"train": items, "val": (), "test": items})
     for split in ("train", "test"):
@@ -143,7 +144,7 @@ def test_questions_of_other_lengths_stand_in_other_batches() -> None:
 
 def test_a_dummy_batch_has_the_largest_shapes() -> None:
     for arm in ("none", "cot", "icot", "coconut", "pause", "codi"):
-        config = replace(tiny(), arm=arm)  # type: ignore[arg-type]
+        config = replace(GRAPHS, arm=arm)  # type: ignore[arg-type]
         dummy = make_dummy_batch(config)
         shapes = [
             [x.shape for x in batch] for e in range(6) for batch in batches(config, "train", e)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from neuro.mixers import MIXERS
 from neuro.seeds import seeded
-from tasks.reasoning.config import Arm, ReasoningConfig
+from tasks.reasoning.config import Arm, ReasoningConfig, coconut
+from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import PUZZLES, list_words
 from tasks.reasoning.model import ReasoningModel, build
 
@@ -133,3 +134,18 @@ def test_the_vocabulary_is_that_of_the_puzzle_and_unknown_tokens_are_refused() -
         model(torch.tensor([[99], [1]]), 0, SAID[:, :1])
     with pytest.raises(ValueError, match="the state is of 1"):
         model.read(model.embedding(QUESTION), (None,))
+
+
+def test_the_published_network_of_coconut_at_full_size() -> None:
+    config = coconut()
+    assert len(list_words(config)) <= config.vocabulary == 40
+    # two blocks: attention, the gated unit (as many as GPT-2's 8 D^2), norms; a last norm,
+    # embedding and read-out
+    blocks = 2 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768)
+    assert count_parameters(config) == blocks + 768 + 2 * 40 * 768 == 14_221_056
+    assert config.thoughts == 4
+    # 33 words of a question, BEGIN, 4 thoughts, SPEAK, ANSWER and one of 2 words
+    read = 33 + 1 + 4 + 2 + 1
+    attended = 2 * 2 * 768 * sum(range(1, read + 1))
+    due = read * (blocks - 4 * 768) + attended + 2 * 40 * 768
+    assert count_macs(config, 33, 2) == due

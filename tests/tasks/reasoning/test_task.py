@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import CommandLine
-from toy_puzzles import write_gsm8k, write_implicit, write_prosqa
+from toy_puzzles import GRAPHS, write_gsm8k, write_implicit, write_prosqa
 
 from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.batches import batches
-from tasks.reasoning.config import Arm, ReasoningConfig, tiny
+from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.data import ReasoningData, count_context, list_item_problems, load
 from tasks.reasoning.items import END
 from tasks.reasoning.model import build
 from tasks.reasoning.task import TASK, make_plan
 from tasks.runs.names import UnknownName
 
+GRAPH_FLAGS = ("puzzle=reachability", "size=0", "stack=softmax*2")
 SMALL = ("train=60", "val=6", "test=10", "batch=20", "width=16", "hidden=16", "stages=2")
 SHORT = ("epochs=3", "first_epochs=1", "stage_epochs=1")
 
@@ -30,16 +31,20 @@ def flags(*settings: str) -> list[str]:
 
 def test_train_and_eval_of_thoughts(tmp_path: Path, cli: CommandLine) -> None:
     folder = tmp_path / "run"
-    main(["train", "reasoning:tiny", "--out", str(folder), *flags(*SMALL, *SHORT)])
+    main(
+        ["train", "reasoning:tiny", "--out", str(folder), *flags(*GRAPH_FLAGS, *SMALL, *SHORT)]
+    )
     told = cli.run("eval", folder)
     found = json.loads((folder / "eval.json").read_text())
     assert "said words" in told
     assert found["n"] == 10
     assert found["network_calls"] == pytest.approx(found["said_words"] + 2)
-    steps, stops = found["tables"]
+    steps, stops, decoded = found["tables"]
     assert [row[0] for row in steps["rows"]] == ["2", "3", "4"]
     assert sum(row[1] for row in steps["rows"]) == 10
     assert [row[0] for row in stops["rows"]] == ["0", "1", "2"]
+    assert decoded["head"] == ["hidden state", *(f"step {k}" for k in range(1, 5)), "answer"]
+    assert len(decoded["rows"]) == 3
     assert "stays on torch" in cli.refuse("verify", folder)
     cli.run("report", folder)
     assert "Stopped early" in (folder / "report.html").read_text()
@@ -88,11 +93,11 @@ def test_all_that_does_not_hold_together_is_refused_at_once(
         "train", "reasoning:tiny", "--out", tmp_path / "run", *flags("puzzle=sudoko")
     )
     with pytest.raises(UnknownName):
-        build(replace(tiny(), puzzle="sudoko"))
+        build(replace(GRAPHS, puzzle="sudoko"))
 
 
 def test_items_without_steps_are_refused_where_an_arm_learns_from_them() -> None:
-    config = replace(tiny(), puzzle="reversal", train=100, val=10, test=10)
+    config = replace(GRAPHS, puzzle="reversal", train=100, val=10, test=10)
     with pytest.raises(
         ValueError, match=r"100 of 100 training items have no steps \(items 0, 1"
     ):
@@ -102,8 +107,8 @@ def test_items_without_steps_are_refused_where_an_arm_learns_from_them() -> None
 
 def test_more_latents_than_context_are_refused() -> None:
     def problems(limit: int, **change: int) -> list[str]:
-        config = replace(tiny(), limit=limit, **change)  # type: ignore[arg-type]
-        return list_item_problems(config, load(tiny()))
+        config = replace(GRAPHS, limit=limit, **change)  # type: ignore[arg-type]
+        return list_item_problems(config, load(GRAPHS))
 
     # 33 words of a question, BEGIN; a thought or a word for each of 4 steps; SPEAK, ANSWER, a
     # word, END; for an answer 2 words more, the last of which is not read
@@ -126,7 +131,7 @@ def test_more_latents_than_context_are_refused() -> None:
     ],
 )
 def test_the_context_of_an_arm_is_counted_exactly(arm: Arm, tokens: int) -> None:
-    config = replace(tiny(), arm=arm)
+    config = replace(GRAPHS, arm=arm)
     assert count_context(config, load(config)) == tokens
     with seeded(0):
         model = build(replace(config, limit=tokens))
@@ -141,16 +146,16 @@ def test_the_context_of_an_arm_is_counted_exactly(arm: Arm, tokens: int) -> None
 
 
 def test_a_question_in_two_splits_and_a_small_vocabulary_are_refused() -> None:
-    data = load(replace(tiny(), train=20, val=4, test=4))
+    data = load(replace(GRAPHS, train=20, val=4, test=4))
     items = {**data.items, "test": (data.items["train"][3],)}
     doubled = ReasoningData(data.words, items)  # type: ignore[arg-type]
-    (told,) = list_item_problems(tiny(), doubled)
+    (told,) = list_item_problems(GRAPHS, doubled)
     assert told.startswith("1 questions stand in more than one split, such as '")
-    (small,) = list_item_problems(replace(tiny(), vocabulary=7), data)
+    (small,) = list_item_problems(replace(GRAPHS, vocabulary=7), data)
     assert small == f"vocabulary is 7, and the items have {len(data.words)} words; give at " + (
         "least so many, or 0"
     )
-    assert build(replace(tiny(), vocabulary=40)).embedding.num_embeddings == 40
+    assert build(replace(GRAPHS, vocabulary=40)).embedding.num_embeddings == 40
 
 
 @pytest.mark.parametrize("arm", ["none", "cot", "icot", "coconut", "pause", "codi"])
@@ -194,7 +199,7 @@ def _as_call(batch: object) -> tuple[torch.Tensor, int, torch.Tensor]:
 
 def test_training_is_over_the_axis_of_samples_and_a_seed_changes_weights_alone() -> None:
     training = TASK.training
-    config = replace(tiny(), train=40)
+    config = replace(GRAPHS, train=40)
     first, again, other = (next(iter(training.batches(config, "train", e))) for e in (0, 0, 1))
     assert torch.equal(first.question, again.question)
     assert not torch.equal(first.question, other.question)
