@@ -81,7 +81,7 @@ def decode_split(
     if not own:
         return None
     shares = [torch.cat(rows, -1).double().mean(-1) for rows in (own, other)]
-    return DecodedThoughts(*shares, items=sum(x.shape[-1] for x in own))
+    return DecodedThoughts(shares[0], shares[1], sum(x.shape[-1] for x in own))
 
 
 def list_places(found: DecodedThoughts) -> list[str]:
