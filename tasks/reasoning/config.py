@@ -157,8 +157,23 @@ def tiny_spiking() -> ReasoningConfig:
 
 
 def reachability() -> ReasoningConfig:
-    """Continuous thoughts on graphs of 12 nodes: some minutes."""
-    return ReasoningConfig()
+    """Continuous thoughts on graphs of 8 nodes: two minutes.
+
+    The convolutions of DeltaNet bind the two ends of an edge, which softmax attention behind it
+    finds again; either mixer alone takes many more items.
+    """
+    return ReasoningConfig(
+        stack="deltanet+softmax",
+        width=64,
+        hidden=128,
+        size=8,
+        train=8000,
+        stages=2,
+        first_epochs=3,
+        stage_epochs=2,
+        epochs=11,
+        lr=3e-3,
+    )
 
 
 def coconut() -> ReasoningConfig:
@@ -168,8 +183,7 @@ def coconut() -> ReasoningConfig:
     128, of a random stage in a tenth (Zhu et al. 2025, arXiv 2505.12514). The gated linear unit
     has as many weights as GPT-2's unit of 4 x 768 channels.
     """
-    return replace(
-        reachability(),
+    return ReasoningConfig(
         width=768,
         heads=8,
         hidden=2048,
@@ -186,5 +200,14 @@ def coconut() -> ReasoningConfig:
 
 
 def multiplication() -> ReasoningConfig:
-    """Products of two-digit numbers by distilled thoughts (CODI): some minutes."""
-    return replace(ReasoningConfig(), puzzle="multiplication", stack="softmax*4", arm="codi")
+    """Products of two-digit numbers by distilled thoughts (CODI): two minutes."""
+    return replace(
+        reachability(),
+        puzzle="multiplication",
+        size=2,
+        train=6000,
+        test=400,
+        arm="codi",
+        first_epochs=6,
+        epochs=14,
+    )

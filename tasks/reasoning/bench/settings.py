@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tasks.reasoning.config import ReasoningConfig, reachability
+from tasks.reasoning.config import ReasoningConfig, multiplication, reachability
 
 Part = Literal["reachability", "multiplication", "mixers"]
 Change = Mapping[str, object]
@@ -60,34 +60,7 @@ class ReasoningScale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-# A training of these sizes takes one to two minutes on one slow core. The convolutions of
-# DeltaNet bind neighbours, which softmax attention behind it finds again.
-HYBRID = "DeltaNet, softmax"
-GRAPHS = replace(
-    reachability(),
-    stack="deltanet+softmax",
-    size=8,
-    width=64,
-    hidden=128,
-    train=8000,
-    val=200,
-    batch=64,
-    lr=3e-3,
-    stages=2,
-    first_epochs=3,
-    stage_epochs=2,
-    epochs=11,
-)
-PRODUCTS = replace(
-    GRAPHS,
-    puzzle="multiplication",
-    size=2,
-    train=6000,
-    test=400,
-    first_epochs=6,
-    stage_epochs=2,
-    epochs=14,
-)
+HYBRID = "DeltaNet, softmax"  # that of the configurations
 STACKS: Mapping[str, Change] = {
     HYBRID: {},
     "softmax": {"stack": "softmax*2"},
@@ -99,17 +72,17 @@ FULL = ReasoningScale(
     cases={
         "reachability": ReasoningCase(
             title="graphs of 8 nodes, one of two targets",
-            config=GRAPHS,
+            config=reachability(),
             further={"Coconut": (3, 4, 5), PAUSE: (3, 4, 5)},
         ),
         "multiplication": ReasoningCase(
             title="products of 2-digit numbers",
-            config=PRODUCTS,
+            config=multiplication(),
             arms={k: v for k, v in ARMS.items() if k != "Coconut"},
         ),
         "mixers": ReasoningCase(
             title="graphs of 8 nodes by chain of thought",
-            config=replace(GRAPHS, arm="cot", epochs=6),
+            config=replace(reachability(), arm="cot", epochs=6),
             arms=STACKS,
             controls=(HYBRID,),
         ),
