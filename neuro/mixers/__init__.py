@@ -1,5 +1,6 @@
 """Sequence mixers: layers that carry information from token to token."""
 
+from neuro.mixers.both_ways import BothWays
 from neuro.mixers.delta_net import DeltaNet, DeltaState, GatedDeltaNet
 from neuro.mixers.mixer import MatrixState, Mixer
 from neuro.mixers.named import MIXERS, NamedMixer, parse_stack
@@ -24,6 +25,7 @@ __all__ = [
     "MLGRU",
     "RWKV5",
     "RWKV6",
+    "BothWays",
     "DeltaNet",
     "DeltaState",
     "GatedDeltaNet",

@@ -111,6 +111,15 @@ class Mixer(nn.Module, ABC):
         return shape == expected
 
 
+def require_no_state(name: str, state: Any) -> None:
+    """Raise a ValueError where a mixer that reads both ways is given a state."""
+    if state is not None:
+        raise ValueError(
+            f"{name}: it reads both ways, so that no state leads on, and got "
+            f"{describe(state)}; give all tokens at once, with state=None"
+        )
+
+
 def require_positive(name: str, **sizes: int) -> None:
     """Raise a TypeError or ValueError unless all sizes are whole numbers >= 1."""
     for parameter, size in sizes.items():

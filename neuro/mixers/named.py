@@ -20,7 +20,8 @@ class NamedMixer:
 
     make: returns the mixer, given its width and ``linear``, which makes its linear maps.
     arguments: what ``make`` takes besides: some of ``heads``, ``eps``, ``limit`` (fields of a
-    configuration), ``layer`` (its number) and ``layers`` (of the stack). has_floor: whether it
+    configuration), ``layer`` (its number), ``layers`` (of the stack) and ``causal`` (whether no
+    token reads a later one; others need :class:`neuro.mixers.BothWays`). has_floor: whether it
     also reads a row of :func:`neuro.mixers.layer_floors`. grows: whether its state grows with
     the text.
     """
@@ -54,7 +55,9 @@ MIXERS: Mapping[str, NamedMixer] = {
     "gdn": NamedMixer(make=GatedDeltaNet, arguments=("heads",)),
     "rwkv5": NamedMixer(make=_with_head_width("rwkv5", RWKV5), arguments=RWKV_TAKES),
     "rwkv6": NamedMixer(make=_with_head_width("rwkv6", RWKV6), arguments=RWKV_TAKES),
-    "softmax": NamedMixer(make=SoftmaxAttention, arguments=("heads", "limit"), grows=True),
+    "softmax": NamedMixer(
+        make=SoftmaxAttention, arguments=("heads", "limit", "causal"), grows=True
+    ),
 }
 
 

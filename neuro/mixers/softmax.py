@@ -1,12 +1,13 @@
-"""Causal softmax attention, its core and its mixer; the state is all tokens so far.
+"""Softmax attention, its core and its mixer; the state is all tokens so far.
 
     y[t] = sum_s w[s] v[s]        w = softmax over s <= t of q[t].k[s]
 
-Callers scale q, for example by 1 / sqrt(K).
+Without ``causal`` w is over all s: each token reads the later ones, too. Callers scale q, for
+example by 1 / sqrt(K).
 Axes: T tokens, P tokens before them, B samples, H heads, K channels of keys, V of values.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from neuro.mixers.mixer import (
     Mixer,
     divide,
     make_linear,
+    require_no_state,
     require_positive,
     rotate,
     split_heads,
@@ -37,13 +39,15 @@ def run_softmax_recurrence(
     k: Float[Tensor, "T B H K"],
     v: Float[Tensor, "T B H V"],
     state: KeysValues | None = None,
+    causal: bool = True,
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
     """Return (y, all keys and values), token by token: the slow twin of run_softmax."""
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     first, out = len(after.k) - len(k), []
     for t in range(len(q)):
-        keys, values = (x[: first + t + 1] for x in after)
+        read = first + t + 1 if causal else len(after.k)
+        keys, values = (x[:read] for x in after)
         weight = (keys * q[t]).sum(-1, keepdim=True).softmax(0)
         out.append((weight * values).sum(0))
     return torch.stack(out), after
@@ -54,26 +58,28 @@ def run_softmax(
     k: Float[Tensor, "T B H K"],
     v: Float[Tensor, "T B H V"],
     state: KeysValues | None = None,
+    causal: bool = True,
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
     """Return (y, all keys and values), by torch's scaled-dot-product attention.
 
     Without a state, the second is the arguments k and v themselves.
+    causal: whether a token reads no later one.
     """
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     before, mask = len(after.k) - len(k), None
-    causal = not before and len(k) > 1
-    if before and len(k) > 1:
+    hidden = causal and len(k) > 1  # some tokens of some others
+    if before and hidden:
         shape = len(k), len(after.k)
         mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
     q, keys, values = (x.permute(1, 2, 0, 3) for x in (q, *after))
     if q.is_meta and mask is None:  # the general path would allocate all scores
         y, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            q, keys, values, 0.0, causal, scale=1.0
+            q, keys, values, 0.0, hidden, scale=1.0
         )
         return y.permute(2, 0, 1, 3), after
     y = F.scaled_dot_product_attention(
-        q, keys, values, attn_mask=mask, is_causal=causal, scale=1.0
+        q, keys, values, attn_mask=mask, is_causal=hidden and mask is None, scale=1.0
     )
     return y.permute(2, 0, 1, 3), after
 
@@ -93,9 +99,11 @@ def _append(k: Tensor, v: Tensor, state: KeysValues | None) -> KeysValues:
 
 
 class SoftmaxAttention(Mixer):
-    """Causal attention: y = W_o softmax(q k / sqrt K) v, q and k rotated; K = D / H.
+    """Attention: y = W_o softmax(q k / sqrt K) v, q and k rotated; K = D / H.
 
     The state is all keys and values so far. limit: largest number of tokens; None: unlimited.
+    causal: whether a token reads no later one. Without it all tokens are read at once, and
+    there is no state: None.
     """
 
     def __init__(
@@ -104,8 +112,11 @@ class SoftmaxAttention(Mixer):
         heads: int = 4,
         limit: int | None = None,
         linear: MakeLinear = make_linear,
+        *,
+        causal: bool = True,
     ) -> None:
         super().__init__(width)
+        self.causal = causal
         optional = {} if limit is None else {"limit": limit}
         require_positive("SoftmaxAttention", heads=heads, **optional)
         half = divide("SoftmaxAttention", "width", width, 2 * heads)  # rotation pairs channels
@@ -123,12 +134,29 @@ class SoftmaxAttention(Mixer):
         return len(shape) == len(expected) and shape[1:] == expected[1:]
 
     def state_size(self, context: int = 0) -> int:
-        """Return 2 D per token so far."""
-        return 2 * self.width * context
+        """Return 2 D per token so far; 0 where there is no state."""
+        return 2 * self.width * context * self.causal
 
     def macs(self, context: int = 0) -> int:
-        """Return 4 D^2, plus 2 D per token that it reads, the present one included."""
+        """Return 4 D^2, plus 2 D per token that it reads, the present one included.
+
+        context: earlier tokens, or all other ones where attention is not causal.
+        """
         return 4 * self.width**2 + 2 * self.width * (context + 1)
+
+    def forward(
+        self, x: Float[Tensor, "T B D"], state: Any = None, **options: Any
+    ) -> tuple[Float[Tensor, "T B D"], Any]:
+        """Return (y, state), see :class:`neuro.mixers.Mixer`; not causal: (y, None).
+
+        Raises:
+            ValueError: attention is not causal, and there is a state.
+        """
+        if self.causal:
+            return super().forward(x, state, **options)
+        require_no_state("SoftmaxAttention", state)
+        y, _ = super().forward(x, None, **options)
+        return y, None
 
     def mix(
         self, x: Float[Tensor, "T B D"], state: KeysValues
@@ -151,5 +179,5 @@ class SoftmaxAttention(Mixer):
         q, k, v = (split_heads(m(x), self.heads) for m in (self.query, self.key, self.value))
         first = torch.full((x.shape[1],), before, device=x.device)
         q, k = rotate(q, first), rotate(k, first)
-        y, after = run_softmax(self.keys**-0.5 * q, k, v, state)
+        y, after = run_softmax(self.keys**-0.5 * q, k, v, state, self.causal)
         return self.output(y.flatten(2)), after

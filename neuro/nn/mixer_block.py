@@ -13,8 +13,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.mixers import MIXERS, Mixer, layer_floors, parse_stack
-from neuro.mixers.mixer import CURE
+from neuro.mixers import MIXERS, BothWays, Mixer, layer_floors, parse_stack
+from neuro.mixers.mixer import CURE, require_no_state
 from neuro.nn.ternary import BitLinear, SpikeCount
 
 LinearKind = Literal["float", "ternary", "spiking"]
@@ -62,14 +62,18 @@ class Reading(NamedTuple):
 
 
 class MixerModel(nn.Module):
-    """An embedding, blocks, a norm and a read-out; subclasses say what is read when."""
+    """An embedding, blocks, a norm and a read-out; subclasses say what is read when.
 
-    def __init__(self, sizes: BlockSizes, vocabulary: int) -> None:
+    causal: whether no token reads a later one. Without it attention sees all tokens, each
+    recurrent mixer gets a second one that reads backwards, and there is no state to continue.
+    """
+
+    def __init__(self, sizes: BlockSizes, vocabulary: int, causal: bool = True) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.vocabulary, self.causal = vocabulary, causal
         self.embedding = nn.Embedding(vocabulary, sizes.width)
         layers = len(sizes.layers)
-        self.blocks = nn.ModuleList(MixerBlock(sizes, k) for k in range(layers))
+        self.blocks = nn.ModuleList(MixerBlock(sizes, k, causal) for k in range(layers))
         self.norm = nn.RMSNorm(sizes.width, eps=sizes.eps)
         self.head = make_linear(sizes, sizes.width, vocabulary)
         # One row a layer, of which those are used whose mixers have a floor.
@@ -77,6 +81,10 @@ class MixerModel(nn.Module):
         self.floors = nn.Parameter(torch.zeros(layers, sizes.width)) if floored else None
         for weight in (self.embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=SPREAD)
+        # Behind the others, so that weights that both kinds share are drawn alike.
+        if not causal:
+            for k, block in enumerate(self.blocks):
+                add_backwards(sizes, k, block)
 
     def require_known(self, tokens: Int64[Tensor, "T B"]) -> None:
         """Raise a ValueError where a token is not of the vocabulary."""
@@ -97,8 +105,11 @@ class MixerModel(nn.Module):
         """Return what the blocks make of embeddings; state: None before the first token.
 
         Raises:
-            ValueError: the state is of another number of layers, or of other samples.
+            ValueError: the state is of another number of layers, or of other samples; or the
+                model is not causal, and there is one.
         """
+        if not self.causal:
+            require_no_state(type(self).__name__, state)
         if state is not None and len(state) != len(self.blocks):
             raise ValueError(
                 f"{type(self).__name__}: it has {len(self.blocks)} layers, and the state is of "
@@ -119,11 +130,11 @@ class MixerModel(nn.Module):
 class MixerBlock(nn.Module):
     """A mixer and a gated linear unit, each behind a norm and beside a residual."""
 
-    def __init__(self, sizes: BlockSizes, layer: int) -> None:
+    def __init__(self, sizes: BlockSizes, layer: int, causal: bool = True) -> None:
         super().__init__()
         width, hidden, layers = sizes.width, sizes.hidden, len(sizes.layers)
         self.mixer_norm = nn.RMSNorm(width, eps=sizes.eps)
-        self.mixer = make_mixer(sizes, layer)
+        self.mixer: Mixer = make_mixer(sizes, layer, causal)
         self.has_floor = MIXERS[sizes.layers[layer]].has_floor
         self.unit_norm = nn.RMSNorm(width, eps=sizes.eps)
         self.up = make_linear(sizes, width, 2 * hidden)
@@ -151,8 +162,14 @@ def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | Bit
     return BitLinear(inputs, outputs, quantise, eps=sizes.eps)
 
 
-def make_mixer(sizes: BlockSizes, layer: int) -> Mixer:
-    """Return the mixer of a layer.
+def add_backwards(sizes: BlockSizes, layer: int, block: nn.Module) -> None:
+    """Add a mixer that reads backwards to a block, unless its own sees all tokens."""
+    if "causal" not in MIXERS[sizes.layers[layer]].arguments:
+        block.mixer = BothWays(block.mixer, make_mixer(sizes, layer))  # type: ignore[arg-type]
+
+
+def make_mixer(sizes: BlockSizes, layer: int, causal: bool = True) -> Mixer:
+    """Return the mixer of a layer; causal: of one that can do without.
 
     Raises:
         ValueError: the width does not suit the heads.
@@ -168,6 +185,7 @@ def make_mixer(sizes: BlockSizes, layer: int) -> Mixer:
         "limit": sizes.limit or None,
         "layer": layer,
         "layers": len(sizes.layers),
+        "causal": causal,
     }
     own = {name: values[name] for name in mixer.arguments}
     return mixer.make(sizes.width, linear=linear, **own)

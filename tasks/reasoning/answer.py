@@ -14,6 +14,7 @@ from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import count_words, stack_tokens
 from tasks.reasoning.data import load
+from tasks.reasoning.fill import FilledItem, fill_split
 from tasks.reasoning.items import ANSWER, BEGIN, END, SPEAK, EncodedItem, Tokens
 from tasks.reasoning.loss import require_reasoning
 from tasks.reasoning.model import ReasoningModel
@@ -23,7 +24,7 @@ from tasks.runs.task import Split
 class Said(NamedTuple):
     """What a network said of an item. right: its answer is the item's, word for word.
 
-    words: with END. calls: of the network, one after the other.
+    words: with END, if it says one. calls: of the network, one after the other.
     """
 
     item: EncodedItem
@@ -39,6 +40,8 @@ def answer_split(
 ) -> list[Said]:
     """Return what the network says of every item; thoughts: other than in its training."""
     inner, data = require_reasoning(model), load(config)
+    if config.arm == "diffusion":
+        return [judge_filled(one) for one in fill_split(config, model, split)]
     training = model.training
     model.eval()
     count = config.thoughts if thoughts is None else thoughts
@@ -80,6 +83,12 @@ def answer_items(
         _judge(item, row, prompt.calls + 1, silent)
         for item, row in zip(items, rows, strict=True)
     ]
+
+
+def judge_filled(filled: FilledItem) -> Said:
+    """Return an answer that was filled in as one that was said; it has no END."""
+    item, answer, _, calls = filled
+    return Said(item, answer, answer == item.answer, len(answer), calls)
 
 
 def _judge(item: EncodedItem, row: list[int], calls: int, silent: bool) -> Said:

@@ -15,17 +15,24 @@ from tasks.reasoning.curriculum import (
 )
 from tasks.reasoning.data import ReasoningData, load
 from tasks.reasoning.items import PAD, EncodedItem
+from tasks.reasoning.masked_items import MaskedBatch, make_masked_batch
 from tasks.runs.task import Split
 
-ORDER, REMOVED, MIXED = range(3)  # purposes of random numbers
+ORDER, REMOVED, MIXED, HIDDEN = range(4)  # purposes of random numbers
 
 
-def batches(config: ReasoningConfig, split: Split, epoch: int) -> Iterator[ReasoningBatch]:
+def batches(
+    config: ReasoningConfig, split: Split, epoch: int
+) -> Iterator[ReasoningBatch | MaskedBatch]:
     """Yield the batches of an epoch of training; of other splits, those of the last stage."""
     data = load(config)
     stage = find_stage(config, epoch if split == "train" else config.epochs)
     training = split == "train"
     for k, items in enumerate(arrange_items(config, data, split, epoch)):
+        if config.arm == "diffusion":
+            rng = np.random.default_rng((config.seed_of_data, HIDDEN, epoch, k))
+            yield make_masked_batch(config, items, rng)
+            continue
         rng = np.random.default_rng((config.seed_of_data, MIXED, epoch, k))
         own = stage
         if training and config.arm in STAGED and rng.random() < config.mix:
@@ -65,10 +72,15 @@ def count_steps(config: ReasoningConfig) -> int:
     return len(arrange_items(config, load(config), "train", 0))
 
 
-def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch:
+def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch | MaskedBatch:
     """Return a batch of the largest shapes of a training, filled with PAD."""
     data = load(config)
     question = 1 + max(len(item.question) for item in data.items["train"])
+    if config.arm == "diffusion":
+        asked = torch.full((question, config.batch), PAD)
+        said = torch.full((data.longest_answer, config.batch), PAD)
+        every = torch.ones_like(torch.cat([asked, said]), dtype=torch.bool)
+        return MaskedBatch(asked, said, every, every.float())
     said = len(say((), (0,) * data.longest_answer))
     full = said + data.longest_thinking
     shapes = {

@@ -8,7 +8,9 @@ from typing import Literal
 
 from neuro.nn.mixer_block import BlockSizes
 
-Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi"]
+Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi", "diffusion"]
+Order = Literal["confidence", "random", "left"]
+ORDERS: tuple[Order, ...] = ("confidence", "random", "left")
 STEPPED = ("cot", "icot", "coconut", "pause", "codi")  # arms that learn from the steps
 STAGED = ("icot", "coconut", "pause")  # arms whose steps go stage by stage
 LATENT = ("coconut", "pause", "codi")  # arms that think before they answer
@@ -33,6 +35,10 @@ class ReasoningConfig(BlockSizes):
         batches that are of a random stage.
     smoothing: lambda of "icot": o further words go with a probability of exp(-lambda o).
     alpha, beta: of "codi", weights of the distillation and of the teacher's own loss.
+    order: in which "diffusion" fills the words of an answer, see
+        :mod:`tasks.reasoning.denoise`. denoising_steps: calls in which it does; 0: one a word.
+    temperature: of its guesses; 0: the likeliest word. mask_question: whether its training
+        hides words of questions, too; answers are asked for with the question in sight.
     vocabulary: of the model; 0: that of the items.
     lr, warm, decay, clip: see :class:`neuro.training.Plan`.
     """
@@ -56,6 +62,10 @@ class ReasoningConfig(BlockSizes):
     smoothing: float = 4.0
     alpha: float = 1.0
     beta: float = 1.0
+    order: Order = "confidence"
+    denoising_steps: int = 0
+    temperature: float = 0.0
+    mask_question: bool = False
     vocabulary: int = 0
     batch: int = 64
     epochs: int = 40
@@ -90,7 +100,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
         **dict.fromkeys(("stages", "first_epochs", "stage_epochs"), 1),
         **dict.fromkeys(("train", "val", "test"), 0 if config.data else 1),
-        **dict.fromkeys(("limit", "size", "latents", "vocabulary"), 0),
+        **dict.fromkeys(("limit", "size", "latents", "vocabulary", "denoising_steps"), 0),
     }
     problems = [
         f"{name} is {getattr(config, name)}; give a whole number >= {low}"
@@ -106,6 +116,9 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
         f"alpha is {config.alpha}; give a number >= 0": not config.alpha >= 0,
         f"beta is {config.beta}; give a number >= 0": not config.beta >= 0,
+        f"temperature is {config.temperature}; give a number >= 0": not config.temperature >= 0,
+        'mask_question is set, and only arm "diffusion" hides words; set arm=diffusion, or '
+        "mask_question=false": config.mask_question and config.arm != "diffusion",
     }
     problems += [text for text, is_so in wrong.items() if is_so]
     try:
@@ -152,6 +165,19 @@ def tiny_spiking() -> ReasoningConfig:
         stages=4,
         first_epochs=1,
         stage_epochs=1,
+        lr=3e-3,
+    )
+
+
+def sudoku() -> ReasoningConfig:
+    """4 x 4 Sudoku by masked diffusion: some minutes."""
+    return replace(
+        ReasoningConfig(),
+        puzzle="sudoku",
+        arm="diffusion",
+        stack="softmax*3",
+        width=64,
+        hidden=128,
         lr=3e-3,
     )
 

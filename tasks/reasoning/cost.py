@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.denoise import share_steps
 from tasks.reasoning.model import ReasoningModel, build
 
 
@@ -25,6 +26,8 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """
     with torch.device("meta"):
         model: ReasoningModel = build(config)
+    if config.arm == "diffusion":
+        return _count_diffusion_macs(config, model, question, words)
     given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
     read = question + 1 + config.thoughts + given + words - 1
     total = words * config.width * model.vocabulary
@@ -35,3 +38,18 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     if config.arm == "codi":
         total += 2 * config.width**2 * config.thoughts
     return total
+
+
+def _count_diffusion_macs(
+    config: ReasoningConfig, model: ReasoningModel, question: int, words: int
+) -> int:
+    """Return the multiply-accumulates of all calls; each reads the whole text anew.
+
+    Every token has logits in every call.
+    """
+    read = question + 1 + words
+    call = read * config.width * model.vocabulary
+    for block in model.blocks:
+        mixer: Any = block.get_submodule("mixer")
+        call += read * (mixer.macs(read - 1) + 3 * config.width * config.hidden)
+    return call * len(share_steps(words, config.denoising_steps))

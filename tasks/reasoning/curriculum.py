@@ -10,6 +10,8 @@
     pause     the same curriculum, with one learned embedding in the place of every thought
     codi      question, latents, answer; and in the same step question, all steps, answer, whose
               hidden states teach it (Shen et al. 2025, arXiv 2502.21074)
+    diffusion question, answer, some of whose words are hidden and guessed
+              (:mod:`tasks.reasoning.masking`)
 
 Whatever is said behind SPEAK is trained: the steps that are left, ANSWER, the answer, END.
 Axes: T tokens of questions, L thoughts, U tokens that are said, B samples.
@@ -88,7 +90,9 @@ def keep_steps(
 
     longest: words of the steps of the longest item. further: words that go besides, in "icot".
     """
-    if config.arm in ("none", "codi") or (config.arm in STAGED and stage == config.stages):
+    if config.arm in ("none", "codi", "diffusion") or (
+        config.arm in STAGED and stage == config.stages
+    ):
         return ()
     if config.arm == "icot":
         gone = math.ceil(longest * stage / config.stages)

@@ -157,6 +157,7 @@ def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str
             f'arm "{config.arm}" learns from them; add the steps, leave the items out, or set '
             "arm=none"
         )
+    problems += _list_unfit_for_diffusion(config, data)
     if config.limit:
         longest = 1 + max(len(item.question) for own in data.items.values() for item in own)
         needed = count_context(config, data)
@@ -184,11 +185,35 @@ def list_item_problems(config: ReasoningConfig, data: ReasoningData) -> list[str
     return problems
 
 
+def _list_unfit_for_diffusion(config: ReasoningConfig, data: ReasoningData) -> list[str]:
+    if config.arm != "diffusion":
+        return []
+    problems, longest = list[str](), data.longest_answer
+    named = [
+        (s, k, len(item.answer)) for s, own in data.items.items() for k, item in enumerate(own)
+    ]
+    if short := [f"{split} {k}: {n}" for split, k, n in named if n != longest]:
+        shown = ", ".join(short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
+        problems.append(
+            f"{len(short)} of {len(named)} items have answers of fewer words than the longest, "
+            f"{longest} ({shown}), and diffusion fills a fixed number of words; fill the "
+            "answers up, leave the items out, or set arm=none"
+        )
+    if config.denoising_steps > longest:
+        problems.append(
+            f"denoising_steps is {config.denoising_steps}, and an answer has {longest} words; "
+            f"give 0 (one word a step) to {longest}"
+        )
+    return problems
+
+
 def count_context(config: ReasoningConfig, data: ReasoningData) -> int:
     """Return the largest number of tokens that are read in training, or for an answer."""
     thinking = data.longest_thinking
     stages = range(config.stages + 1) if config.arm in STAGED else range(1)
     question = 1 + max(len(item.question) for own in data.items.values() for item in own)
+    if config.arm == "diffusion":
+        return question + data.longest_answer
     behind = [
         count_thoughts(config, stage)
         + len(say(keep_steps(config, item, stage, thinking), item.answer))

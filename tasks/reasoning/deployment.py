@@ -49,6 +49,8 @@ def explain_only_torch(config: ReasoningConfig) -> str:
     why = explain_no_graph(config)
     if config.arm in ("coconut", "codi") and config.thoughts and not why:
         why = f'the thoughts of "{config.arm}" are hidden states, which return as inputs'
+    if config.arm == "diffusion" and not why:
+        why = "diffusion reads its text both ways, and a chip one token after the other"
     if not why:
         return ""
     return f"this network stays on torch: {why}; take a run of reasoning:tiny_spiking"

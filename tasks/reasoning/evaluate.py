@@ -1,13 +1,24 @@
-"""What reasoning reaches: exact answers, words and network calls; with fewer thoughts, too."""
+"""What reasoning reaches: exact answers, words, calls; with fewer thoughts, in other orders."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import nn
 
 from neuro.io.run_folder import Run
-from tasks.reasoning.answer import Said, answer_split
+from tasks.reasoning.answer import Said, answer_split, judge_filled
 from tasks.reasoning.config import LATENT, ReasoningConfig
-from tasks.reasoning.decode_thoughts import decode_split, draw_thoughts, tabulate_thoughts
+    if filled:
+        tables.append(tabulate_orders(filled))
+        pictures.append(draw_orders(config, filled, run.folder))
+        facts["bound_nats"] = bound_split(config, model, "test")
+    if (
+        config.arm in LATENT
+        and config.thoughts
+        and (thoughts := decode_split(config, model, "test"))
+    ):
+        tables.append(tabulate_thoughts(thoughts))
+        pictures.append(draw_thoughts(thoughts, run.folder))
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
 METRICS = (
@@ -35,7 +46,12 @@ def validate(config: ReasoningConfig, model: nn.Module) -> float:
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the metrics of the test split, by steps and by thoughts, which are decoded."""
     config: ReasoningConfig = run.config
-    said = answer_split(config, model, "test")
+    filled = fill_in_orders(config, model) if config.arm == "diffusion" else {}
+    said = [judge_filled(one) for one in filled.get(config.order, ())] or answer_split(
+        config, model, "test"
+    )
+    facts: dict[str, Any] = {"arm": config.arm, "thoughts": config.thoughts}
+    pictures = list[Picture]()
     tables = [
         Table(
             title="By steps of the solution",
@@ -54,6 +70,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
                 "accuracy stays, the thoughts are not needed.",
             )
         )
+<<<<<<< HEAD
     pictures = list[Picture]()
     if (
         config.arm in LATENT
@@ -62,11 +79,17 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     ):
         tables.append(tabulate_thoughts(thoughts))
         pictures.append(draw_thoughts(thoughts, run.folder))
+=======
+    if filled:
+        tables.append(tabulate_orders(filled))
+        pictures.append(draw_orders(config, filled, run.folder))
+        facts["bound_nats"] = bound_split(config, model, "test")
+>>>>>>> 4a1eedf6 (Reasoning: masked diffusion (LLaDA), read both ways, filled in three orders)
     return Findings(
         values=measure_said(said),
         n=len(said),
         counted="items",
-        facts={"arm": config.arm, "thoughts": config.thoughts},
+        facts=facts,
         tables=tables,
         pictures=pictures,
     )

@@ -1,4 +1,4 @@
-"""The loss of every arm: cross-entropy of what is said, and the distillation of CODI.
+"""The loss of every arm: cross-entropy of what is said or hidden, the distillation of CODI.
 
     CE(student) + alpha mean_l smooth_l1(s_l, t_l) / std(t_l) + beta CE(teacher)
 
@@ -18,12 +18,23 @@ from neuro.io.run_folder import RunError
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import ReasoningBatch
 from tasks.reasoning.items import ANSWER, PAD
+from tasks.reasoning.masked_items import MaskedBatch
+from tasks.reasoning.masking import compute_hidden_loss
 from tasks.reasoning.model import ReasoningModel
 
 
-def loss(config: ReasoningConfig, model: nn.Module, batch: ReasoningBatch, at: float) -> Tensor:  # noqa: ARG001
+def loss(
+    config: ReasoningConfig,
+    model: nn.Module,
+    batch: ReasoningBatch | MaskedBatch,
+    at: float,  # noqa: ARG001
+) -> Tensor:
     """Return the mean loss of a batch."""
     head, codi = require_reasoning(model).head, config.arm == "codi"
+    if isinstance(batch, MaskedBatch):
+        reading, _ = model(batch.question, 0, batch.said, hidden=batch.hidden)
+        tokens = torch.cat([batch.question, batch.said])
+        return compute_hidden_loss(head(reading.hidden), tokens, batch.weight)
     reading, _ = model(batch.question, len(batch.thoughts), batch.said, codi)
     own = compute_said_loss(head(reading.hidden), batch.said)
     if not codi:

@@ -3,13 +3,15 @@
 A thought is an embedding that stands for a word: the last hidden state behind the final norm
 (Coconut), a projection of it (CODI), or a learned embedding (pause). It enters through the
 state of the mixers, so any mixer of :mod:`neuro.mixers` thinks.
-Axes: T tokens of a question, L thoughts, U tokens that are said, B samples, D channels.
+In "diffusion" it reads both ways, and guesses words that are hidden.
+Axes: T tokens of a question, L thoughts, U tokens that are said, S = T + U, B samples, D
+channels, V the vocabulary.
 """
 
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from neuro.nn.mixer_block import SPREAD, MixerModel, Reading
@@ -33,12 +35,15 @@ class ReasoningModel(MixerModel):
     """Question, thoughts and words to hidden states; the weights of all arms begin alike."""
 
     def __init__(self, config: ReasoningConfig, vocabulary: int) -> None:
-        super().__init__(config, vocabulary)
+        super().__init__(config, vocabulary, causal=config.arm != "diffusion")
         self.arm = config.arm
         # Behind the others, so that they are drawn alike in every arm.
         if self.arm == "pause":
             self.pause = nn.Parameter(torch.empty(config.width))
             nn.init.normal_(self.pause, std=SPREAD)
+        if self.arm == "diffusion":
+            self.mask = nn.Parameter(torch.empty(config.width))
+            nn.init.normal_(self.mask, std=SPREAD)
         if self.arm == "codi":
             self.projection = nn.Sequential(
                 nn.Linear(config.width, config.width),
@@ -77,10 +82,30 @@ class ReasoningModel(MixerModel):
         thoughts: int,
         said: Int64[Tensor, "U B"],
         keep_layers: bool = False,
+        hidden: Bool[Tensor, "S B"] | None = None,
     ) -> tuple[Reading, int]:
-        """Return (what it makes of the words behind so many thoughts, calls of the network)."""
+        """Return (what it makes of the words behind so many thoughts, calls of the network).
+
+        hidden: in "diffusion", which words of question and answer are; then the reading is of
+        both.
+        """
+        if hidden is not None:
+            return self.read_hidden(torch.cat([question, said]), hidden), 1
         prompt = self.think(question, thoughts)
         return self.listen(prompt, said, keep_layers), prompt.calls + 1
+
+    def read_hidden(self, tokens: Int64[Tensor, "S B"], hidden: Bool[Tensor, "S B"]) -> Reading:
+        """Return what it makes of a text with hidden words, which all look alike."""
+        self.require_known(tokens)
+        x = self.embedding(tokens)
+        return self.read(torch.where(hidden[..., None], self.mask.to(x.dtype), x))
+
+    def guess(
+        self, tokens: Int64[Tensor, "S B"], hidden: Bool[Tensor, "S B"]
+    ) -> Float[Tensor, "S B V"]:
+        """Return the logits of the word at each place of a text with hidden words."""
+        logits: Tensor = self.head(self.read_hidden(tokens, hidden).hidden)
+        return logits
 
     def listen(
         self, prompt: Prompt, said: Int64[Tensor, "U B"], keep_layers: bool = False

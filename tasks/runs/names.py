@@ -36,7 +36,10 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("guided", "guided_ann", "lorenz"),
         *("tiny_seizures", "seizures", "seizures_ann"),
     ),
-    "reasoning": ("tiny", "tiny_spiking", "reachability", "multiplication", "coconut"),
+    "reasoning": (
+        *("tiny", "tiny_spiking", "reachability", "multiplication", "coconut"),
+        "sudoku",
+    ),
 }
 
 

@@ -1,0 +1,94 @@
+"""Answers by masked diffusion: all words hidden at first, filled in one order or another."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from tasks.reasoning.batches import arrange_items
+from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.curriculum import stack_tokens
+from tasks.reasoning.data import load
+from tasks.reasoning.denoise import Denoising, fill_hidden, share_steps
+from tasks.reasoning.items import BEGIN, EncodedItem, Tokens
+from tasks.reasoning.loss import require_reasoning
+from tasks.reasoning.masked_items import choose_places
+from tasks.reasoning.masking import estimate_bound
+from tasks.reasoning.model import ReasoningModel
+from tasks.runs.task import Split
+
+
+class FilledItem(NamedTuple):
+    """An answer that was filled in. steps: of each word, from 0. calls: of the network."""
+
+    item: EncodedItem
+    answer: Tokens
+    steps: Tokens
+    calls: int
+
+
+def make_denoising(config: ReasoningConfig) -> Denoising:
+    """Return how a configuration fills hidden words."""
+    return Denoising(
+        order=config.order, steps=config.denoising_steps, temperature=config.temperature
+    )
+
+
+@torch.no_grad()
+def fill_split(config: ReasoningConfig, model: nn.Module, split: Split) -> list[FilledItem]:
+    """Return how the network fills the answer of every item; the seed is that of the data."""
+    inner, training = require_reasoning(model), model.training
+    model.eval()
+    rng = torch.Generator().manual_seed(config.seed_of_data)
+    filled = [
+        one
+        for items in arrange_items(config, load(config), split, 0)
+        for one in fill_items(config, inner, items, rng)
+    ]
+    model.train(training)
+    return filled
+
+
+@torch.no_grad()
+def fill_items(
+    config: ReasoningConfig,
+    model: ReasoningModel,
+    items: Sequence[EncodedItem],
+    rng: torch.Generator,
+) -> list[FilledItem]:
+    """Return how the network fills answers of items that are equally long."""
+    device = model.embedding.weight.device
+    question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
+    said = torch.zeros_like(stack_tokens([item.answer for item in items]), device=device)
+    text = fill_hidden(
+        model.guess,
+        torch.cat([question, said]),
+        choose_places(question, said, in_question=False),
+        rng,
+        make_denoising(config),
+    )
+    calls = len(share_steps(len(said), config.denoising_steps))
+    answers, steps = (x[len(question) :].T.tolist() for x in text)
+    return [
+        FilledItem(item, tuple(answer), tuple(step), calls)
+        for item, answer, step in zip(items, answers, steps, strict=True)
+    ]
+
+
+@torch.no_grad()
+def bound_split(config: ReasoningConfig, model: nn.Module, split: Split) -> float:
+    """Return the upper bound of -log p of an answer [nat], mean over the items of a split."""
+    inner, training = require_reasoning(model), model.training
+    model.eval()
+    device, rng = inner.embedding.weight.device, np.random.default_rng(config.seed_of_data)
+    bounds = list[torch.Tensor]()
+    for items in arrange_items(config, load(config), split, 0):
+        question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
+        said = stack_tokens([item.answer for item in items]).to(device)
+        places = choose_places(question, said, in_question=False)
+        tokens = torch.cat([question, said])
+        bounds.append(estimate_bound(inner.guess, tokens, places, rng))
+    model.train(training)
+    return float(torch.cat(bounds).mean())
