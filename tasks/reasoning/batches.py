@@ -78,9 +78,9 @@ def make_dummy_batch(config: ReasoningConfig) -> ReasoningBatch | MaskedBatch:
     question = 1 + max(len(item.question) for item in data.items["train"])
     if config.arm == "diffusion":
         asked = torch.full((question, config.batch), PAD)
-        said = torch.full((data.longest_answer, config.batch), PAD)
-        every = torch.ones_like(torch.cat([asked, said]), dtype=torch.bool)
-        return MaskedBatch(asked, said, every, every.float())
+        words = torch.full((data.longest_answer, config.batch), PAD)
+        every = torch.ones_like(torch.cat([asked, words]), dtype=torch.bool)
+        return MaskedBatch(asked, words, every, every.float())
     said = len(say((), (0,) * data.longest_answer))
     full = said + data.longest_thinking
     shapes = {

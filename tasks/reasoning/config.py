@@ -170,14 +170,20 @@ def tiny_spiking() -> ReasoningConfig:
 
 
 def sudoku() -> ReasoningConfig:
-    """4 x 4 Sudoku by masked diffusion: some minutes."""
+    """Sudoku of 4 x 4 cells by masked diffusion: some minutes."""
     return replace(
         ReasoningConfig(),
         puzzle="sudoku",
+        size=8,
         arm="diffusion",
         stack="softmax*3",
         width=64,
         hidden=128,
+        train=8000,
+        val=100,
+        test=200,
+        batch=32,
+        epochs=9,
         lr=3e-3,
     )
 

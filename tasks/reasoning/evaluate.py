@@ -1,4 +1,4 @@
-"""What reasoning reaches: exact answers, words, calls; with fewer thoughts, in other orders."""
+"""What reasoning reaches: exact answers, words, calls; by thoughts and by orders of filling."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,17 +8,9 @@ from torch import nn
 from neuro.io.run_folder import Run
 from tasks.reasoning.answer import Said, answer_split, judge_filled
 from tasks.reasoning.config import LATENT, ReasoningConfig
-    if filled:
-        tables.append(tabulate_orders(filled))
-        pictures.append(draw_orders(config, filled, run.folder))
-        facts["bound_nats"] = bound_split(config, model, "test")
-    if (
-        config.arm in LATENT
-        and config.thoughts
-        and (thoughts := decode_split(config, model, "test"))
-    ):
-        tables.append(tabulate_thoughts(thoughts))
-        pictures.append(draw_thoughts(thoughts, run.folder))
+from tasks.reasoning.decode_thoughts import decode_split, draw_thoughts, tabulate_thoughts
+from tasks.reasoning.fill import bound_split
+from tasks.reasoning.orders import draw_orders, fill_in_orders, tabulate_orders
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
 METRICS = (
@@ -44,7 +36,7 @@ def validate(config: ReasoningConfig, model: nn.Module) -> float:
 
 
 def evaluate(run: Run, model: nn.Module) -> Findings:
-    """Return the metrics of the test split, by steps and by thoughts, which are decoded."""
+    """Return the metrics of the test split, by steps, by decoded thoughts, by orders."""
     config: ReasoningConfig = run.config
     filled = fill_in_orders(config, model) if config.arm == "diffusion" else {}
     said = [judge_filled(one) for one in filled.get(config.order, ())] or answer_split(
@@ -70,8 +62,10 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
                 "accuracy stays, the thoughts are not needed.",
             )
         )
-<<<<<<< HEAD
-    pictures = list[Picture]()
+    if filled:
+        tables.append(tabulate_orders(filled))
+        pictures.append(draw_orders(config, filled, run.folder))
+        facts["bound_nats"] = bound_split(config, model, "test")
     if (
         config.arm in LATENT
         and config.thoughts
@@ -79,12 +73,6 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     ):
         tables.append(tabulate_thoughts(thoughts))
         pictures.append(draw_thoughts(thoughts, run.folder))
-=======
-    if filled:
-        tables.append(tabulate_orders(filled))
-        pictures.append(draw_orders(config, filled, run.folder))
-        facts["bound_nats"] = bound_split(config, model, "test")
->>>>>>> 4a1eedf6 (Reasoning: masked diffusion (LLaDA), read both ways, filled in three orders)
     return Findings(
         values=measure_said(said),
         n=len(said),

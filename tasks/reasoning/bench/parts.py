@@ -37,6 +37,7 @@ from tasks.reasoning.bench.train import (
     Found,
     count_cost,
     list_missing,
+    split_orders,
     train_all,
 )
 from tasks.report.figures import save_png
@@ -70,37 +71,43 @@ def compare_accuracies(ours: BySeed, theirs: BySeed) -> dict[str, Any]:
 
 
 def make_rows(part: Part, found: Found, scale: ReasoningScale) -> Iterator[Row]:
-    """Yield a row an arm, beside the controls of the part; pairs are seeds that both have."""
+    """Yield a row an arm, beside the controls of the part; pairs are seeds that both have.
+
+    Where a part asks for it, the weights of a diffusion have a row an order of filling.
+    """
     case, name = scale.cases[part], ACCURACY.name
     peer = case.controls[0]
-    for arm, own in found.items():
-        ours, theirs = (_average(x[name]) for x in (own, found[peer]))
+    for arm, values in found.items():
         config = make_config(ReasoningSetting(part=part, arm=arm, seed=scale.seeds[0]), scale)
-        yield Row(
-            case=f"{part}: {case.title}",
-            subject=arm,
-            peer=peer,
-            unit="exact answers",
-            ours=ours,
-            theirs=theirs,
-            ratio=find_ratio(ours, theirs, "higher"),
-            conditions={
-                "reached": {
-                    k: asdict(summarise_seeds(v.values()))
-                    for k, v in own.items()
-                    if k != SECONDS
+        for title, own in split_orders(arm, values).items():
+            if title != arm and not case.by_order:
+                continue
+            ours, theirs = (_average(x[name]) for x in (own, found[peer]))
+            yield Row(
+                case=f"{part}: {case.title}",
+                subject=title,
+                peer=peer,
+                unit="exact answers",
+                ours=ours,
+                theirs=theirs,
+                ratio=find_ratio(ours, theirs, "higher"),
+                conditions={
+                    "reached": {
+                        k: asdict(summarise_seeds(v.values()))
+                        for k, v in own.items()
+                        if k != SECONDS
+                    },
+                    "compared": {
+                        control: compare_accuracies(own[name], found[control][name])
+                        for control in case.controls
+                        if control != arm
+                    },
+                    "cost": count_cost(config, _average(own["said_words"])),
+                    SECONDS: sum(own[SECONDS].values()),
+                    "seeds": list(own[name]),
+                    "versions": list_versions("torch"),
                 },
-                "compared": {
-                    control: compare_accuracies(own[name], found[control][name])
-                    for control in case.controls
-                    if control != arm
-                },
-                "cost": count_cost(config, _average(own["said_words"])),
-                SECONDS: sum(own[SECONDS].values()),
-                "seeds": list(own[name]),
-                "versions": list_versions("torch"),
-            },
-        )
+            )
 
 
 def _average(values: BySeed) -> float:

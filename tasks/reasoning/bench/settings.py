@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tasks.reasoning.config import ReasoningConfig, multiplication, reachability
+from tasks.reasoning.config import (
+    ORDERS,
+    Order,
+    ReasoningConfig,
+    multiplication,
+    reachability,
+    sudoku,
+)
 
-Part = Literal["reachability", "multiplication", "mixers"]
+Part = Literal["reachability", "multiplication", "mixers", "sudoku", "reversal"]
 Change = Mapping[str, object]
+DIFFUSION = "diffusion"
 PLAIN, COT, PAUSE = "no chain of thought", "chain of thought", "pauses, same curriculum"
 ARMS: Mapping[str, Change] = {
     PLAIN: {"arm": "none"},
@@ -38,7 +46,8 @@ class ReasoningCase:
     """A part: a configuration, and the arms that change fields of it.
 
     controls: arms beside which all others stand; the first is the peer of their rows. further:
-    seeds of an arm beside those of the scale, where a difference needs more pairs.
+    seeds of an arm beside those of the scale, where a difference needs more pairs. by_order:
+    whether the weights of a diffusion also have a row for each other order of filling.
     """
 
     title: str
@@ -46,6 +55,7 @@ class ReasoningCase:
     arms: Mapping[str, Change] = field(default_factory=lambda: ARMS)
     controls: tuple[str, ...] = (PLAIN, PAUSE)
     further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    by_order: bool = False
 
     def list_seeds(self, arm: str, scale: "ReasoningScale") -> tuple[int, ...]:
         """Return the seeds of an arm."""
@@ -68,6 +78,21 @@ STACKS: Mapping[str, Change] = {
     "Gated DeltaNet": {"stack": "gdn*2"},
     "spiking MatMul-free": {"stack": "mlgru*2", "linear": "spiking"},
 }
+# 8 of 16 cells are holes: few enough that some hole always has one candidate left.
+GRIDS = replace(sudoku(), arm="none")
+# All names of two syllables, in 200 pairs. The test: 50 that are learned in one direction.
+NAMES = replace(
+    GRIDS,
+    puzzle="reversal",
+    stack="softmax*2",
+    size=200,
+    train=300,
+    val=50,
+    test=50,
+    epochs=150,
+)
+FILLED: Mapping[str, Change] = {PLAIN: {}, DIFFUSION: {"arm": "diffusion"}}
+WHOLE: Change = {"arm": "diffusion", "mask_question": True}
 FULL = ReasoningScale(
     cases={
         "reachability": ReasoningCase(
@@ -86,6 +111,19 @@ FULL = ReasoningScale(
             arms=STACKS,
             controls=(HYBRID,),
         ),
+        "sudoku": ReasoningCase(
+            title="4 x 4 grids with 8 holes",
+            config=GRIDS,
+            arms=FILLED,
+            controls=(PLAIN,),
+            by_order=True,
+        ),
+        "reversal": ReasoningCase(
+            title="200 pairs of names, asked for in the other direction",
+            config=NAMES,
+            arms={**FILLED, "diffusion of whole sentences": WHOLE},
+            controls=(PLAIN,),
+        ),
     }
 )
 SMALL: Change = {
@@ -99,6 +137,11 @@ QUICK = ReasoningScale(
     },
     seeds=(0,),
 )
+
+
+def name_order(arm: str, order: Order) -> str:
+    """Return the title of the weights of an arm, asked in an order."""
+    return arm if order == ORDERS[0] else f"{arm}, {order} order"
 
 
 def list_settings(part: Part, scale: ReasoningScale) -> list[ReasoningSetting]:

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,8 +24,9 @@ from tasks.reasoning.bench.settings import (
     ReasoningSetting,
     list_settings,
     make_config,
+    name_order,
 )
-from tasks.reasoning.config import LATENT, ReasoningConfig
+from tasks.reasoning.config import LATENT, ORDERS, Order, ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.evaluate import measure_said, validate
@@ -37,6 +38,9 @@ from tasks.runs.task import ACCURACY
 FILE = "reasoning-settings.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
 STOPPED = "accuracy_without_thoughts"  # of the trained network
+# Of the same weights, in orders of filling other than the default.
+IN_ORDER: Mapping[Order, str] = {order: f"{ACCURACY.name}_{order}" for order in ORDERS[1:]}
+OF_DIFFUSION = ("order", "denoising_steps", "temperature", "mask_question")  # fields
 Values = dict[str, float]
 BySeed = dict[int, float]
 Found = dict[str, dict[str, BySeed]]  # by arm and value
@@ -68,6 +72,10 @@ def train_config(config: ReasoningConfig) -> Values:
         if config.arm in LATENT and config.thoughts:
             stopped = measure_said(answer_split(config, model, "test", 0))
             values[STOPPED] = stopped[ACCURACY.name]
+        if config.arm == "diffusion":
+            for order, name in IN_ORDER.items():
+                other = answer_split(replace(config, order=order), model, "test")
+                values[name] = measure_said(other)[ACCURACY.name]
     return {**values, SECONDS: time.process_time() - begin}
 
 
@@ -111,8 +119,26 @@ def _train_one(
 
 
 def describe(setting: ReasoningSetting, scale: ReasoningScale) -> Mapping[str, Any]:
-    """Return what a training depends on, beside code and versions."""
-    return {**asdict(setting), "config": asdict(make_config(setting, scale))}
+    """Return what a training depends on, beside code and versions: the fields of its arm."""
+    fields = asdict(make_config(setting, scale))
+    unused = () if fields["arm"] == "diffusion" else OF_DIFFUSION
+    config = {name: value for name, value in fields.items() if name not in unused}
+    return {**asdict(setting), "config": config}
+
+
+def split_orders(arm: str, own: Mapping[str, BySeed]) -> dict[str, dict[str, BySeed]]:
+    """Return values of an arm by title: its own, and of its weights in each other order.
+
+    The further ones took no training: 0 s.
+    """
+    rest = {name: values for name, values in own.items() if name not in IN_ORDER.values()}
+    free = dict.fromkeys(own[SECONDS], 0.0)
+    others = {
+        name_order(arm, order): {**rest, ACCURACY.name: own[name], SECONDS: free}
+        for order, name in IN_ORDER.items()
+        if name in own
+    }
+    return {arm: rest, **others}
 
 
 def list_versions() -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from tasks.reasoning.bench.parts import compare_accuracies, draw, make_rows, tab
 from tasks.reasoning.bench.settings import (
     ARMS,
     COT,
+    DIFFUSION,
     FULL,
     PAUSE,
     PLAIN,
@@ -185,3 +186,44 @@ def test_a_training_of_the_bench_is_that_of_the_task() -> None:
     assert values["network_calls"] == pytest.approx(values["said_words"] + 2)
     again = train.train_config(config)
     assert {**again, SECONDS: 0.0} == {**values, SECONDS: 0.0}
+
+
+def test_one_training_has_a_row_for_each_order_of_filling() -> None:
+    one, zero = dict.fromkeys(range(3), 1.0), dict.fromkeys(range(3), 0.0)
+    costs = {"said_words": one, "network_calls": one, SECONDS: one}
+    found: Found = {
+        PLAIN: {"accuracy": zero, **costs},
+        DIFFUSION: {
+            "accuracy": one,
+            "accuracy_random": {0: 0.5, 1: 0.6, 2: 0.7},
+            "accuracy_left": zero,
+            **costs,
+        },
+    }
+    rows = list(make_rows("sudoku", found, FULL))
+    assert [(row.subject, row.ours) for row in rows] == [
+        (PLAIN, 0.0),
+        (DIFFUSION, 1.0),
+        ("diffusion, random order", pytest.approx(0.6)),
+        ("diffusion, left order", 0.0),
+    ]
+    assert [row.conditions[SECONDS] for row in rows] == [3.0, 3.0, 0.0, 0.0]
+    assert rows[1].conditions["cost"] == rows[2].conditions["cost"]
+    assert "accuracy_left" not in rows[1].conditions["reached"]
+    assert [row.subject for row in make_rows("reversal", found, FULL)] == [PLAIN, DIFFUSION]
+
+
+def test_a_training_of_diffusion_is_asked_in_every_order() -> None:
+    setting = ReasoningSetting(part="sudoku", arm=DIFFUSION, seed=0)
+    values = train.train_config(make_config(setting, QUICK))
+    orders = {"accuracy_random", "accuracy_left"}
+    assert set(values) == {"accuracy", "said_words", "network_calls", SECONDS, *orders}
+    assert values["network_calls"] == 16
+
+
+def test_a_training_without_diffusion_depends_on_none_of_its_fields() -> None:
+    """So that results of other arms remain those of their trainings."""
+    for arm, used in ((PLAIN, False), (DIFFUSION, True)):
+        setting = ReasoningSetting(part="sudoku", arm=arm, seed=0)
+        fields = train.describe(setting, FULL)["config"]
+        assert ("order" in fields) is ("mask_question" in fields) is used
