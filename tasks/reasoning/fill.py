@@ -1,6 +1,7 @@
 """Answers by masked diffusion: all words hidden at first, filled in one order or another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -92,3 +93,30 @@ def bound_split(config: ReasoningConfig, model: nn.Module, split: Split) -> floa
         bounds.append(estimate_bound(inner.guess, tokens, places, rng))
     model.train(training)
     return float(torch.cat(bounds).mean())
+
+
+@torch.no_grad()
+def recall_questions(config: ReasoningConfig, model: nn.Module) -> float | None:
+    """Return the share of training questions that the network fills in, given their answers.
+
+    That is what it has learned of a sentence, asked from the other end.
+    None: two training items have the same answer, which then does not tell the question.
+    """
+    data = load(config)
+    train = data.items["train"]
+    if len({item.answer for item in train}) < len(train):
+        return None
+    inner, training = require_reasoning(model), model.training
+    model.eval()
+    device = inner.embedding.weight.device
+    rng = torch.Generator().manual_seed(config.seed_of_data)
+    how, right = make_denoising(replace(config, denoising_steps=0)), list[bool]()
+    for items in arrange_items(config, data, "train", 0):
+        question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
+        said = stack_tokens([item.answer for item in items]).to(device)
+        hidden = choose_places(question, said, in_question=True)
+        hidden[len(question) :] = False
+        text = fill_hidden(inner.guess, torch.cat([question, said]), hidden, rng, how)
+        right += (text.tokens[: len(question)] == question).all(0).tolist()
+    model.train(training)
+    return sum(right) / len(right)

@@ -31,6 +31,7 @@ from tasks.reasoning.bench.settings import (
 )
 from tasks.reasoning.bench.train import (
     FILE,
+    RECALLED,
     SECONDS,
     STOPPED,
     BySeed,
@@ -123,7 +124,7 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         )
         beside = [head for c in controls for head in (f"over {c}", "p")]
         costs = ("words", "calls", "parameters", "MACs", "samples")
-        out = make_table(f"{case} [%]", "", "exact", "no thoughts", *beside, *costs)
+        out = make_table(f"{case} [%]", "", "exact", "no thoughts", "recalled", *beside, *costs)
         for row in own:
             out.add_row(row.subject, *_list_reached(row, controls), *_list_costs(row))
         seeds = " or ".join(
@@ -132,15 +133,16 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         test = next((c["test"] for r in own for c in r.conditions["compared"].values()), "")
         out.caption = (
             f"mean ± deviation of {seeds} seeds; differences in points, p of the {test}; no "
-            "thoughts: the trained network, stopped before its first thought; words, network "
-            "calls and MACs of an answer; samples seen in training"
+            "thoughts: the trained network, stopped before its first thought; recalled: "
+            "questions of the training, filled in from their answers by the last weights; "
+            "words, network calls and MACs of an answer; samples seen in training"
         )
         yield out
 
 
 def _list_reached(row: Row, controls: Sequence[str]) -> Iterator[str]:
     reached = row.conditions["reached"]
-    for name in (ACCURACY.name, STOPPED):
+    for name in (ACCURACY.name, STOPPED, RECALLED):
         own = reached.get(name)
         spread = "" if own is None or own["sd"] is None else f" ± {100 * own['sd']:.1f}"
         yield "" if own is None else f"{100 * own['mean']:.1f}{spread}"

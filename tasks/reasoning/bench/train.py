@@ -30,6 +30,7 @@ from tasks.reasoning.config import LATENT, ORDERS, Order, ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.evaluate import measure_said, validate
+from tasks.reasoning.fill import recall_questions
 from tasks.reasoning.loss import loss
 from tasks.reasoning.model import build
 from tasks.reasoning.task import make_plan
@@ -38,6 +39,7 @@ from tasks.runs.task import ACCURACY
 FILE = "reasoning-settings.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
 STOPPED = "accuracy_without_thoughts"  # of the trained network
+RECALLED = "questions_recalled"  # of training items, from their answers, by the last weights
 # Of the same weights, in orders of filling other than the default.
 IN_ORDER: Mapping[Order, str] = {order: f"{ACCURACY.name}_{order}" for order in ORDERS[1:]}
 OF_DIFFUSION = ("order", "denoising_steps", "temperature", "mask_question")  # fields
@@ -67,6 +69,8 @@ def train_config(config: ReasoningConfig) -> Values:
     with limit_threads(1), TemporaryDirectory() as folder:
         fabric = Fabric(accelerator="cpu", devices=1)
         fit(model, course, make_plan(config), fabric, Path(folder))
+        # Before the best weights: validation asks for answers, and may stay at 0.
+        recalled = recall_questions(config, model) if config.arm == "diffusion" else None
         load_weights(get_best_weights_path(Path(folder)), model)
         values = measure_said(answer_split(config, model, "test"))
         if config.arm in LATENT and config.thoughts:
@@ -76,6 +80,8 @@ def train_config(config: ReasoningConfig) -> Values:
             for order, name in IN_ORDER.items():
                 other = answer_split(replace(config, order=order), model, "test")
                 values[name] = measure_said(other)[ACCURACY.name]
+    if recalled is not None:
+        values[RECALLED] = recalled
     return {**values, SECONDS: time.process_time() - begin}
 
 

@@ -20,7 +20,7 @@ from tasks.reasoning.config import ORDERS, ReasoningConfig, list_problems, sudok
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import ReasoningData, count_context, list_item_problems, load
 from tasks.reasoning.deployment import explain_only_torch
-from tasks.reasoning.fill import bound_split, fill_items, fill_split
+from tasks.reasoning.fill import bound_split, fill_items, fill_split, recall_questions
 from tasks.reasoning.items import BEGIN, EncodedItem
 from tasks.reasoning.loss import loss
 from tasks.reasoning.masked_items import MaskedBatch, make_masked_batch
@@ -159,6 +159,24 @@ def test_an_untrained_network_has_the_bound_of_guessing() -> None:
     model.head.weight.data.zero_()
     want = 16 * np.log(model.vocabulary)
     assert bound_split(SMALL, model, "test") == pytest.approx(want, rel=1e-6)
+
+
+def test_questions_are_recalled_from_answers_that_tell_them() -> None:
+    config = replace(SMALL, puzzle="reversal", size=10, train=15, val=2, test=2)
+    model = make(config)
+    trained = load(config).items["train"]
+    known = {item.answer: item.question for item in trained[:9]}  # and none of the other 6
+
+    def guess(tokens: Tensor, hidden: Tensor) -> Tensor:
+        assert hidden[:3].any()
+        assert not hidden[3:].any()
+        rows = [known.get(tuple(x[4:]), (0, 0, 0)) + tuple(x[3:]) for x in tokens.T.tolist()]
+        return torch.nn.functional.one_hot(torch.tensor(rows).T, 30).double()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "guess", guess)
+        assert recall_questions(config, model) == 9 / 15
+    assert recall_questions(replace(SMALL, train=400), make()) is None
 
 
 def test_costs_are_those_of_every_call_over_the_whole_text() -> None:
