@@ -200,7 +200,7 @@ def test_one_training_has_a_row_for_each_order_of_filling() -> None:
             **costs,
         },
     }
-    rows = list(make_rows("sudoku", found, FULL))
+    rows = list(make_rows("sudoku", found, QUICK))
     assert [(row.subject, row.ours) for row in rows] == [
         (PLAIN, 0.0),
         (DIFFUSION, 1.0),
@@ -210,7 +210,7 @@ def test_one_training_has_a_row_for_each_order_of_filling() -> None:
     assert [row.conditions[SECONDS] for row in rows] == [3.0, 3.0, 0.0, 0.0]
     assert rows[1].conditions["cost"] == rows[2].conditions["cost"]
     assert "accuracy_left" not in rows[1].conditions["reached"]
-    assert [row.subject for row in make_rows("reversal", found, FULL)] == [PLAIN, DIFFUSION]
+    assert [row.subject for row in make_rows("reversal", found, QUICK)] == [PLAIN, DIFFUSION]
 
 
 def test_a_training_of_diffusion_is_asked_in_every_order() -> None:
