@@ -49,8 +49,8 @@ def lower_graded(graph: Graph) -> GradedProgram:
     """
     require_graph(graph)
     problems, kinds = [], dict[str, Kind]()
-    for name, node in graph.nodes.items():
-        kind = _find_kind(graph, node)
+    for name in graph.nodes:
+        kind = _find_kind(graph, name)
         if isinstance(kind, list):
             problems += [f"{name}: {problem}" for problem in kind]
         else:
@@ -107,8 +107,9 @@ KINDS: dict[type, Kind] = {
 FUNCTIONS: dict[str, Kind] = {"identity": "add", "silu": "silu"}
 
 
-def _find_kind(graph: Graph, node: Node) -> Kind | list[str]:
+def _find_kind(graph: Graph, name: str) -> Kind | list[str]:
     """Return the kind of group that a node becomes, or why it becomes none."""
+    node = graph.nodes[name]
     if isinstance(node, Pointwise) and node.function in FUNCTIONS:
         return FUNCTIONS[node.function]
     if type(node) not in KINDS:
@@ -127,8 +128,17 @@ def _find_kind(graph: Graph, node: Node) -> Kind | list[str]:
                 "power of 2, or 3 times one"
             ]
     if isinstance(node, LI):
+        if _hands_on(graph, name, node):
+            return "add"
         problems = _list_scale_problems(graph, node)
     return problems or KINDS[type(node)]
+
+
+def _hands_on(graph: Graph, name: str, node: LI) -> bool:
+    """Say whether an LI hands on a sum of values: it keeps nothing, and scales nothing."""
+    sums = any(isinstance(graph.nodes[e.source], Dense) for e in graph.into(name))
+    plain = np.ndim(node.gain) == 0 and float(node.gain) == 1
+    return not sums and plain and not node.coefficients(graph.dt).decay.any()
 
 
 def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
@@ -158,7 +168,7 @@ def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:
         case CountSpikes():
             whole = int(node.threshold * 2**FRACTION)
             return {"numbers": {"ticks": node.ticks, "threshold": whole}}
-        case LI():
+        case LI() if not _hands_on(graph, name, node):
             gain = float(node.gain) / 2 * 2**FRACTION  # weights are doubled
             exponent = max(SCALE_BITS - math.frexp(gain)[1], 0)
             return {"numbers": {"mantissa": round(gain * 2**exponent), "exponent": exponent}}

@@ -38,7 +38,7 @@ def _measure(graph: Graph, program: GradedProgram, g: NeuronGroup) -> dict[str, 
     if g.kind == "synapses":
         most = program[g.sources[0]].numbers["ticks"]
         scale, room = 2.0, float(np.abs(g.array).sum(1, dtype=np.int64).max()) * most / LIMIT
-    elif isinstance(node, LI):
+    elif isinstance(node, LI) and g.kind == "scale":
         stored = np.array([g.numbers["mantissa"]])
         gain = g.numbers["mantissa"] * 2.0 ** (1 - g.numbers["exponent"] - FRACTION)
         error = abs(gain / float(node.gain) - 1)

@@ -333,8 +333,8 @@ class JoinedEstimate(EnergyTiers):
 
 def join_estimates(networks: Mapping[str, NetworkRuns]) -> Estimate | JoinedEstimate:
     """Return the estimate of all networks together; all are of the same chip."""
-    first, *others = (estimate for estimate, _ in networks.values())
-    if not others:
+    (first, runs), *others = networks.values()
+    if not others and runs == 1:
         return first
     placement = _join_placements(networks)
     static, host = Interval(), Interval()

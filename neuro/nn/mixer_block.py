@@ -5,6 +5,7 @@
 Axes: T tokens, B samples, D channels, V the vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -54,11 +55,13 @@ class Reading(NamedTuple):
 
     hidden: behind the final norm; the read-out maps it to logits. layers: what each block
     hands on, the last one behind the final norm; () unless asked for. state: of each block.
+    depth: iterations behind the hidden state of each token, where a core runs again and again.
     """
 
     hidden: Float[Tensor, "T B D"]
     layers: tuple[Float[Tensor, "T B D"], ...]
     state: tuple[Any, ...]
+    depth: Int64[Tensor, "T B"] | None = None
 
 
 class MixerModel(nn.Module):
@@ -66,25 +69,29 @@ class MixerModel(nn.Module):
 
     causal: whether no token reads a later one. Without it attention sees all tokens, each
     recurrent mixer gets a second one that reads backwards, and there is no state to continue.
+    block: the kind of the blocks; None: MixerBlock.
     """
 
-    def __init__(self, sizes: BlockSizes, vocabulary: int, causal: bool = True) -> None:
+    def __init__(
+        self,
+        sizes: BlockSizes,
+        vocabulary: int,
+        causal: bool = True,
+        block: "type[MixerBlock] | None" = None,
+    ) -> None:
         super().__init__()
         self.vocabulary, self.causal = vocabulary, causal
         self.embedding = nn.Embedding(vocabulary, sizes.width)
-        layers = len(sizes.layers)
-        self.blocks = nn.ModuleList(MixerBlock(sizes, k, causal) for k in range(layers))
+        self.blocks = make_blocks(sizes, block or MixerBlock, causal)
         self.norm = nn.RMSNorm(sizes.width, eps=sizes.eps)
         self.head = make_linear(sizes, sizes.width, vocabulary)
-        # One row a layer, of which those are used whose mixers have a floor.
-        floored = any(MIXERS[name].has_floor for name in sizes.layers)
-        self.floors = nn.Parameter(torch.zeros(layers, sizes.width)) if floored else None
+        self.floors = make_floors(sizes)
         for weight in (self.embedding.weight, self.head.weight):
             nn.init.normal_(weight, std=SPREAD)
         # Behind the others, so that weights that both kinds share are drawn alike.
         if not causal:
-            for k, block in enumerate(self.blocks):
-                add_backwards(sizes, k, block)
+            for k, made in enumerate(self.blocks):
+                add_backwards(sizes, k, made)
 
     def require_known(self, tokens: Int64[Tensor, "T B"]) -> None:
         """Raise a ValueError where a token is not of the vocabulary."""
@@ -115,16 +122,9 @@ class MixerModel(nn.Module):
                 f"{type(self).__name__}: it has {len(self.blocks)} layers, and the state is of "
                 f"{len(state)}; {CURE}"
             )
-        after, layers = list[Any](), list[Tensor]()
-        floors = None if self.floors is None else layer_floors(self.floors)
-        for k, block in enumerate(self.blocks):
-            floor = None if floors is None else floors[k]
-            x, own = block(x, None if state is None else state[k], floor)
-            after.append(own)
-            if keep_layers:
-                layers.append(x)
+        x, after, layers = run_blocks(self.blocks, self.floors, x, state, keep_layers)
         hidden = self.norm(x)
-        return Reading(hidden, (*layers[:-1], hidden) if keep_layers else (), tuple(after))
+        return Reading(hidden, (*layers[:-1], hidden) if keep_layers else (), after)
 
 
 class MixerBlock(nn.Module):
@@ -146,11 +146,55 @@ class MixerBlock(nn.Module):
         self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
     ) -> tuple[Float[Tensor, "T B D"], Any]:
         """Return (x, state of the mixer)."""
-        row = {"floor": floor} if self.has_floor else {}
-        mixed, state = self.mixer(self.mixer_norm(x), state, **row)
+        mixed, state = self.mix(x, state, floor)
         x = x + mixed
+        return x + self.transform(x), state
+
+    def mix(
+        self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
+    ) -> tuple[Float[Tensor, "T B D"], Any]:
+        """Return (what the mixer makes of x behind its norm, its state)."""
+        row = {"floor": floor} if self.has_floor else {}
+        out: tuple[Tensor, Any] = self.mixer(self.mixer_norm(x), state, **row)
+        return out
+
+    def transform(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B D"]:
+        """Return what the gated linear unit makes of x behind its norm."""
         gate, value = self.up(self.unit_norm(x)).chunk(2, -1)
-        return x + self.down(F.silu(gate) * value), state
+        out: Tensor = self.down(F.silu(gate) * value)
+        return out
+
+
+def make_blocks(
+    sizes: BlockSizes, block: type[MixerBlock], causal: bool = True
+) -> nn.ModuleList:
+    """Return the blocks of a stack; causal: see :class:`MixerModel`."""
+    return nn.ModuleList(block(sizes, k, causal) for k in range(len(sizes.layers)))
+
+
+def make_floors(sizes: BlockSizes) -> nn.Parameter | None:
+    """Return one row a layer, of which those are used whose mixers have a floor."""
+    floored = any(MIXERS[name].has_floor for name in sizes.layers)
+    return nn.Parameter(torch.zeros(len(sizes.layers), sizes.width)) if floored else None
+
+
+def run_blocks(
+    blocks: nn.ModuleList,
+    floors: Float[Tensor, "L D"] | None,
+    x: Float[Tensor, "T B D"],
+    state: Sequence[Any] | None,
+    keep_layers: bool = False,
+) -> tuple[Float[Tensor, "T B D"], tuple[Any, ...], tuple[Float[Tensor, "T B D"], ...]]:
+    """Return (what the last of L blocks hands on, the state of each, what each hands on)."""
+    after, layers = list[Any](), list[Tensor]()
+    rows = None if floors is None else layer_floors(floors)
+    for k, block in enumerate(blocks):
+        row = None if rows is None else rows[k]
+        x, own = block(x, None if state is None else state[k], row)
+        after.append(own)
+        if keep_layers:
+            layers.append(x)
+    return x, tuple(after), tuple(layers)
 
 
 def make_linear(sizes: BlockSizes, inputs: int, outputs: int) -> nn.Linear | BitLinear:

@@ -30,12 +30,14 @@ from neuro.graph import (
 from neuro.mixers import MLGRU, layer_floors
 from neuro.neurons import LI, GatedLI
 from neuro.nn.mixer_block import BlockSizes, MixerBlock, MixerModel
+from neuro.nn.recurrent_depth import DepthSizes, RecurrentModel
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from neuro.units import Seconds
 
 TICK = Seconds(1e-3)  # a token; any length would do
 NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0
 EMBEDDED, LOGITS = "embedded", "logits"
+DRIVEN, MEMBRANE = "driven", "membrane"  # of a core that runs again and again
 
 
 def explain_no_graph(sizes: BlockSizes) -> str:
@@ -56,14 +58,52 @@ def make_graph(model: MixerModel) -> Graph:
         TypeError: a layer is no MLGRU, or no map of spike counts.
     """
     with torch.no_grad():
-        floors = None if model.floors is None else layer_floors(model.floors)
-        walk = _Walk({EMBEDDED: Input(shape=(model.embedding.embedding_dim,))})
-        x = EMBEDDED
-        for k, block in enumerate(model.blocks):
-            x = _add_block(walk, f"block{k}", block, x, None if floors is None else floors[k])
-        x = walk.norm("norm", x, model.norm)
-        walk.map(LOGITS, x, model.head)
-    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=TICK)
+        walk = _begin(model, EMBEDDED)
+        _add_blocks(walk, model, EMBEDDED)
+    return walk.close()
+
+
+def make_loop_graph(model: RecurrentModel) -> Graph:
+    """Return the graph of one iteration of a core whose hidden state is a membrane.
+
+    From s + e (DRIVEN), which a host adds, to the next s (MEMBRANE) and the LOGITS behind it. A
+    run is a pass over the tokens; the next one begins with every state of MLGRU at rest.
+
+    Raises:
+        TypeError: as :func:`make_graph`; or no core recurs, s is no membrane, or blocks stand
+            around the core.
+    """
+    sizes = model.depth_sizes
+    if why := explain_no_loop(sizes):
+        raise TypeError(f"make_loop_graph: {why}")
+    with torch.no_grad():
+        walk = _begin(model, DRIVEN)
+        walk.add(MEMBRANE, LI(tau=NOTHING_KEPT), _add_blocks(walk, model, DRIVEN))
+    return walk.close()
+
+
+def explain_no_loop(sizes: DepthSizes) -> str:
+    """Return why no Graph can hold an iteration of a core; "" where one can."""
+    if not sizes.depth:
+        return "no core recurs, as depth is 0"
+    if sizes.injection != "membrane":
+        return "its hidden state passes an adapter, and is no membrane"
+    if sizes.prelude or sizes.coda:
+        return "a prelude and a coda are networks beside the core"
+    return ""
+
+
+def _begin(model: MixerModel, name: str) -> "_Walk":
+    return _Walk({name: Input(shape=(model.embedding.embedding_dim,))})
+
+
+def _add_blocks(walk: "_Walk", model: MixerModel, x: str) -> str:
+    """Add the blocks, the norm and the read-out; return what the last block hands on."""
+    floors = None if model.floors is None else layer_floors(model.floors)
+    for k, block in enumerate(model.blocks):
+        x = _add_block(walk, f"block{k}", block, x, None if floors is None else floors[k])
+    walk.map(LOGITS, walk.norm("norm", x, model.norm), model.head)
+    return x
 
 
 @dataclass
@@ -72,6 +112,9 @@ class _Walk:
 
     nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
+
+    def close(self) -> Graph:
+        return Graph(nodes=self.nodes, edges=tuple(self.edges), dt=TICK)
 
     def add(self, name: str, node: Node, *sources: str) -> str:
         self.nodes[name] = node

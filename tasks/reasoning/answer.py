@@ -24,7 +24,8 @@ from tasks.runs.task import Split
 class Said(NamedTuple):
     """What a network said of an item. right: its answer is the item's, word for word.
 
-    words: with END, if it says one. calls: of the network, one after the other.
+    words: with END, if it says one. calls: of the network, one after the other. depth:
+    iterations behind a word, on average; 0 where no core recurs.
     """
 
     item: EncodedItem
@@ -32,13 +33,21 @@ class Said(NamedTuple):
     right: bool
     words: int
     calls: int
+    depth: float
 
 
 @torch.no_grad()
 def answer_split(
-    config: ReasoningConfig, model: nn.Module, split: Split, thoughts: int | None = None
+    config: ReasoningConfig,
+    model: nn.Module,
+    split: Split,
+    thoughts: int | None = None,
+    depth: int | None = None,
 ) -> list[Said]:
-    """Return what the network says of every item; thoughts: other than in its training."""
+    """Return what the network says of every item.
+
+    thoughts, depth (iterations of a core that recurs): other than in the configuration.
+    """
     inner, data = require_reasoning(model), load(config)
     if config.arm == "diffusion":
         return [judge_filled(one) for one in fill_split(config, model, split)]
@@ -49,7 +58,7 @@ def answer_split(
     said = [
         one
         for items in arrange_items(config, data, split, 0)
-        for one in answer_items(config, inner, items, count, most)
+        for one in answer_items(config, inner, items, count, most, depth)
     ]
     model.train(training)
     return said
@@ -62,40 +71,48 @@ def answer_items(
     items: Sequence[EncodedItem],
     thoughts: int,
     most: int,
+    depth: int | None = None,
 ) -> list[Said]:
     """Return what the network says of items whose questions are equally long."""
     device = model.embedding.weight.device
     question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
     silent = config.arm != "cot"
-    prompt = model.think(question, thoughts)
+    prompt = model.think(question, thoughts, depth)
     given = (SPEAK, ANSWER) if silent else (SPEAK,)
     start = torch.tensor(given, device=device)[:, None].expand(-1, len(items))
     reading = model.listen(prompt, start)
-    words, ended = list[Tensor](), torch.zeros(len(items), dtype=torch.bool, device=device)
+    words, used = list[Tensor](), list[Tensor]()
+    ended = torch.zeros(len(items), dtype=torch.bool, device=device)
     while True:
         words.append(model.head(reading.hidden[-1:]).argmax(-1))  # 1 B
+        if reading.depth is not None:
+            used.append(reading.depth[-1:])
         ended = ended | (words[-1][0] == END)
         if bool(ended.all()) or len(words) == most:
             break
         reading = model.read(model.embedding(words[-1]), reading.state)
     rows = torch.cat(words).T.tolist()
+    depths = torch.cat(used).T.tolist() if used else [[0] * len(words)] * len(items)
     return [
-        _judge(item, row, prompt.calls + 1, silent)
-        for item, row in zip(items, rows, strict=True)
+        _judge(item, row, own, prompt.calls + 1, silent)
+        for item, row, own in zip(items, rows, depths, strict=True)
     ]
 
 
 def judge_filled(filled: FilledItem) -> Said:
     """Return an answer that was filled in as one that was said; it has no END."""
     item, answer, _, calls = filled
-    return Said(item, answer, answer == item.answer, len(answer), calls)
+    return Said(item, answer, answer == item.answer, len(answer), calls, 0.0)
 
 
-def _judge(item: EncodedItem, row: list[int], calls: int, silent: bool) -> Said:
-    """Return what was said of an item; calls: before its first word."""
+def _judge(
+    item: EncodedItem, row: list[int], depths: list[int], calls: int, silent: bool
+) -> Said:
+    """Return what was said of an item; depths: behind words. calls: before the first one."""
     ended = END in row
     words = row[: row.index(END)] if ended else row
     begin = 0 if silent else words.index(ANSWER) + 1 if ANSWER in words else len(words)
     answer = tuple(words[begin:])
     count = len(words) + ended
-    return Said(item, answer, ended and answer == item.answer, count, calls + count - 1)
+    depth = sum(depths[:count]) / count
+    return Said(item, answer, ended and answer == item.answer, count, calls + count - 1, depth)

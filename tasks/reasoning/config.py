@@ -6,7 +6,7 @@ An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from neuro.nn.mixer_block import BlockSizes
+from neuro.nn.recurrent_depth import DepthSizes, list_depth_problems
 
 Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi", "diffusion"]
 Order = Literal["confidence", "random", "left"]
@@ -18,8 +18,11 @@ LIST = "the configuration does not hold together:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReasoningConfig(BlockSizes):
-    """One training on puzzles. Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`.
+class ReasoningConfig(DepthSizes):
+    """One training on puzzles.
+
+    Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`; how often they run:
+    :class:`neuro.nn.recurrent_depth.DepthSizes`.
 
     puzzle: its name in :data:`tasks.reasoning.data.PUZZLES`. size: what makes it hard, as that
         table says; 0: its default.
@@ -109,6 +112,8 @@ def list_problems(config: ReasoningConfig) -> list[str]:
     ]
     last = config.last_stage_epoch
     wrong = {
+        f"depth is {config.depth}, and diffusion reads both ways, with no core that recurs; "
+        "set depth=0, or another arm": config.depth > 0 and config.arm == "diffusion",
         f"epochs is {config.epochs}, and the last stage of the curriculum begins after {last} "
         "(first_epochs, and stage_epochs for each other one before it); give more "
         "epochs": config.arm in STAGED and config.epochs <= last,
@@ -125,7 +130,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         _ = config.layers
     except ValueError as error:
         problems.append(str(error))
-    return problems
+    return problems + list_depth_problems(config)
 
 
 def tiny() -> ReasoningConfig:
@@ -185,6 +190,39 @@ def sudoku() -> ReasoningConfig:
         batch=32,
         epochs=9,
         lr=3e-3,
+    )
+
+
+def tiny_depth() -> ReasoningConfig:
+    """A spiking core that recurs, with s as a membrane, which every executor runs."""
+    return replace(
+        tiny_spiking(),
+        arm="none",
+        puzzle="addition",
+        size=4,
+        stack="mlgru",
+        depth=4,
+        injection="membrane",
+    )
+
+
+def huginn() -> ReasoningConfig:
+    """Huginn-0125 at full size, without its weights (Geiping et al. 2025, arXiv 2502.05171)."""
+    return ReasoningConfig(
+        arm="none",
+        prelude="softmax*2",
+        stack="softmax*4",
+        coda="softmax*2",
+        width=5280,
+        hidden=17_920,
+        heads=55,
+        limit=4096,
+        vocabulary=65_536,
+        depth=32,
+        depth_sampling="poisson",
+        sandwich=True,
+        exit_kl=5e-4,
+        tied=True,
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.denoise import share_steps
@@ -19,7 +20,7 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """Return the multiply-accumulates of an answer.
 
     Counts mixers (``Mixer.macs``), linear units, the read-out of each word and
-    the projection of each thought.
+    the projection of each thought; of a core that recurs, all its iterations.
 
     question: its tokens without BEGIN. words: that are said, END included; the last one is not
     read again.
@@ -31,10 +32,7 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
     read = question + 1 + config.thoughts + given + words - 1
     total = words * config.width * model.vocabulary
-    for block in model.blocks:
-        mixer: Any = block.get_submodule("mixer")
-        total += sum(mixer.macs(k) for k in range(read))
-        total += 3 * config.width * config.hidden * read
+    total += sum(count_token_macs(config, model, k) for k in range(read))
     if config.arm == "codi":
         total += 2 * config.width**2 * config.thoughts
     return total
@@ -53,3 +51,19 @@ def _count_diffusion_macs(
         mixer: Any = block.get_submodule("mixer")
         call += read * (mixer.macs(read - 1) + 3 * config.width * config.hidden)
     return call * len(share_steps(words, config.denoising_steps))
+
+
+def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: int) -> int:
+    """Return the multiply-accumulates of a token behind so many others, without a read-out."""
+
+    def count(blocks: nn.ModuleList) -> int:
+        mixers: list[Any] = [block.get_submodule("mixer") for block in blocks]
+        each: list[int] = [mixer.macs(context) for mixer in mixers]
+        return sum(each) + 3 * config.width * config.hidden * len(each)
+
+    core = count(model.blocks)
+    if not config.depth:
+        return core
+    adapter = 2 * config.width**2 if config.injection == "adapter" else 0
+    once = sum(count(stack.blocks) for stack in (model.prelude, model.coda) if stack)
+    return once + config.depth * (adapter + core)

@@ -2,6 +2,9 @@
 
 A host looks embeddings up. The words of an answer stand in the stimulus: a network says an
 answer word for word if and only if it says each word behind the true ones before it.
+A core that recurs is one program, which runs once an iteration: a run is a pass over all
+tokens, and a host adds s of the run before to what it looked up. A sample of the stimuli is a
+run.
 Thoughts that are hidden states are no input that is known beforehand: such arms stay on torch.
 Axes: T tokens (ticks), B samples, W words of an answer, D channels, V the vocabulary.
 """
@@ -14,7 +17,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
-from neuro.nn.mixer_graph import EMBEDDED, explain_no_graph, make_graph
+from neuro.nn.mixer_graph import (
+    DRIVEN,
+    EMBEDDED,
+    LOGITS,
+    explain_no_graph,
+    explain_no_loop,
+    make_graph,
+    make_loop_graph,
+)
 from neuro.nn.net import Net
 from tasks.reasoning.batches import arrange_items
 from tasks.reasoning.config import ReasoningConfig
@@ -51,9 +62,12 @@ def explain_only_torch(config: ReasoningConfig) -> str:
         why = f'the thoughts of "{config.arm}" are hidden states, which return as inputs'
     if config.arm == "diffusion" and not why:
         why = "diffusion reads its text both ways, and a chip one token after the other"
+    if config.depth and not why:
+        why = explain_no_loop(config)
     if not why:
         return ""
-    return f"this network stays on torch: {why}; take a run of reasoning:tiny_spiking"
+    cure = "reasoning:tiny_depth" if config.depth else "reasoning:tiny_spiking"
+    return f"this network stays on torch: {why}; take a run of {cure}"
 
 
 def require_spiking(config: ReasoningConfig, model: nn.Module) -> ReasoningModel:
@@ -64,38 +78,69 @@ def require_spiking(config: ReasoningConfig, model: nn.Module) -> ReasoningModel
 
 
 def chip_part(config: ReasoningConfig, model: nn.Module) -> Net:
-    """Return the token step, from the embedding to the logits.
-
-    Raises:
-        RunError: only torch runs the model.
-    """
-    return Net(make_graph(require_spiking(config, model)))
-
-
-def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first questions of a split with their pauses and answers, embedded (T B D).
-
-    One batch of equally long questions.
+    """Return the token step, from the embedding to the logits; of a core, of one iteration.
 
     Raises:
         RunError: only torch runs the model.
     """
     spiking = require_spiking(config, model)
-    device = spiking.embedding.weight.device
+    return Net(make_loop_graph(spiking) if config.depth else make_graph(spiking))
+
+
+def count_runs(config: ReasoningConfig) -> int:
+    """Return how often the part runs for an answer: once an iteration of a core."""
+    return config.depth or 1
+
+
+def count_host_macs(config: ReasoningConfig, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return the additions of a host to what drives each run of a core, of all tokens."""
+    return {"s + e": count_ticks(config) * config.width} if config.depth else {}
+
+
+def stimuli(config: ReasoningConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+    """Yield the first questions of a split with their pauses and answers, embedded (T B D).
+
+    One batch of equally long questions; of a core, one for each iteration, with s of torch.
+    Words are due behind the last iteration alone.
+
+    Raises:
+        RunError: only torch runs the model.
+    """
+    spiking = require_spiking(config, model)
+    with torch.no_grad():
+        x, words = embed_answers(config, spiking, split)
+        if not config.depth:
+            hidden = spiking.read(x).hidden
+            yield _make_stimulus(EMBEDDED, x, words, spiking.head(hidden))
+            return
+        s = torch.zeros_like(x)
+        for i in range(1, config.depth + 1):
+            driven, (s, hidden) = s + x, spiking.run_iteration(s, x)
+            due = words if i == config.depth else torch.full_like(words, PAD)
+            yield _make_stimulus(DRIVEN, driven, due, spiking.head(hidden))
+
+
+def embed_answers(
+    config: ReasoningConfig, model: ReasoningModel, split: Split
+) -> tuple[Float[Tensor, "T B D"], Int64[Tensor, "W B"]]:
+    """Return the first questions of a split with pauses and answers, and words that are due.
+
+    Words are due behind each of the last tokens; PAD behind the end.
+    """
+    device = model.embedding.weight.device
     items = arrange_items(config, load(config), split, 0)[0][:COMPARED]
     kept = [item.thinking if config.arm == "cot" else () for item in items]
     said = stack_tokens([say(k, item.answer) for k, item in zip(kept, items, strict=True)])
     question = stack_tokens([(*item.question, BEGIN) for item in items])
-    with torch.no_grad():
-        prompt = spiking.think(question.to(device), config.thoughts)
-        x = torch.cat([prompt.pending, spiking.embedding(said[:-1].to(device))])
-        logits = spiking.head(spiking.read(x).hidden)[1 - len(said) :]
-    words = said[1:].clone()
-    if config.arm != "cot":
-        words = words[1:]  # ANSWER is given
-        logits = logits[1:]
-    expected = SaidTargets(words.T.contiguous(), logits.swapaxes(0, 1).cpu())
-    yield Stimulus({EMBEDDED: x.cpu()}, expected)
+    prompt = model.think(question.to(device), config.thoughts)
+    x = torch.cat([prompt.pending, model.embedding(said[:-1].to(device))])
+    return x, said[1:] if config.arm == "cot" else said[2:]  # else ANSWER is given
+
+
+def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimulus:
+    """Return the stimulus of an input, and the words that are due behind its last tokens."""
+    due, logits = words.T.contiguous(), logits[-len(words) :].swapaxes(0, 1)
+    return Stimulus({name: x.cpu()}, SaidTargets(due, logits.cpu()))
 
 
 def count_ticks(config: ReasoningConfig) -> int:
@@ -114,20 +159,22 @@ def decode(
     outputs: Mapping[str, Tensor],
 ) -> Float[Tensor, "B T V"]:
     """Return the logits behind every token."""
-    (logits,) = outputs.values()
-    return logits.swapaxes(0, 1)
+    return outputs[LOGITS].swapaxes(0, 1)
 
 
 def measure(
     _: ReasoningConfig, answers: Float[Tensor, "B T V"], targets: SaidTargets
 ) -> dict[str, float]:
-    """Return the share of exact answers, and what differs from the trained model."""
+    """Return the share of exact answers, and what differs from the trained model.
+
+    Samples to which no word is due are runs before the last one, and no answers.
+    """
     logits = answers[:, -targets.words.shape[1] :].double()
     due, trained = targets.words != PAD, targets.logits.double()
     said = logits.argmax(-1)
     right = ((said == targets.words) | ~due).all(1)
     return {
-        ACCURACY.name: float(right.double().mean()),
+        ACCURACY.name: float(right[due.any(1)].double().mean()),
         GREEDY.name: float((said == trained.argmax(-1))[due].double().mean()),
         FARTHEST.name: float((logits - trained).abs()[due].max()),
     }

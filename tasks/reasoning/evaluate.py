@@ -1,32 +1,49 @@
-"""What reasoning reaches: exact answers, words, calls; by thoughts and by orders of filling."""
+"""What reasoning reaches: exact answers, words, calls.
 
-from collections.abc import Iterator, Sequence
+By thoughts, by iterations of a core that recurs, and by orders of filling.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
 from torch import nn
 
 from neuro.io.run_folder import Run
+from neuro.plot import ACCENT, STYLE
 from tasks.reasoning.answer import Said, answer_split, judge_filled
 from tasks.reasoning.config import LATENT, ReasoningConfig
 from tasks.reasoning.decode_thoughts import decode_split, draw_thoughts, tabulate_thoughts
 from tasks.reasoning.fill import bound_split
 from tasks.reasoning.orders import draw_orders, fill_in_orders, tabulate_orders
+from tasks.report.figures import save_png
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
+ITERATIONS = "core_iterations"  # behind a word, on average
 METRICS = (
     ACCURACY,
     Metric(name="said_words", better="lower", format=".2f"),
     Metric(name="network_calls", better="lower", format=".2f"),
+    Metric(name=ITERATIONS, better="lower", format=".2f"),
 )
+TRIED = (1, 2, 4, 8, 16)  # iterations, beside those of the configuration
+PICTURE = "accuracy_by_depth.png"
 
 
 def measure_said(said: Sequence[Said]) -> dict[str, float]:
-    """Return the metrics of answers: exact matches; mean words and calls of an answer."""
+    """Return the metrics of answers: exact matches; mean words and calls of an answer.
+
+    Where a core recurs, its iterations behind a word, too.
+    """
     n = len(said)
+    depth = sum(one.depth for one in said) / n
     return {
         ACCURACY.name: sum(one.right for one in said) / n,
         "said_words": sum(one.words for one in said) / n,
         "network_calls": sum(one.calls for one in said) / n,
+        **({ITERATIONS: depth} if depth else {}),
     }
 
 
@@ -73,6 +90,29 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     ):
         tables.append(tabulate_thoughts(thoughts))
         pictures.append(draw_thoughts(thoughts, run.folder))
+    if config.depth:
+        found = measure_depths(config, model, said)
+        tables.append(
+            Table(
+                title="Accuracy by depth",
+                head=("iterations", "accuracy", "mean depth at the exit"),
+                rows=[
+                    (str(depth), f"{one[ACCURACY.name]:.1%}", f"{one[ITERATIONS]:.2f}")
+                    for depth, one in found.items()
+                ],
+                caption="The trained network with other numbers of iterations of its core. An "
+                f"exit at a divergence of {config.exit_kl:g} nat ends them earlier; 0: never.",
+            )
+        )
+        draw_depths({d: one[ACCURACY.name] for d, one in found.items()}, run.folder / PICTURE)
+        pictures.append(
+            Picture(
+                file=PICTURE,
+                title="Accuracy by depth",
+                caption="Exact answers over the iterations of the core, which was trained with "
+                f"{config.depth}.",
+            )
+        )
     return Findings(
         values=measure_said(said),
         n=len(said),
@@ -98,3 +138,27 @@ def _list_stops(
             own = answer_split(config, model, "test", thoughts)
         found = measure_said(own)
         yield str(thoughts), f"{found[ACCURACY.name]:.1%}", f"{found['network_calls']:.1f}"
+
+
+def measure_depths(
+    config: ReasoningConfig, model: nn.Module, said: Sequence[Said]
+) -> dict[int, dict[str, float]]:
+    """Return the metrics of the test split by iterations; said: with those of its training."""
+    return {
+        depth: measure_said(
+            said if depth == config.depth else answer_split(config, model, "test", depth=depth)
+        )
+        for depth in sorted({*TRIED, config.depth})
+    }
+
+
+@mpl.rc_context(STYLE)
+def draw_depths(accuracies: Mapping[int, float], path: Path) -> None:
+    """Draw the share of exact answers over the iterations of a core."""
+    figure = Figure((4.8, 2.6), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(list(accuracies), [100 * x for x in accuracies.values()], "o-", color=ACCENT)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(accuracies), [str(depth) for depth in accuracies])
+    ax.set(ylim=(0, 102), xlabel="iterations of the core", ylabel="exact answers [%]")
+    save_png(figure, path)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.io.run_folder import RunError
+from neuro.nn.recurrent_depth import draw_depth
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import ReasoningBatch
 from tasks.reasoning.items import ANSWER, PAD
@@ -29,17 +30,18 @@ def loss(
     batch: ReasoningBatch | MaskedBatch,
     at: float,  # noqa: ARG001
 ) -> Tensor:
-    """Return the mean loss of a batch."""
+    """Return the mean loss of a batch; a core that recurs is as deep in all of it."""
     head, codi = require_reasoning(model).head, config.arm == "codi"
     if isinstance(batch, MaskedBatch):
         reading, _ = model(batch.question, 0, batch.said, hidden=batch.hidden)
         tokens = torch.cat([batch.question, batch.said])
         return compute_hidden_loss(head(reading.hidden), tokens, batch.weight)
-    reading, _ = model(batch.question, len(batch.thoughts), batch.said, codi)
+    depth = draw_depth(config) if config.depth else None
+    reading, _ = model(batch.question, len(batch.thoughts), batch.said, codi, depth)
     own = compute_said_loss(head(reading.hidden), batch.said)
     if not codi:
         return own
-    teacher, _ = model(batch.question, 0, batch.taught, codi)
+    teacher, _ = model(batch.question, 0, batch.taught, codi, depth)
     apart = compute_distillation(
         pick_answer(reading.layers, batch.said), pick_answer(teacher.layers, batch.taught)
     )

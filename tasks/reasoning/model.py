@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from neuro.nn.mixer_block import SPREAD, MixerModel, Reading
+from neuro.nn.mixer_block import SPREAD, Reading
+from neuro.nn.recurrent_depth import RecurrentModel
 from tasks.reasoning.config import ReasoningConfig, require_sound
 from tasks.reasoning.data import list_words
 
@@ -24,14 +25,16 @@ class Prompt(NamedTuple):
 
     pending: embeddings that are not read yet: the last thought, or everything where no thought
     depends on another. state: of the mixers before them. calls: of the network so far.
+    depth: iterations of a core that recurs; None: as in the state, or in the configuration.
     """
 
     pending: Float[Tensor, "P B D"]
     state: tuple[Any, ...] | None
     calls: int
+    depth: int | None = None
 
 
-class ReasoningModel(MixerModel):
+class ReasoningModel(RecurrentModel):
     """Question, thoughts and words to hidden states; the weights of all arms begin alike."""
 
     def __init__(self, config: ReasoningConfig, vocabulary: int) -> None:
@@ -59,22 +62,24 @@ class ReasoningModel(MixerModel):
         out: Tensor = self.projection(hidden) if self.arm == "codi" else hidden
         return out
 
-    def think(self, question: Int64[Tensor, "T B"], count: int) -> Prompt:
+    def think(
+        self, question: Int64[Tensor, "T B"], count: int, depth: int | None = None
+    ) -> Prompt:
         """Return a question followed by so many thoughts.
 
         Each thought is one call of the network, as the next one depends on it; thoughts that
-        depend on nothing are read with the question.
+        depend on nothing are read with the question. depth: of :meth:`RecurrentModel.read`.
         """
         self.require_known(question)
         x = self.embedding(question)
         if not count or self.arm == "pause":
             paused = self.make_thought(x.new_zeros(count, *x.shape[1:])) if count else x[:0]
-            return Prompt(torch.cat([x, paused]), None, 0)
+            return Prompt(torch.cat([x, paused]), None, 0, depth)
         state, calls = None, 0
         for _ in range(count):
-            reading = self.read(x, state)
+            reading = self.read(x, state, depth=depth)
             x, state, calls = self.make_thought(reading.hidden[-1:]), reading.state, calls + 1
-        return Prompt(x, state, calls)
+        return Prompt(x, state, calls, depth)
 
     def forward(
         self,
@@ -82,16 +87,17 @@ class ReasoningModel(MixerModel):
         thoughts: int,
         said: Int64[Tensor, "U B"],
         keep_layers: bool = False,
+        depth: int | None = None,
         hidden: Bool[Tensor, "S B"] | None = None,
     ) -> tuple[Reading, int]:
         """Return (what it makes of the words behind so many thoughts, calls of the network).
 
-        hidden: in "diffusion", which words of question and answer are; then the reading is of
-        both.
+        depth: of :meth:`RecurrentModel.read`. hidden: in "diffusion", which words of question
+        and answer are; then the reading is of both.
         """
         if hidden is not None:
             return self.read_hidden(torch.cat([question, said]), hidden), 1
-        prompt = self.think(question, thoughts)
+        prompt = self.think(question, thoughts, depth)
         return self.listen(prompt, said, keep_layers), prompt.calls + 1
 
     def read_hidden(self, tokens: Int64[Tensor, "S B"], hidden: Bool[Tensor, "S B"]) -> Reading:
@@ -113,10 +119,12 @@ class ReasoningModel(MixerModel):
         """Return what it makes of words behind a prompt; only their hidden states."""
         self.require_known(said)
         x = torch.cat([prompt.pending, self.embedding(said)])
-        reading = self.read(x, prompt.state, keep_layers)
+        reading = self.read(x, prompt.state, keep_layers, prompt.depth)
         first = len(prompt.pending)
-        return Reading(
-            reading.hidden[first:], tuple(x[first:] for x in reading.layers), reading.state
+        return reading._replace(
+            hidden=reading.hidden[first:],
+            layers=tuple(x[first:] for x in reading.layers),
+            depth=None if reading.depth is None else reading.depth[first:],
         )
 
 

@@ -9,6 +9,8 @@ from tasks.reasoning.data import pin_files
 from tasks.reasoning.deployment import (
     EXECUTED,
     chip_part,
+    count_host_macs,
+    count_runs,
     count_ticks,
     decode,
     explain_only_torch,
@@ -64,6 +66,8 @@ TASK = Task(
     deployment=Deployment(
         part=chip_part,
         stimuli=stimuli,
+        runs=count_runs,
+        host=count_host_macs,
         ann_passes=count_ticks,
         step="token",
         only_torch=explain_only_torch,

@@ -37,8 +37,8 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny_seizures", "seizures", "seizures_ann"),
     ),
     "reasoning": (
-        *("tiny", "tiny_spiking", "reachability", "multiplication", "coconut"),
-        "sudoku",
+        *("tiny", "tiny_spiking", "tiny_depth", "reachability", "multiplication"),
+        *("coconut", "sudoku", "huginn"),
     ),
 }
 

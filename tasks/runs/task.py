@@ -265,8 +265,10 @@ class Deployment(Generic[C]):
         Graph itself.
     stimuli: (configuration, model, split) -> the stimuli of that part: the results of the host
         operations in front of it, such as features of images.
-    host: (configuration, model) -> multiply-accumulates per inference of host operations before
-        or behind that part, by name.
+    runs: configuration -> how often that part runs for an inference. Each sample of its stimuli
+        is one run, and an inference takes as many of them, on average.
+    host: (configuration, model) -> multiply-accumulates of host operations before or behind
+        each run of that part, by name.
     ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
         inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
         for an image; once a tick where the part has a loop.
@@ -283,6 +285,7 @@ class Deployment(Generic[C]):
 
     part: Callable[[C, nn.Module], nn.Module | Graph]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
+    runs: Callable[[C], int] = lambda _: 1
     host: Callable[[C, nn.Module], Mapping[str, int]] = lambda *_: {}
     ann_passes: Callable[[C], int] | None = None
     step: str = ""
@@ -291,7 +294,8 @@ class Deployment(Generic[C]):
     only_torch: Callable[[C], str] = lambda _: ""
 
     def __post_init__(self) -> None:
-        _require_functions(self, "part", "stimuli", "host", "others", "prices", "only_torch")
+        names = ("part", "stimuli", "runs", "host", "others", "prices", "only_torch")
+        _require_functions(self, *names)
 
 
 @dataclass(frozen=True, kw_only=True)

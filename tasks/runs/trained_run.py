@@ -99,6 +99,7 @@ class TrainedRun:
         own = FurtherNetwork(
             module=deployment.part(config, model),
             stimuli=partial(deployment.stimuli, config, model),
+            runs=deployment.runs(config),
             ann_passes=deployment.ann_passes and deployment.ann_passes(config),
         )
         return {

@@ -82,7 +82,8 @@ def estimate_energy(
             mapping["searched"] = compare_mappings(best, before, goal, why)
     if deployment.step:
         ticks = next(chip["ticks"] for chip in result.values() if "ticks" in chip)
-        result["sequence"] = {"step": deployment.step, "steps": ticks}
+        steps = ticks // trained.network.runs  # each run takes the steps of the sequence
+        result["sequence"] = {"step": deployment.step, "steps": steps}
     result |= chip_file
     if tables := deployment.prices(run.config, model, result):
         result["tables"] = [asdict(table) for table in tables]

@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -30,6 +31,8 @@ from tasks.reasoning.bench.settings import (
     make_config,
 )
 from tasks.reasoning.bench.train import (
+    EXIT,
+    EXIT_DEPTH,
     FILE,
     RECALLED,
     SECONDS,
@@ -38,9 +41,11 @@ from tasks.reasoning.bench.train import (
     Found,
     count_cost,
     list_missing,
+    name_depth,
     split_orders,
     train_all,
 )
+from tasks.reasoning.loop import CHIP, LOOPS, name_loop
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.task import ACCURACY
@@ -138,6 +143,50 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
             "words, network calls and MACs of an answer; samples seen in training"
         )
         yield out
+        if any(list_depths(row) for row in own):
+            yield tabulate_depths(case, own)
+        for row in own:
+            if name_loop(f"{CHIP}: joules", LOOPS[0]) in row.conditions["reached"]:
+                yield tabulate_loops(case, row)
+
+
+def list_depths(row: Row) -> list[int]:
+    """Return the iterations at which the trained networks of a row were tried."""
+    reached = row.conditions["reached"]
+    return [depth for depth in range(1, 65) if name_depth(depth) in reached]
+
+
+def tabulate_depths(case: str, rows: Sequence[Row]) -> Table:
+    """Return accuracy over the iterations of trained cores, a line an arm."""
+    depths = sorted({depth for row in rows for depth in list_depths(row)})
+    names = [*map(name_depth, depths), EXIT, EXIT_DEPTH]
+    heads = [*(f"r = {depth}" for depth in depths), "with exit", "r at the exit"]
+    out = make_table(f"{case}, over iterations [%]", "", *heads)
+    for row in rows:
+        own = row.conditions["reached"]
+        if list_depths(row):
+            scales = [*[100.0] * (len(names) - 1), 1.0]
+            out.add_row(
+                row.subject,
+                *(
+                    f"{scale * own[name]['mean']:.1f}" if name in own else ""
+                    for name, scale in zip(names, scales, strict=True)
+                ),
+            )
+    out.caption = "the trained network with other numbers of iterations; an exit at 5e-4 nat"
+    return out
+
+
+def tabulate_loops(case: str, row: Row) -> Table:
+    """Return what executors reach in closed loop, by runs of the program."""
+    own = row.conditions["reached"]
+    out = make_table(f"{case}: {row.subject}, in closed loop", "", *(f"r = {r}" for r in LOOPS))
+    whats = dict.fromkeys(k.rpartition(", r = ")[0] for k in own if ", r = " in k)
+    for what in whats:
+        out.add_row(what, *(f"{own[name_loop(what, r)]['mean']:.3g}" for r in LOOPS))
+    alone = [k for k in own if k.startswith(("torch: ", "events: ", "integers: ", "lava: "))]
+    out.caption = "; ".join(f"{k} {own[k]['mean']:.3g}" for k in alone if ", r = " not in k)
+    return out
 
 
 def _list_reached(row: Row, controls: Sequence[str]) -> Iterator[str]:
@@ -178,12 +227,27 @@ def draw(rows: list[Row], path: Path) -> None:
     """Draw the exact answers of each arm, a panel a part; points are seeds."""
     cases = list(dict.fromkeys(row.case for row in rows))
     figure = Figure((9.58, 0.8 + 2.2 * len(cases)), layout="constrained")
-    panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
-    for ax, case in zip(panels, cases, strict=True):
+    panels = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(2, 1))
+    for (ax, beside), case in zip(panels, cases, strict=True):
         own = [row for row in rows if row.case == case][::-1]
+        _draw_depths(beside, own)
         ax.barh([r.subject for r in own], [100 * (r.ours or 0.0) for r in own], color=ACCENT)
         for k, row in enumerate(own):
             seeds = row.conditions["reached"][ACCURACY.name]["seeds"]
             ax.plot([100 * x for x in seeds], [k] * len(seeds), "o", color=INK, markersize=3)
         ax.set(xlim=(0, 100), xlabel="exact answers [%]", title=case)
     save_png(figure, path)
+
+
+def _draw_depths(ax: Axes, rows: Sequence[Row]) -> None:
+    """Draw exact answers over the iterations of trained cores; nothing where none recurs."""
+    deep = [row for row in rows if list_depths(row)]
+    ax.set_visible(bool(deep))
+    for row in deep:
+        depths, reached = list_depths(row), row.conditions["reached"]
+        shares = [100 * reached[name_depth(depth)]["mean"] for depth in depths]
+        ax.plot(depths, shares, "o-", markersize=3, label=row.subject)
+    if deep:
+        ax.set_xscale("log", base=2)
+        ax.set(ylim=(0, 102), xlabel="iterations")
+        ax.legend(fontsize="x-small")

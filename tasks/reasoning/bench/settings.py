@@ -16,9 +16,19 @@ from tasks.reasoning.config import (
     multiplication,
     reachability,
     sudoku,
+    tiny_depth,
 )
 
-Part = Literal["reachability", "multiplication", "mixers", "sudoku", "reversal"]
+Part = Literal[
+    "reachability",
+    "multiplication",
+    "mixers",
+    "sudoku",
+    "reversal",
+    "addition",
+    "hops",
+    "spiking_loop",
+]
 Change = Mapping[str, object]
 DIFFUSION = "diffusion"
 PLAIN, COT, PAUSE = "no chain of thought", "chain of thought", "pauses, same curriculum"
@@ -94,6 +104,46 @@ NAMES = replace(
 )
 FILLED: Mapping[str, Change] = {PLAIN: {}, DIFFUSION: {"arm": "diffusion"}}
 WHOLE: Change = {"arm": "diffusion", "mask_question": True}
+ONCE, UNROLLED = "1 layer, once", "8 layers"
+LOOPED: Mapping[str, Change] = {
+    ONCE: {"depth": 0},
+    UNROLLED: {"depth": 0, "stack": "softmax*8"},
+    **{f"1 layer, {r} times": {"depth": r} for r in (2, 4, 8)},
+}
+SUMS = ReasoningConfig(
+    arm="icot",
+    puzzle="addition",
+    size=4,
+    stack="softmax",
+    width=32,
+    hidden=64,
+    heads=2,
+    train=2000,
+    val=50,
+    test=300,
+    batch=25,
+    stages=3,
+    first_epochs=4,
+    stage_epochs=2,
+    epochs=11,
+    lr=5e-3,
+)
+HOP = "1 hop, 4 times"
+HOPPED: Mapping[str, Change] = {
+    HOP: {"size": 1, "stages": 1, "epochs": 8},
+    "2 hops, 4 times": {"size": 2, "stages": 2, "epochs": 10},
+    "4 hops, 4 times": {"size": 4, "stages": 4, "epochs": 14},
+}
+BACK = replace(
+    SUMS,
+    puzzle="hops",
+    stack="deltanet+softmax",
+    depth=4,
+    train=1600,
+    first_epochs=3,
+)
+SPIKING, FLOAT = "spiking core", "the same core of floats"
+CORES: Mapping[str, Change] = {SPIKING: {}, FLOAT: {"linear": "float"}}
 FULL = ReasoningScale(
     cases={
         "reachability": ReasoningCase(
@@ -124,6 +174,21 @@ FULL = ReasoningScale(
             config=NAMES,
             arms={**FILLED, "diffusion of whole sentences": WHOLE},
             controls=(PLAIN,),
+        ),
+        "addition": ReasoningCase(
+            title="sums of 4 digits modulo 10",
+            config=SUMS,
+            arms=LOOPED,
+            controls=(ONCE, UNROLLED),
+        ),
+        "hops": ReasoningCase(
+            title="letters some hops back in 64", config=BACK, arms=HOPPED, controls=(HOP,)
+        ),
+        "spiking_loop": ReasoningCase(
+            title="one program run again and again",
+            config=replace(tiny_depth(), width=64, hidden=128),
+            arms=CORES,
+            controls=(FLOAT,),
         ),
     }
 )

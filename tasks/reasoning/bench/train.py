@@ -29,10 +29,12 @@ from tasks.reasoning.bench.settings import (
 from tasks.reasoning.config import LATENT, ORDERS, Order, ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
-from tasks.reasoning.evaluate import measure_said, validate
+from tasks.reasoning.deployment import explain_only_torch
+from tasks.reasoning.evaluate import ITERATIONS, measure_depths, measure_said, validate
 from tasks.reasoning.fill import recall_questions
+from tasks.reasoning.loop import measure_loops
 from tasks.reasoning.loss import loss
-from tasks.reasoning.model import build
+from tasks.reasoning.model import ReasoningModel, build
 from tasks.reasoning.task import make_plan
 from tasks.runs.task import ACCURACY
 
@@ -43,6 +45,8 @@ RECALLED = "questions_recalled"  # of training items, from their answers, by the
 # Of the same weights, in orders of filling other than the default.
 IN_ORDER: Mapping[Order, str] = {order: f"{ACCURACY.name}_{order}" for order in ORDERS[1:]}
 OF_DIFFUSION = ("order", "denoising_steps", "temperature", "mask_question")  # fields
+EXIT, EXIT_DEPTH = "accuracy with an exit", "depth at the exit"
+EXIT_KL = 5e-4  # nat, as published
 Values = dict[str, float]
 BySeed = dict[int, float]
 Found = dict[str, dict[str, BySeed]]  # by arm and value
@@ -80,9 +84,28 @@ def train_config(config: ReasoningConfig) -> Values:
             for order, name in IN_ORDER.items():
                 other = answer_split(replace(config, order=order), model, "test")
                 values[name] = measure_said(other)[ACCURACY.name]
+        if config.depth:
+            values |= measure_recurrence(config, model)
     if recalled is not None:
         values[RECALLED] = recalled
     return {**values, SECONDS: time.process_time() - begin}
+
+
+def measure_recurrence(config: ReasoningConfig, model: ReasoningModel) -> Values:
+    """Return accuracies by iterations and with an exit; of a spiking core, its closed loops."""
+    by_depth = measure_depths(config, model, answer_split(config, model, "test"))
+    values = {name_depth(depth): found[ACCURACY.name] for depth, found in by_depth.items()}
+    exiting = replace(config, exit_kl=EXIT_KL)
+    deep = build(exiting)
+    deep.load_state_dict(model.state_dict())
+    found = measure_said(answer_split(exiting, deep, "test"))
+    values |= {EXIT: found[ACCURACY.name], EXIT_DEPTH: found[ITERATIONS]}
+    return values if explain_only_torch(config) else {**values, **measure_loops(exiting, deep)}
+
+
+def name_depth(depth: int) -> str:
+    """Return the name of the accuracy of a trained network with so many iterations."""
+    return f"{ACCURACY.name} at {depth}"
 
 
 def count_cost(config: ReasoningConfig, words: float) -> dict[str, int]:

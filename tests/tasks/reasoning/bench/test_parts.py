@@ -12,22 +12,40 @@ from rich.console import Console
 from neuro.seeds import seeded
 from tasks.bench.options import BenchOptions
 from tasks.reasoning.bench import train
-from tasks.reasoning.bench.parts import compare_accuracies, draw, make_rows, tabulate
+from tasks.reasoning.bench.parts import (
+    compare_accuracies,
+    draw,
+    list_depths,
+    make_rows,
+    tabulate,
+)
 from tasks.reasoning.bench.settings import (
     ARMS,
     COT,
     DIFFUSION,
+    FLOAT,
     FULL,
     PAUSE,
     PLAIN,
     QUICK,
+    SPIKING,
     ReasoningSetting,
     list_settings,
     make_config,
 )
-from tasks.reasoning.bench.train import FILE, SECONDS, STOPPED, Found, count_cost
+from tasks.reasoning.bench.train import (
+    EXIT,
+    EXIT_DEPTH,
+    FILE,
+    SECONDS,
+    STOPPED,
+    Found,
+    count_cost,
+    name_depth,
+)
 from tasks.reasoning.config import ReasoningConfig, list_problems
 from tasks.reasoning.cost import count_macs, count_parameters
+from tasks.reasoning.loop import CHIP, LOOPS, name_loop
 from tasks.reasoning.model import build
 from tasks.verbs.bench import show
 
@@ -122,6 +140,47 @@ def test_tables_show_what_is_reached_and_what_an_answer_costs(tmp_path: Path) ->
     assert "exact sign-flip test" in text
     draw(rows, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_depths_and_closed_loops_have_tables_and_a_panel(tmp_path: Path) -> None:
+    depths = {name_depth(r): {0: 0.1 * r} for r in (1, 2, 4, 8)}
+    common = {name: {0: 2.0} for name in ("said_words", "network_calls", EXIT_DEPTH, SECONDS)}
+    loops = {name_loop(f"{CHIP}: joules", r): {0: 1e-6 * r} for r in LOOPS}
+    deep = {"accuracy": {0: 0.8}, EXIT: {0: 0.7}, **depths, **common, **loops}
+    deep["events: runs up to the exit"] = {0: 3.25}
+    plain = {"accuracy": {0: 0.5}, **common}
+    rows = list(make_rows("spiking_loop", {SPIKING: deep, FLOAT: plain}, QUICK))
+    assert [list_depths(row) for row in rows] == [[1, 2, 4, 8], []]
+    console = Console(file=io.StringIO(), width=200)
+    for table in tabulate("spiking_loop", rows):
+        console.print(table)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    (own,) = (x.split() for x in lines if x.split()[-1:] == ["2.0"] and "10.0" in x)
+    assert own == ["spiking", "core", "10.0", "20.0", "40.0", "80.0", "70.0", "2.0"]
+    (joules,) = (x.split() for x in lines if "loihi2: joules" in x)
+    assert joules[-4:] == ["1e-06", "2e-06", "4e-06", "8e-06"]
+    assert any("events: runs up to the exit 3.25" in x for x in lines)
+    draw(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_training_of_a_core_is_tried_at_other_depths_and_in_closed_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.reasoning.loop.available", lambda: False)  # Lava takes seconds
+    setting = ReasoningSetting(part="spiking_loop", arm=SPIKING, seed=0)
+    values = train.train_config(make_config(setting, QUICK))
+    assert {name_depth(r) for r in (1, 2, 4, 8, 16)} < set(values)
+    for r in LOOPS:
+        clock, events = (
+            values[name_loop(f"{name}: accuracy", r)] for name in ("torch", "events")
+        )
+        assert clock == events
+        assert values[name_loop("events: logits from torch", r)] < 1e-9
+    joules = [values[name_loop(f"{CHIP}: joules", r)] for r in LOOPS]
+    assert joules == sorted(joules)
+    assert values["torch: runs up to the exit"] == values["events: runs up to the exit"]
+    assert 2 <= values[EXIT_DEPTH] <= 4
 
 
 @pytest.mark.parametrize("stack", ["softmax*2", "gdn+mlgru", "rwkv6*2"])

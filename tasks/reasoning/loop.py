@@ -1,0 +1,151 @@
+"""A core in closed loop: an executor runs one program again and again, with s of its own.
+
+Run i reads s_{i-1} + e, which a host adds, and answers s_i and the logits behind it. What an
+executor rounds in one run, it reads in the next. Axes: R runs, T tokens, B samples, D channels,
+V the vocabulary.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lava_export import available, lower_graph
+from lava_export.graded import lower_graded, run_graded_on_lava, to_floats
+from lava_export.graded.chip import GradedChipProgram
+from neuro.energy import NetworkRuns, estimate_chips, find_hardware, join_estimates
+from neuro.events import simulate
+from neuro.graph import Graph
+from neuro.nn.mixer_graph import DRIVEN, LOGITS, MEMBRANE, make_loop_graph
+from neuro.nn.net import replay
+from neuro.nn.recurrent_depth import Exits
+from neuro.record import Record, concatenate
+from neuro.spikes import Events, to_events
+from tasks.reasoning.config import ReasoningConfig
+from tasks.reasoning.deployment import embed_answers
+from tasks.reasoning.items import PAD
+from tasks.reasoning.model import ReasoningModel
+
+LOOPS = (1, 2, 4, 8)
+CHIP = "loihi2"
+LAVA_TICKS, ON_LAVA = 8, 4  # tokens and runs: Lava starts a process for each stage
+
+RunProgram = Callable[[Mapping[str, Events]], Record]
+
+
+class LoopRuns(NamedTuple):
+    """What an executor computes in its runs."""
+
+    logits: Float[Tensor, "R T B V"]
+    membrane: Float[Tensor, "R T B D"]
+    records: tuple[Record, ...]
+
+
+def list_executors(graph: Graph, ticks: int) -> dict[str, RunProgram]:
+    """Return how each executor runs the graph of an iteration, in float64 or in integers."""
+    return {
+        "torch": lambda inputs: replay(graph, inputs),
+        "events": lambda inputs: simulate(graph, inputs)[0],
+        "integers": lower_graph(graph, ticks).run,
+    }
+
+
+def run_loop(
+    run: RunProgram,
+    e: Float[Tensor, "T B D"],
+    depth: int,
+    exit_kl: float = 0.0,
+    words: int | None = None,
+) -> LoopRuns:
+    """Return so many runs, or as many as it takes until every token has come to its exit.
+
+    words: only so many of the last tokens must have come to it.
+    """
+    driven = e.double().numpy()
+    s, records, exits = np.zeros_like(driven), list[Record](), Exits(exit_kl)
+    while len(records) < depth and (not records or bool(exits.left.any())):
+        record = run({DRIVEN: to_events(driven + s)})
+        s = record.values[MEMBRANE].astype(np.float64).reshape(driven.shape)
+        logits = torch.from_numpy(record.values[LOGITS].astype(np.float64))
+        due = logits if words is None else logits[-words:]
+        exits.add(due, due)
+        records.append(record)
+    logits, membrane = (
+        torch.stack([torch.from_numpy(r.values[name].astype(np.float64)) for r in records])
+        for name in (LOGITS, MEMBRANE)
+    )
+    return LoopRuns(logits, membrane, tuple(records))
+
+
+def find_exits(logits: Float[Tensor, "R T B V"], exit_kl: float) -> Exits:
+    """Return the exit of each token from the logits of all runs."""
+    exits = Exits(exit_kl)
+    for one in logits:
+        exits.add(one, one)
+    return exits
+
+
+@torch.no_grad()
+def measure_loops(config: ReasoningConfig, model: ReasoningModel) -> dict[str, float]:
+    """Return what each executor answers in closed loop, by runs, and what that takes.
+
+    Shares of exact answers to the first questions of the test split; how far logits are from
+    those of torch; joules an answer on CHIP, and those of the 45 nm convention for the same
+    shape without spikes; runs up to the exit of ``exit_kl``, after which an item needs none;
+    of a sample on Lava, the values of logits and s that differ from the integer reference.
+    """
+    graph = make_loop_graph(model)
+    e, words = embed_answers(config, model, "test")
+    executors, values = list_executors(graph, len(e)), dict[str, float]()
+    found = {name: run_loop(run, e, LOOPS[-1]) for name, run in executors.items()}
+    due = found["torch"].logits[:, -len(words) :]
+    for name, runs in found.items():
+        logits = runs.logits[:, -len(words) :]
+        for r in LOOPS:
+            right = share_right(logits[r - 1], words)
+            apart = float((logits[r - 1] - due[r - 1])[words != PAD].abs().max())
+            values |= {name_loop(f"{name}: accuracy", r): right}
+            if name != "torch":
+                values |= {name_loop(f"{name}: logits from torch", r): apart}
+        exits = find_exits(logits, config.exit_kl)
+        last = torch.where(words == PAD, 0, exits.depth).amax(0)
+        values[f"{name}: accuracy at the exit"] = share_right(exits.hidden, words)
+        values[f"{name}: runs up to the exit"] = float(last.double().mean())
+    (chip,) = find_hardware([CHIP])
+    for r in LOOPS:
+        record = concatenate(list(found["events"].records[:r]))
+        (one,) = estimate_chips(graph, record, [chip], ann_passes=len(e))
+        priced = join_estimates({"": NetworkRuns(one, r)})
+        values[name_loop(f"{CHIP}: joules", r)] = priced.whole_chip.nominal
+        values[name_loop("45 nm, same shape without spikes: joules", r)] = priced.convention.ann
+    if available():
+        values["lava: values that differ"] = count_lava_differences(graph, e[:, :1])
+    return values
+
+
+def name_loop(what: str, runs: int) -> str:
+    """Return the name of a value of a loop of so many runs."""
+    return f"{what}, r = {runs}"
+
+
+def share_right(logits: Float[Tensor, "W B V"], words: Int64[Tensor, "W B"]) -> float:
+    """Return the share of samples that say every word that is due."""
+    right = (logits.argmax(-1) == words) | (words == PAD)
+    return float(right.all(0).double().mean())
+
+
+def count_lava_differences(graph: Graph, e: Float[Tensor, "T B D"]) -> int:
+    """Return how many values of logits and s differ between Lava and the integer reference.
+
+    Each in closed loop, of ON_LAVA runs of the first LAVA_TICKS tokens.
+    """
+    program = lower_graded(graph)
+    ours = run_loop(GradedChipProgram(program).run, e[:LAVA_TICKS], ON_LAVA)
+    lava = run_loop(
+        lambda inputs: to_floats(run_graded_on_lava(program, inputs)), e[:LAVA_TICKS], ON_LAVA
+    )
+    pairs = ((ours.logits, lava.logits), (ours.membrane, lava.membrane))
+    return sum(int((one != other).sum()) for one, other in pairs)
