@@ -99,19 +99,26 @@ def bound_split(config: ReasoningConfig, model: nn.Module, split: Split) -> floa
 def recall_questions(config: ReasoningConfig, model: nn.Module) -> float | None:
     """Return the share of training questions that the network fills in, given their answers.
 
-    That is what it has learned of a sentence, asked from the other end.
-    None: two training items have the same answer, which then does not tell the question.
+    That is what it has learned of a sentence, asked from the other end. Sentences that are
+    trained from both ends are left out: those with whose answer another question begins.
+    None: two training items have the same answer, which then does not tell the question; or
+    none is left.
     """
     data = load(config)
     train = data.items["train"]
-    if len({item.answer for item in train}) < len(train):
+    begins = {item.question[: len(item.answer)] for item in train}
+    one_way = {item.answer for item in train if item.answer not in begins}
+    if not one_way or len({item.answer for item in train}) < len(train):
         return None
     inner, training = require_reasoning(model), model.training
     model.eval()
     device = inner.embedding.weight.device
     rng = torch.Generator().manual_seed(config.seed_of_data)
     how, right = make_denoising(replace(config, denoising_steps=0)), list[bool]()
-    for items in arrange_items(config, data, "train", 0):
+    for batch in arrange_items(config, data, "train", 0):
+        items = [item for item in batch if item.answer in one_way]
+        if not items:
+            continue
         question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
         said = stack_tokens([item.answer for item in items]).to(device)
         hidden = choose_places(question, said, in_question=True)

@@ -41,7 +41,7 @@ from tasks.runs.task import ACCURACY
 FILE = "reasoning-settings.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
 STOPPED = "accuracy_without_thoughts"  # of the trained network
-RECALLED = "questions_recalled"  # of training items, from their answers, by the last weights
+RECALLED = "questions_recalled"  # from their answers, by the last weights
 # Of the same weights, in orders of filling other than the default.
 IN_ORDER: Mapping[Order, str] = {order: f"{ACCURACY.name}_{order}" for order in ORDERS[1:]}
 OF_DIFFUSION = ("order", "denoising_steps", "temperature", "mask_question")  # fields
