@@ -193,7 +193,7 @@ FULL = ReasoningScale(
     }
 )
 SMALL: Change = {
-    **{"width": 16, "hidden": 16, "heads": 2, "train": 40, "val": 8, "test": 12, "batch": 20},
+    **{"width": 16, "hidden": 16, "heads": 2, "train": 40, "val": 8, "test": 10, "batch": 20},
     **{"stages": 2, "first_epochs": 1, "stage_epochs": 1, "epochs": 3},
 }
 QUICK = ReasoningScale(
