@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from neuro.mixers import parse_stack
 from neuro.mixers.mixer import CURE
 from neuro.nn.mixer_block import (
+    SPREAD,
     BlockSizes,
     MixerBlock,
     MixerModel,
@@ -36,7 +37,7 @@ from neuro.training.distributed import draw_shard
 DepthSampling = Literal["fixed", "poisson"]
 Injection = Literal["adapter", "membrane"]
 SIGMA = 0.5  # of the logarithm of a sampled depth's rate
-VARIANCE = 2 / 5  # of the noise of s_0, and D times that of the weights of W
+VARIANCE = 2 / 5  # D times that of the first weights of W
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,14 +232,17 @@ class RecurrentModel(MixerModel):
         return out
 
     def _start(self, e: Float[Tensor, "T B D"]) -> Float[Tensor, "T B D"]:
-        """Return s_0: noise in training, else its mean 0; a membrane begins at rest."""
+        """Return s_0: noise in training, else its mean 0; a membrane begins at rest.
+
+        The noise is as large as the first embeddings. So it is in Huginn, where both have a
+        variance of 2/5.
+        """
         if not self.training or self.depth_sizes.injection == "membrane":
             return torch.zeros_like(e)
-        sigma = VARIANCE**0.5
 
         def draw(samples: int) -> Tensor:
             noise = e.new_empty(len(e), samples, e.shape[2])
-            return nn.init.trunc_normal_(noise, std=sigma, a=-3 * sigma, b=3 * sigma)
+            return nn.init.trunc_normal_(noise, std=SPREAD, a=-3 * SPREAD, b=3 * SPREAD)
 
         return draw_shard(draw, e.shape[1], axis=1)
 

@@ -159,8 +159,8 @@ def test_a_hidden_state_begins_with_noise_in_training_and_at_0_in_evaluation() -
     model = make(replace(SMALL, width=64)).train()
     with seeded(3):
         noise = model._start(draw(50, 40, 64))
-    assert float(noise.std()) == pytest.approx(0.4**0.5 * 0.9866, rel=0.01)  # cut at 3 sigma
-    assert float(noise.abs().max()) < 3 * 0.4**0.5
+    assert float(noise.std()) == pytest.approx(0.02 * 0.9866, rel=0.01)  # cut at 3 sigma
+    assert float(noise.abs().max()) < 3 * 0.02
     x = draw(5, 2, 64)
     assert not torch.equal(model.read(x).hidden, model.read(x).hidden)
     model.eval()
