@@ -78,7 +78,8 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, anchor, seizures",
     "imports": "tutorials, random, platforms, speed",
     "energy": "demo, alif, language, pilotnet",
-    "reasoning": "reachability, multiplication, mixers, addition, hops, spiking_loop",
+    "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
+    "spiking_loop",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }

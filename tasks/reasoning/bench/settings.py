@@ -16,6 +16,7 @@ from tasks.reasoning.config import (
     multiplication,
     reachability,
     sudoku,
+    tiny,
     tiny_depth,
 )
 
@@ -26,6 +27,7 @@ Part = Literal[
     "sudoku",
     "reversal",
     "addition",
+    "hop",
     "hops",
     "spiking_loop",
 ]
@@ -104,44 +106,19 @@ NAMES = replace(
 )
 FILLED: Mapping[str, Change] = {PLAIN: {}, DIFFUSION: {"arm": "diffusion"}}
 WHOLE: Change = {"arm": "diffusion", "mask_question": True}
-ONCE, UNROLLED = "1 layer, once", "8 layers"
+ONCE, TWICE, UNROLLED = "a core once", "the core twice", "its 2 blocks unrolled to 4"
+PAIR = "deltanet+softmax"  # the core
 LOOPED: Mapping[str, Change] = {
-    ONCE: {"depth": 0},
-    UNROLLED: {"depth": 0, "stack": "softmax*8"},
-    **{f"1 layer, {r} times": {"depth": r} for r in (2, 4, 8)},
+    ONCE: {},
+    TWICE: {"depth": 2, "injection": "membrane"},
+    UNROLLED: {"stack": f"{PAIR}+{PAIR}"},
 }
-SUMS = ReasoningConfig(
-    arm="icot",
-    puzzle="addition",
-    size=4,
-    stack="softmax",
-    width=32,
-    hidden=64,
-    heads=2,
-    train=2000,
-    val=50,
-    test=300,
-    batch=25,
-    stages=3,
-    first_epochs=4,
-    stage_epochs=2,
-    epochs=11,
-    lr=5e-3,
+STEPPED: Mapping[str, Change] = {**LOOPED, COT: {"arm": "cot"}}
+HOP = replace(
+    tiny(), arm="icot", train=1600, test=300, first_epochs=3, stage_epochs=3, epochs=8
 )
-HOP = "1 hop, 4 times"
-HOPPED: Mapping[str, Change] = {
-    HOP: {"size": 1, "stages": 1, "epochs": 8},
-    "2 hops, 4 times": {"size": 2, "stages": 2, "epochs": 10},
-    "4 hops, 4 times": {"size": 4, "stages": 4, "epochs": 14},
-}
-BACK = replace(
-    SUMS,
-    puzzle="hops",
-    stack="deltanet+softmax",
-    depth=4,
-    train=1600,
-    first_epochs=3,
-)
+HOPS = replace(HOP, size=2, stages=2, epochs=12)
+SUMS = replace(HOPS, puzzle="addition", size=4, train=2000, stages=3)
 SPIKING, FLOAT = "spiking core", "the same core of floats"
 CORES: Mapping[str, Change] = {SPIKING: {}, FLOAT: {"linear": "float"}}
 FULL = ReasoningScale(
@@ -178,15 +155,33 @@ FULL = ReasoningScale(
         "addition": ReasoningCase(
             title="sums of 4 digits modulo 10",
             config=SUMS,
+            arms=STEPPED,
+            controls=(ONCE, UNROLLED),
+        ),
+        "hop": ReasoningCase(
+            title="a letter 1 hop back in 64",
+            config=HOP,
             arms=LOOPED,
             controls=(ONCE, UNROLLED),
         ),
         "hops": ReasoningCase(
-            title="letters some hops back in 64", config=BACK, arms=HOPPED, controls=(HOP,)
+            title="a letter 2 hops back in 64",
+            config=HOPS,
+            arms=STEPPED,
+            controls=(ONCE, UNROLLED),
         ),
         "spiking_loop": ReasoningCase(
-            title="one program run again and again",
-            config=replace(tiny_depth(), width=64, hidden=128),
+            title="graphs of 8 nodes, one program run again and again",
+            config=replace(
+                tiny_depth(),
+                puzzle="reachability",
+                size=8,
+                width=64,
+                hidden=128,
+                train=3000,
+                val=100,
+                test=300,
+            ),
             arms=CORES,
             controls=(FLOAT,),
         ),
