@@ -50,6 +50,12 @@ from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.task import ACCURACY
 
+EXPLAINED = {  # shares beside exact answers, where an arm has them
+    STOPPED: "no thoughts: the trained network, stopped before its first thought",
+    RECALLED: "recalled: questions of the training, filled in from their answers by the last "
+    "weights",
+}
+
 
 def choose_scale(options: BenchOptions) -> ReasoningScale:
     """Return how much is trained."""
@@ -129,18 +135,28 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         )
         beside = [head for c in controls for head in (f"over {c}", "p")]
         costs = ("words", "calls", "parameters", "MACs", "samples")
-        out = make_table(f"{case} [%]", "", "exact", "no thoughts", "recalled", *beside, *costs)
+        further = {
+            name: explained
+            for name, explained in EXPLAINED.items()
+            if any(name in row.conditions["reached"] for row in own)
+        }
+        heads = [explained.partition(":")[0] for explained in further.values()]
+        out = make_table(f"{case} [%]", "", "exact", *heads, *beside, *costs)
         for row in own:
-            out.add_row(row.subject, *_list_reached(row, controls), *_list_costs(row))
+            shares = _list_shares(row, (ACCURACY.name, *further))
+            out.add_row(row.subject, *shares, *_list_compared(row, controls), *_list_costs(row))
         seeds = " or ".join(
             str(n) for n in sorted({len(row.conditions["seeds"]) for row in own})
         )
         test = next((c["test"] for r in own for c in r.conditions["compared"].values()), "")
-        out.caption = (
-            f"mean ± deviation of {seeds} seeds; differences in points, p of the {test}; no "
-            "thoughts: the trained network, stopped before its first thought; recalled: "
-            "questions of the training, filled in from their answers by the last weights; "
-            "words, network calls and MACs of an answer; samples seen in training"
+        out.caption = "; ".join(
+            (
+                f"mean ± deviation of {seeds} seeds",
+                f"differences in points, p of the {test}",
+                *further.values(),
+                "words, network calls and MACs of an answer",
+                "samples seen in training",
+            )
         )
         yield out
         if any(list_depths(row) for row in own):
@@ -189,12 +205,14 @@ def tabulate_loops(case: str, row: Row) -> Table:
     return out
 
 
-def _list_reached(row: Row, controls: Sequence[str]) -> Iterator[str]:
-    reached = row.conditions["reached"]
-    for name in (ACCURACY.name, STOPPED, RECALLED):
-        own = reached.get(name)
+def _list_shares(row: Row, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        own = row.conditions["reached"].get(name)
         spread = "" if own is None or own["sd"] is None else f" ± {100 * own['sd']:.1f}"
         yield "" if own is None else f"{100 * own['mean']:.1f}{spread}"
+
+
+def _list_compared(row: Row, controls: Sequence[str]) -> Iterator[str]:
     for control in controls:
         compared = row.conditions["compared"].get(control)
         yield "" if compared is None else f"{compared['points']:+.1f}"

@@ -32,7 +32,7 @@ Part = Literal[
     "spiking_loop",
 ]
 Change = Mapping[str, object]
-DIFFUSION = "diffusion"
+DIFFUSION, LEFT_TO_RIGHT = "diffusion", "autoregressive"
 PLAIN, COT, PAUSE = "no chain of thought", "chain of thought", "pauses, same curriculum"
 ARMS: Mapping[str, Change] = {
     PLAIN: {"arm": "none"},
@@ -104,7 +104,7 @@ NAMES = replace(
     batch=20,
     epochs=400,
 )
-FILLED: Mapping[str, Change] = {PLAIN: {}, DIFFUSION: {"arm": "diffusion"}}
+FILLED: Mapping[str, Change] = {LEFT_TO_RIGHT: {}, DIFFUSION: {"arm": "diffusion"}}
 WHOLE: Change = {"arm": "diffusion", "mask_question": True}
 ONCE, TWICE, UNROLLED = "a core once", "the core twice", "its 2 blocks unrolled to 4"
 PAIR = "deltanet+softmax"  # the core
@@ -143,14 +143,14 @@ FULL = ReasoningScale(
             title="4 x 4 grids with 8 holes",
             config=GRIDS,
             arms=FILLED,
-            controls=(PLAIN,),
+            controls=(LEFT_TO_RIGHT,),
             by_order=True,
         ),
         "reversal": ReasoningCase(
             title="40 pairs of names, asked for in the other direction",
             config=NAMES,
             arms={**FILLED, "diffusion of whole sentences": WHOLE},
-            controls=(PLAIN,),
+            controls=(LEFT_TO_RIGHT,),
         ),
         "addition": ReasoningCase(
             title="sums of 4 digits modulo 10",

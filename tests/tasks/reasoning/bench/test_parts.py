@@ -25,6 +25,7 @@ from tasks.reasoning.bench.settings import (
     DIFFUSION,
     FLOAT,
     FULL,
+    LEFT_TO_RIGHT,
     PAUSE,
     PLAIN,
     QUICK,
@@ -251,7 +252,7 @@ def test_one_training_has_a_row_for_each_order_of_filling() -> None:
     one, zero = dict.fromkeys(range(3), 1.0), dict.fromkeys(range(3), 0.0)
     costs = {"said_words": one, "network_calls": one, SECONDS: one}
     found: Found = {
-        PLAIN: {"accuracy": zero, **costs},
+        LEFT_TO_RIGHT: {"accuracy": zero, **costs},
         DIFFUSION: {
             "accuracy": one,
             "accuracy_random": {0: 0.5, 1: 0.6, 2: 0.7},
@@ -261,7 +262,7 @@ def test_one_training_has_a_row_for_each_order_of_filling() -> None:
     }
     rows = list(make_rows("sudoku", found, QUICK))
     assert [(row.subject, row.ours) for row in rows] == [
-        (PLAIN, 0.0),
+        (LEFT_TO_RIGHT, 0.0),
         (DIFFUSION, 1.0),
         ("diffusion, random order", pytest.approx(0.6)),
         ("diffusion, left order", 0.0),
@@ -269,7 +270,10 @@ def test_one_training_has_a_row_for_each_order_of_filling() -> None:
     assert [row.conditions[SECONDS] for row in rows] == [3.0, 3.0, 0.0, 0.0]
     assert rows[1].conditions["cost"] == rows[2].conditions["cost"]
     assert "accuracy_left" not in rows[1].conditions["reached"]
-    assert [row.subject for row in make_rows("reversal", found, QUICK)] == [PLAIN, DIFFUSION]
+    assert [row.subject for row in make_rows("reversal", found, QUICK)] == [
+        LEFT_TO_RIGHT,
+        DIFFUSION,
+    ]
 
 
 def test_a_training_of_diffusion_is_asked_in_every_order() -> None:
@@ -282,7 +286,7 @@ def test_a_training_of_diffusion_is_asked_in_every_order() -> None:
 
 def test_a_training_without_diffusion_depends_on_none_of_its_fields() -> None:
     """So that results of other arms remain those of their trainings."""
-    for arm, used in ((PLAIN, False), (DIFFUSION, True)):
+    for arm, used in ((LEFT_TO_RIGHT, False), (DIFFUSION, True)):
         setting = ReasoningSetting(part="sudoku", arm=arm, seed=0)
         fields = train.describe(setting, FULL)["config"]
         assert ("order" in fields) is ("mask_question" in fields) is used
