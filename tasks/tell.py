@@ -39,9 +39,8 @@ def tell_memory(run: Any, devices: int) -> None:
     from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
 
     memory = measure_dry_run(run, devices)
-    table = make_table(
-        f"MB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
-    )
+    title = "MB on one device" if devices == 1 else f"MB on each of {devices} devices"
+    table = make_table(title, "of what", "whole models (DDP)", "sharded (FSDP)")
     for row in describe_dry_run(memory):
         table.add_row(*row)
     console.print(table)

@@ -100,8 +100,8 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
                     (str(depth), f"{one[ACCURACY.name]:.1%}", f"{one[ITERATIONS]:.2f}")
                     for depth, one in found.items()
                 ],
-                caption="The trained network with other numbers of iterations of its core. An "
-                f"exit at a divergence of {config.exit_kl:g} nat ends them earlier; 0: never.",
+                caption="The trained network with other numbers of iterations of its core. "
+                + explain_exit(config.exit_kl),
             )
         )
         draw_depths({d: one[ACCURACY.name] for d, one in found.items()}, run.folder / PICTURE)
@@ -150,6 +150,16 @@ def measure_depths(
         )
         for depth in sorted({*TRIED, config.depth})
     }
+
+
+def explain_exit(exit_kl: float) -> str:
+    """Return off which iteration of a core a word is read."""
+    if not exit_kl:
+        return "There is no exit (exit_kl is 0): each word is read off the last iteration."
+    return (
+        "Each word is read off the first iteration with a divergence of less than "
+        f"{exit_kl:g} nat from the one before, or else off the last one."
+    )
 
 
 @mpl.rc_context(STYLE)

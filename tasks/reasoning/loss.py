@@ -36,7 +36,7 @@ def loss(
         reading, _ = model(batch.question, 0, batch.said, hidden=batch.hidden)
         tokens = torch.cat([batch.question, batch.said])
         return compute_hidden_loss(head(reading.hidden), tokens, batch.weight)
-    depth = draw_depth(config) if config.depth else None
+    depth = choose_depth(config, batch.question) if config.depth else None
     reading, _ = model(batch.question, len(batch.thoughts), batch.said, codi, depth)
     own = compute_said_loss(head(reading.hidden), batch.said)
     if not codi:
@@ -47,6 +47,16 @@ def loss(
     )
     taught = compute_said_loss(head(teacher.hidden), batch.taught)
     return own + config.alpha * apart + config.beta * taught
+
+
+def choose_depth(config: ReasoningConfig, question: Int64[Tensor, "T B"]) -> int:
+    """Return the iterations of a step of training.
+
+    A dry run, whose tensors have no values, takes as many as autograd keeps at most.
+    """
+    if question.is_meta and config.depth_sampling == "poisson":
+        return max(config.depth, config.gradient_depth)
+    return draw_depth(config)
 
 
 def require_reasoning(model: nn.Module) -> ReasoningModel:

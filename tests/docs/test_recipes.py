@@ -20,6 +20,7 @@ import torch
 from blank_pictures import leave_blank
 from torch import Tensor, nn
 
+from drivers.puzzles import UnsolvablePuzzleError, read_items
 from drivers.text import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
@@ -32,6 +33,10 @@ from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.cli import main
 from tasks.language.rwkv import RWKV, RWKVSizes, initialise
+from tasks.reasoning.config import tiny
+from tasks.reasoning.data import PUZZLES, load
+from tasks.reasoning.model import build
+from tasks.reasoning.task import TASK
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
 from tasks.verbs import import_network
 
@@ -285,6 +290,34 @@ def test_a_new_mixer_is_a_layer_of_a_language_model(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(mixer(x)[0], torch.stack(want))
     macs = sum(p.numel() for p in mixer.parameters() if p.dim() == 2) + 2 * 3
     assert mixer.macs() == macs
+
+
+def test_a_puzzle_of_ones_own_is_drawn_solved_and_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = run_page("../reasoning")
+    assert [make().arm for make in page.TASK.configs.values()] == ["pause", "coconut"]
+    ring = page.RingWalk
+    monkeypatch.setitem(PUZZLES, "ring", lambda moves: ring(moves or 8))  # type: ignore[arg-type]
+    config = replace(tiny(), puzzle="ring", size=0)
+    assert sum(len(own) for own in load(config).items.values()) == 950
+    batch = next(TASK.training.batches(config, "train", 0))
+    assert TASK.training.loss(config, build(config), batch, 0.0).isfinite()
+    assert ring(3).solve(("g", "up", "up", "down")) == ("a",)
+    with pytest.raises(UnsolvablePuzzleError, match="no walk: g left"):
+        ring(1).solve(("g", "left"))
+    with pytest.raises(ValueError, match="ask for fewer items"):
+        load(replace(config, size=2))
+
+
+def test_questions_of_ones_own_are_read_as_the_page_says(tmp_path: Path) -> None:
+    page = (RECIPES.parent / "reasoning.md").read_text()
+    (text,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "walks_train.json").write_text(text)
+    (item,) = read_items(tmp_path / "walks_train.json")
+    assert item.question == ("from", "d", ":", "down", "flip")
+    assert item.steps == (("down", "c"), ("flip", "f"))
+    assert item.answer == ("f",)
 
 
 def test_a_published_checkpoint_of_rwkv_writes_text(

@@ -26,6 +26,7 @@ from tasks.reasoning.deployment import (
     measure,
     stimuli,
 )
+from tasks.reasoning.evaluate import explain_exit
 from tasks.reasoning.items import ANSWER, END
 from tasks.reasoning.model import ReasoningModel, build
 from tasks.runs.samples import Samples
@@ -71,6 +72,7 @@ def test_every_verb_takes_a_spiking_core_that_recurs(tmp_path: Path, cli: Comman
         cli.run(verb, folder)
     table = json.loads((folder / "eval.json").read_text())["tables"][-1]
     assert [row[0] for row in table["rows"]] == ["1", "2", "3", "4", "8", "16"]
+    assert table["caption"].endswith(explain_exit(0.0))
     assert (folder / "accuracy_by_depth.png").read_bytes().startswith(b"\x89PNG")
     verify = json.loads((folder / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0

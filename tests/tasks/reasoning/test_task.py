@@ -80,6 +80,21 @@ def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine, arm: str)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_counts_a_sampled_depth_where_autograd_keeps_most(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    def measure(*settings: str) -> str:
+        return cli.run(
+            *("train", "reasoning:tiny", "--dry-run", "--out", tmp_path / "run"),
+            *flags(*SMALL, *SHORT, "arm=none", *settings),
+        )
+
+    told = measure("depth=2", "depth_sampling=poisson", "gradient_depth=5")
+    assert told == measure("depth=5")
+    assert "not estimated" not in told
+    assert told != measure("depth=2")
+
+
 def test_all_that_does_not_hold_together_is_refused_at_once(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -142,7 +142,7 @@ def test_what_cannot_be_measured_is_refused(run: TaskRun, cli: CommandLine) -> N
     told = " ".join(
         cli.run("train", "language:tiny_matmulfree", "--devices", "3", "--dry-run").split()
     )
-    assert "MB of each of 3 devices" in told
+    assert "MB on each of 3 devices" in told
     size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
     assert f"{size:,} parameters; activations: everything that autograd keeps" in told
 
