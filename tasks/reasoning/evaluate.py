@@ -110,7 +110,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
                 file=PICTURE,
                 title="Accuracy by depth",
                 caption="Exact answers over the iterations of the core, which was trained with "
-                f"{config.depth}.",
+                f"{'about ' if config.depth_sampling == 'poisson' else ''}{config.depth}.",
             )
         )
     return Findings(
