@@ -48,8 +48,12 @@ class Hops(Puzzle):
         return tuple("abcdefghijklmnopqrstuvwxyz"[: self.alphabet])
 
     def draw(self, rng: np.random.Generator) -> PuzzleItem:
-        """Return an item whose hops all lead somewhere."""
-        while True:
+        """Return an item whose hops all lead somewhere.
+
+        Raises:
+            ValueError: in so few words so many hops hardly ever do.
+        """
+        for _ in range(TRIES):
             moves = rng.integers(1, self.alphabet, self.length)  # to another letter
             places = np.cumsum(moves) % self.alphabet
             question = tuple(self.symbols[k] for k in places)

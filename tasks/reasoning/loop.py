@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lava_export import available, lower_graph
+from lava_export import available
 from lava_export.graded import lower_graded, run_graded_on_lava, to_floats
 from lava_export.graded.chip import GradedChipProgram
 from neuro.energy import NetworkRuns, estimate_chips, find_hardware, join_estimates
@@ -44,12 +44,12 @@ class LoopRuns(NamedTuple):
     records: tuple[Record, ...]
 
 
-def list_executors(graph: Graph, ticks: int) -> dict[str, RunProgram]:
+def list_executors(graph: Graph) -> dict[str, RunProgram]:
     """Return how each executor runs the graph of an iteration, in float64 or in integers."""
     return {
         "torch": lambda inputs: replay(graph, inputs),
         "events": lambda inputs: simulate(graph, inputs)[0],
-        "integers": lower_graph(graph, ticks).run,
+        "integers": GradedChipProgram(lower_graded(graph)).run,
     }
 
 
@@ -99,7 +99,7 @@ def measure_loops(config: ReasoningConfig, model: ReasoningModel) -> dict[str, f
     """
     graph = make_loop_graph(model)
     e, words = embed_answers(config, model, "test")
-    executors, values = list_executors(graph, len(e)), dict[str, float]()
+    executors, values = list_executors(graph), dict[str, float]()
     found = {name: run_loop(run, e, LOOPS[-1]) for name, run in executors.items()}
     due = found["torch"].logits[:, -len(words) :]
     for name, runs in found.items():

@@ -57,6 +57,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "some_train.json"
     good = {"question": "a", "steps": ["b"], "answer": "c"}
     broken = [good, 3, {**good, "steps": "b"}, {**good, "answer": " "}, {**good, "steps": [""]}]
+    broken.append({**good, "steps": ["b", 3]})
     path.write_text(json.dumps([*broken, {"steps": []}]))
     with pytest.raises(StoreError) as error:
         read_items(path)
@@ -67,10 +68,16 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "item 2: steps must be a list of text; write [] where there are none",
         "item 3: the question or the answer is empty; write it, or leave the item out",
         "item 4: a step is empty; write it, or leave the step out",
-        "item 5: question and answer must be text; add them",
+        "item 5: steps must be a list of text; write [] where there are none",
+        "item 6: question and answer must be text; add them",
     ):
         assert line in told
     assert "item 0" not in told
+    path.write_text(json.dumps([3] * 10))
+    with pytest.raises(StoreError) as error:
+        read_items(path)
+    assert len(str(error.value).splitlines()) == 1 + 8 + 1
+    assert str(error.value).endswith("\nand 2 more")
 
 
 @pytest.mark.parametrize(

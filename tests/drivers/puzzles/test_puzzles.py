@@ -198,6 +198,8 @@ def test_more_items_than_there_are_are_refused() -> None:
         draw_splits(Multiplication(digits=1), {"train": 500, "test": 1}, 0)
     with pytest.raises(ValueError, match="100 edges do not fit 12 nodes"):
         Reachability(edges=100).draw(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="12 hops hardly ever fit 25 words; give more words"):
+        Hops(hops=12, length=25, alphabet=26).draw(np.random.default_rng(0))
 
 
 def test_pairs_are_asked_for_backwards_only_where_they_were_learned_forwards() -> None:
@@ -205,6 +207,7 @@ def test_pairs_are_asked_for_backwards_only_where_they_were_learned_forwards() -
     found = draw_splits(puzzle, {"train": 30, "val": 5, "test": 5}, 0)
     assert len({name for pair in puzzle.names for name in pair}) == 40
     train = found["train"]
+    assert {w for item in train for w in (*item.question, *item.answer)} == {*puzzle.symbols}
     assert Counter(item.question[-1] for item in train) == {"is": 20, "was": 10}
     known = {item.question[:-1]: item.answer for item in train if item.question[-1] == "is"}
     for item in (*found["val"], *found["test"]):

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from toy_puzzles import GRAPHS
 
+from neuro.nn.mixer_block import Reading
 from neuro.seeds import seeded
-from tasks.reasoning.answer import answer_items, answer_split
+from tasks.reasoning.answer import Said, answer_items, answer_split
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import count_words
 from tasks.reasoning.data import load
-from tasks.reasoning.evaluate import measure_said
+from tasks.reasoning.evaluate import _list_steps, measure_said
 from tasks.reasoning.items import ANSWER, END, EncodedItem
 from tasks.reasoning.model import ReasoningModel, build
 
@@ -82,6 +84,34 @@ def test_metrics_are_means() -> None:
     model.head = Script([ANSWER, 10, 11, END], [ANSWER, END])  # type: ignore[assignment]
     said = answer_items(CONFIG, model, [ITEM, ITEM], 0, 8)
     assert measure_said(said) == {"accuracy": 0.5, "said_words": 3.0, "network_calls": 3.0}
+
+
+def test_accuracy_is_by_the_number_of_steps() -> None:
+    short = EncodedItem((6, 7), ((8,),), (10,))
+    items = [(ITEM, True), (short, False), (short, True), (short, False), (short, False)]
+    said = [Said(item, item.answer, right, 1, 1, 0.0) for item, right in items]
+    assert list(_list_steps(said)) == [("1", 4, "25.0%"), ("2", 1, "100.0%")]
+
+
+def test_the_depth_of_an_answer_is_the_mean_behind_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = replace(CONFIG, arm="none")
+    with seeded(0):
+        model = build(config)
+    model.head = Script([10, 11, END], [10, END])  # type: ignore[assignment]
+    read, seen = model.read, list[int]()
+
+    def count(x: Tensor, *arguments: Any) -> Reading:
+        """Say that the depth behind a token is the number of tokens before it."""
+        depth = torch.arange(len(seen), len(seen) + len(x))[:, None].expand(x.shape[:2])
+        seen.extend(depth[:, 0].tolist())
+        return read(x, *arguments)._replace(depth=depth)
+
+    monkeypatch.setattr(model, "read", count)
+    said = answer_items(config, model, [ITEM, ITEM], 0, 8)
+    assert seen == list(range(3 + 2 + 2))  # two words and BEGIN; SPEAK, ANSWER; 10, 11
+    assert [one.depth for one in said] == [(4 + 5 + 6) / 3, (4 + 5) / 2]
 
 
 @pytest.mark.parametrize("arm", ["cot", "coconut", "pause", "codi"])

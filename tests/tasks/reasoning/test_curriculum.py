@@ -77,6 +77,14 @@ def test_items_of_a_batch_are_filled_up_behind_and_think_equally_often() -> None
     ]
 
 
+def test_further_words_go_of_their_own_item() -> None:
+    batch = make_batch(replace(CONFIG, arm="icot"), [LONG, LONG], 1, 4, [0, 1])
+    assert batch.said.T.tolist() == [
+        [SPEAK, 12, 13, ANSWER, 20, END],
+        [SPEAK, 13, ANSWER, 20, END, PAD],
+    ]
+
+
 def test_icot_removes_further_words_rarely_and_by_the_law() -> None:
     config = replace(CONFIG, arm="icot", smoothing=1.0)
     assert keep_steps(config, LONG, 1, 4, 1) == (13,)

@@ -161,9 +161,29 @@ def test_an_untrained_network_has_the_bound_of_guessing() -> None:
     assert bound_split(SMALL, model, "test") == pytest.approx(want, rel=1e-6)
 
 
+def test_the_bound_is_of_the_answer_behind_its_question() -> None:
+    """Guesses that no mask changes have the bound of the answer's probability, exactly."""
+    model = make().train()
+    known = {item.question: item.answer for item in load(SMALL).items["test"]}
+
+    def guess(tokens: Tensor, hidden: Tensor) -> Tensor:
+        assert not model.training
+        assert not hidden[:17].any()
+        rows = [(0,) * 17 + known[tuple(x[:16])] for x in tokens.T.tolist()]
+        right = torch.nn.functional.one_hot(torch.tensor(rows).T, model.vocabulary)
+        return 2.0 * right.double()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "guess", guess)
+        found = bound_split(SMALL, model, "test")
+    want = 16 * np.log(1 + (model.vocabulary - 1) * np.exp(-2.0))
+    assert found == pytest.approx(want, rel=1e-6)
+    assert model.training
+
+
 def test_questions_are_recalled_from_answers_that_tell_them() -> None:
     config = replace(SMALL, puzzle="reversal", size=10, train=15, val=2, test=2)
-    model = make(config)
+    model = make(config).train()
     trained = load(config).items["train"]
     # 5 of 10 pairs are trained from one end alone
     names = [item.question[:2] for item in trained]
@@ -173,6 +193,7 @@ def test_questions_are_recalled_from_answers_that_tell_them() -> None:
     known = {item.answer: item.question for item in [*one_way[:3], *both]}
 
     def guess(tokens: Tensor, hidden: Tensor) -> Tensor:
+        assert not model.training
         assert hidden[:3].any()
         assert not hidden[3:].any()
         rows = [known.get(tuple(x[4:]), (0, 0, 0)) + tuple(x[3:]) for x in tokens.T.tolist()]
@@ -181,6 +202,7 @@ def test_questions_are_recalled_from_answers_that_tell_them() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "guess", guess)
         assert recall_questions(config, model) == 3 / 5
+    assert model.training
     assert recall_questions(replace(SMALL, train=400), make()) is None
 
 

@@ -30,7 +30,7 @@ def make(**change: float) -> tuple[ReasoningConfig, ReasoningModel, torch.Tensor
 @torch.no_grad()
 def test_torch_and_events_agree_with_the_network_and_integers_come_near() -> None:
     _, model, e = make()
-    executors = list_executors(make_loop_graph(model), TOKENS)
+    executors = list_executors(make_loop_graph(model))
     found = {name: run_loop(run, e, DEPTH) for name, run in executors.items()}
     clock, events = found["torch"], found["events"]
     assert len(events.records) == DEPTH
@@ -45,7 +45,7 @@ def test_torch_and_events_agree_with_the_network_and_integers_come_near() -> Non
 
 def test_the_membrane_of_a_run_enters_the_next_one() -> None:
     _, model, e = make()
-    run = list_executors(make_loop_graph(model), TOKENS)["integers"]
+    run = list_executors(make_loop_graph(model))["integers"]
     whole = run_loop(run, e, 3)
     s = whole.membrane[1].numpy()
     again = run({DRIVEN: to_events(e.double().numpy() + s)})
@@ -57,13 +57,13 @@ def test_the_membrane_of_a_run_enters_the_next_one() -> None:
 @torch.no_grad()
 def test_a_loop_ends_where_every_token_has_come_to_its_exit() -> None:
     _, model, e = make()
-    full = run_loop(list_executors(make_loop_graph(model), TOKENS)["torch"], e, 9).logits
+    full = run_loop(list_executors(make_loop_graph(model))["torch"], e, 9).logits
     logs = full.log_softmax(-1)
     apart = (logs[:-1].exp() * (logs[:-1] - logs[1:])).sum(-1)
     threshold = 1.01 * float(apart[:4].amax((1, 2)).min())  # all exit in run 5, or before
     config, deep, _ = make(exit_kl=threshold, depth=9)
     reading = deep.read(e)
-    for name, run in list_executors(make_loop_graph(deep), TOKENS).items():
+    for name, run in list_executors(make_loop_graph(deep)).items():
         loop = run_loop(run, e, config.depth, threshold)
         exits = find_exits(loop.logits, threshold)
         if name != "integers":

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from neuro.nn.recurrent_depth import draw_depth
 from neuro.seeds import seeded
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.curriculum import make_batch
@@ -66,6 +67,22 @@ def test_the_loss_of_an_arm_is_that_of_its_words(arm: Arm) -> None:
     words = int((batch.said[1:] != PAD).sum())  # type: ignore[attr-defined]
     found = float(loss(config, model, batch, 0.0).detach())  # type: ignore[arg-type]
     assert found == pytest.approx(total / words, rel=1e-5)
+
+
+@pytest.mark.parametrize("arm", ["none", "codi"])
+def test_all_of_a_batch_is_as_deep_as_is_drawn_for_it(arm: Arm) -> None:
+    config = replace(CONFIG, arm=arm, depth=2, depth_sampling="poisson")
+    with seeded(0):
+        model, batch = build(config), make_batch(config, ITEMS, 0, 3, [0, 0])
+    seen, due = list[list[int]](), list[int]()
+    model.register_forward_hook(lambda _, __, out: seen.append(out[0].depth.unique().tolist()))
+    for seed in range(4):
+        with seeded(seed):
+            due += [draw_depth(config)] * (2 if arm == "codi" else 1)
+        with seeded(seed), torch.no_grad():
+            loss(config, model, batch, 0.0)
+    assert seen == [[depth] for depth in due]
+    assert len(set(due)) > 1
 
 
 def test_distillation_by_hand() -> None:

@@ -45,6 +45,7 @@ def test_train_and_eval_of_thoughts(tmp_path: Path, cli: CommandLine) -> None:
     assert [row[0] for row in stops["rows"]] == ["0", "1", "2"]
     assert decoded["head"] == ["hidden state", *(f"step {k}" for k in range(1, 5)), "answer"]
     assert len(decoded["rows"]) == 3
+    assert [picture["file"] for picture in found["pictures"]] == ["thoughts.png"]
     assert "stays on torch" in cli.refuse("verify", folder)
     cli.run("report", folder)
     assert "Stopped early" in (folder / "report.html").read_text()
@@ -220,3 +221,9 @@ def test_training_is_over_the_axis_of_samples_and_a_seed_changes_weights_alone()
     assert not torch.equal(first.question, other.question)
     assert sum(1 for _ in training.batches(config, "train", 0)) == training.steps(config) == 1
     assert first.question.shape[training.batch_axis] == 40
+
+
+def test_fewer_words_calls_iterations_and_less_difference_are_better() -> None:
+    assert {m.name for m in TASK.evaluation.metrics if m.better == "lower"} == {
+        *("said_words", "network_calls", "core_iterations", "largest_logit_difference")
+    }
