@@ -3,6 +3,7 @@
 An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -104,6 +105,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         **dict.fromkeys(("stages", "first_epochs", "stage_epochs"), 1),
         **dict.fromkeys(("train", "val", "test"), 0 if config.data else 1),
         **dict.fromkeys(("limit", "size", "latents", "vocabulary", "denoising_steps"), 0),
+        "seed_of_data": 0,
     }
     problems = [
         f"{name} is {getattr(config, name)}; give a whole number >= {low}"
@@ -117,6 +119,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         f"epochs is {config.epochs}, and the last stage of the curriculum begins after {last} "
         "(first_epochs, and stage_epochs for each other one before it); give more "
         "epochs": config.arm in STAGED and config.epochs <= last,
+        f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
         f"mix is {config.mix}; give a share, 0 to 1": not 0 <= config.mix <= 1,
         f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
         f"alpha is {config.alpha}; give a number >= 0": not config.alpha >= 0,

@@ -20,7 +20,8 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
     """Return the multiply-accumulates of an answer.
 
     Counts mixers (``Mixer.macs``), linear units, the read-out of each word and
-    the projection of each thought; of a core that recurs, all its iterations.
+    the projection of each thought; of a core that recurs, all its iterations. To find its exit,
+    a network reads every token out in each iteration.
 
     question: its tokens without BEGIN. words: that are said, END included; the last one is not
     read again.
@@ -31,7 +32,8 @@ def count_macs(config: ReasoningConfig, question: int, words: int) -> int:
         return _count_diffusion_macs(config, model, question, words)
     given = 1 if config.arm == "cot" else 2  # SPEAK, ANSWER
     read = question + 1 + config.thoughts + given + words - 1
-    total = words * config.width * model.vocabulary
+    readouts = read * config.depth if config.exit_kl else 0
+    total = (words + readouts) * config.width * model.vocabulary
     total += sum(count_token_macs(config, model, k) for k in range(read))
     if config.arm == "codi":
         total += 2 * config.width**2 * config.thoughts
@@ -54,7 +56,10 @@ def _count_diffusion_macs(
 
 
 def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: int) -> int:
-    """Return the multiply-accumulates of a token behind so many others, without a read-out."""
+    """Return the multiply-accumulates of a token behind so many others, without a read-out.
+
+    With an exit every iteration of a core has a coda.
+    """
 
     def count(blocks: nn.ModuleList) -> int:
         mixers: list[Any] = [block.get_submodule("mixer") for block in blocks]
@@ -65,5 +70,6 @@ def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: in
     if not config.depth:
         return core
     adapter = 2 * config.width**2 if config.injection == "adapter" else 0
-    once = sum(count(stack.blocks) for stack in (model.prelude, model.coda) if stack)
-    return once + config.depth * (adapter + core)
+    prelude, coda = (count(x.blocks) if x else 0 for x in (model.prelude, model.coda))
+    codas = config.depth if config.exit_kl else 1
+    return prelude + codas * coda + config.depth * (adapter + core)

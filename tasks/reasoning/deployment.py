@@ -146,11 +146,14 @@ def _make_stimulus(name: str, x: Tensor, words: Tensor, logits: Tensor) -> Stimu
 def count_ticks(config: ReasoningConfig) -> int:
     """Return the tokens that are read for an answer: question, pauses, and words but the last.
 
-    Those of the first question of the test split, of which a chip computes all.
+    Those of the longest of the stimuli of the test split: shorter ones are filled up, and a
+    chip computes every tick.
     """
-    item = arrange_items(config, load(config), "test", 0)[0][0]
-    kept = item.thinking if config.arm == "cot" else ()
-    return len(item.question) + 1 + config.thoughts + len(say(kept, item.answer)) - 1
+    items = arrange_items(config, load(config), "test", 0)[0][:COMPARED]
+    said = max(
+        len(say(item.thinking if config.arm == "cot" else (), item.answer)) for item in items
+    )
+    return len(items[0].question) + 1 + config.thoughts + said - 1
 
 
 def decode(

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tasks.reasoning.config import huginn, list_problems, tiny
 from tasks.reasoning.cost import count_macs, count_parameters, count_token_macs
+from tasks.reasoning.items import ANSWER, SPEAK
 from tasks.reasoning.model import build
 
 D, HIDDEN, WORDS = 5280, 17_920, 65_536
@@ -31,8 +33,25 @@ def test_macs_of_a_token_of_huginn_are_those_of_132_layers() -> None:
     context = 100
     layer = 4 * D**2 + 3 * D * HIDDEN + 2 * D * (context + 1)
     want = (2 + 32 * 4 + 2) * layer + 32 * 2 * D**2
-    assert count_token_macs(huginn(), model, context) == want
+    assert count_token_macs(replace(huginn(), exit_kl=0.0), model, context) == want
     assert 53e9 < want < 55e9
+    assert count_token_macs(huginn(), model, context) == want + 31 * 2 * layer  # codas
+
+
+def test_an_exit_costs_what_torch_multiplies() -> None:
+    config = replace(
+        tiny(), arm="none", depth=3, stack="mlgru", prelude="mlgru", coda="mlgru", exit_kl=1e-9
+    )
+    for own, codas in ((config, 3), (replace(config, exit_kl=0.0), 1)):
+        model = build(own).eval()
+        tokens, said = torch.full((6, 1), 6), torch.tensor([[SPEAK], [ANSWER]])
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            reading = model.listen(model.think(tokens, 0), said)
+            model.head(reading.hidden[-1:])
+            word = model.read(model.embedding(tokens[:1]), reading.state)
+            model.head(word.hidden)
+        gates = 9 * (1 + 3 + codas) * 2 * 32  # of MLGRU, which are no matrix products
+        assert count_macs(own, 5, 2) == counter.get_total_flops() / 2 + gates
 
 
 def test_a_reading_of_huginn_has_its_shapes() -> None:

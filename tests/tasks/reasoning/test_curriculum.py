@@ -168,6 +168,8 @@ def test_a_dummy_batch_has_the_largest_shapes() -> None:
         ({"latents": -1}, "latents is -1; give a whole number >= 0"),
         ({"batch": 0, "train": 0}, "batch is 0; give a whole number >= 1"),
         ({"mix": 1.5}, "mix is 1.5; give a share, 0 to 1"),
+        ({"seed_of_data": -1}, "seed_of_data is -1; give a whole number >= 0"),
+        ({"eps": -1.0}, "eps is -1.0; give a finite number > 0"),
         ({"smoothing": 0.0}, "smoothing is 0.0; give a number > 0"),
         ({"alpha": -1.0, "beta": -1.0}, "beta is -1.0; give a number >= 0"),
         ({"stack": "softmax*2+abc"}, "'abc' is no mixer"),

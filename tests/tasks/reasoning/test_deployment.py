@@ -118,8 +118,7 @@ def test_the_answer_of_a_graph_is_that_of_the_network_word_by_word(arm: Arm) -> 
     due = stimulus.targets.words
     assert (due == END).sum(1).tolist() == [1] * 6
     assert ((due == ANSWER).sum(1) == (1 if arm == "cot" else 0)).all()
-    if arm != "cot":  # equally long
-        assert len(x) == count_ticks(config)
+    assert len(x) == count_ticks(config)
 
 
 def test_a_wrong_word_makes_an_answer_wrong() -> None:
