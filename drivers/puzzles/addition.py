@@ -39,7 +39,9 @@ class ModularAddition(Puzzle):
 
     def solve(self, question: Words) -> Words:
         """Return the sum, taken modulo once."""
-        *numbers, mark = question
-        if mark != EQUALS or not all(word.isdecimal() for word in numbers):
-            raise UnsolvablePuzzleError(f"no sum: {' '.join(question)}")
+        numbers = question[:-1]
+        if question[-1:] != (EQUALS,) or not numbers or set(numbers) - {*self.symbols[:-1]}:
+            raise UnsolvablePuzzleError(
+                f"no sum of numbers below {self.modulus}: {' '.join(question)}"
+            )
         return (str(sum(int(word) for word in numbers) % self.modulus),)

@@ -78,6 +78,8 @@ class Hops(Puzzle):
 
     def solve(self, question: Words) -> Words:
         """Return the answer, from the places of each letter in one pass from the left."""
+        if not question:
+            raise UnsolvablePuzzleError("no letter to begin with: the question is empty")
         last: dict[str, int] = {}
         following = list[int | None]()  # place behind the last earlier word of the same kind
         for k, word in enumerate(question):

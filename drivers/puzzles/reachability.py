@@ -112,7 +112,7 @@ class Reachability(Puzzle):
 
     def solve(self, question: Words) -> Words:
         """Return the target that a breadth-first search finds from the root."""
-        *text, ask, one, other, mark, root = question
+        text, (ask, one, other, mark, root) = question[:-5], (*[""] * 5, *question)[-5:]
         if (ask, mark) != (ASK, FROM) or len(text) % 2:
             raise UnsolvablePuzzleError(f"no edges, targets and root: {' '.join(question)}")
         edges = list(zip(text[::2], text[1::2], strict=True))

@@ -78,8 +78,8 @@ class Reversal(Puzzle):
 
     def solve(self, question: Words) -> Words:
         """Return the other name, from the list of pairs."""
-        *name, direction = question
+        name, direction = question[:-1], "".join(question[-1:])
         pairs = dict(self.names) if direction == FORWARDS else {b: a for a, b in self.names}
-        if direction not in (FORWARDS, BACKWARDS) or tuple(name) not in pairs:
+        if direction not in (FORWARDS, BACKWARDS) or name not in pairs:
             raise UnsolvablePuzzleError(f"no name of a pair, and its direction: {question}")
-        return pairs[tuple(name)]
+        return pairs[name]

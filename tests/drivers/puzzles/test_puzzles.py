@@ -167,6 +167,9 @@ def test_there_are_288_grids_and_a_sudoku_has_one_solution() -> None:
         (Reachability(), "1314?34>1", "2 of the targets 3 and 4 can be reached from 1"),
         (Reachability(), "123?34>1", "no edges, targets and root"),
         (Reversal(), "ab", "no name of a pair"),
+        (ModularAddition(), "=", "no sum of numbers below 10"),
+        (ModularAddition(modulus=5), "17=", "no sum of numbers below 5: 1 7 ="),
+        *((puzzle, "", "^no ") for puzzle in SOME),
     ],
 )
 def test_an_unsolvable_puzzle_is_refused(puzzle: Puzzle, question: str, told: str) -> None:
