@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from neuro.graph import Graph
+from neuro.record import Record
 from neuro.seeds import seeded
 from tasks.bench.options import BenchOptions
+from tasks.reasoning import loop
+from tasks.reasoning.answer import Said
 from tasks.reasoning.bench import train
 from tasks.reasoning.bench.parts import (
     compare_accuracies,
@@ -46,8 +51,9 @@ from tasks.reasoning.bench.train import (
 )
 from tasks.reasoning.config import ReasoningConfig, list_problems
 from tasks.reasoning.cost import count_macs, count_parameters
+from tasks.reasoning.data import load
 from tasks.reasoning.loop import CHIP, LOOPS, name_loop
-from tasks.reasoning.model import build
+from tasks.reasoning.model import ReasoningModel, build
 from tasks.verbs.bench import show
 
 SIX = replace(QUICK, seeds=tuple(range(6)))
@@ -169,6 +175,13 @@ def test_a_training_of_a_core_is_tried_at_other_depths_and_in_closed_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tasks.reasoning.loop.available", lambda: False)  # Lava takes seconds
+    estimate, priced = loop.estimate_chips, list[int]()
+
+    def count_samples(graph: Graph, record: Record, *rest: Any, **options: Any) -> Any:
+        priced.append(record.samples)
+        return estimate(graph, record, *rest, **options)
+
+    monkeypatch.setattr(loop, "estimate_chips", count_samples)
     setting = ReasoningSetting(part="spiking_loop", arm=SPIKING, seed=0)
     values = train.train_config(make_config(setting, QUICK))
     assert {name_depth(r) for r in (1, 2, 4, 8, 16)} < set(values)
@@ -180,8 +193,35 @@ def test_a_training_of_a_core_is_tried_at_other_depths_and_in_closed_loop(
         assert values[name_loop("events: logits from torch", r)] < 1e-9
     joules = [values[name_loop(f"{CHIP}: joules", r)] for r in LOOPS]
     assert joules == sorted(joules)
+    assert priced == [10 * r for r in LOOPS]  # 10 items; a sample is a run
     assert values["torch: runs up to the exit"] == values["events: runs up to the exit"]
     assert 2 <= values[EXIT_DEPTH] <= 4
+
+
+def test_depths_and_the_exit_are_tried_on_the_trained_weights_and_the_test_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = make_config(ReasoningSetting(part="spiking_loop", arm=FLOAT, seed=0), QUICK)
+    with seeded(1):
+        model = build(config)
+    item, tried = load(config).items["test"][0], list[tuple[float, int | None]]()
+
+    def answer(
+        own: ReasoningConfig, net: ReasoningModel, split: str, depth: int | None = None
+    ) -> list[Said]:
+        """Be right at a depth of 2, and with an exit."""
+        assert split == "test"
+        pairs = zip(net.parameters(), model.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+        tried.append((own.exit_kl, depth))
+        return [Said(item, item.answer, depth == 2 or own.exit_kl > 0, 1, 1, 1.5)]
+
+    monkeypatch.setattr(train, "answer_split", answer)
+    monkeypatch.setattr("tasks.reasoning.evaluate.answer_split", answer)
+    values = train.measure_recurrence(config, model)
+    assert tried == [(0.0, None), *((0.0, r) for r in (1, 2, 8, 16)), (train.EXIT_KL, None)]
+    by_depth = {name_depth(r): float(r == 2) for r in (1, 2, 4, 8, 16)}
+    assert values == {**by_depth, EXIT: 1.0, EXIT_DEPTH: 1.5}
 
 
 @pytest.mark.parametrize("stack", ["softmax*2", "gdn+mlgru", "rwkv6*2"])
