@@ -46,6 +46,13 @@ def test_the_first_places_are_filled_first_and_random_ones_by_the_seed() -> None
     assert all(sorted(steps) == [GIVEN, 0, 1, 2, 3] for steps in (*one, *other))
 
 
+def test_of_equally_sure_guesses_the_first_stay() -> None:
+    """More than 16 places, which a sort that is not stable exchanges."""
+    hidden, tokens = torch.ones(40, 2, dtype=torch.bool), torch.zeros(40, 2).long()
+    text = fill_hidden(lambda *_: torch.zeros(40, 2, 3), tokens, hidden, rng(), Denoising())
+    assert text.step.T.tolist() == [list(range(40))] * 2
+
+
 def test_every_place_is_equally_likely_in_random_order() -> None:
     many = 2000
     hidden, tokens = torch.ones(3, many, dtype=torch.bool), torch.zeros(3, many).long()
