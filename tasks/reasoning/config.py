@@ -5,7 +5,7 @@ An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from neuro.nn.recurrent_depth import DepthSizes, list_depth_problems
 
@@ -112,6 +112,15 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         for name, low in least.items()
         if getattr(config, name) < low
     ]
+    problems += [
+        f"{name} is {getattr(config, name)}; give a finite number >= 0"
+        for name in ("alpha", "beta", "temperature")
+        if not 0 <= getattr(config, name) < math.inf
+    ]
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            problems.append(f"{name} is {getattr(config, name)!r}; give one of {choices}")
     last = config.last_stage_epoch
     wrong = {
         f"depth is {config.depth}, and diffusion reads both ways, with no core that recurs; "
@@ -122,9 +131,6 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
         f"mix is {config.mix}; give a share, 0 to 1": not 0 <= config.mix <= 1,
         f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
-        f"alpha is {config.alpha}; give a number >= 0": not config.alpha >= 0,
-        f"beta is {config.beta}; give a number >= 0": not config.beta >= 0,
-        f"temperature is {config.temperature}; give a number >= 0": not config.temperature >= 0,
         'mask_question is set, and only arm "diffusion" hides words; set arm=diffusion, or '
         "mask_question=false": config.mask_question and config.arm != "diffusion",
     }
