@@ -171,7 +171,7 @@ def test_a_dummy_batch_has_the_largest_shapes() -> None:
         ({"seed_of_data": -1}, "seed_of_data is -1; give a whole number >= 0"),
         ({"eps": -1.0}, "eps is -1.0; give a finite number > 0"),
         ({"smoothing": 0.0}, "smoothing is 0.0; give a number > 0"),
-        ({"alpha": -1.0, "beta": -1.0}, "beta is -1.0; give a number >= 0"),
+        ({"alpha": -1.0, "beta": -1.0}, "beta is -1.0; give a finite number >= 0"),
         ({"stack": "softmax*2+abc"}, "'abc' is no mixer"),
     ],
 )
