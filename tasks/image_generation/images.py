@@ -1,25 +1,21 @@
-"""Images of digits or objects, resized for the network, in -1..1; and sheets of them.
+"""Images of digits or objects, resized for the network, in -1..1.
 
 Axes: T ticks, N or B images, C colours, H height, W width.
 """
 
-import io
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, UInt8
-from PIL import Image
-from torch import Tensor
 
 from drivers import cifar
 from neuro.training.shuffle import shuffle_batches
 from tasks.image_classification.data import Labelled, take_split
 from tasks.image_classification.mnist import read_digits
 from tasks.image_generation.config import GenerationConfig
+from tasks.image_metrics.sheet import scale_images
 from tasks.runs.task import Pair, Split
 
 EVALUATED = 256  # images per batch outside training; the metric depends on it
@@ -37,20 +33,6 @@ def part(config: GenerationConfig, split: Split) -> Labelled:
     """Return a split in its stored form."""
     source = partial(_part, config.source)
     return take_split(source, config, split, "image_generation:tiny")
-
-
-def scale_images(
-    images: UInt8[np.ndarray, "N C H W"], side: int
-) -> Float[Tensor, "N C side side"]:
-    """Return images as numbers in -1..1, resized by bilinear interpolation."""
-    return resize_images(torch.from_numpy(images.astype(np.float32) / 127.5 - 1), side)
-
-
-def resize_images(x: Float[Tensor, "N C H W"], side: int) -> Float[Tensor, "N C side side"]:
-    """Return images resized by bilinear interpolation, where their size differs."""
-    if x.shape[-1] == side:
-        return x
-    return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
 
 def batches(config: GenerationConfig, split: Split, epoch: int) -> Iterator[Pair]:
@@ -83,27 +65,3 @@ def make_dummy_batch(config: GenerationConfig) -> Pair:
 def _batch(data: Labelled, indices: np.ndarray, config: GenerationConfig) -> Pair:
     x = scale_images(data.images[indices], config.side)
     return x.expand(config.ticks, *x.shape), torch.from_numpy(data.labels[indices])
-
-
-def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
-    """Return a PNG of images in -1..1, ``columns`` per row, in order.
-
-    Raises:
-        ValueError: the last row is not full.
-    """
-    n, colours, height, width = images.shape
-    if n % columns:
-        raise ValueError(
-            f"{n} images do not fill rows of {columns}; drop {n % columns} of them"
-        )
-    pixels = ((images.detach().cpu().numpy() + 1) * 127.5).round().clip(0, 255)
-    grid = pixels.reshape(-1, columns, colours, height, width).transpose(0, 3, 1, 4, 2)
-    flat = grid.reshape(-1, columns * width, colours).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(flat[..., 0] if colours == 1 else flat).save(file, "PNG")
-    return file.getvalue()
-
-
-def interleave(a: Float[Tensor, "N C H W"], b: Float[Tensor, "N C H W"]) -> Tensor:
-    """Return 2 N images, alternately from ``a`` and ``b``."""
-    return torch.stack([a, b], 1).flatten(0, 1)

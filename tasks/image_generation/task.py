@@ -27,15 +27,13 @@ from tasks.image_generation.config import GenerationConfig
 from tasks.image_generation.images import (
     EVALUATED,
     batches,
-    draw_sheet,
-    interleave,
     make_dummy_batch,
     part,
-    scale_images,
 )
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import compute_scores, make_metric
 from tasks.image_generation.vae import GaussianVAE, Reconstruction, SpikingVAE
+from tasks.image_metrics.sheet import draw_sheet, interleave, scale_images
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,

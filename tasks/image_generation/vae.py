@@ -32,7 +32,6 @@ Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 
 import math
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -54,11 +53,11 @@ from tasks.image_generation.latents import (
     sample_scheduled,
 )
 from tasks.image_generation.layers import (
-    KERNEL,
     make_bernoulli,
     make_decoder,
     make_encoder,
 )
+from tasks.image_metrics.autoencoder import convolutions, transposed
 
 Currents = Float[Tensor, "T B C H W"]
 Image = Float[Tensor, "B C H W"]
@@ -206,32 +205,6 @@ class SpikingVAE(nn.Module):
         index = draw_indices(c.ticks, n, c.latent, c.copies, generator)
         with evaluate_mode(self):
             return self.decode(sample(self.prior, like.new_zeros(c.ticks, n, 0), index))
-
-
-def convolutions(colours: int, channels: tuple[int, ...]) -> nn.Sequential:
-    """Return images B C H W -> B (4 channels[-1]), for images of 2 ** (layers + 1) pixels."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise((colours, *channels)):
-        layers += [
-            nn.Conv2d(inputs, outputs, **KERNEL),
-            nn.BatchNorm2d(outputs),
-            nn.LeakyReLU(),
-        ]
-    return nn.Sequential(*layers, nn.Flatten())
-
-
-def transposed(latent: int, channels: tuple[int, ...], colours: int) -> nn.Sequential:
-    """Return numbers B Z -> images B C H W in -1..1."""
-    widths = (*reversed(channels), channels[0])
-    layers: list[nn.Module] = [
-        nn.Linear(latent, 4 * widths[0]),
-        nn.Unflatten(1, (widths[0], 2, 2)),
-    ]
-    for inputs, outputs in pairwise(widths):
-        up = nn.ConvTranspose2d(inputs, outputs, output_padding=1, **KERNEL)
-        layers += [up, nn.BatchNorm2d(outputs), nn.LeakyReLU()]
-    head = nn.ConvTranspose2d(widths[-1], colours, 3, padding=1)
-    return nn.Sequential(*layers, head, nn.Tanh())
 
 
 class GaussianVAE(nn.Module):

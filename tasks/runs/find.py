@@ -43,6 +43,7 @@ TASKS = {
     "bottlenecks": "tasks.bottlenecks",
     "forecasting": "tasks.forecasting",
     "reasoning": "tasks.reasoning",
+    "flow": "tasks.flow",
 }
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds

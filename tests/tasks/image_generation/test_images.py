@@ -8,8 +8,9 @@ import torch
 from fake_data_sets import write_cifar
 
 from tasks.image_generation.config import cifar10, tiny
-from tasks.image_generation.images import batches, part, scale_images
+from tasks.image_generation.images import batches, part
 from tasks.image_generation.task import TASK
+from tasks.image_metrics.sheet import scale_images
 
 
 def test_pixels_go_from_black_to_white_and_between_them_on_a_line() -> None:

@@ -16,10 +16,9 @@ from tasks.image_generation.metric import (
     INCEPTION,
     SPLITS,
     WEIGHTS,
-    compute_distance,
     compute_scores,
-    fit_gaussian,
 )
+from tasks.image_metrics.frechet import compute_distance, fit_gaussian
 
 pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; make setup")
 

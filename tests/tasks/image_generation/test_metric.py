@@ -15,14 +15,15 @@ from drivers import mnist
 from neuro.seeds import seeded
 from tasks.image_generation import metric
 from tasks.image_generation.config import GenerationConfig, tiny
-from tasks.image_generation.images import scale_images
-from tasks.image_generation.metric import (
+from tasks.image_generation.metric import make_metric
+from tasks.image_metrics import autoencoder
+from tasks.image_metrics.autoencoder import (
     Autoencoder,
     compute_codes,
     load_published,
-    make_metric,
     train_own,
 )
+from tasks.image_metrics.sheet import scale_images
 from tasks.runs.task import Split
 
 needs_files = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def test_a_part_batch_is_refused() -> None:
 def test_our_own_autoencoder_learns_and_is_always_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metric, "STEPS", 8)
+    monkeypatch.setattr(autoencoder, "STEPS", 8)
     x = digits(100)
     one, other = train_own(x), train_own(x)
     pairs = zip(one.parameters(), other.parameters(), strict=True)
@@ -73,7 +74,7 @@ def test_our_own_autoencoder_learns_and_is_always_the_same(
 def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metric, "STEPS", 8)
+    monkeypatch.setattr(autoencoder, "STEPS", 8)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
     against = make_metric(replace(tiny(), train=100, test=300))
     assert (against.autoencoder, against.fakes, against.batch) == ("own", 250, 250)
@@ -97,8 +98,8 @@ def test_all_whole_batches_of_the_test_part_are_compared(
     images = SimpleNamespace(images=np.zeros((510, 1, 4, 4), np.uint8))
     monkeypatch.setattr(f"{module}.load_published", lambda: None)
     monkeypatch.setattr(f"{module}.part", lambda *_: images)
-    monkeypatch.setattr(f"{module}.train_own", lambda _: Autoencoder())
-    monkeypatch.setattr(f"{module}.compute_codes", compute)
+    monkeypatch.setattr("tasks.image_metrics.autoencoder.train_own", lambda _: Autoencoder())
+    monkeypatch.setattr("tasks.image_metrics.autoencoder.compute_codes", compute)
     against = make_metric(tiny())
     assert (against.fakes, against.batch, seen) == (500, 250, [(500, 250)])
 
@@ -122,8 +123,8 @@ def test_our_own_autoencoder_learns_from_training_images_and_codes_test_images(
 
     monkeypatch.setattr(f"{module}.load_published", lambda: None)
     monkeypatch.setattr(f"{module}.part", part)
-    monkeypatch.setattr(f"{module}.train_own", learn)
-    monkeypatch.setattr(f"{module}.compute_codes", compute)
+    monkeypatch.setattr("tasks.image_metrics.autoencoder.train_own", learn)
+    monkeypatch.setattr("tasks.image_metrics.autoencoder.compute_codes", compute)
     make_metric(tiny())
     assert (learned, coded) == ([-1.0], [1.0])
 

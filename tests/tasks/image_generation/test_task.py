@@ -14,7 +14,7 @@ from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.units import Ticks
-from tasks.image_generation import TASK, metric
+from tasks.image_generation import TASK
 from tasks.image_generation.config import GenerationConfig, ann, tiny
 from tasks.image_generation.task import (
     build,
@@ -26,6 +26,7 @@ from tasks.image_generation.task import (
     stimuli,
     validate,
 )
+from tasks.image_metrics import autoencoder
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
 from tasks.runs.task import TaskRun
@@ -57,7 +58,7 @@ def trained(folder: Path, config: GenerationConfig = SMALL, seed: int = 0) -> Ta
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metric, "STEPS", 4)
+    monkeypatch.setattr(autoencoder, "STEPS", 4)
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.image_generation.images import draw_sheet, interleave
+from tasks.image_metrics.sheet import draw_sheet, interleave
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.linalg import sqrtm
 
-from tasks.image_generation.metric import Gaussian, compute_distance, fit_gaussian
+from tasks.image_metrics.frechet import Gaussian, compute_distance, fit_gaussian
 
 SEEDS = st.integers(0, 10**6)
 

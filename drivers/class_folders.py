@@ -1,0 +1,142 @@
+"""Class folders: ROOT/train/CLASS/FILE and ROOT/val/CLASS/FILE, of images or of latents.
+
+Images are JPEG or PNG files of any size, as ImageNet has them. Latents are the published cache
+of an image encoder: for each image an ``.npz`` of ``moments`` and ``moments_flip``, mean and
+logarithm of the variance of the code of the image and of its mirror image, 2 C x H x W.
+Axes: C channels, H height, W width.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
+
+from drivers.folders import found_in
+
+Content = Literal["images", "latents"]
+SUFFIXES: dict[Content, tuple[str, ...]] = {
+    "images": (".jpeg", ".jpg", ".png"),
+    "latents": (".npz",),
+}
+SCALE = 0.18215  # of latents, as published: their deviation becomes about 1
+MOST_LOG_VARIANCE, LEAST_LOG_VARIANCE = 20.0, -30.0  # as published
+NAMES = ("moments", "moments_flip")
+CURE = "write the cache again, or remove the file"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassFiles:
+    """Files by class, then by name. labels: of each, an index of ``classes``, in their order.
+
+    source: for messages.
+    """
+
+    files: tuple[Path, ...]
+    labels: Int64[np.ndarray, " N"]
+    classes: tuple[str, ...]
+    source: str
+
+
+def list_class_files(
+    root: Path, part: str, content: Content, classes: Sequence[str] | None = None
+) -> ClassFiles:
+    """Return the files of a part, such as "train". classes: None is every folder, by name.
+
+    Hidden folders do not count.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a class has no folder or no file, a folder has no class, or there is none.
+    """
+    folder = root / part
+    cure = f"expected {folder}/CLASS/FILE with files of {', '.join(SUFFIXES[content])}"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; found {found_in(root)} beside; {cure}")
+    there = {p.name: p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    names = tuple(sorted(there) if classes is None else classes)
+    files = {name: _list_files(there[name], content) for name in names if name in there}
+    wrong = {
+        "folders of no class": sorted(set(there) - set(names)),
+        "missing classes": [name for name in names if name not in there],
+        "classes without a file": [name for name, own in files.items() if not own],
+    }
+    problems = [f"{what}: {', '.join(own[:12])}" for what, own in wrong.items() if own]
+    if problems or not names:
+        raise ValueError(f"{folder}: {'; '.join(problems or ['no class'])}; {cure}")
+    labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
+    return ClassFiles(
+        files=tuple(path for name in names for path in files[name]),
+        labels=labels.astype(np.int64),
+        classes=names,
+        source=f"{len(labels):,} {content} of {len(names)} classes in {folder}",
+    )
+
+
+def _list_files(folder: Path, content: Content) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES[content])
+
+
+def read_square_image(path: Path, side: int) -> UInt8[np.ndarray, "3 side side"]:
+    """Return the middle square of an image, of so many pixels.
+
+    Raises:
+        ValueError: the file is no image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: no image: {error}; fetch it again, or remove it") from error
+    shorter = min(image.size)
+    left, top = ((n - shorter) // 2 for n in image.size)
+    square = image.crop((left, top, left + shorter, top + shorter))
+    if shorter != side:
+        square = square.resize((side, side), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def read_moments(
+    path: Path, channels: int, side: int
+) -> dict[str, Float32[np.ndarray, "_ side side"]]:
+    """Return ``moments`` and ``moments_flip`` of an image's latents, 2 C x side x side each.
+
+    Raises:
+        ValueError: the file is damaged, or an array is missing, has another shape or holds a
+            value that is not finite; lists all that is wrong.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in NAMES if name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path}: no cache of latents: {error}; {CURE}") from error
+    problems, shape = list[str](), (2 * channels, side, side)
+    for name in NAMES:
+        values = found.get(name)
+        if values is None:
+            problems.append(f"no array {name}")
+        elif values.shape != shape or values.dtype.kind != "f":
+            problems.append(
+                f"{name} is {values.dtype} of shape {values.shape}, expected numbers of shape "
+                f"{shape}: mean and log-variance of {channels} channels"
+            )
+        elif not np.isfinite(values).all():
+            bad = np.argwhere(~np.isfinite(values))[0].tolist()
+            problems.append(f"{name} is not finite at {bad}")
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems)}; {CURE}")
+    return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+def draw_latents(
+    moments: Float32[np.ndarray, "_ H W"], rng: np.random.Generator
+) -> Float32[np.ndarray, "C H W"]:
+    """Draw latents of a Gaussian with these moments (2 C x H x W), scaled by SCALE."""
+    mean, log_variance = np.split(moments, 2)
+    deviation = np.exp(log_variance.clip(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE) / 2)
+    drawn = mean + deviation * rng.standard_normal(mean.shape, dtype=np.float32)
+    return (SCALE * drawn).astype(np.float32)

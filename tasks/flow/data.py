@@ -1,0 +1,267 @@
+"""Images by split and class, and the sequences of a batch.
+
+Axes: I images of a sequence, B samples, N images, C channels, Y X pixels or latents.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
+from drivers import cifar, class_folders, mnist
+from neuro.training.shuffle import shuffle_batches
+from tasks.flow.config import FlowConfig, Source, require_sound
+from tasks.runs.task import Pair, Split
+
+Part = Literal["train", "test"]
+EVALUATED = 250  # images of a batch outside training, about
+SIDES = (28, 32)  # of a digit, and of one with a frame of two pixels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlowImages(ABC):
+    """Images and the class of each. source: for messages."""
+
+    labels: Int64[np.ndarray, " N"]
+    source: str
+
+    @abstractmethod
+    def read(
+        self, indices: Int64[np.ndarray, " M"], mirror: np.ndarray, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "M C Y X"]:
+        """Return images, in -1..1, or latents; those of ``mirror`` as mirror images."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldImages(FlowImages):
+    """Images in memory."""
+
+    images: UInt8[np.ndarray, "N C Y X"]
+
+    def read(
+        self,
+        indices: Int64[np.ndarray, " M"],
+        mirror: np.ndarray,
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> Float32[np.ndarray, "M C Y X"]:
+        """Return images, in -1..1."""
+        return scale_pixels(self.images[indices], mirror)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FiledImages(FlowImages):
+    """Images, or moments of latents, which are read when they are needed."""
+
+    files: tuple[Path, ...]
+    content: class_folders.Content
+    side: int
+    channels: int
+
+    def read(
+        self, indices: Int64[np.ndarray, " M"], mirror: np.ndarray, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "M C Y X"]:
+        """Return images, in -1..1, or latents drawn by their moments."""
+        paths = [self.files[int(k)] for k in indices]
+        if self.content == "images":
+            pixels = [class_folders.read_square_image(path, self.side) for path in paths]
+            return scale_pixels(np.stack(pixels), mirror)
+        latents = []
+        for path, flip in zip(paths, mirror, strict=True):
+            moments = class_folders.read_moments(path, self.channels, self.side)
+            chosen = moments["moments_flip" if flip else "moments"]
+            latents.append(class_folders.draw_latents(chosen, rng))
+        return np.stack(latents)
+
+
+def scale_pixels(
+    images: UInt8[np.ndarray, "M C Y X"], mirror: np.ndarray
+) -> Float32[np.ndarray, "M C Y X"]:
+    """Return images in -1..1; where ``mirror`` is true, their mirror images."""
+    turned = np.where(mirror[:, None, None, None], images[..., ::-1], images)
+    return turned.astype(np.float32) / np.float32(127.5) - 1
+
+
+def load(config: FlowConfig, part: Part) -> FlowImages:
+    """Return the images of a part of the data; the last two are kept in memory.
+
+    Raises:
+        FileNotFoundError: data are missing.
+        ValueError: the configuration does not hold together, or data are damaged.
+    """
+    require_sound(config)
+    return _load(config.source, config.data, config.side, config.classes, part)
+
+
+@lru_cache(maxsize=2)
+def _load(source: Source, data: str, side: int, classes: int, part: Part) -> FlowImages:
+    if source in ("images", "latents"):
+        content: class_folders.Content = "images" if source == "images" else "latents"
+        return _load_files(Path(data), content, side, classes, part)
+    if source == "cifar10":
+        found = cifar.official(part)
+        images, labels, told = found.images, found.labels, found.source
+    else:
+        digits = mnist.official(part) if source == "mnist" else mnist.default(part, environ={})
+        images, labels, told = digits.images[:, None], digits.labels, digits.source
+    _require_classes(classes, 10, told)
+    return HeldImages(images=shrink_images(images, side), labels=labels, source=told)
+
+
+def _load_files(
+    root: Path, content: class_folders.Content, side: int, classes: int, part: Part
+) -> FiledImages:
+    found = class_folders.list_class_files(root, "train", content)
+    _require_classes(classes, len(found.classes), found.source)
+    if part == "test":
+        found = class_folders.list_class_files(root, "val", content, found.classes)
+    return FiledImages(
+        files=found.files,
+        labels=found.labels,
+        content=content,
+        side=side,
+        channels=4 if content == "latents" else 3,
+        source=found.source,
+    )
+
+
+def _require_classes(expected: int, found: int, source: str) -> None:
+    if expected != found:
+        raise ValueError(f"{source}: {found} classes, and classes is {expected}; give {found}")
+
+
+def shrink_images(
+    images: UInt8[np.ndarray, "N C H W"], side: int
+) -> UInt8[np.ndarray, "N C side side"]:
+    """Return images by the mean of equal squares of pixels.
+
+    Digits of 28 x 28 pixels get a frame of two pixels where 28 is no multiple of the side.
+
+    Raises:
+        ValueError: neither is a multiple of the side.
+    """
+    given = whole = images.shape[-1]
+    if whole == SIDES[0] and whole % side:
+        images, whole = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2))), SIDES[1]
+    if whole % side:
+        known = sorted({s for n in SIDES for s in range(4, n + 1) if n % s == 0})
+        raise ValueError(
+            f"side is {side}, and images of {given} pixels do not divide into "
+            f"so many squares; digits do for {', '.join(map(str, known))}"
+        )
+    n = whole // side
+    squares = images.reshape(*images.shape[:2], side, n, side, n)
+    return squares.mean((3, 5)).round().astype(np.uint8)
+
+
+def choose_indices(config: FlowConfig, split: Split) -> Int64[np.ndarray, " N"]:
+    """Return which images of its part a split has.
+
+    "val" has the last images of each class of the training part, ``held`` in all.
+    """
+    labels = load(config, "test" if split == "test" else "train").labels
+    if split == "test":
+        return np.arange(len(labels))[: config.test or None]
+    own = [np.flatnonzero(labels == label) for label in range(config.classes)]
+    each = -(-config.held // config.classes)
+    if split == "val":
+        return np.sort(np.concatenate([k[len(k) - min(each, len(k)) :] for k in own]))
+    kept = np.sort(np.concatenate([k[: max(len(k) - each, 0)] for k in own]))
+    return kept[: config.train or None]
+
+
+def batches(config: FlowConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (images I B C Y X, labels I B); in training the epoch seeds order and mirroring.
+
+    Outside training every image comes once, but for those that fill no sequence.
+
+    Raises:
+        ValueError: a class has too few images for a sequence.
+    """
+    part: Part = "test" if split == "test" else "train"
+    data, indices = load(config, part), choose_indices(config, split)
+    rng = np.random.default_rng(
+        [config.seed_of_data, ("train", "val", "test").index(split), epoch]
+    )
+    for own in arrange(config, data, indices, split == "train", rng):
+        mirror = (rng.random(own.size) < 0.5) & config.mirror & (split == "train")
+        x = torch.from_numpy(data.read(own.flatten(), mirror, rng))
+        yield x.unflatten(0, own.shape), torch.from_numpy(data.labels[own])
+
+
+def arrange(
+    config: FlowConfig,
+    data: FlowImages,
+    indices: np.ndarray,
+    training: bool,
+    rng: np.random.Generator,
+) -> Iterator[np.ndarray]:
+    """Yield the indices of the images of each batch, I B.
+
+    Grouped: a sequence is of one class. In training the class is drawn, and different images
+    of it; every image of a class is equally likely, and some do not come.
+    """
+    n, labels = config.images, data.labels[indices]
+    by_class = [indices[labels == label] for label in range(config.classes)]
+    if config.is_grouped:
+        require_enough(config, data, by_class)
+    if training:
+        for own in shuffle_batches(len(indices), config.batch * n, rng):
+            if config.is_grouped:
+                classes = rng.integers(0, config.classes, config.batch)
+                drawn = [rng.choice(by_class[k], n, replace=False) for k in classes]
+                yield np.stack(drawn, 1)
+            else:
+                yield indices[own].reshape(n, config.batch)
+        return
+    groups = by_class if config.is_grouped else [indices]
+    rows = np.concatenate([own[: len(own) // n * n].reshape(-1, n) for own in groups])
+    size = max(EVALUATED // n, 1)
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size].T
+
+
+def require_enough(
+    config: FlowConfig, data: FlowImages, by_class: list[Int64[np.ndarray, " M"]]
+) -> None:
+    """Raise a ValueError that names the classes with fewer images than a sequence."""
+    few = {k: len(own) for k, own in enumerate(by_class) if len(own) < config.images}
+    if few:
+        told = ", ".join(f"{k} ({count})" for k, count in list(few.items())[:12])
+        raise ValueError(
+            f"{data.source}: {len(few)} classes have fewer images than a sequence "
+            f"({config.images}): {told}; give fewer images, hold fewer, or add data"
+        )
+
+
+def count_steps(config: FlowConfig) -> int:
+    """Return the number of batches in an epoch: as many as the images fill."""
+    images, size = len(choose_indices(config, "train")), config.batch * config.images
+    if images < size:
+        raise ValueError(
+            f"flow: {images} training images fill no batch of {config.batch} sequences of "
+            f"{config.images}; give a smaller batch, or hold fewer"
+        )
+    return images // size
+
+
+def make_dummy_batch(config: FlowConfig) -> Pair:
+    """Return a training batch of grey images."""
+    shape = (config.images, config.batch)
+    x = torch.zeros(*shape, config.colours, config.side, config.side)
+    return x, torch.zeros(shape, dtype=torch.int64)
+
+
+def read_split(config: FlowConfig, split: Split, most: int = 0) -> tuple[Tensor, Tensor]:
+    """Return (images N C Y X, labels N) of a split, the first ones (0: all)."""
+    part: Part = "test" if split == "test" else "train"
+    data, own = load(config, part), choose_indices(config, split)[: most or None]
+    rng = np.random.default_rng([config.seed_of_data, 3])
+    x = data.read(own, np.zeros(len(own), bool), rng)
+    return torch.from_numpy(x), torch.from_numpy(data.labels[own])

@@ -1,0 +1,132 @@
+"""What flow reaches: distances of new images from real ones, and what the state is worth.
+
+The primary metric, fixed before any training, is ``feature_fd``. ``fad`` is measured too where
+the published autoencoder is there and the digits have 28 pixels.
+Axes: N images, C channels, Y X pixels or latents.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.io.run_folder import Run
+from neuro.io.store import write_bytes
+from tasks.flow.config import FlowConfig
+from tasks.flow.data import choose_indices
+from tasks.flow.features import make_reference
+from tasks.flow.generate import Context, draw_start, generate, generate_path, list_contexts
+from tasks.flow.loss import LOSS, measure_loss, require_flow
+from tasks.flow.sampler import count_calls
+from tasks.image_metrics.autoencoder import load_published, make_published_reference
+from tasks.image_metrics.sheet import draw_sheet
+from tasks.runs.task import Findings, Metric, Picture, Table
+
+FEATURE_FD = Metric(name="feature_fd", better="lower", format=".3f")
+FAD = Metric(name="fad", better="lower", format=".2f")
+MATCH = Metric(name="class_match", format=".2%")
+CALLS = Metric(name="network_calls", better="lower", format=".0f")
+METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
+COLUMNS = 20  # of a sheet
+INSTANTS = 10  # of a picture of images on their way
+
+
+def measure_contexts(
+    config: FlowConfig, model: nn.Module, seed: int
+) -> dict[Context, dict[str, float]]:
+    """Return the metrics of new images of each context, all from the same noise."""
+    flow, start = require_flow(model), draw_start(config, config.samples, seed)
+    return {
+        context: measure_images(config, generate(config, flow, start, context), start.labels)
+        for context in list_contexts(config)
+    }
+
+
+def measure_images(
+    config: FlowConfig, images: Float[Tensor, "N C Y X"], labels: Tensor
+) -> dict[str, float]:
+    """Return the metrics of images; the share of their classes only where they have labels."""
+    reference, shown = make_reference(config), images.clamp(-1, 1)
+    values = {FEATURE_FD.name: reference.distance(shown)}
+    if config.is_labelled:
+        values[MATCH.name] = reference.match(shown, labels)
+    published = load_published() if _can_measure_fad(config) else None
+    if published is not None:
+        fad = make_published_reference(*published)
+        values[FAD.name] = fad.fad(shown[: fad.fakes])
+    return values
+
+
+def _can_measure_fad(config: FlowConfig) -> bool:
+    digits = config.source in ("embedded", "mnist") and config.side == 28
+    return digits and config.samples >= 5120
+
+
+def evaluate(run: Run, model: nn.Module) -> Findings:
+    """Return the metrics of new images, by context, beside real ones; write two pictures.
+
+    Of latents only the loss is measured: no decoder is at hand.
+    """
+    config: FlowConfig = run.config
+    values = {
+        LOSS.name: measure_loss(config, model, "test"),
+        CALLS.name: float(count_calls(config.sampler, config.steps, config.guidance)),
+    }
+    facts = {"arm": config.arm, "samples": config.samples}
+    if config.source == "latents":
+        return Findings(values=values, n=len(choose_indices(config, "test")), facts=facts)
+    found = measure_contexts(config, model, run.seed)
+    reference = make_reference(config)
+    return Findings(
+        values={**values, **found["own"]},
+        n=config.samples,
+        counted="new images",
+        notes={FEATURE_FD.name: f"{config.samples:,} new images; floor {reference.floor:.2f}"},
+        facts={**facts, "floor": reference.floor, "real_test": reference.test},
+        tables=[_tabulate(found, reference.floor, reference.test)],
+        pictures=_draw(run, model),
+    )
+
+
+def _tabulate(found: dict[Context, dict[str, float]], floor: float, test: float) -> Table:
+    named = [m for m in (FEATURE_FD, FAD, MATCH) if m.name in found["own"]]
+    rows: list[tuple[Any, ...]] = [
+        (context, *(m.text(own[m.name]) for m in named)) for context, own in found.items()
+    ]
+    empty = [""] * (len(named) - 1)
+    rows.append(("real halves", FEATURE_FD.text(floor), *empty))
+    rows.append(("real test images", FEATURE_FD.text(test), *empty))
+    return Table(
+        title="Whose past an image sees",
+        head=("context", *(m.label for m in named)),
+        rows=rows,
+        caption="The same weights and noise. Real halves: one half of the training images "
+        "against the other, the floor of the distance.",
+    )
+
+
+def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
+    config, flow = run.config, require_flow(model)
+    start = draw_start(config, COLUMNS, run.seed)
+    contexts = list_contexts(config)
+    paths = {context: generate_path(config, flow, start, context) for context in contexts}
+    rows = torch.cat([path[-1].x for path in paths.values()])
+    write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS))
+    own = paths["own"]
+    chosen = [own[(k + 1) * len(own) // INSTANTS - 1] for k in range(min(INSTANTS, len(own)))]
+    way = torch.stack([step.x for step in chosen], 1)[: config.classes].flatten(0, 1)
+    write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen)))
+    return (
+        Picture(
+            file="samples.png",
+            title="New images",
+            caption=f"The first {COLUMNS}, without selection. A row each from the same noise: "
+            f"{', '.join(contexts)}.",
+        ),
+        Picture(
+            file="trajectories.png",
+            title="From noise to image",
+            caption="A row is an image on its way, from the left to the right.",
+        ),
+    )

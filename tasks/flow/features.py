@@ -1,0 +1,116 @@
+"""Feature-FD: the Frechet distance of images in the features of a small classifier of our own.
+
+It learns the training part with a fixed seed, so every run on the same data is measured alike.
+The classifier also says which class a generated image has.
+Axes: N images, C channels, Y X pixels, D features, K classes.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.seeds import seeded
+from tasks.flow.config import FlowConfig
+from tasks.flow.data import read_split
+from tasks.image_metrics.frechet import Gaussian, compute_distance, fit_gaussian
+
+FEATURES = 64
+STEPS, BATCH, RATE = 400, 100, 2e-3
+AT_ONCE = 500  # images
+
+
+class FeatureClassifier(nn.Module):
+    """Two or three convolutions, 64 features (ReLU), and a read-out of classes."""
+
+    def __init__(self, channels: int, side: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU()]
+        inputs, left = 16, side
+        while left > 4:
+            outputs = min(2 * inputs, 64)
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
+            inputs, left = outputs, -(-left // 2)
+        layers += [nn.Flatten(), nn.Linear(inputs * left**2, FEATURES), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.classes = nn.Linear(FEATURES, classes)
+
+    def forward(self, x: Float[Tensor, "N C Y X"]) -> Float[Tensor, "N K"]:
+        """Return the logits of the classes."""
+        logits: Tensor = self.classes(self.features(x))
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureReference:
+    """What images are measured with.
+
+    real: features of the training part. floor: the distance of its halves from each other.
+    test: the distance of the test part from it.
+    """
+
+    classifier: FeatureClassifier
+    real: Gaussian
+    floor: float
+    test: float
+
+    def distance(self, images: Float[Tensor, "N C Y X"]) -> float:
+        """Return the feature-FD of images from the real ones."""
+        return compute_distance(fit_gaussian(describe(self.classifier, images)), self.real)
+
+    @torch.no_grad()
+    def match(self, images: Float[Tensor, "N C Y X"], labels: Int64[Tensor, " N"]) -> float:
+        """Return the share of images that the classifier takes for their class."""
+        logits = [self.classifier(x) for x in images.split(AT_ONCE)]
+        return float((torch.cat(logits).argmax(-1) == labels).double().mean())
+
+
+@torch.no_grad()
+def describe(
+    classifier: FeatureClassifier, images: Float[Tensor, "N C Y X"]
+) -> Float[np.ndarray, "N D"]:
+    """Return the features of images."""
+    return np.concatenate([classifier.features(x).numpy() for x in images.split(AT_ONCE)])
+
+
+def train_classifier(
+    images: Float[Tensor, "N C Y X"], labels: Int64[Tensor, " N"], classes: int
+) -> FeatureClassifier:
+    """Train a classifier on images, with a fixed seed."""
+    with seeded(0):
+        model = FeatureClassifier(images.shape[1], images.shape[2], classes)
+        adam = torch.optim.AdamW(model.parameters(), RATE)
+        for _ in range(STEPS):
+            own = torch.randint(len(images), (BATCH,))
+            loss = F.cross_entropy(model(images[own]), labels[own])
+            adam.zero_grad()
+            torch.autograd.backward(loss)
+            adam.step()
+    return model.eval()
+
+
+def make_reference(config: FlowConfig) -> FeatureReference:
+    """Return the reference of the data of a configuration, whatever its arm and network."""
+    seen = ("source", "data", "side", "classes", "held", "train", "test", "seed_of_data")
+    return _make_reference(FlowConfig(**{name: getattr(config, name) for name in seen}))
+
+
+@lru_cache(maxsize=2)
+def _make_reference(config: FlowConfig) -> FeatureReference:
+    images, labels = read_split(config, "train")
+    classifier = train_classifier(images, labels, config.classes)
+    features = describe(classifier, images)
+    half = len(features) // 2
+    halves = fit_gaussian(features[:half]), fit_gaussian(features[half : 2 * half])
+    real = fit_gaussian(features)
+    test = fit_gaussian(describe(classifier, read_split(config, "test")[0]))
+    return FeatureReference(
+        classifier=classifier,
+        real=real,
+        floor=compute_distance(*halves),
+        test=compute_distance(test, real),
+    )

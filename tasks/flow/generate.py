@@ -1,0 +1,121 @@
+"""New images of a trained network, and what its state is worth.
+
+A context says whose noisier past an image sees; noise and weights are the same:
+
+    own             its own
+    reset           none: the state is new at every step
+    same class      that of another image of its class, from other noise
+    other class     that of an image of the next class
+    other image     without labels: that of another image, of an unknown class
+
+Axes: N images, C channels, Y X pixels or latents.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from tasks.flow.config import FlowConfig
+from tasks.flow.loss import hide_labels
+from tasks.flow.model import FlowModel
+from tasks.flow.sampler import (
+    SampleStep,
+    Velocity,
+    guide,
+    iterate,
+    record_states,
+    replay_states,
+    reset_state,
+)
+
+Context = Literal["own", "reset", "same class", "other class", "other image"]
+AT_ONCE = 250  # images; their states are kept for every step
+
+
+class Start(NamedTuple):
+    """What images begin with. donors: noise of the images that lend their states."""
+
+    noise: Float[Tensor, "N C Y X"]
+    donors: Float[Tensor, "N C Y X"]
+    labels: Int64[Tensor, " N"]
+
+
+def list_contexts(config: FlowConfig) -> tuple[Context, ...]:
+    """Return the contexts of an arm, its own first."""
+    if not config.has_state:
+        return ("own",)
+    if not config.is_labelled:
+        return ("own", "reset", "other image")
+    return ("own", "reset", "same class", "other class")
+
+
+def draw_start(config: FlowConfig, n: int, seed: int) -> Start:
+    """Draw noise for n images, of classes in turn; the first ones do not depend on n."""
+    rng = torch.Generator().manual_seed(seed)
+    shape = (2, config.colours, config.side, config.side)
+    noise = torch.stack([torch.randn(shape, generator=rng) for _ in range(n)])
+    return Start(noise[:, 0], noise[:, 1], torch.arange(n) % config.classes)
+
+
+@torch.no_grad()
+def generate(
+    config: FlowConfig, model: FlowModel, start: Start, context: Context = "own"
+) -> Float[Tensor, "N C Y X"]:
+    """Return the images, on the CPU."""
+    parts = []
+    for first in range(0, len(start.noise), AT_ONCE):
+        some = Start(*(x[first : first + AT_ONCE] for x in start))
+        parts.append(generate_path(config, model, some, context)[-1].x)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def generate_path(
+    config: FlowConfig, model: FlowModel, start: Start, context: Context = "own"
+) -> list[SampleStep]:
+    """Return the images behind every step, on the CPU."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    velocity = make_velocity(config, model, start.labels.to(device))
+    if context == "reset":
+        velocity = reset_state(velocity)
+    elif context != "own":
+        lent = start.labels
+        if context == "other class":
+            lent = (lent + 1) % config.classes
+        seen = list[Any]()
+        donor = record_states(make_velocity(config, model, lent.to(device)), seen)
+        for _ in run(config, donor, start.donors.to(device)):
+            pass
+        velocity = replay_states(velocity, seen)
+    steps = run(config, velocity, start.noise.to(device))
+    model.train(training)
+    return [SampleStep(t, x.cpu()) for t, x in steps]
+
+
+def run(
+    config: FlowConfig, velocity: Velocity, noise: Float[Tensor, "N C Y X"]
+) -> list[SampleStep]:
+    """Return the images behind every step; noise of the way is the same at every call."""
+    rng = torch.Generator().manual_seed(config.seed_of_data)
+    return list(iterate(velocity, noise, config.sampler, config.steps, rng))
+
+
+def make_velocity(
+    config: FlowConfig, model: FlowModel, labels: Int64[Tensor, " N"]
+) -> Velocity:
+    """Return the network's velocity for labels, guided as the configuration says."""
+
+    def told(own: Tensor) -> Velocity:
+        def velocity(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
+            at = torch.full((1, len(x)), t, dtype=x.dtype, device=x.device)
+            v, state = model(x[None], at, own[None], state or ())
+            return v[0], state
+
+        return velocity
+
+    shown = hide_labels(config, labels)
+    free = torch.full_like(labels, config.classes)
+    return guide(told(shown), told(free), config.guidance, config.guided)

@@ -1,0 +1,129 @@
+"""New images: contexts, guidance, and that nothing of one batch reaches another."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from neuro.seeds import seeded
+from tasks.flow.config import Arm, FlowConfig, tiny
+from tasks.flow.generate import (
+    Start,
+    draw_start,
+    generate,
+    generate_path,
+    list_contexts,
+    make_velocity,
+)
+from tasks.flow.model import FlowModel, build
+
+CONFIG = replace(tiny(), width=16, heads=2, side=4, steps=4, classes=3)
+
+
+def make(arm: Arm = "arflow", **change: object) -> tuple[FlowConfig, FlowModel]:
+    config = replace(CONFIG, arm=arm, **change)  # type: ignore[arg-type]
+    with seeded(0):
+        model = build(config)
+        for p in model.parameters():
+            nn.init.normal_(p, std=0.2)
+    return config, model
+
+
+def test_noise_of_the_first_images_does_not_depend_on_their_number() -> None:
+    few, many = draw_start(CONFIG, 3, 5), draw_start(CONFIG, 8, 5)
+    assert torch.equal(few.noise, many.noise[:3])
+    assert many.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert not torch.equal(few.noise, few.donors)
+    assert not torch.equal(few.noise, draw_start(CONFIG, 3, 6).noise)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "sde"])
+def test_contexts_change_images_of_arflow_alone(sampler: str) -> None:
+    config, model = make(sampler=sampler)
+    start = draw_start(config, 6, 0)
+    found = {c: generate(config, model, start, c) for c in list_contexts(config)}
+    assert list(found) == ["own", "reset", "same class", "other class"]
+    names = list(found)
+    for k, one in enumerate(names):
+        for other in names[k + 1 :]:
+            assert not torch.allclose(found[one], found[other])
+    own, sit = make("sit", sampler=sampler)
+    assert list_contexts(own) == ("own",)
+    alone = generate(own, sit, start)
+    assert torch.equal(alone, generate(own, sit, start, "reset"))
+
+
+def test_without_a_state_path_a_reset_changes_nothing() -> None:
+    """Where k and v are zero, no state is written, and all contexts are the same."""
+    config, model = make()
+    for block in model.blocks:
+        block.attention.qkv.weight.data[config.width :] = 0  # type: ignore[union-attr,index]
+        block.attention.qkv.bias.data[config.width :] = 0  # type: ignore[union-attr,index]
+    start = draw_start(config, 3, 0)
+    own = generate(config, model, start)
+    for context in ("reset", "same class", "other class"):
+        assert torch.equal(own, generate(config, model, start, context))
+
+
+def test_donors_of_the_same_noise_and_class_are_the_image_itself() -> None:
+    config, model = make()
+    start = draw_start(config, 3, 0)
+    twin = Start(start.noise, start.noise, start.labels)
+    own = generate(config, model, twin)
+    torch.testing.assert_close(own, generate(config, model, twin, "same class"))
+    assert not torch.allclose(own, generate(config, model, twin, "other class"))
+
+
+def test_without_labels_others_are_of_an_unknown_class() -> None:
+    config, model = make("arflow_unlabelled")
+    assert list_contexts(config) == ("own", "reset", "other image")
+    start = draw_start(config, 3, 0)
+    other = Start(start.noise, start.donors, (start.labels + 1) % 3)
+    assert torch.equal(generate(config, model, start), generate(config, model, other))
+
+
+def test_samples_do_not_depend_on_the_rest_of_the_batch_nor_on_batches_before() -> None:
+    config, model = make()
+    start = draw_start(config, 5, 0)
+    all_of_them = generate(config, model, start)
+    alone = generate(config, model, Start(*(x[2:3] for x in start)))
+    torch.testing.assert_close(alone[0], all_of_them[2], rtol=1e-5, atol=1e-5)
+    assert torch.equal(generate(config, model, start), all_of_them)
+    assert model.training  # as before
+
+
+def test_guidance_of_one_is_none_bit_for_bit_and_more_is_the_sum_of_two_branches() -> None:
+    config, model = make()
+    start = draw_start(config, 3, 0)
+    plain = generate(config, model, start)
+    assert torch.equal(plain, generate(replace(config, guidance=1.0), model, start))
+    guided = replace(config, guidance=2.0, steps=1)
+    (step,) = generate_path(guided, model, start)
+    with torch.no_grad():
+        at = torch.zeros(1, 3)
+        cond, _ = model(start.noise[None], at, start.labels[None])
+        free, _ = model(start.noise[None], at, torch.full((1, 3), 3))
+    torch.testing.assert_close(step.x, start.noise + (free + 2 * (cond - free))[0])
+
+
+def test_latents_are_guided_in_their_first_three_channels() -> None:
+    config = replace(CONFIG, source="latents", data="x", guidance=1.5)
+    assert (config.colours, config.guided) == (4, 3)
+    with seeded(0):
+        model = build(config)
+        for p in model.parameters():
+            nn.init.normal_(p, std=0.2)
+    x, labels = torch.randn(2, 4, 4, 4), torch.tensor([0, 2])
+    with torch.no_grad():
+        guided, _ = make_velocity(config, model, labels)(x, 0.4, None)
+        plain, _ = make_velocity(replace(config, guidance=1.0), model, labels)(x, 0.4, None)
+    assert torch.equal(guided[:, 3], plain[:, 3])
+    assert not torch.allclose(guided[:, :3], plain[:, :3])
+
+
+def test_the_way_has_an_image_for_each_step() -> None:
+    config, model = make()
+    way = generate_path(config, model, draw_start(config, 2, 0))
+    assert [step.t for step in way] == [0.25, 0.5, 0.75, 1.0]
+    assert way[0].x.shape == (2, 1, 4, 4)

@@ -1,0 +1,104 @@
+"""``flow`` from the command line: training, evaluation, report; what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from class_files import write_class_images, write_latent_cache
+from command_line import CommandLine
+
+from neuro.seeds import seeded
+from tasks.cli import main
+from tasks.flow.config import tiny
+from tasks.flow.data import batches
+from tasks.flow.task import TASK
+
+SMALL = {
+    **{"width": 16, "heads": 2, "depth": 1, "train": 200, "held": 50, "test": 80, "images": 2},
+    **{"batch": 20, "epochs": 1, "steps": 3, "samples": 70},
+}
+
+
+def flags(**change: object) -> list[str]:
+    return [w for k, v in {**SMALL, **change}.items() for w in ("--set", f"{k}={v}")]
+
+
+@pytest.fixture
+def quick_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.flow.features.STEPS", 5)
+
+
+@pytest.mark.usefixtures("quick_features")
+@pytest.mark.parametrize("arm", ["arflow", "sit_unlabelled"])
+def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, arm: str) -> None:
+    folder = tmp_path / "run"
+    main(["train", "flow:tiny", "--out", str(folder), *flags(arm=arm)])
+    told = cli.run("eval", folder)
+    assert "feature fd" in told
+    found = json.loads((folder / "eval.json").read_text())
+    assert found["network_calls"] == 3
+    assert found["n"] == 70
+    (table,) = found["tables"]
+    contexts = ["own", "reset", "same class", "other class"] if arm == "arflow" else ["own"]
+    assert [row[0] for row in table["rows"]] == [*contexts, "real halves", "real test images"]
+    assert ("class_match" in found) == (arm == "arflow")
+    for name in ("samples.png", "trajectories.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert "stays on torch" in cli.refuse("verify", folder)
+    cli.run("report", folder)
+    assert "Whose past an image sees" in (folder / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("quick_features")
+@pytest.mark.parametrize("source", ["images", "latents"])
+def test_class_folders_are_trained_on(tmp_path: Path, cli: CommandLine, source: str) -> None:
+    write = write_class_images if source == "images" else write_latent_cache
+    write(tmp_path / "data", each=30)
+    own = {"source": source, "data": tmp_path / "data", "side": 4, "classes": 3, "held": 12}
+    own |= {"train": 0, "test": 0, "batch": 4, "mirror": True, "sampler": "sde"}
+    main(["train", "flow:tiny", "--out", str(tmp_path / "run"), *flags(**own)])
+    cli.run("eval", tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert found["loss"] > 0
+    assert ("feature_fd" in found) == (source == "images")
+
+
+@pytest.mark.parametrize("name", ["flow:tiny", "flow:small"])
+def test_a_dry_run_needs_neither_training_nor_data(
+    tmp_path: Path, cli: CommandLine, name: str
+) -> None:
+    told = cli.run("train", name, "--dry-run", "--out", tmp_path / "run")
+    assert ("34,662,944 parameters" if name == "flow:small" else "104,818 param") in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_that_does_not_hold_together_is_refused_at_once(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    told = cli.refuse(
+        *("train", "flow:tiny", "--out", tmp_path / "run"),
+        *flags(patch=3, heads=5, dropped=2),
+    )
+    for line in ("side 8 is no multiple of patch 3", "heads 5", "dropped is 2.0"):
+        assert line in told
+    told = cli.refuse(
+        *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(images=30, batch=2)
+    )
+    assert "have fewer images than a sequence (30)" in told
+
+
+def test_a_seed_changes_weights_and_draws_and_the_epoch_the_images() -> None:
+    config = replace(tiny(), train=200, held=50)
+    first, again, other = (next(iter(batches(config, "train", e)))[0] for e in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape[TASK.training.batch_axis] == config.batch
+    with seeded(0):
+        model = TASK.training.build(config)
+    batch = next(iter(TASK.training.batches(config, "train", 0)))
+    loss = TASK.training.loss(config, model, batch, 0.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
