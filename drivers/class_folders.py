@@ -139,4 +139,5 @@ def draw_latents(
     mean, log_variance = np.split(moments, 2)
     deviation = np.exp(log_variance.clip(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE) / 2)
     drawn = mean + deviation * rng.standard_normal(mean.shape, dtype=np.float32)
-    return (SCALE * drawn).astype(np.float32)
+    scaled: np.ndarray = (SCALE * drawn).astype(np.float32)
+    return scaled

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuro.mixers.recurrence import run_scan
+from neuro.mixers.scan import run_scan
 
 CURE = "continue with the samples of the run before, or start with state=None"
 
@@ -52,9 +52,9 @@ def attend_inside(
     v: Float[Tensor, "I B N H V"],
 ) -> Float[Tensor, "I B N H V"]:
     """Return softmax(q k^T) v of each image alone."""
-    heads_first = [x.flatten(0, 1).transpose(1, 2) for x in (q, k, v)]  # I B, H, N, channels
-    y = F.scaled_dot_product_attention(*heads_first, scale=1.0)
-    return y.transpose(1, 2).unflatten(0, q.shape[:2])
+    q2, k2, v2 = (x.flatten(0, 1).transpose(1, 2) for x in (q, k, v))  # I B, H, N, channels
+    y = F.scaled_dot_product_attention(q2, k2, v2, scale=1.0)
+    return y.transpose(1, 2).reshape(v.shape)
 
 
 def run_hybrid_recurrence(

@@ -157,7 +157,8 @@ def shrink_images(
         )
     n = whole // side
     squares = images.reshape(*images.shape[:2], side, n, side, n)
-    return squares.mean((3, 5)).round().astype(np.uint8)
+    small: np.ndarray = squares.mean((3, 5)).round().astype(np.uint8)
+    return small
 
 
 def choose_indices(config: FlowConfig, split: Split) -> Int64[np.ndarray, " N"]:
@@ -192,7 +193,7 @@ def batches(config: FlowConfig, split: Split, epoch: int) -> Iterator[Pair]:
     for own in arrange(config, data, indices, split == "train", rng):
         mirror = (rng.random(own.size) < 0.5) & config.mirror & (split == "train")
         x = torch.from_numpy(data.read(own.flatten(), mirror, rng))
-        yield x.unflatten(0, own.shape), torch.from_numpy(data.labels[own])
+        yield x.reshape(*own.shape, *x.shape[1:]), torch.from_numpy(data.labels[own])
 
 
 def arrange(

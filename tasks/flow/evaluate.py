@@ -33,13 +33,13 @@ INSTANTS = 10  # of a picture of images on their way
 
 
 def measure_contexts(
-    config: FlowConfig, model: nn.Module, seed: int
+    config: FlowConfig, model: nn.Module, seed: int, contexts: tuple[Context, ...]
 ) -> dict[Context, dict[str, float]]:
     """Return the metrics of new images of each context, all from the same noise."""
     flow, start = require_flow(model), draw_start(config, config.samples, seed)
     return {
         context: measure_images(config, generate(config, flow, start, context), start.labels)
-        for context in list_contexts(config)
+        for context in contexts
     }
 
 
@@ -76,7 +76,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     facts = {"arm": config.arm, "samples": config.samples}
     if config.source == "latents":
         return Findings(values=values, n=len(choose_indices(config, "test")), facts=facts)
-    found = measure_contexts(config, model, run.seed)
+    found = measure_contexts(config, model, run.seed, list_contexts(config))
     reference = make_reference(config)
     return Findings(
         values={**values, **found["own"]},

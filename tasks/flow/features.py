@@ -65,7 +65,7 @@ class FeatureReference:
     @torch.no_grad()
     def match(self, images: Float[Tensor, "N C Y X"], labels: Int64[Tensor, " N"]) -> float:
         """Return the share of images that the classifier takes for their class."""
-        logits = [self.classifier(x) for x in images.split(AT_ONCE)]
+        logits = [self.classifier(x) for x in torch.split(images, AT_ONCE)]
         return float((torch.cat(logits).argmax(-1) == labels).double().mean())
 
 
@@ -74,7 +74,9 @@ def describe(
     classifier: FeatureClassifier, images: Float[Tensor, "N C Y X"]
 ) -> Float[np.ndarray, "N D"]:
     """Return the features of images."""
-    return np.concatenate([classifier.features(x).numpy() for x in images.split(AT_ONCE)])
+    return np.concatenate(
+        [classifier.features(x).numpy() for x in torch.split(images, AT_ONCE)]
+    )
 
 
 def train_classifier(

@@ -5,6 +5,8 @@ independent of image to image. A share of the labels is hidden; those of a seque
 Axes: I images of a sequence, B samples, C channels, Y X pixels or latents.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from tasks.flow.config import FlowConfig
 from tasks.flow.data import batches
 from tasks.flow.model import FlowModel
 from tasks.flow.path import draw_times, mix
-from tasks.runs.task import Metric, Pair
+from tasks.runs.task import Metric, Pair, Split
 
 LOSS = Metric(name="loss", better="lower")
 
@@ -37,8 +39,8 @@ def draw(
     """Draw times t, noise, and which labels are hidden, for this process's samples."""
     images, device = len(x), x.device
 
-    def shard(make: object) -> Tensor:
-        return draw_shard(make, x.shape[1], axis=1)  # type: ignore[arg-type]
+    def shard(make: Callable[[int], Tensor]) -> Tensor:
+        return draw_shard(make, x.shape[1], axis=1)
 
     hidden = torch.zeros(images, x.shape[1], dtype=torch.bool, device=device)
     if training and config.dropped:
@@ -71,13 +73,13 @@ def validate(config: FlowConfig, model: nn.Module) -> float:
 
 
 @torch.no_grad()
-def measure_loss(config: FlowConfig, model: nn.Module, split: str) -> float:
+def measure_loss(config: FlowConfig, model: nn.Module, split: Split) -> float:
     """Return the loss on a split, with fixed draws and all labels."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     total, count = 0.0, 0
     with seeded(0):
-        for x, labels in batches(config, split, 0):  # type: ignore[arg-type]
+        for x, labels in batches(config, split, 0):
             own = loss(config, model, (x.to(device), labels.to(device)), 1.0)
             total, count = total + float(own) * x.shape[1], count + x.shape[1]
     model.train(training)

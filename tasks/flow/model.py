@@ -43,7 +43,7 @@ class ImageAttention(nn.Module):
         state: Tensor | None,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "I B N D"], None]:
         """Return (y, None)."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self.qkv(x).chunk(3, -1))
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         y = attend_inside(q, self.keys**-0.5 * k, v)
         return self.output(y.flatten(-2)), None
 
@@ -74,7 +74,7 @@ class HybridAttention(nn.Module):
         parts = (
             F.rms_norm(part, part.shape[-1:], eps=EPS) for part in self.qkv(x).chunk(3, -1)
         )
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
+        q, k, v = (split_heads(part, self.heads) for part in parts)
         g = F.logsigmoid(self.decay(x + c[:, :, None])) / TEMPERATURE
         y, state = run_hybrid(q, self.keys**-0.5 * k, v, g, state)
         return self.output(self.norm(y).flatten(-2) * F.silu(self.gate(x))), state
@@ -134,7 +134,7 @@ class FlowModel(nn.Module):
             nn.init.normal_(layer.weight, std=spread)  # type: ignore[arg-type]
         closed = [m for name, m in self.named_modules() if name.endswith("modulation")]
         for layer in (*closed, self.velocity):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.weight)
 
     def forward(
         self,
@@ -186,6 +186,11 @@ def modulate(
     return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
 
 
+def split_heads(x: Float[Tensor, "I B N D"], heads: int) -> Float[Tensor, "I B N H K"]:
+    """Split the channels of tokens into heads."""
+    return x.reshape(*x.shape[:-1], heads, -1)
+
+
 def embed_time(t: Float[Tensor, "*B"]) -> Float[Tensor, "*B 256"]:
     """Return cosines and sines of t at frequencies from 1 down to 1e-4."""
     half = FREQUENCIES // 2
@@ -208,14 +213,16 @@ def embed_places(config: FlowConfig, like: Tensor) -> Float[Tensor, "N D"]:
 
 def split_patches(x: Float[Tensor, "I B C Y X"], patch: int) -> Float[Tensor, "I B N P"]:
     """Return the values of each patch, row by row."""
-    parts = x.unflatten(4, (-1, patch)).unflatten(3, (-1, patch))  # I B C rows p columns p
+    images, samples, channels, height, width = x.shape
+    rows, columns = height // patch, width // patch
+    parts = x.reshape(images, samples, channels, rows, patch, columns, patch)
     return parts.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
 
 
 def join_patches(y: Float[Tensor, "I B N P"], config: FlowConfig) -> Float[Tensor, "I B C Y X"]:
     """Return images of patches: the inverse of :func:`split_patches`."""
     n, p = config.side // config.patch, config.patch
-    parts = y.unflatten(3, (config.colours, p, p)).unflatten(2, (n, n))
+    parts = y.reshape(*y.shape[:2], n, n, config.colours, p, p)
     return parts.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(3, 4)
 
 

@@ -62,6 +62,7 @@ NAMES = {
     "imports": "imported networks of other libraries: spikes that differ, accuracy, speed",
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
+    "flow": "images behind noisier images of their class (ARFlow) beside images alone (SiT)",
     "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
@@ -80,6 +81,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
     "spiking_loop",
+    "flow": "digits, mnist, short",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
@@ -101,6 +103,7 @@ def find(name: str) -> Benchmark:
         "imports": _imports,
         "energy": _energy,
         "reasoning": _reasoning,
+        "flow": _flow,
         "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
@@ -221,6 +224,19 @@ def _reasoning() -> Benchmark:
 
     return Benchmark(
         about=NAMES["reasoning"],
+        parts=PARTS,
+        draw=draw,
+        tabulate=tabulate,
+        accepts=("workers",),
+        announce=announce,
+    )
+
+
+def _flow() -> Benchmark:
+    from tasks.flow.bench.parts import PARTS, announce, draw, tabulate
+
+    return Benchmark(
+        about=NAMES["flow"],
         parts=PARTS,
         draw=draw,
         tabulate=tabulate,

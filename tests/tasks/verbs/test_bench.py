@@ -169,6 +169,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         ("bottlenecks", "--repeats, --runs"),
         ("forecasting", "--repeats, --runs"),
         ("reasoning", "--repeats, --runs"),
+        ("flow", "--repeats, --runs"),
         ("driving", ""),
     ],
 )

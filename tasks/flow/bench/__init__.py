@@ -1,0 +1,1 @@
+"""The bench of flow: what is trained, by seed, and what arms and controls show."""

@@ -1,0 +1,139 @@
+"""Trainings of the bench; a finished one is a line of a file, and is not trained again."""
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from lightning_fabric import Fabric
+
+from neuro.seeds import seeded
+from neuro.training import Course, fit
+from neuro.training.threads import limit_threads
+from tasks.bench.results import complete_results, make_key, read_results
+from tasks.flow.bench.settings import (
+    FlowScale,
+    FlowSetting,
+    Part,
+    list_settings,
+    make_config,
+    name_arm,
+)
+from tasks.flow.config import FlowConfig
+from tasks.flow.cost import count_macs, count_parameters
+from tasks.flow.data import batches, count_steps
+from tasks.flow.evaluate import measure_contexts
+from tasks.flow.features import make_reference
+from tasks.flow.generate import Context, list_contexts
+from tasks.flow.loss import loss, measure_loss, validate
+from tasks.flow.model import build
+from tasks.flow.sampler import count_calls
+from tasks.flow.task import make_plan
+
+FILE = "flow-settings.jsonl"  # beside the figures
+SECONDS, LOSS, FLOOR, TEST = "cpu_seconds", "loss", "real_halves", "real_test_images"
+Values = dict[str, float]  # "own: feature_fd", for each context and metric, and the four above
+Found = dict[str, dict[str, list[float]]]  # by arm and value, one a seed
+
+
+def train_config(config: FlowConfig, skipped: tuple[Context, ...] = ()) -> Values:
+    """Return what the last weights of a training reach, in every context but those skipped.
+
+    Raises:
+        TrainError: the training has diverged.
+    """
+    begin = time.process_time()
+    with seeded(config.seed_of_data):
+        model = build(config)
+    course = Course(
+        batches=lambda epoch: batches(config, "train", epoch),
+        steps=count_steps(config),
+        loss=lambda net, batch, at: loss(config, net, batch, at),
+        validate=lambda net: validate(config, net),
+        better="lower",
+        seed=config.seed_of_data,
+        batch_axis=1,
+    )
+    with limit_threads(1), TemporaryDirectory() as folder:
+        fabric = Fabric(accelerator="cpu", devices=1)
+        fit(model, course, make_plan(config), fabric, Path(folder))
+        kept = tuple(c for c in list_contexts(config) if c not in skipped)
+        found = measure_contexts(config, model, config.seed_of_data, kept)
+        reference = make_reference(config)
+        values = {f"{c}: {name}": v for c, own in found.items() for name, v in own.items()}
+        return {
+            **values,
+            LOSS: measure_loss(config, model, "test"),
+            FLOOR: reference.floor,
+            TEST: reference.test,
+            SECONDS: time.process_time() - begin,
+        }
+
+
+def count_cost(config: FlowConfig) -> dict[str, int]:
+    """Return parameters, MACs of a call on an image, calls a sample, images seen."""
+    images = config.epochs * count_steps(config) * config.batch * config.images
+    return {
+        "parameters": count_parameters(config),
+        "macs": count_macs(config),
+        "calls": count_calls(config.sampler, config.steps, config.guidance),
+        "images": images,
+    }
+
+
+def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> Found:
+    """Return what the arms of a part reach; what is in the folder is not trained again.
+
+    Raises:
+        StoreError: a result in the folder's file is damaged.
+        TrainError: a training has diverged.
+    """
+
+    def train(missing: list[FlowSetting]) -> Iterator[tuple[FlowSetting, Values]]:
+        run = delayed(_train_one)
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(run(setting, scale) for setting in missing)
+
+    about = {s: describe(s, scale) for s in list_settings(part, scale)}
+    values = complete_results(folder / FILE, about, Values, train, list_versions())
+    out: Found = {}
+    for setting, own in values.items():
+        for name, value in own.items():
+            by_name = out.setdefault(name_arm(setting, scale), {})
+            by_name.setdefault(name, []).append(value)
+    return out
+
+
+def _train_one(setting: FlowSetting, scale: FlowScale) -> tuple[FlowSetting, Values]:
+    config, skipped = make_config(setting, scale), scale.cases[setting.part].skipped
+    return setting, train_config(config, skipped)
+
+
+def describe(setting: FlowSetting, scale: FlowScale) -> Mapping[str, Any]:
+    """Return what a training depends on, beside code and versions."""
+    skipped = list(scale.cases[setting.part].skipped)
+    return {
+        **asdict(setting),
+        "skipped": skipped,
+        "config": asdict(make_config(setting, scale)),
+    }
+
+
+def list_versions() -> Mapping[str, str]:
+    """Return the versions on which all trainings depend."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def list_missing(part: Part, scale: FlowScale, folder: Path) -> list[FlowSetting]:
+    """Return the trainings of a part that are still to be made."""
+    known, about = read_results(folder / FILE), list_versions()
+    return [
+        s
+        for s in list_settings(part, scale)
+        if make_key({**describe(s, scale), **about}) not in known
+    ]

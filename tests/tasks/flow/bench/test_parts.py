@@ -1,0 +1,169 @@
+"""The bench: what is trained and kept, rows beside their baselines, tables, the picture."""
+
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tasks.bench.options import BenchOptions
+from tasks.flow.bench import train
+from tasks.flow.bench.parts import draw, make_rows, tabulate
+from tasks.flow.bench.settings import (
+    ARFLOW,
+    ARMS,
+    FREE_ARFLOW,
+    FREE_SIT,
+    FULL,
+    GROUPED,
+    QUICK,
+    SIT,
+    list_settings,
+    make_config,
+)
+from tasks.flow.bench.train import FILE, FLOOR, LOSS, SECONDS, TEST, Found, count_cost
+from tasks.flow.config import FlowConfig, list_problems
+from tasks.flow.generate import Context
+from tasks.verbs.bench import show
+
+MEANS = {SIT: 4.0, ARFLOW: 3.0, FREE_SIT: 5.0, FREE_ARFLOW: 6.0, GROUPED: 4.5}
+SIX = replace(
+    QUICK, cases={p: replace(c, seeds=tuple(range(6))) for p, c in QUICK.cases.items()}
+)
+
+
+def make_found(seeds: int = 6) -> Found:
+    """Return made-up values: a reset adds 1, a past of another class half as much."""
+    found: Found = {}
+    for arm, mean in MEANS.items():
+        contexts = {"own": 0.0}
+        if arm in (ARFLOW, FREE_ARFLOW):
+            contexts |= {"reset": 1.0, "other class": 0.5}
+        found[arm] = {
+            f"{context}: feature_fd": [mean + extra + 0.1 * k for k in range(seeds)]
+            for context, extra in contexts.items()
+        }
+        found[arm] |= {LOSS: [0.2] * seeds, FLOOR: [0.5] * seeds, TEST: [0.6] * seeds}
+        found[arm][SECONDS] = [10.0] * seeds
+    return found
+
+
+def test_arms_share_all_but_one_field_and_batches_of_all_lengths_have_as_many_images() -> None:
+    for part, case in FULL.cases.items():
+        settings = list_settings(part, FULL)
+        assert len(settings) == len(case.arms) * len(case.seeds) * len(case.images)
+        for setting in settings:
+            config = make_config(setting, FULL)
+            assert list_problems(config) == []
+            changed = {"arm": config.arm, "seed_of_data": setting.seed}
+            changed |= {"images": setting.images, "batch": config.batch}
+            assert asdict(config) == asdict(case.config) | changed
+            assert 39 <= config.batch * config.images <= 40
+    assert len(FULL.cases["digits"].seeds) == 6
+    assert len({make_config(s, FULL).arm for s in list_settings("digits", FULL)}) == 5
+
+
+def test_a_row_is_an_arm_in_a_context_beside_its_baseline() -> None:
+    rows = list(make_rows("digits", make_found(), SIX))
+    assert [row.subject for row in rows] == [
+        SIT,
+        ARFLOW,
+        "ARFlow, reset past",
+        "ARFlow, other class past",
+        FREE_SIT,
+        FREE_ARFLOW,
+        "ARFlow without labels, reset past",
+        "ARFlow without labels, other class past",
+        GROUPED,
+    ]
+    by_name = {row.subject: row for row in rows}
+    assert by_name[SIT].theirs is None
+    assert by_name[SIT].conditions["compared"] is None
+    ours = by_name[ARFLOW]
+    assert (ours.peer, ours.ours, ours.theirs) == (
+        SIT,
+        pytest.approx(3.25),
+        pytest.approx(4.25),
+    )
+    assert ours.ratio == pytest.approx(4.25 / 3.25)
+    assert ours.conditions["compared"]["verdict"] == "better"
+    assert ours.conditions["compared"]["p"] == 2 / 64
+    reset = by_name["ARFlow, reset past"]
+    assert (reset.peer, reset.theirs) == ("ARFlow, own past", pytest.approx(3.25))
+    assert reset.conditions["compared"]["verdict"] == "worse"
+    assert by_name[FREE_ARFLOW].peer == FREE_SIT
+    assert by_name[FREE_ARFLOW].conditions["compared"]["verdict"] == "worse"
+    assert ours.conditions[SECONDS] == 60.0
+    assert reset.conditions[SECONDS] == 0.0  # the training is counted once
+
+
+def test_three_seeds_show_no_difference() -> None:
+    three = replace(
+        QUICK, cases={p: replace(c, seeds=(0, 1, 2)) for p, c in QUICK.cases.items()}
+    )
+    rows = list(make_rows("digits", make_found(3), three))
+    assert {r.conditions["compared"]["verdict"] for r in rows if r.peer} == {"not shown"}
+
+
+def test_tables_show_what_is_reached_and_what_a_sample_costs(tmp_path: Path) -> None:
+    rows = list(make_rows("digits", make_found(), SIX))
+    console = Console(file=io.StringIO(), width=240)
+    for table in tabulate("digits", rows):
+        console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    (line,) = (x for x in text.splitlines() if x.lstrip().startswith("ARFlow, reset"))
+    assert "4.250 ± 0.187" in line
+    assert "+1.000" in line
+    assert "half against half 0.50, test against training part 0.60" in text
+    draw(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_costs_of_an_arm() -> None:
+    setting = list_settings("digits", FULL)[0]
+    cost = count_cost(make_config(setting, FULL))
+    assert cost["calls"] == 25
+    assert cost["images"] == 14 * (3500 // 40) * 40
+    assert cost["parameters"] == 104_740
+
+
+def test_a_bench_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def train_one(config: FlowConfig, skipped: tuple[Context, ...]) -> dict[str, float]:
+        assert skipped == ()
+        made.append(config.arm)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return {"own: feature_fd": 2.0, LOSS: 0.2, FLOOR: 0.5, TEST: 0.6, SECONDS: 1.0}
+
+    monkeypatch.setattr(train, "train_config", train_one)
+    options = BenchOptions(out=tmp_path, parts=("digits",), quick=True)
+    console = Console(file=io.StringIO(), width=240)
+    with pytest.raises(KeyboardInterrupt):
+        show(console, "flow", options)
+    assert len((tmp_path / FILE).read_text().splitlines()) == 2
+    show(console, "flow", options)
+    arms = list(ARMS.values())
+    assert made == [*arms[:3], *arms[2:]]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "5 of 5 trainings are to be made" in text
+    assert "3 of 5 trainings are to be made" in text
+    rows = json.loads((tmp_path / "flow.json").read_text())
+    assert [row["subject"] for row in rows] == list(ARMS)
+
+
+def test_a_training_of_the_bench_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.flow.features.STEPS", 5)
+    (setting,) = (s for s in list_settings("digits", QUICK) if s.arm == ARFLOW)
+    config = make_config(setting, QUICK)
+    values = train.train_config(config, ("same class",))
+    contexts = ("own", "reset", "other class")
+    names = {f"{c}: {m}" for c in contexts for m in ("feature_fd", "class_match")}
+    assert set(values) == names | {LOSS, FLOOR, TEST, SECONDS}
+    again = train.train_config(config, ("same class",))
+    assert {**again, SECONDS: 0.0} == {**values, SECONDS: 0.0}
