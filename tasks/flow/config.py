@@ -14,6 +14,7 @@ from typing import Literal
 Source = Literal["embedded", "mnist", "cifar10", "images", "latents"]
 Arm = Literal["sit", "arflow", "sit_unlabelled", "arflow_unlabelled", "sit_grouped"]
 Sampler = Literal["euler", "heun", "sde"]
+Maps = Literal["float", "spiking"]
 HEAD = 64  # channels of a head at full size
 LIST = "the configuration does not hold together:"
 
@@ -29,6 +30,8 @@ class FlowConfig:
     patch: side of a token. width: channels of a token. mlp: channels inside the unit behind
         each attention, in widths. matched: the unit of arflow is narrower by as many weights as
         its gates have. two_outputs: also put out the unused variance of the published networks.
+    maps: of tokens: "float", or ternary weights on "spiking" inputs, counts of up to ``ticks``
+        spikes of that threshold (:class:`neuro.nn.ternary.SpikeCount`).
     dropped: share of the labels that training hides, for guidance.
     mirror: whether training mirrors half of the images.
     held: training images for model selection, equally many of each class. train, test: largest
@@ -52,6 +55,9 @@ class FlowConfig:
     mlp: float = 4.0
     matched: bool = True
     two_outputs: bool = False
+    maps: Maps = "float"
+    ticks: int = 4
+    threshold: float = 0.75
     dropped: float = 0.1
     mirror: bool = False
     held: int = 500
@@ -121,7 +127,7 @@ def list_problems(config: FlowConfig) -> list[str]:
     """Return what does not fit, each with its cure."""
     least = {
         **dict.fromkeys(("side", "classes", "images", "batch", "patch", "width", "depth"), 1),
-        **dict.fromkeys(("heads", "steps", "samples", "epochs", "held"), 1),
+        **dict.fromkeys(("heads", "steps", "samples", "epochs", "held", "ticks"), 1),
         **dict.fromkeys(("train", "test"), 0),
     }
     problems = [
@@ -162,6 +168,11 @@ def tiny() -> FlowConfig:
 def tiny_sit() -> FlowConfig:
     """The same digits, each alone: the baseline at equal compute and parameters."""
     return replace(tiny(), arm="sit")
+
+
+def tiny_spiking() -> FlowConfig:
+    """The same network with spikes in front of every map of tokens, for every executor."""
+    return replace(tiny(), maps="spiking")
 
 
 def mnist() -> FlowConfig:

@@ -1,39 +1,139 @@
-"""What a chip runs of a network, and why it runs none of those without spikes."""
+"""What a chip runs of a spiking network, and what drives it: each map of tokens, by tokens.
 
-from collections.abc import Iterator
+The host computes between the maps. What it sends to each is recorded from the network on torch
+while it makes a few images. So every executor is given the same inputs, and its outputs are set
+beside those of the network: a difference does not travel on through the sampler.
+The first map is the network that answers; the others are further networks of the chip.
+Axes: T ticks (tokens of an image, call by call), B samples, N tokens, D channels.
+"""
 
-from torch import nn
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
+from neuro.nn.net import Net
+from tasks.flow.chip import INPUT, list_maps, make_graph
 from tasks.flow.config import FlowConfig
-from tasks.runs.task import Split, Stimulus
+from tasks.flow.cost import count_macs
+from tasks.flow.generate import draw_start, generate_path
+from tasks.flow.loss import require_flow
+from tasks.flow.model import FlowModel
+from tasks.flow.sampler import count_calls
+from tasks.runs.task import FurtherNetwork, Metric, Split, Stimulus
+
+COMPARED = 2  # images that every executor makes
+FARTHEST = Metric(name="largest_difference", better="lower", format=".2g")
+EXECUTED = (FARTHEST,)
+
+
+class MapRecord(NamedTuple):
+    """What reached a map and what it put out, token by token."""
+
+    x: Float[Tensor, "T B D"]
+    y: Float[Tensor, "T B M"]
 
 
 def explain_only_torch(config: FlowConfig) -> str:
-    """Return why only torch runs a network; "" where all executors do."""
+    """Return why only torch runs a network, and what to take instead; "" where all do."""
+    if config.maps == "spiking":
+        return ""
     return (
-        f"this network stays on torch: its maps are float (arm {config.arm}), and only spikes "
-        "run on events and chips"
+        f"this network stays on torch: its maps are {config.maps}, and only spikes run on "
+        "events and chips; take a run of flow:tiny_spiking"
     )
 
 
-def chip_part(config: FlowConfig, model: nn.Module) -> nn.Module:  # noqa: ARG001
-    """Refuse.
+def require_spiking(config: FlowConfig, model: nn.Module) -> FlowModel:
+    """Return the model; raise a RunError unless its maps have spikes."""
+    if why := explain_only_torch(config):
+        raise RunError(why)
+    return require_flow(model)
+
+
+def chip_part(config: FlowConfig, model: nn.Module) -> Net:
+    """Return the first map of tokens; :func:`list_further_maps` returns the others.
 
     Raises:
         RunError: only torch runs the model.
     """
-    raise RunError(explain_only_torch(config))
+    return Net(make_graph(*next(list_maps(require_spiking(config, model)))))
 
 
-def stimuli(
-    config: FlowConfig,
+def stimuli(config: FlowConfig, model: nn.Module, split: Split) -> Iterator[Stimulus]:  # noqa: ARG001
+    """Yield what the host sends to the first map while it makes a few images.
+
+    Targets: what the map puts out there on torch, B T M.
+
+    Raises:
+        RunError: only torch runs the model.
+    """
+    spiking = require_spiking(config, model)
+    name, _ = next(list_maps(spiking))
+    seen = record_map(config, spiking, name)
+    yield Stimulus({INPUT: seen.x}, seen.y.swapaxes(0, 1))
+
+
+def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, FurtherNetwork]:
+    """Return all maps of tokens but the first, by name.
+
+    Raises:
+        RunError: only torch runs the model.
+    """
+    spiking = require_spiking(config, model)
+
+    def make(name: str) -> FurtherNetwork:
+        def drive(_: Split) -> Iterator[Stimulus]:
+            yield Stimulus({INPUT: record_map(config, spiking, name).x}, ())
+
+        part = Net(make_graph(name, maps[name]))
+        return FurtherNetwork(module=part, stimuli=drive, ann_passes=count_ticks(config))
+
+    maps = dict(list_maps(spiking))
+    return {name: make(name) for name in list(maps)[1:]}
+
+
+def record_map(config: FlowConfig, model: FlowModel, name: str) -> MapRecord:
+    """Return what reaches a map, and what it puts out, while a few images are made."""
+    inputs, outputs = list[Tensor](), list[Tensor]()
+
+    def keep(_: nn.Module, given: tuple[Float[Tensor, "1 B N D"], ...], out: Tensor) -> None:
+        inputs.append(given[0][0].transpose(0, 1).cpu())
+        outputs.append(out[0].transpose(0, 1).cpu())
+
+    with dict(list_maps(model))[name].register_forward_hook(keep):
+        generate_path(config, model, draw_start(config, COMPARED, 0))
+    return MapRecord(torch.cat(inputs), torch.cat(outputs))
+
+
+def decode(
+    config: FlowConfig,  # noqa: ARG001
     model: nn.Module,  # noqa: ARG001
-    split: Split,  # noqa: ARG001
-) -> Iterator[Stimulus]:
-    """Refuse.
+    outputs: Mapping[str, Tensor],
+) -> Float[Tensor, "B T M"]:
+    """Return the values of the only output."""
+    (y,) = outputs.values()
+    return y.swapaxes(0, 1)
 
-    Raises:
-        RunError: only torch runs the model.
-    """
-    raise RunError(explain_only_torch(config))
+
+def measure(
+    _: FlowConfig, answers: Float[Tensor, "B T M"], targets: Float[Tensor, "B T M"]
+) -> dict[str, float]:
+    """Return the largest difference from the map on torch."""
+    return {FARTHEST.name: float((answers.double() - targets.double()).abs().max())}
+
+
+def count_ticks(config: FlowConfig) -> int:
+    """Return the tokens that a sample takes: those of an image at every call."""
+    return config.tokens * count_calls(config.sampler, config.steps, config.guidance)
+
+
+def host(config: FlowConfig, model: nn.Module) -> dict[str, int]:
+    """Return the multiply-accumulates of a sample that the host does between the maps."""
+    spiking = require_spiking(config, model)
+    calls = count_calls(config.sampler, config.steps, config.guidance)
+    of_maps = sum(layer.weight.numel() for _, layer in list_maps(spiking)) * config.tokens
+    return {"attention, states, embeddings": calls * (count_macs(config) - of_maps)}

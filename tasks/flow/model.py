@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.nn.ternary import BitLinear, SpikeCount
 from tasks.flow.attention import CURE, attend_inside, run_hybrid
 from tasks.flow.config import FlowConfig, require_sound
 
@@ -33,8 +34,8 @@ class ImageAttention(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.heads, self.keys = config.heads, config.width // config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.output = nn.Linear(config.width, config.width)
+        self.qkv = make_map(config, config.width, 3 * config.width)
+        self.output = make_map(config, config.width, config.width)
 
     def forward(
         self,
@@ -59,9 +60,10 @@ class HybridAttention(nn.Module):
         super().__init__()
         width = config.width
         self.heads, self.keys = config.heads, width // config.heads
-        self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.qkv = make_map(config, width, 3 * width)
+        self.output = make_map(config, width, width)
         self.decay = nn.Linear(width, config.heads, bias=False)
-        self.gate = nn.Linear(width, width, bias=False)
+        self.gate = make_map(config, width, width, bias=False)
         self.norm = nn.RMSNorm(self.keys, eps=EPS)
 
     def forward(
@@ -88,7 +90,8 @@ class FlowBlock(nn.Module):
         width = config.width
         self.attention: ImageAttention | HybridAttention
         self.attention = (HybridAttention if config.has_state else ImageAttention)(config)
-        self.up, self.down = nn.Linear(width, config.hidden), nn.Linear(config.hidden, width)
+        self.up = make_map(config, width, config.hidden)
+        self.down = make_map(config, config.hidden, width)
         self.modulation = nn.Linear(width, 6 * width)
 
     def forward(
@@ -175,6 +178,13 @@ class FlowModel(nn.Module):
         if self.config.two_outputs:
             y = y.chunk(2, -1)[0]
         return join_patches(y, self.config), tuple(after)
+
+
+def make_map(config: FlowConfig, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+    """Return a linear map of tokens; those of spikes have no bias."""
+    if config.maps == "float":
+        return nn.Linear(inputs, outputs, bias=bias)
+    return BitLinear(inputs, outputs, SpikeCount(config.ticks, config.threshold))
 
 
 def modulate(

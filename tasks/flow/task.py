@@ -4,7 +4,17 @@ from neuro.training import Plan
 from tasks.flow import config as configs
 from tasks.flow.config import FlowConfig, require_sound
 from tasks.flow.data import batches, count_steps, make_dummy_batch
-from tasks.flow.deployment import chip_part, explain_only_torch, stimuli
+from tasks.flow.deployment import (
+    EXECUTED,
+    chip_part,
+    count_ticks,
+    decode,
+    explain_only_torch,
+    host,
+    list_further_maps,
+    measure,
+    stimuli,
+)
 from tasks.flow.evaluate import METRICS, evaluate
 from tasks.flow.loss import LOSS, loss, validate
 from tasks.flow.model import build
@@ -45,6 +55,15 @@ TASK = Task(
         seed_changes="the initial weights, the draws of times, noise and hidden labels, and "
         "the noise of new images; the order of images follows from the epoch and seed_of_data",
     ),
-    deployment=Deployment(part=chip_part, stimuli=stimuli, only_torch=explain_only_torch),
-    evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
+    deployment=Deployment(
+        part=chip_part,
+        stimuli=stimuli,
+        host=host,
+        ann_passes=count_ticks,
+        others=list_further_maps,
+        only_torch=explain_only_torch,
+    ),
+    evaluation=Evaluation(
+        metrics=(*METRICS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
+    ),
 )

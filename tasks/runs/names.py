@@ -40,7 +40,10 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny", "tiny_spiking", "tiny_depth", "reachability", "multiplication"),
         *("coconut", "sudoku", "huginn"),
     ),
-    "flow": ("tiny", "tiny_sit", "mnist", "cifar10", "small", "base", "large", "xlarge"),
+    "flow": (
+        *("tiny", "tiny_sit", "tiny_spiking", "mnist", "cifar10"),
+        *("small", "base", "large", "xlarge"),
+    ),
 }
 
 
