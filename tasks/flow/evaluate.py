@@ -29,6 +29,7 @@ MATCH = Metric(name="class_match", format=".2%")
 CALLS = Metric(name="network_calls", better="lower", format=".0f")
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
 COLUMNS = 20  # of a sheet
+DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of delta codes [thresholds of the counts]
 INSTANTS = 10  # of a picture of images on their way
 
 
@@ -63,6 +64,20 @@ def _can_measure_fad(config: FlowConfig) -> bool:
     return digits and config.samples >= 5120
 
 
+def measure_deltas(
+    config: FlowConfig, model: nn.Module, seed: int
+) -> dict[float, tuple[float, dict[str, float]]]:
+    """Return (events an image, its metrics) by delta, from the same noise; 0 counts anew."""
+    flow, start = require_flow(model), draw_start(config, config.samples, seed)
+    found = {}
+    for delta in (0.0, *(config.threshold * k for k in DELTAS)):
+        events = list[int]()
+        images = generate(config, flow, start, "own", delta, events)
+        measured = measure_images(config, images, start.labels)
+        found[delta] = (sum(events) / len(images), measured)
+    return found
+
+
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the metrics of new images, by context, beside real ones; write two pictures.
 
@@ -78,13 +93,16 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         return Findings(values=values, n=len(choose_indices(config, "test")), facts=facts)
     found = measure_contexts(config, model, run.seed, list_contexts(config))
     reference = make_reference(config)
+    tables = [_tabulate(found, reference.floor, reference.test)]
+    if config.maps == "spiking" and config.sampler != "heun":
+        tables.append(_tabulate_deltas(measure_deltas(config, model, run.seed)))
     return Findings(
         values={**values, **found["own"]},
         n=config.samples,
         counted="new images",
         notes={FEATURE_FD.name: f"{config.samples:,} new images; floor {reference.floor:.2f}"},
         facts={**facts, "floor": reference.floor, "real_test": reference.test},
-        tables=[_tabulate(found, reference.floor, reference.test)],
+        tables=tables,
         pictures=_draw(run, model),
     )
 
@@ -103,6 +121,27 @@ def _tabulate(found: dict[Context, dict[str, float]], floor: float, test: float)
         rows=rows,
         caption="The same weights and noise. Real halves: one half of the training images "
         "against the other, the floor of the distance.",
+    )
+
+
+def _tabulate_deltas(found: dict[float, tuple[float, dict[str, float]]]) -> Table:
+    anew, _ = found[0.0]
+    named = [m for m in (FEATURE_FD, FAD, MATCH) if m.name in found[0.0][1]]
+    return Table(
+        title="Delta codes between steps",
+        head=("delta", "events an image", "of those anew", *(m.label for m in named)),
+        rows=[
+            (
+                f"{delta:g}" if delta else "counts anew",
+                f"{events:,.0f}",
+                f"{events / anew:.1%}",
+                *(m.text(own[m.name]) for m in named),
+            )
+            for delta, (events, own) in found.items()
+        ],
+        caption="The same weights and noise. Events: values other than zero that reach the "
+        "maps of tokens in all steps of an image. A count is sent again where the input is "
+        "delta or more from it; half a threshold changes no count.",
     )
 
 

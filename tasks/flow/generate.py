@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from tasks.flow.chip import list_maps
 from tasks.flow.config import FlowConfig
+from tasks.flow.delta import code_deltas
 from tasks.flow.loss import hide_labels
 from tasks.flow.model import FlowModel
 from tasks.flow.sampler import (
@@ -61,21 +63,41 @@ def draw_start(config: FlowConfig, n: int, seed: int) -> Start:
 
 @torch.no_grad()
 def generate(
-    config: FlowConfig, model: FlowModel, start: Start, context: Context = "own"
+    config: FlowConfig,
+    model: FlowModel,
+    start: Start,
+    context: Context = "own",
+    delta: float = 0.0,
+    events: list[int] | None = None,
 ) -> Float[Tensor, "N C Y X"]:
-    """Return the images, on the CPU."""
+    """Return the images, on the CPU. delta, events: see :func:`generate_path`."""
     parts = []
     for first in range(0, len(start.noise), AT_ONCE):
         some = Start(*(x[first : first + AT_ONCE] for x in start))
-        parts.append(generate_path(config, model, some, context)[-1].x)
+        parts.append(generate_path(config, model, some, context, delta, events)[-1].x)
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def generate_path(
-    config: FlowConfig, model: FlowModel, start: Start, context: Context = "own"
+    config: FlowConfig,
+    model: FlowModel,
+    start: Start,
+    context: Context = "own",
+    delta: float = 0.0,
+    events: list[int] | None = None,
 ) -> list[SampleStep]:
-    """Return the images behind every step, on the CPU."""
+    """Return the images behind every step, on the CPU.
+
+    delta: spiking maps are sent changes of counts between steps, where an input is that far
+        from the count sent before (:mod:`tasks.flow.delta`); 0 sends all counts at every step.
+    events: gets the number of events that reach the spiking maps, step by step (of "heun" call
+        by call), all images together; those of lent states are not counted.
+
+    Raises:
+        ValueError: delta is below 0, or above it with the sampler "heun".
+        TypeError: delta or events are given, and the maps have no spikes.
+    """
     training, device = model.training, next(model.parameters()).device
     model.eval()
     velocity = make_velocity(config, model, start.labels.to(device))
@@ -87,12 +109,36 @@ def generate_path(
             lent = (lent + 1) % config.classes
         seen = list[Any]()
         donor = record_states(make_velocity(config, model, lent.to(device)), seen)
-        for _ in run(config, donor, start.donors.to(device)):
-            pass
+        run(config, code(config, model, donor, delta, None), start.donors.to(device))
         velocity = replay_states(velocity, seen)
-    steps = run(config, velocity, start.noise.to(device))
+    steps = run(config, code(config, model, velocity, delta, events), start.noise.to(device))
     model.train(training)
     return [SampleStep(t, x.cpu()) for t, x in steps]
+
+
+def code(
+    config: FlowConfig,
+    model: FlowModel,
+    velocity: Velocity,
+    delta: float,
+    events: list[int] | None,
+) -> Velocity:
+    """Return the velocity with delta codes; itself where there are none and no events count.
+
+    Raises:
+        ValueError, TypeError: as of :func:`generate_path`.
+    """
+    if not delta >= 0:
+        raise ValueError(f"flow: delta is {delta}; give a number >= 0, in units of threshold")
+    if delta and config.sampler == "heun":
+        raise ValueError(
+            f'flow: delta is {delta}, and sampler "heun" steps back between its calls; give '
+            "sampler=euler, sampler=sde or delta=0"
+        )
+    if not delta and events is None:
+        return velocity
+    counted = [] if events is None else events
+    return code_deltas(velocity, dict(list_maps(model)), delta, counted)
 
 
 def run(

@@ -147,6 +147,10 @@ def test_every_verb_takes_the_spiking_network(
     main(["train", "flow:tiny_spiking", "--out", str(folder), *words])
     for verb in ("eval", "verify", "export", "energy"):
         cli.run(verb, folder)
+    _, table = json.loads((folder / "eval.json").read_text())["tables"]
+    assert table["title"] == "Delta codes between steps"
+    assert [row[0] for row in table["rows"]][:3] == ["counts anew", "0.375", "0.75"]
+    assert table["rows"][0][2] == "100.0%"
     verify = json.loads((folder / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
     assert verify["reference_lava"]["mismatches"] == 0
