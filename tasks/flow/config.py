@@ -8,8 +8,9 @@ An arm is one field:
     sit_grouped      the control: sit on the batches of arflow
 """
 
+import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Source = Literal["embedded", "mnist", "cifar10", "images", "latents"]
 Arm = Literal["sit", "arflow", "sit_unlabelled", "arflow_unlabelled", "sit_grouped"]
@@ -111,6 +112,8 @@ class FlowConfig:
         if not (self.has_state and self.matched):
             return whole
         gates = self.width**2 + self.width * self.heads + self.width // self.heads
+        if self.maps == "spiking":  # a gain of each input
+            gates += self.width
         return whole - round(gates / (2 * self.width + 1))
 
 
@@ -127,13 +130,20 @@ def list_problems(config: FlowConfig) -> list[str]:
     """Return what does not fit, each with its cure."""
     least = {
         **dict.fromkeys(("side", "classes", "images", "batch", "patch", "width", "depth"), 1),
-        **dict.fromkeys(("heads", "steps", "samples", "epochs", "held", "ticks"), 1),
-        **dict.fromkeys(("train", "test"), 0),
+        **dict.fromkeys(("heads", "steps", "epochs", "held", "ticks"), 1),
+        **dict.fromkeys(("train", "test", "seed_of_data"), 0),
+        "samples": 2,  # one has no covariance
     }
+    choices = {"source": Source, "arm": Arm, "maps": Maps, "sampler": Sampler}
     problems = [
         f"{name} is {getattr(config, name)}; give a whole number >= {low}"
         for name, low in least.items()
         if getattr(config, name) < low
+    ]
+    problems += [
+        f'{name} is "{getattr(config, name)}"; give one of {", ".join(get_args(kind))}'
+        for name, kind in choices.items()
+        if getattr(config, name) not in get_args(kind)
     ]
     if problems:  # what follows divides by these
         return problems
@@ -145,9 +155,12 @@ def list_problems(config: FlowConfig) -> list[str]:
         "either": config.width % config.heads,
         f"width is {config.width}; positions in two directions need a multiple of "
         "4": config.width % 4,
-        f"mlp is {config.mlp}; give a number >= 1, of widths": not config.mlp >= 1,
-        f"dropped is {config.dropped}; give a share, 0 to 1": not 0 <= config.dropped <= 1,
-        f"guidance is {config.guidance}; give a number >= 1": not config.guidance >= 1,
+        f"mlp is {config.mlp}; give a number >= 1, of widths": not 1 <= config.mlp < math.inf,
+        f"dropped is {config.dropped}; give a share from 0 to less than 1; arms without "
+        "labels hide all": not 0 <= config.dropped < 1,
+        f"guidance is {config.guidance}; give a number >= 1": not 1
+        <= config.guidance
+        < math.inf,
         f'guidance is {config.guidance}, and arm "{config.arm}" has no labels to guide by; '
         "give 1": config.guidance != 1 and not config.is_labelled,
         f"guidance is {config.guidance}, and no label is hidden in training; give dropped > "
@@ -157,7 +170,13 @@ def list_problems(config: FlowConfig) -> list[str]:
         f'data is "{config.data}", and source "{config.source}" is no folder; give '
         "source=images or source=latents": config.data and not of_folder,
     }
-    return [text for text, is_so in wrong.items() if is_so]
+    problems = [text for text, is_so in wrong.items() if is_so]
+    if not problems and config.hidden < 1:
+        problems = [
+            f"mlp is {config.mlp}, and the gates of arflow have as many weights as the unit "
+            "behind each attention; give a larger mlp, fewer heads, or matched=false"
+        ]
+    return problems
 
 
 def tiny() -> FlowConfig:

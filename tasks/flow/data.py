@@ -121,14 +121,24 @@ def _load_files(
     _require_classes(classes, len(found.classes), found.source)
     if part == "test":
         found = class_folders.list_class_files(root, "val", content, found.classes)
+    order = take_turns(found.labels)
     return FiledImages(
-        files=found.files,
-        labels=found.labels,
+        files=tuple(found.files[k] for k in order),
+        labels=found.labels[order],
         content=content,
         side=side,
         channels=4 if content == "latents" else 3,
         source=found.source,
     )
+
+
+def take_turns(labels: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
+    """Return the order in which classes take turns, so that the first images are of all."""
+    place = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        place[own] = np.arange(len(own))
+    return np.lexsort((labels, place))
 
 
 def _require_classes(expected: int, found: int, source: str) -> None:
@@ -183,14 +193,14 @@ def batches(config: FlowConfig, split: Split, epoch: int) -> Iterator[Pair]:
     Outside training every image comes once, but for those that fill no sequence.
 
     Raises:
-        ValueError: a class has too few images for a sequence.
+        ValueError: a class, or a split, has too few images for a sequence.
     """
     part: Part = "test" if split == "test" else "train"
     data, indices = load(config, part), choose_indices(config, split)
     rng = np.random.default_rng(
         [config.seed_of_data, ("train", "val", "test").index(split), epoch]
     )
-    for own in arrange(config, data, indices, split == "train", rng):
+    for own in arrange(config, data, indices, split, rng):
         mirror = (rng.random(own.size) < 0.5) & config.mirror & (split == "train")
         x = torch.from_numpy(data.read(own.flatten(), mirror, rng))
         yield x.reshape(*own.shape, *x.shape[1:]), torch.from_numpy(data.labels[own])
@@ -200,7 +210,7 @@ def arrange(
     config: FlowConfig,
     data: FlowImages,
     indices: np.ndarray,
-    training: bool,
+    split: Split,
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """Yield the indices of the images of each batch, I B.
@@ -210,9 +220,8 @@ def arrange(
     """
     n, labels = config.images, data.labels[indices]
     by_class = [indices[labels == label] for label in range(config.classes)]
-    if config.is_grouped:
-        require_enough(config, data, by_class)
-    if training:
+    require_enough(config, data.source, labels, split)
+    if split == "train":
         for own in shuffle_batches(len(indices), config.batch * n, rng):
             if config.is_grouped:
                 classes = rng.integers(0, config.classes, config.batch)
@@ -229,26 +238,48 @@ def arrange(
 
 
 def require_enough(
-    config: FlowConfig, data: FlowImages, by_class: list[Int64[np.ndarray, " M"]]
+    config: FlowConfig, source: str, labels: Int64[np.ndarray, " N"], split: Split
 ) -> None:
-    """Raise a ValueError that names the classes with fewer images than a sequence."""
-    few = {k: len(own) for k, own in enumerate(by_class) if len(own) < config.images}
-    if few:
-        told = ", ".join(f"{k} ({count})" for k, count in list(few.items())[:12])
+    """Raise a ValueError if a split fills no sequence; where they are grouped, of each class.
+
+    labels: of the split. source: for the message.
+    """
+    cure = {
+        "train": "give fewer images, hold fewer, or add data",
+        "val": f"give fewer images, or held={config.images * config.classes} or more",
+        "test": "give fewer images, or a larger test (0: all)",
+    }[split]
+    if len(labels) < config.images:
         raise ValueError(
-            f"{data.source}: {len(few)} classes have fewer images than a sequence "
-            f"({config.images}): {told}; give fewer images, hold fewer, or add data"
+            f"{source}: {len(labels)} images of {split} fill no sequence of {config.images}; "
+            f"{cure}"
+        )
+    counts = np.bincount(labels, minlength=config.classes)
+    few = [f"{k} ({n})" for k, n in enumerate(counts) if n < config.images]
+    if few and config.is_grouped:
+        raise ValueError(
+            f"{source}: {len(few)} classes of {split} have fewer images than a sequence "
+            f"({config.images}): {', '.join(few[:12])}; {cure}"
         )
 
 
 def count_steps(config: FlowConfig) -> int:
-    """Return the number of batches in an epoch: as many as the images fill."""
+    """Return the number of batches in an epoch: as many as the images fill.
+
+    Raises:
+        ValueError: they fill none, or training or validation lacks images for a sequence.
+    """
     images, size = len(choose_indices(config, "train")), config.batch * config.images
     if images < size:
         raise ValueError(
             f"flow: {images} training images fill no batch of {config.batch} sequences of "
             f"{config.images}; give a smaller batch, or hold fewer"
         )
+    data = load(config, "train")
+    splits: tuple[Split, ...] = ("train", "val")
+    for split in splits:
+        labels = data.labels[choose_indices(config, split)]
+        require_enough(config, data.source, labels, split)
     return images // size
 
 

@@ -153,7 +153,8 @@ def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     rows = torch.cat([path[-1].x for path in paths.values()])
     write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS))
     own = paths["own"]
-    chosen = [own[(k + 1) * len(own) // INSTANTS - 1] for k in range(min(INSTANTS, len(own)))]
+    shown = min(INSTANTS, len(own))
+    chosen = [own[(k + 1) * len(own) // shown - 1] for k in range(shown)]
     way = torch.stack([step.x for step in chosen], 1)[: config.classes].flatten(0, 1)
     write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen)))
     return (

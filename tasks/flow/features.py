@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +22,7 @@ from tasks.image_metrics.frechet import Gaussian, compute_distance, fit_gaussian
 FEATURES = 64
 STEPS, BATCH, RATE = 400, 100, 2e-3
 AT_ONCE = 500  # images
+LEAST = 4  # real images: two a half have a covariance
 
 
 class FeatureClassifier(nn.Module):
@@ -49,8 +50,9 @@ class FeatureClassifier(nn.Module):
 class FeatureReference:
     """What images are measured with.
 
-    real: features of the training part. floor: the distance of its halves from each other.
-    test: the distance of the test part from it.
+    real: features of the training part. floor: the distance of its halves from each other,
+    which have equally many images of each class, or one less. test: the distance of the test
+    part from it.
     """
 
     classifier: FeatureClassifier
@@ -101,15 +103,34 @@ def make_reference(config: FlowConfig) -> FeatureReference:
     return _make_reference(FlowConfig(**{name: getattr(config, name) for name in seen}))
 
 
+def choose_half(labels: Int64[np.ndarray, " N"], classes: int) -> Bool[np.ndarray, " N"]:
+    """Return which images are of the first half: of each class the first ones.
+
+    Of classes with an odd number, every other one gives its middle image to the first half.
+    """
+    first = np.zeros(len(labels), bool)
+    spare = 0
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        first[own[: (len(own) + spare) // 2]] = True
+        spare = (len(own) + spare) % 2
+    return first
+
+
 @lru_cache(maxsize=2)
 def _make_reference(config: FlowConfig) -> FeatureReference:
-    images, labels = read_split(config, "train")
+    (images, labels), (tested, _) = (read_split(config, part) for part in ("train", "test"))
+    if len(images) < LEAST or len(tested) < LEAST:
+        raise ValueError(
+            f"flow: {len(images)} training and {len(tested)} test images; feature-FD needs "
+            f"{LEAST} of each; give larger train and test, or hold fewer"
+        )
     classifier = train_classifier(images, labels, config.classes)
     features = describe(classifier, images)
-    half = len(features) // 2
-    halves = fit_gaussian(features[:half]), fit_gaussian(features[half : 2 * half])
+    first = choose_half(labels.numpy(), config.classes)
+    halves = fit_gaussian(features[first]), fit_gaussian(features[~first])
     real = fit_gaussian(features)
-    test = fit_gaussian(describe(classifier, read_split(config, "test")[0]))
+    test = fit_gaussian(describe(classifier, tested))
     return FeatureReference(
         classifier=classifier,
         real=real,

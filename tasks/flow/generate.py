@@ -1,10 +1,11 @@
 """New images of a trained network, and what its state is worth.
 
-A context says whose noisier past an image sees; noise and weights are the same:
+A context says whose noisier past an image sees; noise and weights are the same. A past that is
+lent comes from other noise, at the start and on the way.
 
     own             its own
     reset           none: the state is new at every step
-    same class      that of another image of its class, from other noise
+    same class      that of another image of its class
     other class     that of an image of the next class
     other image     without labels: that of another image, of an unknown class
 
@@ -13,6 +14,7 @@ Axes: N images, C channels, Y X pixels or latents.
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -37,11 +39,15 @@ AT_ONCE = 250  # images; their states are kept for every step
 
 
 class Start(NamedTuple):
-    """What images begin with. donors: noise of the images that lend their states."""
+    """What images begin with. donors: noise of the images that lend their states.
+
+    seeds: of the noise on the way, of an image and of its donor.
+    """
 
     noise: Float[Tensor, "N C Y X"]
     donors: Float[Tensor, "N C Y X"]
     labels: Int64[Tensor, " N"]
+    seeds: Int64[Tensor, "N 2"]
 
 
 def list_contexts(config: FlowConfig) -> tuple[Context, ...]:
@@ -50,6 +56,8 @@ def list_contexts(config: FlowConfig) -> tuple[Context, ...]:
         return ("own",)
     if not config.is_labelled:
         return ("own", "reset", "other image")
+    if config.classes == 1:
+        return ("own", "reset", "same class")
     return ("own", "reset", "same class", "other class")
 
 
@@ -58,7 +66,9 @@ def draw_start(config: FlowConfig, n: int, seed: int) -> Start:
     rng = torch.Generator().manual_seed(seed)
     shape = (2, config.colours, config.side, config.side)
     noise = torch.stack([torch.randn(shape, generator=rng) for _ in range(n)])
-    return Start(noise[:, 0], noise[:, 1], torch.arange(n) % config.classes)
+    seeds = np.random.SeedSequence(seed).generate_state(2 * n).reshape(n, 2)
+    labels = torch.arange(n) % config.classes
+    return Start(noise[:, 0], noise[:, 1], labels, torch.from_numpy(seeds.astype(np.int64)))
 
 
 @torch.no_grad()
@@ -109,9 +119,11 @@ def generate_path(
             lent = (lent + 1) % config.classes
         seen = list[Any]()
         donor = record_states(make_velocity(config, model, lent.to(device)), seen)
-        run(config, code(config, model, donor, delta, None), start.donors.to(device))
+        lender = code(config, model, donor, delta, None)
+        run(config, lender, start.donors.to(device), start.seeds[:, 1])
         velocity = replay_states(velocity, seen)
-    steps = run(config, code(config, model, velocity, delta, events), start.noise.to(device))
+    coded = code(config, model, velocity, delta, events)
+    steps = run(config, coded, start.noise.to(device), start.seeds[:, 0])
     model.train(training)
     return [SampleStep(t, x.cpu()) for t, x in steps]
 
@@ -142,11 +154,14 @@ def code(
 
 
 def run(
-    config: FlowConfig, velocity: Velocity, noise: Float[Tensor, "N C Y X"]
+    config: FlowConfig,
+    velocity: Velocity,
+    noise: Float[Tensor, "N C Y X"],
+    seeds: Int64[Tensor, " N"],
 ) -> list[SampleStep]:
-    """Return the images behind every step; noise of the way is the same at every call."""
-    rng = torch.Generator().manual_seed(config.seed_of_data)
-    return list(iterate(velocity, noise, config.sampler, config.steps, rng))
+    """Return the images behind every step. seeds: of the noise on the way, an image each."""
+    each = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    return list(iterate(velocity, noise, config.sampler, config.steps, each))
 
 
 def make_velocity(

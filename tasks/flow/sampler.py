@@ -12,7 +12,7 @@ dropped.
 Axes: B samples, C channels, Y X pixels or latents.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ from tasks.flow.path import scale_score
 
 LAST = 0.04  # length of the last step of "sde"
 Velocity = Callable[[Tensor, float, Any], tuple[Tensor, Any]]  # (x, t, state) -> (v, state)
+Generators = torch.Generator | Sequence[torch.Generator]  # of all images, or one an image
 
 
 class SampleStep(NamedTuple):
@@ -38,12 +39,13 @@ def iterate(
     noise: Tensor,
     sampler: Sampler,
     steps: int,
-    generator: torch.Generator,
+    generator: Generators,
     state: Any = None,
 ) -> Iterator[SampleStep]:
     """Yield the images behind each of so many steps, from noise at t = 0 to images at t = 1.
 
-    noise: B C Y X. generator: of the CPU, for "sde". state: before the first step.
+    noise: B C Y X. generator: of the CPU, for "sde"; where each image has one, what it becomes
+    does not depend on the rest of the batch. state: before the first step.
     """
     x = noise
     for t, length in list_steps(sampler, steps):
@@ -56,9 +58,16 @@ def iterate(
         else:
             x = x + length * (v + scale_score(x, v, t))
             if t + length < 1 - LAST / 2:  # not the last step
-                z = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-                x = x + (2 * length * (1 - t)) ** 0.5 * z
+                x = x + (2 * length * (1 - t)) ** 0.5 * draw_like(x, generator)
         yield SampleStep(t + length, x)
+
+
+def draw_like(x: Float[Tensor, "B C Y X"], generator: Generators) -> Float[Tensor, "B C Y X"]:
+    """Draw normal numbers, each image's with its own generator if there are several."""
+    if isinstance(generator, torch.Generator):
+        return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+    own = [torch.randn(x.shape[1:], generator=one, dtype=x.dtype) for one in generator]
+    return torch.stack(own).to(x.device)
 
 
 def sample(
@@ -66,7 +75,7 @@ def sample(
     noise: Float[Tensor, "B C Y X"],
     sampler: Sampler,
     steps: int,
-    generator: torch.Generator,
+    generator: Generators,
     state: Any = None,
 ) -> Float[Tensor, "B C Y X"]:
     """Return the images at t = 1; see :func:`iterate`."""

@@ -1,8 +1,8 @@
 """What is trained: in each part its arms, by seed; an arm is one field.
 
 The primary metric, fixed before any training, is the feature-FD of new images. Arms of a seed
-share the images seen, their number, the initial weights that they share, the noise of their
-samples and the sampler.
+share the data, the number of images seen, the sampler and the noise of their samples; arms with
+equal networks share initial weights, too.
 """
 
 from collections.abc import Mapping
@@ -123,7 +123,11 @@ def list_settings(part: Part, scale: FlowScale) -> list[FlowSetting]:
 
 
 def make_config(setting: FlowSetting, scale: FlowScale) -> FlowConfig:
-    """Return the configuration of one training: every batch has as many images."""
+    """Return the configuration of one training.
+
+    Every batch has as many images, or as many as fill whole sequences: 39 of 40 for sequences
+    of 3.
+    """
     case = scale.cases[setting.part]
     seen = case.config.batch * case.config.images
     return replace(

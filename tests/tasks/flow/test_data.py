@@ -21,6 +21,7 @@ from tasks.flow.data import (
     make_dummy_batch,
     read_split,
     shrink_images,
+    take_turns,
 )
 
 CONFIG = replace(tiny(), train=400, held=100, test=200)
@@ -52,7 +53,7 @@ def test_sequences_of_arflow_are_different_images_of_a_class(
     images, own = load(config, "train"), choose_indices(config, "train")
     rng = np.random.default_rng(epoch)
     steps = 0
-    for indices in arrange(config, images, own, True, rng):
+    for indices in arrange(config, images, own, "train", rng):
         assert indices.shape == (n, batch)
         assert set(indices.flatten()) <= set(own)
         assert (images.labels[indices] == images.labels[indices[0]]).all()
@@ -64,7 +65,7 @@ def test_sequences_of_arflow_are_different_images_of_a_class(
 def test_every_image_of_an_epoch_of_sit_comes_once() -> None:
     config = replace(CONFIG, arm="sit")
     own = choose_indices(config, "train")
-    found = list(arrange(config, load(config, "train"), own, True, np.random.default_rng(0)))
+    found = list(arrange(config, load(config, "train"), own, "train", np.random.default_rng(0)))
     assert sorted(np.concatenate([x.flatten() for x in found])) == sorted(own)
     labels = load(config, "train").labels
     assert any(len(set(labels[column])) > 1 for x in found for column in x.T)
@@ -121,10 +122,52 @@ def test_colour_images_are_mirrored_half_of_the_time(monkeypatch: pytest.MonkeyP
     assert 5 < sum(kept) < 25
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"held": 20}, r"10 classes of val .* sequence \(5\): 0 \(2\), .*, or held=50 or more"),
+        ({"held": 10, "images": 11, "arm": "sit"}, "10 images of val fill no sequence of 11"),
+    ],
+)
+def test_validation_without_a_sequence_is_refused_before_training(
+    change: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        count_steps(replace(CONFIG, **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("arm", "told"), [("sit", "3 images of test"), ("arflow", "of test")])
+def test_a_test_part_without_a_sequence_is_refused(arm: str, told: str) -> None:
+    config = replace(CONFIG, test=3, arm=arm)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"{told}.* sequence .*a larger test"):
+        next(batches(config, "test", 0))
+
+
+@given(labels=st.lists(st.integers(0, 3), max_size=30))
+def test_classes_take_turns(labels: list[int]) -> None:
+    given_ = np.array(labels, np.int64)
+    order = take_turns(given_)
+    assert sorted(order) == list(range(len(labels)))
+    turned = given_[order].tolist()
+    want = []
+    left = {k: labels.count(k) for k in range(4)}
+    while any(left.values()):
+        for k in left:
+            want += [k] * (left[k] > 0)
+            left[k] -= left[k] > 0
+    assert turned == want
+    for k in range(4):  # of a class in the order of before
+        assert (np.diff(order[given_[order] == k]) > 0).all()
+
+
 def test_class_folders_of_images(tmp_path: Path) -> None:
     write_class_images(tmp_path)
     config = in_folder(tmp_path, "images", mirror=False)
-    assert choose_indices(config, "val").tolist() == [5, 11, 17]
+    assert choose_indices(config, "val").tolist() == [15, 16, 17]
+    labels = load(config, "train").labels
+    assert labels.tolist() == [0, 1, 2] * 6  # classes take turns, and so do the first ones
+    few = replace(config, train=6)
+    assert np.bincount(labels[choose_indices(few, "train")]).tolist() == [2] * 3
     x, labels = next(batches(config, "train", 0))
     assert x.shape == (2, 2, 3, 4, 4)
     for image, label in zip(x.flatten(0, 1), labels.flatten(), strict=True):
@@ -162,7 +205,7 @@ def test_what_data_cannot_be_is_refused(tmp_path: Path) -> None:
     write_latent_cache(tmp_path, each=4)
     few = in_folder(tmp_path, "latents", images=4)
     with pytest.raises(
-        ValueError, match=r"3 classes have fewer images than a sequence \(4\): 0 "
+        ValueError, match=r"3 classes of train have fewer images than a sequence \(4\): 0 "
     ):
         next(batches(few, "train", 0))
     with pytest.raises(ValueError, match=r"12 latents of 3 classes .* classes is 5; give 3"):

@@ -1,10 +1,11 @@
 """New images: contexts, guidance, and that nothing of one batch reaches another."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neuro.seeds import seeded
 from tasks.flow.config import Arm, FlowConfig, tiny
@@ -15,6 +16,7 @@ from tasks.flow.generate import (
     generate_path,
     list_contexts,
     make_velocity,
+    run,
 )
 from tasks.flow.model import FlowModel, build
 
@@ -36,6 +38,48 @@ def test_noise_of_the_first_images_does_not_depend_on_their_number() -> None:
     assert many.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
     assert not torch.equal(few.noise, few.donors)
     assert not torch.equal(few.noise, draw_start(CONFIG, 3, 6).noise)
+    assert torch.equal(few.seeds, many.seeds[:3])
+    assert len(many.seeds.unique()) == 16
+    assert not set(few.seeds.flatten().tolist()) & set(
+        draw_start(CONFIG, 3, 6).seeds.flatten().tolist()
+    )
+
+
+def test_noise_on_the_way_differs_from_image_to_image_and_from_what_they_begin_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch may have any size: each image and each donor has a generator of its own."""
+    config, model = make(sampler="sde", steps=2)
+    start = draw_start(config, 5, 0)
+    whole = generate(config, model, start)
+    monkeypatch.setattr("tasks.flow.generate.AT_ONCE", 2)
+    torch.testing.assert_close(generate(config, model, start), whole, rtol=1e-5, atol=1e-5)
+
+    def still(x: Tensor, _: float, state: Any) -> tuple[Tensor, Any]:
+        return x, state  # t = 0: x + h (v - x) = x
+
+    drawn = [
+        run(config, still, start.noise, seeds)[0].x - start.noise for seeds in start.seeds.T
+    ]
+    every = torch.cat([*drawn, (2 * 0.96) ** 0.5 * start.noise]).flatten(1).double()
+    apart = (every[:, None] - every[None]).square().mean(-1) + 9 * torch.eye(15)
+    assert float(apart.min()) > 0.5  # the mean is 2 * 1.92
+
+
+def test_donors_on_the_way_of_an_sde_do_not_share_the_noise_of_those_that_they_lend_to() -> (
+    None
+):
+    config, model = make(sampler="sde")
+    start = draw_start(config, 4, 0)._replace(donors=draw_start(config, 4, 0).noise)
+    own = generate(config, model, start)
+    assert not torch.allclose(own, generate(config, model, start, "same class"))
+    twin = start._replace(seeds=start.seeds[:, :1].expand(-1, 2))
+    torch.testing.assert_close(own, generate(config, model, twin, "same class"))
+
+
+def test_a_single_class_has_no_other() -> None:
+    config = replace(CONFIG, classes=1)
+    assert list_contexts(config) == ("own", "reset", "same class")
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "sde"])
@@ -69,7 +113,7 @@ def test_without_a_state_path_a_reset_changes_nothing() -> None:
 def test_donors_of_the_same_noise_and_class_are_the_image_itself() -> None:
     config, model = make()
     start = draw_start(config, 3, 0)
-    twin = Start(start.noise, start.noise, start.labels)
+    twin = start._replace(donors=start.noise)
     own = generate(config, model, twin)
     torch.testing.assert_close(own, generate(config, model, twin, "same class"))
     assert not torch.allclose(own, generate(config, model, twin, "other class"))
@@ -79,12 +123,15 @@ def test_without_labels_others_are_of_an_unknown_class() -> None:
     config, model = make("arflow_unlabelled")
     assert list_contexts(config) == ("own", "reset", "other image")
     start = draw_start(config, 3, 0)
-    other = Start(start.noise, start.donors, (start.labels + 1) % 3)
+    other = start._replace(labels=(start.labels + 1) % 3)
     assert torch.equal(generate(config, model, start), generate(config, model, other))
 
 
-def test_samples_do_not_depend_on_the_rest_of_the_batch_nor_on_batches_before() -> None:
-    config, model = make()
+@pytest.mark.parametrize("sampler", ["euler", "sde"])
+def test_samples_do_not_depend_on_the_rest_of_the_batch_nor_on_batches_before(
+    sampler: str,
+) -> None:
+    config, model = make(sampler=sampler)
     start = draw_start(config, 5, 0)
     all_of_them = generate(config, model, start)
     alone = generate(config, model, Start(*(x[2:3] for x in start)))

@@ -1,5 +1,6 @@
 """The network: sizes as published, arms at equal cost, and what an image sees."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -56,14 +57,18 @@ def test_sit_has_the_published_size(name: str, frozen: int, total: int) -> None:
     assert count_parameters(gated) == count_parameters(config) + config.depth * extra
 
 
-@pytest.mark.parametrize("make_config", [configs.tiny, configs.mnist, configs.cifar10])
+@pytest.mark.parametrize(
+    "make_config", [configs.tiny, configs.tiny_spiking, configs.mnist, configs.cifar10]
+)
 def test_arms_have_equally_many_parameters_and_nearly_equal_macs(make_config: object) -> None:
     config: FlowConfig = make_config()  # type: ignore[operator]
     arms = ("sit", "sit_grouped", "sit_unlabelled", "arflow", "arflow_unlabelled")
     sizes = [count_parameters(replace(config, arm=arm)) for arm in arms]  # type: ignore[arg-type]
     assert sizes[0] == sizes[1] == sizes[2]
     assert sizes[3] == sizes[4]
-    assert abs(sizes[3] - sizes[0]) <= config.depth * (config.width + 1)  # half a unit a block
+    assert abs(sizes[3] - sizes[0]) <= config.depth * (
+        config.width + 0.5
+    )  # half a channel each
     macs = [count_macs(replace(config, arm=arm)) for arm in arms]  # type: ignore[arg-type]
     assert macs[0] == macs[2]
     assert macs[0] < macs[3] < 1.08 * macs[0]
@@ -185,7 +190,13 @@ def test_images_and_states_of_others_are_refused() -> None:
         ({"heads": 5}, "width 48 is no multiple of heads 5"),
         ({"width": 54, "heads": 3}, "width is 54; positions in two directions"),
         ({"dropped": 1.5}, "dropped is 1.5; give a share"),
+        ({"dropped": 1.0}, "dropped is 1.0; give a share from 0 to less than 1; arms without"),
         ({"guidance": 0.5}, "guidance is 0.5; give a number >= 1"),
+        ({"guidance": math.inf}, "guidance is inf; give a number >= 1"),
+        ({"mlp": math.inf}, "mlp is inf; give a number >= 1"),
+        ({"mlp": 1.0, "width": 4, "heads": 4}, "the gates of arflow have as many weights"),
+        ({"samples": 1}, "samples is 1; give a whole number >= 2"),
+        ({"seed_of_data": -1}, "seed_of_data is -1; give a whole number >= 0"),
         ({"guidance": 1.5, "dropped": 0.0}, "no label is hidden in training"),
         ({"mlp": 0.5}, "mlp is 0.5; give a number >= 1"),
         ({"source": "latents"}, 'source "latents" is a folder; give data=FOLDER'),

@@ -77,6 +77,13 @@ def test_the_stochastic_sampler_converges_to_the_images() -> None:
     assert SD * 0.95 < float(x.std()) < SD * 1.02
 
 
+def test_each_image_may_have_a_generator_of_its_own() -> None:
+    x = noise(3)
+    both = sample(exact, x, "sde", 6, [rng(k) for k in range(3)])
+    for k in range(3):
+        assert torch.equal(sample(exact, x[k : k + 1], "sde", 6, rng(k)), both[k : k + 1])
+
+
 def test_steps_fill_the_time_and_the_last_stochastic_one_is_short() -> None:
     for sampler in ("euler", "heun", "sde"):
         for n in (1, 2, 7, 250):
