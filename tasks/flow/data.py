@@ -138,7 +138,8 @@ def take_turns(labels: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
         place[own] = np.arange(len(own))
-    return np.lexsort((labels, place))
+    order: np.ndarray = np.lexsort((labels, place))
+    return order
 
 
 def _require_classes(expected: int, found: int, source: str) -> None:
