@@ -36,8 +36,12 @@ GIVES: dict[Kind, str] = {"synapses": "sums", "spikes": "counts"}
 
 
 def is_graded(graph: Graph) -> bool:
-    """Say whether a graph counts spikes, and so is for :func:`lower_graded`."""
-    return any(isinstance(node, CountSpikes) for node in graph.nodes.values())
+    """Say whether a graph is for :func:`lower_graded`: it counts spikes, or gates alone."""
+    nodes = graph.nodes.values()
+    of_gates = all(isinstance(node, Input | GatedLI | LI) for node in nodes)
+    return any(isinstance(node, CountSpikes) for node in nodes) or (
+        of_gates and any(isinstance(node, GatedLI) for node in nodes)
+    )
 
 
 def lower_graded(graph: Graph) -> GradedProgram:

@@ -2,14 +2,16 @@
 
     spikes = count(RMSNorm x)        y = scale threshold (sum of -1, 0 or 1 times spikes)
 
-A host computes what lies between them: softmax, outer products, states, norms, the sampler.
+A state is a network of its own too: one tick a call of the network.
+
+A host computes what lies between them: softmax, outer products, norms, the sampler.
 """
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 from neuro.graph import CountSpikes, Dense, Edge, Graph, Input, Node, RMSNorm
-from neuro.neurons import LI
+from neuro.neurons import LI, GatedLI
 from neuro.nn.mixer_graph import NOTHING_KEPT, TICK, as_array
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from tasks.flow.model import FlowBlock, FlowModel, HybridAttention
@@ -51,5 +53,18 @@ def make_graph(name: str, layer: BitLinear) -> Graph:
         "spikes": CountSpikes(ticks=count.ticks, threshold=count.threshold),
         "synapses": Dense(weight=as_array(signs)),
         name: LI(tau=NOTHING_KEPT, gain=float(scale) * count.threshold),
+    }
+    return Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=TICK)
+
+
+def make_state_graph(name: str, size: int) -> Graph:
+    """Return the Graph of a state of that many values, which its output hands on.
+
+    Its input has two halves: the logit of what a tick keeps, and what drives the value.
+    """
+    nodes: dict[str, Node] = {
+        INPUT: Input(shape=(2 * size,)),
+        f"{name}_kept": GatedLI(),
+        name: LI(tau=NOTHING_KEPT),
     }
     return Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=TICK)

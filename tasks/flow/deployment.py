@@ -1,4 +1,4 @@
-"""What a chip runs of a spiking network, and what drives it: each map of tokens, by tokens.
+"""What a chip runs of a spiking network, and what drives it: maps of tokens, and states.
 
 The host computes between the maps. What it sends to each is recorded from the network on torch
 while it makes a few images. So every executor is given the same inputs, and its outputs are set
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
-from tasks.flow.chip import INPUT, list_maps, make_graph
+from tasks.flow.chip import INPUT, list_maps, make_graph, make_state_graph
+from tasks.flow.chip_states import list_states, record_state
 from tasks.flow.config import FlowConfig
 from tasks.flow.cost import count_macs
 from tasks.flow.generate import draw_start, generate_path
@@ -78,7 +79,7 @@ def stimuli(config: FlowConfig, model: nn.Module, split: Split) -> Iterator[Stim
 
 
 def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, FurtherNetwork]:
-    """Return all maps of tokens but the first, by name.
+    """Return all maps of tokens but the first, and the states, by name.
 
     Raises:
         RunError: only torch runs the model.
@@ -92,8 +93,26 @@ def list_further_maps(config: FlowConfig, model: nn.Module) -> dict[str, Further
         part = Net(make_graph(name, maps[name]))
         return FurtherNetwork(module=part, stimuli=drive, ann_passes=count_ticks(config))
 
+    def make_state(name: str) -> FurtherNetwork:
+        def drive(_: Split) -> Iterator[Stimulus]:
+            start = draw_start(config, COMPARED, 0)
+            yield Stimulus({INPUT: record_state(config, spiking, name, start).x}, ())
+
+        return FurtherNetwork(
+            module=Net(make_state_graph(name, config.width * config.width // config.heads)),
+            stimuli=drive,
+            runs=count_branches(config),
+            ann_passes=config.steps,
+        )
+
     maps = dict(list_maps(spiking))
-    return {name: make(name) for name in list(maps)[1:]}
+    further = {name: make(name) for name in list(maps)[1:]}
+    return {**further, **{name: make_state(name) for name in list_states(spiking)}}
+
+
+def count_branches(config: FlowConfig) -> int:
+    """Return the states that an image carries in each block: two with guidance."""
+    return 1 if config.guidance == 1 else 2
 
 
 def record_map(config: FlowConfig, model: FlowModel, name: str) -> MapRecord:
@@ -136,4 +155,6 @@ def host(config: FlowConfig, model: nn.Module) -> dict[str, int]:
     spiking = require_spiking(config, model)
     calls = count_calls(config.sampler, config.steps, config.guidance)
     of_maps = sum(layer.weight.numel() for _, layer in list_maps(spiking)) * config.tokens
-    return {"attention, states, embeddings": calls * (count_macs(config) - of_maps)}
+    kept = len(list_states(spiking)) * config.width * config.width // config.heads
+    on_chip = calls * of_maps + config.steps * count_branches(config) * kept
+    return {"attention, outer products, embeddings": calls * count_macs(config) - on_chip}

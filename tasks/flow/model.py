@@ -73,13 +73,19 @@ class HybridAttention(nn.Module):
         state: Tensor | None,
     ) -> tuple[Float[Tensor, "I B N D"], Float[Tensor, "B H K K"]]:
         """Return (y, state behind the last image)."""
+        y, state = run_hybrid(*self.project(x, c), state)
+        return self.output(self.norm(y).flatten(-2) * F.silu(self.gate(x))), state
+
+    def project(
+        self, x: Float[Tensor, "I B N D"], c: Float[Tensor, "I B D"]
+    ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "I B N H"]]:
+        """Return (q, k, v, g), the first three I B N H K."""
         parts = (
             F.rms_norm(part, part.shape[-1:], eps=EPS) for part in self.qkv(x).chunk(3, -1)
         )
         q, k, v = (split_heads(part, self.heads) for part in parts)
         g = F.logsigmoid(self.decay(x + c[:, :, None])) / TEMPERATURE
-        y, state = run_hybrid(q, self.keys**-0.5 * k, v, g, state)
-        return self.output(self.norm(y).flatten(-2) * F.silu(self.gate(x))), state
+        return q, self.keys**-0.5 * k, v, g
 
 
 class FlowBlock(nn.Module):

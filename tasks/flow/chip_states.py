@@ -1,0 +1,76 @@
+"""The states of a spiking network on a chip: each a gated leaky integrator, a tick a step.
+
+    S <- f S + (1 - f) c        f = exp(mean of g)        c = k^T v / (1 - f)
+
+S is linear in c, so a host sends c 2^-n and reads S 2^n; n is the least for which all c that it
+sends stay within half the values of the chip. S is a mean of earlier c, so it does, too.
+Axes: T steps of the sampler, B samples, M values of a state (heads, keys, values).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.io.run_folder import RunError
+from tasks.flow.config import FlowConfig
+from tasks.flow.generate import Start, generate_path
+from tasks.flow.model import FlowBlock, FlowModel, HybridAttention
+from tasks.flow.sampler import count_calls
+
+HALF = 64.0  # of the largest value of a chip
+FARTHEST_GATE = 8.0  # where the logistic function of a chip ends: f = 0.9997
+
+
+class StateRecord(NamedTuple):
+    """What a state is sent, and what it becomes, step by step. exponent: n."""
+
+    x: Float[Tensor, "T B 2*M"]
+    state: Float[Tensor, "T B M"]
+    exponent: int
+
+
+def list_states(model: FlowModel) -> dict[str, HybridAttention]:
+    """Return the attentions that carry a state, by the name of the state."""
+    blocks = [block for block in model.blocks if isinstance(block, FlowBlock)]
+    return {
+        f"block{k}_state": block.attention
+        for k, block in enumerate(blocks)
+        if isinstance(block.attention, HybridAttention)
+    }
+
+
+def record_state(config: FlowConfig, model: FlowModel, name: str, start: Start) -> StateRecord:
+    """Return what a state is sent while images are made; with guidance the labelled branch.
+
+    Raises:
+        RunError: a state keeps a larger share than the chip can tell from all.
+    """
+    written, decays, states = list[Tensor](), list[Tensor](), list[Tensor]()
+
+    def keep(attention: HybridAttention, given: tuple[Any, ...], out: tuple[Any, ...]) -> None:
+        _, k, v, g = attention.project(given[0], given[1])
+        written.append(torch.einsum("bnhk,bnhv->bhkv", k[0], v[0]).double().cpu())
+        decays.append(g[0].mean(1).double().cpu())
+        states.append(out[1].double().cpu())
+
+    attention: nn.Module = list_states(model)[name]
+    with attention.register_forward_hook(keep):
+        generate_path(config, model, start)
+    every = count_calls(config.sampler, config.steps, config.guidance) // config.steps
+    own, mean = torch.stack(written[::every]), torch.stack(decays[::every])
+    shares = -torch.expm1(mean)  # 1 - f
+    logits = mean - shares.log()
+    if not bool((logits <= FARTHEST_GATE).all()):
+        raise RunError(
+            f"{name}: a step keeps all but {float(shares.min()):.1g} of the state, and a chip "
+            f"tells shares down to {1 / (1 + math.exp(FARTHEST_GATE)):.1g}; train again"
+        )
+    drive = own / shares[..., None, None]
+    exponent = max(0, math.ceil(math.log2(max(float(drive.abs().max()), HALF) / HALF)))
+    gates = logits[..., None, None].expand_as(drive)
+    x = torch.cat([gates.flatten(2), drive.flatten(2) / 2.0**exponent], -1)
+    state = torch.stack(states[::every]).flatten(2)
+    return StateRecord(x.float(), state.float(), exponent)
