@@ -145,6 +145,12 @@ def _tabulate_deltas(found: dict[float, tuple[float, dict[str, float]]]) -> Tabl
     )
 
 
+def list_instants(steps: int) -> list[int]:
+    """Return the steps of a picture of images on their way: INSTANTS at most, and the last."""
+    shown = min(INSTANTS, steps)
+    return [(k + 1) * steps // shown - 1 for k in range(shown)]
+
+
 def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     config, flow = run.config, require_flow(model)
     start = draw_start(config, COLUMNS, run.seed)
@@ -153,8 +159,7 @@ def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     rows = torch.cat([path[-1].x for path in paths.values()])
     write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS))
     own = paths["own"]
-    shown = min(INSTANTS, len(own))
-    chosen = [own[(k + 1) * len(own) // shown - 1] for k in range(shown)]
+    chosen = [own[k] for k in list_instants(len(own))]
     way = torch.stack([step.x for step in chosen], 1)[: config.classes].flatten(0, 1)
     write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen)))
     return (

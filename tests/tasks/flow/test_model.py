@@ -211,6 +211,13 @@ def test_configurations_that_do_not_hold_together(change: dict[str, object], tol
         build(replace(tiny(), **change))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["source", "arm", "maps", "sampler"])
+def test_what_is_no_choice_is_refused_by_name(name: str) -> None:
+    config = tiny()
+    object.__setattr__(config, name, "other")  # outside of tests nobody checks types
+    assert f'{name} is "other"; give one of ' in "".join(list_problems(config))
+
+
 def test_guidance_needs_labels_and_all_problems_are_told_at_once() -> None:
     config = replace(tiny(), arm="sit_unlabelled", guidance=2.0, patch=3, heads=5)
     assert len(list_problems(config)) == 3

@@ -13,6 +13,7 @@ from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.flow.config import tiny
 from tasks.flow.data import batches
+from tasks.flow.evaluate import list_instants
 from tasks.flow.task import TASK
 
 SMALL = {
@@ -63,6 +64,14 @@ def test_class_folders_are_trained_on(tmp_path: Path, cli: CommandLine, source: 
     found = json.loads((tmp_path / "run" / "eval.json").read_text())
     assert found["loss"] > 0
     assert ("feature_fd" in found) == (source == "images")
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [(1, [0]), (3, [0, 1, 2]), (10, [*range(10)]), (25, [1, 4, 6, 9, 11, 14, 16, 19, 21, 24])],
+)
+def test_a_picture_of_the_way_shows_no_step_twice(steps: int, shown: list[int]) -> None:
+    assert list_instants(steps) == shown
 
 
 @pytest.mark.parametrize("name", ["flow:tiny", "flow:small"])
