@@ -119,8 +119,8 @@ def _tabulate(found: dict[Context, dict[str, float]], floor: float, test: float)
         title="Whose past an image sees",
         head=("context", *(m.label for m in named)),
         rows=rows,
-        caption="The same weights and noise. Real halves: one half of the training images "
-        "against the other, the floor of the distance.",
+        caption="The same weights and noise. Real halves: random halves of the training "
+        "images against each other, the floor of the distance.",
     )
 
 

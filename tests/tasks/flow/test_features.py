@@ -5,14 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from torch import Tensor
 
-from tasks.flow import features
-from tasks.flow.config import FlowConfig, tiny
-from tasks.flow.data import read_split
-from tasks.flow.features import choose_half, make_reference
+from tasks.flow.config import tiny
+from tasks.flow.features import choose_half, make_reference, measure_floor
 from tasks.image_metrics.frechet import compute_distance, fit_gaussian
-from tasks.runs.task import Split
 
 
 @given(labels=st.lists(st.integers(0, 3), max_size=30))
@@ -28,28 +24,19 @@ def test_halves_of_images_by_class_are_not_classes() -> None:
     assert choose_half(np.repeat(np.arange(3), 4), 3).tolist() == [True, True, False, False] * 3
 
 
-def test_the_floor_does_not_depend_on_the_order_of_classes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """By class, as in class folders, the first half of all would be the first classes."""
-
-    def sort(config: FlowConfig, split: Split) -> tuple[Tensor, Tensor]:
-        x, labels = read_split(config, split)
-        order = labels.argsort(stable=True)
-        return x[order], labels[order]
-
-    monkeypatch.setattr(features, "STEPS", 40)
-    config = replace(tiny(), train=1000, test=300)
-    classifier = features.train_classifier(*read_split(config, "train"), 10)
-    monkeypatch.setattr(features, "train_classifier", lambda *_: classifier)
-    found = []
-    for read in (read_split, sort):
-        monkeypatch.setattr(features, "read_split", read)
-        found.append(features._make_reference.__wrapped__(config))
-    assert found[0].floor == pytest.approx(found[1].floor, rel=1e-3)
-    x, labels = read_split(config, "train")
-    ones = [fit_gaussian(features.describe(classifier, x[k])) for k in (labels < 5, labels > 4)]
-    assert found[0].floor < 0.1 * compute_distance(*ones)
+@pytest.mark.parametrize("by_class", [False, True])
+def test_the_floor_is_that_of_independent_halves_whatever_the_order(by_class: bool) -> None:
+    """In both orders the first half differs from the second: by drift, or by its classes."""
+    rng, n, d = np.random.default_rng(0), 2000, 4
+    labels = np.sort(rng.integers(0, 5, n)) if by_class else np.arange(n) % 5
+    drift = labels if by_class else np.arange(n) / n
+    drawn = rng.normal(size=(n, d))
+    features = drawn + 3 * drift[:, None]
+    ordered = compute_distance(*(fit_gaussian(x) for x in np.split(features, 2)))
+    assert ordered > 5
+    # Means of halves differ by 4 var / n a dimension, roots of covariances by as much again.
+    expected = 4 * np.trace(np.cov(features.T)) / n
+    assert expected / 10 < measure_floor(features, labels, 5) < 3 * expected
 
 
 @pytest.mark.parametrize("change", [{"train": 3}, {"test": 1}])
