@@ -6,10 +6,12 @@ code has another key, and is never read again.
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from joblib import Parallel, delayed
 
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
@@ -17,6 +19,7 @@ from neuro.io.store import StoreError, parse_json, read_text, require_writable, 
 from tasks.runs.provenance import digest_code
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 def complete_results(
@@ -43,6 +46,48 @@ def complete_results(
     for name, value in measure([name for name, key in keys.items() if key not in known]):
         known[keys[name]] = append_result(path, keys[name], about[name], value)
     return {name: read_value(path, known[key], kind) for name, key in keys.items()}
+
+
+def list_missing_results(
+    path: Path,
+    about: Mapping[K, Mapping[str, Any]],
+    further: Mapping[str, Any] = MappingProxyType({}),
+) -> list[K]:
+    """Return the names of the results that a file does not hold yet; about, further: as above.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    known = read_results(path)
+    return [name for name, own in about.items() if make_key({**own, **further}) not in known]
+
+
+def announce_trainings(missing: int, every: int, path: Path, quick: bool) -> str:
+    """Return how many trainings are about to be made, and in which file they are kept."""
+    return (
+        f"{missing} of {every} trainings are to be made; each is kept in {path}, and the same "
+        f"command goes on after an interruption{'; trainings too short to judge' * quick}"
+    )
+
+
+def share_work(
+    measure: Callable[..., V], workers: int, *common: Any
+) -> Callable[[Iterable[K]], Iterator[tuple[K, V]]]:
+    """Return a function that measures names in so many processes: each with its value.
+
+    measure: (name, *common) -> its value.
+    """
+
+    def measure_all(names: Iterable[K]) -> Iterator[tuple[K, V]]:
+        run = delayed(_measure_one)
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(run(measure, name, *common) for name in names)
+
+    return measure_all
+
+
+def _measure_one(measure: Callable[..., V], name: K, *common: Any) -> tuple[K, V]:
+    return name, measure(name, *common)
 
 
 def make_key(about: Mapping[str, Any]) -> str:

@@ -48,11 +48,8 @@ def _count_diffusion_macs(
     Every token has logits in every call.
     """
     read = question + 1 + words
-    call = read * config.width * model.vocabulary
-    for block in model.blocks:
-        mixer: Any = block.get_submodule("mixer")
-        call += read * (mixer.macs(read - 1) + 3 * config.width * config.hidden)
-    return call * len(share_steps(words, config.denoising_steps))
+    token = count_token_macs(config, model, read - 1) + config.width * model.vocabulary
+    return read * token * len(share_steps(words, config.denoising_steps))
 
 
 def count_token_macs(config: ReasoningConfig, model: ReasoningModel, context: int) -> int:

@@ -87,6 +87,14 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 }
 
 
+TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
+    "hybrids": "tasks.language.hybrids.parts",
+    "forecasting": "tasks.forecasting.bench.parts",
+    "reasoning": "tasks.reasoning.bench.parts",
+    "flow": "tasks.flow.bench.parts",
+}
+
+
 def find(name: str) -> Benchmark:
     """Return the benchmark of that name.
 
@@ -98,15 +106,13 @@ def find(name: str) -> Benchmark:
         "engine": _engine,
         "decode": _decode,
         "regimes": _regimes,
-        "hybrids": _hybrids,
-        "forecasting": _forecasting,
         "imports": _imports,
         "energy": _energy,
-        "reasoning": _reasoning,
-        "flow": _flow,
         "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
+    if name in TRAININGS:
+        return _make_trainings(name)
     return makers[name]() if name in makers else _make_speeds(name)
 
 
@@ -163,29 +169,16 @@ def _regimes() -> Benchmark:
     return Benchmark(about=NAMES["regimes"], parts=parts, draw=draw_rates, accepts=())
 
 
-def _hybrids() -> Benchmark:
-    from tasks.language.hybrids.parts import PARTS, announce, draw, tabulate
-
+def _make_trainings(name: str) -> Benchmark:
+    """Return the benchmark of a module of TRAININGS."""
+    module = import_module(TRAININGS[name])
     return Benchmark(
-        about=NAMES["hybrids"],
-        parts=PARTS,
-        draw=draw,
-        tabulate=tabulate,
+        about=NAMES[name],
+        parts=module.PARTS,
+        draw=module.draw,
+        tabulate=module.tabulate,
         accepts=("workers",),
-        announce=announce,
-    )
-
-
-def _forecasting() -> Benchmark:
-    from tasks.forecasting.bench.parts import PARTS, announce, draw, tabulate
-
-    return Benchmark(
-        about=NAMES["forecasting"],
-        parts=PARTS,
-        draw=draw,
-        tabulate=tabulate,
-        accepts=("workers",),
-        announce=announce,
+        announce=module.announce,
     )
 
 
@@ -214,32 +207,6 @@ def _bottlenecks() -> Benchmark:
         parts=PARTS,
         draw=draw_networks,
         tabulate=tabulate_networks,
-        accepts=("workers",),
-        announce=announce,
-    )
-
-
-def _reasoning() -> Benchmark:
-    from tasks.reasoning.bench.parts import PARTS, announce, draw, tabulate
-
-    return Benchmark(
-        about=NAMES["reasoning"],
-        parts=PARTS,
-        draw=draw,
-        tabulate=tabulate,
-        accepts=("workers",),
-        announce=announce,
-    )
-
-
-def _flow() -> Benchmark:
-    from tasks.flow.bench.parts import PARTS, announce, draw, tabulate
-
-    return Benchmark(
-        about=NAMES["flow"],
-        parts=PARTS,
-        draw=draw,
-        tabulate=tabulate,
         accepts=("workers",),
         announce=announce,
     )

@@ -17,7 +17,7 @@ from neuro.energy import find_chip
 from neuro.io.pytree import digest
 from neuro.training.threads import limit_threads
 from tasks.bench.options import BenchOptions, MeasurePart
-from tasks.bench.results import complete_results, make_key, read_results
+from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.bench.rows import Row
 from tasks.bottlenecks import narrowing
 from tasks.bottlenecks.benchmark import cells as cells_of, findings
@@ -104,22 +104,18 @@ def measure_all(cells: list[NarrowCell], options: BenchOptions) -> Results:
     """
     scale = choose_scale(options)
 
+    measure_each = share_work(measure_cell, options.workers, scale, options.out)
+
     def measure(missing: list[NarrowCell]) -> Iterator[tuple[NarrowCell, dict[str, Any]]]:
         parallel = Parallel(options.workers, return_as="generator_unordered", batch_size=1)
         originals = dict.fromkeys((cell.network, cell.seed) for cell in missing)
         for _ in parallel(delayed(train_original)(*o, scale, options.out) for o in originals):
             pass
-        yield from parallel(delayed(_measure_one)(c, scale, options.out) for c in missing)
+        yield from measure_each(missing)
 
     about = {cell: asdict(cell) for cell in cells}
     path = options.out / FILE
     return complete_results(path, about, NarrowResult, measure, describe(scale))
-
-
-def _measure_one(
-    cell: NarrowCell, scale: NarrowScale, folder: Path
-) -> tuple[NarrowCell, dict[str, Any]]:
-    return cell, measure_cell(cell, scale, folder)
 
 
 def describe(scale: NarrowScale) -> dict[str, Any]:
@@ -190,14 +186,14 @@ LISTS: Mapping[str, Callable[[NarrowScale], list[NarrowCell]]] = {
 def announce(options: BenchOptions) -> str:
     """Return how many networks are about to be trained."""
     scale = choose_scale(options)
-    known, about = read_results(options.out / FILE), describe(scale)
     wanted = {
         cell
         for part, list_cells in LISTS.items()
         if not options.parts or part in options.parts
         for cell in list_cells(scale)
     }
-    missing = [c for c in wanted if make_key(asdict(c) | about) not in known]
+    about = {cell: asdict(cell) for cell in wanted}
+    missing = list_missing_results(options.out / FILE, about, describe(scale))
     return (
         f"{sum(c.epochs > 0 for c in missing)} narrow networks are to be trained, their "
         f"originals in {options.out / RUNS}, and the controls of those with learned widths; "

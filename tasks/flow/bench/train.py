@@ -2,20 +2,17 @@
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed
-from lightning_fabric import Fabric
 
-from neuro.seeds import seeded
-from neuro.training import Course, fit
 from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results, make_key, read_results
+from tasks.bench.results import complete_results, list_missing_results, share_work
+from tasks.bench.training import train_task
 from tasks.flow.bench.settings import (
     FlowScale,
     FlowSetting,
@@ -26,14 +23,13 @@ from tasks.flow.bench.settings import (
 )
 from tasks.flow.config import FlowConfig
 from tasks.flow.cost import count_macs, count_parameters
-from tasks.flow.data import batches, count_steps
+from tasks.flow.data import count_steps
 from tasks.flow.evaluate import measure_contexts
 from tasks.flow.features import make_reference
 from tasks.flow.generate import Context, list_contexts
-from tasks.flow.loss import loss, measure_loss, validate
-from tasks.flow.model import build
+from tasks.flow.loss import measure_loss
 from tasks.flow.sampler import count_calls
-from tasks.flow.task import make_plan
+from tasks.flow.task import TASK
 
 FILE = "flow-settings.jsonl"  # beside the figures
 SECONDS, LOSS, FLOOR, TEST = "cpu_seconds", "loss", "real_halves", "real_test_images"
@@ -48,20 +44,8 @@ def train_config(config: FlowConfig, skipped: tuple[Context, ...] = ()) -> Value
         TrainError: the training has diverged.
     """
     begin = time.process_time()
-    with seeded(config.seed_of_data):
-        model = build(config)
-    course = Course(
-        batches=lambda epoch: batches(config, "train", epoch),
-        steps=count_steps(config),
-        loss=lambda net, batch, at: loss(config, net, batch, at),
-        validate=lambda net: validate(config, net),
-        better="lower",
-        seed=config.seed_of_data,
-        batch_axis=1,
-    )
     with limit_threads(1), TemporaryDirectory() as folder:
-        fabric = Fabric(accelerator="cpu", devices=1)
-        fit(model, course, make_plan(config), fabric, Path(folder))
+        model = train_task(TASK, config, config.seed_of_data, Path(folder))
         kept = tuple(c for c in list_contexts(config) if c not in skipped)
         found = measure_contexts(config, model, config.seed_of_data, kept)
         reference = make_reference(config)
@@ -94,11 +78,7 @@ def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> Found
         TrainError: a training has diverged.
     """
 
-    def train(missing: list[FlowSetting]) -> Iterator[tuple[FlowSetting, Values]]:
-        run = delayed(_train_one)
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(run(setting, scale) for setting in missing)
-
+    train = share_work(_train_one, workers, scale)
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
     values = complete_results(folder / FILE, about, Values, train, list_versions())
     out: Found = {}
@@ -109,9 +89,9 @@ def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> Found
     return out
 
 
-def _train_one(setting: FlowSetting, scale: FlowScale) -> tuple[FlowSetting, Values]:
+def _train_one(setting: FlowSetting, scale: FlowScale) -> Values:
     config, skipped = make_config(setting, scale), scale.cases[setting.part].skipped
-    return setting, train_config(config, skipped)
+    return train_config(config, skipped)
 
 
 def describe(setting: FlowSetting, scale: FlowScale) -> Mapping[str, Any]:
@@ -131,9 +111,5 @@ def list_versions() -> Mapping[str, str]:
 
 def list_missing(part: Part, scale: FlowScale, folder: Path) -> list[FlowSetting]:
     """Return the trainings of a part that are still to be made."""
-    known, about = read_results(folder / FILE), list_versions()
-    return [
-        s
-        for s in list_settings(part, scale)
-        if make_key({**describe(s, scale), **about}) not in known
-    ]
+    about = {s: describe(s, scale) for s in list_settings(part, scale)}
+    return list_missing_results(folder / FILE, about, list_versions())

@@ -5,20 +5,19 @@ reach is averaged first. All networks of an arm are trained side by side.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float64
-from joblib import Parallel, delayed
 from torch import nn
 
 from neuro.nn.layers import Stack
 from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results, make_key, read_results
+from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.forecasting.alarms import compute_auc
 from tasks.forecasting.bench.settings import GUIDED, LABELS, SHUFFLED, SMOOTHED, Change
 from tasks.forecasting.bench.spiking import train_student
@@ -216,15 +215,8 @@ def train_all_seizures(
     """
     about = {s: asdict(s) for s in scale.settings}
 
-    def train(missing: list[SeizureSetting]) -> Iterator[tuple[SeizureSetting, Reached]]:
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(delayed(_train_one)(setting, scale) for setting in missing)
-
+    train = share_work(train_seizures, workers, scale)
     return complete_results(folder / KEPT, about, Reached, train, _describe(scale))
-
-
-def _train_one(setting: SeizureSetting, scale: SeizureScale) -> tuple[SeizureSetting, Reached]:
-    return setting, train_seizures(setting, scale)
 
 
 def _describe(scale: SeizureScale) -> dict[str, str]:
@@ -234,5 +226,5 @@ def _describe(scale: SeizureScale) -> dict[str, str]:
 
 def list_missing_seizures(scale: SeizureScale, folder: Path) -> list[SeizureSetting]:
     """Return the settings that are still to be trained."""
-    known, about = read_results(folder / KEPT), _describe(scale)
-    return [s for s in scale.settings if make_key({**asdict(s), **about}) not in known]
+    about = {s: asdict(s) for s in scale.settings}
+    return list_missing_results(folder / KEPT, about, _describe(scale))

@@ -6,20 +6,19 @@ see the same batches. Each network keeps the weights of its best validation.
 
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from torch import Tensor, nn
 
 from neuro.nn.layers import Stack
 from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results, make_key, read_results
+from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.bench.settings import (
     AS_WIDE,
@@ -214,18 +213,8 @@ def train_all(part: Part, scale: ForecastScale, folder: Path, workers: int) -> F
     """
     settings = {s: asdict(s) for s in scale.settings[part]}
 
-    def train(missing: list[ForecastSetting]) -> Iterator[tuple[ForecastSetting, Reached]]:
-        run = delayed(_train_one)
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(run(setting, scale) for setting in missing)
-
+    train = share_work(train_setting, workers, scale)
     return complete_results(folder / FILE, settings, Reached, train, describe(scale))
-
-
-def _train_one(
-    setting: ForecastSetting, scale: ForecastScale
-) -> tuple[ForecastSetting, Reached]:
-    return setting, train_setting(setting, scale)
 
 
 def describe(scale: ForecastScale) -> Mapping[str, Any]:
@@ -237,5 +226,5 @@ def describe(scale: ForecastScale) -> Mapping[str, Any]:
 
 def list_missing(part: Part, scale: ForecastScale, folder: Path) -> list[ForecastSetting]:
     """Return the settings of a part that are still to be trained."""
-    known, about = read_results(folder / FILE), describe(scale)
-    return [s for s in scale.settings[part] if make_key({**asdict(s), **about}) not in known]
+    settings = {s: asdict(s) for s in scale.settings[part]}
+    return list_missing_results(folder / FILE, settings, describe(scale))

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from neuro.seeds import seeded
 from neuro.training import Course, fit
 from neuro.training.threads import limit_threads
 from tasks.allocator import keep_freed_memory
-from tasks.bench.results import complete_results, make_key, read_results
+from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.language.config import LanguageConfig
 from tasks.language.data import NOTHING, batches as text_batches
 from tasks.language.hybrids.cells import (
@@ -144,11 +143,7 @@ def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
     """
     cells = list_cells(part, scale)
 
-    def train(missing: list[HybridCell]) -> Iterator[tuple[HybridCell, dict[str, float]]]:
-        run = delayed(_train_one)
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(run(cell, scale) for cell in missing)
-
+    train = share_work(train_cell, workers, scale)
     out: Found = {}
     about = {cell: asdict(cell) for cell in cells}
     values = complete_results(folder / FILE, about, dict[str, float], train, describe(scale))
@@ -157,10 +152,6 @@ def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
         own.setdefault(cell.task, []).append(value[cell.task])
         own.setdefault(SECONDS, []).append(value[SECONDS])
     return out
-
-
-def _train_one(cell: HybridCell, scale: Scale) -> tuple[HybridCell, dict[str, float]]:
-    return cell, train_cell(cell, scale)
 
 
 def describe(scale: Scale) -> dict[str, Any]:
@@ -174,8 +165,8 @@ def describe(scale: Scale) -> dict[str, Any]:
 
 def list_missing(part: Part, scale: Scale, folder: Path) -> list[HybridCell]:
     """Return the cells of a part that are still to be trained."""
-    known, about = read_results(folder / FILE), describe(scale)
-    return [c for c in list_cells(part, scale) if make_key(asdict(c) | about) not in known]
+    about = {cell: asdict(cell) for cell in list_cells(part, scale)}
+    return list_missing_results(folder / FILE, about, describe(scale))
 
 
 def estimate_seconds(cells: Sequence[HybridCell], scale: Scale) -> float:

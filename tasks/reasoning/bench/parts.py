@@ -19,6 +19,7 @@ from rich.table import Table
 
 from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.reasoning.bench.settings import (
@@ -233,11 +234,7 @@ def announce(options: BenchOptions) -> str:
     parts: list[Part] = [p for p in scale.cases if not options.parts or p in options.parts]
     missing = sum(len(list_missing(p, scale, options.out)) for p in parts)
     every = sum(len(list_settings(p, scale)) for p in parts)
-    return (
-        f"{missing} of {every} trainings are to be made; each is kept in {options.out / FILE}, "
-        "and the same command goes on after an interruption"
-        f"{'; trainings too short to judge' if options.quick else ''}"
-    )
+    return announce_trainings(missing, every, options.out / FILE, options.quick)
 
 
 @mpl.rc_context(STYLE)

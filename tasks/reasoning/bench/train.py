@@ -2,22 +2,20 @@
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed
-from lightning_fabric import Fabric
+from torch import nn
 
-from neuro.seeds import seeded
-from neuro.training import Course, fit, get_best_weights_path, load_weights
+from neuro.training import get_best_weights_path, load_weights
 from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results, make_key, read_results
-from tasks.reasoning.answer import answer_split
-from tasks.reasoning.batches import batches, count_steps
+from tasks.bench.results import complete_results, list_missing_results, share_work
+from tasks.bench.training import train_task
+from tasks.reasoning.answer import Said, answer_split
 from tasks.reasoning.bench.settings import (
     Part,
     ReasoningScale,
@@ -30,12 +28,11 @@ from tasks.reasoning.config import LATENT, ORDERS, Order, ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.deployment import explain_only_torch
-from tasks.reasoning.evaluate import ITERATIONS, measure_depths, measure_said, validate
+from tasks.reasoning.evaluate import ITERATIONS, measure_depths, measure_said
 from tasks.reasoning.fill import recall_questions
 from tasks.reasoning.loop import measure_loops
-from tasks.reasoning.loss import loss
-from tasks.reasoning.model import ReasoningModel, build
-from tasks.reasoning.task import make_plan
+from tasks.reasoning.model import build
+from tasks.reasoning.task import TASK
 from tasks.runs.task import ACCURACY
 
 FILE = "reasoning-settings.jsonl"  # beside the figures
@@ -59,24 +56,13 @@ def train_config(config: ReasoningConfig) -> Values:
         TrainError: the training has diverged.
     """
     begin = time.process_time()
-    with seeded(config.seed_of_data):
-        model = build(config)
-    course = Course(
-        batches=lambda epoch: batches(config, "train", epoch),
-        steps=count_steps(config),
-        loss=lambda net, batch, at: loss(config, net, batch, at),
-        validate=lambda net: validate(config, net),
-        better="higher",
-        seed=config.seed_of_data,
-        batch_axis=1,
-    )
     with limit_threads(1), TemporaryDirectory() as folder:
-        fabric = Fabric(accelerator="cpu", devices=1)
-        fit(model, course, make_plan(config), fabric, Path(folder))
+        model = train_task(TASK, config, config.seed_of_data, Path(folder))
         # Before the best weights: validation asks for answers, and may stay at 0.
         recalled = recall_questions(config, model) if config.arm == "diffusion" else None
         load_weights(get_best_weights_path(Path(folder)), model)
-        values = measure_said(answer_split(config, model, "test"))
+        said = answer_split(config, model, "test")
+        values = measure_said(said)
         if config.arm in LATENT and config.thoughts:
             stopped = measure_said(answer_split(config, model, "test", 0))
             values[STOPPED] = stopped[ACCURACY.name]
@@ -85,15 +71,20 @@ def train_config(config: ReasoningConfig) -> Values:
                 other = answer_split(replace(config, order=order), model, "test")
                 values[name] = measure_said(other)[ACCURACY.name]
         if config.depth:
-            values |= measure_recurrence(config, model)
+            values |= measure_recurrence(config, model, said)
     if recalled is not None:
         values[RECALLED] = recalled
     return {**values, SECONDS: time.process_time() - begin}
 
 
-def measure_recurrence(config: ReasoningConfig, model: ReasoningModel) -> Values:
-    """Return accuracies by iterations and with an exit; of a spiking core, its closed loops."""
-    by_depth = measure_depths(config, model, answer_split(config, model, "test"))
+def measure_recurrence(
+    config: ReasoningConfig, model: nn.Module, said: Sequence[Said]
+) -> Values:
+    """Return accuracies by iterations and with an exit; of a spiking core, its closed loops.
+
+    said: of the test split, with the iterations of the configuration.
+    """
+    by_depth = measure_depths(config, model, said)
     values = {name_depth(depth): found[ACCURACY.name] for depth, found in by_depth.items()}
     exiting = replace(config, exit_kl=EXIT_KL)
     deep = build(exiting)
@@ -127,11 +118,7 @@ def train_all(part: Part, scale: ReasoningScale, folder: Path, workers: int) -> 
         TrainError: a training has diverged.
     """
 
-    def train(missing: list[ReasoningSetting]) -> Iterator[tuple[ReasoningSetting, Values]]:
-        run = delayed(_train_one)
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(run(setting, scale) for setting in missing)
-
+    train = share_work(_train_one, workers, scale)
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
     values = complete_results(folder / FILE, about, Values, train, list_versions())
     out: Found = {}
@@ -141,10 +128,8 @@ def train_all(part: Part, scale: ReasoningScale, folder: Path, workers: int) -> 
     return out
 
 
-def _train_one(
-    setting: ReasoningSetting, scale: ReasoningScale
-) -> tuple[ReasoningSetting, Values]:
-    return setting, train_config(make_config(setting, scale))
+def _train_one(setting: ReasoningSetting, scale: ReasoningScale) -> Values:
+    return train_config(make_config(setting, scale))
 
 
 def describe(setting: ReasoningSetting, scale: ReasoningScale) -> Mapping[str, Any]:
@@ -177,9 +162,5 @@ def list_versions() -> Mapping[str, str]:
 
 def list_missing(part: Part, scale: ReasoningScale, folder: Path) -> list[ReasoningSetting]:
     """Return the trainings of a part that are still to be made."""
-    known, about = read_results(folder / FILE), list_versions()
-    return [
-        s
-        for s in list_settings(part, scale)
-        if make_key({**describe(s, scale), **about}) not in known
-    ]
+    about = {s: describe(s, scale) for s in list_settings(part, scale)}
+    return list_missing_results(folder / FILE, about, list_versions())

@@ -218,7 +218,8 @@ def test_depths_and_the_exit_are_tried_on_the_trained_weights_and_the_test_split
 
     monkeypatch.setattr(train, "answer_split", answer)
     monkeypatch.setattr("tasks.reasoning.evaluate.answer_split", answer)
-    values = train.measure_recurrence(config, model)
+    said = train.answer_split(config, model, "test")
+    values = train.measure_recurrence(config, model, said)
     assert tried == [(0.0, None), *((0.0, r) for r in (1, 2, 8, 16)), (train.EXIT_KL, None)]
     by_depth = {name_depth(r): float(r == 2) for r in (1, 2, 4, 8, 16)}
     assert values == {**by_depth, EXIT: 1.0, EXIT_DEPTH: 1.5}
