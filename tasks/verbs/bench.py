@@ -81,7 +81,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
     "spiking_loop",
-    "flow": "digits, mnist, short",
+    "flow": "digits, seen, mnist, short",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }

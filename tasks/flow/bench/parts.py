@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -21,11 +22,11 @@ from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.flow.bench.settings import (
-    BASELINES,
     FULL,
     QUICK,
     FlowScale,
     Part,
+    find_baseline,
     list_settings,
     make_config,
     name_arm,
@@ -71,7 +72,7 @@ def make_rows(part: Part, found: Found, scale: FlowScale) -> Iterator[Row]:
         contexts = dict.fromkeys(name.partition(": ")[0] for name in own if ": " in name)
         for context in contexts:
             alone = context == OWN
-            peer = BASELINES.get(arm, "") if alone else f"{arm}, own past"
+            peer = find_baseline(settings[arm], scale) if alone else f"{arm}, own past"
             beside = found.get(peer if alone else arm)
             ours = own[f"{context}: {FEATURE_FD.name}"]
             theirs = None if beside is None else beside[f"{OWN}: {FEATURE_FD.name}"]
@@ -86,6 +87,7 @@ def make_rows(part: Part, found: Found, scale: FlowScale) -> Iterator[Row]:
                 theirs=other,
                 ratio=find_ratio(float(np.mean(ours)), other),
                 conditions={
+                    "line": f"{settings[arm].arm}{'' if alone else f', {context} past'}",
                     "reached": {
                         m.name: asdict(summarise_seeds(own[f"{context}: {m.name}"]))
                         for m in MEASURED
@@ -151,16 +153,41 @@ def announce(options: BenchOptions) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw the feature-FD of each arm and context, a panel a part; points are seeds."""
+    """Draw the feature-FD of each arm and context, a panel a part; points are seeds.
+
+    Bars; of a part with several lengths of training, lines over the images seen.
+    """
     cases = list(dict.fromkeys(row.case for row in rows))
     figure = Figure((9.58, 0.8 + 2.8 * len(cases)), layout="constrained")
     panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
     for ax, case in zip(panels, cases, strict=True):
-        own = [row for row in rows if row.case == case][::-1]
-        ax.barh([r.subject for r in own], [r.ours or 0.0 for r in own], color=ACCENT)
-        for k, row in enumerate(own):
-            seeds = row.conditions["reached"][FEATURE_FD.name]["seeds"]
-            ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
-        ax.axvline(own[0].conditions["real"][FLOOR], color=INK, linestyle=":")
-        ax.set(xlabel="feature-FD (dotted: real halves)", title=case)
+        own = [row for row in rows if row.case == case]
+        floor = own[0].conditions["real"][FLOOR]
+        if len({row.conditions["cost"]["images"] for row in own}) > 1:
+            _draw_lines(ax, own)
+            ax.axhline(floor, color=INK, linestyle=":")
+            ax.set(ylabel="feature-FD (dotted: real halves)", title=case)
+        else:
+            _draw_bars(ax, own[::-1])
+            ax.axvline(floor, color=INK, linestyle=":")
+            ax.set(xlabel="feature-FD (dotted: real halves)", title=case)
     save_png(figure, path)
+
+
+def _draw_bars(ax: Axes, rows: list[Row]) -> None:
+    ax.barh([r.subject for r in rows], [r.ours or 0.0 for r in rows], color=ACCENT)
+    for k, row in enumerate(rows):
+        seeds = row.conditions["reached"][FEATURE_FD.name]["seeds"]
+        ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
+
+
+def _draw_lines(ax: Axes, rows: list[Row]) -> None:
+    for k, line in enumerate(dict.fromkeys(row.conditions["line"] for row in rows)):
+        own = [row for row in rows if row.conditions["line"] == line]
+        seen = [row.conditions["cost"]["images"] for row in own]
+        ax.plot(seen, [row.ours for row in own], color=f"C{k}", label=line)
+        for x, row in zip(seen, own, strict=True):
+            seeds = row.conditions["reached"][FEATURE_FD.name]["seeds"]
+            ax.plot([x] * len(seeds), seeds, "o", color=f"C{k}", markersize=3)
+    ax.set(xscale="log", yscale="log", xlabel="images seen in training")
+    ax.legend()

@@ -53,12 +53,14 @@ def make_found(seeds: int = 6) -> Found:
 def test_arms_share_all_but_one_field_and_batches_of_all_lengths_have_as_many_images() -> None:
     for part, case in FULL.cases.items():
         settings = list_settings(part, FULL)
-        assert len(settings) == len(case.arms) * len(case.seeds) * len(case.images)
+        varied = len(case.images) * len(case.epochs)
+        assert len(settings) == len(case.arms) * len(case.seeds) * varied
         for setting in settings:
             config = make_config(setting, FULL)
             assert list_problems(config) == []
             changed = {"arm": config.arm, "seed_of_data": setting.seed}
             changed |= {"images": setting.images, "batch": config.batch}
+            changed |= {"epochs": setting.epochs}
             assert asdict(config) == asdict(case.config) | changed
             assert 39 <= config.batch * config.images <= 40
     assert len(FULL.cases["digits"].seeds) == 6
@@ -97,6 +99,27 @@ def test_a_row_is_an_arm_in_a_context_beside_its_baseline() -> None:
     assert by_name[FREE_ARFLOW].conditions["compared"]["verdict"] == "worse"
     assert ours.conditions[SECONDS] == 60.0
     assert reset.conditions[SECONDS] == 0.0  # the training is counted once
+
+
+def test_arms_stand_beside_sit_of_as_many_epochs(tmp_path: Path) -> None:
+    made = make_found(1)
+    found = {
+        f"{arm}, {epochs} epochs": {
+            name: [v + epochs for v in x] for name, x in made[arm].items()
+        }
+        for epochs in (1, 2)
+        for arm in (SIT, ARFLOW)
+    }
+    rows = list(make_rows("seen", found, QUICK))
+    beside = {row.subject: (row.peer, row.theirs, row.conditions["line"]) for row in rows}
+    assert beside["ARFlow, 1 epochs"] == ("SiT, 1 epochs", 5.0, "ARFlow")
+    assert beside["ARFlow, 2 epochs"] == ("SiT, 2 epochs", 6.0, "ARFlow")
+    reset = ("ARFlow, 2 epochs, own past", 5.0, "ARFlow, reset past")
+    assert beside["ARFlow, 2 epochs, reset past"] == reset
+    seen = {row.subject: row.conditions["cost"]["images"] for row in rows}
+    assert (seen["SiT, 1 epochs"], seen["SiT, 2 epochs"]) == (200, 400)
+    draw(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_three_seeds_show_no_difference() -> None:
