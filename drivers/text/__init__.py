@@ -1,5 +1,6 @@
 """Text: files and folders streamed from disk, tokenizers, and reading positions as values."""
 
+from drivers.text.authors import Authors, make_authors
 from drivers.text.files import Text, load, load_default, split_evenly, take_first
 from drivers.text.parts import Part, find_part, measure_repeated, select_part
 from drivers.text.stream import (
@@ -13,6 +14,7 @@ from drivers.text.tokenizer import Bytes, HuggingFace, Tokenizer
 from drivers.text.world import WorldTokenizer, load_world
 
 __all__ = [
+    "Authors",
     "Bytes",
     "HuggingFace",
     "Part",
@@ -26,6 +28,7 @@ __all__ = [
     "load",
     "load_default",
     "load_world",
+    "make_authors",
     "measure_repeated",
     "require_lossless",
     "select_part",

@@ -1,0 +1,4 @@
+"""Attribution: from which of several corpora a text of a language model comes.
+
+docs/attribution.md says what an arm, a truth and a corpus are.
+"""

@@ -1,0 +1,176 @@
+"""Configurations of attribution: the corpora, the language model, the arm, its probe."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from neuro.nn.mixer_block import BlockSizes
+
+Source = Literal["authors"]
+Arm = Literal[
+    "lm",
+    "inner_probe",
+    "unit",
+    "residual",
+    "mean",
+    "last",
+    "uniqueness",
+    "random_lm",
+    "permuted",
+]
+LIST = "the configuration does not hold together:"
+LEAST_GAP = 0.5  # share of the gap that a language model must close to be probed
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionConfig(BlockSizes):
+    """One training: of a language model, or of a probe that reads its states.
+
+    Blocks of the language model: see :class:`neuro.nn.mixer_block.BlockSizes`.
+    source: of the corpora; "authors" are Markov chains, see :mod:`drivers.text.authors`.
+    vocabulary, order, delta, gamma: of these authors.
+    tokens: T of every document. protected: K corpora, which the answer is one of. free: further
+        ones that the language model reads. unseen: those that it never reads.
+    shares: of the documents that the language model reads, protected corpora first; (): equal.
+    seed_of_data: of authors and documents.
+    documents: that the language model reads in an epoch. held_out: that it is validated on.
+    train, val, test: documents of the protected corpora for the probe. composed: documents of
+        two or three segments, each of another author than the one before. outside: documents of
+        free and of unseen corpora, each.
+    lm: run folder of a trained arm "lm"; "": it is trained before the probe. lm_epochs, lm_lr:
+        of its training. seed_of_lm: of its initial weights and of its order of documents.
+    arm: what is trained, and what it reads; the properties say what that means.
+    probe_width: channels of the probe's recurrent layer.
+    budget: trainings of a language model that may be asked for, 2^K for each seed.
+    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
+    """
+
+    stack: str = "softmax*2"
+    width: int = 48
+    hidden: int = 96
+    heads: int = 4
+    source: Source = "authors"
+    vocabulary: int = 16
+    order: int = 1
+    delta: float = 1.0
+    gamma: float = 1.0
+    tokens: int = 64
+    protected: int = 3
+    free: int = 1
+    unseen: int = 1
+    shares: tuple[float, ...] = ()
+    seed_of_data: int = 0
+    documents: int = 4000
+    held_out: int = 400
+    train: int = 1200
+    val: int = 200
+    test: int = 500
+    composed: int = 300
+    outside: int = 300
+    lm: str = ""
+    lm_epochs: int = 4
+    lm_lr: float = 3e-3
+    seed_of_lm: int = 0
+    arm: Arm = "inner_probe"
+    probe_width: int = 32
+    budget: int = 32
+    batch: int = 50
+    epochs: int = 5
+    lr: float = 3e-3
+    warm: float = 0.05
+    decay: float = 0.01
+    clip: float = 1.0
+
+    @property
+    def seen(self) -> int:
+        """Corpora that the language model reads."""
+        return self.protected + self.free
+
+    @property
+    def corpora(self) -> int:
+        """All corpora: protected, free, unseen, in this order."""
+        return self.seen + self.unseen
+
+    @property
+    def begin(self) -> int:
+        """The token in front of every document."""
+        return self.vocabulary
+
+    @property
+    def of_seen(self) -> tuple[float, ...]:
+        """The share of each corpus in what the language model reads; they add up to 1."""
+        given = self.shares or (1.0,) * self.seen
+        return tuple(share / sum(given) for share in given)
+
+    @property
+    def is_lm(self) -> bool:
+        """Whether the language model itself is trained, without a probe."""
+        return self.arm == "lm"
+
+
+def require_sound(config: AttributionConfig) -> None:
+    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
+
+    Fields are set one by one, so it is checked where data or a model are made of them.
+    """
+    if problems := list_problems(config):
+        raise ValueError("\n".join([LIST, *problems]))
+
+
+def list_problems(config: AttributionConfig) -> list[str]:
+    """Return what does not fit, each with its cure."""
+    least = {
+        **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
+        **dict.fromkeys(("order", "lm_epochs", "probe_width", "budget"), 1),
+        **dict.fromkeys(("documents", "held_out", "train", "val", "test", "composed"), 1),
+        **dict.fromkeys(("limit", "free", "unseen", "seed_of_data", "seed_of_lm"), 0),
+        **dict.fromkeys(("vocabulary", "protected"), 2),
+        "tokens": 3,
+        "outside": 0,
+    }
+    problems = [
+        f"{name} is {getattr(config, name)}; give a whole number >= {low}"
+        for name, low in least.items()
+        if getattr(config, name) < low
+    ]
+    problems += [
+        f"{name} is {getattr(config, name)}; give a finite number >= 0"
+        for name in ("delta", "gamma")
+        if not 0 <= getattr(config, name) < math.inf
+    ]
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            problems.append(f"{name} is {getattr(config, name)!r}; give one of {choices}")
+    shares, budget = config.shares, config.budget
+    wrong = {
+        f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
+        f"shares are {len(shares)}, and the language model reads {config.seen} corpora "
+        "(protected and free); give one each, or none": len(shares) not in (0, config.seen),
+        f"shares are {shares}; give finite numbers > 0": not all(
+            0 < share < math.inf for share in shares
+        ),
+        f"limit is {config.limit}, and a document and its begin are {config.tokens + 1} "
+        "tokens; give 0 (any), or more": 0 < config.limit <= config.tokens,
+        f"protected is {config.protected}: 2^{config.protected} language models, and budget is "
+        f"{budget}; protect fewer corpora, or give a larger budget": (
+            config.protected > budget.bit_length() or 2**config.protected > budget > 0
+        ),
+        "delta and gamma are 0, so all authors are the same; give more than 0 to one": (
+            config.source == "authors" and config.delta == config.gamma == 0
+        ),
+        f'lm is {config.lm!r}, and arm "lm" trains one; leave it out, or set another arm': (
+            config.is_lm and config.lm != ""
+        ),
+    }
+    problems += [text for text, is_so in wrong.items() if is_so]
+    try:
+        _ = config.layers
+    except ValueError as error:
+        problems.append(str(error))
+    return problems
+
+
+def tiny() -> AttributionConfig:
+    """Three authors whose language model learns them: under a minute."""
+    return AttributionConfig()
