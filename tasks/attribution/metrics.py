@@ -1,0 +1,165 @@
+"""What answers are measured by: shares against true ones, ranks, confidence, detection.
+
+Shares of K corpora are distributions: each row sums to one. Scores of detection are larger for
+documents that are further out of the distribution. scipy and scikit-learn compute what they
+know; they are imported late, for they take a second.
+
+Axes: N documents, K corpora.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+BINS = 15  # of confidence, equally wide
+FOUND = 0.95  # share of foreign documents that FPR95 is taken at
+SUM_ERROR = 1e-6
+
+
+def check_shares(shares: Float64[np.ndarray, "N K"], name: str) -> None:
+    """Refuse what is no distribution in each row.
+
+    Raises:
+        ValueError: there is no document, a share is below 0 or not finite, or a row does not
+            sum to one.
+    """
+    if not shares.size:
+        raise ValueError(f"{name}: shape {shares.shape} holds no share; give documents")
+    off = np.abs(shares.sum(1) - 1)
+    if not np.isfinite(shares).all() or (shares < 0).any() or off.max() > SUM_ERROR:
+        raise ValueError(
+            f"{name}: shares of a document are numbers from 0 that sum to 1; the least is "
+            f"{shares.min():g}, the sum furthest from 1 is {shares.sum(1)[off.argmax()]:g}; "
+            "divide each row by its sum"
+        )
+
+
+def measure_top1(
+    scores: Float64[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]
+) -> Float64[np.ndarray, " N"]:
+    """Return for each document 1 if its corpus has the largest score, else 0.
+
+    Among m equally large scores it counts 1/m: what a choice at random is right in.
+    """
+    best = scores == scores.max(1, keepdims=True)
+    right = best[np.arange(len(labels)), labels]
+    return np.asarray(right / best.sum(1), np.float64)
+
+
+def measure_total_variation(
+    shares: Float64[np.ndarray, "N K"], truth: Float64[np.ndarray, "N K"]
+) -> Float64[np.ndarray, " N"]:
+    """Return the total variation of each document: sum_k |p_k - q_k| / 2, from 0 to 1."""
+    check_shares(shares, "shares")
+    check_shares(truth, "truth")
+    return np.asarray(np.abs(shares - truth).sum(1) / 2)
+
+
+def measure_divergence(
+    shares: Float64[np.ndarray, "N K"], truth: Float64[np.ndarray, "N K"]
+) -> Float64[np.ndarray, " N"]:
+    """Return the Jensen-Shannon divergence of each document [nat], from 0 to log 2.
+
+    JSD(p, q) = KL(p || m)/2 + KL(q || m)/2,   m = (p + q)/2
+    """
+    from scipy.spatial.distance import jensenshannon
+
+    check_shares(shares, "shares")
+    check_shares(truth, "truth")
+    distance = np.nan_to_num(jensenshannon(shares, truth, axis=1))  # the root, NaN of rounding
+    return np.asarray(distance**2, np.float64)
+
+
+def correlate_ranks(
+    first: Float64[np.ndarray, "N K"], second: Float64[np.ndarray, "N K"]
+) -> Float64[np.ndarray, " N"]:
+    """Return Spearman's correlation of each row; ties share their mean rank.
+
+    NaN where all values of a row are equal on one side: it has no order.
+    """
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (first, second))
+    norm = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    shared = (a * b).sum(1)
+    return np.asarray(np.divide(shared, norm, out=np.full(len(a), np.nan), where=norm > 0))
+
+
+def measure_calibration(
+    shares: Float64[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"], bins: int = BINS
+) -> float:
+    """Return the expected calibration error (ECE; Guo et al. 2017, arXiv:1706.04599).
+
+    ECE = sum_b |B_b|/N |accuracy(B_b) - mean confidence(B_b)|, where bin b of B holds documents
+    of a largest share in (b/B, (b+1)/B]. Accuracy is that of :func:`measure_top1`.
+    """
+    check_shares(shares, "shares")
+    confidence = shares.max(1)
+    gap = measure_top1(shares, labels) - confidence
+    at = np.ceil(confidence * bins).astype(int).clip(1, bins) - 1
+    return float(np.abs(np.bincount(at, gap, bins)).sum() / len(gap))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How well scores tell foreign documents from known ones; foreign is the positive class.
+
+    auroc: probability that a foreign document has the larger score; equal ones count half.
+    aupr: average precision; by chance, the share of foreign documents.
+    fpr95: share of known documents that are taken for foreign where at least 95 % of the
+        foreign ones are found.
+    known, foreign: numbers of documents.
+    """
+
+    auroc: float
+    aupr: float
+    fpr95: float
+    known: int
+    foreign: int
+
+
+def measure_detection(
+    known: Float64[np.ndarray, " N"], foreign: Float64[np.ndarray, " M"]
+) -> Detection:
+    """Return how well scores tell M foreign documents from N known ones.
+
+    Raises:
+        ValueError: one side has no document, or a score is not finite.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    fpr, tpr = trace_roc(known, foreign)
+    scores = np.concatenate([known, foreign])
+    positive = np.arange(len(scores)) >= len(known)
+    return Detection(
+        auroc=float(roc_auc_score(positive, scores)),
+        aupr=float(average_precision_score(positive, scores)),
+        fpr95=float(fpr[np.searchsorted(tpr, FOUND)]),
+        known=len(known),
+        foreign=len(foreign),
+    )
+
+
+def trace_roc(
+    known: Float64[np.ndarray, " N"], foreign: Float64[np.ndarray, " M"]
+) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, " P"]]:
+    """Return shares of known and of foreign documents at or above each score, largest first.
+
+    The curve begins at (0, 0) and ends at (1, 1).
+
+    Raises:
+        ValueError: one side has no document, or a score is not finite.
+    """
+    from sklearn.metrics import roc_curve
+
+    scores = np.concatenate([known, foreign])
+    bad = int((~np.isfinite(scores)).sum())
+    if bad or not len(known) or not len(foreign):
+        raise ValueError(
+            f"{bad} of {len(scores)} scores are not finite, of {len(known)} known and "
+            f"{len(foreign)} foreign documents; detection takes finite scores of both"
+        )
+    positive = np.arange(len(scores)) >= len(known)
+    fpr, tpr, _ = roc_curve(positive, scores, drop_intermediate=False)
+    return np.asarray(fpr, np.float64), np.asarray(tpr, np.float64)
