@@ -206,8 +206,8 @@ def mnist() -> FlowConfig:
         heads=3,
         held=5000,
         samples=5120,
+        batch=4,
         epochs=3,
-        lr=1e-3,
     )
 
 
