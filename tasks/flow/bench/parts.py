@@ -189,5 +189,9 @@ def _draw_lines(ax: Axes, rows: list[Row]) -> None:
         for x, row in zip(seen, own, strict=True):
             seeds = row.conditions["reached"][FEATURE_FD.name]["seeds"]
             ax.plot([x] * len(seeds), seeds, "o", color=f"C{k}", markersize=3)
+    every = sorted({row.conditions["cost"]["images"] for row in rows})
     ax.set(xscale="log", yscale="log", xlabel="images seen in training")
+    ax.set_xticks(every, [f"{seen:,}" for seen in every], minor=False)
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend()
