@@ -31,6 +31,10 @@ class Authors:
         """V; the begin token is this number."""
         return self.log_p.shape[2]
 
+    def select(self, count: int) -> "Authors":
+        """Return the first authors alone."""
+        return Authors(self.order, self.log_p[:count])
+
     def sample(
         self, sources: Int64[np.ndarray, "T N"], rng: np.random.Generator
     ) -> Int64[np.ndarray, "T N"]:

@@ -2,3 +2,7 @@
 
 docs/attribution.md says what an arm, a truth and a corpus are.
 """
+
+from tasks.attribution.task import TASK
+
+__all__ = ["TASK"]

@@ -1,7 +1,7 @@
 """Configurations of attribution: the corpora, the language model, the arm, its probe."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from neuro.nn.mixer_block import BlockSizes
@@ -46,8 +46,8 @@ class AttributionConfig(BlockSizes):
     """
 
     stack: str = "softmax*2"
-    width: int = 48
-    hidden: int = 96
+    width: int = 32
+    hidden: int = 64
     heads: int = 4
     source: Source = "authors"
     vocabulary: int = 16
@@ -60,7 +60,7 @@ class AttributionConfig(BlockSizes):
     unseen: int = 1
     shares: tuple[float, ...] = ()
     seed_of_data: int = 0
-    documents: int = 4000
+    documents: int = 2400
     held_out: int = 400
     train: int = 1200
     val: int = 200
@@ -69,7 +69,7 @@ class AttributionConfig(BlockSizes):
     outside: int = 300
     lm: str = ""
     lm_epochs: int = 4
-    lm_lr: float = 3e-3
+    lm_lr: float = 1e-2
     seed_of_lm: int = 0
     arm: Arm = "inner_probe"
     probe_width: int = 32
@@ -106,6 +106,36 @@ class AttributionConfig(BlockSizes):
     def is_lm(self) -> bool:
         """Whether the language model itself is trained, without a probe."""
         return self.arm == "lm"
+
+    @property
+    def reads(self) -> Literal["attention", "unit", "residual"]:
+        """What the probe reads of each layer: of :class:`..language_model.InnerStates`."""
+        return self.arm if self.arm in ("unit", "residual") else "attention"
+
+    @property
+    def reads_last_layer(self) -> bool:
+        """Whether the probe reads the last layer alone."""
+        return self.arm == "last"
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether an LSTM stands between the states and the read-out."""
+        return self.arm != "mean"
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether tokens count by their distance from the mean state."""
+        return self.arm == "uniqueness"
+
+    @property
+    def is_permuted(self) -> bool:
+        """Whether the probe learns permuted labels: it can only guess."""
+        return self.arm == "permuted"
+
+    @property
+    def reads_trained_lm(self) -> bool:
+        """Whether the language model behind the probe is a trained one."""
+        return not self.is_lm and self.arm != "random_lm"
 
 
 def require_sound(config: AttributionConfig) -> None:
@@ -172,5 +202,10 @@ def list_problems(config: AttributionConfig) -> list[str]:
 
 
 def tiny() -> AttributionConfig:
-    """Three authors whose language model learns them: under a minute."""
+    """A probe of three authors, behind a language model that learns them: under a minute."""
     return AttributionConfig()
+
+
+def tiny_lm() -> AttributionConfig:
+    """The language model of tiny alone."""
+    return replace(tiny(), arm="lm")

@@ -44,6 +44,7 @@ TASKS = {
     "forecasting": "tasks.forecasting",
     "reasoning": "tasks.reasoning",
     "flow": "tasks.flow",
+    "attribution": "tasks.attribution",
 }
 NAMES = tuple(TASKS)
 OF_A_RUN = {IMPORTED: "tasks.imported"}  # tasks that a run folder holds

@@ -1,0 +1,77 @@
+"""What a probe begins with: the weights of its language model, and centroids of its states."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neuro.io.run_folder import RunError
+from tasks.attribution.acceptance import require_learned
+from tasks.attribution.config import AttributionConfig
+from tasks.attribution.documents import load
+from tasks.attribution.language_model import BATCH, SourceModel, make_lm, read_states
+from tasks.attribution.lm_training import train_lm
+from tasks.attribution.model import AttributionModel, require_attribution
+from tasks.runs.find import open_folder
+from tasks.runs.trained_run import load_trained_model
+
+FIELDS_OF_LM = (  # that a probe shares with the run of its language model
+    *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
+    *("source", "vocabulary", "order", "delta", "gamma", "tokens", "protected", "free"),
+    *("shares", "seed_of_data"),
+)
+
+
+def begin(config: AttributionConfig, model: nn.Module) -> None:
+    """Put the language model into a fresh model: trained, or the initial one of "random_lm".
+
+    Raises:
+        RunError: the language model has not learned its corpora, or belongs to others.
+    """
+    own = require_attribution(model)
+    if own.probe is None:
+        return
+    lm = find_lm(config)
+    own.lm.load_state_dict(lm.state_dict())
+    if config.reads_trained_lm:
+        require_learned(config, own.lm)
+    if own.probe.is_unique:
+        put_centroids(config, own)
+
+
+def find_lm(config: AttributionConfig) -> SourceModel:
+    """Return the language model that a probe reads.
+
+    Raises:
+        RunError: ``lm`` is a run of something else.
+    """
+    if not config.reads_trained_lm:
+        return make_lm(config, config.seed_of_lm)
+    if not config.lm:
+        return train_lm(config, load(config, "lm_train"), config.seed_of_lm)
+    run = open_folder(Path(config.lm))
+    if not isinstance(run.config, AttributionConfig) or not run.config.is_lm:
+        raise RunError(
+            f'{config.lm}: a run of {run.task}, and lm takes one of arm "lm"; neuro train '
+            "attribution --set arm=lm makes one"
+        )
+    differ = [f for f in FIELDS_OF_LM if getattr(run.config, f) != getattr(config, f)]
+    if differ:
+        told = ", ".join(
+            f"{name} ({getattr(run.config, name)!r} there, {getattr(config, name)!r} here)"
+            for name in differ
+        )
+        raise RunError(f"{config.lm}: its language model differs in {told}; set them alike")
+    return require_attribution(load_trained_model(run)).lm
+
+
+@torch.no_grad()
+def put_centroids(config: AttributionConfig, model: AttributionModel) -> None:
+    """Put the mean state of the probe's training documents into it, of each layer."""
+    probe, tokens = model.probe, load(config, "train").tokens
+    if probe is None:
+        return
+    total = torch.zeros_like(probe.centroid)
+    for some in tokens.to(total.device).split(BATCH, 1):
+        total += probe.normalise(read_states(model.lm, some)).sum((1, 2))
+    probe.centroid.copy_(total / tokens.numel())

@@ -1,0 +1,214 @@
+"""What attribution reaches: corpora of pure documents, shares of composed ones.
+
+The primary metric, fixed before any training, is ``total_variation``: to the true shares of
+composed documents. Axes: T tokens, N documents, K corpora.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from torch import nn
+
+from neuro.io.run_folder import Run
+from tasks.attribution.acceptance import Gap, measure_gap, require_learned
+from tasks.attribution.answers import (
+    Answer,
+    answer_by_chains,
+    answer_by_neighbours,
+    answer_by_probe,
+    find_true_shares,
+    fit_text_models,
+)
+from tasks.attribution.config import LEAST_GAP, AttributionConfig
+from tasks.attribution.documents import find_authors, load
+from tasks.attribution.language_model import compute_log_likelihood
+from tasks.attribution.loss import LOSS
+from tasks.attribution.metrics import (
+    correlate_ranks,
+    measure_calibration,
+    measure_divergence,
+    measure_top1,
+    measure_total_variation,
+)
+from tasks.attribution.model import AttributionModel, require_attribution
+from tasks.attribution.pictures import draw_shares
+from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
+
+TV = Metric(name="total_variation", better="lower", format=".3f")
+TV_ALONG = Metric(name="total_variation_along", better="lower", format=".3f")
+TV_ORACLE = Metric(name="total_variation_to_oracle", better="lower", format=".3f")
+JSD = Metric(name="jensen_shannon", better="lower", unit="nat", format=".3f")
+RANKS = Metric(name="spearman", format=".3f")
+ECE = Metric(name="calibration_error", better="lower", format=".3f")
+GAP = Metric(name="gap_closed", format=".1%")
+OF_ANSWERS = (TV, TV_ALONG, TV_ORACLE, JSD, RANKS, ACCURACY, ECE)
+METRICS = (*OF_ANSWERS, LOSS, GAP)
+PROBE = "probe"
+ORACLE = "oracle"
+PICTURE = "shares.png"
+
+
+def measure_answers(
+    config: AttributionConfig,
+    pure: Answer,
+    composed: Answer,
+    oracle: Float64[np.ndarray, "N K"] | None = None,
+) -> dict[str, float]:
+    """Return the metrics of the answers to both test parts; oracle: T2, if it is known."""
+    labels = load(config, "test").labels.numpy()
+    truth = find_true_shares(load(config, "composed"), config.protected)
+    ranks = correlate_ranks(composed.shares, truth)
+    values = {
+        TV.name: float(measure_total_variation(composed.shares, truth).mean()),
+        JSD.name: float(measure_divergence(composed.shares, truth).mean()),
+        # A document whose shares are all equal has no order.
+        RANKS.name: float(np.nan_to_num(ranks).mean()),
+        ACCURACY.name: float(measure_top1(pure.pure, labels).mean()),
+        ECE.name: measure_calibration(pure.pure, labels),
+    }
+    if composed.along is not None:
+        along = measure_total_variation(composed.along.mean(0), truth)
+        values[TV_ALONG.name] = float(along.mean())
+    if oracle is not None:
+        to_oracle = measure_total_variation(composed.shares, oracle)
+        values[TV_ORACLE.name] = float(to_oracle.mean())
+    return values
+
+
+def answer_all(
+    config: AttributionConfig, model: AttributionModel
+) -> dict[str, tuple[Answer, Answer]]:
+    """Return what each method says of (pure, composed) test documents, by its name."""
+    parts = load(config, "test"), load(config, "composed")
+    chains = fit_text_models(config)
+    if config.source == "authors":
+        chains[ORACLE] = find_authors(config).select(config.protected)
+    equal = [
+        Answer(even, even)
+        for even in (np.full((len(p), config.protected), 1 / config.protected) for p in parts)
+    ]
+    return {
+        PROBE: (answer_by_probe(model, parts[0]), answer_by_probe(model, parts[1])),
+        "k-NN": (
+            answer_by_neighbours(config, model.lm, "test"),
+            answer_by_neighbours(config, model.lm, "composed"),
+        ),
+        **{
+            name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))
+            for name, own in chains.items()
+        },
+        "equal shares": (equal[0], equal[1]),
+    }
+
+
+def evaluate(run: Run, model: nn.Module) -> Findings:
+    """Return the metrics of the arm, beside those of the text alone and of the oracle.
+
+    Raises:
+        RunError: the language model behind a probe has not learned its corpora.
+    """
+    config, own = run.config, require_attribution(model)
+    if config.is_lm:
+        return _evaluate_lm(config, own)
+    check = require_learned if config.reads_trained_lm else measure_gap
+    gap = check(config, own.lm)
+    answers = answer_all(config, own)
+    oracle = answers[ORACLE][1].shares if ORACLE in answers else None
+    found = {
+        name: measure_answers(config, pure, composed, oracle)
+        for name, (pure, composed) in answers.items()
+    }
+    draw_shares(
+        load(config, "composed"),
+        {name: both[1].along for name, both in answers.items() if both[1].along is not None},
+        run.folder / PICTURE,
+    )
+    return Findings(
+        values={**found[PROBE], GAP.name: gap.closed},
+        n=config.test + config.composed,
+        counted="documents",
+        notes={GAP.name: _tell_bounds(gap)},
+        facts={
+            "arm": config.arm,
+            "methods": found,
+            "gap": describe_gap(gap),
+            "parameters": count_parameters(own),
+        },
+        tables=[_tabulate(found)],
+        pictures=[
+            Picture(
+                file=PICTURE,
+                title="Shares along a document",
+                caption="The corpus of each token of a composed document, and what each method "
+                "makes of it; colours are corpora.",
+            )
+        ],
+    )
+
+
+def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings:
+    gap = measure_gap(config, model.lm)
+    test = load(config, "test")
+    nats = -float(compute_log_likelihood(model.lm, test).mean()) / config.tokens
+    rows = [
+        ("n-gram, not told the corpus", f"{gap.pooled:.4f}"),
+        ("language model", f"{gap.nats:.4f}"),
+        ("n-gram, told the corpus", f"{gap.aware:.4f}"),
+    ]
+    return Findings(
+        values={LOSS.name: nats, GAP.name: gap.closed},
+        n=len(test),
+        counted="documents",
+        notes={GAP.name: _tell_bounds(gap)},
+        facts={
+            "arm": config.arm,
+            "gap": describe_gap(gap),
+            "parameters": count_parameters(model),
+        },
+        tables=[
+            Table(
+                title="What the language model has learned",
+                head=("reader", "nat a token"),
+                rows=rows,
+                caption=f"On held-out documents; {_tell_bounds(gap)}. It closes "
+                f"{gap.closed:.0%} of the gap, and is probed from {LEAST_GAP:.0%} on.",
+            )
+        ],
+    )
+
+
+def describe_gap(gap: Gap) -> dict[str, float | bool]:
+    """Return the figures of a gap for results files."""
+    return {**vars(gap), "closed": gap.closed}
+
+
+def count_parameters(model: AttributionModel) -> dict[str, int]:
+    """Return the numbers of weights of the language model and of the probe."""
+    parts = {"lm": model.lm, "probe": model.probe}
+    return {
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in parts.items()
+        if part is not None
+    }
+
+
+def _tell_bounds(gap: Gap) -> str:
+    return f"{'exact' if gap.exact else 'fitted n-grams as'} bounds"
+
+
+def _tabulate(found: Mapping[str, Mapping[str, float]]) -> Table:
+    rows: list[tuple[Any, ...]] = [
+        (name, *(m.text(own[m.name]) if m.name in own else "" for m in OF_ANSWERS))
+        for name, own in found.items()
+    ]
+    return Table(
+        title="The probe beside the text alone",
+        head=("method", *(m.label for m in OF_ANSWERS)),
+        rows=rows,
+        caption="Shares of composed documents: total variation to the true ones, by the answer "
+        "of the whole document and as the mean of those along it, and to the posterior by the "
+        "generators (oracle). Pure documents: accuracy and calibration. k-NN reads the "
+        "language model; n-gram and naive Bayes are fitted on the probe's training documents.",
+    )

@@ -1,0 +1,103 @@
+"""The training of a language model: on all of its documents, or on those of some corpora.
+
+Every document is read once an epoch, whatever the number of documents, so a model of fewer
+corpora has read each of its documents as often. The order depends on the number of documents,
+the epoch and ``seed_of_data`` alone.
+Axes: T tokens, B documents.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.training import Course, Plan, fit
+from tasks.attribution.config import AttributionConfig
+from tasks.attribution.documents import Documents, load
+from tasks.attribution.language_model import (
+    SourceModel,
+    compute_log_likelihood,
+    compute_token_nats,
+    make_lm,
+)
+
+
+def make_lm_plan(config: AttributionConfig) -> Plan:
+    """Return how a language model is trained: by AdamW with a cosine, to the last weights."""
+    return Plan(
+        epochs=config.lm_epochs,
+        lr=config.lm_lr,
+        warm=config.warm,
+        decay=config.decay,
+        clip=config.clip,
+        keep="last",
+    )
+
+
+def iterate_documents(
+    config: AttributionConfig, documents: Documents, epoch: int
+) -> Iterator[tuple[Int64[Tensor, "T B"], Int64[Tensor, " B"]]]:
+    """Yield all documents and their corpora in an epoch's order, the last batch smaller."""
+    rng = np.random.default_rng([config.seed_of_data, 100, epoch])
+    order = torch.from_numpy(rng.permutation(len(documents)))
+    for own in order.split(config.batch):
+        some = documents.select(own)
+        yield some.tokens, some.labels
+
+
+def train_lm(
+    config: AttributionConfig, documents: Documents, seed: int, epochs: int | None = None
+) -> SourceModel:
+    """Return a language model trained on documents, in evaluation mode.
+
+    seed: of its initial weights. epochs: passes over the documents; None: ``lm_epochs``.
+
+    Raises:
+        TrainError: the training has diverged.
+        ValueError: there is no document.
+    """
+    from lightning_fabric import Fabric
+
+    if not len(documents):
+        raise ValueError(
+            "no document to train a language model on; take its initial weights (make_lm)"
+        )
+    lm = make_lm(config, seed)
+    plan, steps = make_lm_plan(config), -(-len(documents) // config.batch)
+    plan = replace(plan, epochs=epochs or plan.epochs)
+    course = Course(
+        batches=lambda epoch: iterate_documents(config, documents, epoch),
+        steps=steps,
+        loss=lambda model, batch, _: compute_lm_loss(model, batch[0]),
+        validate=lambda model: measure_nats(config, model),
+        better="lower",
+        batch_axis=(1, 0),
+    )
+    once = replace(plan, validate_every=steps * plan.epochs)
+    with TemporaryDirectory() as folder:
+        fit(lm, course, once, Fabric(accelerator="cpu", devices=1), Path(folder))
+    return lm.eval()
+
+
+def compute_lm_loss(model: nn.Module, tokens: Int64[Tensor, "T B"]) -> Tensor:
+    """Return the mean of -log p [nat] over the tokens of a batch.
+
+    model: called with the tokens behind a begin token, the last one left out.
+    """
+    inner = getattr(model, "module", model)
+    if isinstance(inner, SourceModel):
+        return compute_token_nats(inner, tokens).mean()
+    logits = model(tokens)
+    return F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten())
+
+
+def measure_nats(config: AttributionConfig, lm: nn.Module) -> float:
+    """Return -log p [nat a token] of the held-out documents."""
+    inner = getattr(lm, "module", lm)
+    return -float(compute_log_likelihood(inner, load(config, "lm_val")).mean()) / config.tokens

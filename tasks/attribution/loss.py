@@ -1,0 +1,87 @@
+"""Batches and losses: of the language model a token, of a probe a document.
+
+Axes: T tokens, B documents, K corpora.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tasks.attribution.config import AttributionConfig
+from tasks.attribution.documents import Documents, Part, count_documents, load
+from tasks.attribution.language_model import BATCH
+from tasks.attribution.lm_training import compute_lm_loss, iterate_documents, measure_nats
+from tasks.attribution.model import require_attribution
+from tasks.runs.task import Metric, Pair, Split
+
+LOSS = Metric(name="loss", better="lower", unit="nat", format=".4f")
+
+
+def choose_part(config: AttributionConfig, split: Split) -> Part:
+    """Return the documents that an arm reads in a split."""
+    of_lm: dict[Split, Part] = {"train": "lm_train", "val": "lm_val", "test": "test"}
+    return of_lm[split] if config.is_lm else split
+
+
+def load_split(config: AttributionConfig, split: Split) -> Documents:
+    """Return the documents of a split; in "permuted" those of training have others' labels."""
+    documents = load(config, choose_part(config, split))
+    if not config.is_permuted or split == "test":
+        return documents
+    rng = np.random.default_rng([config.seed_of_data, 200, split == "val"])
+    order = torch.from_numpy(rng.permutation(len(documents)))
+    return Documents(documents.tokens, documents.sources[:, order])
+
+
+def batches(config: AttributionConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield documents T B and their corpora B; training is in an order of the epoch's own."""
+    documents = load_split(config, split)
+    if split == "train":
+        yield from iterate_documents(config, documents, epoch)
+        return
+    for k in range(0, len(documents), BATCH):
+        yield documents.tokens[:, k : k + BATCH], documents.labels[k : k + BATCH]
+
+
+def count_steps(config: AttributionConfig) -> int:
+    """Return the number of batches in an epoch, a smaller last one among them."""
+    return -(-count_documents(config)[choose_part(config, "train")] // config.batch)
+
+
+def make_dummy_batch(config: AttributionConfig) -> Pair:
+    """Return a batch of the first token of the first corpus."""
+    tokens = torch.zeros(config.tokens, config.batch, dtype=torch.int64)
+    return tokens, torch.zeros(config.batch, dtype=torch.int64)
+
+
+def loss(config: AttributionConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG001
+    """Return the mean loss [nat] of a batch: a token of the language model, or a document."""
+    tokens, labels = batch
+    if config.is_lm:
+        return compute_lm_loss(model, tokens)
+    return F.cross_entropy(model(tokens).mean(0).float(), labels)
+
+
+def validate(config: AttributionConfig, model: nn.Module) -> float:
+    """Return the loss on the validation split."""
+    own = require_attribution(model)
+    if config.is_lm:
+        return measure_nats(config, own.lm)
+    documents = load_split(config, "val")
+    logits = ask_probe(model, documents).mean(0)
+    return float(F.cross_entropy(logits, documents.labels))
+
+
+@torch.no_grad()
+def ask_probe(model: nn.Module, documents: Documents) -> Float[Tensor, "T N K"]:
+    """Return the logits of each token of documents, on the CPU."""
+    own, training = require_attribution(model), model.training
+    own.eval()
+    device = own.lm.embedding.weight.device
+    found = [own(some.to(device)).float().cpu() for some in documents.tokens.split(BATCH, 1)]
+    own.train(training)
+    return torch.cat(found, 1)
