@@ -11,9 +11,9 @@ from tasks.runs.names import CONFIGURATIONS, UnknownName
 from tasks.verbs import task_template
 
 # driving makes its data in minutes, language carries a state and its tiny one sends no spikes:
-# so do those of reasoning and flow: tests of their own (tests/tasks/driving/test_task.py,
-# tests/tasks/language, tests/tasks/reasoning, tests/tasks/flow) ask the same.
-OTHERS = ("driving", "language", "reasoning", "flow")
+# so do those of reasoning, flow and attribution: tests of their own (tests/tasks/driving,
+# tests/tasks/language, tests/tasks/reasoning, ...) ask the same.
+OTHERS = ("driving", "language", "reasoning", "flow", "attribution")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]
 
 
