@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
+from corpus_files import write_corpus_folders, write_pile
 from eeg_files import make_noise, write_chb_mit, write_edf
 from fake_data_sets import (
     write_aedat2,
@@ -27,6 +28,7 @@ from drivers.eeg.edf import read_edf
 from drivers.event_camera import dvs_gesture
 from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
 from drivers.puzzles import read_items
+from drivers.text import read_folders, read_pile
 from neuro.io.pytree import digest
 
 
@@ -139,7 +141,30 @@ def read_questions(path: Path) -> str:
     return repr(read_items(path))
 
 
+def make_corpora(folder: Path, name: str) -> Path:
+    return write_corpus_folders(fresh(folder), ["a", "b"], each=2, words=5) / name
+
+
+def read_corpora(path: Path) -> str:
+    return repr(read_folders(path.parents[1]))
+
+
+def make_pile(folder: Path) -> Path:
+    return write_pile(fresh(folder) / "00.jsonl", ["a", "b"], each=2)
+
+
+def read_pile_corpora(path: Path) -> str:
+    return repr(read_pile(path))
+
+
 SUBJECTS: dict[str, Subject] = {
+    "corpus.txt": Subject(
+        make=partial(make_corpora, name="a/000.txt"), damage=of_bytes(), read=read_corpora
+    ),
+    "corpus.jsonl": Subject(
+        make=partial(make_corpora, name="b/all.jsonl"), damage=of_json, read=read_corpora
+    ),
+    "pile": Subject(make=make_pile, damage=of_json, read=read_pile_corpora),
     "prosqa": Subject(
         make=partial(make_questions, write=write_prosqa, name="prosqa_train.json"),
         damage=of_json,

@@ -1,0 +1,283 @@
+"""Corpora: documents by where they come from, each a text with a place and a licence tag.
+
+Folders    ROOT/NAME/*.txt, a document each, and ROOT/NAME/*.jsonl, {"text": ...} a line. The
+           licence tag of a corpus is the first line of NAME/LICENCE or NAME/licence.txt; that
+           of a line of a .jsonl is its key "licence". LICENSE and "license" do as well.
+The Pile   {"text": ..., "meta": {"pile_set_name": NAME}} a line, in .jsonl or .jsonl.zst.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from drivers.folders import found_in
+from drivers.text.files import CHUNK
+from neuro.extras import require_extra
+from neuro.io.store import StoreError, parse_json
+
+TAGS = ("licence", "license")  # names of files, without or with .txt, and keys of lines
+PILE = (".jsonl", ".jsonl.zst")
+SHOWN = 12  # problems in a message
+CURES = (
+    "every document needs text in UTF-8 and may stand once: remove, convert or complete what "
+    "is listed"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A text. place: its file, and line, for messages. licence: its tag, "" without one."""
+
+    text: str
+    place: str
+    licence: str = ""
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the words: blanks and ends of lines make no other document."""
+        return hashlib.sha256(" ".join(self.text.split()).encode()).digest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Documents of one source. copies: how many were left out because they stand twice."""
+
+    name: str
+    documents: tuple[Document, ...]
+    copies: int = 0
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Tags of the documents, by name; "" for those without one."""
+        return tuple(sorted({document.licence for document in self.documents}))
+
+
+def read_folders(root: Path) -> tuple[Corpus, ...]:
+    """Return a corpus for every folder in ``root``, by name; hidden ones do not count.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        StoreError: a file is no UTF-8, or a line no document; a corpus is empty; a document
+            stands twice, in one corpus or in two. Lists all that is wrong.
+    """
+    layout = f"expected {root}/NAME/*.txt or {root}/NAME/*.jsonl"
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is no folder; found {found_in(root.parent)} beside; {layout}"
+        )
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise StoreError(f"{root}: no corpus in it; found {found_in(root)}; {layout}")
+    problems = list[str]()
+    corpora = [_read_folder(folder, problems) for folder in folders]
+    require_sound_corpora(root, corpora, problems)
+    return tuple(corpora)
+
+
+def read_pile(path: Path, names: Sequence[str] = (), most: int = 0) -> tuple[Corpus, ...]:
+    """Return the corpora of a file of the Pile, or of all its files in a folder.
+
+    The Pile repeats some of its parts on purpose: copies in one corpus are left out and
+    counted. names: corpora, in this order; without them all, by name. most: documents of each;
+    0: all of them. Reading ends once every one of the ``names`` has so many.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RuntimeError: a file is packed, and the library zstandard is not installed.
+        StoreError: as :func:`read_folders`.
+    """
+    files = [path] if path.is_file() else sorted(_iterate_pile(path))
+    if not files:
+        raise FileNotFoundError(
+            f"{path}: no file of the Pile; found "
+            f"{found_in(path if path.is_dir() else path.parent)}; give a file, or a folder of "
+            f"files, whose names end with {' or '.join(PILE)}"
+        )
+    found: dict[str, dict[bytes, Document]] = {name: {} for name in names}
+    problems, copies, others = list[str](), dict[str, int](), set[str]()
+    for place, value in _read_all(files, problems):
+        meta = value.get("meta") if isinstance(value, Mapping) else None
+        name = meta.get("pile_set_name") if isinstance(meta, Mapping) else None
+        if not isinstance(name, str) or not name:
+            problems.append(f'{place}: no "meta": {{"pile_set_name": NAME}}')
+        elif names and name not in names:
+            others.add(name)
+        elif not most or len(found.setdefault(name, {})) < most:
+            document = _make_document(place, value, "")
+            if isinstance(document, str):
+                problems.append(document)
+            elif document.digest in found.setdefault(name, {}):
+                copies[name] = copies.get(name, 0) + 1
+            else:
+                found[name][document.digest] = document
+        if most and names and all(len(own) >= most for own in found.values()):
+            break
+    corpora = [
+        Corpus(name=name, documents=tuple(found[name].values()), copies=copies.get(name, 0))
+        for name in (names or sorted(found))
+    ]
+    if others and any(not corpus.documents for corpus in corpora):
+        problems.append(f"the files have {', '.join(sorted(others)[:SHOWN])} besides")
+    require_sound_corpora(path, corpora, problems)
+    return tuple(corpora)
+
+
+def require_sound_corpora(
+    where: Path | str, corpora: Sequence[Corpus], problems: Iterable[str] = ()
+) -> None:
+    """Raise a StoreError of these problems, of empty corpora and of documents that stand twice.
+
+    where: of the corpora, for the message.
+    """
+    wrong = [*problems, *list_empty(corpora), *list_copies(corpora)]
+    if not corpora:
+        wrong.append("there is no corpus")
+    if wrong:
+        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        told = "\n".join([*wrong[:SHOWN], *more])
+        raise StoreError(f"{where}: no corpora to read:\n{told}\n{CURES}")
+
+
+def list_empty(corpora: Iterable[Corpus]) -> list[str]:
+    """Say which corpora have no document."""
+    return [f"{corpus.name}: no document" for corpus in corpora if not corpus.documents]
+
+
+def list_copies(corpora: Iterable[Corpus]) -> list[str]:
+    """Say which documents have the words of an earlier one, in their corpus or in another."""
+    first, told = dict[bytes, str](), list[str]()
+    for corpus in corpora:
+        for document in corpus.documents:
+            place = f"{document.place} of {corpus.name}"
+            if document.digest in first:
+                told.append(f"{place}: the same words as {first[document.digest]}")
+            first.setdefault(document.digest, place)
+    return told
+
+
+def _read_folder(folder: Path, problems: list[str]) -> Corpus:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    tags = [p for p in files if p.name.lower().removesuffix(".txt") in TAGS]
+    if len(tags) > 1:
+        problems.append(f"{folder}: {len(tags)} files of its licence; leave one")
+    licence, documents = "", list[Document]()
+    for path in tags:
+        lines = (_read_utf8(path, problems) or "").strip().splitlines()
+        licence = lines[0].strip() if lines else ""
+        if not lines:
+            problems.append(f"{path}: no licence in it")
+    for path in (p for p in files if p not in tags):
+        found: list[Document | str] = []
+        if path.suffix == ".txt" and (text := _read_utf8(path, problems)) is not None:
+            found = [_check_text(str(path), text, licence)]
+        elif path.suffix == ".jsonl":
+            lines_of = _read_all([path], problems)
+            found = [_make_document(place, value, licence) for place, value in lines_of]
+        documents += [one for one in found if isinstance(one, Document)]
+        problems += [one for one in found if isinstance(one, str)]
+    return Corpus(name=folder.name, documents=tuple(documents))
+
+
+def _read_utf8(path: Path, problems: list[str]) -> str | None:
+    """Return the text of a file, or None with what is wrong among the problems."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        why = f"no UTF-8: {error.reason} at offset {error.start}"
+    except OSError as error:
+        why = f"not readable: {error.strerror}"
+    problems.append(f"{path}: {why}")
+    return None
+
+
+def _read_all(files: Iterable[Path], problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of every line of files that holds JSON."""
+    for path in files:
+        try:
+            with _open_lines(path) as lines:
+                for k, line in enumerate(lines, 1):
+                    if line.strip():
+                        try:
+                            yield f"{path}:{k}", parse_json(path, line.decode(), k)
+                        except UnicodeDecodeError as error:
+                            at = f"{error.reason} at offset {error.start}"
+                            problems.append(f"{path}:{k}: no UTF-8: {at}")
+                        except StoreError as error:
+                            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{path}: not readable: {error.strerror or error}")
+
+
+@contextmanager
+def _open_lines(path: Path) -> Iterator[Iterable[bytes]]:
+    """Open a file of lines, packed or not.
+
+    Raises:
+        OSError: it cannot be read, or is not packed as its name says.
+        RuntimeError: it is packed, and the library is not installed.
+    """
+    if path.suffix != ".zst":
+        with path.open("rb") as file:
+            yield file
+        return
+    cure = f"{path} is packed; unpack it with zstd -d, or install the library zstandard"
+    with require_extra("language", cure):
+        library = import_module("zstandard")
+    with path.open("rb") as file:
+        try:
+            yield _unpack(library, file)
+        except library.ZstdError as error:
+            raise OSError(f"not packed by zstd: {error}") from error
+
+
+def _unpack(library: Any, file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a packed file, of one frame or several.
+
+    Raises:
+        OSError: the last frame does not end.
+    """
+    decoder, rest = None, b""
+    while data := file.read(CHUNK):
+        while data:
+            decoder = decoder or library.ZstdDecompressor().decompressobj()
+            *lines, rest = (rest + decoder.decompress(data)).split(b"\n")
+            yield from lines
+            data = decoder.unused_data if decoder.eof else b""
+            decoder = None if decoder.eof else decoder
+    if decoder is not None:
+        raise OSError("cut off in the middle")
+    yield rest
+
+
+def _iterate_pile(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (p for p in folder.rglob("*") if p.is_file() and p.name.endswith(PILE))
+
+
+def _make_document(place: str, value: Any, licence: str) -> Document | str:
+    """Return the document of an object of JSON, or what is wrong with it."""
+    text = value.get("text") if isinstance(value, Mapping) else None
+    if not isinstance(text, str):
+        return f'{place}: no {{"text": ...}} with a text'
+    tags = [value[key] for key in TAGS if key in value]
+    if len(tags) > 1 or not all(isinstance(tag, str) and tag.strip() for tag in tags):
+        return f'{place}: "licence" is one text that is not empty'
+    return _check_text(place, text, tags[0].strip() if tags else licence)
+
+
+def _check_text(place: str, text: str, licence: str) -> Document | str:
+    """Return the document of a text, or what is wrong with it."""
+    if not text.strip():
+        return f"{place}: empty"
+    if "\0" in text:
+        return f"{place}: a NUL at character {text.index(chr(0))}, so it is no text"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"{place}: half a surrogate pair at character {error.start}"
+    return Document(text=text, place=place, licence=licence)
