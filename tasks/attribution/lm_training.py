@@ -6,7 +6,7 @@ the epoch and ``seed_of_data`` alone.
 Axes: T tokens, B documents.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,11 +52,16 @@ def iterate_documents(
 
 
 def train_lm(
-    config: AttributionConfig, documents: Documents, seed: int, epochs: int | None = None
+    config: AttributionConfig,
+    documents: Documents,
+    seed: int,
+    epochs: int | None = None,
+    watch: Callable[[SourceModel], None] | None = None,
 ) -> SourceModel:
     """Return a language model trained on documents, in evaluation mode.
 
     seed: of its initial weights. epochs: passes over the documents; None: ``lm_epochs``.
+    watch: called with it after each epoch; None: it is validated at the end alone.
 
     Raises:
         TrainError: the training has diverged.
@@ -71,15 +76,21 @@ def train_lm(
     lm = make_lm(config, seed)
     plan, steps = make_lm_plan(config), -(-len(documents) // config.batch)
     plan = replace(plan, epochs=epochs or plan.epochs)
+
+    def validate(model: nn.Module) -> float:
+        if watch is not None:
+            watch(lm)
+        return measure_nats(config, model)
+
     course = Course(
         batches=lambda epoch: iterate_documents(config, documents, epoch),
         steps=steps,
         loss=lambda model, batch, _: compute_lm_loss(model, batch[0]),
-        validate=lambda model: measure_nats(config, model),
+        validate=validate,
         better="lower",
         batch_axis=(1, 0),
     )
-    once = replace(plan, validate_every=steps * plan.epochs)
+    once = replace(plan, validate_every=None if watch else steps * plan.epochs)
     with TemporaryDirectory() as folder:
         fit(lm, course, once, Fabric(accelerator="cpu", devices=1), Path(folder))
     return lm.eval()

@@ -1,0 +1,63 @@
+"""The linear datamodeling score: whether scores predict what training on subsets does.
+
+A method gives each of K corpora a score for a document. The sum over the corpora of a subset
+predicts the document's log-likelihood under a language model that was trained on the subset;
+the score of the method is Spearman's correlation of both over all subsets (Park et al. 2023,
+arXiv 2303.14186). Axes: S subsets, K corpora, N documents, R draws.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from tasks.attribution.metrics import correlate_ranks
+from tasks.attribution.shapley import count_corpora, list_subsets
+
+DRAWS = 200  # of the bootstrap
+TINY = 1e-300
+
+
+class ScoreInterval(NamedTuple):
+    """A mean over documents, and 95 % of the means of documents drawn anew."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def predict_values(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "S N"]:
+    """Return the sum of the scores of each subset's corpora; the empty one has 0."""
+    return np.asarray(list_subsets(len(scores)).astype(float) @ scores)
+
+
+def measure_lds(
+    scores: Float64[np.ndarray, "K N"], values: Float64[np.ndarray, "S N"]
+) -> Float64[np.ndarray, " N"]:
+    """Return the score of each document; 0 where one side is constant, and predicts nothing.
+
+    values: log-likelihoods [nat] under the language models of all subsets, in the order of
+    :func:`tasks.attribution.shapley.list_subsets`.
+
+    Raises:
+        ValueError: the values are not those of the subsets of these corpora.
+    """
+    if count_corpora(values) != len(scores):
+        raise ValueError(
+            f"scores of {len(scores)} corpora beside values of {len(values)} subsets; give "
+            f"{2 ** len(scores)} values a document"
+        )
+    # Sums that differ by rounding alone are equal ranks, not an order.
+    predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
+    return np.nan_to_num(correlate_ranks(predicted.T, values.T))
+
+
+def summarise_lds(each: Float64[np.ndarray, " N"], seed: int = 0) -> ScoreInterval:
+    """Return the mean over documents with its bootstrap interval; seed: of the draws.
+
+    Documents are drawn, not subsets: all subsets are there.
+    """
+    drawn: Int64[np.ndarray, "R N"]
+    drawn = np.random.default_rng(seed).integers(0, len(each), (DRAWS, len(each)))
+    low, high = np.percentile(each[drawn].mean(1), (2.5, 97.5))
+    return ScoreInterval(float(each.mean()), float(low), float(high))

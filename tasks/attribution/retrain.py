@@ -1,0 +1,148 @@
+"""Language models retrained on every subset of the protected corpora: the causal truth T3.
+
+    v(S)(y) = log p(y) [nat] under a language model of the free corpora and of those in S
+
+Each model has the same initial weights and learning rate, and reads each of its documents as
+often. Without free corpora the empty subset has the initial weights. A seed has 2^K models.
+Axes: S subsets, K protected corpora, N documents.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+
+from neuro.io.run_folder import RunError
+from neuro.training.plan import scale_lr
+from tasks.attribution.config import AttributionConfig
+from tasks.attribution.documents import Documents, load
+from tasks.attribution.gradients import Checkpoint
+from tasks.attribution.language_model import (
+    SourceModel,
+    compute_log_likelihood,
+    make_lm,
+)
+from tasks.attribution.lm_training import train_lm
+from tasks.attribution.shapley import list_subsets
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainingCost:
+    """What all language models of a configuration cost.
+
+    models: their number. documents: read in all their trainings, each time counted.
+    """
+
+    models: int
+    documents: int
+    tokens: int
+
+    def describe(self) -> str:
+        """Return the cost in words."""
+        return (
+            f"{self.models} language models, which read {self.documents:,} documents of "
+            f"{self.tokens} tokens in all"
+        )
+
+
+def select_documents(config: AttributionConfig, held: Bool[np.ndarray, " K"]) -> Documents:
+    """Return what a language model reads: the free corpora, and the protected ones held.
+
+    Raises:
+        ValueError: ``held`` is of another number of corpora.
+    """
+    if len(held) != config.protected:
+        raise ValueError(
+            f"a subset of {len(held)} corpora, and {config.protected} are protected; say of "
+            "each whether it is held"
+        )
+    documents = load(config, "lm_train")
+    read = torch.ones(config.seen, dtype=torch.bool)
+    read[: config.protected] = torch.from_numpy(held)
+    return documents.select(read[documents.labels])
+
+
+def count_cost(config: AttributionConfig, seeds: int) -> RetrainingCost:
+    """Return what the language models of all subsets cost, for so many seeds."""
+    sizes = [len(select_documents(config, held)) for held in list_subsets(config.protected)]
+    return RetrainingCost(
+        models=seeds * len(sizes),
+        documents=seeds * config.lm_epochs * sum(sizes),
+        tokens=config.tokens,
+    )
+
+
+def require_affordable(config: AttributionConfig) -> None:
+    """Raise a RunError where 2^K exceeds the budget; the message says what K would fit."""
+    if 2**config.protected > config.budget:
+        most = config.budget.bit_length() - 1
+        raise RunError(
+            f"{config.protected} protected corpora have {2**config.protected:,} subsets, each "
+            f"a training, and budget is {config.budget}; protect {most} corpora, or set "
+            f"budget={2**config.protected} if the time is there"
+        )
+
+
+def retrain(
+    config: AttributionConfig,
+    held: Bool[np.ndarray, " K"],
+    seed: int,
+    watch: Callable[[SourceModel], None] | None = None,
+) -> SourceModel:
+    """Return the language model of a subset, in evaluation mode.
+
+    seed: of its initial weights. watch: called after each epoch.
+
+    Raises:
+        RunError: the subsets exceed the budget.
+        TrainError: the training has diverged.
+    """
+    require_affordable(config)
+    documents = select_documents(config, held)
+    if not len(documents):
+        return make_lm(config, seed).eval()
+    return train_lm(config, documents, seed, watch=watch)
+
+
+def retrain_with_checkpoints(
+    config: AttributionConfig, held: Bool[np.ndarray, " K"], seed: int
+) -> tuple[SourceModel, list[Checkpoint]]:
+    """Return the same, with its checkpoints: one an epoch, with the mean rate of the epoch."""
+    kept: list[SourceModel] = []
+
+    def keep(lm: SourceModel) -> None:
+        own = make_lm(config, seed)
+        own.load_state_dict(lm.state_dict())
+        kept.append(own.eval())
+
+    lm = retrain(config, held, seed, keep)
+    rates = list_rates(config, len(select_documents(config, held)))
+    return lm, [Checkpoint(own, rate) for own, rate in zip(kept, rates, strict=True)]
+
+
+def list_rates(config: AttributionConfig, documents: int) -> list[float]:
+    """Return the mean learning rate of each epoch; [] where there are no documents."""
+    if not documents:
+        return []
+    epochs, steps = config.lm_epochs, -(-documents // config.batch)
+    at = np.arange(epochs * steps) / (epochs * steps)
+    rates = [scale_lr(config.lm_lr, config.warm, float(x)) for x in at]
+    return [float(x) for x in np.reshape(rates, (epochs, steps)).mean(1)]
+
+
+def compute_values(
+    config: AttributionConfig, documents: Documents, seed: int
+) -> Float64[np.ndarray, "S N"]:
+    """Return v(S)(y) for all subsets: 2^K trainings, one after the other.
+
+    Raises:
+        RunError: the subsets exceed the budget.
+        TrainError: a training has diverged.
+    """
+    rows = [
+        compute_log_likelihood(retrain(config, held, seed), documents)
+        for held in list_subsets(config.protected)
+    ]
+    return torch.stack(rows).double().numpy()
