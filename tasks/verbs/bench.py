@@ -19,7 +19,8 @@ from tasks.terminal import DONE, FAILED
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Parts by name; each yields its rows. draw: writes all rows as a picture.
+    """Parts by name; each yields its rows. draw: writes all rows as a picture, and returns the
+    paths of further ones that it wrote.
 
     tabulate: makes tables of the rows of a part for the terminal; None: the usual tables.
     accepts: flags other than --out, --only and --quick. announce: a line about the work ahead.
@@ -27,7 +28,7 @@ class Benchmark:
 
     about: str
     parts: Mapping[str, MeasurePart]
-    draw: Callable[[list[Row], Path], None]
+    draw: Callable[[list[Row], Path], list[Path] | None]
     tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
     accepts: tuple[str, ...] = ("repeats",)
     announce: Callable[[BenchOptions], str] | None = None
@@ -261,10 +262,11 @@ def show(console: Console, name: str, options: BenchOptions) -> None:
         for note in dict.fromkeys(row.note for row in new if row.note):
             console.print(Text(f"  {note}"), soft_wrap=True)
         write(rows, path)
-    benchmark.draw(rows, path.with_suffix(".png"))
+    picture = path.with_suffix(".png")
+    *files, last = [path, picture, *(benchmark.draw(rows, picture) or [])]
     if any("target" in row.conditions for row in rows):
         console.print(_summary(rows), highlight=False)
-    console.print(f"wrote {path} and {path.with_suffix('.png')}")
+    console.print(f"wrote {', '.join(map(str, files))} and {last}")
 
 
 def iterate_tables(part: str, rows: list[Row]) -> Iterator[Group]:

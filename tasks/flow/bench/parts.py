@@ -1,4 +1,4 @@
-"""The parts of ``neuro bench flow``: rows, tables and a picture.
+"""The parts of ``neuro bench flow``: rows, tables and two pictures.
 
 A row is an arm in a context. ARFlow with its own past stands beside SiT; in every other context
 it stands beside itself with its own past, by the same weights. A difference is shown where the
@@ -21,6 +21,7 @@ from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import judge_pairs, summarise_seeds
+from tasks.flow.bench.samples import draw_strips
 from tasks.flow.bench.settings import (
     FULL,
     QUICK,
@@ -36,7 +37,7 @@ from tasks.flow.bench.train import (
     FLOOR,
     SECONDS,
     TEST,
-    Found,
+    FlowResults,
     count_cost,
     list_missing,
     train_all,
@@ -63,9 +64,9 @@ def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
 PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in FULL.cases}
 
 
-def make_rows(part: Part, found: Found, scale: FlowScale) -> Iterator[Row]:
+def make_rows(part: Part, results: FlowResults, scale: FlowScale) -> Iterator[Row]:
     """Yield a row an arm and context, beside its baseline."""
-    case = scale.cases[part]
+    case, found = scale.cases[part], results.found
     settings = {name_arm(s, scale): s for s in list_settings(part, scale)}
     for arm, own in found.items():
         config = make_config(settings[arm], scale)
@@ -98,6 +99,8 @@ def make_rows(part: Part, found: Found, scale: FlowScale) -> Iterator[Row]:
                     "cost": count_cost(config),
                     SECONDS: sum(own[SECONDS]) if alone else 0.0,
                     "seeds": list(case.seeds),
+                    "classes": config.classes,
+                    "samples": results.samples.get(arm, {}).get(context, ""),
                     "versions": list_versions("torch"),
                 },
             )
@@ -152,10 +155,11 @@ def announce(options: BenchOptions) -> str:
 
 
 @mpl.rc_context(STYLE)
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[Row], path: Path) -> list[Path]:
     """Draw the feature-FD of each arm and context, a panel a part; points are seeds.
 
-    Bars; of a part with several lengths of training, lines over the images seen.
+    Bars; of a part with several lengths of training, lines over the images seen. Returns the
+    path of a second picture: samples of all arms, from the same noise.
     """
     cases = list(dict.fromkeys(row.case for row in rows))
     figure = Figure((9.58, 0.8 + 2.8 * len(cases)), layout="constrained")
@@ -172,6 +176,9 @@ def draw(rows: list[Row], path: Path) -> None:
             ax.axvline(floor, color=INK, linestyle=":")
             ax.set(xlabel="feature-FD (dotted: real halves)", title=case)
     save_png(figure, path)
+    samples = path.with_name(f"{path.stem}_samples.png")
+    draw_strips(rows, samples)
+    return [samples]
 
 
 def _draw_bars(ax: Axes, rows: list[Row]) -> None:
@@ -185,7 +192,7 @@ def _draw_lines(ax: Axes, rows: list[Row]) -> None:
     for k, line in enumerate(dict.fromkeys(row.conditions["line"] for row in rows)):
         own = [row for row in rows if row.conditions["line"] == line]
         seen = [row.conditions["cost"]["images"] for row in own]
-        ax.plot(seen, [row.ours for row in own], color=f"C{k}", label=line)
+        ax.plot(seen, [row.ours or 0.0 for row in own], color=f"C{k}", label=line)
         for x, row in zip(seen, own, strict=True):
             seeds = row.conditions["reached"][FEATURE_FD.name]["seeds"]
             ax.plot([x] * len(seeds), seeds, "o", color=f"C{k}", markersize=3)

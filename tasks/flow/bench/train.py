@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.bench.training import train_task
+from tasks.flow.bench.samples import Strips, make_strips
 from tasks.flow.bench.settings import (
     FlowScale,
     FlowSetting,
@@ -37,8 +38,28 @@ Values = dict[str, float]  # "own: feature_fd", for each context and metric, and
 Found = dict[str, dict[str, list[float]]]  # by arm and value, one a seed
 
 
-def train_config(config: FlowConfig, skipped: tuple[Context, ...] = ()) -> Values:
+@dataclass(frozen=True, kw_only=True)
+class FlowResult:
+    """What a training reaches. samples: of some trainings, new images by context."""
+
+    values: Values
+    samples: Strips
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowResults:
+    """What the trainings of a part reach. samples: by arm and context, of the last seed."""
+
+    found: Found
+    samples: dict[str, Strips]
+
+
+def train_config(
+    config: FlowConfig, skipped: tuple[Context, ...] = (), shown: bool = False
+) -> FlowResult:
     """Return what the last weights of a training reach, in every context but those skipped.
+
+    shown: whether new images are kept, too.
 
     Raises:
         TrainError: the training has diverged.
@@ -50,13 +71,12 @@ def train_config(config: FlowConfig, skipped: tuple[Context, ...] = ()) -> Value
         found = measure_contexts(config, model, config.seed_of_data, kept)
         reference = make_reference(config)
         values = {f"{c}: {name}": v for c, own in found.items() for name, v in own.items()}
-        return {
-            **values,
-            LOSS: measure_loss(config, model, "test"),
-            FLOOR: reference.floor,
-            TEST: reference.test,
-            SECONDS: time.process_time() - begin,
-        }
+        values |= {LOSS: measure_loss(config, model, "test")}
+        values |= {FLOOR: reference.floor, TEST: reference.test}
+        seed, contexts = config.seed_of_data, kept if shown else ()
+        samples = make_strips(config, model, seed, contexts)
+        values[SECONDS] = time.process_time() - begin
+        return FlowResult(values=values, samples=samples)
 
 
 def count_cost(config: FlowConfig) -> dict[str, int]:
@@ -70,7 +90,7 @@ def count_cost(config: FlowConfig) -> dict[str, int]:
     }
 
 
-def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> Found:
+def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> FlowResults:
     """Return what the arms of a part reach; what is in the folder is not trained again.
 
     Raises:
@@ -80,18 +100,22 @@ def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> Found
 
     train = share_work(_train_one, workers, scale)
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    values = complete_results(folder / FILE, about, Values, train, list_versions())
-    out: Found = {}
-    for setting, own in values.items():
-        for name, value in own.items():
-            by_name = out.setdefault(name_arm(setting, scale), {})
-            by_name.setdefault(name, []).append(value)
-    return out
+    results = complete_results(folder / FILE, about, FlowResult, train, list_versions())
+    found: Found = {}
+    samples: dict[str, Strips] = {}
+    for setting, own in results.items():
+        arm = name_arm(setting, scale)
+        for name, value in own.values.items():
+            found.setdefault(arm, {}).setdefault(name, []).append(value)
+        if own.samples:
+            samples[arm] = own.samples
+    return FlowResults(found=found, samples=samples)
 
 
-def _train_one(setting: FlowSetting, scale: FlowScale) -> Values:
-    config, skipped = make_config(setting, scale), scale.cases[setting.part].skipped
-    return train_config(config, skipped)
+def _train_one(setting: FlowSetting, scale: FlowScale) -> dict[str, Any]:
+    case = scale.cases[setting.part]
+    shown = setting.seed == case.seeds[-1]
+    return asdict(train_config(make_config(setting, scale), case.skipped, shown))
 
 
 def describe(setting: FlowSetting, scale: FlowScale) -> Mapping[str, Any]:

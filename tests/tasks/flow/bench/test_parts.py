@@ -1,16 +1,21 @@
 """The bench: what is trained and kept, rows beside their baselines, tables, the picture."""
 
+import base64
 import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from rich.console import Console
 
 from tasks.bench.options import BenchOptions
 from tasks.flow.bench import train
 from tasks.flow.bench.parts import draw, make_rows, tabulate
+from tasks.flow.bench.samples import SAMPLES, make_strips, read_strip
 from tasks.flow.bench.settings import (
     ARFLOW,
     ARMS,
@@ -23,9 +28,21 @@ from tasks.flow.bench.settings import (
     list_settings,
     make_config,
 )
-from tasks.flow.bench.train import FILE, FLOOR, LOSS, SECONDS, TEST, Found, count_cost
+from tasks.flow.bench.train import (
+    FILE,
+    FLOOR,
+    LOSS,
+    SECONDS,
+    TEST,
+    FlowResult,
+    FlowResults,
+    Found,
+    count_cost,
+)
 from tasks.flow.config import FlowConfig, list_problems
-from tasks.flow.generate import Context
+from tasks.flow.generate import Context, draw_start
+from tasks.flow.model import build
+from tasks.image_metrics.sheet import draw_sheet
 from tasks.verbs.bench import show
 
 MEANS = {SIT: 4.0, ARFLOW: 3.0, FREE_SIT: 5.0, FREE_ARFLOW: 6.0, GROUPED: 4.5}
@@ -50,6 +67,17 @@ def make_found(seeds: int = 6) -> Found:
     return found
 
 
+def make_results(found: Found) -> FlowResults:
+    """Return made-up results whose images are noise in each context, another in each arm."""
+    samples = {}
+    for k, (arm, own) in enumerate(found.items()):
+        contexts = {name.partition(": ")[0] for name in own if ": " in name}
+        images = torch.rand((SAMPLES, 1, 8, 8), generator=torch.Generator().manual_seed(k))
+        strip = base64.b64encode(draw_sheet(2 * images - 1, SAMPLES)).decode()
+        samples[arm] = dict.fromkeys(contexts, strip)
+    return FlowResults(found=found, samples=samples)
+
+
 def test_arms_share_all_but_one_field_and_batches_of_all_lengths_have_as_many_images() -> None:
     for part, case in FULL.cases.items():
         settings = list_settings(part, FULL)
@@ -69,7 +97,7 @@ def test_arms_share_all_but_one_field_and_batches_of_all_lengths_have_as_many_im
 
 
 def test_a_row_is_an_arm_in_a_context_beside_its_baseline() -> None:
-    rows = list(make_rows("digits", make_found(), SIX))
+    rows = list(make_rows("digits", make_results(make_found()), SIX))
     assert [row.subject for row in rows] == [
         SIT,
         ARFLOW,
@@ -111,7 +139,7 @@ def test_arms_stand_beside_sit_of_as_many_epochs(tmp_path: Path) -> None:
         for epochs in (1, 2)
         for arm in (SIT, ARFLOW)
     }
-    rows = list(make_rows("seen", found, QUICK))
+    rows = list(make_rows("seen", make_results(found), QUICK))
     beside = {row.subject: (row.peer, row.theirs, row.conditions["line"]) for row in rows}
     assert beside["ARFlow, 1 epochs"] == ("SiT, 1 epochs", 5.0, "ARFlow")
     assert beside["ARFlow, 2 epochs"] == ("SiT, 2 epochs", 6.0, "ARFlow")
@@ -123,16 +151,42 @@ def test_arms_stand_beside_sit_of_as_many_epochs(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_sheet_has_a_row_of_images_for_each_arm_and_context(tmp_path: Path) -> None:
+    found = {arm: own for arm, own in make_found().items() if arm in (SIT, ARFLOW)}
+    rows = list(make_rows("digits", make_results(found), SIX))
+    (sheet,) = draw(rows, tmp_path / "flow.png")
+    assert sheet == tmp_path / "flow_samples.png"
+    grey = np.asarray(Image.open(sheet).convert("L"))
+    strips = [read_strip(row.conditions["samples"]) for row in rows]
+    assert [strip.shape for strip in strips] == [(8, 8 * SAMPLES)] * 4
+    assert not np.array_equal(strips[0], strips[1])
+    inked = (grey < 128).mean(1) > 0.2  # lines of pixels through images
+    assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 4
+
+
+def test_samples_of_all_arms_begin_with_the_same_noise() -> None:
+    """An untrained network moves nothing: its images are the noise."""
+    strips = []
+    for arm in (SIT, ARFLOW):
+        (setting,) = (s for s in list_settings("digits", QUICK) if s.arm == arm)
+        config = make_config(setting, QUICK)
+        strips.append(make_strips(config, build(config), 3, ("own",))["own"])
+    assert strips[0] == strips[1]
+    noise = draw_start(config, config.samples, 3).noise[:SAMPLES]
+    expected = ((noise[:, 0] + 1) * 127.5).round().clip(0, 255).numpy()
+    assert np.array_equal(read_strip(strips[0]), np.concatenate(list(expected), 1))
+
+
 def test_three_seeds_show_no_difference() -> None:
     three = replace(
         QUICK, cases={p: replace(c, seeds=(0, 1, 2)) for p, c in QUICK.cases.items()}
     )
-    rows = list(make_rows("digits", make_found(3), three))
+    rows = list(make_rows("digits", make_results(make_found(3)), three))
     assert {r.conditions["compared"]["verdict"] for r in rows if r.peer} == {"not shown"}
 
 
 def test_tables_show_what_is_reached_and_what_a_sample_costs(tmp_path: Path) -> None:
-    rows = list(make_rows("digits", make_found(), SIX))
+    rows = list(make_rows("digits", make_results(make_found()), SIX))
     console = Console(file=io.StringIO(), width=240)
     for table in tabulate("digits", rows):
         console.print(table)
@@ -158,12 +212,15 @@ def test_a_bench_goes_on_where_it_was_stopped(
 ) -> None:
     made: list[str] = []
 
-    def train_one(config: FlowConfig, skipped: tuple[Context, ...]) -> dict[str, float]:
-        assert skipped == ()
+    def train_one(config: FlowConfig, skipped: tuple[Context, ...], shown: bool) -> FlowResult:
+        assert (skipped, shown) == ((), True)
         made.append(config.arm)
         if len(made) == 3:
             raise KeyboardInterrupt
-        return {"own: feature_fd": 2.0, LOSS: 0.2, FLOOR: 0.5, TEST: 0.6, SECONDS: 1.0}
+        values = {"own: feature_fd": 2.0, LOSS: 0.2, FLOOR: 0.5, TEST: 0.6, SECONDS: 1.0}
+        return FlowResult(
+            values=values, samples=make_strips(config, build(config), 0, ("own",))
+        )
 
     monkeypatch.setattr(train, "train_config", train_one)
     options = BenchOptions(out=tmp_path, parts=("digits",), quick=True)
@@ -179,15 +236,36 @@ def test_a_bench_goes_on_where_it_was_stopped(
     assert "3 of 5 trainings are to be made" in text
     rows = json.loads((tmp_path / "flow.json").read_text())
     assert [row["subject"] for row in rows] == list(ARMS)
+    assert "flow.png and" in " ".join(text.split())
+    assert (tmp_path / "flow_samples.png").exists()
+
+
+def test_images_are_kept_of_the_last_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_one(config: FlowConfig, skipped: tuple[Context, ...], shown: bool) -> FlowResult:  # noqa: ARG001
+        samples = {"own": f"seed {config.seed_of_data}"} if shown else {}
+        return FlowResult(values={LOSS: float(config.seed_of_data)}, samples=samples)
+
+    monkeypatch.setattr(train, "train_config", train_one)
+    for _ in range(2):  # measured, then read
+        results = train.train_all("digits", SIX, tmp_path, 1)
+        assert results.samples == {arm: {"own": "seed 5"} for arm in ARMS}
+        values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        assert results.found == {arm: {LOSS: values} for arm in ARMS}
 
 
 def test_a_training_of_the_bench_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.flow.features.STEPS", 5)
     (setting,) = (s for s in list_settings("digits", QUICK) if s.arm == ARFLOW)
     config = make_config(setting, QUICK)
-    values = train.train_config(config, ("same class",))
+    result = train.train_config(config, ("same class",), shown=True)
+    values = result.values
     contexts = ("own", "reset", "other class")
     names = {f"{c}: {m}" for c in contexts for m in ("feature_fd", "class_match")}
     assert set(values) == names | {LOSS, FLOOR, TEST, SECONDS}
-    again = train.train_config(config, ("same class",))
+    assert set(result.samples) == set(contexts)
+    hidden = train.train_config(config, ("same class",))
+    assert hidden.samples == {}
+    again = hidden.values  # keeping images changes no figure
     assert {**again, SECONDS: 0.0} == {**values, SECONDS: 0.0}
