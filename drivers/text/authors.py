@@ -73,11 +73,11 @@ class Authors:
             # The oldest token leaves the context, the new one enters it.
             kept = pairs.reshape(authors, v + 1, -1, v).sum(1)
             at = np.pad(kept, ((0, 0), (0, 0), (0, 1))).reshape(authors, contexts)
-        return total / tokens
+        return np.asarray(total / tokens)
 
     def compute_entropy(self, tokens: int) -> Float64[np.ndarray, " K"]:
         """Return the entropy [nat a token] of each author's documents of T tokens."""
-        return -(self.compute_pairs(tokens) * self.log_p).sum((1, 2))
+        return np.asarray(-(self.compute_pairs(tokens) * self.log_p).sum((1, 2)))
 
     def compute_pooled_entropy(self, tokens: int, shares: Float64[np.ndarray, " K"]) -> float:
         """Return the least cross-entropy [nat a token] of one Markov chain for all documents.
@@ -93,7 +93,7 @@ class Authors:
     def _advance(
         self, context: Int64[np.ndarray, " N"], token: Int64[np.ndarray, " N"]
     ) -> Int64[np.ndarray, " N"]:
-        return (context * (self.vocabulary + 1) + token) % self.log_p.shape[1]
+        return np.asarray((context * (self.vocabulary + 1) + token) % self.log_p.shape[1])
 
 
 def make_authors(

@@ -71,7 +71,9 @@ def fit_entropies(config: AttributionConfig) -> tuple[float, float]:
     train, val = load(config, "lm_train"), load(config, "lm_val")
     found = []
     for told in (False, True):
-        some, own = ((part.tokens.numpy(), part.labels.numpy() * told) for part in (train, val))
+        some, own = (
+            (part.tokens.numpy(), (part.labels * int(told)).numpy()) for part in (train, val)
+        )
         chains = choose_chains(config, some, own, config.seen if told else 1, config.order)
         log_p = np.take_along_axis(chains.compute_log_p(own[0]), own[1][None, None], 0)
         found.append(-float(log_p.mean()))

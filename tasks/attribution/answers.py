@@ -60,12 +60,12 @@ def answer_by_probe(model: nn.Module, documents: Documents) -> Answer:
 
 def fit_text_models(config: AttributionConfig) -> dict[str, Authors]:
     """Return the n-grams of the probe's training documents, by name."""
-    labelled = [
+    train, val = (
         (part.tokens.numpy(), part.labels.numpy())
         for part in (load(config, "train"), load(config, "val"))
-    ]
+    )
     return {
-        name: choose_chains(config, *labelled, config.protected, order)
+        name: choose_chains(config, train, val, config.protected, order)
         for name, order in (("n-gram", config.order), ("naive Bayes", 0))
     }
 
@@ -86,7 +86,7 @@ def answer_by_neighbours(config: AttributionConfig, lm: SourceModel, part: Part)
 def embed(lm: SourceModel, documents: Documents) -> Float[Tensor, "N D"]:
     """Return the mean of what the last block puts out, of length 1, on the CPU."""
     device = lm.embedding.weight.device
-    parts = documents.tokens.split(BATCH, 1)
+    parts = torch.split(documents.tokens, BATCH, 1)
     means = [read_states(lm, some.to(device)).residual[-1].mean(0) for some in parts]
     return F.normalize(torch.cat(means).float().cpu(), dim=1)
 

@@ -72,6 +72,6 @@ def put_centroids(config: AttributionConfig, model: AttributionModel) -> None:
     if probe is None:
         return
     total = torch.zeros_like(probe.centroid)
-    for some in tokens.to(total.device).split(BATCH, 1):
+    for some in torch.split(tokens.to(total.device), BATCH, 1):
         total += probe.normalise(read_states(model.lm, some)).sum((1, 2))
     probe.centroid.copy_(total / tokens.numel())

@@ -67,7 +67,7 @@ def compute_token_nats(lm: SourceModel, tokens: Int64[Tensor, "T B"]) -> Float[T
     """Return -log p [nat] of each token behind those before it."""
     logits, _ = lm(prepend_begin(lm, tokens)[:-1])
     nats = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none")
-    return nats.unflatten(0, tokens.shape)
+    return nats.reshape(tokens.shape)
 
 
 @torch.no_grad()
@@ -77,7 +77,7 @@ def compute_log_likelihood(lm: SourceModel, documents: Documents) -> Float[Tenso
     lm.eval()
     found = [
         -compute_token_nats(lm, part.to(device)).double().sum(0).cpu()
-        for part in documents.tokens.split(BATCH, 1)
+        for part in torch.split(documents.tokens, BATCH, 1)
     ]
     lm.train(training)
     return torch.cat(found)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuro.training import Course, Plan, fit
 from tasks.attribution.config import AttributionConfig
@@ -46,7 +45,7 @@ def iterate_documents(
     """Yield all documents and their corpora in an epoch's order, the last batch smaller."""
     rng = np.random.default_rng([config.seed_of_data, 100, epoch])
     order = torch.from_numpy(rng.permutation(len(documents)))
-    for own in order.split(config.batch):
+    for own in torch.split(order, config.batch):
         some = documents.select(own)
         yield some.tokens, some.labels
 
@@ -77,15 +76,15 @@ def train_lm(
     plan, steps = make_lm_plan(config), -(-len(documents) // config.batch)
     plan = replace(plan, epochs=epochs or plan.epochs)
 
-    def validate(model: nn.Module) -> float:
+    def validate(_: nn.Module) -> float:
         if watch is not None:
             watch(lm)
-        return measure_nats(config, model)
+        return measure_nats(config, lm)
 
     course = Course(
         batches=lambda epoch: iterate_documents(config, documents, epoch),
         steps=steps,
-        loss=lambda model, batch, _: compute_lm_loss(model, batch[0]),
+        loss=lambda _, batch, at: compute_token_nats(lm, batch[0]).mean(),  # noqa: ARG005
         validate=validate,
         better="lower",
         batch_axis=(1, 0),
@@ -96,19 +95,6 @@ def train_lm(
     return lm.eval()
 
 
-def compute_lm_loss(model: nn.Module, tokens: Int64[Tensor, "T B"]) -> Tensor:
-    """Return the mean of -log p [nat] over the tokens of a batch.
-
-    model: called with the tokens behind a begin token, the last one left out.
-    """
-    inner = getattr(model, "module", model)
-    if isinstance(inner, SourceModel):
-        return compute_token_nats(inner, tokens).mean()
-    logits = model(tokens)
-    return F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten())
-
-
-def measure_nats(config: AttributionConfig, lm: nn.Module) -> float:
+def measure_nats(config: AttributionConfig, lm: SourceModel) -> float:
     """Return -log p [nat a token] of the held-out documents."""
-    inner = getattr(lm, "module", lm)
-    return -float(compute_log_likelihood(inner, load(config, "lm_val")).mean()) / config.tokens
+    return -float(compute_log_likelihood(lm, load(config, "lm_val")).mean()) / config.tokens

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, Part, count_documents, load
 from tasks.attribution.language_model import BATCH
-from tasks.attribution.lm_training import compute_lm_loss, iterate_documents, measure_nats
+from tasks.attribution.lm_training import iterate_documents, measure_nats
 from tasks.attribution.model import require_attribution
 from tasks.runs.task import Metric, Pair, Split
 
@@ -62,7 +62,8 @@ def loss(config: AttributionConfig, model: nn.Module, batch: Pair, at: float) ->
     """Return the mean loss [nat] of a batch: a token of the language model, or a document."""
     tokens, labels = batch
     if config.is_lm:
-        return compute_lm_loss(model, tokens)
+        logits = model(tokens)
+        return F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten())
     return F.cross_entropy(model(tokens).mean(0).float(), labels)
 
 
@@ -82,6 +83,8 @@ def ask_probe(model: nn.Module, documents: Documents) -> Float[Tensor, "T N K"]:
     own, training = require_attribution(model), model.training
     own.eval()
     device = own.lm.embedding.weight.device
-    found = [own(some.to(device)).float().cpu() for some in documents.tokens.split(BATCH, 1)]
+    found = [
+        own(some.to(device)).float().cpu() for some in torch.split(documents.tokens, BATCH, 1)
+    ]
     own.train(training)
     return torch.cat(found, 1)

@@ -24,9 +24,9 @@ class AttributionModel(nn.Module):
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B M"]:
         """Return the logits of each token: of the corpus, or without a probe of the token."""
         if self.probe is None:
-            logits, _ = self.lm(prepend_begin(self.lm, tokens)[:-1])
+            logits: Tensor = self.lm(prepend_begin(self.lm, tokens)[:-1])[0]
         else:
-            logits, _ = self.probe(read_states(self.lm, tokens))
+            logits = self.probe(read_states(self.lm, tokens))[0]
         return logits
 
 

@@ -24,6 +24,8 @@ ProbeState = tuple[Tensor, Tensor]  # of the LSTM
 class Probe(nn.Module):
     """States to the logits of each token; their mean is the answer. State in, state out."""
 
+    centroid: Tensor
+
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__()
         self.reads, self.is_unique = config.reads, config.is_unique

@@ -71,7 +71,7 @@ def _move(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N 
     m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
     out = p * (1 - m)
     out[:, :-1] += (m * _spread(p))[:, 1:]
-    return out
+    return np.asarray(out)
 
 
 def _move_back(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N M K"]:
@@ -79,9 +79,9 @@ def _move_back(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray
     m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
     out = p * (1 - m)
     out[:, 1:] += m[1:] * _spread(p)[:, :-1]
-    return out
+    return np.asarray(out)
 
 
 def _spread(p: Float64[np.ndarray, "N M K"]) -> Float64[np.ndarray, "N M K"]:
     """Return what each author gets if all the others pass on what they have, evenly."""
-    return (p.sum(2, keepdims=True) - p) / (p.shape[2] - 1)
+    return np.asarray((p.sum(2, keepdims=True) - p) / (p.shape[2] - 1))

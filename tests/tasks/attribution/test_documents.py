@@ -1,0 +1,78 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from small_attribution import small_attribution
+
+from tasks.attribution.answers import find_true_shares
+from tasks.attribution.config import AttributionConfig, list_problems, require_sound
+from tasks.attribution.documents import PARTS, count_documents, find_authors, load
+
+
+def test_parts_have_their_corpora_and_sizes() -> None:
+    config = replace(small_attribution(), free=2, unseen=1, shares=(4.0, 2.0, 1.0, 1.0))
+    seen = {part: load(config, part) for part in PARTS}
+    assert {part: len(own) for part, own in seen.items()} == count_documents(config)
+    assert seen["lm_train"].labels.bincount().tolist() == [200, 100, 50, 50]
+    assert seen["lm_val"].labels.bincount().tolist() == [30, 15, 8, 7]
+    assert seen["train"].labels.bincount().tolist() == [30, 30]
+    assert seen["free"].labels.bincount().tolist() == [0, 0, 5, 5]
+    assert seen["unseen"].labels.bincount().tolist() == [0, 0, 0, 0, 10]
+    assert seen["composed"].sources.unique().tolist() == [0, 1]
+    for part in set(PARTS) - {"composed"}:
+        assert (seen[part].sources == seen[part].labels).all()
+    texts = [own.tokens.T.tolist() for own in seen.values()]
+    every = {tuple(text) for some in texts for text in some}
+    assert len(every) == sum(map(len, texts))
+
+
+def test_documents_follow_from_their_own_fields_alone() -> None:
+    config = small_attribution()
+    first = load(config, "test")
+    same = replace(config, lr=1.0, arm="mean", width=64, lm_epochs=9, seed_of_lm=3)
+    assert load(same, "test") is first
+    assert not torch.equal(load(replace(config, seed_of_data=1), "test").tokens, first.tokens)
+    assert load(replace(config, free=0), "free").tokens.shape == (24, 0)
+
+
+def test_documents_are_those_of_their_authors() -> None:
+    config = small_attribution()
+    documents = load(config, "composed")
+    log_p = find_authors(config).compute_log_p(documents.tokens.numpy()).sum(1)
+    chosen = documents.select(torch.tensor([3, 1]))
+    assert torch.equal(chosen.tokens, documents.tokens[:, [3, 1]])
+    assert log_p.shape == (4, 20)
+    shares = find_true_shares(documents, 2)
+    assert shares[0, 0] == (documents.sources[:, 0] == 0).double().mean()
+    assert (shares.sum(1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"protected": 1}, "protected is 1; give a whole number >= 2"),
+        ({"protected": 6}, "2\\^6 language models, and budget is 32"),
+        ({"protected": 10_000}, "protect fewer corpora, or give a larger budget"),
+        ({"tokens": 2}, "tokens is 2; give a whole number >= 3"),
+        ({"delta": 0.0, "gamma": 0.0}, "all authors are the same"),
+        ({"gamma": math.nan}, "gamma is nan; give a finite number >= 0"),
+        ({"shares": (1.0,)}, "shares are 1, and the language model reads 3 corpora"),
+        ({"shares": (1.0, 0.0, 1.0)}, "give finite numbers > 0"),
+        ({"limit": 24}, "a document and its begin are 25 tokens"),
+        ({"arm": "lm", "lm": "runs/a"}, "leave it out, or set another arm"),
+        ({"arm": "attention"}, "arm is 'attention'; give one of lm, inner_probe"),
+        ({"source": "novels"}, "source is 'novels'; give one of authors"),
+        ({"stack": "nonsense"}, "nonsense"),
+        ({"eps": 0.0}, "eps is 0.0"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(change: dict[str, object], told: str) -> None:
+    config = replace(small_attribution(), **change)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=told):
+        require_sound(config)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert len(list_problems(AttributionConfig(tokens=1, batch=0, eps=-1.0))) == 3
+    assert not list_problems(AttributionConfig(protected=5))

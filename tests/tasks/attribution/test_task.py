@@ -1,0 +1,133 @@
+"""``attribution`` from the command line: training, evaluation, report; what is refused."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import CommandLine
+from safetensors.torch import load_file
+from small_attribution import small_attribution
+
+from neuro.seeds import seeded
+from tasks.attribution.config import tiny
+from tasks.attribution.documents import load
+from tasks.attribution.lm_training import train_lm
+from tasks.attribution.loss import batches, count_steps
+from tasks.attribution.task import TASK
+from tasks.cli import main
+
+
+def flags(**change: object) -> list[str]:
+    default, own = tiny(), small_attribution()
+    small = {
+        f.name: value
+        for f in fields(own)
+        if (value := getattr(own, f.name)) != getattr(default, f.name)
+    }
+    return [w for k, v in {**small, **change}.items() for w in ("--set", f"{k}={v}")]
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of arm "lm"."""
+    folder = tmp_path_factory.mktemp("runs") / "lm"
+    main(["train", "attribution:tiny", "--out", str(folder), *flags(arm="lm")])
+    return folder
+
+
+def test_a_language_model_is_measured_and_is_that_of_a_probe(
+    lm: Path, cli: CommandLine
+) -> None:
+    assert "gap closed" in cli.run("eval", lm)
+    found = json.loads((lm / "eval.json").read_text())
+    assert 0.5 < found["gap_closed"] == found["gap"]["closed"] < 1
+    assert found["gap"]["aware"] < found["gap"]["nats"] < found["gap"]["pooled"]
+    (table,) = found["tables"]
+    assert [float(row[1]) for row in table["rows"]] == sorted(
+        (float(row[1]) for row in table["rows"]), reverse=True
+    )
+    saved = load_file(lm / "best.safetensors")
+    own = train_lm(small_attribution(), load(small_attribution(), "lm_train"), 0)
+    for name, weight in own.state_dict().items():
+        (kept,) = (v for k, v in saved.items() if k.endswith(f"lm.{name}"))
+        assert torch.equal(weight, kept)
+
+
+def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm: Path) -> None:
+    folder = tmp_path / "run"
+    main(["train", "attribution:tiny", "--out", str(folder), *flags(lm=lm)])
+    told = cli.run("eval", folder)
+    assert "total variation" in told
+    found = json.loads((folder / "eval.json").read_text())
+    assert found["n"] == 50
+    (table,) = found["tables"]
+    names = ["probe", "k-NN", "n-gram", "naive Bayes", "oracle", "equal shares"]
+    assert [row[0] for row in table["rows"]] == list(found["methods"]) == names
+    methods = found["methods"]
+    assert methods["oracle"]["total_variation_to_oracle"] == 0
+    assert methods["equal shares"]["accuracy"] == 0.5
+    best = min(own["total_variation"] for own in methods.values())
+    assert methods["oracle"]["total_variation"] < best + 0.05
+    assert found["total_variation"] == methods["probe"]["total_variation"]
+    assert (folder / "shares.png").read_bytes().startswith(b"\x89PNG")
+    assert "sends no spikes" in cli.refuse("verify", folder)
+    cli.run("report", folder)
+    assert "The probe beside the text alone" in (folder / "report.html").read_text()
+
+
+def test_a_language_model_that_has_not_learned_is_not_probed(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    weak = flags(documents=20, lm_epochs=1, epochs=1)
+    told = cli.refuse("train", "attribution:tiny", "--out", tmp_path / "a", *weak)
+    assert "it is probed from 50% on" in " ".join(told.split())
+    main(
+        [
+            "train",
+            "attribution:tiny",
+            "--out",
+            str(tmp_path / "b"),
+            *weak,
+            "--set",
+            "arm=random_lm",
+        ]
+    )  # a control
+    assert "gap closed" in cli.run("eval", tmp_path / "b")
+
+
+def test_a_run_of_something_else_is_no_language_model(
+    tmp_path: Path, cli: CommandLine, lm: Path
+) -> None:
+    told = cli.refuse(
+        "train", "attribution:tiny", "--out", tmp_path / "a", *flags(lm=lm, delta=0.9)
+    )
+    assert "differs in delta (1.0 there, 0.9 here)" in " ".join(told.split())
+
+
+def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine) -> None:
+    told = cli.run("train", "attribution:tiny", "--out", tmp_path / "a", "--dry-run")
+    assert "parameters" in told
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("arm", ["lm", "inner_probe"])
+def test_batches_depend_on_the_epoch_alone(arm: str) -> None:
+    config = small_attribution().__class__(arm=arm, documents=90, train=110)  # type: ignore[arg-type]
+    first, again, other = (list(batches(config, "train", epoch)) for epoch in (0, 0, 1))
+    assert len(first) == count_steps(config) == (2 if arm == "lm" else 3)
+    assert torch.equal(first[0][0], again[0][0])
+    assert not torch.equal(first[0][0], other[0][0])
+    with seeded(1):
+        assert torch.equal(next(batches(config, "train", 0))[0], first[0][0])
+
+
+def test_tiny_can_be_trained() -> None:
+    with seeded(0):
+        model = TASK.training.build(tiny())
+        batch = next(iter(TASK.training.batches(tiny(), "train", 0)))
+        loss = TASK.training.loss(tiny(), model, batch, 0.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert model.probe.head.weight.grad.any()
