@@ -3,7 +3,7 @@
     p_k(x | c) = (n_k(c, x) + alpha) / (n_k(c) + alpha V)
 
 n: counts in the training documents. alpha: the one that held-out documents are likeliest with.
-Order 0 is naive Bayes. Axes: K corpora, T tokens, N documents, V tokens of the vocabulary.
+Order 0 is naive Bayes. Axes: K corpora, T tokens, N documents, M held-out ones, V tokens of the vocabulary.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from tasks.attribution.config import AttributionConfig
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 Labelled = tuple[Int64[np.ndarray, "T N"], Int64[np.ndarray, " N"]]  # tokens, corpora
+HeldOut = tuple[Int64[np.ndarray, "T M"], Int64[np.ndarray, " M"]]
 
 
 def fit_chains(
@@ -32,7 +33,7 @@ def fit_chains(
 
 
 def choose_chains(
-    config: AttributionConfig, train: Labelled, val: Labelled, corpora: int, order: int
+    config: AttributionConfig, train: Labelled, val: HeldOut, corpora: int, order: int
 ) -> Authors:
     """Return the n-grams, with the alpha of which the validation documents are likeliest."""
     tokens, labels = val

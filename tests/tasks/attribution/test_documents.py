@@ -61,8 +61,6 @@ def test_documents_are_those_of_their_authors() -> None:
         ({"shares": (1.0, 0.0, 1.0)}, "give finite numbers > 0"),
         ({"limit": 24}, "a document and its begin are 25 tokens"),
         ({"arm": "lm", "lm": "runs/a"}, "leave it out, or set another arm"),
-        ({"arm": "attention"}, "arm is 'attention'; give one of lm, inner_probe"),
-        ({"source": "novels"}, "source is 'novels'; give one of authors"),
         ({"stack": "nonsense"}, "nonsense"),
         ({"eps": 0.0}, "eps is 0.0"),
     ],
