@@ -29,6 +29,7 @@ MATCH = Metric(name="class_match", format=".2%")
 CALLS = Metric(name="network_calls", better="lower", format=".0f")
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
 COLUMNS = 20  # of a sheet
+SEEN = 32  # pixels of a sheet that an image takes: smaller ones are enlarged
 DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of delta codes [thresholds of the counts]
 INSTANTS = 10  # of a picture of images on their way
 
@@ -153,15 +154,15 @@ def list_instants(steps: int) -> list[int]:
 
 def _draw(run: Run, model: nn.Module) -> tuple[Picture, ...]:
     config, flow = run.config, require_flow(model)
-    start = draw_start(config, COLUMNS, run.seed)
+    start, scale = draw_start(config, COLUMNS, run.seed), max(1, SEEN // config.side)
     contexts = list_contexts(config)
     paths = {context: generate_path(config, flow, start, context) for context in contexts}
     rows = torch.cat([path[-1].x for path in paths.values()])
-    write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS))
+    write_bytes(run.folder / "samples.png", draw_sheet(rows, COLUMNS, scale))
     own = paths["own"]
     chosen = [own[k] for k in list_instants(len(own))]
     way = torch.stack([step.x for step in chosen], 1)[: config.classes].flatten(0, 1)
-    write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen)))
+    write_bytes(run.folder / "trajectories.png", draw_sheet(way, len(chosen), scale))
     return (
         Picture(
             file="samples.png",

@@ -27,8 +27,10 @@ def resize_images(x: Float[Tensor, "N C H W"], side: int) -> Float[Tensor, "N C 
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
 
-def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
+def draw_sheet(images: Float[Tensor, "N C H W"], columns: int, scale: int = 1) -> bytes:
     """Return a PNG of images in -1..1, ``columns`` per row, in order.
+
+    scale: height and width of the square that a pixel becomes.
 
     Raises:
         ValueError: the last row is not full.
@@ -41,6 +43,7 @@ def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
     pixels = ((images.detach().cpu().numpy() + 1) * 127.5).round().clip(0, 255)
     grid = pixels.reshape(-1, columns, colours, height, width).transpose(0, 3, 1, 4, 2)
     flat = grid.reshape(-1, columns * width, colours).astype(np.uint8)
+    flat = flat.repeat(scale, 0).repeat(scale, 1)
     file = io.BytesIO()
     Image.fromarray(flat[..., 0] if colours == 1 else flat).save(file, "PNG")
     return file.getvalue()

@@ -304,13 +304,14 @@ def _energy(run: TaskRun, energy: Mapping[str, Any] | None) -> list[Html]:
 
 def show_parity(verify: Mapping[str, Any]) -> Html:
     """Return ``verify.json`` as a section."""
-    both = verify["torch_events"]
+    both, networks = verify["torch_events"], 1 + len(verify.get("without_metric", ()))
+    summed = f", summed over {networks} networks" if networks > 1 else ""
     lines = [
         f"All {show.describe_length(verify)}; Lava {verify['reference_lava']['samples']} of "
-        "them. Spikes: of torch, in float64 as in the event engine. Float32 flips: spikes in "
-        "torch that rounding to float32 alone changes. Integers ≠ floats: share of ticks × "
-        "neurons whose spike changes by quantisation; of a read-out, the root mean square of "
-        "the difference over that of its values."
+        f"them{summed}. Spikes: of torch, in float64 as in the event engine. Float32 flips: "
+        "spikes in torch that rounding to float32 alone changes. Integers ≠ floats: share of "
+        "ticks × neurons whose spike changes by quantisation; of a read-out, the root mean "
+        "square of the difference over that of its values."
     ]
     flips = both["float32_flips"].values()
     if any(f["flips"] for f in flips):

@@ -25,6 +25,12 @@ def test_colours_are_red_green_and_blue() -> None:
     assert found.tolist() == [[[255, 0, 0]] * 2 + [[0, 0, 255]] * 2] * 2
 
 
+def test_a_pixel_becomes_a_square() -> None:
+    images = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
+    found = pixels(draw_sheet(images, 2, scale=3))
+    assert found.tolist() == [[0] * 3 + [255] * 3] * 3
+
+
 def test_a_row_that_is_not_full_is_refused() -> None:
     with pytest.raises(ValueError, match="5 images do not fill rows of 2"):
         draw_sheet(torch.zeros(5, 1, 2, 2), 2)

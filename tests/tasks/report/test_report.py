@@ -250,6 +250,8 @@ class TestParity:
         ):
             assert told in seen, told
         assert "b: differing spikes" not in seen
+        several = words(show_parity({**verify, "without_metric": ["c", "d"]}))
+        assert "Lava 3 of them, summed over 3 networks." in several
         cause = "reference 1, lava 0; after it u = 64, v = 0, a = 0"
         first = {"layer": "a", "neuron": 12, "tick": 3, "sample": 1, "cause": cause}
         verify["reference_lava"]["layers"] = {
