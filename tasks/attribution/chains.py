@@ -3,7 +3,8 @@
     p_k(x | c) = (n_k(c, x) + alpha) / (n_k(c) + alpha V)
 
 n: counts in the training documents. alpha: the one that held-out documents are likeliest with.
-Order 0 is naive Bayes. Axes: K corpora, T tokens, N documents, M held-out ones, V tokens of the vocabulary.
+Order 0 is naive Bayes.
+Axes: K corpora, T tokens, N documents, M held-out documents, V tokens of the vocabulary.
 """
 
 import numpy as np

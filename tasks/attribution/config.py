@@ -209,3 +209,13 @@ def tiny() -> AttributionConfig:
 def tiny_lm() -> AttributionConfig:
     """The language model of tiny alone."""
     return replace(tiny(), arm="lm")
+
+
+def four() -> AttributionConfig:
+    """A probe of four authors that differ less: 16 language models say what causes what."""
+    return replace(tiny(), protected=4, delta=0.6, gamma=0.6, documents=4000)
+
+
+def five() -> AttributionConfig:
+    """A probe of five authors: 32 language models."""
+    return replace(four(), protected=5, documents=4800)

@@ -6,6 +6,7 @@ Axes: T tokens, N documents.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
@@ -49,6 +50,23 @@ def load(config: AttributionConfig, part: Part) -> Documents:
     """
     require_sound(config)
     return _draw_part(_keep_data(config), part)
+
+
+def require_apart(config: AttributionConfig) -> None:
+    """Raise a ValueError if a document stands in two parts; lists each pair of parts."""
+    texts = {
+        part: {row.tobytes() for row in load(config, part).tokens.T.numpy()} for part in PARTS
+    }
+    shared = [
+        f"{first} and {second} ({len(same)})"
+        for first, second in combinations(PARTS, 2)
+        if (same := texts[first] & texts[second])
+    ]
+    if shared:
+        raise ValueError(
+            f"the same documents stand in {', '.join(shared)}, so a test would ask for what "
+            "was learned by heart; give longer documents, or a larger vocabulary"
+        )
 
 
 def find_authors(config: AttributionConfig) -> Authors:

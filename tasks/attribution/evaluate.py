@@ -5,6 +5,7 @@ composed documents. Axes: T tokens, N documents, K corpora.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tasks.attribution.answers import (
     fit_text_models,
 )
 from tasks.attribution.config import LEAST_GAP, AttributionConfig
+from tasks.attribution.cost import count_costs
 from tasks.attribution.documents import find_authors, load
 from tasks.attribution.language_model import compute_log_likelihood
 from tasks.attribution.loss import LOSS
@@ -134,9 +136,9 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             "arm": config.arm,
             "methods": found,
             "gap": describe_gap(gap),
-            "parameters": count_parameters(own),
+            "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
         },
-        tables=[_tabulate(found)],
+        tables=[_tabulate(found), _tabulate_costs(config)],
         pictures=[
             Picture(
                 file=PICTURE,
@@ -165,7 +167,7 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings
         facts={
             "arm": config.arm,
             "gap": describe_gap(gap),
-            "parameters": count_parameters(model),
+            "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
         },
         tables=[
             Table(
@@ -174,7 +176,8 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings
                 rows=rows,
                 caption=f"On held-out documents; {_tell_bounds(gap)}. It closes "
                 f"{gap.closed:.0%} of the gap, and is probed from {LEAST_GAP:.0%} on.",
-            )
+            ),
+            _tabulate_costs(config),
         ],
     )
 
@@ -184,18 +187,21 @@ def describe_gap(gap: Gap) -> dict[str, float | bool]:
     return {**vars(gap), "closed": gap.closed}
 
 
-def count_parameters(model: AttributionModel) -> dict[str, int]:
-    """Return the numbers of weights of the language model and of the probe."""
-    parts = {"lm": model.lm, "probe": model.probe}
-    return {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in parts.items()
-        if part is not None
-    }
-
-
 def _tell_bounds(gap: Gap) -> str:
     return f"{'exact' if gap.exact else 'fitted n-grams as'} bounds"
+
+
+def _tabulate_costs(config: AttributionConfig) -> Table:
+    return Table(
+        title="What it costs",
+        head=("part", "parameters", "MACs a document", "documents read in training"),
+        rows=[
+            (name, f"{own.parameters:,}", f"{own.macs:,}", f"{own.documents:,}")
+            for name, own in count_costs(config).items()
+        ],
+        caption="Each part is called once for a document. Documents count as often as they are "
+        "read.",
+    )
 
 
 def _tabulate(found: Mapping[str, Mapping[str, float]]) -> Table:

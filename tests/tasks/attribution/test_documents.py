@@ -7,7 +7,13 @@ from small_attribution import small_attribution
 
 from tasks.attribution.answers import find_true_shares
 from tasks.attribution.config import AttributionConfig, list_problems, require_sound
-from tasks.attribution.documents import PARTS, count_documents, find_authors, load
+from tasks.attribution.documents import (
+    PARTS,
+    count_documents,
+    find_authors,
+    load,
+    require_apart,
+)
 
 
 def test_parts_have_their_corpora_and_sizes() -> None:
@@ -46,6 +52,13 @@ def test_documents_are_those_of_their_authors() -> None:
     shares = find_true_shares(documents, 2)
     assert shares[0, 0] == (documents.sources[:, 0] == 0).double().mean()
     assert (shares.sum(1) == 1).all()
+
+
+def test_a_document_in_two_parts_is_refused() -> None:
+    require_apart(small_attribution())
+    short = replace(small_attribution(), tokens=3, vocabulary=2)
+    with pytest.raises(ValueError, match=r"stand in lm_train and lm_val \(\d\), .* longer"):
+        require_apart(short)
 
 
 @pytest.mark.parametrize(
