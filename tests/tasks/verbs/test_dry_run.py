@@ -167,7 +167,7 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
 TWINS = {
     *("tiny_command", "tiny_reset", "tiny_multiply", "tiny_gate", "maps_reset"),
     *("maps_multiply", "matmulfree_370m", "matmulfree_1b", "tiny_ann"),
-    "seizures_ann",
+    *("seizures_ann", "four", "five"),
 }
 ALL = """
 import json, runpy, sys
