@@ -34,11 +34,16 @@ def begin(config: AttributionConfig, model: nn.Module) -> None:
     if own.probe is None:
         return
     lm = find_lm(config)
-    own.lm.load_state_dict(lm.state_dict())
     if config.reads_trained_lm:
-        require_learned(config, own.lm)
-    if own.probe.is_unique:
-        put_centroids(config, own)
+        require_learned(config, lm)
+    put_lm(config, own, lm)
+
+
+def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) -> None:
+    """Put a language model behind the probe of a model, with what the probe knows of it."""
+    model.lm.load_state_dict(lm.state_dict())
+    if model.probe is not None and model.probe.is_unique:
+        put_centroids(config, model)
 
 
 def find_lm(config: AttributionConfig) -> SourceModel:

@@ -1,8 +1,11 @@
-"""From scores of any scale to shares: one factor, fitted on documents whose corpus is known.
+"""From scores of any scale to shares of the corpora.
+
+Of a pure document, by one factor that is fitted on documents whose corpus is known:
 
     p_k = softmax_k(a s_k / c)        c: standard deviation of scores around a document's mean
 
-Scores keep their order, so a method names the same corpus before and after.
+so that a method names the same corpus before and after. Of a composed document, whose parts add
+up, by what is above 0: p_k = max(s_k, 0) / sum_j max(s_j, 0).
 Axes: K corpora, N documents.
 """
 
@@ -41,3 +44,11 @@ def make_shares(
     logits = factor * (scores - scores.max(0))
     weights = np.exp(logits)
     return np.asarray(weights / weights.sum(0))
+
+
+def divide_gains(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "K N"]:
+    """Return each corpus' share of the scores above 0; equal shares where there is none."""
+    gains = np.maximum(scores, 0)
+    total = gains.sum(0)
+    even = np.full_like(gains, 1 / len(gains))
+    return np.divide(gains, total, out=even, where=total > 0)

@@ -23,6 +23,9 @@ def train_task(task: Task[Any], config: Any, seed: int, folder: Path) -> nn.Modu
     training = task.training
     with seeded(seed):
         model = training.build(config)
+    if training.begin is not None:
+        with seeded(seed):
+            training.begin(config, model)
     course = Course(
         batches=lambda epoch: training.batches(config, "train", epoch),
         steps=training.steps(config),

@@ -64,6 +64,7 @@ NAMES = {
     "energy": "searched mappings onto chips beside greedy ones; the model beside PilotNet",
     "reasoning": "thoughts in hidden states beside words, pauses and no thoughts",
     "flow": "images behind noisier images of their class (ARFlow) beside images alone (SiT)",
+    "attribution": "corpora of texts by probes, gradients and retraining, against three truths",
     "bottlenecks": "narrow layers between chips: accuracy against bits, and controls",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
@@ -83,6 +84,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
     "spiking_loop",
     "flow": "digits, seen, mnist, short",
+    "attribution": "causes, answers",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }
@@ -93,6 +95,7 @@ TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
     "forecasting": "tasks.forecasting.bench.parts",
     "reasoning": "tasks.reasoning.bench.parts",
     "flow": "tasks.flow.bench.parts",
+    "attribution": "tasks.attribution.bench.parts",
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tasks.attribution.calibrate import fit_factor, make_shares
+from tasks.attribution.calibrate import divide_gains, fit_factor, make_shares
 
 
 def test_factor_with_which_labels_were_drawn():
@@ -29,6 +29,11 @@ def test_shares_keep_the_order_and_add_up():
     shares = make_shares(scores, 3.0)
     assert_allclose(shares.sum(0), 1)
     assert_array_equal(shares.argsort(0), scores.argsort(0))
+
+
+def test_gains_are_what_is_above_zero():
+    scores = np.array([[3.0, -1.0], [1.0, -2.0], [-2.0, 0.0]])
+    assert_allclose(divide_gains(scores), [[0.75, 1 / 3], [0.25, 1 / 3], [0.0, 1 / 3]])
 
 
 def test_scores_that_are_not_finite_are_refused():

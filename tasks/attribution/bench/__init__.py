@@ -1,0 +1,1 @@
+"""The bench of attribution: what is trained, by seed, and what methods and controls show."""

@@ -1,0 +1,200 @@
+"""What the answers of a seed are worth against the three truths, and the innocent models.
+
+T1: shares of segments. T2: the posterior by the generators. T3: values of retrained language
+models, averaged over all other seeds, so that no method is judged by the model that it reads.
+Axes: S subsets, K corpora, N documents.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from tasks.attribution.answers import (
+    Answer,
+    answer_by_chains,
+    find_true_shares,
+    fit_text_models,
+)
+from tasks.attribution.bench.settings import AttributionCase
+from tasks.attribution.bench.train import ASKED, GAP, LOG_P, SECONDS, Found, Values
+from tasks.attribution.calibrate import divide_gains, fit_factor, make_shares
+from tasks.attribution.causes import COSINE, INFLUENCE, TRACIN, TRAK
+from tasks.attribution.config import AttributionConfig
+from tasks.attribution.documents import count_documents, find_authors, load
+from tasks.attribution.evaluate import ORACLE, measure_answers
+from tasks.attribution.lds import measure_lds
+from tasks.attribution.metrics import correlate_ranks
+from tasks.attribution.shapley import compute_drops, compute_shapley, drop_one
+from tasks.runs.task import Metric
+
+LDS = Metric(name="lds", format=".3f")
+RANKS_OF_CAUSES = Metric(name="spearman_to_shapley", format=".3f")
+INNOCENT = Metric(name="innocent", better="lower", format=".1%")
+GUILTY = Metric(name="guilty", format=".1%")
+RATIO, SHAPLEY = "likelihood ratio", "Shapley values of another seed"
+TRUE = "true shares (T1)"
+SCORED = (TRACIN, COSINE, TRAK, INFLUENCE, RATIO, SHAPLEY)  # scores, not shares
+DRAWN = 60  # composed documents of the picture
+Measured = dict[str, dict[str, list[float]]]  # by method and metric, one a seed
+
+
+def stack_values(models: Mapping[int, Values]) -> Float64[np.ndarray, "S N"]:
+    """Return log p [nat] of the documents under the models of all subsets, of one seed."""
+    rows = [np.asarray(models[subset][LOG_P])[:, 0] for subset in sorted(models)]
+    return np.asarray(np.stack(rows))
+
+
+def list_answers(
+    config: AttributionConfig, values: Values, further: Mapping[str, Float64[np.ndarray, "N K"]]
+) -> dict[str, Float64[np.ndarray, "N K"]]:
+    """Return what each method says of all documents, by what reads a model and further ones."""
+    own = {k: np.asarray(v) for k, v in values.items() if k not in (LOG_P, GAP, SECONDS)}
+    n = sum(count_documents(config)[part] for part in ASKED)
+    wrong = [name for name, x in {**own, **further}.items() if x.shape != (n, config.protected)]
+    if wrong:
+        raise ValueError(f"answers of {', '.join(wrong)} are not of {n} documents; train again")
+    return {**further, **own}
+
+
+def split_asked(
+    config: AttributionConfig, rows: Float64[np.ndarray, "N K"]
+) -> list[Float64[np.ndarray, "n K"]]:
+    """Return the rows of validation, pure and composed documents."""
+    counts = [count_documents(config)[part] for part in ASKED]
+    return np.split(rows, np.cumsum(counts)[:-1])
+
+
+def make_answers(
+    config: AttributionConfig, name: str, rows: Float64[np.ndarray, "N K"]
+) -> tuple[Answer, Answer]:
+    """Return the shares of pure and of composed documents; scores become such.
+
+    See :mod:`tasks.attribution.calibrate`; the factor is fitted on the validation documents.
+    """
+    val, pure, composed = split_asked(config, rows)
+    if name in SCORED:
+        factor = fit_factor(val.T, load(config, "val").labels.numpy())
+        pure, composed = make_shares(pure.T, factor).T, divide_gains(composed.T).T
+    return Answer(pure, pure), Answer(composed, composed)
+
+
+def answer_by_text(config: AttributionConfig) -> dict[str, tuple[Answer, Answer]]:
+    """Return what text models fitted on the probe's documents say, and the generators."""
+    chains = fit_text_models(config)
+    if config.source == "authors":
+        chains[ORACLE] = find_authors(config).select(config.protected)
+    parts = load(config, "test"), load(config, "composed")
+    return {
+        name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))
+        for name, own in chains.items()
+    }
+
+
+def judge_answers(
+    config: AttributionConfig, values: Values, further: Mapping[str, Float64[np.ndarray, "N K"]]
+) -> tuple[dict[str, dict[str, float]], dict[str, Float64[np.ndarray, "N K"]]]:
+    """Return the metrics against T1 and T2 by method, and the scores of the test documents.
+
+    further: scores of methods beside those that read the model.
+    """
+    said = list_answers(config, values, further)
+    answers = {name: make_answers(config, name, rows) for name, rows in said.items()}
+    scores = {n: np.concatenate(split_asked(config, rows)[1:]) for n, rows in said.items()}
+    text = answer_by_text(config)
+    scores |= {n: np.concatenate([a.pure, b.shares]) for n, (a, b) in text.items()}
+    oracle = text[ORACLE][1].shares if ORACLE in text else None
+    return {
+        name: measure_answers(config, pure, composed, oracle)
+        for name, (pure, composed) in {**answers, **text}.items()
+    }, scores
+
+
+def judge_causes(case: AttributionCase, found: Found) -> Measured:
+    """Return the metrics of all methods, one a seed, with those against T3.
+
+    With one seed, T3 is of the models that the methods read.
+    """
+    config, out = case.config, Measured()
+    values = {seed: stack_values(models) for seed, models in found.items()}
+    labels = load(config, "test").labels.numpy()
+    first = count_documents(config)["val"]
+    for seed, models in found.items():
+        others = [own for s, own in values.items() if s != seed] or [values[seed]]
+        truth = np.mean(others, 0)[:, first:]
+        own = values[seed]
+        further = {RATIO: compute_drops(own).T, SHAPLEY: compute_shapley(own).T}
+        metrics, scores = judge_answers(config, models[case.last_subset], further)
+        parts = load(config, "test"), load(config, "composed")
+        scores[TRUE] = np.concatenate([find_true_shares(x, config.protected) for x in parts])
+        shapley = compute_shapley(truth).T
+        innocent = find_named(case, models, own, labels)
+        for name, rows in scores.items():
+            ranks = np.nan_to_num(correlate_ranks(rows, shapley))
+            reached = {
+                **metrics.get(name, {}),
+                LDS.name: float(measure_lds(rows.T, truth).mean()),
+                RANKS_OF_CAUSES.name: float(ranks.mean()),
+                **innocent.get(name, {}),
+            }
+            for metric, value in reached.items():
+                out.setdefault(name, {}).setdefault(metric, []).append(value)
+    return out
+
+
+def find_named(
+    case: AttributionCase,
+    models: Mapping[int, Values],
+    values: Float64[np.ndarray, "S N"],
+    labels: Int64[np.ndarray, " N"],
+) -> dict[str, dict[str, float]]:
+    """Return how often corpus k is named for its own documents: the largest score, above 0.
+
+    By models that never read corpus k ("innocent"), and by one that has read all ("guilty");
+    means over the corpora. The likelihood ratio of an innocent model to one that is retrained
+    without k is that of a model to itself: 0.
+    """
+    config, rates = case.config, dict[str, dict[str, list[float]]]()
+    first = count_documents(config)["val"]
+    subsets = drop_one(config.protected)
+    for k, subset in enumerate(subsets):
+        which = first + np.flatnonzero(labels == k)
+        for metric, at in ((INNOCENT, subset), (GUILTY, case.last_subset)):
+            ratios = [values[at] - values[at & ~(1 << j)] for j in range(config.protected)]
+            said = list_answers(config, models[at], {RATIO: np.stack(ratios, 1)})
+            for name, rows in said.items():
+                asked = rows[which]
+                named = (asked.argmax(1) == k) & (asked[:, k] > 0)
+                own = rates.setdefault(name, {}).setdefault(metric.name, [])
+                own.append(float(named.mean()))
+    return {
+        name: {metric: float(np.mean(each)) for metric, each in own.items()}
+        for name, own in rates.items()
+        if INNOCENT.name in own
+    }
+
+
+def judge_seeds(
+    case: AttributionCase, found: Found, configs: Mapping[int, AttributionConfig]
+) -> Measured:
+    """Return the metrics against T1 and T2 of all methods, one a seed."""
+    out = Measured()
+    for seed, models in found.items():
+        metrics, _ = judge_answers(configs[seed], models[case.last_subset], {})
+        for name, reached in metrics.items():
+            for metric, value in reached.items():
+                out.setdefault(name, {}).setdefault(metric, []).append(value)
+    return out
+
+
+def pair_causes(case: AttributionCase, found: Found) -> list[list[float]]:
+    """Return (T1, T3) of each corpus of some composed documents, seeds averaged.
+
+    T3: each Shapley value above 0, divided by the sum of these.
+    """
+    config = case.config
+    values = np.mean([stack_values(models) for models in found.values()], 0)
+    shapley = compute_shapley(values).T[-count_documents(config)["composed"] :]
+    truth = find_true_shares(load(config, "composed"), config.protected)
+    pairs = np.stack([truth[:DRAWN], divide_gains(shapley.T).T[:DRAWN]], 2).reshape(-1, 2)
+    return [[float(x) for x in pair] for pair in pairs.round(4)]

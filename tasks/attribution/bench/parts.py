@@ -1,0 +1,209 @@
+"""The parts of ``neuro bench attribution``: rows, tables and a picture.
+
+A row is a method. In "answers" each stands beside the n-gram on the text alone, by pairs of the
+same seed; a difference is shown where the exact sign-flip test is below 5 %, which takes at
+least six pairs. In "causes" there are three seeds, so rows hold means and deviations alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from neuro.plot import ACCENT, INK, STYLE
+from tasks.attribution.bench.judge import (
+    GUILTY,
+    INNOCENT,
+    LDS,
+    RANKS_OF_CAUSES,
+    SHAPLEY,
+    Measured,
+    judge_causes,
+    judge_seeds,
+    pair_causes,
+)
+from tasks.attribution.bench.settings import (
+    FULL,
+    QUICK,
+    AttributionScale,
+    Part,
+    list_settings,
+    make_config,
+)
+from tasks.attribution.bench.train import FILE, GAP, SECONDS, Found, list_missing, train_all
+from tasks.attribution.evaluate import ECE, JSD, RANKS, TV, TV_ORACLE
+from tasks.attribution.retrain import count_cost
+from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.results import announce_trainings
+from tasks.bench.rows import Row, find_ratio, list_versions
+from tasks.bench.statistics import judge_pairs, summarise_seeds
+from tasks.report.figures import save_png
+from tasks.report.tables import make_table
+from tasks.runs.task import ACCURACY, Metric
+
+NGRAM = "n-gram"
+AGAINST_TEXT = (ACCURACY, TV, TV_ORACLE, JSD, RANKS, ECE)
+AGAINST_CAUSES = (LDS, RANKS_OF_CAUSES, INNOCENT, GUILTY)
+POINTS = "points"  # of T1 and T3
+
+
+def choose_scale(options: BenchOptions) -> AttributionScale:
+    """Return how much is trained."""
+    return QUICK if options.quick else FULL
+
+
+def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
+    """Yield a row a method."""
+    scale = choose_scale(options)
+    found = train_all(part, scale, options.out, options.workers)
+    yield from make_rows(part, found, scale)
+
+
+PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in FULL.cases}
+
+
+def judge(part: Part, found: Found, scale: AttributionScale) -> Measured:
+    """Return the metrics of all methods of a part."""
+    case = scale.cases[part]
+    if case.retrained:
+        return judge_causes(case, found)
+    configs = {s.seed: make_config(s, scale) for s in list_settings(part, scale)}
+    return judge_seeds(case, found, configs)
+
+
+def make_rows(part: Part, found: Found, scale: AttributionScale) -> Iterator[Row]:
+    """Yield a row a method: LDS beside Shapley values, or total variation beside n-grams."""
+    case = scale.cases[part]
+    metric, peer, unit = (
+        (LDS, SHAPLEY, "LDS") if case.retrained else (TV, NGRAM, "total variation")
+    )
+    measured = judge(part, found, scale)
+    theirs = measured[peer][metric.name]
+    models = [own for seed in found.values() for own in seed.values()]
+    for name, reached in measured.items():
+        if metric.name not in reached:
+            continue
+        ours, alone = reached[metric.name], name == peer
+        judged = None if alone else judge_pairs(ours, theirs, metric.better)
+        mean, other = float(np.mean(ours)), float(np.mean(theirs))
+        yield Row(
+            case=f"{part}: {case.title}",
+            subject=name,
+            peer="" if alone else peer,
+            unit=unit,
+            ours=mean,
+            theirs=None if alone else other,
+            ratio=None if alone else find_ratio(mean, other, metric.better),
+            conditions={
+                "reached": {k: asdict(summarise_seeds(v)) for k, v in reached.items()},
+                "compared": None if judged is None else asdict(judged),
+                "models": len(models),
+                GAP: asdict(
+                    summarise_seeds(own[case.last_subset][GAP][0][0] for own in found.values())
+                ),
+                SECONDS: sum(own[SECONDS][0][0] for own in models),
+                "seeds": list(case.seeds),
+                "versions": list_versions("torch"),
+                **({POINTS: pair_causes(case, found)} if alone and case.retrained else {}),
+            },
+        )
+
+
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+    """Yield two tables a part: against the text's truths, and against the causes."""
+    for case in dict.fromkeys(row.case for row in rows):
+        own = [row for row in rows if row.case == case]
+        about = own[0].conditions
+        caption = (
+            f"mean ± deviation of {len(about['seeds'])} seeds; language models of all corpora "
+            f"close {about[GAP]['mean']:.0%} of the gap; {about['models']} language models and "
+            f"their probes took {about[SECONDS] / 60:.1f} CPU minutes"
+        )
+        yield _tabulate_metrics(f"{case}, shares", own, AGAINST_TEXT, caption)
+        if any(LDS.name in row.conditions["reached"] for row in own):
+            told = (
+                "LDS and Spearman's correlation of a document against the models of other "
+                "seeds; innocent: documents of a corpus for which it is named by a model that "
+                "never read it; guilty: by one that did"
+            )
+            yield _tabulate_metrics(f"{case}, causes", own, AGAINST_CAUSES, told)
+
+
+def _tabulate_metrics(
+    title: str, rows: list[Row], metrics: tuple[Metric, ...], caption: str
+) -> Table:
+    compared = any(row.conditions["compared"] for row in rows) and LDS not in metrics
+    beside = ("against", "difference", "p") if compared else ()
+    out = make_table(title, "", *(m.label for m in metrics), *beside)
+    for row in rows:
+        reached = row.conditions["reached"]
+        if any(m.name in reached for m in metrics):
+            told = [_tell(m, reached.get(m.name)) for m in metrics]
+            out.add_row(row.subject, *told, *(_list_compared(row) if compared else ()))
+    out.caption = caption
+    return out
+
+
+def _tell(metric: Metric, summary: Mapping[str, Any] | None) -> str:
+    if summary is None:
+        return ""
+    spread = "" if summary["sd"] is None else f" ± {metric.text(summary['sd'])}"
+    return f"{metric.text(summary['mean'])}{spread}"
+
+
+def _list_compared(row: Row) -> Iterator[str]:
+    compared = row.conditions["compared"]
+    yield row.peer
+    yield "" if compared is None else f"{compared['difference']:+.3f}"
+    yield "" if compared is None or compared["p"] is None else f"{compared['p']:.3f}"
+
+
+def announce(options: BenchOptions) -> str:
+    """Return what is about to be trained, what that costs, and where it is kept."""
+    scale = choose_scale(options)
+    parts: list[Part] = [p for p in scale.cases if not options.parts or p in options.parts]
+    missing = sum(len(list_missing(p, scale, options.out)) for p in parts)
+    every = sum(len(list_settings(p, scale)) for p in parts)
+    told = announce_trainings(missing, every, options.out / FILE, options.quick)
+    costs = [
+        f"{part}: {count_cost(case.config, len(case.seeds)).describe()}"
+        for part, case in ((p, scale.cases[p]) for p in parts)
+        if case.retrained
+    ]
+    return "; ".join([told, *costs])
+
+
+@mpl.rc_context(STYLE)
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw each method's metric, a panel a part, and T3 over T1; points are seeds."""
+    cases = list(dict.fromkeys(row.case for row in rows))
+    figure = Figure((9.58, 0.8 + 4.0 * len(cases)), layout="constrained")
+    panels = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(2, 1))
+    for (ax, beside), case in zip(panels, cases, strict=True):
+        own = [row for row in rows if row.case == case][::-1]
+        names = [row.subject for row in own]
+        ax.barh(names, [row.ours or 0.0 for row in own], color=ACCENT)
+        metric = LDS if own[0].unit == "LDS" else TV
+        for k, row in enumerate(own):
+            seeds = row.conditions["reached"][metric.name]["seeds"]
+            ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
+        ax.set(xlabel=own[0].unit, title=case)
+        _draw_points(beside, own)
+    save_png(figure, path)
+
+
+def _draw_points(ax: Axes, rows: list[Row]) -> None:
+    """Draw T3 over T1 of composed documents; nothing where no subset was retrained."""
+    points = [pair for row in rows for pair in row.conditions.get(POINTS, [])]
+    ax.set_visible(bool(points))
+    if points:
+        ax.plot(*np.transpose(points), "o", color=ACCENT, markersize=2)
+        ax.plot((0, 1), (0, 1), color=INK, linestyle=":")
+        ax.set(xlabel="share of the segments (T1)", ylabel="share of the causes (T3)")
