@@ -84,9 +84,22 @@ FULL = AttributionScale(
 )
 SMALL = replace(
     tiny(),
-    **{"delta": 3.0, "vocabulary": 6, "tokens": 24, "width": 24, "hidden": 24, "batch": 10},
-    **{"documents": 800, "held_out": 60, "train": 80, "val": 40, "test": 40, "composed": 20},
-    **{"outside": 10, "epochs": 1, "probe_width": 8, "protected": 2},
+    delta=3.0,
+    vocabulary=6,
+    tokens=24,
+    protected=2,
+    documents=800,
+    held_out=60,
+    train=80,
+    val=40,
+    test=40,
+    composed=20,
+    outside=10,
+    width=24,
+    hidden=24,
+    batch=10,
+    epochs=1,
+    probe_width=8,
 )
 QUICK = AttributionScale(
     cases={
@@ -116,8 +129,8 @@ def list_settings(part: Part, scale: AttributionScale) -> list[AttributionSettin
 def make_config(setting: AttributionSetting, scale: AttributionScale) -> AttributionConfig:
     """Return the configuration of a language model and of the probes that read it."""
     case = scale.cases[setting.part]
-    own = {} if case.retrained else {"seed_of_data": setting.seed}
-    return replace(case.config, seed_of_lm=setting.seed, **own)
+    data = case.config.seed_of_data if case.retrained else setting.seed
+    return replace(case.config, seed_of_lm=setting.seed, seed_of_data=data)
 
 
 def is_read(setting: AttributionSetting, scale: AttributionScale) -> bool:

@@ -170,6 +170,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         ("forecasting", "--repeats, --runs"),
         ("reasoning", "--repeats, --runs"),
         ("flow", "--repeats, --runs"),
+        ("attribution", "--repeats, --runs"),
         ("driving", ""),
     ],
 )

@@ -1,0 +1,205 @@
+"""The bench: what is trained and kept, three truths, innocent models, rows, tables."""
+
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from rich.console import Console
+
+from tasks.attribution.answers import find_true_shares
+from tasks.attribution.bench import train
+from tasks.attribution.bench.judge import (
+    GUILTY,
+    INNOCENT,
+    LDS,
+    RATIO,
+    SHAPLEY,
+    TRUE,
+    judge_causes,
+    pair_causes,
+)
+from tasks.attribution.bench.parts import announce, draw, make_rows, tabulate
+from tasks.attribution.bench.settings import (
+    FULL,
+    OF_INNOCENT,
+    QUICK,
+    AttributionScale,
+    AttributionSetting,
+    is_read,
+    list_probes,
+    list_settings,
+    make_config,
+)
+from tasks.attribution.bench.train import FILE, GAP, LOG_P, SECONDS, Found, Values, load_asked
+from tasks.attribution.causes import TRACIN, load_protected
+from tasks.attribution.config import list_problems
+from tasks.attribution.evaluate import TV
+from tasks.attribution.shapley import list_subsets
+from tasks.bench.options import BenchOptions
+from tasks.runs.task import ACCURACY
+from tasks.verbs.bench import show
+
+CASE = QUICK.cases["causes"]
+PROBE = "attention, mean"
+
+
+def make_values(subset: int, seed: int = 0) -> Values:
+    """Return a made-up model: a corpus adds 10 nat to its own tokens, and 1 to all others."""
+    asked = load_asked(CASE.config)
+    shares = find_true_shares(asked, 2)
+    held = list_subsets(2)[subset]
+    log_p = -100.0 + 0.01 * seed + (9 * shares + 1)[:, held].sum(1)
+    values: Values = {LOG_P: log_p[:, None].tolist(), GAP: [[0.8]], SECONDS: [[30.0]]}
+    if held.sum() >= 1:  # all, or all but one
+        values[PROBE] = shares.tolist()  # whatever the model has read
+        values[TRACIN] = ((9 * shares + 1) * held).tolist()  # of what it has read
+    return values
+
+
+def make_found() -> Found:
+    return {seed: {subset: make_values(subset, seed) for subset in range(4)} for seed in (0, 1)}
+
+
+def test_every_subset_is_trained_with_the_data_of_one_seed() -> None:
+    settings = list_settings("causes", FULL)
+    assert len(settings) == 48
+    assert len({(s.subset, s.seed) for s in settings}) == 48
+    assert settings[0].subset == 15
+    configs = [make_config(s, FULL) for s in settings]
+    assert {c.seed_of_data for c in configs} == {0}
+    assert all(list_problems(c) == [] for c in configs)
+    assert sum(is_read(s, FULL) for s in settings) == 15
+    innocent = AttributionSetting(part="causes", subset=7, seed=0)
+    assert tuple(list_probes(innocent, FULL).values()) == OF_INNOCENT
+    assert len(list_probes(settings[0], FULL)) == 8
+
+
+def test_in_answers_a_seed_has_its_own_data() -> None:
+    settings = list_settings("answers", FULL)
+    configs = [make_config(s, FULL) for s in settings]
+    assert [c.seed_of_data for c in configs] == [c.seed_of_lm for c in configs] == [*range(6)]
+    assert {s.subset for s in settings} == {15}
+
+
+def test_three_truths_of_made_up_models() -> None:
+    found = judge_causes(CASE, make_found())
+    for name in (RATIO, SHAPLEY, TRACIN):
+        assert found[name][LDS.name] == pytest.approx([1.0, 1.0])
+        assert found[name][ACCURACY.name] == [1.0, 1.0]
+    assert found[PROBE][TV.name] == pytest.approx([0.0, 0.0])
+    # Of the same data, but 0 or 1 where the values are 1 and 10: sums of subsets tie.
+    assert 0.8 < found[TRUE][LDS.name][0] < 1
+    # A composed document has 9 w + 1 of 11 nat from a corpus of share w.
+    truth = find_true_shares(load_asked(CASE.config), 2)[-20:]
+    expected = np.abs((9 * truth + 1) / 11 - truth).sum(1).mean() / 2
+    assert found[SHAPLEY][TV.name] == pytest.approx([expected, expected])
+
+
+def test_innocent_models_are_named_by_what_reads_the_text_alone() -> None:
+    found = judge_causes(CASE, make_found())
+    assert found[PROBE][INNOCENT.name] == found[PROBE][GUILTY.name] == [1.0, 1.0]
+    for name in (TRACIN, RATIO):
+        assert found[name][INNOCENT.name] == [0.0, 0.0]
+        assert found[name][GUILTY.name] == [1.0, 1.0]
+    assert INNOCENT.name not in found[TRUE]
+
+
+def test_points_are_shares_and_causes() -> None:
+    pairs = np.array(pair_causes(CASE, make_found()))
+    assert pairs.shape == (2 * 20, 2)
+    assert_allclose(pairs[:, 1], (9 * pairs[:, 0] + 1) / 11, atol=1e-3)
+
+
+def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
+    rows = list(make_rows("causes", make_found(), QUICK))
+    by_name = {row.subject: row for row in rows}
+    assert (by_name[SHAPLEY].ours, by_name[SHAPLEY].theirs) == (pytest.approx(1.0), None)
+    assert by_name[TRACIN].peer == SHAPLEY
+    assert by_name[TRACIN].conditions[SECONDS] == 8 * 30.0
+    answers = make_found()
+    alone = {0: {3: answers[0][3]}}
+    rows += make_rows("answers", alone, QUICK)
+    console = Console(file=io.StringIO(), width=240)
+    for table in tabulate("causes", rows):
+        console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "close 80% of the gap; 8 language models and their probes took 4.0 CPU" in text
+    assert "0.0% ± 0.0%  100.0% ± 0.0%" in text
+    draw(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_cost_is_told_first() -> None:
+    told = announce(BenchOptions(out=Path("nowhere"), parts=("causes",)))
+    assert "48 of 48 trainings are to be made" in told
+    assert "causes: 48 language models, which read " in told
+
+
+def test_a_bench_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def train_setting(setting: AttributionSetting, scale: AttributionScale) -> Values:
+        assert scale == QUICK
+        made.append(setting.subset)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return make_values(setting.subset, setting.seed)
+
+    monkeypatch.setattr(train, "train_setting", train_setting)
+    options = BenchOptions(out=tmp_path, parts=("causes",), quick=True)
+    console = Console(file=io.StringIO(), width=240)
+    with pytest.raises(KeyboardInterrupt):
+        show(console, "attribution", options)
+    assert len((tmp_path / FILE).read_text().splitlines()) == 2
+    show(console, "attribution", options)
+    assert made == [3, 2, 1, 1, 0, 3, 2, 1, 0]
+    rows = json.loads((tmp_path / "attribution.json").read_text())
+    assert SHAPLEY in [row["subject"] for row in rows]
+
+
+def shrink(scale: AttributionScale) -> AttributionScale:
+    """Return a part of one seed whose probes and language models learn next to nothing."""
+    case = scale.cases["causes"]
+    small = replace(case.config, documents=60, train=20, val=10, test=10, composed=10)
+    probes = {PROBE: "mean"}
+    return AttributionScale(
+        cases={"causes": replace(case, config=small, seeds=(0,), probes=probes)}
+    )
+
+
+@pytest.fixture
+def any_lm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Language models that have learned nothing are probed, too."""
+    monkeypatch.setattr(train, "require_learned", train.measure_gap)
+
+
+@pytest.mark.usefixtures("any_lm")
+def test_a_training_of_the_bench() -> None:
+    scale = shrink(QUICK)
+    for setting in list_settings("causes", scale):
+        values = train.train_setting(setting, scale)
+        assert len(values[LOG_P]) == 30
+        read = {*values} - {LOG_P, GAP, SECONDS}
+        assert len(read) == (6 if is_read(setting, scale) else 0)
+        assert all(np.shape(values[name]) == (30, 2) for name in read)
+    again = train.train_setting(setting, scale)
+    assert {**again, SECONDS: []} == {**values, SECONDS: []}
+
+
+def test_gradients_are_asked_about_protected_corpora_alone() -> None:
+    own = load_protected(CASE.config)
+    assert set(own.labels.tolist()) == {0, 1}
+    assert len(load_protected(CASE.config, 7)) == 7
+
+
+def test_what_is_kept_says_what_it_depends_on() -> None:
+    setting = list_settings("causes", QUICK)[0]
+    about = train.describe(setting, QUICK)
+    assert about["subset"] == 3
+    assert about["config"] == asdict(make_config(setting, QUICK))
