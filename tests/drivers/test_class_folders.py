@@ -56,6 +56,9 @@ def test_the_middle_square_is_read_and_scaled(tmp_path: Path) -> None:
     small = read_square_image(path, 2)
     assert small.shape == (3, 2, 2)
     assert (small == np.array([10, 20, 30])[:, None, None]).all()
+    large = read_square_image(path, 8)
+    assert large.shape == (3, 8, 8)
+    assert (large == np.array([10, 20, 30])[:, None, None]).all()
     Image.fromarray(wide[..., 0]).save(path)  # grey
     assert (read_square_image(path, 4) == 10).all()
     path.write_bytes(path.read_bytes()[:40])
