@@ -7,12 +7,21 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from neuro.seeds import seeded
 from tasks.flow import config as configs
 from tasks.flow.config import Arm, FlowConfig, list_problems, tiny
 from tasks.flow.cost import count_macs, count_parameters
-from tasks.flow.model import FlowModel, build, embed_places, join_patches, split_patches
+from tasks.flow.model import (
+    FlowModel,
+    HybridAttention,
+    build,
+    embed_places,
+    embed_time,
+    join_patches,
+    split_patches,
+)
 
 SMALL = replace(tiny(), width=16, heads=2, side=6, patch=2, classes=3)
 
@@ -74,6 +83,23 @@ def test_arms_have_equally_many_parameters_and_nearly_equal_macs(make_config: ob
     assert macs[0] < macs[3] < 1.08 * macs[0]
 
 
+def test_sizes_of_our_own_configurations() -> None:
+    sizes = {
+        make_config: (count_parameters(make_config()), count_macs(make_config()))
+        for make_config in (configs.tiny, configs.mnist, configs.cifar10)
+    }
+    assert sizes == {
+        configs.tiny: (104_818, 1_039_104),
+        configs.mnist: (726_476, 25_179_264),
+        configs.cifar10: (32_501_772, 1_448_263_680),
+    }
+    alone = configs.tiny_sit()
+    assert alone == replace(tiny(), arm=alone.arm)
+    assert not alone.is_grouped
+    assert not alone.has_state
+    assert alone.is_labelled
+
+
 def test_macs_by_hand() -> None:
     config = replace(SMALL, arm="sit", depth=1, mlp=2.0)  # 9 tokens of 4 values, width 16
     maps = 9 * (4 * 16 + 4 * 16**2 + 2 * 16 * 32 + 16 * 4)
@@ -104,6 +130,22 @@ def test_what_an_image_sees(arm: Arm) -> None:
         reached = [[bool(own.any()) for own in image] for image in given.grad]  # type: ignore[union-attr]
         seen = [k <= i if arm == "arflow" else k == i for k in range(3)]
         assert reached == [[own, False] for own in seen]
+
+
+def test_queries_keys_and_values_of_a_token_are_normed_over_all_channels() -> None:
+    attention = make().blocks[0].attention
+    assert isinstance(attention, HybridAttention)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 9, 16, generator=rng, dtype=torch.float64)
+    c = torch.randn(2, 3, 16, generator=rng, dtype=torch.float64)
+    *found, g = attention.project(x, c)
+    for own, raw, scale in zip(
+        found, attention.qkv(x).chunk(3, -1), (1, 8**-0.5, 1), strict=True
+    ):
+        assert own.shape == (2, 3, 9, 2, 8)
+        want = scale * raw / (raw.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        torch.testing.assert_close(own.flatten(-2), want)
+    torch.testing.assert_close(g, F.logsigmoid(attention.decay(x + c[:, :, None])) / 16)
 
 
 def test_steps_equal_the_whole_sequence_and_a_sit_ignores_the_sequence() -> None:
@@ -162,6 +204,21 @@ def test_patches_come_row_by_row_and_join_again() -> None:
         *(74, 75, 80, 81),
     ]
     assert torch.equal(join_patches(parts, config), x)
+
+
+def test_times_and_places_are_waves_of_falling_frequencies() -> None:
+    t = torch.tensor([[0.3, 1.0]], dtype=torch.float64)
+    angle = t[..., None] * 1e-4 ** (torch.arange(128, dtype=torch.float64) / 128)
+    torch.testing.assert_close(embed_time(t), torch.cat([angle.cos(), angle.sin()], -1))
+    found = embed_places(SMALL, t).view(3, 3, 16)  # width 16: four frequencies
+    for row, column in ((0, 2), (2, 1)):
+        own = [
+            wave(place * 1e-4 ** (k / 4))
+            for place in (column, row)
+            for wave in (math.sin, math.cos)
+            for k in range(4)
+        ]
+        assert found[row, column].tolist() == pytest.approx(own)
 
 
 def test_places_are_told_apart_by_row_and_column() -> None:
