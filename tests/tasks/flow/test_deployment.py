@@ -17,6 +17,7 @@ from neuro.nn.ternary import BitLinear
 from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.flow.chip import INPUT, list_maps
+from tasks.flow.chip_states import list_states
 from tasks.flow.config import FlowConfig, tiny, tiny_spiking
 from tasks.flow.cost import count_macs
 from tasks.flow.deployment import (
@@ -78,6 +79,15 @@ def test_graphs_put_out_what_the_maps_of_the_network_do(arm: str) -> None:
     assert off[FARTHEST.name] == pytest.approx(0.5, abs=1e-5)
 
 
+def test_every_block_has_its_maps_and_its_state() -> None:
+    config, model = make(depth=2)
+    maps = [f"block{k}_{n}" for k in (0, 1) for n in ("qkv", "output", "gate", "up", "down")]
+    assert [name for name, _ in list_maps(model)] == maps
+    states = ["block0_state", "block1_state"]
+    assert list(list_states(model)) == states
+    assert list(list_further_maps(config, model)) == [*maps[1:], *states]
+
+
 @pytest.mark.parametrize(
     ("change", "calls"),
     [({"guidance": 1.5}, 6), ({"sampler": "heun"}, 6), ({"sampler": "sde"}, 3)],
@@ -123,6 +133,8 @@ def test_what_stays_on_torch_is_told_with_a_cure() -> None:
     for ask in (chip_part, list_further_maps, host):
         with pytest.raises(RunError, match=told):
             ask(config, model)
+    with pytest.raises(RunError, match=told):
+        next(stimuli(config, model, "test"))
     with pytest.raises(TypeError, match=r"block0_qkv: a chip needs spikes; set maps=spiking"):
         next(list_maps(model))
     assert explain_only_torch(tiny_spiking()) == ""
