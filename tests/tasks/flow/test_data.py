@@ -80,6 +80,13 @@ def test_outside_training_every_image_comes_once_in_whole_sequences(arm: str) ->
         assert all((labels == labels[0]).all() for _, labels in found)
 
 
+def test_one_sequence_fills_a_split_and_one_batch_an_epoch() -> None:
+    whole = replace(CONFIG, arm="sit", batch=80)
+    assert count_steps(whole) == len(list(batches(whole, "train", 0))) == 1
+    ((x, labels),) = batches(replace(whole, test=5), "test", 0)
+    assert (x.shape[:2], labels.flatten().tolist()) == ((5, 1), [0, 1, 2, 3, 4])
+
+
 def test_images_are_numbers_from_minus_one_to_one() -> None:
     x, labels = next(batches(CONFIG, "train", 0))
     assert x.shape == (5, 8, 1, 8, 8)

@@ -153,6 +153,12 @@ def test_the_state_advances_once_a_step() -> None:
     assert count_calls("heun", 25, 1.5) == 100
 
 
+def test_the_first_step_may_have_a_state() -> None:
+    log: list[tuple[float, Any]] = []
+    sample(counted(log), noise(1), "euler", 3, rng(), 5)
+    assert [state for _, state in log] == [5, 6, 7]
+
+
 @pytest.mark.parametrize("sampler", ["euler", "heun", "sde"])
 def test_replayed_states_are_those_of_the_others_at_the_same_step(sampler: Sampler) -> None:
     seen: list[Any] = []
