@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tasks.flow.config import tiny
-from tasks.flow.features import choose_half, make_reference, measure_floor
+from tasks.flow.data import read_split
+from tasks.flow.features import (
+    choose_half,
+    describe,
+    make_reference,
+    measure_floor,
+)
 from tasks.image_metrics.frechet import compute_distance, fit_gaussian
 
 
@@ -37,6 +43,18 @@ def test_the_floor_is_that_of_independent_halves_whatever_the_order(by_class: bo
     # Means of halves differ by 4 var / n a dimension, roots of covariances by as much again.
     expected = 4 * np.trace(np.cov(features.T)) / n
     assert expected / 10 < measure_floor(features, labels, 5) < 3 * expected
+
+
+def test_the_reference_is_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.flow.features.STEPS", 5)
+    config = replace(tiny(), train=300, test=200, seed_of_data=40)  # no other test has it
+    found = make_reference(config)
+    (images, labels), (tested, _) = (read_split(config, part) for part in ("train", "test"))
+    features = describe(found.classifier, images)
+    assert found.floor == measure_floor(features, labels.numpy(), 10)
+    assert found.distance(images) == pytest.approx(0, abs=1e-6)
+    assert found.distance(tested) == pytest.approx(found.test)
+    assert found.test > 0.1 * found.floor
 
 
 @pytest.mark.parametrize("change", [{"train": 3}, {"test": 1}])

@@ -8,12 +8,15 @@ import pytest
 import torch
 from class_files import write_class_images, write_latent_cache
 from command_line import CommandLine
+from torch import Tensor, nn
 
 from neuro.seeds import seeded
 from tasks.cli import main
-from tasks.flow.config import tiny
+from tasks.flow.config import FlowConfig, tiny
 from tasks.flow.data import batches
-from tasks.flow.evaluate import list_instants
+from tasks.flow.evaluate import list_instants, measure_contexts
+from tasks.flow.generate import draw_start, generate, list_contexts
+from tasks.flow.model import build
 from tasks.flow.task import TASK
 
 SMALL = {
@@ -96,6 +99,37 @@ def test_all_that_does_not_hold_together_is_refused_at_once(
         *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(images=30, batch=2)
     )
     assert "have fewer images than a sequence (30)" in told
+
+
+def test_only_the_share_of_classes_is_better_higher() -> None:
+    metrics = TASK.evaluation.metrics
+    assert [m.name for m in metrics if m.better == "higher"] == ["class_match"]
+
+
+def test_each_context_is_measured_by_images_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(_: FlowConfig, x: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"sum": float(((1 + labels)[:, None, None, None] * x.double()).sum())}
+
+    monkeypatch.setattr("tasks.flow.evaluate.measure_images", add)
+    config = replace(tiny(), width=16, heads=2, side=4, steps=3, samples=6)
+    with seeded(0):
+        model = build(config)
+        for p in model.parameters():
+            nn.init.normal_(p, std=0.2)
+    contexts, start = list_contexts(config), draw_start(config, 6, 3)
+    found = measure_contexts(config, model, 3, contexts)
+    assert found == {
+        c: add(config, generate(config, model, start, c), start.labels) for c in contexts
+    }
+    assert len({own["sum"] for own in found.values()}) == 4
+
+
+def test_a_plan_is_made_of_what_holds_together() -> None:
+    plan = TASK.training.plan(replace(tiny(), lr=2e-3, warm=0.1, decay=0.3, clip=2.0))
+    assert (plan.epochs, plan.lr, plan.warm, plan.decay, plan.clip) == (14, 2e-3, 0.1, 0.3, 2.0)
+    assert plan.keep == "last"
+    with pytest.raises(ValueError, match="does not hold together"):
+        TASK.training.plan(replace(tiny(), patch=3))
 
 
 def test_a_seed_changes_weights_and_draws_and_the_epoch_the_images() -> None:
