@@ -5,15 +5,20 @@ import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
+from torch import nn
 
+from neuro.seeds import seeded
 from tasks.bench.options import BenchOptions
-from tasks.flow.bench import train
+from tasks.flow.bench import parts, train
 from tasks.flow.bench.parts import draw, make_rows, tabulate
 from tasks.flow.bench.samples import SAMPLES, make_strips, read_strip
 from tasks.flow.bench.settings import (
@@ -40,8 +45,9 @@ from tasks.flow.bench.train import (
     count_cost,
 )
 from tasks.flow.config import FlowConfig, list_problems
+from tasks.flow.evaluate import FEATURE_FD
 from tasks.flow.generate import Context, draw_start
-from tasks.flow.model import build
+from tasks.flow.model import FlowModel, build
 from tasks.image_metrics.sheet import draw_sheet
 from tasks.verbs.bench import show
 
@@ -67,6 +73,18 @@ def make_found(seeds: int = 6) -> Found:
     return found
 
 
+def make_found_by_epochs() -> Found:
+    """Return made-up values of one seed; all grow by 1 an epoch."""
+    made = make_found(1)
+    return {
+        f"{arm}, {epochs} epochs": {
+            name: [v + epochs for v in x] for name, x in made[arm].items()
+        }
+        for epochs in (1, 2)
+        for arm in (SIT, ARFLOW)
+    }
+
+
 def make_results(found: Found) -> FlowResults:
     """Return made-up results whose images are noise in each context, another in each arm."""
     samples = {}
@@ -83,6 +101,8 @@ def test_arms_share_all_but_one_field_and_batches_of_all_lengths_have_as_many_im
         settings = list_settings(part, FULL)
         varied = len(case.images) * len(case.epochs)
         assert len(settings) == len(case.arms) * len(case.seeds) * varied
+        assert [s.seed for s in settings] == sorted(s.seed for s in settings)
+        assert [s.arm for s in settings] == [*case.arms] * (len(case.seeds) * varied)
         for setting in settings:
             config = make_config(setting, FULL)
             assert list_problems(config) == []
@@ -131,15 +151,7 @@ def test_a_row_is_an_arm_in_a_context_beside_its_baseline() -> None:
 
 
 def test_arms_stand_beside_sit_of_as_many_epochs(tmp_path: Path) -> None:
-    made = make_found(1)
-    found = {
-        f"{arm}, {epochs} epochs": {
-            name: [v + epochs for v in x] for name, x in made[arm].items()
-        }
-        for epochs in (1, 2)
-        for arm in (SIT, ARFLOW)
-    }
-    rows = list(make_rows("seen", make_results(found), QUICK))
+    rows = list(make_rows("seen", make_results(make_found_by_epochs()), QUICK))
     beside = {row.subject: (row.peer, row.theirs, row.conditions["line"]) for row in rows}
     assert beside["ARFlow, 1 epochs"] == ("SiT, 1 epochs", 5.0, "ARFlow")
     assert beside["ARFlow, 2 epochs"] == ("SiT, 2 epochs", 6.0, "ARFlow")
@@ -199,6 +211,34 @@ def test_tables_show_what_is_reached_and_what_a_sample_costs(tmp_path: Path) -> 
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_one_seed_has_neither_deviation_nor_p() -> None:
+    rows = list(make_rows("digits", make_results(make_found(1)), QUICK))
+    (table,) = tabulate("digits", rows)
+    cells = {str(column.header): list(column.cells) for column in table.columns}
+    assert cells[FEATURE_FD.label][:3] == ["4.000", "3.000", "4.000"]
+    assert cells["difference"][:3] == ["", "-1.000", "+1.000"]
+    assert set(cells["p"]) == {""}
+
+
+def test_panels_stand_in_the_order_of_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(parts, "draw_strips", lambda *_: None)
+    monkeypatch.setattr(parts, "save_png", lambda figure, _: figures.append(figure))
+    rows = [
+        *make_rows("seen", make_results(make_found_by_epochs()), QUICK),
+        *make_rows("digits", make_results(make_found(2)), QUICK),
+    ]
+    draw(rows, Path("a.png"))
+    ((lines, bars),) = (figure.axes for figure in figures)
+    assert lines.get_title("left") == "seen: digits, by images seen"
+    assert bars.get_title("left") == "digits: digits of 8 x 8 pixels"
+    drawn = {line.get_label(): line.get_xydata() for line in lines.lines}
+    assert np.asarray(drawn["SiT"]).tolist() == [[200, 5], [400, 6]]
+    assert np.asarray(drawn["ARFlow, reset past"]).tolist() == [[200, 5], [400, 6]]
+    widths = [bar.get_width() for bar in bars.patches]  # type: ignore[attr-defined]
+    assert widths[::-1] == [row.ours for row in rows if row.case.startswith("digits: ")]
+
+
 def test_costs_of_an_arm() -> None:
     setting = list_settings("digits", FULL)[0]
     cost = count_cost(make_config(setting, FULL))
@@ -253,6 +293,39 @@ def test_images_are_kept_of_the_last_seed(
         assert results.samples == {arm: {"own": "seed 5"} for arm in ARMS}
         values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
         assert results.found == {arm: {LOSS: values} for arm in ARMS}
+
+
+def test_each_context_has_metrics_and_images_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measure(*given: Any) -> dict[Context, dict[str, float]]:
+        return {
+            c: {"feature_fd": 1.0 + k, "class_match": 0.1 * k} for k, c in enumerate(given[-1])
+        }
+
+    def train_task(_: object, config: FlowConfig, *__: object) -> FlowModel:
+        with seeded(0):
+            model = build(config)
+            for p in model.parameters():
+                nn.init.normal_(p, std=0.2)
+        return model
+
+    monkeypatch.setattr(train, "measure_contexts", measure)
+    monkeypatch.setattr(train, "train_task", train_task)
+    monkeypatch.setattr(train, "make_reference", lambda _: SimpleNamespace(floor=7.0, test=8.0))
+    (setting,) = (s for s in list_settings("digits", QUICK) if s.arm == ARFLOW)
+    found = train.train_config(make_config(setting, QUICK), ("same class",), shown=True)
+    assert {k: v for k, v in found.values.items() if k not in (LOSS, SECONDS)} == {
+        "own: feature_fd": 1.0,
+        "own: class_match": 0.0,
+        "reset: feature_fd": 2.0,
+        "reset: class_match": 0.1,
+        "other class: feature_fd": 3.0,
+        "other class: class_match": 0.2,
+        FLOOR: 7.0,
+        TEST: 8.0,
+    }
+    assert len(set(found.samples.values())) == 3
 
 
 def test_a_training_of_the_bench_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
