@@ -31,6 +31,8 @@ class AttributionConfig(BlockSizes):
     vocabulary, order, delta, gamma: of these authors.
     tokens: T of every document. protected: K corpora, which the answer is one of. free: further
         ones that the language model reads. unseen: those that it never reads.
+    matched: control: unseen corpora are other documents of the protected authors, so their
+        style is that of what the language model has read.
     shares: of the documents that the language model reads, protected corpora first; (): equal.
     seed_of_data: of authors and documents.
     documents: that the language model reads in an epoch. held_out: that it is validated on.
@@ -58,6 +60,7 @@ class AttributionConfig(BlockSizes):
     protected: int = 3
     free: int = 1
     unseen: int = 1
+    matched: bool = False
     shares: tuple[float, ...] = ()
     seed_of_data: int = 0
     documents: int = 2400

@@ -71,10 +71,14 @@ def require_apart(config: AttributionConfig) -> None:
 
 def find_authors(config: AttributionConfig) -> Authors:
     """Return the generators of all corpora: protected, free, unseen."""
-    return _make_authors(
+    authors = _make_authors(
         *(config.corpora, config.vocabulary, config.order),
         *(config.delta, config.gamma, config.seed_of_data),
     )
+    if not config.matched:
+        return authors
+    same = [k % config.protected for k in range(config.unseen)]
+    return Authors(authors.order, authors.log_p[[*range(config.seen), *same]])
 
 
 def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
@@ -94,9 +98,9 @@ def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
 def _keep_data(config: AttributionConfig) -> AttributionConfig:
     """Return the configuration with defaults where its documents do not depend on it."""
     names = (
-        *("source", "vocabulary", "order", "delta", "gamma", "tokens", "protected", "free"),
-        *("unseen", "shares", "seed_of_data", "documents", "held_out", "train", "val", "test"),
-        *("composed", "outside", "budget"),
+        *("source", "vocabulary", "order", "delta", "gamma", "tokens", "seed_of_data"),
+        *("protected", "free", "unseen", "matched", "shares", "budget"),
+        *("documents", "held_out", "train", "val", "test", "composed", "outside"),
     )
     return replace(AttributionConfig(), **{name: getattr(config, name) for name in names})
 

@@ -54,6 +54,17 @@ def test_documents_are_those_of_their_authors() -> None:
     assert (shares.sum(1) == 1).all()
 
 
+def test_matched_corpora_are_other_documents_of_the_same_authors() -> None:
+    config = replace(small_attribution(), unseen=3)
+    plain, matched = (find_authors(replace(config, matched=is_so)) for is_so in (False, True))
+    assert (matched.log_p[:3] == plain.log_p[:3]).all()
+    assert (matched.log_p[3:] == plain.log_p[[0, 1, 0]]).all()
+    require_apart(replace(config, matched=True))
+    unseen = load(replace(config, matched=True), "unseen")
+    assert unseen.labels.unique().tolist() == [3, 4, 5]
+    assert not torch.equal(unseen.tokens, load(config, "unseen").tokens)
+
+
 def test_a_document_in_two_parts_is_refused() -> None:
     require_apart(small_attribution())
     short = replace(small_attribution(), tokens=3, vocabulary=2)
