@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tasks.attribution.config import Arm, AttributionConfig, tiny
+from tasks.attribution.config import Arm, AttributionConfig, four, tiny
 
 Part = Literal["causes", "answers"]
 PROBES: Mapping[str, Arm] = {
@@ -65,7 +65,7 @@ class AttributionScale:
 
 
 # Authors of unlike size, so that their causes differ; the free one teaches what all share.
-FOUR = replace(tiny(), protected=4, documents=6000, shares=(0.25, 0.2, 0.15, 0.1, 0.3))
+FOUR = replace(four(), documents=6000, shares=(0.25, 0.2, 0.15, 0.1, 0.3))
 FULL = AttributionScale(
     cases={
         "causes": AttributionCase(
