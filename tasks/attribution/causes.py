@@ -20,7 +20,7 @@ from tasks.attribution.trak import draw_projection, project_gradients, score_tra
 TRACIN, COSINE, TRAK, INFLUENCE = "TracIn", "TracIn, cosine", "TRAK", "group influence"
 CHANNELS = 256  # of TRAK's projection
 MOST_CHECKPOINTS = 4
-MOST_DOCUMENTS = 1000  # of the training, in TRAK's regression
+MOST_DOCUMENTS = 1000  # of the training, whose gradients are taken
 
 
 def load_protected(config: AttributionConfig, most: int | None = None) -> Documents:
@@ -49,9 +49,10 @@ def score_gradients(
     few = list(checkpoints)[::-1][:: every or 1] or [Checkpoint(lm, config.lm_lr)]
     projection = draw_projection(lm, CHANNELS, config.seed_of_lm)
     trak = project_gradients(lm, tokens, some, projection)
+    tracin = score_tracin(few, tokens, some, config.protected)
     found = {
-        TRACIN: score_tracin(few, tokens, whole, config.protected),
-        COSINE: score_tracin(few, tokens, whole, config.protected, cosine=True),
+        TRACIN: tracin.plain,
+        COSINE: tracin.cosine,
         TRAK: score_trak([trak], some, config.protected),
         INFLUENCE: score_influence(lm, tokens, whole, config.protected),
     }

@@ -143,25 +143,35 @@ def split_corpora(documents: Documents, corpora: int) -> list[Documents]:
     return parts
 
 
+class TracIn(NamedTuple):
+    """Scores of corpora for documents.
+
+    plain: with the learning rates. cosine: both gradients divided by their length, without.
+    """
+
+    plain: Float[Tensor, "K B"]
+    cosine: Float[Tensor, "K B"]
+
+
 def score_tracin(
     checkpoints: Sequence[Checkpoint],
     tokens: Int64[Tensor, "T B"],
     training: Documents,
     corpora: int,
-    cosine: bool = False,
-) -> Float[Tensor, "K B"]:
-    """Return TracIn's score of each corpus for each document, with the mean over the corpus.
+) -> TracIn:
+    """Return TracIn's scores of each corpus for each document, with the mean over the corpus.
 
-    cosine: whether both gradients are divided by their length, so that no learning rate counts.
+    Raises:
+        ValueError: a corpus has no document, or the language model has no gradients.
     """
-    parts, scores = split_corpora(training, corpora), torch.zeros(corpora, tokens.shape[1])
+    parts = split_corpora(training, corpora)
+    plain = cosine = torch.zeros(corpora, tokens.shape[1])
     for lm, lr in checkpoints:
-        of_corpora = torch.stack([compute_mean_gradient(lm, part.tokens) for part in parts])
-        if cosine:
-            of_corpora = F.normalize(of_corpora, dim=1)
+        means = torch.stack([compute_mean_gradient(lm, part.tokens) for part in parts])
         rows = [
-            (F.normalize(own, dim=1) if cosine else lr * own) @ of_corpora.T
+            (own @ means.T, F.normalize(own, dim=1) @ F.normalize(means, dim=1).T)
             for own in iterate_gradients(lm, tokens)
         ]
-        scores += torch.cat(rows).T
-    return scores
+        products, cosines = (torch.cat(some).T for some in zip(*rows, strict=True))
+        plain, cosine = plain + lr * products, cosine + cosines
+    return TracIn(plain, cosine)

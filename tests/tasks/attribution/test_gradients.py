@@ -94,7 +94,7 @@ def test_a_step_changes_a_loss_by_tracin():
         sgd.step()
         with torch.no_grad():
             change = ScoredOutput(moved)(scored) - ScoredOutput(lm)(scored)
-        score = score_tracin([Checkpoint(lm, eta)], scored, training, 3)[k]
+        score = score_tracin([Checkpoint(lm, eta)], scored, training, 3).plain[k]
         assert_close(change, -score.double(), rtol=1e-3, atol=1e-12)
 
 
@@ -102,12 +102,14 @@ def test_tracin_adds_checkpoints_by_their_rates():
     scored, training = draw(4, seed=1).tokens, draw(9)
     one, other = Checkpoint(make(), 0.5), Checkpoint(make(seed=5), 0.25)
     each = [score_tracin([c], scored, training, 3) for c in (one, other)]
-    assert_close(score_tracin([one, other], scored, training, 3), each[0] + each[1])
+    both = score_tracin([one, other], scored, training, 3)
+    assert_close(both.plain, each[0].plain + each[1].plain)
+    assert_close(both.cosine, each[0].cosine + each[1].cosine)
 
 
 def test_cosine_knows_no_rate_and_no_length():
     lm, scored, training = make(), draw(4, seed=1).tokens, draw(9)
-    found = score_tracin([Checkpoint(lm, 3.0)], scored, training, 3, cosine=True)
+    found = score_tracin([Checkpoint(lm, 3.0)], scored, training, 3).cosine
     own = compute_gradients(lm, scored)
     for k, part in enumerate(split_corpora(training, 3)):
         mean = compute_gradients(lm, part.tokens).mean(0)

@@ -69,7 +69,7 @@ def test_tracin(seeds: tuple[int, ...]) -> None:
 
     models, rates = [make(seed) for seed in seeds], torch.tensor([0.5, 0.2])[: len(seeds)]
     checkpoints = [Checkpoint(lm, float(lr)) for lm, lr in zip(models, rates, strict=True)]
-    ours = score_tracin(checkpoints, SCORED, TRAINING, 3)
+    ours = score_tracin(checkpoints, SCORED, TRAINING, 3).plain
     theirs = TracInAttributor(
         make_task([make(seed) for seed in seeds], "loss"), rates, normalized_grad=False
     )
