@@ -12,6 +12,7 @@ from tasks.attribution.documents import load, require_apart
 from tasks.attribution.language_model import BATCH, SourceModel, make_lm, read_states
 from tasks.attribution.lm_training import train_lm
 from tasks.attribution.model import AttributionModel, require_attribution
+from tasks.attribution.probes import Probe
 from tasks.runs.find import open_folder
 from tasks.runs.trained_run import load_trained_model
 
@@ -42,8 +43,8 @@ def begin(config: AttributionConfig, model: nn.Module) -> None:
 def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) -> None:
     """Put a language model behind the probe of a model, with what the probe knows of it."""
     model.lm.load_state_dict(lm.state_dict())
-    if model.probe is not None and model.probe.is_unique:
-        put_centroids(config, model)
+    if isinstance(model.probe, Probe) and model.probe.is_unique:
+        put_centroids(config, model.lm, model.probe)
 
 
 def find_lm(config: AttributionConfig) -> SourceModel:
@@ -73,12 +74,10 @@ def find_lm(config: AttributionConfig) -> SourceModel:
 
 
 @torch.no_grad()
-def put_centroids(config: AttributionConfig, model: AttributionModel) -> None:
+def put_centroids(config: AttributionConfig, lm: SourceModel, probe: Probe) -> None:
     """Put the mean state of the probe's training documents into it, of each layer."""
-    probe, tokens = model.probe, load(config, "train").tokens
-    if probe is None:
-        return
+    tokens = load(config, "train").tokens
     total = torch.zeros_like(probe.centroid)
     for some in torch.split(tokens.to(total.device), BATCH, 1):
-        total += probe.normalise(read_states(model.lm, some)).sum((1, 2))
+        total += probe.normalise(read_states(lm, some)).sum((1, 2))
     probe.centroid.copy_(total / tokens.numel())

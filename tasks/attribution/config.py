@@ -17,6 +17,7 @@ Arm = Literal[
     "uniqueness",
     "random_lm",
     "permuted",
+    "alif",
 ]
 LIST = "the configuration does not hold together:"
 LEAST_GAP = 0.5  # share of the gap that a language model must close to be probed
@@ -42,7 +43,9 @@ class AttributionConfig(BlockSizes):
     lm: run folder of a trained arm "lm"; "": it is trained before the probe. lm_epochs, lm_lr:
         of its training. seed_of_lm: of its initial weights and of its order of documents.
     arm: what is trained, and what it reads; the properties say what that means.
-    probe_width: channels of the probe's recurrent layer.
+    probe_width: channels of the probe's recurrent layer. probe_tau: time constant of the
+        neurons of "alif" [tokens]; theta: how far a state moves for an event, in root mean
+        squares.
     budget: trainings of a language model that may be asked for, 2^K for each seed.
     lr, warm, decay, clip: see :class:`neuro.training.Plan`.
     """
@@ -76,6 +79,8 @@ class AttributionConfig(BlockSizes):
     seed_of_lm: int = 0
     arm: Arm = "inner_probe"
     probe_width: int = 32
+    probe_tau: float = 8.0
+    theta: float = 1.0
     budget: int = 32
     batch: int = 50
     epochs: int = 5
@@ -121,9 +126,19 @@ class AttributionConfig(BlockSizes):
         return self.arm == "last"
 
     @property
+    def is_spiking(self) -> bool:
+        """Whether the probe reads events and sends spikes."""
+        return self.arm == "alif"
+
+    @property
+    def is_on_spikes(self) -> bool:
+        """Whether the read-out maps spikes, as the language model itself does."""
+        return self.arm == "mean" and self.linear == "spiking"
+
+    @property
     def is_recurrent(self) -> bool:
         """Whether an LSTM stands between the states and the read-out."""
-        return self.arm != "mean"
+        return self.arm not in ("mean", "alif")
 
     @property
     def is_unique(self) -> bool:
@@ -177,6 +192,11 @@ def list_problems(config: AttributionConfig) -> list[str]:
             problems.append(f"{name} is {getattr(config, name)!r}; give one of {choices}")
     shares, budget = config.shares, config.budget
     wrong = {
+        f"theta is {config.theta}; give a finite number > 0: events of all changes are no "
+        "events": not 0 < config.theta < math.inf,
+        f"probe_tau is {config.probe_tau}; give a finite number > 0 [tokens]": not (
+            0 < config.probe_tau < math.inf
+        ),
         f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
         f"shares are {len(shares)}, and the language model reads {config.seen} corpora "
         "(protected and free); give one each, or none": len(shares) not in (0, config.seen),
@@ -207,6 +227,16 @@ def list_problems(config: AttributionConfig) -> list[str]:
 def tiny() -> AttributionConfig:
     """A probe of three authors, behind a language model that learns them: under a minute."""
     return AttributionConfig()
+
+
+def tiny_alif() -> AttributionConfig:
+    """The spiking probe of tiny: neurons that adapt read events of the states."""
+    return replace(tiny(), arm="alif")
+
+
+def tiny_spiking() -> AttributionConfig:
+    """A plain read-out of a spiking language model."""
+    return replace(tiny(), arm="mean", stack="mlgru*2", linear="spiking")
 
 
 def tiny_lm() -> AttributionConfig:

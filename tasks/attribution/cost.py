@@ -61,8 +61,14 @@ def count_lm_macs(config: AttributionConfig, model: AttributionModel) -> int:
 
 
 def count_probe_macs(config: AttributionConfig) -> int:
-    """Return the multiply-accumulates of a probe: weighing layers, LSTM, read-out."""
+    """Return the multiply-accumulates of a probe: weighing layers, LSTM, read-out.
+
+    Of the spiking one: those of the same layers without spikes, at every token.
+    """
     width, layers = config.width, 1 if config.reads_last_layer else len(config.layers)
+    if config.is_spiking:
+        inputs, hidden = 2 * layers * width, config.probe_width
+        return config.tokens * hidden * (inputs + hidden + config.protected)
     token = layers * width * (3 if config.is_unique else 1)  # distances, and their weights
     if config.is_recurrent:
         token += 4 * config.probe_width * (width + config.probe_width)

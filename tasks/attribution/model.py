@@ -7,6 +7,7 @@ from neuro.io.run_folder import RunError
 from tasks.attribution.config import AttributionConfig, require_sound
 from tasks.attribution.language_model import SourceModel, prepend_begin, read_states
 from tasks.attribution.probes import Probe
+from tasks.attribution.spiking_probe import SpikingProbe
 
 
 class AttributionModel(nn.Module):
@@ -18,7 +19,7 @@ class AttributionModel(nn.Module):
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__()
         self.lm = SourceModel(config)
-        self.probe = None if config.is_lm else Probe(config)
+        self.probe = None if config.is_lm else make_probe(config)
         self.lm.requires_grad_(config.is_lm)
 
     def forward(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B M"]:
@@ -28,6 +29,11 @@ class AttributionModel(nn.Module):
         else:
             logits = self.probe(read_states(self.lm, tokens))[0]
         return logits
+
+
+def make_probe(config: AttributionConfig) -> Probe | SpikingProbe:
+    """Return a fresh probe of an arm that has one."""
+    return SpikingProbe(config) if config.is_spiking else Probe(config)
 
 
 def build(config: AttributionConfig) -> AttributionModel:

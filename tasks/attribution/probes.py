@@ -5,7 +5,8 @@
 s: what mixers, gated units or whole blocks put out, as the arm says. n: divides by the root
 mean square. w: the softmax of a learned number a layer. u: 1, or in "uniqueness"
 T softmax_t |n(s_lt) - c_l|, with c the mean of the training documents; the authors describe it
-in words only, so this is a guess. Without an LSTM h_t = x_t.
+in words only, so this is a guess. Without an LSTM h_t = x_t;
+on a spiking language model W is then a ternary map of spike counts, without b.
  Ma et al. 2024, arXiv 2410.04454; no code of theirs is public.
 Axes: L layers, T tokens, B documents, D channels, K corpora.
 """
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.nn.mixer_block import make_linear
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.language_model import InnerStates
 
@@ -34,7 +36,11 @@ class Probe(nn.Module):
         self.layers = nn.Parameter(torch.zeros(layers))
         width = config.probe_width if config.is_recurrent else config.width
         self.lstm = nn.LSTM(config.width, width) if config.is_recurrent else None
-        self.head = nn.Linear(width, config.protected)
+        self.head = (
+            make_linear(config, width, config.protected)
+            if config.is_on_spikes
+            else nn.Linear(width, config.protected)
+        )
         if self.is_unique:
             self.register_buffer("centroid", torch.zeros(layers, config.width))
 

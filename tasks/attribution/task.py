@@ -4,7 +4,16 @@ from neuro.training import Plan
 from tasks.attribution import config as configs
 from tasks.attribution.begin import begin
 from tasks.attribution.config import AttributionConfig, require_sound
-from tasks.attribution.deployment import chip_part, explain_only_torch, stimuli
+from tasks.attribution.deployment import (
+    chip_part,
+    count_host_macs,
+    count_ticks,
+    decode,
+    describe,
+    explain_only_torch,
+    measure,
+    stimuli,
+)
 from tasks.attribution.evaluate import METRICS, evaluate
 from tasks.attribution.lm_training import make_lm_plan
 from tasks.attribution.loss import (
@@ -55,6 +64,20 @@ TASK = Task(
         seed_changes="the initial weights; the documents and their order follow from "
         "seed_of_data, the language model behind a probe from seed_of_lm",
     ),
-    deployment=Deployment(part=chip_part, stimuli=stimuli, only_torch=explain_only_torch),
-    evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
+    deployment=Deployment(
+        part=chip_part,
+        stimuli=stimuli,
+        host=count_host_macs,
+        ann_passes=count_ticks,
+        only_torch=explain_only_torch,
+    ),
+    evaluation=Evaluation(
+        metrics=METRICS,
+        evaluate=evaluate,
+        decode=decode,
+        measure=measure,
+        describe=describe,
+        reading="Captions: true corpus → the largest membrane of the read-out, as the mean of "
+        "all tokens.",
+    ),
 )
