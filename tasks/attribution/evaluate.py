@@ -5,7 +5,7 @@ composed documents. Axes: T tokens, N documents, K corpora.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from tasks.attribution.answers import (
     fit_text_models,
 )
 from tasks.attribution.config import LEAST_GAP, AttributionConfig
-from tasks.attribution.cost import count_costs
+from tasks.attribution.cost import count_costs, count_probe_macs
 from tasks.attribution.documents import find_authors, load
 from tasks.attribution.language_model import compute_log_likelihood
 from tasks.attribution.loss import LOSS
@@ -35,6 +35,7 @@ from tasks.attribution.metrics import (
     measure_total_variation,
 )
 from tasks.attribution.model import AttributionModel, require_attribution
+from tasks.attribution.operations import measure_operations
 from tasks.attribution.pictures import draw_shares
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
@@ -138,7 +139,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             "gap": describe_gap(gap),
             "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
         },
-        tables=[_tabulate(found), _tabulate_costs(config)],
+        tables=[_tabulate(found), _tabulate_costs(config), *_tabulate_operations(config, own)],
         pictures=[
             Picture(
                 file=PICTURE,
@@ -202,6 +203,35 @@ def _tabulate_costs(config: AttributionConfig) -> Table:
         caption="Each part is called once for a document. Documents count as often as they are "
         "read.",
     )
+
+
+def _tabulate_operations(config: AttributionConfig, model: AttributionModel) -> list[Table]:
+    """Return the operations of a spiking probe beside those of the LSTM; [] for another."""
+    if not config.is_spiking:
+        return []
+    own = measure_operations(model, load(config, "test"))
+    lstm = count_probe_macs(replace(config, arm="inner_probe"))
+    dense = count_probe_macs(config)
+    rows = [
+        (
+            "spiking probe: synaptic events",
+            f"{own.synaptic:,.0f}",
+            f"{own.synaptic / lstm:.1%}",
+        ),
+        ("spiking probe: updates of neurons", f"{own.updates:,}", f"{own.updates / lstm:.1%}"),
+        ("the same layers without spikes: MACs", f"{dense:,}", f"{dense / lstm:.1%}"),
+        ("LSTM of as many channels: MACs", f"{lstm:,}", "100.0%"),
+    ]
+    return [
+        Table(
+            title="Operations of the probe",
+            head=("operation", "a document", "of the LSTM"),
+            rows=rows,
+            caption=f"Mean of {config.test:,} test documents: {own.events:,.0f} events of "
+            f"{2 * len(config.layers) * config.width * config.tokens:,} that could be, and "
+            f"{own.spikes:,.0f} spikes. A synaptic event is an addition.",
+        )
+    ]
 
 
 def _tabulate(found: Mapping[str, Mapping[str, float]]) -> Table:
