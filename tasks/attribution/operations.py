@@ -36,7 +36,7 @@ def measure_operations(model: AttributionModel, documents: Documents) -> Spiking
         raise TypeError(f"{type(probe).__name__} sends no spikes; take a model of arm alif")
     device, events, spikes = model.lm.embedding.weight.device, 0.0, 0.0
     hidden, corpora = probe.sizes
-    for tokens in documents.tokens.split(BATCH, 1):
+    for tokens in torch.split(documents.tokens, BATCH, 1):
         coded, _ = probe.code(read_states(model.lm, tokens.to(device)))
         events += float(coded.sum())
         spikes += float(probe.fire(coded).sum())
