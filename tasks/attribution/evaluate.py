@@ -1,4 +1,4 @@
-"""What attribution reaches: corpora of pure documents, shares of composed ones.
+"""What attribution reaches: corpora, shares, and what is foreign to all of them.
 
 The primary metric, fixed before any training, is ``total_variation``: to the true shares of
 composed documents. Axes: T tokens, N documents, K corpora.
@@ -6,6 +6,7 @@ composed documents. Axes: T tokens, N documents, K corpora.
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ from tasks.attribution.metrics import (
 )
 from tasks.attribution.model import AttributionModel, require_attribution
 from tasks.attribution.operations import measure_operations
+from tasks.attribution.outside import (
+    compare_foreign,
+    draw_foreign,
+    measure_foreign,
+    tabulate_foreign,
+)
 from tasks.attribution.pictures import draw_shares
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
 
@@ -51,6 +58,7 @@ METRICS = (*OF_ANSWERS, LOSS, GAP)
 PROBE = "probe"
 ORACLE = "oracle"
 PICTURE = "shares.png"
+OUTSIDE = "outside"  # a fact: how well each detector finds each kind of foreign documents
 
 
 def measure_answers(
@@ -114,7 +122,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     """
     config, own = run.config, require_attribution(model)
     if config.is_lm:
-        return _evaluate_lm(config, own)
+        return _evaluate_lm(config, own, run.folder)
     check = require_learned if config.reads_trained_lm else measure_gap
     gap = check(config, own.lm)
     answers = answer_all(config, own)
@@ -128,6 +136,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         {name: both[1].along for name, both in answers.items() if both[1].along is not None},
         run.folder / PICTURE,
     )
+    facts, table, picture = _find_foreign(config, own, run.folder)
     return Findings(
         values={**found[PROBE], GAP.name: gap.closed},
         n=config.test + config.composed,
@@ -138,21 +147,41 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
             "methods": found,
             "gap": describe_gap(gap),
             "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
+            OUTSIDE: facts,
         },
-        tables=[_tabulate(found), _tabulate_costs(config), *_tabulate_operations(config, own)],
+        tables=[
+            _tabulate(found),
+            table,
+            _tabulate_costs(config),
+            *_tabulate_operations(config, own),
+        ],
         pictures=[
             Picture(
                 file=PICTURE,
                 title="Shares along a document",
                 caption="The corpus of each token of a composed document, and what each method "
                 "makes of it; colours are corpora.",
-            )
+            ),
+            picture,
         ],
     )
 
 
-def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings:
+def _find_foreign(
+    config: AttributionConfig, model: AttributionModel, folder: Path
+) -> tuple[dict[str, Any], Table, Picture]:
+    """Return what detectors of foreign documents reach: as facts, a table and a picture."""
+    compared = compare_foreign(config, model)
+    found = measure_foreign(compared)
+    facts = {
+        name: {kind: asdict(one) for kind, one in own.items()} for name, own in found.items()
+    }
+    return facts, tabulate_foreign(found), draw_foreign(compared, folder)
+
+
+def _evaluate_lm(config: AttributionConfig, model: AttributionModel, folder: Path) -> Findings:
     gap = measure_gap(config, model.lm)
+    facts, table, picture = _find_foreign(config, model, folder)
     test = load(config, "test")
     nats = -float(compute_log_likelihood(model.lm, test).mean()) / config.tokens
     rows = [
@@ -169,7 +198,9 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings
             "arm": config.arm,
             "gap": describe_gap(gap),
             "costs": {name: asdict(cost) for name, cost in count_costs(config).items()},
+            OUTSIDE: facts,
         },
+        pictures=[picture],
         tables=[
             Table(
                 title="What the language model has learned",
@@ -178,6 +209,7 @@ def _evaluate_lm(config: AttributionConfig, model: AttributionModel) -> Findings
                 caption=f"On held-out documents; {_tell_bounds(gap)}. It closes "
                 f"{gap.closed:.0%} of the gap, and is probed from {LEAST_GAP:.0%} on.",
             ),
+            table,
             _tabulate_costs(config),
         ],
     )

@@ -57,10 +57,10 @@ class Probe(nn.Module):
             read = read * (read.shape[1] * away.softmax(1))
         return torch.einsum("l,ltbd->tbd", self.layers.softmax(0), read)
 
-    def forward(
+    def read(
         self, states: InnerStates, state: ProbeState | None = None
-    ) -> tuple[Float[Tensor, "T B K"], ProbeState | None]:
-        """Return (logits of each token, state).
+    ) -> tuple[Float[Tensor, "T B W"], ProbeState | None]:
+        """Return (h of each token, state).
 
         Raises:
             ValueError: there is a state, and the arm weighs each token against the whole
@@ -74,5 +74,12 @@ class Probe(nn.Module):
         x = self.fuse(states)
         if self.lstm is not None:
             x, state = self.lstm(x, state)
-        logits: Tensor = self.head(x)
+        return x, state
+
+    def forward(
+        self, states: InnerStates, state: ProbeState | None = None
+    ) -> tuple[Float[Tensor, "T B K"], ProbeState | None]:
+        """Return (logits of each token, state); raises as :meth:`read` does."""
+        hidden, state = self.read(states, state)
+        logits: Tensor = self.head(hidden)
         return logits, state

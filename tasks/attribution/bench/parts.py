@@ -3,6 +3,7 @@
 A row is a method. In "answers" each stands beside the n-gram on the text alone, by pairs of the
 same seed; a difference is shown where the exact sign-flip test is below 5 %, which takes at
 least six pairs. In "causes" there are three seeds, so rows hold means and deviations alone.
+"outside" is :mod:`tasks.attribution.bench.outside`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from neuro.plot import ACCENT, INK, STYLE
+from tasks.attribution.bench import outside
 from tasks.attribution.bench.judge import (
     GUILTY,
     INNOCENT,
@@ -66,7 +68,10 @@ def measure(part: Part, options: BenchOptions) -> Iterator[Row]:
     yield from make_rows(part, found, scale)
 
 
-PARTS: dict[str, MeasurePart] = {part: partial(measure, part) for part in FULL.cases}
+PARTS: dict[str, MeasurePart] = {
+    **{part: partial(measure, part) for part in FULL.cases},
+    outside.PART: outside.measure,
+}
 
 
 def judge(part: Part, found: Found, scale: AttributionScale) -> Measured:
@@ -116,8 +121,11 @@ def make_rows(part: Part, found: Found, scale: AttributionScale) -> Iterator[Row
         )
 
 
-def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     """Yield two tables a part: against the text's truths, and against the causes."""
+    if part == outside.PART:
+        yield from outside.tabulate(part, rows)
+        return
     for case in dict.fromkeys(row.case for row in rows):
         own = [row for row in rows if row.case == case]
         about = own[0].conditions
@@ -177,12 +185,22 @@ def announce(options: BenchOptions) -> str:
         for part, case in ((p, scale.cases[p]) for p in parts)
         if case.retrained
     ]
-    return "; ".join([told, *costs])
+    return "; ".join([told, *costs, *outside.announce(options)])
 
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw each method's metric, a panel a part, and T3 over T1; points are seeds."""
+    """Draw each method's metric, a panel a part, and T3 over T1; points are seeds.
+
+    Detectors of foreign documents have a picture of their own beside it, or in its place.
+    """
+    foreign = [row for row in rows if row.unit == outside.UNIT]
+    rows = [row for row in rows if row.unit != outside.UNIT]
+    if foreign:
+        own_path = path.with_stem(f"{path.stem}-{outside.PART}") if rows else path
+        outside.draw(foreign, own_path)
+    if not rows:
+        return
     cases = list(dict.fromkeys(row.case for row in rows))
     figure = Figure((9.58, 0.8 + 4.0 * len(cases)), layout="constrained")
     panels = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(2, 1))
