@@ -28,13 +28,21 @@ def choose_part(config: AttributionConfig, split: Split) -> Part:
 
 
 def load_split(config: AttributionConfig, split: Split) -> Documents:
-    """Return the documents of a split; in "permuted" those of training have others' labels."""
+    """Return the documents of a split; in "permuted" labels of training and validation lie.
+
+    Each label is then equally frequent among the documents of each corpus, up to one. A plain
+    permutation would favour one label in each, which a probe that tells corpora apart learns.
+    """
     documents = load(config, choose_part(config, split))
     if not config.is_permuted or split == "test":
         return documents
     rng = np.random.default_rng([config.seed_of_data, 200, split == "val"])
-    order = torch.from_numpy(rng.permutation(len(documents)))
-    return Documents(documents.tokens, documents.sources[:, order])
+    labels = documents.labels.clone()
+    for corpus in range(config.protected):
+        (own,) = torch.where(documents.labels == corpus)
+        lies = (np.arange(len(own)) + rng.integers(config.protected)) % config.protected
+        labels[own] = torch.from_numpy(rng.permutation(lies))
+    return Documents(documents.tokens, labels.expand_as(documents.tokens))
 
 
 def batches(config: AttributionConfig, split: Split, epoch: int) -> Iterator[Pair]:

@@ -54,8 +54,7 @@ def compute_posterior(
     for t in range(1, tokens):
         forward[t] = _move(forward[t - 1], tokens - t) * likelihood[t, :, None]
         forward[t] /= forward[t].sum((1, 2), keepdims=True)
-    backward = np.zeros((documents, most + 1, authors))
-    backward[:, 0] = 1.0  # no switch is left at the end
+    backward = np.ones((documents, most + 1, authors))  # no switch is left at the last token
     posterior = np.empty((tokens, documents, authors))
     for t in reversed(range(tokens)):
         both = (forward[t] * backward).sum(1)
