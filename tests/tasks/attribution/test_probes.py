@@ -17,7 +17,7 @@ from tasks.attribution.loss import load_split, loss
 from tasks.attribution.model import build
 from tasks.attribution.probes import Probe
 
-PROBES = tuple(arm for arm in get_args(Arm) if arm != "lm")
+PROBES = tuple(arm for arm in get_args(Arm) if arm not in ("lm", "alif"))
 RECURRENT = tuple(arm for arm in PROBES if arm != "uniqueness")
 
 
