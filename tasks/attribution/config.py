@@ -6,7 +6,8 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from neuro.nn.mixer_block import BlockSizes
 
-Source = Literal["authors"]
+Source = Literal["authors", "folders", "pile", "library"]
+BYTES = 256  # the vocabulary of real text
 Arm = Literal[
     "lm",
     "inner_probe",
@@ -28,7 +29,11 @@ class AttributionConfig(BlockSizes):
     """One training: of a language model, or of a probe that reads its states.
 
     Blocks of the language model: see :class:`neuro.nn.mixer_block.BlockSizes`.
-    source: of the corpora; "authors" are Markov chains, see :mod:`drivers.text.authors`.
+    source: of the corpora; "authors" are Markov chains, see :mod:`drivers.text.authors`. Real
+        text, as bytes: "folders" and "pile" lie at ``data``, see :mod:`drivers.text.corpora`;
+        "library" is installed, see :mod:`drivers.text.installed`. names: of these corpora:
+        protected, free, unseen; () is all that are there, by name. tokenizer: a tokenizer.json
+        of Hugging Face; "": a token is a byte.
     vocabulary, order, delta, gamma: of these authors.
     tokens: T of every document. protected: K corpora, which the answer is one of. free: further
         ones that the language model reads. unseen: those that it never reads.
@@ -55,6 +60,9 @@ class AttributionConfig(BlockSizes):
     hidden: int = 64
     heads: int = 4
     source: Source = "authors"
+    data: str = ""
+    names: tuple[str, ...] = ()
+    tokenizer: str = ""
     vocabulary: int = 16
     order: int = 1
     delta: float = 1.0
@@ -98,6 +106,16 @@ class AttributionConfig(BlockSizes):
     def corpora(self) -> int:
         """All corpora: protected, free, unseen, in this order."""
         return self.seen + self.unseen
+
+    @property
+    def read(self) -> int:
+        """Corpora that are read or made: those of protected authors serve twice if matched."""
+        return self.seen if self.matched else self.corpora
+
+    def find_corpus(self, source: int) -> int:
+        """Return which of the corpora that are read a document of a source is taken from."""
+        unseen = source - self.seen
+        return unseen % self.protected if self.matched and unseen >= 0 else source
 
     @property
     def begin(self) -> int:
@@ -217,11 +235,36 @@ def list_problems(config: AttributionConfig) -> list[str]:
         ),
     }
     problems += [text for text, is_so in wrong.items() if is_so]
+    problems += list_problems_of_text(config)
     try:
         _ = config.layers
     except ValueError as error:
         problems.append(str(error))
     return problems
+
+
+def list_problems_of_text(config: AttributionConfig) -> list[str]:
+    """Return what does not fit in the fields of corpora that are not generated."""
+    is_text, has_data = config.source != "authors", config.source in ("folders", "pile")
+    wrong = {
+        f"vocabulary is {config.vocabulary}, and text without a tokenizer is read as bytes; "
+        f"give {BYTES}": is_text and not config.tokenizer and config.vocabulary != BYTES,
+        f'source "{config.source}" reads no text, and there is a tokenizer; leave it out': (
+            not is_text and bool(config.tokenizer)
+        ),
+        f'source "{config.source}" needs data; give the path of the corpora': (
+            has_data and not config.data
+        ),
+        f'data is {config.data!r}, and source "{config.source}" reads none; leave it out, or '
+        "set source to folders or pile": bool(config.data) and not has_data,
+        f"names are {len(config.names)}, and the corpora are {config.read} (protected, free, "
+        "unseen); give one each, or none": len(config.names) not in (0, config.read),
+        'names are of real text, and source "authors" has none; leave them out': (
+            not is_text and bool(config.names)
+        ),
+        "names has a corpus twice; give each once": len(set(config.names)) < len(config.names),
+    }
+    return [text for text, is_so in wrong.items() if is_so]
 
 
 def tiny() -> AttributionConfig:
@@ -242,6 +285,23 @@ def tiny_spiking() -> AttributionConfig:
 def tiny_lm() -> AttributionConfig:
     """The language model of tiny alone."""
     return replace(tiny(), arm="lm")
+
+
+def library() -> AttributionConfig:
+    """Installed text: the standard library, headers, descriptions of packages, and more."""
+    return replace(tiny(), source="library", vocabulary=BYTES, documents=4000, width=48)
+
+
+def full() -> AttributionConfig:
+    """A probe of the 370M MatMul-free language model as published, on parts of the Pile."""
+    return replace(
+        tiny(),
+        **{"stack": "mlgru*24", "width": 1024, "hidden": 2816, "linear": "ternary"},
+        **{"source": "pile", "data": "pile", "tokenizer": "tokenizer.json"},
+        names=("Github", "OpenWebText2", "Wikipedia (en)", "PubMed Abstracts", "Enron Emails"),
+        **{"vocabulary": 32_000, "tokens": 512, "documents": 100_000, "train": 8000},
+        **{"val": 1000, "test": 1500, "composed": 1500, "outside": 1500, "probe_width": 512},
+    )
 
 
 def four() -> AttributionConfig:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from drivers.text import Authors, make_authors
 from tasks.attribution.config import AttributionConfig, require_sound
+from tasks.attribution.real_text import read_parts
 from tasks.attribution.segments import draw_segments
 
 Part = Literal["lm_train", "lm_val", "train", "val", "test", "composed", "free", "unseen"]
@@ -98,7 +99,18 @@ def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
 def _keep_data(config: AttributionConfig) -> AttributionConfig:
     """Return the configuration with defaults where its documents do not depend on it."""
     names = (
-        *("source", "vocabulary", "order", "delta", "gamma", "tokens", "seed_of_data"),
+        *(
+            "source",
+            "data",
+            "names",
+            "tokenizer",
+            "vocabulary",
+            "order",
+            "delta",
+            "gamma",
+            "tokens",
+            "seed_of_data",
+        ),
         *("protected", "free", "unseen", "matched", "shares", "budget"),
         *("documents", "held_out", "train", "val", "test", "composed", "outside"),
     )
@@ -107,14 +119,37 @@ def _keep_data(config: AttributionConfig) -> AttributionConfig:
 
 @lru_cache(maxsize=16)
 def _draw_part(config: AttributionConfig, part: Part) -> Documents:
-    rng = np.random.default_rng([config.seed_of_data, 1 + PARTS.index(part)])
-    n, authors = count_documents(config)[part], find_authors(config)
-    if part == "composed":
-        sources = draw_segments(config.tokens, n, config.protected, rng)
-    else:
-        sources = np.tile(_draw_labels(config, part, n, rng), (config.tokens, 1))
-    tokens = authors.sample(sources, rng)
+    if config.source != "authors":
+        return _read_parts(config)[part]
+    rng = _make_rng(config, part)
+    sources = _draw_sources(config, part, rng)
+    tokens = find_authors(config).sample(sources, rng)
     return Documents(torch.from_numpy(tokens), torch.from_numpy(sources))
+
+
+@lru_cache(maxsize=2)
+def _read_parts(config: AttributionConfig) -> dict[Part, Documents]:
+    """Return all parts of real text; each needs to know what the others take."""
+    sources = {part: _draw_sources(config, part, _make_rng(config, part)) for part in PARTS}
+    tokens = read_parts(config, sources)
+    return {
+        part: Documents(torch.from_numpy(tokens[part]), torch.from_numpy(own))
+        for part, own in sources.items()
+    }
+
+
+def _make_rng(config: AttributionConfig, part: Part) -> np.random.Generator:
+    return np.random.default_rng([config.seed_of_data, 1 + PARTS.index(part)])
+
+
+def _draw_sources(
+    config: AttributionConfig, part: Part, rng: np.random.Generator
+) -> Int64[np.ndarray, "T N"]:
+    """Return the corpus of each token of each document."""
+    n = count_documents(config)[part]
+    if part == "composed":
+        return draw_segments(config.tokens, n, config.protected, rng)
+    return np.tile(_draw_labels(config, part, n, rng), (config.tokens, 1))
 
 
 def _draw_labels(

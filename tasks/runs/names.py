@@ -44,7 +44,9 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny", "tiny_sit", "tiny_spiking", "mnist", "cifar10"),
         *("small", "base", "large", "xlarge"),
     ),
-    "attribution": ("tiny", "tiny_lm", "tiny_alif", "tiny_spiking", "four", "five"),
+    "attribution": (
+        *("tiny", "tiny_lm", "tiny_alif", "tiny_spiking", "four", "five", "library", "full"),
+    ),
 }
 
 

@@ -109,8 +109,8 @@ def test_random_lm_has_the_initial_weights_of_its_seed() -> None:
 def test_centroids_are_the_mean_of_all_training_tokens() -> None:
     config = replace(small_attribution(), arm="uniqueness", stack="mlgru*2", train=300)
     model = build(config)
-    put_centroids(config, model)
-    assert model.probe is not None
+    assert isinstance(model.probe, Probe)
+    put_centroids(config, model.lm, model.probe)
     states = read_states(model.lm, load(config, "train").tokens)
     expected = model.probe.normalise(states).mean((1, 2))
     torch.testing.assert_close(model.probe.centroid, expected)
