@@ -18,19 +18,8 @@ from tasks.runs.trained_run import load_trained_model
 
 FIELDS_OF_LM = (  # that a probe shares with the run of its language model
     *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
-    *(
-        "source",
-        "data",
-        "names",
-        "tokenizer",
-        "vocabulary",
-        "order",
-        "delta",
-        "gamma",
-        "tokens",
-        "protected",
-        "free",
-    ),
+    *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
+    *("tokens", "protected", "free"),
     *("shares", "seed_of_data"),
 )
 

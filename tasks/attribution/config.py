@@ -294,13 +294,24 @@ def library() -> AttributionConfig:
 
 def full() -> AttributionConfig:
     """A probe of the 370M MatMul-free language model as published, on parts of the Pile."""
-    return replace(
-        tiny(),
-        **{"stack": "mlgru*24", "width": 1024, "hidden": 2816, "linear": "ternary"},
-        **{"source": "pile", "data": "pile", "tokenizer": "tokenizer.json"},
+    return AttributionConfig(
+        stack="mlgru*24",
+        width=1024,
+        hidden=2816,
+        linear="ternary",
+        source="pile",
+        data="pile",
         names=("Github", "OpenWebText2", "Wikipedia (en)", "PubMed Abstracts", "Enron Emails"),
-        **{"vocabulary": 32_000, "tokens": 512, "documents": 100_000, "train": 8000},
-        **{"val": 1000, "test": 1500, "composed": 1500, "outside": 1500, "probe_width": 512},
+        tokenizer="tokenizer.json",
+        vocabulary=32_000,
+        tokens=512,
+        documents=100_000,
+        train=8000,
+        val=1000,
+        test=1500,
+        composed=1500,
+        outside=1500,
+        probe_width=512,
     )
 
 

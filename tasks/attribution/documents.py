@@ -99,18 +99,8 @@ def count_documents(config: AttributionConfig) -> Mapping[Part, int]:
 def _keep_data(config: AttributionConfig) -> AttributionConfig:
     """Return the configuration with defaults where its documents do not depend on it."""
     names = (
-        *(
-            "source",
-            "data",
-            "names",
-            "tokenizer",
-            "vocabulary",
-            "order",
-            "delta",
-            "gamma",
-            "tokens",
-            "seed_of_data",
-        ),
+        *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
+        *("tokens", "seed_of_data"),
         *("protected", "free", "unseen", "matched", "shares", "budget"),
         *("documents", "held_out", "train", "val", "test", "composed", "outside"),
     )

@@ -8,6 +8,7 @@ a further piece at the same places. Axes: T tokens, N documents.
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
@@ -29,6 +30,7 @@ from tasks.attribution.config import AttributionConfig
 MOST = 4000  # documents of a corpus of the Pile that are read
 
 Sources = Int64[np.ndarray, "T N"]
+PartName = TypeVar("PartName", bound=str)
 
 
 def read_corpora(config: AttributionConfig) -> tuple[Corpus, ...]:
@@ -59,8 +61,8 @@ def read_corpora(config: AttributionConfig) -> tuple[Corpus, ...]:
 
 
 def read_parts(
-    config: AttributionConfig, sources: Mapping[str, Sources]
-) -> dict[str, Int64[np.ndarray, "T N"]]:
+    config: AttributionConfig, sources: Mapping[PartName, Sources]
+) -> dict[PartName, Sources]:
     """Return the tokens of each part; sources: of each, the corpus of every token.
 
     Raises:
@@ -69,7 +71,7 @@ def read_parts(
     """
     cut = cut_corpora(read_corpora(config), make_tokenizer(config), config.tokens)
     kept = [_find_segments(own, config) for own in sources.values()]
-    counts = {
+    counts: dict[str, list[int]] = {
         part: np.bincount([corpus for _, corpus, _, _ in own], minlength=config.read).tolist()
         for part, own in zip(sources, kept, strict=True)
     }
