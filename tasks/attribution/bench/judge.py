@@ -35,6 +35,7 @@ GUILTY = Metric(name="guilty", format=".1%")
 RATIO, SHAPLEY = "likelihood ratio", "Shapley values of another seed"
 TRUE = "true shares (T1)"
 SCORED = (TRACIN, COSINE, TRAK, INFLUENCE, RATIO, SHAPLEY)  # scores, not shares
+TEXT = {"n-gram", "naive Bayes", ORACLE}
 DRAWN = 60  # composed documents of the picture
 Measured = dict[str, dict[str, list[float]]]  # by method and metric, one a seed
 
@@ -118,7 +119,7 @@ def judge_causes(case: AttributionCase, found: Found) -> Measured:
     config, out = case.config, Measured()
     values = {seed: stack_values(models) for seed, models in found.items()}
     labels = load(config, "test").labels.numpy()
-    first = count_documents(config)["val"]
+    first, corpora = count_documents(config)["val"], range(config.protected)
     for seed, models in found.items():
         others = [own for s, own in values.items() if s != seed] or [values[seed]]
         truth = np.mean(others, 0)[:, first:]
@@ -129,6 +130,10 @@ def judge_causes(case: AttributionCase, found: Found) -> Measured:
         scores[TRUE] = np.concatenate([find_true_shares(x, config.protected) for x in parts])
         shapley = compute_shapley(truth).T
         innocent = find_named(case, models, own, labels)
+        for name in TEXT & {*scores}:  # they read no model, so all of them are alike
+            rows = scores[name][: len(labels)]
+            rate = float(np.mean([find_rate(rows[labels == k], k) for k in corpora]))
+            innocent[name] = {INNOCENT.name: rate, GUILTY.name: rate}
         for name, rows in scores.items():
             ranks = np.nan_to_num(correlate_ranks(rows, shapley))
             reached = {
@@ -163,15 +168,18 @@ def find_named(
             ratios = [values[at] - values[at & ~(1 << j)] for j in range(config.protected)]
             said = list_answers(config, models[at], {RATIO: np.stack(ratios, 1)})
             for name, rows in said.items():
-                asked = rows[which]
-                named = (asked.argmax(1) == k) & (asked[:, k] > 0)
                 own = rates.setdefault(name, {}).setdefault(metric.name, [])
-                own.append(float(named.mean()))
+                own.append(find_rate(rows[which], k))
     return {
         name: {metric: float(np.mean(each)) for metric, each in own.items()}
         for name, own in rates.items()
         if INNOCENT.name in own
     }
+
+
+def find_rate(rows: Float64[np.ndarray, "N K"], corpus: int) -> float:
+    """Return the share of documents for which a corpus has the largest score, above 0."""
+    return float(((rows.argmax(1) == corpus) & (rows[:, corpus] > 0)).mean())
 
 
 def judge_seeds(
