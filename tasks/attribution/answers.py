@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from drivers.text import Authors
 from tasks.attribution.chains import choose_chains
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.documents import Documents, Part, load
+from tasks.attribution.documents import Documents, load
 from tasks.attribution.language_model import BATCH, SourceModel, read_states
 from tasks.attribution.loss import ask_probe
 from tasks.attribution.segments import compute_posterior
@@ -70,13 +70,15 @@ def fit_text_models(config: AttributionConfig) -> dict[str, Authors]:
     }
 
 
-def answer_by_neighbours(config: AttributionConfig, lm: SourceModel, part: Part) -> Answer:
+def answer_by_neighbours(
+    config: AttributionConfig, lm: SourceModel, documents: Documents
+) -> Answer:
     """Return the corpora of the most similar training documents, as shares.
 
     A document is the mean of what the last block puts out; similar is a large cosine.
     """
     train = load(config, "train")
-    known, asked = embed(lm, train), embed(lm, load(config, part))
+    known, asked = embed(lm, train), embed(lm, documents)
     nearest = (asked @ known.T).topk(min(NEIGHBOURS, len(known))).indices
     votes = F.one_hot(train.labels[nearest], config.protected).double().mean(1).numpy()
     return Answer(votes, votes)

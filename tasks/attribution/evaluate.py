@@ -103,8 +103,8 @@ def answer_all(
     return {
         PROBE: (answer_by_probe(model, parts[0]), answer_by_probe(model, parts[1])),
         "k-NN": (
-            answer_by_neighbours(config, model.lm, "test"),
-            answer_by_neighbours(config, model.lm, "composed"),
+            answer_by_neighbours(config, model.lm, parts[0]),
+            answer_by_neighbours(config, model.lm, parts[1]),
         ),
         **{
             name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))

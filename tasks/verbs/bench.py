@@ -84,7 +84,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
     "spiking_loop",
     "flow": "digits, seen, mnist, short",
-    "attribution": "causes, answers, outside",
+    "attribution": "causes, answers, near, far, outside",
     "bottlenecks": "untrained, depth, controls, links, spikes",
     "driving": "closed, ceiling, open, maps, speed, labels, loader",
 }

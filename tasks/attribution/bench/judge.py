@@ -8,6 +8,7 @@ Axes: S subsets, K corpora, N documents.
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Int64
 
 from tasks.attribution.answers import (
@@ -17,11 +18,20 @@ from tasks.attribution.answers import (
     fit_text_models,
 )
 from tasks.attribution.bench.settings import AttributionCase
-from tasks.attribution.bench.train import ASKED, GAP, LOG_P, SECONDS, Found, Values
+from tasks.attribution.bench.train import (
+    ASKED,
+    GAP,
+    LOG_P,
+    SAMPLED,
+    SECONDS,
+    Found,
+    Values,
+    load_asked,
+)
 from tasks.attribution.calibrate import divide_gains, fit_factor, make_shares
 from tasks.attribution.causes import COSINE, INFLUENCE, TRACIN, TRAK
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.documents import count_documents, find_authors, load
+from tasks.attribution.documents import Documents, count_documents, find_authors, load
 from tasks.attribution.evaluate import ORACLE, measure_answers
 from tasks.attribution.lds import measure_lds
 from tasks.attribution.metrics import correlate_ranks
@@ -29,6 +39,7 @@ from tasks.attribution.shapley import compute_drops, compute_shapley, drop_one
 from tasks.runs.task import Metric
 
 LDS = Metric(name="lds", format=".3f")
+LDS_SAMPLED = Metric(name="lds_sampled", format=".3f")
 RANKS_OF_CAUSES = Metric(name="spearman_to_shapley", format=".3f")
 INNOCENT = Metric(name="innocent", better="lower", format=".1%")
 GUILTY = Metric(name="guilty", format=".1%")
@@ -50,8 +61,9 @@ def list_answers(
     config: AttributionConfig, values: Values, further: Mapping[str, Float64[np.ndarray, "N K"]]
 ) -> dict[str, Float64[np.ndarray, "N K"]]:
     """Return what each method says of all documents, by what reads a model and further ones."""
-    own = {k: np.asarray(v) for k, v in values.items() if k not in (LOG_P, GAP, SECONDS)}
-    n = sum(count_documents(config)[part] for part in ASKED)
+    kept = (LOG_P, SAMPLED, GAP, SECONDS)
+    own = {k: np.asarray(v) for k, v in values.items() if k not in kept}
+    n = sum(count_documents(config)[part] for part in ASKED) + len(values[SAMPLED])
     wrong = [name for name, x in {**own, **further}.items() if x.shape != (n, config.protected)]
     if wrong:
         raise ValueError(f"answers of {', '.join(wrong)} are not of {n} documents; train again")
@@ -61,9 +73,9 @@ def list_answers(
 def split_asked(
     config: AttributionConfig, rows: Float64[np.ndarray, "N K"]
 ) -> list[Float64[np.ndarray, "n K"]]:
-    """Return the rows of validation, pure and composed documents."""
+    """Return the rows of validation, pure, composed and sampled documents."""
     counts = [count_documents(config)[part] for part in ASKED]
-    return np.split(rows, np.cumsum(counts)[:-1])
+    return np.split(rows, np.cumsum(counts))
 
 
 def make_answers(
@@ -73,21 +85,27 @@ def make_answers(
 
     See :mod:`tasks.attribution.calibrate`; the factor is fitted on the validation documents.
     """
-    val, pure, composed = split_asked(config, rows)
+    val, pure, composed, _ = split_asked(config, rows)
     if name in SCORED:
         factor = fit_factor(val.T, load(config, "val").labels.numpy())
         pure, composed = make_shares(pure.T, factor).T, divide_gains(composed.T).T
     return Answer(pure, pure), Answer(composed, composed)
 
 
-def answer_by_text(config: AttributionConfig) -> dict[str, tuple[Answer, Answer]]:
-    """Return what text models fitted on the probe's documents say, and the generators."""
+def answer_by_text(
+    config: AttributionConfig, asked: Documents
+) -> dict[str, tuple[Answer, Answer, Answer]]:
+    """Return what text models fitted on the probe's documents say, and the generators.
+
+    Of pure, composed and sampled documents. asked: as of :func:`..train.load_asked`.
+    """
     chains = fit_text_models(config)
     if config.source == "authors":
         chains[ORACLE] = find_authors(config).select(config.protected)
-    parts = load(config, "test"), load(config, "composed")
+    places = torch.arange(len(asked)).numpy()
+    _, *parts = (asked.select(torch.from_numpy(x)) for x in split_asked(config, places))
     return {
-        name: (answer_by_chains(own, parts[0]), answer_by_chains(own, parts[1]))
+        name: tuple(answer_by_chains(own, part) for part in parts)
         for name, own in chains.items()
     }
 
@@ -95,19 +113,21 @@ def answer_by_text(config: AttributionConfig) -> dict[str, tuple[Answer, Answer]
 def judge_answers(
     config: AttributionConfig, values: Values, further: Mapping[str, Float64[np.ndarray, "N K"]]
 ) -> tuple[dict[str, dict[str, float]], dict[str, Float64[np.ndarray, "N K"]]]:
-    """Return the metrics against T1 and T2 by method, and the scores of the test documents.
+    """Return the metrics against T1 and T2 by method, and the scores of all but validation.
 
     further: scores of methods beside those that read the model.
     """
     said = list_answers(config, values, further)
     answers = {name: make_answers(config, name, rows) for name, rows in said.items()}
     scores = {n: np.concatenate(split_asked(config, rows)[1:]) for n, rows in said.items()}
-    text = answer_by_text(config)
-    scores |= {n: np.concatenate([a.pure, b.shares]) for n, (a, b) in text.items()}
-    oracle = text[ORACLE][1].shares if ORACLE in text else None
+    text = answer_by_text(config, load_asked(config, values[SAMPLED]))
+    for name, (pure, composed, sampled) in text.items():
+        answers[name] = pure, composed
+        scores[name] = np.concatenate([pure.pure, composed.shares, sampled.shares])
+    oracle = answers[ORACLE][1].shares if ORACLE in answers else None
     return {
         name: measure_answers(config, pure, composed, oracle)
-        for name, (pure, composed) in {**answers, **text}.items()
+        for name, (pure, composed) in answers.items()
     }, scores
 
 
@@ -120,6 +140,7 @@ def judge_causes(case: AttributionCase, found: Found) -> Measured:
     values = {seed: stack_values(models) for seed, models in found.items()}
     labels = load(config, "test").labels.numpy()
     first, corpora = count_documents(config)["val"], range(config.protected)
+    known = count_documents(config)["test"] + count_documents(config)["composed"]
     for seed, models in found.items():
         others = [own for s, own in values.items() if s != seed] or [values[seed]]
         truth = np.mean(others, 0)[:, first:]
@@ -135,10 +156,12 @@ def judge_causes(case: AttributionCase, found: Found) -> Measured:
             rate = float(np.mean([find_rate(rows[labels == k], k) for k in corpora]))
             innocent[name] = {INNOCENT.name: rate, GUILTY.name: rate}
         for name, rows in scores.items():
-            ranks = np.nan_to_num(correlate_ranks(rows, shapley))
+            each = measure_lds(rows.T, truth[:, : len(rows)])
+            ranks = np.nan_to_num(correlate_ranks(rows[:known], shapley[:known]))
             reached = {
                 **metrics.get(name, {}),
-                LDS.name: float(measure_lds(rows.T, truth).mean()),
+                LDS.name: float(each[:known].mean()),
+                **({LDS_SAMPLED.name: float(each[known:].mean())} if known < len(rows) else {}),
                 RANKS_OF_CAUSES.name: float(ranks.mean()),
                 **innocent.get(name, {}),
             }
@@ -202,7 +225,7 @@ def pair_causes(case: AttributionCase, found: Found) -> list[list[float]]:
     """
     config = case.config
     values = np.mean([stack_values(models) for models in found.values()], 0)
-    shapley = compute_shapley(values).T[-count_documents(config)["composed"] :]
+    _, _, shapley, _ = split_asked(config, compute_shapley(values).T)
     truth = find_true_shares(load(config, "composed"), config.protected)
     pairs = np.stack([truth[:DRAWN], divide_gains(shapley.T).T[:DRAWN]], 2).reshape(-1, 2)
     return [[float(x) for x in pair] for pair in pairs.round(4)]

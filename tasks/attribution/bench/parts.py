@@ -1,8 +1,8 @@
 """The parts of ``neuro bench attribution``: rows, tables and a picture.
 
-A row is a method. In "answers" each stands beside the n-gram on the text alone, by pairs of the
-same seed; a difference is shown where the exact sign-flip test is below 5 %, which takes at
-least six pairs. In "causes" there are three seeds, so rows hold means and deviations alone.
+A row is a method. It stands beside the n-gram on the text alone, by pairs of the same seed: in
+"causes" by the LDS, elsewhere by the total variation to T1. A difference is shown where the
+exact sign-flip test is below 5 %, which takes six pairs or more. Seeds of "causes" share data.
 "outside" is :mod:`tasks.attribution.bench.outside`.
 """
 
@@ -24,8 +24,8 @@ from tasks.attribution.bench.judge import (
     GUILTY,
     INNOCENT,
     LDS,
+    LDS_SAMPLED,
     RANKS_OF_CAUSES,
-    SHAPLEY,
     Measured,
     judge_causes,
     judge_seeds,
@@ -52,7 +52,7 @@ from tasks.runs.task import ACCURACY, Metric
 
 NGRAM = "n-gram"
 AGAINST_TEXT = (ACCURACY, TV, TV_ORACLE, JSD, RANKS, ECE)
-AGAINST_CAUSES = (LDS, RANKS_OF_CAUSES, INNOCENT, GUILTY)
+AGAINST_CAUSES = (LDS, LDS_SAMPLED, RANKS_OF_CAUSES, INNOCENT, GUILTY)
 POINTS = "points"  # of T1 and T3
 
 
@@ -84,24 +84,22 @@ def judge(part: Part, found: Found, scale: AttributionScale) -> Measured:
 
 
 def make_rows(part: Part, found: Found, scale: AttributionScale) -> Iterator[Row]:
-    """Yield a row a method: LDS beside Shapley values, or total variation beside n-grams."""
+    """Yield a row a method beside the n-gram: by LDS, or by total variation."""
     case = scale.cases[part]
-    metric, peer, unit = (
-        (LDS, SHAPLEY, "LDS") if case.retrained else (TV, NGRAM, "total variation")
-    )
+    metric, unit = (LDS, "LDS") if case.retrained else (TV, "total variation")
     measured = judge(part, found, scale)
-    theirs = measured[peer][metric.name]
+    theirs = measured[NGRAM][metric.name]
     models = [own for seed in found.values() for own in seed.values()]
     for name, reached in measured.items():
         if metric.name not in reached:
             continue
-        ours, alone = reached[metric.name], name == peer
+        ours, alone = reached[metric.name], name == NGRAM
         judged = None if alone else judge_pairs(ours, theirs, metric.better)
         mean, other = float(np.mean(ours)), float(np.mean(theirs))
         yield Row(
             case=f"{part}: {case.title}",
             subject=name,
-            peer="" if alone else peer,
+            peer="" if alone else NGRAM,
             unit=unit,
             ours=mean,
             theirs=None if alone else other,
@@ -122,7 +120,10 @@ def make_rows(part: Part, found: Found, scale: AttributionScale) -> Iterator[Row
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
-    """Yield two tables a part: against the text's truths, and against the causes."""
+    """Yield two tables a part: against the text's truths, and against the causes.
+
+    Of detectors: a table for each kind of documents from outside.
+    """
     if part == outside.PART:
         yield from outside.tabulate(part, rows)
         return
@@ -137,9 +138,10 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
         yield _tabulate_metrics(f"{case}, shares", own, AGAINST_TEXT, caption)
         if any(LDS.name in row.conditions["reached"] for row in own):
             told = (
-                "LDS and Spearman's correlation of a document against the models of other "
-                "seeds; innocent: documents of a corpus for which it is named by a model that "
-                "never read it; guilty: by one that did"
+                "LDS of held-out and of sampled documents, and Spearman's correlation of a "
+                "document, against the models of other seeds; the difference is of LDS; "
+                "innocent: documents of a corpus for which it is named by a model that never "
+                "read it; guilty: by one that did"
             )
             yield _tabulate_metrics(f"{case}, causes", own, AGAINST_CAUSES, told)
 
@@ -147,7 +149,8 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
 def _tabulate_metrics(
     title: str, rows: list[Row], metrics: tuple[Metric, ...], caption: str
 ) -> Table:
-    compared = any(row.conditions["compared"] for row in rows) and LDS not in metrics
+    by = LDS if LDS.name in rows[0].conditions["reached"] else TV
+    compared = by in metrics and any(row.conditions["compared"] for row in rows)
     beside = ("against", "difference", "p") if compared else ()
     out = make_table(title, "", *(m.label for m in metrics), *beside)
     for row in rows:
@@ -189,18 +192,23 @@ def announce(options: BenchOptions) -> str:
 
 
 @mpl.rc_context(STYLE)
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[Row], path: Path) -> list[Path]:
     """Draw each method's metric, a panel a part, and T3 over T1; points are seeds.
 
-    Detectors of foreign documents have a picture of their own beside it, or in its place.
+    Detectors have a picture of their own, whose name ends with that of the part where there
+    are others. Return it.
     """
-    foreign = [row for row in rows if row.unit == outside.UNIT]
-    rows = [row for row in rows if row.unit != outside.UNIT]
+    own = [row for row in rows if row.unit != outside.UNIT]
+    foreign = [row for row in rows if row not in own]
+    beside = path.with_stem(f"{path.stem}-{outside.PART}") if own else path
     if foreign:
-        own_path = path.with_stem(f"{path.stem}-{outside.PART}") if rows else path
-        outside.draw(foreign, own_path)
-    if not rows:
-        return
+        outside.draw(foreign, beside)
+    if own:
+        _draw_methods(own, path)
+    return [beside] if own and foreign else []
+
+
+def _draw_methods(rows: list[Row], path: Path) -> None:
     cases = list(dict.fromkeys(row.case for row in rows))
     figure = Figure((9.58, 0.8 + 4.0 * len(cases)), layout="constrained")
     panels = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(2, 1))

@@ -28,6 +28,7 @@ from tasks.attribution.bench.settings import (
 from tasks.attribution.causes import score_gradients
 from tasks.attribution.config import Arm, AttributionConfig
 from tasks.attribution.documents import Documents, Part as DataPart, load
+from tasks.attribution.foreign import continue_text
 from tasks.attribution.language_model import SourceModel, compute_log_likelihood, make_lm
 from tasks.attribution.model import AttributionModel, require_attribution
 from tasks.attribution.retrain import retrain_with_checkpoints
@@ -38,7 +39,7 @@ from tasks.bench.training import train_task
 
 FILE = "attribution-models.jsonl"  # beside the figures
 ASKED: tuple[DataPart, ...] = ("val", "test", "composed")  # in this order
-LOG_P, GAP, SECONDS = "log p", "gap_closed", "cpu_seconds"
+LOG_P, SAMPLED, GAP, SECONDS = "log p", "sampled", "gap_closed", "cpu_seconds"
 NEIGHBOURS = "k-NN"
 DIGITS = 6  # of what is kept
 Rows = list[list[float]]
@@ -46,13 +47,24 @@ Values = dict[str, Rows]  # by method, N documents of K numbers; log p: N of one
 Found = dict[int, dict[int, Values]]  # by seed, by subset
 
 
-def load_asked(config: AttributionConfig) -> Documents:
-    """Return the documents that every method is asked about: validation, pure, composed."""
-    parts = [load(config, part) for part in ASKED]
+def load_asked(config: AttributionConfig, sampled: Rows) -> Documents:
+    """Return the documents that every method is asked about.
+
+    They are for validation, pure, composed, and drawn from a language model: of corpus -1.
+    """
+    drawn = torch.tensor(sampled).long().reshape(-1, config.tokens).T
+    parts = [*(load(config, part) for part in ASKED), Documents(drawn, -torch.ones_like(drawn))]
     return Documents(
         torch.cat([part.tokens for part in parts], 1),
         torch.cat([part.sources for part in parts], 1),
     )
+
+
+def draw_samples(config: AttributionConfig, lm: SourceModel, documents: int) -> Rows:
+    """Return documents that a language model draws behind its begin token, N of T tokens."""
+    prompt = torch.empty(0, documents, dtype=torch.int64)
+    drawn = torch.Generator().manual_seed(config.seed_of_lm)
+    return continue_text(lm, prompt, config.tokens, drawn).T.double().tolist()
 
 
 def train_probe(config: AttributionConfig, lm: SourceModel, folder: Path) -> AttributionModel:
@@ -85,8 +97,12 @@ def ask_probes(
     return found
 
 
-def train_setting(setting: AttributionSetting, scale: AttributionScale) -> Values:
+def train_setting(
+    setting: AttributionSetting, scale: AttributionScale, sampled: Rows | None = None
+) -> Values:
     """Return what a language model says of the documents, and what methods read in it.
+
+    sampled: documents drawn from the first language model of a part; None: this is the first.
 
     Raises:
         RunError: a language model of all corpora has not learned them.
@@ -97,16 +113,18 @@ def train_setting(setting: AttributionSetting, scale: AttributionScale) -> Value
     with limit_threads(1):
         lm, checkpoints = retrain_with_checkpoints(config, held, setting.seed)
         gap = require_learned(config, lm) if held.all() else measure_gap(config, lm)
-        asked = load_asked(config)
+        if sampled is None:
+            case = scale.cases[setting.part]
+            sampled = draw_samples(config, lm, case.sampled) if case.retrained else []
+        asked = load_asked(config, sampled)
         found = {LOG_P: compute_log_likelihood(lm, asked)[:, None].numpy()}
         if is_read(setting, scale):
             found |= score_gradients(config, lm, checkpoints, asked.tokens)
             found |= ask_probes(config, lm, asked, list_probes(setting, scale))
-            found[NEIGHBOURS] = np.concatenate(
-                [answer_by_neighbours(config, lm, part).pure for part in ASKED]
-            )
+            found[NEIGHBOURS] = answer_by_neighbours(config, lm, asked).pure
     return {
         **{name: round_rows(rows) for name, rows in found.items()},
+        SAMPLED: sampled,
         GAP: [[gap.closed]],
         SECONDS: [[time.process_time() - begin]],
     }
@@ -125,9 +143,14 @@ def train_all(part: Part, scale: AttributionScale, folder: Path, workers: int) -
         StoreError: a result in the folder's file is damaged.
         TrainError: a training has diverged.
     """
-    about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    train = share_work(train_setting, workers, scale)
-    values = complete_results(folder / FILE, about, Values, train, list_versions())
+    path, settings = folder / FILE, list_settings(part, scale)
+    about = {s: describe(s, scale) for s in settings}
+    first = {settings[0]: about.pop(settings[0])}
+    train = share_work(train_setting, 1, scale)
+    values = complete_results(path, first, Values, train, list_versions())
+    sampled = values[settings[0]][SAMPLED] if scale.cases[part].retrained else []
+    train = share_work(train_setting, workers, scale, sampled)
+    values |= complete_results(path, about, Values, train, list_versions())
     out: Found = {}
     for setting, own in values.items():
         out.setdefault(setting.seed, {})[setting.subset] = own
@@ -136,7 +159,9 @@ def train_all(part: Part, scale: AttributionScale, folder: Path, workers: int) -
 
 def describe(setting: AttributionSetting, scale: AttributionScale) -> Mapping[str, Any]:
     """Return what a training depends on, beside code and versions."""
-    return {**asdict(setting), "config": asdict(make_config(setting, scale))}
+    sampled = scale.cases[setting.part].sampled
+    own = asdict(make_config(setting, scale))
+    return {**asdict(setting), "sampled": sampled, "config": own}
 
 
 def list_versions() -> Mapping[str, str]:

@@ -176,7 +176,7 @@ def test_neighbours_of_a_training_document_begin_with_itself() -> None:
     lm = make_lm(config, 0)
     own = embed(lm, load(config, "train"))
     assert (own @ own.T).argmax(1).tolist() == list(range(60))
-    answer = answer_by_neighbours(config, lm, "test")
+    answer = answer_by_neighbours(config, lm, load(config, "test"))
     assert answer.pure.shape == (30, 2)
     np.testing.assert_allclose(answer.pure.sum(1), 1.0)
     np.testing.assert_allclose(answer.pure * 20, np.round(answer.pure * 20))

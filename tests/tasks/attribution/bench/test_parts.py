@@ -16,6 +16,7 @@ from tasks.attribution.bench.judge import (
     GUILTY,
     INNOCENT,
     LDS,
+    LDS_SAMPLED,
     RATIO,
     SHAPLEY,
     TRUE,
@@ -34,9 +35,20 @@ from tasks.attribution.bench.settings import (
     list_settings,
     make_config,
 )
-from tasks.attribution.bench.train import FILE, GAP, LOG_P, SECONDS, Found, Values, load_asked
+from tasks.attribution.bench.train import (
+    FILE,
+    GAP,
+    LOG_P,
+    SAMPLED,
+    SECONDS,
+    Found,
+    Rows,
+    Values,
+    load_asked,
+)
 from tasks.attribution.causes import TRACIN, load_protected
 from tasks.attribution.config import list_problems
+from tasks.attribution.documents import load
 from tasks.attribution.evaluate import TV
 from tasks.attribution.shapley import list_subsets
 from tasks.bench.options import BenchOptions
@@ -44,16 +56,17 @@ from tasks.runs.task import ACCURACY
 from tasks.verbs.bench import show
 
 CASE = QUICK.cases["causes"]
-PROBE = "attention, mean"
+PROBE, SAMPLES = "attention, mean", 5
 
 
 def make_values(subset: int, seed: int = 0) -> Values:
     """Return a made-up model: a corpus adds 10 nat to its own tokens, and 1 to all others."""
-    asked = load_asked(CASE.config)
-    shares = find_true_shares(asked, 2)
+    shares = find_true_shares(load_asked(CASE.config, []), 2)
+    shares = np.concatenate([shares, shares[:SAMPLES]])  # as if they were the sampled ones
     held = list_subsets(2)[subset]
     log_p = -100.0 + 0.01 * seed + (9 * shares + 1)[:, held].sum(1)
     values: Values = {LOG_P: log_p[:, None].tolist(), GAP: [[0.8]], SECONDS: [[30.0]]}
+    values[SAMPLED] = load(CASE.config, "val").tokens[:, :SAMPLES].T.double().tolist()
     if held.sum() >= 1:  # all, or all but one
         values[PROBE] = shares.tolist()  # whatever the model has read
         values[TRACIN] = ((9 * shares + 1) * held).tolist()  # of what it has read
@@ -66,13 +79,12 @@ def make_found() -> Found:
 
 def test_every_subset_is_trained_with_the_data_of_one_seed() -> None:
     settings = list_settings("causes", FULL)
-    assert len(settings) == 48
-    assert len({(s.subset, s.seed) for s in settings}) == 48
+    assert len({(s.subset, s.seed) for s in settings}) == len(settings) == 16 * 6
     assert settings[0].subset == 15
     configs = [make_config(s, FULL) for s in settings]
     assert {c.seed_of_data for c in configs} == {0}
     assert all(list_problems(c) == [] for c in configs)
-    assert sum(is_read(s, FULL) for s in settings) == 15
+    assert sum(is_read(s, FULL) for s in settings) == 5 * 6
     innocent = AttributionSetting(part="causes", subset=7, seed=0)
     assert tuple(list_probes(innocent, FULL).values()) == OF_INNOCENT
     assert len(list_probes(settings[0], FULL)) == 8
@@ -89,12 +101,14 @@ def test_three_truths_of_made_up_models() -> None:
     found = judge_causes(CASE, make_found())
     for name in (RATIO, SHAPLEY, TRACIN):
         assert found[name][LDS.name] == pytest.approx([1.0, 1.0])
+        assert found[name][LDS_SAMPLED.name] == pytest.approx([1.0, 1.0])
         assert found[name][ACCURACY.name] == [1.0, 1.0]
     assert found[PROBE][TV.name] == pytest.approx([0.0, 0.0])
     # Of the same data, but 0 or 1 where the values are 1 and 10: sums of subsets tie.
     assert 0.8 < found[TRUE][LDS.name][0] < 1
+    assert LDS_SAMPLED.name not in found[TRUE]
     # A composed document has 9 w + 1 of 11 nat from a corpus of share w.
-    truth = find_true_shares(load_asked(CASE.config), 2)[-20:]
+    truth = find_true_shares(load_asked(CASE.config, []), 2)[-20:]
     expected = np.abs((9 * truth + 1) / 11 - truth).sum(1).mean() / 2
     assert found[SHAPLEY][TV.name] == pytest.approx([expected, expected])
 
@@ -117,11 +131,14 @@ def test_points_are_shares_and_causes() -> None:
 def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
     rows = list(make_rows("causes", make_found(), QUICK))
     by_name = {row.subject: row for row in rows}
-    assert (by_name[SHAPLEY].ours, by_name[SHAPLEY].theirs) == (pytest.approx(1.0), None)
-    assert by_name[TRACIN].peer == SHAPLEY
+    assert by_name["n-gram"].theirs is None
+    assert by_name[TRACIN].peer == "n-gram"
+    assert by_name[TRACIN].ours == pytest.approx(1.0)
+    points = by_name["n-gram"].conditions["points"]
     assert by_name[TRACIN].conditions[SECONDS] == 8 * 30.0
-    answers = make_found()
-    alone = {0: {3: answers[0][3]}}
+    assert len(points) == 2 * 20
+    whole = {name: some[:100] for name, some in make_values(3).items()}
+    alone = {0: {3: {**whole, SAMPLED: []}}}
     rows += make_rows("answers", alone, QUICK)
     console = Console(file=io.StringIO(), width=240)
     for table in tabulate("causes", rows):
@@ -135,8 +152,8 @@ def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
 
 def test_the_cost_is_told_first() -> None:
     told = announce(BenchOptions(out=Path("nowhere"), parts=("causes",)))
-    assert "48 of 48 trainings are to be made" in told
-    assert "causes: 48 language models, which read " in told
+    assert "96 of 96 trainings are to be made" in told
+    assert "causes: 96 language models, which read " in told
 
 
 def test_a_bench_goes_on_where_it_was_stopped(
@@ -144,8 +161,11 @@ def test_a_bench_goes_on_where_it_was_stopped(
 ) -> None:
     made: list[int] = []
 
-    def train_setting(setting: AttributionSetting, scale: AttributionScale) -> Values:
+    def train_setting(
+        setting: AttributionSetting, scale: AttributionScale, sampled: Rows | None = None
+    ) -> Values:
         assert scale == QUICK
+        assert (sampled is None) == (setting.subset == 3 and setting.seed == 0)
         made.append(setting.subset)
         if len(made) == 3:
             raise KeyboardInterrupt
@@ -167,6 +187,7 @@ def shrink(scale: AttributionScale) -> AttributionScale:
     """Return a part of one seed whose probes and language models learn next to nothing."""
     case = scale.cases["causes"]
     small = replace(case.config, documents=60, train=20, val=10, test=10, composed=10)
+    case = replace(case, sampled=4)
     probes = {PROBE: "mean"}
     return AttributionScale(
         cases={"causes": replace(case, config=small, seeds=(0,), probes=probes)}
@@ -182,13 +203,17 @@ def any_lm(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("any_lm")
 def test_a_training_of_the_bench() -> None:
     scale = shrink(QUICK)
+    sampled = None
     for setting in list_settings("causes", scale):
-        values = train.train_setting(setting, scale)
-        assert len(values[LOG_P]) == 30
-        read = {*values} - {LOG_P, GAP, SECONDS}
+        values = train.train_setting(setting, scale, sampled)
+        sampled = values[SAMPLED]
+        assert np.shape(sampled) == (4, scale.cases["causes"].config.tokens)
+        assert 0 <= np.min(sampled) <= np.max(sampled) < scale.cases["causes"].config.vocabulary
+        assert len(values[LOG_P]) == 34
+        read = {*values} - {LOG_P, SAMPLED, GAP, SECONDS}
         assert len(read) == (6 if is_read(setting, scale) else 0)
-        assert all(np.shape(values[name]) == (30, 2) for name in read)
-    again = train.train_setting(setting, scale)
+        assert all(np.shape(values[name]) == (34, 2) for name in read)
+    again = train.train_setting(setting, scale, sampled)
     assert {**again, SECONDS: []} == {**values, SECONDS: []}
 
 
