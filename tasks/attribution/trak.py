@@ -36,8 +36,8 @@ def draw_projection(lm: SourceModel, channels: int, seed: int) -> Float[Tensor, 
     """Return a matrix of normal numbers of variance 1 / M, which follow from the seed."""
     parameters = sum(p.numel() for p in lm.parameters())
     drawn = torch.Generator().manual_seed(seed)
-    normal: Tensor = torch.randn(parameters, channels, generator=drawn)
-    return normal / channels**0.5
+    normal: Tensor = torch.randn(parameters, channels, generator=drawn) / channels**0.5
+    return normal
 
 
 def project_gradients(
