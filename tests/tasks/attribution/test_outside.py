@@ -73,6 +73,22 @@ def test_what_is_read_is_what_the_model_says() -> None:
     np.testing.assert_allclose(energy, score_energy(logits.double().numpy()), atol=1e-5)
 
 
+def test_a_spiking_probe_is_read_by_its_rates_and_membranes() -> None:
+    config = replace(make_config(), arm="alif")
+    model, tokens = build(config).eval(), load(config, "test").tokens
+    read = read_documents(model, tokens)
+    with torch.no_grad():
+        membranes = model(tokens).mean(0)
+    np.testing.assert_allclose(read.logits, membranes.double().numpy(), atol=1e-5)
+    assert read.features is not None
+    assert read.features.shape == (50, config.probe_width)
+    counts = read.features * config.tokens
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
+    assert 0 < counts.mean() < config.tokens
+    energy = make_detectors(config, model, CONTRAST)["energy"](read)
+    np.testing.assert_allclose(energy, score_energy(membranes.double().numpy()), atol=1e-5)
+
+
 def test_views_are_states_of_crops_and_of_the_same_tokens_shuffled() -> None:
     config = make_config()
     model = build(config).eval()
