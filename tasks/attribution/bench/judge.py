@@ -104,10 +104,11 @@ def answer_by_text(
         chains[ORACLE] = find_authors(config).select(config.protected)
     places = torch.arange(len(asked)).numpy()
     _, *parts = (asked.select(torch.from_numpy(x)) for x in split_asked(config, places))
-    return {
-        name: tuple(answer_by_chains(own, part) for part in parts)
-        for name, own in chains.items()
-    }
+    found = {}
+    for name, own in chains.items():
+        pure, composed, sampled = (answer_by_chains(own, part) for part in parts)
+        found[name] = pure, composed, sampled
+    return found
 
 
 def judge_answers(
