@@ -29,6 +29,7 @@ from tasks.attribution.outside import (
     read_documents,
     tabulate_foreign,
 )
+from tasks.attribution.spiking_probe import SpikingProbe
 
 CONTRAST = Contrast(hidden=8, width=4, crops=2, batch=16, steps=5)
 
@@ -76,6 +77,9 @@ def test_what_is_read_is_what_the_model_says() -> None:
 def test_a_spiking_probe_is_read_by_its_rates_and_membranes() -> None:
     config = replace(make_config(), arm="alif")
     model, tokens = build(config).eval(), load(config, "test").tokens
+    assert isinstance(model.probe, SpikingProbe)
+    with torch.no_grad():
+        model.probe.network.get_parameter("fc1.weight").mul_(10)  # so that all fire
     read = read_documents(model, tokens)
     with torch.no_grad():
         membranes = model(tokens).mean(0)

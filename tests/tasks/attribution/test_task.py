@@ -44,7 +44,8 @@ def test_a_language_model_is_measured_and_is_that_of_a_probe(
     found = json.loads((lm / "eval.json").read_text())
     assert 0.5 < found["gap_closed"] == found["gap"]["closed"] < 1
     assert found["gap"]["aware"] < found["gap"]["nats"] < found["gap"]["pooled"]
-    table, _ = found["tables"]
+    table, *others = found["tables"]
+    assert [other["title"] for other in others] == ["Documents from outside", "What it costs"]
     assert [float(row[1]) for row in table["rows"]] == sorted(
         (float(row[1]) for row in table["rows"]), reverse=True
     )
@@ -62,7 +63,8 @@ def test_a_run_from_training_to_the_report(tmp_path: Path, cli: CommandLine, lm:
     assert "total variation" in told
     found = json.loads((folder / "eval.json").read_text())
     assert found["n"] == 50
-    table, _ = found["tables"]
+    table, *others = found["tables"]
+    assert [other["title"] for other in others] == ["Documents from outside", "What it costs"]
     names = ["probe", "k-NN", "n-gram", "naive Bayes", "oracle", "equal shares"]
     assert [row[0] for row in table["rows"]] == list(found["methods"]) == names
     methods = found["methods"]
