@@ -68,8 +68,8 @@ QUICK = OutsideScale(  # an untrained language model: a small one is refused in 
     config=replace(
         tiny(),
         arm="random_lm",
-        vocabulary=6,
-        tokens=12,
+        vocabulary=8,
+        tokens=16,
         width=16,
         hidden=16,
         documents=400,

@@ -73,7 +73,7 @@ class AttributionScale:
 # Authors of unlike size, so that their causes differ; the free one teaches what all share.
 FOUR = replace(four(), documents=6000, shares=(0.25, 0.2, 0.15, 0.1, 0.3))
 # On one slow core, in CPU time: the language model of all corpora takes 22 s, a probe 3 s, the
-# gradients 11 s. Smaller subsets take less: in the mean 14 s.
+# gradients 14 s. Smaller subsets take less: in the mean 14 s.
 FULL = AttributionScale(
     cases={
         "causes": AttributionCase(
@@ -104,11 +104,11 @@ FULL = AttributionScale(
 )
 SMALL = replace(
     tiny(),
-    delta=3.0,
-    vocabulary=6,
-    tokens=24,
+    delta=2.0,
+    vocabulary=8,
+    tokens=32,
     protected=2,
-    documents=800,
+    documents=500,
     held_out=60,
     train=80,
     val=40,

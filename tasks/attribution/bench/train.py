@@ -27,7 +27,7 @@ from tasks.attribution.bench.settings import (
 )
 from tasks.attribution.causes import score_gradients
 from tasks.attribution.config import Arm, AttributionConfig
-from tasks.attribution.documents import Documents, Part as DataPart, load
+from tasks.attribution.documents import Documents, Part as DataPart, load, require_apart
 from tasks.attribution.foreign import continue_text
 from tasks.attribution.language_model import SourceModel, compute_log_likelihood, make_lm
 from tasks.attribution.model import AttributionModel, require_attribution
@@ -107,8 +107,10 @@ def train_setting(
     Raises:
         RunError: a language model of all corpora has not learned them.
         TrainError: a training has diverged.
+        ValueError: a document stands in two parts.
     """
     begin, config = time.process_time(), make_config(setting, scale)
+    require_apart(config)
     held = list_subsets(config.protected)[setting.subset]
     with limit_threads(1):
         lm, checkpoints = retrain_with_checkpoints(config, held, setting.seed)
