@@ -56,7 +56,9 @@ def list_class_files(
     folder = root / part
     cure = f"expected {folder}/CLASS/FILE with files of {', '.join(SUFFIXES[content])}"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; found {found_in(root)} beside; {cure}")
+        raise FileNotFoundError(
+            f"{folder.absolute()} is no folder; found {found_in(root)} beside; {cure}"
+        )
     there = {p.name: p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
     names = tuple(sorted(there) if classes is None else classes)
     files = {name: _list_files(there[name], content) for name in names if name in there}
@@ -121,7 +123,7 @@ def read_moments(
             problems.append(f"no array {name}")
         elif values.shape != shape or values.dtype.kind != "f":
             problems.append(
-                f"{name} is {values.dtype} of shape {values.shape}, expected numbers of shape "
+                f"{name} is {values.dtype} of shape {values.shape}, expected floats of shape "
                 f"{shape}: mean and log-variance of {channels} channels"
             )
         elif not np.isfinite(values).all():

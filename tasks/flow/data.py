@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -221,7 +221,8 @@ def arrange(
     """
     n, labels = config.images, data.labels[indices]
     by_class = [indices[labels == label] for label in range(config.classes)]
-    require_enough(config, data.source, labels, split)
+    if shortage := find_shortage(config, data.source, labels, split):
+        raise ValueError(shortage)
     if split == "train":
         for own in shuffle_batches(len(indices), config.batch * n, rng):
             if config.is_grouped:
@@ -238,49 +239,57 @@ def arrange(
         yield rows[first : first + size].T
 
 
-def require_enough(
+def find_shortage(
     config: FlowConfig, source: str, labels: Int64[np.ndarray, " N"], split: Split
-) -> None:
-    """Raise a ValueError if a split fills no sequence; where they are grouped, of each class.
+) -> str:
+    """Return why a split fills no sequence; where they are grouped, of each class. "": it does.
 
     labels: of the split. source: for the message.
     """
-    cure = {
-        "train": "give fewer images, hold fewer, or add data",
-        "val": f"give fewer images, or held={config.images * config.classes} or more",
-        "test": "give fewer images, or a larger test (0: all)",
+    least = config.images * (config.classes if config.is_grouped else 1)
+    name, cure = {
+        "train": ("left for training", f"lower images, or held ({config.held})"),
+        "val": ("held for validation", f"lower images, or give held={least} or more"),
+        "test": ("for the test", "lower images"),
     }[split]
+    if limit := {"train": config.train, "val": 0, "test": config.test}[split]:
+        cure += f", or raise {split} ({limit}; 0: all)"
+    if split != "val":
+        cure += ", or add data"
     if len(labels) < config.images:
-        raise ValueError(
-            f"{source}: {len(labels)} images of {split} fill no sequence of {config.images}; "
-            f"{cure}"
+        return (
+            f"{source}: {len(labels)} images {name} fill no sequence of {config.images}; {cure}"
         )
     counts = np.bincount(labels, minlength=config.classes)
     few = [f"{k} ({n})" for k, n in enumerate(counts) if n < config.images]
     if few and config.is_grouped:
-        raise ValueError(
-            f"{source}: {len(few)} classes of {split} have fewer images than a sequence "
+        return (
+            f"{source}: {len(few)} classes have fewer images {name} than a sequence "
             f"({config.images}): {', '.join(few[:12])}; {cure}"
         )
+    return ""
 
 
 def count_steps(config: FlowConfig) -> int:
     """Return the number of batches in an epoch: as many as the images fill.
 
     Raises:
-        ValueError: they fill none, or training or validation lacks images for a sequence.
+        ValueError: they fill none, or a split lacks images for a sequence; lists every split.
     """
-    images, size = len(choose_indices(config, "train")), config.batch * config.images
-    if images < size:
-        raise ValueError(
-            f"flow: {images} training images fill no batch of {config.batch} sequences of "
-            f"{config.images}; give a smaller batch, or hold fewer"
-        )
-    data = load(config, "train")
-    splits: tuple[Split, ...] = ("train", "val")
+    problems, splits = list[str](), get_args(Split)
     for split in splits:
+        data = load(config, "test" if split == "test" else "train")
         labels = data.labels[choose_indices(config, split)]
-        require_enough(config, data.source, labels, split)
+        problems.append(find_shortage(config, data.source, labels, split))
+    images, size = len(choose_indices(config, "train")), config.batch * config.images
+    if not problems[0] and images < size:
+        problems.append(
+            f"{load(config, 'train').source}: {images} images left for training fill no batch "
+            f"of {config.batch} sequences of {config.images}; lower batch, images or held "
+            f"({config.held}), or add data"
+        )
+    if any(problems):
+        raise ValueError("\n".join(text for text in problems if text))
     return images // size
 
 

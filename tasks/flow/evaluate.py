@@ -100,6 +100,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     return Findings(
         values={**values, **found["own"]},
         n=config.samples,
+        split=None,
         counted="new images",
         notes={FEATURE_FD.name: f"{config.samples:,} new images; floor {reference.floor:.2f}"},
         facts={**facts, "floor": reference.floor, "real_test": reference.test},

@@ -80,7 +80,8 @@ def generate(
     delta: float = 0.0,
     events: list[int] | None = None,
 ) -> Float[Tensor, "N C Y X"]:
-    """Return the images, on the CPU. delta, events: see :func:`generate_path`."""
+    """Return the images, on the CPU. For the rest see :func:`generate_path`."""
+    require_start(config, model, start, context)
     parts = []
     for first in range(0, len(start.noise), AT_ONCE):
         some = Start(*(x[first : first + AT_ONCE] for x in start))
@@ -105,9 +106,11 @@ def generate_path(
         by call), all images together; those of lent states are not counted.
 
     Raises:
-        ValueError: delta is below 0, or above it with the sampler "heun".
+        ValueError: the arm has no such context, the start does not fit, or delta is below 0, or
+            above it with the sampler "heun".
         TypeError: delta or events are given, and the maps have no spikes.
     """
+    require_start(config, model, start, context)
     training, device = model.training, next(model.parameters()).device
     model.eval()
     velocity = make_velocity(config, model, start.labels.to(device))
@@ -126,6 +129,34 @@ def generate_path(
     steps = run(config, coded, start.noise.to(device), start.seeds[:, 0])
     model.train(training)
     return [SampleStep(t, x.cpu()) for t, x in steps]
+
+
+def require_start(config: FlowConfig, model: FlowModel, start: Start, context: Context) -> None:
+    """Raise a ValueError that lists what does not fit, each with its cure."""
+    contexts, dtype, classes = (
+        list_contexts(config),
+        model.velocity.weight.dtype,
+        config.classes,
+    )
+    counts = {name: len(part) for name, part in start._asdict().items()}
+    problems = []
+    if context not in contexts:
+        problems.append(
+            f'arm "{config.arm}" has no context "{context}"; give one of {", ".join(contexts)}'
+        )
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{n} {name}" for name, n in counts.items())
+        problems.append(f"the start has {told}; give one of each an image")
+    if start.labels.numel() and not 0 <= start.labels.min() <= start.labels.max() < classes:
+        found = " to ".join(str(int(k)) for k in start.labels.aminmax())
+        problems.append(f"labels go from {found}; give classes 0 to {classes - 1}")
+    for name, x in (("noise", start.noise), ("donors", start.donors)):
+        if x.dtype != dtype:
+            problems.append(f"{name} is of {x.dtype}; give {dtype}, as the weights")
+        if not x.isfinite().all():
+            problems.append(f"{name} holds a value that is not finite; draw it anew")
+    if problems:
+        raise ValueError("\n".join(f"flow: {text}" for text in problems))
 
 
 def code(

@@ -70,21 +70,6 @@ def draw_like(x: Float[Tensor, "B C Y X"], generator: Generators) -> Float[Tenso
     return torch.stack(own).to(x.device)
 
 
-def sample(
-    velocity: Velocity,
-    noise: Float[Tensor, "B C Y X"],
-    sampler: Sampler,
-    steps: int,
-    generator: Generators,
-    state: Any = None,
-) -> Float[Tensor, "B C Y X"]:
-    """Return the images at t = 1; see :func:`iterate`."""
-    x = noise
-    for step in iterate(velocity, noise, sampler, steps, generator, state):
-        x = step.x
-    return x
-
-
 def list_steps(sampler: Sampler, steps: int) -> list[tuple[float, float]]:
     """Return (t, length) of each step; those of "sde" are equally long up to the last."""
     if sampler != "sde":

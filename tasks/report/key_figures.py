@@ -49,7 +49,7 @@ def list_key_figures(
 
 
 def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
-    n = f"{evaluation['n']:,} {evaluation['split']} {evaluation.get('counted', 'samples')}"
+    n = show.count_samples(evaluation)
     notes = evaluation.get("notes", {})
     return [
         KeyFigure(f"{m.label}, torch", value, notes.get(m.name, n))

@@ -209,8 +209,13 @@ def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> st
     values = [
         f"{m.label} {value}{notes.get(m.name, '')}" for m, value in list_values(result, metrics)
     ]
-    counted = result.get("counted", "samples")
-    return f"{', '.join(values)}; {result['n']:,} {result['split']} {counted}"
+    return f"{', '.join(values)}; {count_samples(result)}"
+
+
+def count_samples(result: Mapping[str, Any]) -> str:
+    """Return how many samples ``eval.json`` is of: "1,000 test samples", "90 new images"."""
+    of = f"{result['split']} " if result["split"] else ""
+    return f"{result['n']:,} {of}{result.get('counted', 'samples')}"
 
 
 def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:

@@ -125,13 +125,14 @@ class Findings:
     """The results of an evaluation on a split.
 
     values: the metrics by name, without those that could not be computed. n: number of samples;
-    counted: what these are. notes: what the value of a metric depends on; values with different
-    notes are not compared. facts: further JSON values for ``eval.json``, by key.
+    counted: what these are. split: theirs; None where the model makes them. notes: what the
+    value of a metric depends on; values with different notes are not compared. facts: further
+    JSON values for ``eval.json``, by key.
     """
 
     values: Mapping[str, float]
     n: int
-    split: Split = "test"
+    split: Split | None = "test"
     counted: str = "samples"
     notes: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)

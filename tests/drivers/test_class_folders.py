@@ -84,7 +84,7 @@ def test_all_that_is_wrong_with_a_cache_is_told(tmp_path: Path) -> None:
         read_moments(path, 4, 4)
     assert "no array moments_flip; write the cache again" in str(error.value)
     np.savez(path, moments=good, moments_flip=good[:4])
-    with pytest.raises(ValueError, match=r"of shape \(4, 4, 4\), expected numbers of shape"):
+    with pytest.raises(ValueError, match=r"of shape \(4, 4, 4\), expected floats of shape"):
         read_moments(path, 4, 4)
     with pytest.raises(ValueError, match=r"shape \(8, 4, 4\), expected .* \(8, 8, 8\)"):
         read_moments(path, 4, 8)

@@ -132,8 +132,14 @@ def test_colour_images_are_mirrored_half_of_the_time(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"held": 20}, r"10 classes of val .* sequence \(5\): 0 \(2\), .*, or held=50 or more"),
-        ({"held": 10, "images": 11, "arm": "sit"}, "10 images of val fill no sequence of 11"),
+        (
+            {"held": 20},
+            r"10 classes .* held for validation .* \(5\): 0 \(2\), .* give held=50 or more$",
+        ),
+        (
+            {"held": 10, "images": 11, "arm": "sit"},
+            "10 images held for validation .* of 11; .* held=11 or",
+        ),
     ],
 )
 def test_validation_without_a_sequence_is_refused_before_training(
@@ -143,10 +149,14 @@ def test_validation_without_a_sequence_is_refused_before_training(
         count_steps(replace(CONFIG, **change))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("arm", "told"), [("sit", "3 images of test"), ("arflow", "of test")])
+@pytest.mark.parametrize(
+    ("arm", "told"), [("sit", "3 images for the test"), ("arflow", "for the test")]
+)
 def test_a_test_part_without_a_sequence_is_refused(arm: str, told: str) -> None:
     config = replace(CONFIG, test=3, arm=arm)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=rf"{told}.* sequence .*a larger test"):
+    with pytest.raises(
+        ValueError, match=rf"{told}.* sequence .*; lower images, or raise test \(3; 0: all\)"
+    ):
         next(batches(config, "test", 0))
 
 
@@ -212,14 +222,32 @@ def test_what_data_cannot_be_is_refused(tmp_path: Path) -> None:
     write_latent_cache(tmp_path, each=4)
     few = in_folder(tmp_path, "latents", images=4)
     with pytest.raises(
-        ValueError, match=r"3 classes of train have fewer images than a sequence \(4\): 0 "
+        ValueError,
+        match=r"3 classes have fewer images left for training than a sequence \(4\): 0 ",
     ):
         next(batches(few, "train", 0))
     with pytest.raises(ValueError, match=r"12 latents of 3 classes .* classes is 5; give 3"):
         load(replace(few, classes=5), "train")
-    with pytest.raises(ValueError, match="9 training images fill no batch of 8 sequences of 2"):
+    with pytest.raises(
+        ValueError, match=r"train: 9 images left .* no batch of 8 .* of 2; .* held \(3\)"
+    ):
         count_steps(replace(few, batch=8, images=2))
-    with pytest.raises(ValueError, match=r"expected numbers of shape \(8, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"expected floats of shape \(8, 8, 8\)"):
         next(batches(in_folder(tmp_path, "latents", side=8), "train", 0))
     with pytest.raises(FileNotFoundError, match="gone"):
         load(in_folder(tmp_path / "gone", "images"), "train")
+
+
+def test_a_small_folder_learns_of_every_split_before_training(tmp_path: Path) -> None:
+    write_latent_cache(tmp_path, each=4)
+    with pytest.raises(ValueError, match="fill no sequence") as refused:
+        count_steps(in_folder(tmp_path, "latents", images=5, held=500, test=3))
+    train, val, test = str(refused.value).splitlines()
+    assert (
+        "0 images left for training fill no sequence of 5; lower images, or held (500)" in train
+    )
+    assert "3 classes have fewer images held for validation than a sequence (5): 0 (4)" in val
+    assert test.endswith(
+        "3 images for the test fill no sequence of 5; lower images, or raise "
+        "test (3; 0: all), or add data"
+    )

@@ -94,8 +94,31 @@ def test_contexts_change_images_of_arflow_alone(sampler: str) -> None:
             assert not torch.allclose(found[one], found[other])
     own, sit = make("sit", sampler=sampler)
     assert list_contexts(own) == ("own",)
-    alone = generate(own, sit, start)
-    assert torch.equal(alone, generate(own, sit, start, "reset"))
+    with pytest.raises(ValueError, match=r'^flow: arm "sit" has no context "reset"; .* own$'):
+        generate(own, sit, start, "reset")
+
+
+def test_a_start_that_does_not_fit_is_refused_with_all_that_is_wrong() -> None:
+    config, model = make()
+    start = draw_start(config, 4, 0)
+    wrong = Start(
+        noise=start.noise[:3].double(),
+        donors=start.donors / 0,
+        labels=start.labels + 1,
+        seeds=start.seeds,
+    )
+    told = [
+        'flow: arm "arflow" has no context "other image"; give one of own, reset, same class, '
+        "other class",
+        "flow: the start has 3 noise, 4 donors, 4 labels, 4 seeds; give one of each an image",
+        "flow: labels go from 1 to 3; give classes 0 to 2",
+        "flow: noise is of torch.float64; give torch.float32, as the weights",
+        "flow: donors holds a value that is not finite; draw it anew",
+    ]
+    for make_images in (generate, generate_path):
+        with pytest.raises(ValueError, match="flow") as refused:
+            make_images(config, model, wrong, "other image")
+        assert str(refused.value).splitlines() == told
 
 
 def test_without_a_state_path_a_reset_changes_nothing() -> None:

@@ -13,6 +13,7 @@ from tasks.flow.config import Sampler
 from tasks.flow.path import draw_times, mix, scale_score
 from tasks.flow.sampler import (
     LAST,
+    Generators,
     Velocity,
     count_calls,
     guide,
@@ -21,7 +22,6 @@ from tasks.flow.sampler import (
     record_states,
     replay_states,
     reset_state,
-    sample,
 )
 
 MEAN, SD = 1.5, 0.4
@@ -37,6 +37,19 @@ def exact(x: Tensor, t: float, state: Any) -> tuple[Tensor, Any]:
 def noise(n: int, seed: int = 0) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     return torch.randn(n, 1, 1, 1, generator=rng, dtype=torch.float64)
+
+
+def sample(
+    velocity: Velocity,
+    x: Tensor,
+    sampler: Sampler,
+    steps: int,
+    generator: Generators,
+    state: Any = None,
+) -> Tensor:
+    """Return the images at t = 1."""
+    *_, last = iterate(velocity, x, sampler, steps, generator, state)
+    return last.x
 
 
 def rng(seed: int = 1) -> torch.Generator:

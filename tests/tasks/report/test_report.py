@@ -638,6 +638,11 @@ class TestARunThatAnswersNothing:
         told = show.describe_evaluation(run.read("eval.json"), metrics)
         assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
 
+    def test_images_that_the_model_makes_are_of_no_split(self) -> None:
+        made = {"n": 1000, "split": None, "counted": "new images"}
+        assert show.count_samples(made) == "1,000 new images"
+        assert show.describe_evaluation(made, ()).endswith("; 1,000 new images")
+
     def test_every_input_has_its_own_picture(self, tmp_path: Path) -> None:
         record = activity()
         spikes = {**record.spikes, "speed": record.spikes["alif1"]}
