@@ -133,11 +133,8 @@ def generate_path(
 
 def require_start(config: FlowConfig, model: FlowModel, start: Start, context: Context) -> None:
     """Raise a ValueError that lists what does not fit, each with its cure."""
-    contexts, dtype, classes = (
-        list_contexts(config),
-        model.velocity.weight.dtype,
-        config.classes,
-    )
+    contexts, classes = list_contexts(config), config.classes
+    dtype = model.velocity.weight.dtype
     counts = {name: len(part) for name, part in start._asdict().items()}
     problems = []
     if context not in contexts:

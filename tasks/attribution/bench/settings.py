@@ -25,6 +25,7 @@ PROBES: Mapping[str, Arm] = {
     "attention, uniqueness": "uniqueness",
     "initial weights, LSTM": "random_lm",
     "permuted labels": "permuted",
+    "events, adaptive spiking": "alif",
 }
 OF_INNOCENT = ("inner_probe", "unit", "mean")  # arms that read models without a corpus, too
 
