@@ -89,6 +89,8 @@ def make_answers(
     if name in SCORED:
         factor = fit_factor(val.T, load(config, "val").labels.numpy())
         pure, composed = make_shares(pure.T, factor).T, divide_gains(composed.T).T
+    else:  # a file keeps six digits of each share
+        pure, composed = (x / x.sum(1, keepdims=True) for x in (pure, composed))
     return Answer(pure, pure), Answer(composed, composed)
 
 

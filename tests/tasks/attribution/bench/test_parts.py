@@ -122,6 +122,15 @@ def test_innocent_models_are_named_by_what_reads_the_text_alone() -> None:
     assert INNOCENT.name not in found[TRUE]
 
 
+def test_shares_of_a_file_are_rounded_and_still_shares() -> None:
+    found = make_found()
+    for models in found.values():
+        for own in models.values():
+            if PROBE in own:
+                own[PROBE] = [[0.999997 * x for x in row] for row in own[PROBE]]
+    assert judge_causes(CASE, found)[PROBE][TV.name] == pytest.approx([0.0, 0.0])
+
+
 def test_points_are_shares_and_causes() -> None:
     pairs = np.array(pair_causes(CASE, make_found()))
     assert pairs.shape == (2 * 20, 2)
