@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Shaped
 
 from tasks.attribution.answers import (
     Answer,
@@ -71,8 +71,8 @@ def list_answers(
 
 
 def split_asked(
-    config: AttributionConfig, rows: Float64[np.ndarray, "N K"]
-) -> list[Float64[np.ndarray, "n K"]]:
+    config: AttributionConfig, rows: Shaped[np.ndarray, "N ..."]
+) -> list[Shaped[np.ndarray, "n ..."]]:
     """Return the rows of validation, pure, composed and sampled documents."""
     counts = [count_documents(config)[part] for part in ASKED]
     return np.split(rows, np.cumsum(counts))
@@ -115,7 +115,7 @@ def answer_by_text(
 
 def judge_answers(
     config: AttributionConfig, values: Values, further: Mapping[str, Float64[np.ndarray, "N K"]]
-) -> tuple[dict[str, dict[str, float]], dict[str, Float64[np.ndarray, "N K"]]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, Float64[np.ndarray, "_ K"]]]:
     """Return the metrics against T1 and T2 by method, and the scores of all but validation.
 
     further: scores of methods beside those that read the model.
@@ -177,7 +177,7 @@ def find_named(
     case: AttributionCase,
     models: Mapping[int, Values],
     values: Float64[np.ndarray, "S N"],
-    labels: Int64[np.ndarray, " N"],
+    labels: Int64[np.ndarray, " pure"],
 ) -> dict[str, dict[str, float]]:
     """Return how often corpus k is named for its own documents: the largest score, above 0.
 

@@ -87,7 +87,7 @@ def test_every_subset_is_trained_with_the_data_of_one_seed() -> None:
     assert sum(is_read(s, FULL) for s in settings) == 5 * 6
     innocent = AttributionSetting(part="causes", subset=7, seed=0)
     assert tuple(list_probes(innocent, FULL).values()) == OF_INNOCENT
-    assert len(list_probes(settings[0], FULL)) == 8
+    assert len(list_probes(settings[0], FULL)) == 9
 
 
 def test_in_answers_a_seed_has_its_own_data() -> None:
