@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, load
-from tasks.attribution.gradients import Checkpoint, score_tracin
+from tasks.attribution.gradients import EpochModel, score_tracin
 from tasks.attribution.influence import score_influence
 from tasks.attribution.language_model import SourceModel
 from tasks.attribution.trak import draw_projection, project_gradients, score_trak
@@ -33,7 +33,7 @@ def load_protected(config: AttributionConfig, most: int | None = None) -> Docume
 def score_gradients(
     config: AttributionConfig,
     lm: SourceModel,
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[EpochModel],
     tokens: Int64[Tensor, "T N"],
 ) -> dict[str, Float64[np.ndarray, "N K"]]:
     """Return the scores of the protected corpora by each method, whatever the model has read.
@@ -46,7 +46,7 @@ def score_gradients(
     whole = load_protected(config)
     some = load_protected(config, MOST_DOCUMENTS)
     every = -(-len(checkpoints) // MOST_CHECKPOINTS)
-    few = list(checkpoints)[::-1][:: every or 1] or [Checkpoint(lm, config.lm_lr)]
+    few = list(checkpoints)[::-1][:: every or 1] or [EpochModel(lm, config.lm_lr)]
     projection = draw_projection(lm, CHANNELS, config.seed_of_lm)
     trak = project_gradients(lm, tokens, some, projection)
     tracin = score_tracin(few, tokens, some, config.protected)

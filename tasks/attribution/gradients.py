@@ -26,7 +26,7 @@ CHUNK = 50  # documents whose gradients are there at once
 Output = Literal["loss", "margin"]
 
 
-class Checkpoint(NamedTuple):
+class EpochModel(NamedTuple):
     """A language model at one time of its training, and its learning rate [1] there."""
 
     lm: SourceModel
@@ -154,7 +154,7 @@ class TracIn(NamedTuple):
 
 
 def score_tracin(
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[EpochModel],
     tokens: Int64[Tensor, "T B"],
     training: Documents,
     corpora: int,

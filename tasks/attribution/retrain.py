@@ -18,7 +18,7 @@ from neuro.io.run_folder import RunError
 from neuro.training.plan import scale_lr
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, load
-from tasks.attribution.gradients import Checkpoint
+from tasks.attribution.gradients import EpochModel
 from tasks.attribution.language_model import (
     SourceModel,
     compute_log_likelihood,
@@ -108,7 +108,7 @@ def retrain(
 
 def retrain_with_checkpoints(
     config: AttributionConfig, held: Bool[np.ndarray, " K"], seed: int
-) -> tuple[SourceModel, list[Checkpoint]]:
+) -> tuple[SourceModel, list[EpochModel]]:
     """Return the same, with its checkpoints: one an epoch, with the mean rate of the epoch."""
     kept: list[SourceModel] = []
 
@@ -119,7 +119,7 @@ def retrain_with_checkpoints(
 
     lm = retrain(config, held, seed, keep)
     rates = list_rates(config, len(select_documents(config, held)))
-    return lm, [Checkpoint(own, rate) for own, rate in zip(kept, rates, strict=True)]
+    return lm, [EpochModel(own, rate) for own, rate in zip(kept, rates, strict=True)]
 
 
 def list_rates(config: AttributionConfig, documents: int) -> list[float]:

@@ -14,7 +14,7 @@ from neuro.seeds import seeded
 from tasks.attribution.config import AttributionConfig, tiny
 from tasks.attribution.documents import Documents
 from tasks.attribution.gradients import (
-    Checkpoint,
+    EpochModel,
     ScoredOutput,
     compute_gradients,
     compute_gradients_singly,
@@ -94,13 +94,13 @@ def test_a_step_changes_a_loss_by_tracin():
         sgd.step()
         with torch.no_grad():
             change = ScoredOutput(moved)(scored) - ScoredOutput(lm)(scored)
-        score = score_tracin([Checkpoint(lm, eta)], scored, training, 3).plain[k]
+        score = score_tracin([EpochModel(lm, eta)], scored, training, 3).plain[k]
         assert_close(change, -score.double(), rtol=1e-3, atol=1e-12)
 
 
 def test_tracin_adds_checkpoints_by_their_rates():
     scored, training = draw(4, seed=1).tokens, draw(9)
-    one, other = Checkpoint(make(), 0.5), Checkpoint(make(seed=5), 0.25)
+    one, other = EpochModel(make(), 0.5), EpochModel(make(seed=5), 0.25)
     each = [score_tracin([c], scored, training, 3) for c in (one, other)]
     both = score_tracin([one, other], scored, training, 3)
     assert_close(both.plain, each[0].plain + each[1].plain)
@@ -109,7 +109,7 @@ def test_tracin_adds_checkpoints_by_their_rates():
 
 def test_cosine_knows_no_rate_and_no_length():
     lm, scored, training = make(), draw(4, seed=1).tokens, draw(9)
-    found = score_tracin([Checkpoint(lm, 3.0)], scored, training, 3).cosine
+    found = score_tracin([EpochModel(lm, 3.0)], scored, training, 3).cosine
     own = compute_gradients(lm, scored)
     for k, part in enumerate(split_corpora(training, 3)):
         mean = compute_gradients(lm, part.tokens).mean(0)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from neuro.seeds import seeded
 from tasks.attribution.config import tiny
 from tasks.attribution.documents import Documents
-from tasks.attribution.gradients import Checkpoint, Output, ScoredOutput, score_tracin
+from tasks.attribution.gradients import EpochModel, Output, ScoredOutput, score_tracin
 from tasks.attribution.language_model import SourceModel, make_lm
 from tasks.attribution.lds import measure_lds
 from tasks.attribution.shapley import list_subsets
@@ -68,7 +68,7 @@ def test_tracin(seeds: tuple[int, ...]) -> None:
     from dattri.algorithm.tracin import TracInAttributor
 
     models, rates = [make(seed) for seed in seeds], torch.tensor([0.5, 0.2])[: len(seeds)]
-    checkpoints = [Checkpoint(lm, float(lr)) for lm, lr in zip(models, rates, strict=True)]
+    checkpoints = [EpochModel(lm, float(lr)) for lm, lr in zip(models, rates, strict=True)]
     ours = score_tracin(checkpoints, SCORED, TRAINING, 3).plain
     theirs = TracInAttributor(
         make_task([make(seed) for seed in seeds], "loss"), rates, normalized_grad=False
