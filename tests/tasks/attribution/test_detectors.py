@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
 from tasks.attribution.detectors import (
@@ -126,7 +127,6 @@ def test_what_has_no_score_is_refused_with_the_cure() -> None:
 
 @pytest.mark.slow
 def test_scores_are_those_of_pytorch_ood() -> None:
-    torch = pytest.importorskip("torch")
     oracle = pytest.importorskip("pytorch_ood.detector")
     metrics = pytest.importorskip("pytorch_ood.metrics.functional")
     rng = np.random.default_rng(0)

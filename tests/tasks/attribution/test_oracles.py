@@ -1,7 +1,4 @@
-"""TracIn, TRAK and the linear datamodeling score against dattri, where it is installed.
-
-It stands in no extra: ``pip install --no-deps dattri`` installs it beside numpy 1 (0.3.0).
-"""
+"""TracIn, TRAK and the linear datamodeling score against dattri."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +20,9 @@ from tasks.attribution.lds import measure_lds
 from tasks.attribution.shapley import list_subsets
 from tasks.attribution.trak import draw_projection, project_gradients, score_trak
 
-pytest.importorskip("dattri", reason="dattri is not installed: pip install --no-deps dattri")
+pytest.importorskip("dattri", reason="dattri is not installed: pip install dattri")
+# It imports a compiler of torch, which warns of itself.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
 
 SMALL = replace(tiny(), width=8, hidden=8, heads=2, vocabulary=5, tokens=6)
 LABELS = torch.arange(18) % 3
