@@ -7,7 +7,7 @@ exact sign-flip test is below 5 %, which takes six pairs or more. Seeds of "caus
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ from tasks.attribution.bench.judge import (
 from tasks.attribution.bench.settings import (
     FULL,
     QUICK,
+    AttributionCase,
     AttributionScale,
     Part,
     list_settings,
     make_config,
 )
 from tasks.attribution.bench.train import FILE, GAP, SECONDS, Found, list_missing, train_all
+from tasks.attribution.cost import count_costs
 from tasks.attribution.evaluate import ECE, JSD, RANKS, TV, TV_ORACLE
 from tasks.attribution.retrain import count_cost
 from tasks.bench.options import BenchOptions, MeasurePart
@@ -54,6 +56,8 @@ NGRAM = "n-gram"
 AGAINST_TEXT = (ACCURACY, TV, TV_ORACLE, JSD, RANKS, ECE)
 AGAINST_CAUSES = (LDS, LDS_SAMPLED, RANKS_OF_CAUSES, INNOCENT, GUILTY)
 POINTS = "points"  # of T1 and T3
+COST = "cost"  # of an arm, by part
+COSTED = ("lm", "probe")
 
 
 def choose_scale(options: BenchOptions) -> AttributionScale:
@@ -114,13 +118,36 @@ def make_rows(part: Part, found: Found, scale: AttributionScale) -> Iterator[Row
                 SECONDS: sum(own[SECONDS][0][0] for own in models),
                 "seeds": list(case.seeds),
                 "versions": list_versions("torch"),
+                COST: _count_cost(case, name),
                 **({POINTS: pair_causes(case, found)} if alone and case.retrained else {}),
             },
         )
 
 
+def _count_cost(case: AttributionCase, method: str) -> dict[str, dict[str, int]] | None:
+    """Return the cost of a method's language model and probe; None of one without a probe."""
+    if method not in case.probes:
+        return None
+    found = count_costs(replace(case.config, arm=case.probes[method]))
+    return {part: asdict(cost) for part, cost in found.items()}
+
+
+def _tabulate_costs(title: str, rows: list[Row]) -> Table:
+    heads = ("parameters", "MACs a document", "documents read")
+    out = make_table(title, "", *(f"{head}, {part}" for part in COSTED for head in heads))
+    for row in rows:
+        if cost := row.conditions[COST]:
+            told = [f"{n:,}" for part in COSTED for n in cost[part].values()]
+            out.add_row(row.subject, *told)
+    out.caption = (
+        "each network is called once for a document; MACs of the spiking probe are those of "
+        "its layers without spikes"
+    )
+    return out
+
+
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
-    """Yield two tables a part: against the text's truths, and against the causes.
+    """Yield tables of a part: against the text's truths, against the causes, of costs.
 
     Of detectors: a table for each kind of documents from outside.
     """
@@ -144,6 +171,7 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
                 "read it; guilty: by one that did"
             )
             yield _tabulate_metrics(f"{case}, causes", own, AGAINST_CAUSES, told)
+        yield _tabulate_costs(f"{case}, costs", own)
 
 
 def _tabulate_metrics(

@@ -155,6 +155,12 @@ def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "close 80% of the gap; 8 language models and their probes took 4.0 CPU" in text
     assert "0.0% ± 0.0%  100.0% ± 0.0%" in text
+    costs = by_name[PROBE].conditions["cost"]
+    assert by_name["n-gram"].conditions["cost"] is None
+    # 24 channels of two layers: a weight a layer, and a read-out of two corpora
+    assert costs["probe"] == {"parameters": 52, "macs": 32 * 24 * 4, "documents": 80}
+    assert costs["lm"]["documents"] == 4 * 500
+    assert f"{32 * 24 * 4:,}" in text
     draw(rows, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
