@@ -8,7 +8,7 @@ from torch import nn
 from neuro.io.run_folder import RunError
 from tasks.attribution.acceptance import require_learned
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.documents import load, require_apart
+from tasks.attribution.documents import load
 from tasks.attribution.language_model import BATCH, SourceModel, make_lm, read_states
 from tasks.attribution.lm_training import train_lm
 from tasks.attribution.model import AttributionModel, require_attribution
@@ -29,9 +29,7 @@ def begin(config: AttributionConfig, model: nn.Module) -> None:
 
     Raises:
         RunError: the language model has not learned its corpora, or belongs to others.
-        ValueError: a document stands in two parts.
     """
-    require_apart(config)
     own = require_attribution(model)
     if own.probe is None:
         return

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.documents import Documents, Part, count_documents, load
+from tasks.attribution.documents import (
+    Documents,
+    Part,
+    count_documents,
+    load,
+    require_apart,
+)
 from tasks.attribution.language_model import BATCH
 from tasks.attribution.lm_training import iterate_documents, measure_nats
 from tasks.attribution.model import require_attribution
@@ -56,7 +62,15 @@ def batches(config: AttributionConfig, split: Split, epoch: int) -> Iterator[Pai
 
 
 def count_steps(config: AttributionConfig) -> int:
-    """Return the number of batches in an epoch, a smaller last one among them."""
+    """Return the number of batches in an epoch, a smaller last one among them.
+
+    It is asked for before anything is written, so corpora that cannot be read leave no run.
+
+    Raises:
+        RunError, FileNotFoundError, StoreError: the corpora cannot be read.
+        ValueError: a document stands in two parts, or the configuration does not hold together.
+    """
+    require_apart(config)
     return -(-count_documents(config)[choose_part(config, "train")] // config.batch)
 
 

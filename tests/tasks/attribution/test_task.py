@@ -108,6 +108,18 @@ def test_a_run_of_something_else_is_no_language_model(
     assert "differs in delta (1.0 there, 0.9 here)" in " ".join(told.split())
 
 
+def test_corpora_that_are_refused_leave_no_run(tmp_path: Path, cli: CommandLine) -> None:
+    folder, own = tmp_path / "a", {"source": "folders", "vocabulary": 256}
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    for data, why in (("empty", "a: no document"), ("nowhere", "nowhere")):
+        words = flags(**own, data=tmp_path / data)
+        assert why in cli.refuse("train", "attribution:tiny", "--out", folder, *words)
+    words = flags(tokens=3, vocabulary=2)
+    told = cli.refuse("train", "attribution:tiny", "--out", folder, *words)
+    assert "the same documents stand in" in told
+    assert not folder.exists()
+
+
 def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine) -> None:
     told = cli.run("train", "attribution:tiny", "--out", tmp_path / "a", "--dry-run")
     assert "parameters" in told
