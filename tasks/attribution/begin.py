@@ -20,7 +20,10 @@ FIELDS_OF_LM = (  # that a probe shares with the run of its language model
     *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
     *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
     *("tokens", "protected", "free"),
-    *("shares", "seed_of_data"),
+    *("shares", "seed_of_data", "documents", "lm_epochs"),
+)
+FIELDS_OF_TEXT = (  # that decide besides which files of real text are in which part
+    *("unseen", "matched", "held_out", "train", "val", "test", "composed", "outside"),
 )
 
 
@@ -62,7 +65,8 @@ def find_lm(config: AttributionConfig) -> SourceModel:
             f'{config.lm}: a run of {run.task}, and lm takes one of arm "lm"; neuro train '
             "attribution --set arm=lm makes one"
         )
-    differ = [f for f in FIELDS_OF_LM if getattr(run.config, f) != getattr(config, f)]
+    fields = FIELDS_OF_LM + (FIELDS_OF_TEXT if config.source != "authors" else ())
+    differ = [f for f in fields if getattr(run.config, f) != getattr(config, f)]
     if differ:
         told = ", ".join(
             f"{name} ({getattr(run.config, name)!r} there, {getattr(config, name)!r} here)"

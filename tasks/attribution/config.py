@@ -46,7 +46,7 @@ class AttributionConfig(BlockSizes):
         two or three segments, each of another author than the one before. outside: documents of
         free and of unseen corpora, each.
     lm: run folder of a trained arm "lm"; "": it is trained before the probe. lm_epochs, lm_lr:
-        of its training. seed_of_lm: of its initial weights and of its order of documents.
+        of its training. seed_of_lm: of its initial weights.
     arm: what is trained, and what it reads; the properties say what that means.
     probe_width: channels of the probe's recurrent layer. probe_tau: time constant of the
         neurons of "alif" [tokens]; theta: how far a state moves for an event, in root mean

@@ -55,11 +55,18 @@ def load_foreign(
 
 
 def load_known(config: AttributionConfig, kind: Foreign) -> Int64[Tensor, "T N"]:
-    """Return the documents that those of a kind stand against."""
+    """Return the documents that those of a kind stand against.
+
+    Of what the language model has read, as many of each corpus as the test documents have, or
+    all that there are: another mixture would tell both sides apart without any memory.
+    """
+    test = load(config, "test")
     if kind != "fresh":
-        return load(config, "test").tokens
+        return test.tokens
     read = load(config, "lm_train")
-    return read.select(read.labels < config.protected).tokens[:, : config.test]
+    wanted = test.labels.bincount(minlength=config.protected).tolist()
+    parts = [torch.where(read.labels == k)[0][:n] for k, n in enumerate(wanted)]
+    return read.tokens[:, torch.cat(parts).sort().values]
 
 
 def _splice(config: AttributionConfig) -> Int64[Tensor, "T N"]:

@@ -45,6 +45,7 @@ INNOCENT = Metric(name="innocent", better="lower", format=".1%")
 GUILTY = Metric(name="guilty", format=".1%")
 RATIO, SHAPLEY = "likelihood ratio", "Shapley values of another seed"
 TRUE = "true shares (T1)"
+EQUAL = "equal shares"
 SCORED = (TRACIN, COSINE, TRAK, INFLUENCE, RATIO, SHAPLEY)  # scores, not shares
 TEXT = {"n-gram", "naive Bayes", ORACLE}
 DRAWN = 60  # composed documents of the picture
@@ -123,10 +124,16 @@ def judge_answers(
     said = list_answers(config, values, further)
     answers = {name: make_answers(config, name, rows) for name, rows in said.items()}
     scores = {n: np.concatenate(split_asked(config, rows)[1:]) for n, rows in said.items()}
-    text = answer_by_text(config, load_asked(config, values[SAMPLED]))
+    text, counts = (
+        answer_by_text(config, load_asked(config, values[SAMPLED])),
+        count_documents(config),
+    )
     for name, (pure, composed, sampled) in text.items():
         answers[name] = pure, composed
         scores[name] = np.concatenate([pure.pure, composed.shares, sampled.shares])
+    even = np.full_like(next(iter(scores.values())), 1 / config.protected)
+    first, second, _ = np.split(even, np.cumsum([counts["test"], counts["composed"]]))
+    answers[EQUAL], scores[EQUAL] = (Answer(first, first), Answer(second, second)), even
     oracle = answers[ORACLE][1].shares if ORACLE in answers else None
     return {
         name: measure_answers(config, pure, composed, oracle)

@@ -74,8 +74,22 @@ def test_pure_kinds_are_parts_and_the_control_is_what_was_read() -> None:
     assert load_known(config, "unseen") is test
     read = load(config, "lm_train")
     known = load_known(config, "fresh")
-    own = read.tokens[:, read.labels < config.protected]
-    assert torch.equal(known, own[:, :12])
+    own = read.tokens[:, torch.cat([torch.where(read.labels == k)[0][:4] for k in range(3)])]
+    assert sorted(known.T.tolist()) == sorted(own.T.tolist())
+
+
+def test_the_control_has_the_mixture_of_the_test_documents() -> None:
+    """Corpora of unlike shares in what was read would be told apart without any memory."""
+    config = replace(make_config(), vocabulary=40, tokens=16, shares=(5.0, 2.0, 1.5, 1.0))
+    read = load(config, "lm_train")
+    of = {
+        tuple(row): k
+        for row, k in zip(read.tokens.T.tolist(), read.labels.tolist(), strict=True)
+    }
+    known = load_known(config, "fresh")
+    assert sorted(of[tuple(row)] for row in known.T.tolist()) == sorted([0, 1, 2] * 4)
+    few = replace(config, documents=12)  # of which corpus 2 has less than are wanted
+    assert 0 < load_known(few, "fresh").shape[1] < 12
 
 
 def test_text_is_drawn_as_without_a_state() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from small_attribution import small_attribution
 from neuro.io.run_folder import RunError
 from neuro.io.store import StoreError
 from tasks.attribution.acceptance import measure_gap
+from tasks.attribution.begin import find_lm
 from tasks.attribution.config import AttributionConfig, full, require_sound
 from tasks.attribution.cost import count_costs
 from tasks.attribution.documents import PARTS, count_documents, load, require_apart
@@ -116,6 +118,18 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tmp_path: Path) -> No
     config = make(data, tokenizer=str(tmp_path / "t.json"))
     with pytest.raises(RunError, match="300 tokens, and vocabulary is 256; set vocabulary=300"):
         load(config, "test")
+
+
+@pytest.mark.parametrize("change", [{"test": 11}, {"outside": 4}, {"unseen": 2}])
+def test_a_language_model_of_other_parts_has_read_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, int]
+) -> None:
+    """Files are shared out by the sizes of all parts, so it may have read what a test asks."""
+    config = make(tmp_path)
+    run = SimpleNamespace(config=replace(config, arm="lm", **change))  # type: ignore[arg-type]
+    monkeypatch.setattr("tasks.attribution.begin.open_folder", lambda _: run)
+    with pytest.raises(RunError, match=f"differs in {next(iter(change))} "):
+        find_lm(replace(config, lm="runs/lm"))
 
 
 def test_the_full_size_is_the_published_one() -> None:

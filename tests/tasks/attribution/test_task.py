@@ -106,6 +106,9 @@ def test_a_run_of_something_else_is_no_language_model(
         "train", "attribution:tiny", "--out", tmp_path / "a", *flags(lm=lm, delta=0.9)
     )
     assert "differs in delta (1.0 there, 0.9 here)" in " ".join(told.split())
+    more = flags(lm=lm, documents=401)  # of which it has not read all
+    told = cli.refuse("train", "attribution:tiny", "--out", tmp_path / "b", *more)
+    assert "differs in documents (400 there, 401 here)" in " ".join(told.split())
 
 
 def test_corpora_that_are_refused_leave_no_run(tmp_path: Path, cli: CommandLine) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from tasks.attribution.answers import find_true_shares
 from tasks.attribution.bench import train
 from tasks.attribution.bench.judge import (
+    EQUAL,
     GUILTY,
     INNOCENT,
     LDS,
@@ -104,6 +105,9 @@ def test_three_truths_of_made_up_models() -> None:
         assert found[name][LDS_SAMPLED.name] == pytest.approx([1.0, 1.0])
         assert found[name][ACCURACY.name] == [1.0, 1.0]
     assert found[PROBE][TV.name] == pytest.approx([0.0, 0.0])
+    # More corpora make a document likelier: ranks 1, 2.5, 2.5, 4 beside 1, 2, 3, 4.
+    assert found[EQUAL][ACCURACY.name] == [0.5, 0.5]
+    assert found[EQUAL][LDS.name] == pytest.approx([0.9**0.5, 0.9**0.5])
     # Of the same data, but 0 or 1 where the values are 1 and 10: sums of subsets tie.
     assert 0.8 < found[TRUE][LDS.name][0] < 1
     assert LDS_SAMPLED.name not in found[TRUE]
