@@ -14,6 +14,7 @@ from neuro.io.store import StoreError
 from tasks.attribution.acceptance import measure_gap
 from tasks.attribution.begin import find_lm
 from tasks.attribution.config import AttributionConfig, full, require_sound
+from tasks.attribution.contrast import Contrast, Projector
 from tasks.attribution.cost import count_costs
 from tasks.attribution.documents import PARTS, count_documents, load, require_apart
 from tasks.attribution.language_model import make_lm
@@ -148,6 +149,10 @@ def test_the_full_size_is_the_published_one() -> None:
     assert shapes["lm.blocks.23.up.weight"] == (5632, 1024)
     assert shapes["lm.embedding.weight"] == shapes["lm.head.weight"] == (32_001, 1024)
     assert shapes["probe.lstm.weight_ih_l0"] == (2048, 1024)
+    with torch.device("meta"):  # the filter reads what the probe's read-out is given
+        contrast = Projector(config.probe_width, Contrast())
+    assert contrast(torch.empty(7, 512, device="meta")).shape == (7, 32)
+    assert sum(p.numel() for p in contrast.parameters()) == 512 * 64 + 64 + 64 * 32 + 32
     spiking = replace(config, arm="alif")
     with torch.device("meta"):
         first = build(spiking).probe.network.get_parameter("fc1.weight")

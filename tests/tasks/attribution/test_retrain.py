@@ -73,10 +73,12 @@ def test_rates_are_those_of_the_training():
 
 
 def test_values_are_those_of_each_model_and_shapley_shares_their_difference():
-    test = load(SMALL, "test")
-    values = compute_values(SMALL, test, 1)
-    last = compute_log_likelihood(retrain(SMALL, ALL, 1), test)
-    first = compute_log_likelihood(retrain(SMALL, ~ALL, 1), test)
+    config = replace(SMALL, protected=3, documents=80)
+    test, every = load(config, "test"), np.array([True] * 3)
+    values = compute_values(config, test, 1)
+    assert values.shape == (8, 6)
+    last = compute_log_likelihood(retrain(config, every, 1), test)
+    first = compute_log_likelihood(retrain(config, ~every, 1), test)
     assert_array_equal(values[[0, -1]], [first, last])
     assert_allclose(compute_shapley(values).sum(0), last - first)
 
