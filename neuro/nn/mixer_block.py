@@ -127,6 +127,23 @@ class MixerModel(nn.Module):
         return Reading(hidden, (*layers[:-1], hidden) if keep_layers else (), after)
 
 
+class NextTokenModel(MixerModel):
+    """A causal model: tokens to the logits of the next token; state in, state out."""
+
+    def forward(
+        self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
+    ) -> tuple[Float[Tensor, "T B V"], tuple[Any, ...]]:
+        """Return (logits, state of each layer).
+
+        Raises:
+            ValueError: a token is not of the vocabulary, or the state is of other samples.
+        """
+        self.require_known(tokens)
+        reading = self.read(self.embedding(tokens), state)
+        logits: Tensor = self.head(reading.hidden)
+        return logits, reading.state
+
+
 class MixerBlock(nn.Module):
     """A mixer and a gated linear unit, each behind a norm and beside a residual."""
 

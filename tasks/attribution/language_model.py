@@ -4,7 +4,7 @@ A document is read behind a begin token, which is number V of V + 1.
 Axes: T tokens, B documents, D channels, L layers.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.mixers import layer_floors
-from neuro.nn.mixer_block import MixerModel
+from neuro.nn.mixer_block import NextTokenModel
 from neuro.seeds import seeded
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents
@@ -20,24 +20,11 @@ from tasks.attribution.documents import Documents
 BATCH = 250  # documents that are read at once, without gradients
 
 
-class SourceModel(MixerModel):
+class SourceModel(NextTokenModel):
     """Tokens to the logits of the next token; state in, state out."""
 
     def __init__(self, config: AttributionConfig) -> None:
         super().__init__(config, config.vocabulary + 1)
-
-    def forward(
-        self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
-    ) -> tuple[Float[Tensor, "T B V"], tuple[Any, ...]]:
-        """Return (logits, state of each layer).
-
-        Raises:
-            ValueError: a token is not of the vocabulary, or the state is of other samples.
-        """
-        self.require_known(tokens)
-        reading = self.read(self.embedding(tokens), state)
-        logits: Tensor = self.head(reading.hidden)
-        return logits, reading.state
 
 
 class InnerStates(NamedTuple):
