@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from tasks.attribution import contrast as contrast_module
 from tasks.attribution.contrast import (
     KINDS,
     Contrast,
@@ -161,6 +162,22 @@ def test_a_filter_follows_from_its_seed_alone() -> None:
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     assert not torch.equal(first.inner.weight, other.inner.weight)
+
+
+def test_documents_are_drawn_without_repetition_until_all_have_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = list[int]()
+
+    def record(projected: Tensor, groups: Tensor, temperature: float) -> Tensor:
+        drawn.extend(groups[: len(groups) // 2].tolist())
+        return compute_contrast(projected, groups, temperature)
+
+    monkeypatch.setattr(contrast_module, "compute_contrast", record)
+    train_filter("crops", make_views(0, 6)[0], Contrast(batch=2, steps=9), 0)
+    passes = [drawn[k : k + 6] for k in (0, 6, 12)]
+    assert [sorted(own) for own in passes] == [[*range(6)]] * 3
+    assert passes[0] != passes[1]
 
 
 def test_what_cannot_be_contrasted_is_refused_with_the_cure() -> None:

@@ -6,7 +6,13 @@ import torch
 from small_attribution import small_attribution
 
 from tasks.attribution.answers import find_true_shares
-from tasks.attribution.config import AttributionConfig, list_problems, require_sound
+from tasks.attribution.config import (
+    AttributionConfig,
+    five,
+    four,
+    list_problems,
+    require_sound,
+)
 from tasks.attribution.documents import (
     PARTS,
     count_documents,
@@ -31,6 +37,13 @@ def test_parts_have_their_corpora_and_sizes() -> None:
     texts = [own.tokens.T.tolist() for own in seen.values()]
     every = {tuple(text) for some in texts for text in some}
     assert len(every) == sum(map(len, texts))
+
+
+def test_of_five_authors_as_many_documents_are_read_as_of_four() -> None:
+    for config, protected in ((four(), 4), (five(), 5)):
+        require_sound(config)
+        counts = load(config, "lm_train").labels.bincount()
+        assert counts.tolist() == [800] * (protected + 1)  # one is free
 
 
 def test_documents_follow_from_their_own_fields_alone() -> None:

@@ -180,3 +180,18 @@ def test_neighbours_of_a_training_document_begin_with_itself() -> None:
     assert answer.pure.shape == (30, 2)
     np.testing.assert_allclose(answer.pure.sum(1), 1.0)
     np.testing.assert_allclose(answer.pure * 20, np.round(answer.pure * 20))
+
+
+def test_shares_of_neighbours_are_votes_of_the_twenty_nearest() -> None:
+    config = small_attribution()
+    lm = make_lm(config, 0)
+    train, test = load(config, "train"), load(config, "composed")
+    likeness = (embed(lm, test) @ embed(lm, train).T).numpy()
+    votes = np.zeros((20, 2))
+    for row, own in zip(votes, likeness, strict=True):
+        for near in np.argsort(-own)[:20]:
+            row[train.labels[near]] += 1 / 20
+    answer = answer_by_neighbours(config, lm, test)
+    np.testing.assert_allclose(answer.pure, votes)
+    np.testing.assert_allclose(answer.shares, votes)
+    assert answer.along is None

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 from rich.console import Console
+from torch import nn
 
 from tasks.attribution.answers import find_true_shares
-from tasks.attribution.bench import train
+from tasks.attribution.bench import parts, train
 from tasks.attribution.bench.judge import (
     EQUAL,
     GUILTY,
@@ -48,12 +51,13 @@ from tasks.attribution.bench.train import (
     load_asked,
 )
 from tasks.attribution.causes import TRACIN, load_protected
-from tasks.attribution.config import list_problems
+from tasks.attribution.config import AttributionConfig, list_problems
 from tasks.attribution.documents import load
 from tasks.attribution.evaluate import TV
+from tasks.attribution.language_model import make_lm
 from tasks.attribution.shapley import list_subsets
 from tasks.bench.options import BenchOptions
-from tasks.runs.task import ACCURACY
+from tasks.runs.task import ACCURACY, Task
 from tasks.verbs.bench import show
 
 CASE = QUICK.cases["causes"]
@@ -167,6 +171,45 @@ def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
     assert f"{32 * 24 * 4:,}" in text
     draw(rows, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_are_means_and_points_are_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = list[Figure]()
+    monkeypatch.setattr(parts, "save_png", lambda figure, _: figures.append(figure))
+    rows = list(make_rows("causes", make_found(), QUICK))
+    values = {name: [0.1 * k, 0.1 * k + 0.04] for k, name in enumerate(r.subject for r in rows)}
+    for k, row in enumerate(rows):
+        reached = {LDS.name: {"seeds": values[row.subject]}}
+        about = {**row.conditions, "reached": reached}
+        rows[k] = replace(row, ours=sum(values[row.subject]) / 2, conditions=about)
+    assert draw(rows, tmp_path / "a.png") == []
+    bars, _ = figures[0].axes
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == [row.subject for row in rows][::-1]  # the first row is on top
+    assert_allclose([bar.get_width() for bar in bars.patches], [r.ours for r in rows[::-1]])
+    for k, (name, line) in enumerate(zip(names, bars.lines, strict=True)):
+        assert_allclose(line.get_xdata(), values[name])
+        assert_allclose(line.get_ydata(), k)
+
+
+def test_a_probe_is_trained_with_the_seed_of_its_language_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CASE.config, arm="mean", seed_of_lm=3, seed_of_data=5)
+    lm, seeds = make_lm(config, 0), list[int]()
+
+    def train_task(task: Task, own: AttributionConfig, seed: int, _: Path) -> nn.Module:
+        seeds.append(seed)
+        model = task.training.build(own)
+        task.training.begin(own, model)
+        return model
+
+    monkeypatch.setattr(train, "train_task", train_task)
+    found = train.train_probe(config, lm, tmp_path)
+    assert seeds == [3]
+    assert torch.equal(found.lm.head.weight, lm.head.weight)
 
 
 def test_the_cost_is_told_first() -> None:
