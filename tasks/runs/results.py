@@ -63,7 +63,7 @@ class EvalFigures(TypedDict):
 class EvalResult(EvalFigures):
     """``eval.json``; metrics and the facts of a task stand beside these keys."""
 
-    split: str
+    split: str | None
     tables: NotRequired[list[_Table]]
     pictures: NotRequired[list[_Picture]]
 

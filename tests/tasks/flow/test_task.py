@@ -98,7 +98,7 @@ def test_all_that_does_not_hold_together_is_refused_at_once(
     told = cli.refuse(
         *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(images=30, batch=2)
     )
-    assert "have fewer images than a sequence (30)" in told
+    assert "10 classes have fewer images left for training than a sequence (30)" in told
 
 
 def test_only_the_share_of_classes_is_better_higher() -> None:
