@@ -140,7 +140,7 @@ def require_sound_corpora(
     if wrong:
         more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
         told = "\n".join([*wrong[:SHOWN], *more])
-        raise StoreError(f"{where}: no corpora to read:\n{told}\n{CURES}")
+        raise StoreError(f"{where}: refused as corpora:\n{told}\n{CURES}")
 
 
 def list_empty(corpora: Iterable[Corpus]) -> list[str]:

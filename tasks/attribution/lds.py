@@ -40,13 +40,16 @@ def measure_lds(
     :func:`tasks.attribution.shapley.list_subsets`.
 
     Raises:
-        ValueError: the values are not those of the subsets of these corpora.
+        ValueError: the values are not those of the subsets of these corpora, or a number is
+            not finite.
     """
     if count_corpora(values) != len(scores):
         raise ValueError(
             f"scores of {len(scores)} corpora beside values of {len(values)} subsets; give "
             f"{2 ** len(scores)} values a document"
         )
+    if not (np.isfinite(scores).all() and np.isfinite(values).all()):
+        raise ValueError("scores or values are not finite, and have no order; leave these out")
     # Sums that differ by rounding alone are equal ranks, not an order.
     predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
     return np.nan_to_num(correlate_ranks(predicted.T, values.T))

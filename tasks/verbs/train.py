@@ -17,6 +17,7 @@ from torch import nn
 from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import RunError, begin_run
+from neuro.io.store import require_utf_8, require_writable
 from neuro.seeds import seeded
 from neuro.training import Course, Plan, Progress, fit, has_checkpoint
 from neuro.training.distributed import make_sharding
@@ -145,6 +146,15 @@ def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
         ) from error
 
 
+def build_beginning(run: TaskRun) -> nn.Module:
+    """Return a fresh model, with what its task begins with unless a checkpoint replaces it."""
+    model, begin = build_fresh_model(run), run.definition.training.begin
+    if begin is not None and not has_checkpoint(run.folder):
+        with seeded(run.seed):
+            begin(run.config, model)
+    return model
+
+
 def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
     """Train a run from its last checkpoint to the end; a finished run does not change.
 
@@ -155,14 +165,15 @@ def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progr
     steps = count_steps(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
+    if fabric.is_global_zero:
+        require_utf_8(run.folder)
+        require_writable(run.folder)
+    begin_run(run, write=False)  # what a task begins with may take long, or be refused
+    model, tally = build_beginning(run), Tally()
     digest = begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
         keep_task_file(run)
     fabric.barrier()
-    model, tally = build_fresh_model(run), Tally()
-    if training.begin is not None and not has_checkpoint(run.folder):
-        with seeded(run.seed):
-            training.begin(config, model)
 
     def watch(progress: Progress, step: int) -> None:
         if tell is not None:

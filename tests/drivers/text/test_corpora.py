@@ -68,7 +68,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     problems = str(told.value).splitlines()
     two = tmp_path / "two"
     assert problems == [
-        f"{tmp_path}: no corpora to read:",
+        f"{tmp_path}: refused as corpora:",
         f"{one}: 2 files of its licence; leave one",
         f"{one}/bad.txt: no UTF-8: invalid continuation byte at offset 3",
         f"{one}/binary.txt: a NUL at character 2, so it is no text",

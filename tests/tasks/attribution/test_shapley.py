@@ -126,6 +126,8 @@ def test_other_numbers_of_values_are_refused(number):
 def test_scores_of_other_corpora_are_refused():
     with pytest.raises(ValueError, match="give 8 values a document"):
         measure_lds(np.zeros((3, 2)), np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="not finite, and have no order"):
+        measure_lds(np.full((2, 2), np.inf), np.zeros((4, 2)))
 
 
 def test_no_corpus_is_refused():
