@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from neuro.seeds import seeded
+from tasks.attribution import gradients
 from tasks.attribution.config import AttributionConfig, tiny
 from tasks.attribution.documents import Documents
 from tasks.attribution.gradients import (
@@ -79,8 +80,10 @@ def test_other_mixers_have_gradients_one_by_one():
     assert_close(each.mean(0), compute_mean_gradient(lm, tokens))
 
 
-def test_mean_gradient_is_that_of_the_documents():
-    lm, tokens = make(), draw(9).tokens
+@pytest.mark.parametrize("chunk", [1, 50])  # 13 documents by fives, and at once
+def test_mean_gradient_is_that_of_the_documents(chunk, monkeypatch):
+    monkeypatch.setattr(gradients, "CHUNK", chunk)
+    lm, tokens = make(), draw(13).tokens
     assert_close(compute_gradients(lm, tokens).mean(0), compute_mean_gradient(lm, tokens))
 
 

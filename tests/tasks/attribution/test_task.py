@@ -1,7 +1,7 @@
 """``attribution`` from the command line: training, evaluation, report; what is refused."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,20 @@ from command_line import CommandLine
 from safetensors.torch import load_file
 from small_attribution import small_attribution
 
+from neuro.io.run_folder import Run
 from neuro.seeds import seeded
+from tasks.attribution.acceptance import measure_gap
+from tasks.attribution.answers import answer_by_chains, answer_by_probe
 from tasks.attribution.config import tiny
-from tasks.attribution.documents import load
+from tasks.attribution.documents import Part, find_authors, load
+from tasks.attribution.evaluate import evaluate, measure_answers
 from tasks.attribution.lm_training import train_lm
 from tasks.attribution.loss import batches, count_steps
+from tasks.attribution.model import build
 from tasks.attribution.task import TASK
 from tasks.cli import main
+
+OF_TEST: tuple[Part, ...] = ("test", "composed")
 
 
 def flags(**change: object) -> list[str]:
@@ -109,6 +116,20 @@ def test_a_run_of_something_else_is_no_language_model(
     more = flags(lm=lm, documents=401)  # of which it has not read all
     told = cli.refuse("train", "attribution:tiny", "--out", tmp_path / "b", *more)
     assert "differs in documents (400 there, 401 here)" in " ".join(told.split())
+
+
+def test_a_run_is_measured_by_the_documents_of_its_own_seed(tmp_path: Path) -> None:
+    config = replace(small_attribution(), arm="random_lm", seed_of_data=3, seed_of_lm=4)
+    with seeded(0):
+        model = build(config)
+    run = Run(folder=tmp_path, task="attribution", name="tiny", seed=0, config=config)
+    found = evaluate(run, model)
+    pure, composed = (answer_by_probe(model, load(config, part)) for part in OF_TEST)
+    oracle = answer_by_chains(find_authors(config).select(2), load(config, "composed")).shares
+    own = measure_answers(config, pure, composed, oracle)
+    assert found.values == {**own, "gap_closed": measure_gap(config, model.lm).closed}
+    assert found.facts["methods"]["probe"] == own
+    assert (found.n, found.notes) == (50, {"gap_closed": "exact bounds"})
 
 
 def test_corpora_that_are_refused_leave_no_run(tmp_path: Path, cli: CommandLine) -> None:
