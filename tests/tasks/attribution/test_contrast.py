@@ -164,8 +164,9 @@ def test_a_filter_follows_from_its_seed_alone() -> None:
     assert not torch.equal(first.inner.weight, other.inner.weight)
 
 
+@pytest.mark.parametrize(("kind", "samples"), [("crops", 6), ("shifted", 12)])
 def test_documents_are_drawn_without_repetition_until_all_have_been(
-    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = list[int]()
 
@@ -174,9 +175,10 @@ def test_documents_are_drawn_without_repetition_until_all_have_been(
         return compute_contrast(projected, groups, temperature)
 
     monkeypatch.setattr(contrast_module, "compute_contrast", record)
-    train_filter("crops", make_views(0, 6)[0], Contrast(batch=2, steps=9), 0)
-    passes = [drawn[k : k + 6] for k in (0, 6, 12)]
-    assert [sorted(own) for own in passes] == [[*range(6)]] * 3
+    views, _ = make_views(0, samples // (2 if kind == "shifted" else 1))
+    train_filter(kind, views, Contrast(batch=2, steps=3 * samples // 2), 0)
+    passes = [drawn[k : k + samples] for k in (0, samples, 2 * samples)]
+    assert [sorted(own) for own in passes] == [[*range(samples)]] * 3
     assert passes[0] != passes[1]
 
 

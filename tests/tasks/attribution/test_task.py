@@ -14,7 +14,7 @@ from neuro.io.run_folder import Run
 from neuro.seeds import seeded
 from tasks.attribution.acceptance import measure_gap
 from tasks.attribution.answers import answer_by_chains, answer_by_probe
-from tasks.attribution.config import tiny
+from tasks.attribution.config import Arm, tiny
 from tasks.attribution.documents import Part, find_authors, load
 from tasks.attribution.evaluate import evaluate, measure_answers
 from tasks.attribution.lm_training import train_lm
@@ -142,6 +142,13 @@ def test_corpora_that_are_refused_leave_no_run(tmp_path: Path, cli: CommandLine)
     told = cli.refuse("train", "attribution:tiny", "--out", folder, *words)
     assert "the same documents stand in" in told
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("arm", ["inner_probe", "mean", "alif"])
+def test_a_probe_is_trained_by_the_fields_of_its_configuration(arm: Arm) -> None:
+    own = {"epochs": 7, "lr": 0.25, "warm": 0.125, "decay": 0.5, "clip": 3.0}
+    plan = TASK.training.plan(replace(small_attribution(), arm=arm, **own))
+    assert {name: getattr(plan, name) for name in own} == own
 
 
 def test_a_dry_run_needs_no_training(tmp_path: Path, cli: CommandLine) -> None:

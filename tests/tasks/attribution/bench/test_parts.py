@@ -156,7 +156,10 @@ def test_rows_tables_and_the_picture(tmp_path: Path) -> None:
     assert len(points) == 2 * 20
     whole = {name: some[:100] for name, some in make_values(3).items()}
     alone = {0: {3: {**whole, SAMPLED: []}}}
-    rows += make_rows("answers", alone, QUICK)
+    answers = {row.subject: row for row in make_rows("answers", alone, QUICK)}
+    assert answers[PROBE].unit == "total variation"
+    assert answers[PROBE].ours == pytest.approx(0.0)  # it says the true shares
+    rows += answers.values()
     console = Console(file=io.StringIO(), width=240)
     for table in tabulate("causes", rows):
         console.print(table)
