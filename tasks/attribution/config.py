@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from neuro.nn.mixer_block import BlockSizes
+from tasks.runs.soundness import list_low_fields, refuse_problems
 
 Source = Literal["authors", "folders", "pile", "library"]
 BYTES = 256  # the vocabulary of real text
@@ -20,7 +21,6 @@ Arm = Literal[
     "permuted",
     "alif",
 ]
-LIST = "the configuration does not hold together:"
 LEAST_GAP = 0.5  # share of the gap that a language model must close to be probed
 
 
@@ -179,8 +179,7 @@ def require_sound(config: AttributionConfig) -> None:
 
     Fields are set one by one, so it is checked where data or a model are made of them.
     """
-    if problems := list_problems(config):
-        raise ValueError("\n".join([LIST, *problems]))
+    refuse_problems(list_problems(config))
 
 
 def list_problems(config: AttributionConfig) -> list[str]:
@@ -194,11 +193,7 @@ def list_problems(config: AttributionConfig) -> list[str]:
         "tokens": 3,
         "outside": 0,
     }
-    problems = [
-        f"{name} is {getattr(config, name)}; give a whole number >= {low}"
-        for name, low in least.items()
-        if getattr(config, name) < low
-    ]
+    problems = list_low_fields(config, least)
     problems += [
         f"{name} is {getattr(config, name)}; give a finite number >= 0"
         for name in ("delta", "gamma")

@@ -1,8 +1,11 @@
 """A training of a task for a benchmark: on one CPU, in a folder that need not stay."""
 
+import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -37,3 +40,8 @@ def train_task(task: Task[Any], config: Any, seed: int, folder: Path) -> nn.Modu
     )
     fit(model, course, training.plan(config), Fabric(accelerator="cpu", devices=1), folder)
     return model
+
+
+def list_training_versions() -> Mapping[str, str]:
+    """Return the versions on which all trainings depend."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}

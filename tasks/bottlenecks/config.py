@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tasks.runs.soundness import refuse_problems
+
 Link = Literal["float", "8bit", "4bit", "spikes"]
 Price = Literal["bitmap", "aer"]
 Source = Literal["embedded", "mnist", "fashion", "cifar10", "generated"]
@@ -87,8 +89,7 @@ def require_sound(config: BottleneckConfig) -> None:
 
     Fields are set one by one, so it is checked where a network is built of them.
     """
-    if problems := list_problems(config):
-        raise ValueError("\n".join(["the configuration does not hold together:", *problems]))
+    refuse_problems(list_problems(config))
 
 
 def list_problems(config: BottleneckConfig) -> list[str]:

@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from tasks.runs.soundness import list_low_fields, refuse_problems
+
 Source = Literal["embedded", "mnist", "cifar10", "images", "latents"]
 Arm = Literal["sit", "arflow", "sit_unlabelled", "arflow_unlabelled", "sit_grouped"]
 Sampler = Literal["euler", "heun", "sde"]
 Maps = Literal["float", "spiking"]
 HEAD = 64  # channels of a head at full size
-LIST = "the configuration does not hold together:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +123,7 @@ def require_sound(config: FlowConfig) -> None:
 
     Fields are set one by one, so it is checked where data or a model are made of them.
     """
-    if problems := list_problems(config):
-        raise ValueError("\n".join([LIST, *problems]))
+    refuse_problems(list_problems(config))
 
 
 def list_problems(config: FlowConfig) -> list[str]:
@@ -135,11 +135,7 @@ def list_problems(config: FlowConfig) -> list[str]:
         "samples": 2,  # one has no covariance
     }
     choices = {"source": Source, "arm": Arm, "maps": Maps, "sampler": Sampler}
-    problems = [
-        f"{name} is {getattr(config, name)}; give a whole number >= {low}"
-        for name, low in least.items()
-        if getattr(config, name) < low
-    ]
+    problems = list_low_fields(config, least)
     problems += [
         f'{name} is "{getattr(config, name)}"; give one of {", ".join(get_args(kind))}'
         for name, kind in choices.items()

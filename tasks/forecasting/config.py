@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tasks.runs.soundness import list_low_fields, refuse_problems
+
 Source = Literal["mackey_glass", "lorenz", "epileptor"]
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
@@ -87,19 +89,14 @@ def require_sound(config: ForecastConfig) -> None:
 
     Fields are set one by one, so it is checked where data or a network are made of them.
     """
-    if problems := list_problems(config):
-        raise ValueError("\n".join(["the configuration does not hold together:", *problems]))
+    refuse_problems(list_problems(config))
 
 
 def list_problems(config: ForecastConfig) -> list[str]:
     """Return what does not fit, each with its cure."""
     sizes = ("points", "lookback", "horizon", "hidden", "layers", "batch", "epochs")
     counts = (*sizes, "teacher_hidden", "teacher_epochs")
-    problems = [
-        f"{name} is {getattr(config, name)}; give a whole number >= 1"
-        for name in counts
-        if getattr(config, name) < 1
-    ]
+    problems = list_low_fields(config, dict.fromkeys(counts, 1))
     wrong = {
         f"bins is {config.bins}; give at least 2": config.bins < 2,
         f"alpha is {config.alpha}; give a share, 0 to 1": not 0 <= config.alpha <= 1,

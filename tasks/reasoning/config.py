@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from neuro.nn.recurrent_depth import DepthSizes, list_depth_problems
+from tasks.runs.soundness import list_low_fields, refuse_problems
 
 Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi", "diffusion"]
 Order = Literal["confidence", "random", "left"]
@@ -15,7 +16,6 @@ ORDERS: tuple[Order, ...] = ("confidence", "random", "left")
 STEPPED = ("cot", "icot", "coconut", "pause", "codi")  # arms that learn from the steps
 STAGED = ("icot", "coconut", "pause")  # arms whose steps go stage by stage
 LATENT = ("coconut", "pause", "codi")  # arms that think before they answer
-LIST = "the configuration does not hold together:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,7 @@ def require_sound(config: ReasoningConfig) -> None:
 
     Fields are set one by one, so it is checked where data or a model are made of them.
     """
-    if problems := list_problems(config):
-        raise ValueError("\n".join([LIST, *problems]))
+    refuse_problems(list_problems(config))
 
 
 def list_problems(config: ReasoningConfig) -> list[str]:
@@ -107,11 +106,7 @@ def list_problems(config: ReasoningConfig) -> list[str]:
         **dict.fromkeys(("limit", "size", "latents", "vocabulary", "denoising_steps"), 0),
         "seed_of_data": 0,
     }
-    problems = [
-        f"{name} is {getattr(config, name)}; give a whole number >= {low}"
-        for name, low in least.items()
-        if getattr(config, name) < low
-    ]
+    problems = list_low_fields(config, least)
     problems += [
         f"{name} is {getattr(config, name)}; give a finite number >= 0"
         for name in ("alpha", "beta", "temperature")

@@ -21,7 +21,6 @@ from drivers.puzzles import (
 )
 from tasks.reasoning.config import (
     LATENT,
-    LIST,
     STAGED,
     STEPPED,
     ReasoningConfig,
@@ -30,6 +29,7 @@ from tasks.reasoning.config import (
 from tasks.reasoning.curriculum import count_thoughts, count_words, keep_steps, say
 from tasks.reasoning.items import MARKS, EncodedItem, Tokens, encode_item
 from tasks.runs.names import require_one_of
+from tasks.runs.soundness import refuse_problems
 from tasks.runs.task import Split
 
 
@@ -112,8 +112,7 @@ def _load_sound(config: ReasoningConfig, digest: str) -> ReasoningData:
         *(config.puzzle, config.size, config.data, digest, config.seed_of_data),
         tuple(counts.items()),
     )
-    if problems := list_item_problems(config, data):
-        raise ValueError("\n".join([LIST, *problems]))
+    refuse_problems(list_item_problems(config, data))
     return data
 
 

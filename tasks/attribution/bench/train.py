@@ -1,6 +1,5 @@
 """Trainings of the bench; a finished one is a line of a file, and is not trained again."""
 
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -35,7 +34,7 @@ from tasks.attribution.retrain import retrain_with_checkpoints
 from tasks.attribution.shapley import list_subsets
 from tasks.attribution.task import TASK
 from tasks.bench.results import complete_results, list_missing_results, share_work
-from tasks.bench.training import train_task
+from tasks.bench.training import list_training_versions, train_task
 
 FILE = "attribution-models.jsonl"  # beside the figures
 ASKED: tuple[DataPart, ...] = ("val", "test", "composed")  # in this order
@@ -149,10 +148,10 @@ def train_all(part: Part, scale: AttributionScale, folder: Path, workers: int) -
     about = {s: describe(s, scale) for s in settings}
     first = {settings[0]: about.pop(settings[0])}
     train = share_work(train_setting, 1, scale)
-    values = complete_results(path, first, Values, train, list_versions())
+    values = complete_results(path, first, Values, train, list_training_versions())
     sampled = values[settings[0]][SAMPLED] if scale.cases[part].retrained else []
     train = share_work(train_setting, workers, scale, sampled)
-    values |= complete_results(path, about, Values, train, list_versions())
+    values |= complete_results(path, about, Values, train, list_training_versions())
     out: Found = {}
     for setting, own in values.items():
         out.setdefault(setting.seed, {})[setting.subset] = own
@@ -166,12 +165,7 @@ def describe(setting: AttributionSetting, scale: AttributionScale) -> Mapping[st
     return {**asdict(setting), "sampled": sampled, "config": own}
 
 
-def list_versions() -> Mapping[str, str]:
-    """Return the versions on which all trainings depend."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
-
-
 def list_missing(part: Part, scale: AttributionScale, folder: Path) -> list[AttributionSetting]:
     """Return the trainings of a part that are still to be made."""
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    return list_missing_results(folder / FILE, about, list_versions())
+    return list_missing_results(folder / FILE, about, list_training_versions())

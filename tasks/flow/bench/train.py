@@ -1,6 +1,5 @@
 """Trainings of the bench; a finished one is a line of a file, and is not trained again."""
 
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,11 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, list_missing_results, share_work
-from tasks.bench.training import train_task
+from tasks.bench.training import list_training_versions, train_task
 from tasks.flow.bench.samples import Strips, make_strips
 from tasks.flow.bench.settings import (
     FlowScale,
@@ -100,7 +97,9 @@ def train_all(part: Part, scale: FlowScale, folder: Path, workers: int) -> FlowR
 
     train = share_work(_train_one, workers, scale)
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    results = complete_results(folder / FILE, about, FlowResult, train, list_versions())
+    results = complete_results(
+        folder / FILE, about, FlowResult, train, list_training_versions()
+    )
     found: Found = {}
     samples: dict[str, Strips] = {}
     for setting, own in results.items():
@@ -128,12 +127,7 @@ def describe(setting: FlowSetting, scale: FlowScale) -> Mapping[str, Any]:
     }
 
 
-def list_versions() -> Mapping[str, str]:
-    """Return the versions on which all trainings depend."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
-
-
 def list_missing(part: Part, scale: FlowScale, folder: Path) -> list[FlowSetting]:
     """Return the trainings of a part that are still to be made."""
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    return list_missing_results(folder / FILE, about, list_versions())
+    return list_missing_results(folder / FILE, about, list_training_versions())

@@ -1,6 +1,5 @@
 """Trainings of the bench; a finished one is a line of a file, and is not trained again."""
 
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -8,13 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from torch import nn
 
 from neuro.training import get_best_weights_path, load_weights
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, list_missing_results, share_work
-from tasks.bench.training import train_task
+from tasks.bench.training import list_training_versions, train_task
 from tasks.reasoning.answer import Said, answer_split
 from tasks.reasoning.bench.settings import (
     Part,
@@ -120,7 +118,7 @@ def train_all(part: Part, scale: ReasoningScale, folder: Path, workers: int) -> 
 
     train = share_work(_train_one, workers, scale)
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    values = complete_results(folder / FILE, about, Values, train, list_versions())
+    values = complete_results(folder / FILE, about, Values, train, list_training_versions())
     out: Found = {}
     for setting, own in values.items():
         for name, value in own.items():
@@ -155,12 +153,7 @@ def split_orders(arm: str, own: Mapping[str, BySeed]) -> dict[str, dict[str, ByS
     return {arm: rest, **others}
 
 
-def list_versions() -> Mapping[str, str]:
-    """Return the versions on which all trainings depend."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
-
-
 def list_missing(part: Part, scale: ReasoningScale, folder: Path) -> list[ReasoningSetting]:
     """Return the trainings of a part that are still to be made."""
     about = {s: describe(s, scale) for s in list_settings(part, scale)}
-    return list_missing_results(folder / FILE, about, list_versions())
+    return list_missing_results(folder / FILE, about, list_training_versions())
