@@ -2,7 +2,7 @@
 
 Names of folders, layers and metrics may look like markup of rich, ``[bold]`` or ``[/b]``: our
 consoles read no markup. A :class:`rich.text.Text` sets a style. Names may also hold commands of
-a terminal: control characters are written out, not sent.
+a terminal, or characters that change the order of the others: both are written out, not sent.
 """
 
 import codecs
@@ -10,8 +10,11 @@ import io
 import os
 import re
 import sys
+import traceback
+import unicodedata
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -19,7 +22,8 @@ from rich.text import Text
 
 WIDE = 160  # characters of a line in a file or a pipe, where no window limits tables
 DONE, FAILED = Text("✓", "green"), Text("✗", "red")
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
+UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surrogates, line ends
+JOINERS = "\u200c\u200d"  # formats that Persian, Hindi and emoji are written with
 SPELLED = {  # our own signs, for a terminal that cannot show them
     **{"✓": "ok", "✗": "failed", "µ": "u", "±": "+-", "×": "x", "·": "."},
     **{"≠": "!=", "→": "->", "–": "-"},
@@ -27,7 +31,11 @@ SPELLED = {  # our own signs, for a terminal that cannot show them
 
 
 class _ShowingConsole(Console):
-    """A console that writes out control characters."""
+    """A console that writes out control and format characters."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text; written out here, so that a table is wide enough for its cells."""
+        return super().render_str(show_controls(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -54,12 +62,18 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def show_controls(text: str) -> str:
-    r"""Return a text with control characters written out.
+    r"""Return a text with control and format characters written out, but tabs and newlines.
 
-    >>> show_controls("\x1b[31mred\x07\n") == r"\x1b[31mred\x07" + "\n"
+    >>> show_controls("\x1b[31mred\x07\n\u202eder") == r"\x1b[31mred\x07" + "\n" + r"\u202eder"
     True
     """
-    return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return re.sub(r"[^\t\n -~]", _show_character, text)
+
+
+def _show_character(match: re.Match[str]) -> str:
+    character = match[0]
+    unsafe = unicodedata.category(character) in UNSAFE and character not in JOINERS
+    return ascii(character)[1:-1] if unsafe else character
 
 
 def write_text(text: str) -> None:
@@ -88,8 +102,8 @@ def take_words(argv: list[str] | None) -> list[str]:
 def prepare_process() -> None:
     """Let this process print and draw with any locale and any screen.
 
-    Characters that the encoding of the terminal lacks are spelled out, warnings write out
-    control characters, and figures need no window, even if $MPLBACKEND names one.
+    Characters that the encoding of the terminal lacks are spelled out, warnings and tracebacks
+    write out control characters, and figures need no window, even if $MPLBACKEND names one.
     """
     os.environ["MPLBACKEND"] = "agg"
     codecs.register_error("neuro", spell_out)
@@ -98,3 +112,6 @@ def prepare_process() -> None:
             stream.reconfigure(errors="neuro")
     format_warning = warnings.formatwarning
     warnings.formatwarning = lambda *of, **more: show_controls(format_warning(*of, **more))
+    sys.excepthook = lambda _, error, __: sys.stderr.write(
+        show_controls("".join(traceback.format_exception(error)))
+    )

@@ -25,6 +25,7 @@ from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
 from tasks.report.tables import format_nominal, list_core_seconds
 from tasks.runs.task import Html
+from tasks.terminal import show_controls
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
@@ -282,7 +283,7 @@ def _svg(figure: Figure, name: str, title: str) -> Html:
     with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None, "Title": title}
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    text = file.getvalue()
+    text = show_controls(file.getvalue())  # names of nodes stand in it as they are
     least = _READABLE * 96 * figure.get_figwidth()
     opening = f'<svg role="img" style="min-width:{least:.0f}px"'
     text = opening + text[text.index("<svg") + len("<svg") :]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from tasks.runs.task import Html
+from tasks.terminal import show_controls
 
 
 class KeyFigure(NamedTuple):
@@ -82,8 +83,8 @@ summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 
 
 def text(value: object) -> Html:
-    """Return a value as text of a page; bytes of a path that are not UTF-8 as ``\\udcff``."""
-    return Html(html.escape(str(value).encode("utf-8", "backslashreplace").decode()))
+    """Return a value as text of a page; control and format characters as ``\\u202e``."""
+    return Html(html.escape(show_controls(str(value))))
 
 
 def join(parts: Iterable[Html]) -> Html:

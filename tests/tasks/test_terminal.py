@@ -19,7 +19,14 @@ from rich.text import Text
 from tasks import terminal
 from tasks.cli import main
 from tasks.report.tables import make_table
-from tasks.terminal import DONE, make_console, prepare_process, spell_out, write_text
+from tasks.terminal import (
+    DONE,
+    make_console,
+    prepare_process,
+    show_controls,
+    spell_out,
+    write_text,
+)
 
 NAMES = ("a[/b]c", "[bold]q", "x:smile:y", "[red]r[/]")
 ON_A_RUN = ("eval", "simulate", "export", "verify", "energy", "report")
@@ -53,7 +60,15 @@ def test_a_console_prints_what_it_is_given(capsys: pytest.CaptureFixture[str]) -
         assert capsys.readouterr().out == f"✓ wrote {name} 1 s\n"
 
 
-ATTACKS = ("a\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\x1b[31m", "b\x08\x7f\x00")
+ATTACKS = {  # and how a string is shown
+    "a\x1b]0;title\x07": r"a\x1b]0;title\x07",
+    "\x1b[2J": r"\x1b[2J",
+    "\x9b31m": r"\x9b31m",
+    "b\x08\x7f\x00\r": r"b\x08\x7f\x00\r",
+    "py.\u202efdp": r"py.\u202efdp",
+    "\u2066a\u2069\u200e\u200f\u061c": r"\u2066a\u2069\u200e\u200f\u061c",
+    "\u200b\u2028\u2029\ufeff\udcff\U000e0041": r"\u200b\u2028\u2029\ufeff\udcff\U000e0041",
+}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -64,14 +79,19 @@ def test_a_console_sends_no_command_to_the_terminal(
     table.add_row(f"r {attack}")
     table.caption = f"f {attack}"
     for made in (make_console(), make_console(stderr=True)):
-        made.print(DONE, f"k\t{attack}", Text(attack, "red"), table)
+        made.print(DONE, f"k {attack}\t", Text(attack, "red"), table)
         with made.status(attack):
             pass
     told = "".join(capsys.readouterr())
     assert not set(told) & set(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
-    shown = attack.translate({c: f"\\x{c:02x}" for c in (0x1B, 0x9B, 0x7F, 0x00)})
-    kept = shown.replace("\x07", "").replace("\x08", "")  # which rich leaves out
-    assert told.count(kept) >= 2 * 2
+    assert not set(told) & (set(attack) - set(map(chr, range(32, 127))))
+    for begin in "ktcrf":  # whole: a column of a table is as wide as what is shown in it
+        assert told.count(f"{begin} {ATTACKS[attack]}") >= 2, begin
+
+
+def test_letters_of_any_script_are_no_control_characters() -> None:
+    text = "é µ 漢 a\xa0b \u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb \t\n"
+    assert show_controls(text) == text
 
 
 def test_styles_of_our_own_reach_a_terminal() -> None:
@@ -85,10 +105,12 @@ def test_a_name_in_a_file_sends_no_command_either(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What ``config.json`` says comes back in the message."""
-    (tmp_path / "config.json").write_text('{"task": "\\u001b[31m\\u0007", "neuro": "\\u009b"}')
+    names = '{"task": "\\u001b[31m\\u0007", "neuro": "\\u009b", "seed": "a\\u202eb"}'
+    (tmp_path / "config.json").write_text(names)
     told = seen(["eval", str(tmp_path)], capsys)
     assert "config.json" in told
-    assert not {"\x1b", "\x07", "\x9b"} & set(told)
+    assert r"a\u202eb" in told
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(told)
 
 
 def test_text_of_a_model_is_whole_in_a_pipe_and_shown_in_a_terminal(
@@ -128,15 +150,22 @@ def test_a_path_that_is_no_utf_8_is_told_in_ascii_whatever_backend_is_asked_for(
     assert told.startswith(r"neuro: \udcff\x1buJ is no run: it has no config.json"), told
 
 
-def test_warnings_show_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_and_tracebacks_show_control_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(warnings, "formatwarning", lambda message, *_: f"Warning: {message}\n")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", told_of := io.StringIO())
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     prepare_process()
     assert os.environ["MPLBACKEND"] == "agg"
     told = warnings.formatwarning("\x1b[31m", UserWarning, "f.py", 3)
     assert told == "Warning: \\x1b[31m\n"
+    error = KeyError("no \u202e here").with_traceback(None)
+    error.add_note("\x1b[2J")
+    sys.excepthook(KeyError, error, None)
+    assert told_of.getvalue() == "KeyError: 'no \\u202e here'\n\\x1b[2J\n"
 
 
 @pytest.mark.parametrize("verb", ON_A_RUN)

@@ -65,3 +65,10 @@ def test_a_confusion_is_shaded_by_the_share_of_its_row() -> None:
     shares = [float(part[:5]) for part in made.split("--share:")[1:]]
     assert shares == [0.75, 0.25, 0, 0]
     assert made.count('class="strong"') == 1
+
+
+def test_a_name_with_control_or_format_characters_is_written_out_in_a_picture() -> None:
+    made = pictures.draw_rates({"py.\u202efdp": 0.5, "\u2066a\u2069": 0.25})
+    assert r">py.\u202efdp<" in made
+    assert r">\u2066a\u2069<" in made
+    assert not set("\u202e\u2066\u2069") & set(made)

@@ -434,6 +434,15 @@ class TestAFinishedRun:
     def test_spells_out_a_path_that_is_no_utf_8(self) -> None:
         assert html.paragraph(os.fsdecode(b"r\xff<\xc2\xb5")) == r"<p>r\udcff&lt;µ</p>"
 
+    def test_writes_out_control_and_format_characters_everywhere(self, run: TaskRun) -> None:
+        odd, shown = "py.\u202efdp\u2066", r"py.\u202efdp\u2066"
+        finish(run, layer=odd)
+        run.write("environment.json", {"system": f"\x1b[2J{odd}", "packages": {odd: "\x85"}})
+        page = written(replace(run, name=odd))
+        assert not set("\u202e\u2066\x1b\x85") & set(page)
+        assert page.count(shown) > 15
+        assert rf"\x1b[2J{shown}" in page
+
     def test_escapes_hostile_names(self, run: TaskRun) -> None:
         finish(run, layer=HOSTILE)
         run.write("environment.json", {"system": HOSTILE, "packages": {HOSTILE: "1"}})
