@@ -24,8 +24,14 @@ from torch import Tensor, nn
 from neuro.graph import Dense
 from neuro.interop.layer_operations import narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
-from neuro.interop.parameters import ParameterReader, Shape, describe, show_parameter
-from neuro.neurons import LI, DiscreteLIF
+from neuro.interop.parameters import (
+    ParameterReader,
+    Shape,
+    Value,
+    describe,
+    show_parameter,
+)
+from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
 from neuro.units import Seconds
 
@@ -183,29 +189,27 @@ def _convert_iaf(cell: Any, shape: Shape) -> NeuronNodes:
 def _convert_li(cell: Any, shape: Shape) -> NeuronNodes:
     read = ParameterReader(shape)
     c = cell.dt * read("tau_syn_inv", cell.p.tau_syn_inv)
-    current = read.make_integrator(1 - c, 1.0, cell.dt)
-    before = (("current", current),) if np.any(1 - c) else ()
-    return NeuronNodes(node=_make_membrane(cell, read), emits="out", before=before)
+    return _make_membrane(cell, read, 1 - c)
 
 
 def _convert_li_linear(cell: Any, shape: Shape) -> NeuronNodes:
     nodes = _convert_li(cell, shape)
     into = Dense(weight=narrow(cell.input_weights))
-    return NeuronNodes(node=nodes.node, emits="out", before=(("input", into), *nodes.before))
+    return replace(nodes, before=(("input", into), *nodes.before))
 
 
 def _convert_li_box(cell: Any, shape: Shape) -> NeuronNodes:
-    return NeuronNodes(node=_make_membrane(cell, ParameterReader(shape)), emits="out")
+    return _make_membrane(cell, ParameterReader(shape), 0.0)
 
 
-def _make_membrane(cell: Any, read: ParameterReader) -> LI:
+def _make_membrane(cell: Any, read: ParameterReader, decay_syn: Value) -> NeuronNodes:
     k = cell.dt * read("tau_mem_inv", cell.p.tau_mem_inv)
     if np.any(read("v_leak", cell.p.v_leak)):
         read.problems.append(
             "an LI of neuro rests at 0, and v_leak is not 0; use v_leak=0 and add it to the "
             "values that are read"
         )
-    return read.make_integrator(1 - k, k, cell.dt)
+    return read.make_readout(1 - k, k, decay_syn, cell.dt, "out")
 
 
 def _require_method(method: str, read: ParameterReader) -> None:

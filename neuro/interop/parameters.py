@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from neuro.interop.neuron_reader import CaptureError
+from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.neurons import LI, DiscreteLIF
 from neuro.neurons.normal_form import as_array
 from neuro.units import Seconds
@@ -65,6 +65,15 @@ class ParameterReader:
         if self.problems:
             raise CaptureError(self.problems)
         return LI(tau=find_tau(decay, Seconds(dt)), gain=gain)
+
+    def make_readout(
+        self, decay: Value, gain: Value, decay_syn: Value, dt: float, emits: str
+    ) -> NeuronNodes:
+        """Return the LI of a membrane that never resets, behind that of its current if any."""
+        current = self.make_integrator(decay_syn, 1.0, dt)
+        before = (("current", current),) if np.any(decay_syn) else ()
+        membrane = self.make_integrator(decay, gain, dt)
+        return NeuronNodes(node=membrane, emits=emits, before=before)
 
 
 def find_tau(decay: Value, dt: Seconds) -> Value:

@@ -14,7 +14,7 @@ Axes: B samples, ``*N`` the shape of a node.
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
-from neuro.neurons import LI, DiscreteLIF
+from neuro.interop.parameters import ParameterReader, Shape, list_unknown
+from neuro.neurons import DiscreteLIF
 from neuro.units import Seconds
 
 # The states of each class, in the order of the arguments of its forward.
@@ -41,7 +42,7 @@ STATES: Mapping[str, tuple[str, ...]] = {
 }
 CURES: Mapping[str, str] = {
     "LeakyParallel": "its RNN rectifies the membrane; use a Linear and a Leaky",
-    "Alpha": "its two currents share one reset; use Synaptic",
+    "Alpha": "its membrane is the difference of two currents; use Synaptic",
     "SLSTM": "it is an LSTM; use RSynaptic",
     "SConv2dLSTM": "it is an LSTM; use RSynaptic",
 }
@@ -50,7 +51,6 @@ RESETS: Mapping[str, str] = {
     "_base_zero": "zero",
     "_base_int": "none",
 }
-FORGETS = 1e-3  # tau in dt of an integrator whose beta is 0: exp(-1000) is 0 in float64
 
 
 def import_module(
@@ -79,7 +79,11 @@ def import_module(
     with require_extra("peers", "the import of a network of snnTorch needs it"):
         import snntorch
     reader = SnnTorchReader(snntorch.__version__)
-    return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
+    try:
+        return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)
+    except CaptureError as error:  # a neuron without a node may have led to others
+        unknown = list_unknown(module, reader.is_neuron, _require_known)
+        raise CaptureError([*dict.fromkeys([*unknown, *error.problems])]) from error
 
 
 @dataclass(frozen=True)
@@ -160,23 +164,28 @@ class SnnTorchReader:
     ) -> NeuronNodes:
         """Return a DiscreteLIF; an LI where only a membrane is used that never resets."""
         neuron: Any = module
-        kind = type(neuron).__name__
-        if kind not in STATES or not _is_theirs(type(neuron)):
-            bases = [k.__name__ for k in type(neuron).__mro__ if _is_theirs(k)]
-            cure = CURES.get(kind, f"use one of {', '.join(STATES)} as it is")
-            what = f"extends {bases[0]}" if not _is_theirs(type(neuron)) else "has no node"
-            raise CaptureError([f"{kind} {what}; {cure}"])
+        _require_known(neuron)
         problems = _list_problems(neuron)
         if problems:
             raise CaptureError(problems)
         factor = np.asarray(to_numpy(neuron.graded_spikes_factor.double()))
-        parts: dict[str, Any] = {
-            "source": _describe(neuron),
-            "recurrent": _find_recurrent(neuron, shape),
-        }
-        if used == {"mem"} and _find_reset(neuron) == "none":
-            return NeuronNodes(node=LI(tau=_find_tau(neuron, dt)), emits="mem", **parts)
-        return NeuronNodes(node=_make_node(neuron, dt), emits="spk", factor=factor, **parts)
+        recurrent, source = _find_recurrent(neuron, shape), _describe(neuron)
+        if used == {"mem"} and _find_reset(neuron) == "none" and recurrent is None:
+            return replace(_make_readout(neuron, shape, dt), source=source)
+        node = _make_node(neuron, dt)
+        return NeuronNodes(
+            node=node, emits="spk", factor=factor, recurrent=recurrent, source=source
+        )
+
+
+def _require_known(neuron: nn.Module) -> None:
+    """Raise a CaptureError unless a neuron is of a class that has a node, as it is."""
+    kind = type(neuron).__name__
+    if kind not in STATES or not _is_theirs(type(neuron)):
+        bases = [k.__name__ for k in type(neuron).__mro__ if _is_theirs(k)]
+        cure = CURES.get(kind, f"use one of {', '.join(STATES)} as it is")
+        what = f"extends {bases[0]}" if not _is_theirs(type(neuron)) else "has no node"
+        raise CaptureError([f"{kind} {what}; {cure}"])
 
 
 def _is_theirs(kind: type) -> bool:
@@ -191,9 +200,19 @@ def _find_reset(neuron: Any) -> str:
 def _find_decay(neuron: Any) -> Tensor:
     """Return the decay of the membrane, as the forward computes it."""
     if type(neuron).__name__ == "Lapicque":
-        decay: Tensor = 1 - neuron.time_step / (neuron.R * neuron.C)
-        return decay
+        # Torch rounds the ratio of integers to float32, here and in the gain, and nothing else.
+        leak: Tensor = neuron.time_step / (neuron.R * neuron.C)
+        return 1 - leak.double()
     return neuron.beta.clamp(0, 1)  # type: ignore[no-any-return]
+
+
+def _find_gain(neuron: Any) -> Tensor:
+    """Return the rise of the membrane by a unit of input, as the forward computes it."""
+    if type(neuron).__name__ == "Lapicque":
+        per_time: Tensor = 1 / (neuron.R * neuron.C)
+        gain: Tensor = neuron.R.double() * per_time.double() * neuron.time_step
+        return gain
+    return torch.ones(())
 
 
 def _make_node(neuron: Any, dt: Seconds) -> DiscreteLIF:
@@ -206,20 +225,18 @@ def _make_node(neuron: Any, dt: Seconds) -> DiscreteLIF:
     elif reset == "zero":
         late = kind != "Leaky" and getattr(neuron, "reset_delay", True)
         how = {"reset": "hard", "refractory": Seconds(dt if late else 0.0)}
-    if kind == "Lapicque":
-        gain = neuron.R * (1 / (neuron.R * neuron.C)) * neuron.time_step
-        how["gain"] = to_numpy(gain.double())
     if "Synaptic" in kind:
         how["decay_syn"] = to_numpy(neuron.alpha.clamp(0, 1).double())
-    return DiscreteLIF(decay=decay, threshold=threshold, strict=True, **how)
+    gain = to_numpy(_find_gain(neuron))
+    return DiscreteLIF(decay=decay, gain=gain, threshold=threshold, strict=True, **how)
 
 
-def _find_tau(neuron: Any, dt: Seconds) -> np.ndarray:
-    """Return the time constant of a membrane that never resets [s]."""
-    decay = to_numpy(_find_decay(neuron).double())
-    with np.errstate(divide="ignore"):
-        tau = -dt / np.log(decay)
-    return np.where(decay == 1, math.inf, np.where(decay == 0, FORGETS * dt, tau))
+def _make_readout(neuron: Any, shape: Shape, dt: Seconds) -> NeuronNodes:
+    """Return the integrator of a membrane that never resets."""
+    read = ParameterReader(shape)
+    alpha = read("alpha", neuron.alpha.clamp(0, 1)) if hasattr(neuron, "alpha") else 0.0
+    decay, gain = read("beta", _find_decay(neuron)), read("R", _find_gain(neuron))
+    return read.make_readout(decay, gain, alpha, dt, "mem")
 
 
 def _find_recurrent(neuron: Any, shape: tuple[int, ...]) -> Node | None:

@@ -1,8 +1,8 @@
-# ruff: noqa: ARG002
 """Networks of SpikingJelly as Graphs: :func:`import_module`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +20,8 @@ from neuro.interop.spikingjelly_neurons import (
     REASONS,
     convert_neuron,
     describe_neuron,
+    make_readout,
+    never_fires,
 )
 from neuro.units import Seconds
 
@@ -171,8 +173,10 @@ class SpikingJellyReader:
     ) -> NeuronNodes:
         """Return the node of a neuron."""
         kind = _require_known(module)
-        node = convert_neuron(module, kind, shape)
-        return NeuronNodes(node=node, emits="out", source=describe_neuron(module, kind))
+        node, source = convert_neuron(module, kind, shape), describe_neuron(module, kind)
+        if never_fires(module) and used in ({"v"}, {"v_seq"}):
+            return replace(make_readout(node, shape, dt, *used), source=source)
+        return NeuronNodes(node=node, emits="out", source=source)
 
 
 def _find_rest(module: Any) -> Tensor:

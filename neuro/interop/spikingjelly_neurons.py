@@ -11,6 +11,7 @@ v_rest is v_reset, or 0 with v_reset=None, and v starts there. An IF has no leak
 :class:`neuro.neurons.DiscreteLIF`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuro.interop.neuron_reader import CaptureError
+from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.interop.parameters import ParameterReader, Shape, Value, describe, show_parameter
 from neuro.neurons import DiscreteLIF
+from neuro.neurons.normal_form import as_array
+from neuro.units import Seconds
 
 
 def convert_neuron(node: Any, kind: str, shape: Shape) -> DiscreteLIF:
@@ -89,12 +92,43 @@ def _make(node: Any, read: ParameterReader, **parameters: Any) -> DiscreteLIF:
     strict = _find_strictness(node.surrogate_function, read)
     if getattr(node, "_neuron_precision", None) is not None:
         read.problems.append("its precision is set for a GPU; take the module before that")
-    parameters.setdefault("threshold", read("v_threshold", node.v_threshold))
+    # A read-out has an infinite threshold, of which a DiscreteLIF takes the largest finite one.
+    high = np.minimum(read("v_threshold", node.v_threshold), np.finfo(float).max)
+    parameters.setdefault("threshold", high)
+    if node.v_reset is None and never_fires(node):
+        read.problems.append(
+            "v_threshold is inf and v_reset is None: SpikingJelly subtracts 0 * inf, which is "
+            "NaN; use v_reset=0.0"
+        )
     if node.v_reset is None:
         parameters.update(reset="soft")
     else:
         parameters.update(reset="hard", reset_to=read("v_reset", node.v_reset))
     return read.make(lambda: DiscreteLIF(strict=strict, **parameters))
+
+
+def never_fires(node: Any) -> bool:
+    """Say whether a node is a read-out, with an infinite threshold."""
+    return isinstance(node.v_threshold, float) and node.v_threshold == math.inf
+
+
+def make_readout(neuron: DiscreteLIF, shape: Shape, dt: Seconds, emits: str) -> NeuronNodes:
+    """Return what integrates as a neuron does that never fires.
+
+    emits: the name of its membrane.
+
+    Raises:
+        CaptureError: it rests elsewhere than at 0.
+    """
+    read = ParameterReader(shape)
+    if np.any(neuron.rest):
+        read.problems.append(
+            f"an LI of neuro rests at 0, and v_reset is {show_parameter(neuron.rest)}; use "
+            "v_reset=0.0 and add it to the values that are read"
+        )
+    decay_syn = 0.0 if neuron.decay_syn is None else neuron.decay_syn
+    parameters = map(as_array, (neuron.decay, neuron.gain, decay_syn))
+    return read.make_readout(*parameters, dt, emits)
 
 
 def _find_strictness(surrogate: Any, read: ParameterReader) -> bool:

@@ -378,6 +378,89 @@ def test_a_membrane_that_never_resets_is_an_integrator() -> None:
     assert re.search(r"test_snntorch.py:\d+", note)
 
 
+def read_membranes(neuron: nn.Module) -> nn.Module:
+    """Return a network that returns the membranes of a neuron behind its second layer."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        mem1, states, out = None, list[Tensor](), []
+        for x_t in x:
+            spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+            spk2, *rest = self.lif2(self.fc2(spk1), *states)
+            states = [spk2, *rest] if isinstance(neuron, snn.RLeaky | snn.RSynaptic) else rest
+            out.append(rest[-1])
+        return torch.stack(out)
+
+    net: Any = replace_forward(forward)
+    net.lif2 = neuron
+    return net  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "current"),
+    [
+        ("Synaptic", {"alpha": 0.6, "beta": 0.9}, True),
+        ("Synaptic", {"alpha": torch.linspace(0, 1, 6), "beta": torch.linspace(1, 0, 6)}, True),
+        (
+            "Synaptic",
+            {"alpha": 1.5, "beta": 0.7, "learn_alpha": True, "learn_beta": True},
+            True,
+        ),
+        ("Synaptic", {"alpha": 0.0, "beta": 0.7}, False),
+        ("Lapicque", {"R": 5.0, "C": 3.0, "time_step": 2.0}, False),
+        ("Lapicque", {"R": 5, "C": 3, "time_step": 2}, False),  # in float32, as torch divides
+        ("Lapicque", {"beta": 0.8, "R": 3.0}, False),
+        ("Leaky", {"beta": torch.linspace(0, 1, 6), "learn_beta": True}, False),
+    ],
+)
+def test_a_read_out_has_the_current_and_the_gain_of_its_class(
+    kind: str, settings: dict[str, Any], current: bool
+) -> None:
+    neuron = getattr(snn, kind)(reset_mechanism="none", **settings)
+    network = import_equal(read_membranes(neuron), (12,))
+    populations = {"lif1", "lif2", "lif2_current"} if current else {"lif1", "lif2"}
+    assert set(network.graph.populations) == populations
+    (row,) = (row for row in network.mapping if row.node == "lif2")
+    assert row.source.startswith(f"snntorch.{kind}(")
+
+
+def test_a_read_out_of_a_hidden_state_has_its_current_too() -> None:
+    with seeded(3):
+        net = nn.Sequential(
+            *(nn.Linear(12, 6), snn.Leaky(0.9, init_hidden=True), nn.Linear(6, 4)),
+            snn.Synaptic(0.5, 0.8, reset_mechanism="none", init_hidden=True, output=True),
+        )
+    net[0].weight.data *= 4
+    network = import_equal(net, (12,), run=lambda net, x: [net(x_t)[2] for x_t in x])
+    assert network.graph.outputs == ("3",)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "pattern"),
+    [
+        (lambda: snn.RLeaky(0.8, linear_features=6, reset_mechanism="none"), "lif2: .* mem"),
+        (
+            lambda: snn.RSynaptic(0.7, 0.8, linear_features=6, reset_mechanism="none"),
+            "lif2: .* mem",
+        ),
+        (
+            lambda: snn.Alpha(0.9, 0.8, reset_mechanism="none"),
+            "lif2: Alpha has no node; its membrane is the difference of two currents",
+        ),
+        (
+            lambda: snn.Lapicque(R=1.0, C=0.5, reset_mechanism="none"),
+            r"lif2: a decay in a tick must be in \[0, 1\], got -1",
+        ),
+    ],
+    ids=["RLeaky", "RSynaptic", "Alpha", "Lapicque"],
+)
+def test_a_read_out_without_a_node_is_refused_by_its_name(
+    neuron: Callable[[], nn.Module], pattern: str
+) -> None:
+    with pytest.raises(CaptureError) as caught:
+        import_module(read_membranes(neuron()), (12,))
+    assert re.match(pattern, caught.value.problems[0])
+
+
 def test_a_layer_at_the_end_is_read_out_in_every_tick() -> None:
     def read(self: Any, x: Tensor) -> Tensor:
         mem1, out = None, []

@@ -5,6 +5,7 @@ currents and values only by rounding.
 """
 
 import copy
+import math
 import operator
 from typing import Any
 
@@ -18,7 +19,7 @@ from neuro.graph import AvgPool2d, Conv2d, Edge
 from neuro.interop.imported import ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.spikingjelly import import_module
-from neuro.neurons import DiscreteLIF
+from neuro.neurons import LI, DiscreteLIF
 from neuro.seeds import seeded
 
 jelly = pytest.importorskip("spikingjelly.activation_based")
@@ -225,6 +226,62 @@ def test_the_batch_norm_that_depends_on_the_threshold_is_folded() -> None:
         network = import_module(make(layer.Conv2d(1, 4, 3), norm, lif()), (1, 8, 8))
     require_equal(network)
     assert [*network.graph.nodes] == ["input", "2", "0"]
+
+
+class ReadOut(nn.Module):
+    """Returns membranes of a node, of all ticks or of the tick that ran."""
+
+    def __init__(self, node: Any, mode: str) -> None:
+        super().__init__()
+        self.front = make(
+            layer.Linear(6, 8), lif(v_threshold=0.2), layer.Linear(8, 5), mode=mode
+        )
+        self.front[0].weight.data *= 4
+        self.node = node
+        functional.set_step_mode(node, mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.node(self.front(x))
+        v: Tensor = self.node.v_seq if self.node.step_mode == "m" else self.node.v
+        return v
+
+
+READ_OUTS: dict[str, Any] = {
+    "IF": lambda: neuron.IFNode(math.inf),
+    "LIF": lambda: neuron.LIFNode(3.0, v_threshold=math.inf),
+    "ParametricLIF": lambda: neuron.ParametricLIFNode(3.0, False, v_threshold=math.inf),
+    "CUBALIF": lambda: neuron.CUBALIFNode(0.25, 0.75, math.inf),
+}
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+@pytest.mark.parametrize("name", READ_OUTS)
+def test_a_node_with_an_infinite_threshold_is_a_read_out(name: str, mode: str) -> None:
+    with seeded(0):
+        node = READ_OUTS[name]()
+        node.store_v_seq = True
+        network = import_module(ReadOut(node, mode), (6,))
+    require_equal(network)
+    assert isinstance(network.graph.nodes["node"], LI)
+    assert ("node_current" in network.graph.nodes) == (name == "CUBALIF")
+    assert {row.population for row in verify_import(network, ticks=2)} >= {"node"}
+    (row,) = (row for row in network.mapping if row.node == "node")
+    assert row.source.startswith(f"{name}Node(")
+
+
+@pytest.mark.parametrize(
+    ("v_reset", "told"),
+    [
+        (None, "node: v_threshold is inf and v_reset is None: SpikingJelly subtracts 0 * inf"),
+        (-0.5, "node: an LI of neuro rests at 0, and v_reset is -0.5; use v_reset=0.0"),
+    ],
+)
+def test_a_read_out_that_does_not_integrate_from_0_is_refused(
+    v_reset: float | None, told: str
+) -> None:
+    node = neuron.LIFNode(3.0, v_threshold=math.inf, v_reset=v_reset, store_v_seq=True)
+    (problem,) = refuse(ReadOut(node, "s"))
+    assert problem.startswith(told)
 
 
 def test_a_sum_of_spikes_reaches_the_next_layer_with_its_value() -> None:
