@@ -26,7 +26,12 @@ from neuro.interop.norse_neurons import (
     list_states,
     widen,
 )
-from neuro.interop.parameters import find_library_class, list_unknown, require_known
+from neuro.interop.parameters import (
+    find_library_class,
+    list_unknown,
+    require_known,
+    require_readable,
+)
 from neuro.units import Seconds
 
 _KNOWN = frozenset({*CELLS, *OVER_TIME})
@@ -65,6 +70,7 @@ def import_module(
     """
     with require_extra("peers", "a network of Norse needs Norse"):
         import norse  # noqa: F401
+    require_readable(module)
     dts = list_dts(module)
     if len(dts) > 1:
         found = ", ".join(f"{dt:g}" for dt in dts)

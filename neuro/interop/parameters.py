@@ -4,8 +4,11 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from neuro.arguments import make_type_error
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.neurons import LI, DiscreteLIF
 from neuro.neurons.normal_form import as_array
@@ -152,6 +155,31 @@ def require_known(
             ]
         )
     return name
+
+
+def require_readable(network: nn.Module) -> None:
+    """Raise unless every part of a network has values, and runs in Python.
+
+    Raises:
+        TypeError: it is no module.
+        CaptureError: lists the parts.
+    """
+    if not isinstance(network, nn.Module):
+        raise make_type_error("module", "a torch module", network, "call your function first")
+    problems, scripted = [], list[str]()
+    for name, part in network.named_modules():
+        kind, place = type(part).__name__, name.replace(".", "_") or "module"
+        if any(map(is_lazy, [*part.parameters(recurse=False), *part.buffers(recurse=False)])):
+            problems.append(f"{place}: {kind} has no weights yet; run it on a stimulus first")
+        if isinstance(part, torch.jit.ScriptModule):
+            scripted.append(place)
+    if scripted:
+        problems.append(
+            f"{scripted[0]}: torch.jit runs it outside of Python, where nothing can be "
+            "recorded; give the module that was scripted or traced"
+        )
+    if problems:
+        raise CaptureError(problems)
 
 
 def list_unknown(

@@ -13,7 +13,12 @@ from neuro.extras import require_extra
 from neuro.interop.capture import EACH_TICK, Run, Way, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
-from neuro.interop.parameters import find_library_class, list_unknown, require_known
+from neuro.interop.parameters import (
+    find_library_class,
+    list_unknown,
+    require_known,
+    require_readable,
+)
 from neuro.interop.spikingjelly_neurons import (
     CURE,
     NEURONS,
@@ -55,6 +60,7 @@ def import_module(
     """
     with require_extra("peers", "a network of SpikingJelly needs SpikingJelly"):
         import spikingjelly  # noqa: F401
+    require_readable(module)
     reader = SpikingJellyReader()
     more: dict[str, Any] = {"ticks": ticks, "dt": dt}
     try:

@@ -126,9 +126,9 @@ def make_readout(neuron: DiscreteLIF, shape: Shape, dt: Seconds, emits: str) -> 
             f"an LI of neuro rests at 0, and v_reset is {show_parameter(neuron.rest)}; use "
             "v_reset=0.0 and add it to the values that are read"
         )
-    decay_syn = 0.0 if neuron.decay_syn is None else neuron.decay_syn
-    parameters = map(as_array, (neuron.decay, neuron.gain, decay_syn))
-    return read.make_readout(*parameters, dt, emits)
+    decay, gain = as_array(neuron.decay), as_array(neuron.gain)
+    decay_syn = as_array(0.0 if neuron.decay_syn is None else neuron.decay_syn)
+    return read.make_readout(decay, gain, decay_syn, dt, emits)
 
 
 def _find_strictness(surrogate: Any, read: ParameterReader) -> bool:
