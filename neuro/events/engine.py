@@ -31,7 +31,7 @@ State = EngineState | ExactState
 # Most values in one node's buffer; it limits the samples and ticks that run together. In
 # float32 it is 2 MB, about a second-level cache; chosen by hand, not measured.
 MAX_BUFFER_VALUES = 2**19
-MAX_TICKS = 2**31 - 1  # of a run in ticks: the range of int32
+MAX_TICKS = 2**31 - 1  # of a run in ticks, and of a delay: the range of int32
 INDEX = 8  # bytes for each tick and sample of a spike train: the index of its first spike
 BATCH = 2000  # bytes of Python's and NumPy's objects around the spikes of a window; measured
 SHORTER = (
@@ -124,11 +124,17 @@ def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[
 def _require_room(
     program: Program, clock: Grid, ticks: int, samples: int, record: Recording
 ) -> None:
-    """Raise a ValueError if a run has too many ticks, or needs more memory than is free."""
+    """Raise a ValueError if ticks are too many, or more memory is needed than is free."""
     if ticks > MAX_TICKS:
         raise ValueError(
             f"a run with Grid() must have <= {MAX_TICKS} ticks, got {ticks}; {SHORTER}"
         )
+    for wire in (wire for wires in program.into.values() for wire in wires):
+        if wire.delay > MAX_TICKS:
+            raise ValueError(
+                f"the delay of {wire.edge.source} -> {wire.edge.target} is {wire.delay} ticks; "
+                f"with Grid() it must be <= {MAX_TICKS}. Shorten it, or use a longer dt"
+            )
     graph, size = program.graph, program.dtype.itemsize
     length, together = _plan_parts(program, clock, ticks)
     copies = 1 if samples <= together else 2  # of the parts, and of the whole

@@ -42,7 +42,11 @@ from neuro.text import format_model
 
 
 class NetState(NamedTuple):
-    """The state that continues a run: of populations by node, ticks in flight by edge."""
+    """The state that continues a run: of populations by node, ticks in flight by edge.
+
+    An edge holds the last ticks of its source (D B *N): ``delay`` of them, or all since the
+    start at rest if these are fewer.
+    """
 
     populations: dict[str, Any]
     edges: dict[Edge, Tensor]
@@ -178,12 +182,15 @@ def _require_state(net: "Net", state: Any, samples: int) -> None:
     if not isinstance(state, NetState):
         what = f"takes a state of type NetState, got {describe(state)}"
         raise LayerError(net, f"{what}; {RESTART}")
-    delayed = {e: (e.delay, samples, *graph.shapes[e.source]) for e in graph.edges if e.delay}
+    delayed = [e for e in graph.edges if e.delay]
     if set(state.populations) != set(graph.populations) or set(state.edges) != set(delayed):
         raise LayerError(net, f"its state has other populations or edges; {RESTART}")
-    names = {e: f"{e.source} -> {e.target} ({e.delay} ticks)" for e in delayed}
-    cells = {name: state.edges[e] for e, name in names.items()}
-    require_cells(net, cells, {name: delayed[e] for e, name in names.items()})
+    cells, need = {}, {}
+    for e in delayed:
+        name, held = f"{e.source} -> {e.target} ({e.delay} ticks)", state.edges[e]
+        ticks = min(len(held), e.delay) if isinstance(held, Tensor) and held.dim() else e.delay
+        cells[name], need[name] = held, (ticks, samples, *graph.shapes[e.source])
+    require_cells(net, cells, need)
 
 
 def _key(name: str) -> str:
@@ -220,10 +227,21 @@ class _ForwardPass:
         self.like = any_input
 
     def past(self, e: Edge) -> Tensor:
-        """Return the ticks that the edge holds from before the run, ``delay`` of them."""
+        """Return the ticks that the edge holds from before the run, at most ``delay``."""
         if self.before is not None and e.delay:
             return self.before.edges[e]
-        return self.like.new_zeros(e.delay, self.batch, *self.graph.shapes[e.source])
+        return self._silence(e, 0)
+
+    def start(self, e: Edge) -> Tensor:
+        """Return what arrives before the run's own output, as far as the run sees it.
+
+        Before what the edge holds there is silence: a delay costs no more than the run.
+        """
+        past = self.past(e)
+        return torch.cat([self._silence(e, min(e.delay - len(past), self.ticks)), past])
+
+    def _silence(self, e: Edge, ticks: int) -> Tensor:
+        return self.like.new_zeros(ticks, self.batch, *self.graph.shapes[e.source])
 
     def run_node(self, name: str) -> None:
         """Run a node outside loops over all ticks."""
@@ -246,13 +264,13 @@ class _ForwardPass:
     def _delayed(self, e: Edge) -> Tensor:
         if e.delay == 0:
             return self.out[e.source]
-        return torch.cat([self.past(e), self.out[e.source]])[: self.ticks]
+        return torch.cat([self.start(e), self.out[e.source]])[: self.ticks]
 
     def run_loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
         """Run the nodes of a loop tick by tick."""
         into = {n: self.graph.into(n) for n in group}
         arriving: dict[Edge, Any] = {
-            e: list(self.past(e)) if e in inner else self._delayed(e)
+            e: list(self.start(e)) if e in inner else self._delayed(e)
             for edges in into.values()
             for e in edges
         }
@@ -279,7 +297,7 @@ class _ForwardPass:
     def state(self) -> NetState:
         """Return the state with which a later run continues this one."""
         edges = {
-            e: torch.cat([self.past(e), self.out[e.source]])[self.ticks :]
+            e: torch.cat([self.past(e), self.out[e.source]])[-e.delay :]
             for e in self.graph.edges
             if e.delay > 0
         }

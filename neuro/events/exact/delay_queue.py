@@ -2,8 +2,10 @@
 
 An arrival of window w waits in slot w mod (number of slots), unsorted. When the window begins,
 its slot is emptied into a buffer and sorted by (time, group). The ring has more slots than the
-longest delay has windows, so a slot holds one window. (NEST and SpiNNaker have such ring
-buffers of ticks; here a slot keeps the exact times inside its window.)
+longest delay has windows, so a slot holds one window; all that arrives after the run is in the
+window after its last one, so a long delay needs no more slots than the run has windows. (NEST
+and SpiNNaker have such ring buffers of ticks; here a slot keeps the exact times inside its
+window.)
 """
 
 import math
@@ -100,7 +102,7 @@ def count_windows(plan: WindowPlan) -> int:
 @bare
 def count_slots(plan: WindowPlan) -> int:
     """Return the number of windows in the ring of a run."""
-    return int(plan.longest_delay / plan.length) + 3
+    return min(int(plan.longest_delay / plan.length) + 3, count_windows(plan) + 1)
 
 
 @bare
@@ -160,7 +162,8 @@ def push_arrival(
     e = queue.first_free[0]
     queue.first_free[0] = queue.next_entry[e]
     queue.used[0] += 1
-    slot = max(find_window(t, plan), earliest) % queue.head.size
+    window = min(max(find_window(t, plan), earliest), count_windows(plan))
+    slot = window % queue.head.size
     queue.time[e], queue.group[e], queue.value[e] = t, group, value
     queue.next_entry[e] = queue.head[slot]
     queue.head[slot] = e

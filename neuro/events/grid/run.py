@@ -104,9 +104,13 @@ class GridRun:
             by_channel = state.neurons[name].reshape(4, self.samples, channels, places)
             neurons[:] = by_channel.swapaxes(2, 3).reshape(neurons.shape)
         for wire, queue in self.queues.items():
-            if wire.delay > 0:
-                pending = state.pending[wire.edge]
-                batch, _ = to_batch(pending, -pending.shape[0], self.program.dtype)
+            if wire.delay > 0 and (pending := state.pending[wire.edge]).tick.size:
+                # Only the ticks with spikes: a batch has an index of all its ticks.
+                first, last = pending.tick.min(), pending.tick.max()
+                ticks, samples, size = pending.shape
+                shape = (int(last - first) + 1, samples, size)
+                train = pending._replace(tick=pending.tick - first, shape=shape)
+                batch, _ = to_batch(train, int(first) - ticks, self.program.dtype)
                 queue.append(batch)
 
     def advance(self, stretch: int) -> Iterator[int]:
@@ -243,15 +247,16 @@ class GridRun:
 
     def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[RowSpan, Train]]:
         """Yield the spikes that arrive in ``rows``, and remove batches that have arrived."""
-        kept = []
-        for batch in self.queues[wire]:
+        queue, arrived = self.queues[wire], 0
+        for batch in queue:
             shift = rows.origin - wire.delay - batch.first
+            if -shift >= rows.stop:  # they are in the order of time: all others are later
+                break
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
                 yield RowSpan(start, stop, shift), batch.train
-            if batch.ticks - shift > rows.stop:
-                kept.append(batch)
-        self.queues[wire] = kept
+            arrived += batch.ticks - shift <= rows.stop
+        del queue[:arrived]
 
     def record(self) -> Record:
         """Return the record so far, without spikes of the inputs."""

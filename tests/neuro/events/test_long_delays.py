@@ -1,0 +1,101 @@
+"""A delay costs nothing before it matters: no executor keeps room for its ticks."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from written_graphs import wire
+
+from neuro.events import Clock, Exact, Grid, simulate
+from neuro.events.exact.delay_queue import WindowPlan, count_slots
+from neuro.graph import Dense, Graph, Input, Node, Sparse
+from neuro.neurons import LI, LIF
+from neuro.spikes import Events, to_events
+
+LONGEST = 2**31 - 1
+CLOCKS = (Grid(), Exact(), Exact(driver="heap"))
+
+
+def network(edge: int, synapse: int = 0) -> Graph:
+    """Return x -> cells -> far (a delay of the edge and one more of a synapse) -> out."""
+    late = {"delay": np.array([0, synapse], np.int32)} if synapse else {}
+    each, weight = np.arange(2), np.array([0.5, 0.75])
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "fc": Dense(weight=np.array([[0.5, 0.25], [0.125, 0.75]])),
+        "cells": LIF(tau=0.01, threshold=0.5),
+        "far": Sparse.from_coo(each, each, weight, shape=(2, 2), **late),
+        "out": LI(tau=0.01),
+    }
+    return wire(f"x>fc fc>cells cells>far:{edge} far>out", nodes)
+
+
+def stimulus(ticks: int = 12) -> dict[str, Events]:
+    drawn = np.random.default_rng(3).random((ticks, 3, 2)) < 0.5
+    return {"x": to_events(drawn.astype(np.float32))}
+
+
+def cut(start: int, stop: int) -> dict[str, Events]:
+    e = stimulus()["x"]
+    own = (e.tick >= start) & (e.tick < stop)
+    columns = (e.sample[own], e.tick[own] - np.int32(start), e.neuron[own], e.value[own])
+    return {"x": Events(*columns, (stop - start, 3, 2))}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("delays", [(0, 4), (4, 0), (2, 7), (11, 0), (LONGEST, 0)])
+def test_a_run_in_parts_is_one_run_however_long_delays_are(
+    clock: Clock, delays: tuple[int, int]
+) -> None:
+    graph = network(*delays)
+    whole, end = simulate(graph, stimulus(), clock)
+    state, values = None, []
+    for start, stop in ((0, 3), (3, 4), (4, 12)):
+        part, state = simulate(graph, cut(start, stop), clock, state=state)
+        values.append(part.values["out"])
+    assert np.array_equal(np.concatenate(values), whole.values["out"])
+    late = int((whole.values["out"] != 0).any((1, 2)).sum())
+    assert (late > 0) == (delays != (LONGEST, 0))
+    ours, theirs = (
+        simulate(graph, cut(0, 4), clock, state=state),
+        simulate(graph, cut(0, 4), clock, state=end),
+    )
+    assert np.array_equal(ours[0].values["out"], theirs[0].values["out"])
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_what_waits_out_the_longest_delay_arrives_in_its_tick(clock: Clock) -> None:
+    """Of two states that differ in delay, the longer is moved on by the difference."""
+    short, long = network(5), network(LONGEST)
+    _, near = simulate(short, cut(0, 5), clock)
+    _, far = simulate(long, cut(0, 5), clock)
+    name, column = ("tick", np.int32) if clock == Grid() else ("time", np.float64)
+    passed = column(LONGEST - 5)
+    moved: Any = {
+        key: train._replace(**{name: getattr(train, name) - passed})
+        for key, train in far.pending.items()
+    }
+    assert sum(train.value.size for train in moved.values()) > 5
+    state = replace(far, pending=moved)
+    want, _ = simulate(short, cut(5, 12), clock, state=near)
+    have, after = simulate(long, cut(5, 12), clock, state=state)
+    assert np.count_nonzero(want.values["out"][:5]) > 5
+    assert np.array_equal(have.values["out"][:5], want.values["out"][:5])
+    assert sum(train.value.size for train in after.pending.values()) > 5
+
+
+def test_a_longer_delay_is_refused_by_the_grid() -> None:
+    simulate(network(LONGEST - 3, 3), stimulus())
+    with pytest.raises(ValueError, match="the delay of") as told:
+        simulate(network(LONGEST - 3, 4), stimulus())
+    assert str(told.value) == (
+        "the delay of cells -> far is 2147483648 ticks; with Grid() it must be <= 2147483647. "
+        "Shorten it, or use a longer dt"
+    )
+
+
+@pytest.mark.parametrize(("delay", "slots"), [(3.5, 6), (7.0, 10), (9.0, 11), (2.0**40, 11)])
+def test_a_ring_has_no_more_slots_than_the_run_has_windows(delay: float, slots: int) -> None:
+    plan = WindowPlan(9.5, 1.0, delay, 2.0**-20, 10, 10)
+    assert count_slots(plan) == slots
