@@ -39,6 +39,24 @@ def found_in(folder: Path) -> str:
     return ", ".join(there[:8]) or "nothing"
 
 
+def shorten_list(items: Sequence[str], most: int = 8) -> list[str]:
+    """Return the first items and the number of the others, for messages.
+
+    >>> shorten_list(["a", "b", "c"], most=1)
+    ['a', 'and 2 more']
+    """
+    more = len(items) - most
+    return [*items[:most], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Say whether a path below a folder ends outside it, because of a link on the way."""
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return True
+
+
 def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list[Entry]:
     """Return the files ending in ``suffix`` from one folder per class: by class, then by name.
 
@@ -62,7 +80,9 @@ def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list
             name for name in classes if name in folders and not files[name]
         ],
     }
-    problems = [f"{what}: {', '.join(names[:12])}" for what, names in wrong.items() if names]
+    problems = [
+        f"{what}: {', '.join(shorten_list(own, 12))}" for what, own in wrong.items() if own
+    ]
     if problems:
         raise ValueError(
             f"{root}: {'; '.join(problems)}; expected one folder for each of the "

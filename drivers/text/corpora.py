@@ -4,29 +4,43 @@ Folders    ROOT/NAME/*.txt, a document each, and ROOT/NAME/*.jsonl, {"text": ...
            licence tag of a corpus is the first line of NAME/LICENCE or NAME/licence.txt; that
            of a line of a .jsonl is its key "licence". LICENSE and "license" do as well.
 The Pile   {"text": ..., "meta": {"pile_set_name": NAME}} a line, in .jsonl or .jsonl.zst.
+
+A file may be damaged or hostile, so memory is bounded: a line or a .txt has at most LONGEST
+bytes, a packed file unpacks to at most EXPANSION times its size, and reading ends after ENOUGH
+problems.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from drivers.folders import found_in
-from drivers.text.files import CHUNK
+from drivers.folders import found_in, leads_out, shorten_list
+from drivers.text.files import LINK
 from neuro.extras import require_extra
 from neuro.io.store import StoreError, parse_json
 
 TAGS = ("licence", "license")  # names of files, without or with .txt, and keys of lines
 PILE = (".jsonl", ".jsonl.zst")
 SHOWN = 12  # problems in a message
+LONGEST = 2**26  # bytes of a line, or of a .txt
+LONGEST_NAME = 255  # characters of a name of a corpus in the Pile
+ENOUGH = 1000  # problems after which reading ends
+EXPANSION = 100  # largest ratio of unpacked to packed bytes; that of text is 3 to 10
+SMALL = 2**24  # unpacked bytes that are fine at any ratio
+PIECE = 2**8  # packed bytes to unpack at once; a block of 128 KiB may take four
 CURES = (
     "every document needs text in UTF-8 and may stand once: remove, convert or complete what "
     "is listed"
 )
+
+
+Line = TypeVar("Line", bytes, bytearray)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +76,9 @@ def read_folders(root: Path) -> tuple[Corpus, ...]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        StoreError: a file is no UTF-8, or a line no document; a corpus is empty; a document
-            stands twice, in one corpus or in two. Lists all that is wrong.
+        StoreError: a file is no UTF-8, too long, or a link out of ``root``, or a line no
+            document; a corpus is empty; a document stands twice, in one corpus or in two. Lists
+            what is wrong.
     """
     layout = f"expected {root}/NAME/*.txt or {root}/NAME/*.jsonl"
     if not root.is_dir():
@@ -74,7 +89,7 @@ def read_folders(root: Path) -> tuple[Corpus, ...]:
     if not folders:
         raise StoreError(f"{root}: no corpus in it; found {found_in(root)}; {layout}")
     problems = list[str]()
-    corpora = [_read_folder(folder, problems) for folder in folders]
+    corpora = [_read_folder(folder, root, problems) for folder in folders]
     require_sound_corpora(root, corpora, problems)
     return tuple(corpora)
 
@@ -91,22 +106,23 @@ def read_pile(path: Path, names: Sequence[str] = (), most: int = 0) -> tuple[Cor
         RuntimeError: a file is packed, and the library zstandard is not installed.
         StoreError: as :func:`read_folders`.
     """
+    problems, copies, others = list[str](), dict[str, int](), set[str]()
     files = [path] if path.is_file() else sorted(_iterate_pile(path))
-    if not files:
+    files = _drop_links(files, path, problems)
+    if not files and not problems:
         raise FileNotFoundError(
             f"{path}: no file of the Pile; found "
             f"{found_in(path if path.is_dir() else path.parent)}; give a file, or a folder of "
             f"files, whose names end with {' or '.join(PILE)}"
         )
     found: dict[str, dict[bytes, Document]] = {name: {} for name in names}
-    problems, copies, others = list[str](), dict[str, int](), set[str]()
     for place, value in _read_all(files, problems):
         meta = value.get("meta") if isinstance(value, Mapping) else None
         name = meta.get("pile_set_name") if isinstance(meta, Mapping) else None
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             problems.append(f'{place}: no "meta": {{"pile_set_name": NAME}}')
         elif names and name not in names:
-            others.add(name)
+            others |= {name} if len(others) < SHOWN else set()
         elif not most or len(found.setdefault(name, {})) < most:
             document = _make_document(place, value, "")
             if isinstance(document, str):
@@ -122,7 +138,7 @@ def read_pile(path: Path, names: Sequence[str] = (), most: int = 0) -> tuple[Cor
         for name in (names or sorted(found))
     ]
     if others and any(not corpus.documents for corpus in corpora):
-        problems.append(f"the files have {', '.join(sorted(others)[:SHOWN])} besides")
+        problems.append(f"the files have {', '.join(sorted(others))} besides")
     require_sound_corpora(path, corpora, problems)
     return tuple(corpora)
 
@@ -138,8 +154,7 @@ def require_sound_corpora(
     if not corpora:
         wrong.append("there is no corpus")
     if wrong:
-        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
-        told = "\n".join([*wrong[:SHOWN], *more])
+        told = "\n".join(shorten_list(wrong, SHOWN))
         raise StoreError(f"{where}: refused as corpora:\n{told}\n{CURES}")
 
 
@@ -160,8 +175,16 @@ def list_copies(corpora: Iterable[Corpus]) -> list[str]:
     return told
 
 
-def _read_folder(folder: Path, problems: list[str]) -> Corpus:
+def _drop_links(files: Sequence[Path], root: Path, problems: list[str]) -> list[Path]:
+    """Return the files without links that lead out of a folder, which become problems."""
+    outside = {path for path in files if leads_out(path, root)}
+    problems += [f"{path}: {LINK}" for path in sorted(outside)]
+    return [path for path in files if path not in outside]
+
+
+def _read_folder(folder: Path, root: Path, problems: list[str]) -> Corpus:
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    files = _drop_links(files, root, problems)
     tags = [p for p in files if p.name.lower().removesuffix(".txt") in TAGS]
     if len(tags) > 1:
         problems.append(f"{folder}: {len(tags)} files of its licence; leave one")
@@ -186,7 +209,11 @@ def _read_folder(folder: Path, problems: list[str]) -> Corpus:
 def _read_utf8(path: Path, problems: list[str]) -> str | None:
     """Return the text of a file, or None with what is wrong among the problems."""
     try:
-        return path.read_bytes().decode()
+        with path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+        if len(data) <= LONGEST:
+            return data.decode()
+        why = f"more than {LONGEST:,} bytes; cut it into several documents"
     except UnicodeDecodeError as error:
         why = f"no UTF-8: {error.reason} at offset {error.start}"
     except OSError as error:
@@ -196,11 +223,17 @@ def _read_utf8(path: Path, problems: list[str]) -> str | None:
 
 
 def _read_all(files: Iterable[Path], problems: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the value of every line of files that holds JSON."""
+    """Yield the place and the value of every line of files that holds JSON.
+
+    Ends after ENOUGH problems.
+    """
     for path in files:
         try:
             with _open_lines(path) as lines:
                 for k, line in enumerate(lines, 1):
+                    if len(problems) >= ENOUGH:
+                        problems.insert(0, f"{path}:{k}: reading ended here")
+                        return
                     if line.strip():
                         try:
                             yield f"{path}:{k}", parse_json(path, line.decode(), k)
@@ -223,35 +256,60 @@ def _open_lines(path: Path) -> Iterator[Iterable[bytes]]:
     """
     if path.suffix != ".zst":
         with path.open("rb") as file:
-            yield file
+            yield iter(lambda: _require_length(file.readline(LONGEST + 1)), b"")
         return
     cure = f"{path} is packed; unpack it with zstd -d, or install the library zstandard"
     with require_extra("language", cure):
         library = import_module("zstandard")
     with path.open("rb") as file:
         try:
-            yield _unpack(library, file)
+            yield _split_lines(_unpack(library, file))
         except library.ZstdError as error:
             raise OSError(f"not packed by zstd: {error}") from error
 
 
+def _require_length(line: Line) -> Line:
+    """Return a line, or raise an OSError if it is too long."""
+    if len(line) > LONGEST:
+        raise OSError(f"a line of more than {LONGEST:,} bytes, behind which nothing is read")
+    return line
+
+
+def _split_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = bytearray()
+    for block in blocks:
+        first, *lines = block.split(b"\n")
+        rest += first
+        for line in lines:
+            yield bytes(_require_length(rest))
+            rest = bytearray(line)
+        _require_length(rest)
+    yield bytes(rest)
+
+
 def _unpack(library: Any, file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a packed file, of one frame or several.
+    """Yield the content of a packed file, of one frame or several.
 
     Raises:
-        OSError: the last frame does not end.
+        OSError: the last frame does not end, or the content is too large.
     """
-    decoder, rest = None, b""
-    while data := file.read(CHUNK):
+    most = max(EXPANSION * os.fstat(file.fileno()).st_size, SMALL)
+    decoder, size = None, 0
+    while data := file.read(PIECE):
         while data:
             decoder = decoder or library.ZstdDecompressor().decompressobj()
-            *lines, rest = (rest + decoder.decompress(data)).split(b"\n")
-            yield from lines
+            block = decoder.decompress(data)
+            size += len(block)
+            if size > most:
+                raise OSError(
+                    f"it unpacks to more than {most:,} bytes, {EXPANSION} times its size; "
+                    "unpack it with zstd -d if you trust it"
+                )
+            yield block
             data = decoder.unused_data if decoder.eof else b""
             decoder = None if decoder.eof else decoder
     if decoder is not None:
         raise OSError("cut off in the middle")
-    yield rest
 
 
 def _iterate_pile(folder: Path) -> Iterator[Path]:

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drivers.folders import found_in
+from drivers.folders import found_in, leads_out, shorten_list
 
 CHUNK = 2**20  # bytes to read at once while checking files
 LINE = 2**12  # bytes to search for the end of a line before a cut
 FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
+LINK = "a link out of the folder, which is not followed; put the file itself there"
 OF_A_BUILD = "_sysconfigdata"  # prefix of files that the build of a Python writes
 
 
@@ -79,16 +80,19 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
 
     Skips hidden files and folders, packages installed into a Python and files that differ from
     build to build (:data:`FOREIGN`, :data:`OF_A_BUILD`), and copies of earlier files. Reads
-    every file once, to find copies and to check that it is text: UTF-8 without a NUL.
+    every file once, to find copies and to check that it is text: UTF-8 without a NUL. Links
+    that lead out of the folder are not followed.
 
     Args:
         path: a file or a folder.
         pattern: of file names, such as ``*.txt``.
-        skip: skip files that are empty or not text, and list them in ``left_out``.
+        skip: skip files that are empty, not text, or a link that leads out of the folder, and
+            list them in ``left_out``.
 
     Raises:
         FileNotFoundError: the path does not exist, or no file there matches.
-        ValueError: files are empty or not text (the message lists them), or none is left.
+        ValueError: files are empty, not text or a link out of the folder (the message lists
+            them), or none is left.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -109,7 +113,8 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
     contents = hashlib.sha256()
     for file in files:
         modified = file.stat().st_mtime_ns
-        size, sha, why = _examine(file)
+        inside = file == path or not leads_out(file, path)
+        size, sha, why = _examine(file) if inside else (0, b"", LINK)
         if why:
             wrong.append(f"{file}: {why}")
         elif sha in known:
@@ -119,12 +124,12 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
             contents.update(file.relative_to(path).as_posix().encode() + b"\0" + sha)
             kept.append(Stretch(file, 0, size, modified))
     if wrong and not (skip and kept):
-        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        told = "; ".join(shorten_list(wrong))
         raise ValueError(
-            f"{'; '.join(wrong[:8])}{more}: remove them, convert them to UTF-8, or skip them "
+            f"{told}: remove them, convert them to UTF-8, or skip them "
             "(--skip-bad; in Python skip=True)"
             if kept or not skip
-            else f"{path}: nothing is left: {'; '.join(wrong[:8])}{more}; add a text file"
+            else f"{path}: nothing is left: {told}; add a text file"
         )
     source = f"{len(kept)} file{'s' * (len(kept) != 1)} of {path}"
     return Text(

@@ -1,10 +1,11 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from corpus_files import NAMES, PILE_NAMES, write_corpus_folders, write_pile
 
-from drivers.text import Corpus, Document, read_folders, read_pile
+from drivers.text import Corpus, Document, corpora, read_folders, read_pile
 from neuro.io.store import StoreError
 
 
@@ -175,3 +176,102 @@ def test_copies_are_left_to_no_corpus_alone() -> None:
     assert one.digest == Document(text=" a  b", place="y").digest
     assert one.digest != Document(text="ab", place="z").digest
     assert Corpus(name="n", documents=(one,)).licences == ("",)
+
+
+@pytest.mark.parametrize("line", [b" ", b"[]\n", b'{"text": "x", "meta": {}}\n'])
+def test_a_packed_file_that_unpacks_to_far_more_is_refused_early(
+    tmp_path: Path, line: bytes
+) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    bomb, what = tmp_path / "a.jsonl.zst", "reading ended here"
+    bomb.write_bytes(zstandard.ZstdCompressor().compress(line * (2**27 // len(line))))
+    if line == b" ":
+        what = f"unpacks to more than {2**24:,} bytes, 100 times its size; unpack it with"
+    tracemalloc.start()
+    with pytest.raises(StoreError, match=what):
+        read_pile(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26
+
+
+def test_a_packed_file_may_unpack_to_exactly_a_ratio_or_to_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = pytest.importorskip("zstandard").ZstdCompressor().compress
+    packed = pack(b'{"text": "x", "meta": {"pile_set_name": "n"}}' + b" " * 2000)
+    (tmp_path / "a.jsonl.zst").write_bytes(packed + pack(b" ") * 7)
+    size, content = (tmp_path / "a.jsonl.zst").stat().st_size, 45 + 2000 + 7
+    monkeypatch.setattr(corpora, "EXPANSION", content / size)
+    monkeypatch.setattr(corpora, "SMALL", 0)
+    assert read_pile(tmp_path)[0].name == "n"
+    monkeypatch.setattr(corpora, "EXPANSION", (content - 1) / size)
+    with pytest.raises(StoreError, match="it unpacks to more than"):
+        read_pile(tmp_path)
+    monkeypatch.setattr(corpora, "SMALL", content)
+    assert read_pile(tmp_path)[0].name == "n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_and_a_text_have_a_longest_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr(corpora, "LONGEST", 100)
+    line = '{"text": "x", "meta": {"pile_set_name": "n"}}'.ljust(99) + "\n"
+    pack = pytest.importorskip("zstandard").ZstdCompressor().compress if packed else bytes
+    path = tmp_path / f"a.jsonl{'.zst' * packed}"
+    path.write_bytes(pack((line + line).encode()))
+    assert read_pile(path)[0].copies == 1
+    path.write_bytes(pack((line + "  " + line).encode()))
+    with pytest.raises(StoreError, match=f"{path.name}: not readable: a line of more than 100"):
+        read_pile(path)
+    write_corpus_folders(tmp_path / "all", ["one"], each=1, words=10)
+    text = tmp_path / "all" / "one" / "b.txt"
+    text.write_text("y" * 100)
+    assert len(read_folders(tmp_path / "all")[0].documents[1].text) == 100
+    text.write_text("y" * 101)
+    with pytest.raises(StoreError, match=r"b\.txt: more than 100 bytes; cut it into several"):
+        read_folders(tmp_path / "all")
+
+
+def test_links_out_of_a_folder_are_refused_by_name(tmp_path: Path) -> None:
+    root = write_corpus_folders(tmp_path / "all", ["one", "two"], each=2)
+    secret = tmp_path / "secret.txt"
+    secret.write_text('{"text": "secret", "meta": {"pile_set_name": "n"}}\n')
+    (root / "one" / "x.txt").symlink_to(secret)
+    (root / "linked").symlink_to(root / "one")  # inside: the same documents twice
+    with pytest.raises(
+        StoreError, match=r"one/x\.txt: a link out of the folder, .* put"
+    ) as told:
+        read_folders(root)
+    assert "linked/x.txt: a link out of the folder" in str(told.value)
+    assert "the same words" in str(told.value)
+    (root / "linked").unlink()
+    (root / "one" / "x.txt").unlink()
+    (tmp_path / "alias").symlink_to(root)  # the folder that is given may be a link
+    assert len(read_folders(tmp_path / "alias")) == 2
+    (root / "three").symlink_to(write_corpus_folders(tmp_path / "other", ["o"], each=1) / "o")
+    with pytest.raises(StoreError, match=r"three/000\.txt: a link out of the folder"):
+        read_folders(root)
+    pile = write_pile(tmp_path / "pile" / "a.jsonl").parent
+    (pile / "b.jsonl").symlink_to(secret)
+    with pytest.raises(StoreError, match=r"b\.jsonl: a link out of the folder") as told:
+        read_pile(pile)
+    assert "secret" not in str(told.value)
+    assert read_pile(pile / "b.jsonl")[0].name == "n"  # a file that is given may be one
+
+
+def test_many_problems_and_many_names_are_told_in_few_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"text": "x", "meta": {"pile_set_name": f"n{k}"}}) for k in range(99)]
+    path.write_text("\n".join(lines))
+    with pytest.raises(StoreError, match="the files have n0, n1, n10, n11, n2") as told:
+        read_pile(path, ("other",))
+    assert "n12" not in str(told.value)
+    path.write_text("[]\n" * 1200)
+    with pytest.raises(StoreError, match=r"a\.jsonl:1001: reading ended here\n") as told:
+        read_pile(path)
+    assert "\nand 990 more\n" in str(told.value)  # 1,000, that reading ended, and no corpus
+    path.write_text(json.dumps({"text": "x", "meta": {"pile_set_name": "n" * 256}}))
+    with pytest.raises(StoreError, match=r'a\.jsonl:1: no "meta"'):
+        read_pile(path)

@@ -62,6 +62,26 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
         load(tmp_path / "a.txt")
 
 
+def test_a_link_out_of_the_folder_is_refused_or_left_out(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret\n")
+    root = tmp_path / "text"
+    root.mkdir()
+    write(root, a=b"one\n")
+    (root / "b.txt").symlink_to("../secret")
+    (root / "c.txt").symlink_to("a.txt")  # inside: a copy
+    with pytest.raises(ValueError, match=r"b\.txt: a link out of the folder, which is not fol"):
+        load(root)
+    text = load(root, skip=True)
+    assert (everything(text), text.copies) == (b"one\n\0", (root / "c.txt",))
+    (left,) = text.left_out
+    assert left.startswith(f"{root / 'b.txt'}: a link out")
+    assert everything(load(root / "b.txt")) == b"secret\n\0"  # a file that is given may be one
+    for k in range(9):
+        (root / f"x{k}.txt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"x6\.txt: empty; and 2 more: remove them, convert"):
+        load(root)
+
+
 def test_a_file_that_was_written_since_is_told(tmp_path: Path) -> None:
     text = load(write(tmp_path, a=b"long enough\n"))
     path = tmp_path / "a.txt"
