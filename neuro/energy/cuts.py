@@ -21,6 +21,7 @@ import numpy as np
 from neuro.arguments import require_ticks
 from neuro.energy.chip import Chip
 from neuro.energy.count import require_record, restrict_to_chip
+from neuro.energy.estimate import find_chips
 from neuro.energy.mapping import place
 from neuro.energy.synapses import compose, count_synaptic_events
 from neuro.graph import Graph
@@ -144,7 +145,7 @@ class Division:
 def choose_cuts(  # noqa: PLR0913 - a network, its chips, and what is asked of them
     graph: Graph,
     record: Record | None,
-    chip: Chip,
+    chip: Chip | str,
     chips: int,
     division: Division | None = None,
     together: Sequence[Sequence[str]] = (),
@@ -153,12 +154,14 @@ def choose_cuts(  # noqa: PLR0913 - a network, its chips, and what is asked of t
     """Return the cheapest contiguous partition of a network over exactly so many chips.
 
     record: activity that tells the spikes and synaptic events; None: unknown.
+    chip: itself, or what :func:`neuro.energy.find_chip` takes.
     division: how partitions are judged; None: the defaults.
     together: groups of populations that no cut may divide, such as the blocks of a network.
     ticks: of an inference, where there is no record.
 
     Raises:
-        ValueError: the record is not one of this graph, or no chip can hold its connections.
+        TypeError, ValueError: there is no such chip, the record is not one of this graph, or no
+            chip can hold its connections.
         CutError: there are too few populations or too many chips, or nothing fits the cores;
             lists all reasons.
     """
@@ -172,15 +175,18 @@ def choose_cuts(  # noqa: PLR0913 - a network, its chips, and what is asked of t
 def price_partition(
     graph: Graph,
     record: Record | None,
-    chip: Chip,
+    chip: Chip | str,
     parts: Sequence[Sequence[str]],
     division: Division | None = None,
     ticks: Ticks = Ticks(1),
 ) -> Partition:
     """Return what a partition costs that lists the populations of each chip.
 
+    chip: itself, or what :func:`neuro.energy.find_chip` takes.
+
     Raises:
-        ValueError: the record is not one of this graph, or no chip can hold its connections.
+        TypeError, ValueError: there is no such chip, the record is not one of this graph, or no
+            chip can hold its connections.
         CutError: lists unknown, missing and repeated populations, chips without one, loops that
             are divided, connections that lead to an earlier chip, and chips that are too full.
     """
@@ -459,7 +465,7 @@ def _name_loop(loop: Sequence[str]) -> str:
 def _measure(
     graph: Graph,
     record: Record | None,
-    chip: Chip,
+    chip: Chip | str,
     division: Division,
     together: Sequence[Sequence[str]],
     ticks: Ticks,
@@ -467,8 +473,10 @@ def _measure(
     """Return a network with its loads and traffic.
 
     Raises:
-        ValueError: the record is not one of this graph, or nothing is known of its activity.
+        TypeError, ValueError: there is no such chip, the record is not one of this graph, or
+            nothing is known of its activity.
     """
+    (chip,) = find_chips([chip])
     if record is None:
         if division.load == "events":
             raise ValueError(

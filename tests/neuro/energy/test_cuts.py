@@ -378,3 +378,13 @@ def test_a_chip_file_is_all_it_takes() -> None:
     graph = wire({"x": 2, "a": 3, "b": 4}, ("x", "a"), ("a", "b"))
     chips: list[Chip] = [LOIHI, find_chip("loihi2")]
     assert [choose_cuts(graph, fire(graph), chip, 2).bits for chip in chips] == [9, 9]
+
+
+def test_a_chip_goes_by_its_name() -> None:
+    graph = wire({"x": 2, "a": 3, "b": 4}, ("x", "a"), ("a", "b"))
+    record, loihi2 = fire(graph), find_chip("loihi2")
+    named = choose_cuts(graph, record, "loihi2", 2)
+    assert named == choose_cuts(graph, record, loihi2, 2)
+    assert price_partition(graph, record, "loihi2", named.chips) == named
+    with pytest.raises(ValueError, match="no chip 'loihi9'; there are loihi1,"):
+        choose_cuts(graph, record, "loihi9", 2)
