@@ -141,7 +141,7 @@ def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
             problems.append(
                 f"narrow.after: no cut behind block {place}; there are {least} to {last}"
             )
-        elif not 1 <= width <= (most := count_channels(config, place)):
+        elif not (most := count_channels(config, place)) >= width >= 1:
             problems.append(
                 f"narrow.widths: {width} channels behind block {place}, which has {most}; give "
                 f"1 to {most}"

@@ -174,6 +174,14 @@ class TestRefusals:
         direct = replace(narrow("float", (0, 1)), code="direct")
         assert refuse(direct) == ["narrow.after: no cut behind block 0; there are 1 to 2"]
 
+    @pytest.mark.parametrize("width", [-1, 0, 4])
+    def test_of_widths_that_a_cut_does_not_have(self, width: int) -> None:
+        """First in the list of widths, so that no width before it has been looked at."""
+        boundary = narrow("float", (1, width))
+        assert refuse(replace(boundary, channels=(3, 5))) == [
+            f"narrow.widths: {width} channels behind block 1, which has 3; give 1 to 3"
+        ]
+
     def test_of_the_twin_without_spikes(self) -> None:
         assert refuse(small(cells="relu")) == [
             'cells "relu" has one tick and no spikes: set ticks=1, code=direct'
