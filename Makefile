@@ -1,6 +1,7 @@
 # make demo: set up and run the demonstration.  make test: set up and run what CI runs.
 # make docs: set up and build the documentation into build/docs; it runs the notebooks and draws
 # the pictures; warnings are errors.
+# make mutants: which small wrong changes to the code no test notices (CONTRIBUTING.md).
 VENV := .venv
 BIN := $(VENV)/bin
 LAVA := lava-nc==0.10.0
@@ -16,7 +17,7 @@ SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 # Tests share the cores by processes, so that torch needs one thread in each.
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 
-.PHONY: demo test quick docs setup clean
+.PHONY: demo test quick docs mutants setup clean
 
 demo: $(VENV)/.run
 	$(BIN)/neuro demo
@@ -33,6 +34,14 @@ quick: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs
 	@echo "open build/docs/index.html"
+
+# Of files and folders (PATHS) or lines changed since a commit (SINCE).
+N := 60
+SEED := 1
+JOBS := 1
+mutants: $(VENV)/.test
+	nice $(BIN)/python tests/sample_mutants.py -n $(N) --seed $(SEED) --jobs $(JOBS) \
+	  $(if $(PATHS),--paths $(PATHS)) $(if $(SINCE),--since $(SINCE))
 
 setup: $(VENV)/.test
 
