@@ -6,7 +6,7 @@ logarithm of the variance of the code of the image and of its mirror image, 2 C 
 Axes: C channels, H height, W width.
 """
 
-import zipfile
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
-from drivers.folders import found_in
+from drivers.folders import found_in, shorten_list
+from drivers.image_files import DAMAGE, open_image
+from drivers.npz import read_npz
 
 Content = Literal["images", "latents"]
 SUFFIXES: dict[Content, tuple[str, ...]] = {
@@ -26,6 +28,7 @@ SUFFIXES: dict[Content, tuple[str, ...]] = {
 SCALE = 0.18215  # of latents, as published: their deviation becomes about 1
 MOST_LOG_VARIANCE, LEAST_LOG_VARIANCE = 20.0, -30.0  # as published
 NAMES = ("moments", "moments_flip")
+LARGEST = 2**24  # bytes of an array of moments; published ones have 32 KiB
 CURE = "write the cache again, or remove the file"
 
 
@@ -67,7 +70,9 @@ def list_class_files(
         "missing classes": [name for name in names if name not in there],
         "classes without a file": [name for name, own in files.items() if not own],
     }
-    problems = [f"{what}: {', '.join(own[:12])}" for what, own in wrong.items() if own]
+    problems = [
+        f"{what}: {', '.join(shorten_list(own, 12))}" for what, own in wrong.items() if own
+    ]
     if problems or not names:
         raise ValueError(f"{folder}: {'; '.join(problems or ['no class'])}; {cure}")
     labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
@@ -87,12 +92,12 @@ def read_square_image(path: Path, side: int) -> UInt8[np.ndarray, "3 side side"]
     """Return the middle square of an image, of so many pixels.
 
     Raises:
-        ValueError: the file is no image.
+        ValueError: the file is no JPEG or PNG image, or has too many pixels.
     """
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: no image: {error}; fetch it again, or remove it") from error
     shorter = min(image.size)
     left, top = ((n - shorter) // 2 for n in image.size)
@@ -108,15 +113,15 @@ def read_moments(
     """Return ``moments`` and ``moments_flip`` of an image's latents, 2 C x side x side each.
 
     Raises:
-        ValueError: the file is damaged, or an array is missing, has another shape or holds a
-            value that is not finite; lists all that is wrong.
+        ValueError: the file is damaged, or an array is missing, has another shape, is far too
+            large or holds a value that is not finite in float32; lists all that is wrong.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in NAMES if name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path}: no cache of latents: {error}; {CURE}") from error
     problems, shape = list[str](), (2 * channels, side, side)
+    try:
+        found = read_npz(path, NAMES, max(LARGEST, 16 * math.prod(shape)))
+    except ValueError as error:
+        raise ValueError(f"{error}; {CURE}") from error
+    moments = dict[str, np.ndarray]()
     for name in NAMES:
         values = found.get(name)
         if values is None:
@@ -126,12 +131,15 @@ def read_moments(
                 f"{name} is {values.dtype} of shape {values.shape}, expected floats of shape "
                 f"{shape}: mean and log-variance of {channels} channels"
             )
-        elif not np.isfinite(values).all():
-            bad = np.argwhere(~np.isfinite(values))[0].tolist()
-            problems.append(f"{name} is not finite at {bad}")
+        else:
+            with np.errstate(over="ignore"):
+                moments[name] = values.astype(np.float32)
+            if (bad := np.argwhere(~np.isfinite(moments[name]))).size:
+                at, value = bad[0].tolist(), values[tuple(bad[0])]
+                problems.append(f"{name} at {at} is {value:g}; it must be finite in float32")
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}; {CURE}")
-    return {name: values.astype(np.float32) for name, values in found.items()}
+    return moments
 
 
 def draw_latents(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 from PIL import Image
 
+from drivers.image_files import DAMAGE, open_image
 from drivers.nuscenes.geometry import invert_transform, move_points
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.reading import read_bytes, require_file
@@ -53,11 +54,11 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
     except ValueError as error:
         raise NuScenesError([_problem(path, str(error))]) from None
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             yield opened
     except NuScenesError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DAMAGE as error:
         raise NuScenesError([_problem(path, f"is no image: {error}")]) from None
 
 

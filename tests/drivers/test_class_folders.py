@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from class_files import CLASSES, write_class_images, write_latent_cache
+from large_images import write_large_png
 from PIL import Image
 
+from drivers import class_folders
 from drivers.class_folders import (
     SCALE,
     draw_latents,
@@ -80,7 +82,8 @@ def test_all_that_is_wrong_with_a_cache_is_told(tmp_path: Path) -> None:
     bad = good.copy()
     bad[3, 1, 2] = np.nan
     np.savez(path, moments=bad)
-    with pytest.raises(ValueError, match=r"moments is not finite at \[3, 1, 2\]") as error:
+    what = r"moments at \[3, 1, 2\] is nan; it must be finite in float32"
+    with pytest.raises(ValueError, match=what) as error:
         read_moments(path, 4, 4)
     assert "no array moments_flip; write the cache again" in str(error.value)
     np.savez(path, moments=good, moments_flip=good[:4])
@@ -92,8 +95,48 @@ def test_all_that_is_wrong_with_a_cache_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="moments is int64"):
         read_moments(path, 4, 4)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"a.npz: no cache of latents"):
+    with pytest.raises(ValueError, match=r"a.npz: no sound .npz .*; write the cache again, or"):
         read_moments(path, 4, 4)
+
+
+def test_a_value_that_float32_cannot_hold_is_refused_with_its_place(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.npz", np.zeros((8, 4, 4))
+    values[1, 2, 3] = -np.finfo(np.float32).max  # the largest fits
+    np.savez(path, moments=values, moments_flip=values)
+    assert read_moments(path, 4, 4)["moments"].min() == np.finfo(np.float32).min
+    values[5, 0, 1] = 1e39
+    np.savez(path, moments=values * 0, moments_flip=values)
+    what = r"a.npz: moments_flip at \[5, 0, 1\] is 1e\+39; it must be finite in float32; write"
+    with pytest.raises(ValueError, match=what):
+        read_moments(path, 4, 4)
+
+
+def test_large_latents_are_refused_unless_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.zeros((2, 8, 8))
+    np.savez(
+        tmp_path / "a.npz", moments=values, moments_flip=values
+    )  # 1,024 bytes and a header
+    monkeypatch.setattr(class_folders, "LARGEST", 0)
+    assert read_moments(tmp_path / "a.npz", 1, 8)["moments"].shape == (2, 8, 8)
+    with pytest.raises(
+        ValueError, match=r"moments: no sound .* 1,152 bytes, and at most 512 are"
+    ):
+        read_moments(tmp_path / "a.npz", 1, 4)
+    monkeypatch.setattr(class_folders, "LARGEST", 1152)
+    with pytest.raises(ValueError, match=r"moments is float64 of shape \(2, 8, 8\), expected"):
+        read_moments(tmp_path / "a.npz", 1, 4)
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = write_large_png(tmp_path / "a.png", 13350, 13350)
+    assert path.stat().st_size < 30_000
+    with pytest.raises(ValueError, match=r"a.png: no image: .*pixels.*; fetch it again, or"):
+        read_square_image(path, 4)
+    Image.new("L", (4, 4)).save(path, "BMP")
+    with pytest.raises(ValueError, match=r"a.png: no image: cannot identify"):
+        read_square_image(path, 4)
 
 
 def test_latents_have_the_mean_and_deviation_of_their_moments() -> None:

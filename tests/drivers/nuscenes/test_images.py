@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from large_images import write_large_png
 from PIL import Image
 
 from drivers.nuscenes.images import (
@@ -58,6 +59,14 @@ def test_images_are_read_in_three_colours(tmp_path: Path) -> None:
         read_image(path)
     path.unlink()
     with pytest.raises(NuScenesError, match=r"image.png: is missing"):
+        read_image(path)
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_large_png(tmp_path / "image.png", 8193, 8192)
+    with pytest.raises(
+        NuScenesError, match=r"image.png: is no image: 8193 x 8192 pixels; at mo"
+    ):
         read_image(path)
 
 
