@@ -6,11 +6,13 @@ whole numbers, and only ``bool`` takes a bool.
 """
 
 import types
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+MOST_TOLD, LONGEST = 20, 400  # problems of a message, and characters of a problem
 LARGEST = 2**1023  # whole numbers up to here fit a float
 NAMES: dict[Any, str] = {
     **{str: "text", int: "a whole number", float: "a number", bool: "true or false"},
@@ -19,10 +21,16 @@ NAMES: dict[Any, str] = {
 
 
 class SchemaError(ValueError):
-    """A value of another type than expected; ``problems`` lists every place."""
+    """A value of another type than expected; ``problems`` lists every place.
+
+    The message tells the first :data:`MOST_TOLD`, each in :data:`LONGEST` characters: a file of
+    any size may be wrong everywhere.
+    """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
+        told = [p if len(p) <= LONGEST else f"{p[: LONGEST - 3]}..." for p in problems]
+        more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+        super().__init__("; ".join([*told[:MOST_TOLD], *more]))
         self.problems = problems
 
 
@@ -33,9 +41,8 @@ def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        key = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {key!r} stands there twice; remove one of them")
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {key!r:.60} stands there twice; remove one of them")
     return result
 
 

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,10 @@ WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or
 ZIP = "file of NumPy's or of an earlier version"  # which wrote npz
 # What safetensors, JSON and a header of another shape raise.
 DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)
+SPECIAL = {  # what a path may hold in place of a regular file
+    **{stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"},
+    **{stat.S_IFCHR: "device", stat.S_IFBLK: "device"},
+}
 NARROW = (np.uint8, np.int16, np.int32)  # in which whole numbers are written if they fit
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
@@ -188,9 +193,43 @@ def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
 def read_text(path: Path) -> str:
     """Return the text of a file, or raise a StoreError that names it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
+    """Return the bytes of a regular file: to read a pipe or a device may never end.
+
+    Args:
+        path: of the file, or a link to it.
+        largest: number of bytes that it may have; None: any.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        StoreError: it is no regular file, or larger.
+    """
+    path = Path(path)
+    _require_regular(path)
+    if largest is not None and (size := path.stat().st_size) > largest:
+        raise StoreError(
+            f"{path}: has {size:,} bytes; it must have <= {largest:,}. Run the verb that made "
+            "it again"
+        )
+    return path.read_bytes()
+
+
+def _require_regular(path: Path) -> None:
+    """Raise a StoreError where a path holds something else than a regular file, or nothing."""
+    try:
+        special = SPECIAL.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):  # nothing is there, or no path: reading it tells why
+        return
+    if special:
+        raise StoreError(
+            f"{path}: is a {special}; it must be a regular file. Remove it, and restore the "
+            "file from a copy or run the verb that made it again"
+        )
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -199,7 +238,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _parse_finite(text: str) -> float:
     if math.isinf(number := float(text)):
-        raise ValueError(f"{text} is too large")
+        raise ValueError(f"{text:.60} is too large")
     return number
 
 
@@ -330,21 +369,39 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     path = Path(path)
     require_utf_8(path)
     with _reading(path, kind), safe_open(path, "pt") as file:
-        text = (file.metadata() or {})["neuro"]
-        header = json.loads(text, object_pairs_hook=make_object)
-        found, version = header["kind"], header["version"]
-        if READERS.get(found) != READERS[kind]:
-            raise StoreError(_say_other_kind(path, kind, found))
-        if version != VERSIONS[found]:
-            raise StoreError(
-                f"{path}: written in format {version}, this is format {VERSIONS[found]}; "
-                "delete it and run the verb that made it again"
-            )
+        header = _read_header(path, kind, file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
         if checksum != _checksum(tensors, header):
             raise ValueError("its checksum is another")
     return tensors, header["meta"]
+
+
+def load_meta(path: str | Path, kind: str) -> Any:
+    """Return the ``meta`` of a file of :func:`save_tensors`; tensors and checksum stay unread.
+
+    Raises:
+        StoreError: missing, cut short, of another kind or another version.
+    """
+    path = Path(path)
+    require_utf_8(path)
+    with _reading(path, kind), safe_open(path, "pt") as file:
+        return _read_header(path, kind, file.metadata())["meta"]
+
+
+def _read_header(path: Path, kind: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return kind, version, meta and checksum of a file of this kind and version."""
+    text = (metadata or {})["neuro"]
+    header: dict[str, Any] = json.loads(text, object_pairs_hook=make_object)
+    found, version = header["kind"], header["version"]
+    if READERS.get(found) != READERS[kind]:
+        raise StoreError(_say_other_kind(path, kind, found))
+    if version != VERSIONS[found]:
+        raise StoreError(
+            f"{path}: written in format {version}, this is format {VERSIONS[found]}; "
+            "delete it and run the verb that made it again"
+        )
+    return header
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
@@ -360,11 +417,11 @@ def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
     """Raise a StoreError for a missing file, and for one that is no file of this kind."""
+    _require_regular(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
         writer = WRITERS.get(kind)
         cure = f"{writer} writes one" if writer else "this run has not got that far"
-        raise StoreError(f"{path}: {what}; {cure}")
+        raise StoreError(f"{path}: no such file; {cure}")
     try:
         yield
     except StoreError:

@@ -28,7 +28,7 @@ from neuro.io.run_folder import (
     read_header,
 )
 from neuro.io.schema import SchemaError
-from neuro.io.store import write_bytes
+from neuro.io.store import read_bytes, write_bytes
 from tasks.runs.names import IMPORTED, UnknownName, require_one_of
 from tasks.runs.settings import list_settings, require_seed, set_fields
 from tasks.runs.task import Task, TaskRun
@@ -108,11 +108,11 @@ def load_task(path: Path) -> Task[Any]:
     Raises:
         TaskFileError: it cannot be read or run, or defines no task.
     """
-    if not path.is_file():
+    if not path.exists():
         raise TaskFileError(
             f"{path}: no such file; neuro new {path} writes a task to start from"
         )
-    data = path.read_bytes()
+    data = read_bytes(path)
     name = _module_name(digest(data))
     module = sys.modules.get(name) or _run(path, data, name, ONE_FILE)
     task = getattr(module, "TASK", None)
@@ -130,7 +130,7 @@ def run_file(path: Path) -> ModuleType:
     Raises:
         TaskFileError: it cannot be run.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     return _run(path, data, _module_name(digest(data + bytes(path.resolve()))), "")
 
 
@@ -204,7 +204,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
     make = find_config(task, config)
     file = path if is_file(name) else None
     folder = folder or _name_folder(full)
-    sha, values = digest(file.read_bytes()) if file else "", make()
+    sha, values = digest(read_bytes(file)) if file else "", make()
     if not is_dataclass(values) or isinstance(values, type):
         raise RunError(
             f"{name}: its configuration {config} returns {describe(values)}, not a value of a "
@@ -296,7 +296,7 @@ def keep_task_file(run: Run) -> None:
     copy = run.folder / run.task
     if not is_file(run.task) or (copy.exists() and has_begun(run.folder)):
         return
-    data = Path(str(sys.modules[_module_name(run.digest)].__file__)).read_bytes()
+    data = read_bytes(str(sys.modules[_module_name(run.digest)].__file__))
     if digest(data) != run.digest:
         raise RunError(f"{run.task} changed while the training began; train it again")
     write_bytes(copy, data)
@@ -304,9 +304,9 @@ def keep_task_file(run: Run) -> None:
 
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     copy = find_file(folder, name, "config.json")
-    if not copy.is_file():
+    if not copy.exists():
         raise RunError(f"{copy} is gone; it defines the run's task: put a copy back")
-    if digest(copy.read_bytes()) != sha:
+    if digest(read_bytes(copy)) != sha:
         raise RunError(
             f"{copy} has changed since the run began, and its results would belong to another "
             f"task; put the file of digest {sha[:16]} back, or train the new one: "

@@ -111,3 +111,15 @@ def test_what_does_not_fit_is_told_with_its_place(value: Any, hint: Any, told: s
 def test_a_value_without_a_name_is_that_of_the_file() -> None:
     with pytest.raises(SchemaError, match=r"^the file: is 3, expected an object of rate"):
         convert(3, Outer)
+
+
+def test_a_message_tells_the_first_problems_and_the_number_of_the_others() -> None:
+    with pytest.raises(SchemaError) as told:
+        convert({f"{k}": "a" for k in range(20)}, dict[str, int])
+    assert str(told.value).count("is 'a', expected") == 20
+    assert str(told.value).endswith("19: is 'a', expected a whole number")
+    with pytest.raises(SchemaError) as told:
+        convert({f"{k}": "a" for k in range(23)}, dict[str, int])
+    assert str(told.value).endswith("19: is 'a', expected a whole number; and 3 more")
+    assert len(told.value.problems) == 23
+    assert str(SchemaError("x" * 400, "y" * 401)) == f"{'x' * 400}; {'y' * 397}..."
