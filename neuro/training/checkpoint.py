@@ -6,6 +6,7 @@ carried state, and a copy of the best weights. ``best`` holds only weights. The 
 random generator follows from seed, epoch and step.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from neuro.io.pytree import flatten, unflatten
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, load_tensors, remove_stale, save_tensors
+from neuro.io.store import StoreError, load_meta, load_tensors, remove_stale, save_tensors
 from neuro.training.course import TrainError
 from neuro.training.distributed import gather
 
@@ -60,6 +61,13 @@ class TrainingState(TypedDict):
     carry: tuple[Any, dict[str, Tensor]]
     tally: dict[str, int]
     seed: int
+    run: str
+
+
+class Curve(TypedDict):
+    """The part of a checkpoint that tells whose training it is, and how it went."""
+
+    history: list[dict[str, int | float]]
     run: str
 
 
@@ -201,6 +209,24 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             "run again in another folder (--out)"
         ) from error
     return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=values)
+
+
+def read_curve(folder: Path) -> Curve | None:
+    """Return the curve of the last checkpoint without its weights; None: there is none.
+
+    Raises:
+        StoreError: the checkpoint is damaged.
+    """
+    path = folder / LAST
+    if not path.exists():
+        return None
+    meta = load_meta(path, "checkpoint")
+    try:
+        plain = convert(meta, _Meta).state
+        curve: Curve = convert(unflatten(plain, defaultdict(lambda: None)), Curve, "state")
+    except (SchemaError, KeyError) as error:
+        raise StoreError(f"{path}: incomplete checkpoint ({error!r}); restore it") from error
+    return curve
 
 
 def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) -> None:

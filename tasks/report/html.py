@@ -2,13 +2,17 @@
 
 import base64
 import html
+import io
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from PIL import Image
 from rich.table import Table
 
 from tasks.runs.task import Html
 from tasks.terminal import show_controls
+
+MOST_PIXELS = 1 << 26  # of a picture: a small file may unpack to any number
 
 
 class KeyFigure(NamedTuple):
@@ -139,6 +143,15 @@ def photo(image: bytes, caption: str) -> Html:
         f'src="data:image/{kind};base64,{data}"></div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
+
+
+def is_photo(image: bytes) -> bool:
+    """Say whether bytes are a PNG or GIF of at most MOST_PIXELS that can be decoded."""
+    try:
+        with Image.open(io.BytesIO(image), formats=("PNG", "GIF")) as opened:
+            return opened.width * opened.height <= MOST_PIXELS and opened.load() is not None
+    except Exception:  # decoders raise errors of any kind for bytes that are no picture
+        return False
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:

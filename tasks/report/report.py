@@ -11,9 +11,10 @@ from typing import Any
 
 from neuro.io.record_file import load_record
 from neuro.io.run_folder import RECORD, find_file
-from neuro.io.store import StoreError, write_bytes
+from neuro.io.store import StoreError, read_bytes, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
+from neuro.training import has_checkpoint
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (
@@ -31,6 +32,7 @@ from tasks.runs.provenance import (
     describe_trained,
     describe_unfinished,
     digest_file,
+    explain_foreign_curve,
     list_chip_exports,
     list_out_of_date,
 )
@@ -43,6 +45,7 @@ from tasks.runs.results import (
 )
 from tasks.runs.task import Html, TaskRun
 
+LARGEST_PICTURE = 64 << 20  # bytes
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
 RAN_ON = {  # executor of a record -> its name in the report
@@ -129,6 +132,9 @@ def _training(run: TaskRun) -> Html:
     history = read_history(run.folder)
     if not history:
         return page.section("Training", page.missing(name_train_command(run)))
+    if why := explain_foreign_curve(run, history):
+        return page.section("Training", page.paragraph(f"Not shown: {why}.", "warning"))
+    unknown = "Without last.safetensors nothing says that the curve is of this training"
     training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     caption = (
@@ -139,7 +145,11 @@ def _training(run: TaskRun) -> Html:
     curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]
     shares = [score] if metric.percent else []
     rows = [[_number(x) for x in row.values()] for row in history]
-    lines = (describe_unfinished(run), show.describe_raised_slopes(history))
+    lines = (
+        describe_unfinished(run),
+        show.describe_raised_slopes(history),
+        "" if has_checkpoint(run.folder) else unknown,
+    )
     return page.section(
         "Training",
         page.picture(pictures.draw_curves(curves, shares), caption),
@@ -182,11 +192,25 @@ def _table(table: Mapping[str, Any]) -> Html:
 
 
 def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
-    path = find_file(run.folder, picture["file"], "eval.json")
-    if not path.is_file():
-        return page.missing(name_command(run, "eval"))
+    """Return a picture of eval if it is one, and the one that eval wrote."""
+    name, command = picture["file"], name_command(run, "eval")
+    path = find_file(run.folder, name, "eval.json")
+    if not path.exists():
+        return page.missing(command)
+    image = read_bytes(path, LARGEST_PICTURE)
+    if picture.get("digest", own := digest_file(path)) != own:
+        words = f"{name} is not shown: it is not the picture that eval.json belongs to"
+        return page.warning(words, command)
+    if not page.is_photo(image):
+        words = f"{name} is not shown: it is no PNG or GIF that can be decoded"
+        return page.warning(words, command)
+    unknown = f"eval.json has no digest of {name}, which may be of another run"
     return page.join(
-        (page.subheading(picture["title"]), page.photo(path.read_bytes(), picture["caption"]))
+        (
+            page.subheading(picture["title"]),
+            *([] if "digest" in picture else [page.warning(unknown, command)]),
+            page.photo(image, picture["caption"]),
+        )
     )
 
 

@@ -20,12 +20,13 @@ from neuro.energy import Hardware, find_chip
 from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
-from neuro.io.run_folder import NETWORK, Run, RunError, digest_configuration
+from neuro.io.run_folder import NETWORK, Run, RunError, digest_configuration, read_header
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, read_json
+from neuro.io.store import StoreError, read_bytes, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
+from neuro.training.checkpoint import LAST, read_curve
 from tasks.runs.find import name_train_command
 from tasks.runs.names import IMPORTED
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, name_result, read_history
@@ -62,19 +63,48 @@ def describe_trained(folder: Path) -> dict[str, str]:
 
 def digest_file(path: Path) -> str:
     """Return the digest of the bytes of a file; without a file, that of no bytes."""
-    data = path.read_bytes() if path.exists() else b""
+    data = read_bytes(path) if path.exists() else b""
     return digest(np.frombuffer(data, np.uint8))
 
 
 def describe_unfinished(run: TaskRun) -> str:
-    """Return the progress of an unfinished training, and how to resume it; "": finished."""
+    """Return the progress of an unfinished training, and how to resume it; "": finished.
+
+    Of a curve that is not that of the training: why, with the cure.
+    """
     history = read_history(run.folder)
     if not history:
         return ""
+    if why := explain_foreign_curve(run, history):
+        return why
     epochs = run.definition.training.plan(run.config).epochs
     if (done := history[-1]["epoch"]) >= epochs:
         return ""
     return f"trained {done:g} of {epochs} epochs; resume: {name_train_command(run)}"
+
+
+def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) -> str:
+    """Return why ``metrics.jsonl`` is not of this training, with the cure; "": nothing says so.
+
+    history: its rows. A killed training may have left fewer of them than its checkpoint.
+    """
+    try:
+        curve = read_curve(run.folder)
+    except StoreError as error:
+        return f"metrics.jsonl cannot be compared with the last checkpoint: {error}"
+    if curve is None:
+        return ""
+    if curve["run"] != digest_configuration(read_header(run.folder)):
+        return (
+            f"metrics.jsonl cannot be compared: {LAST} is of another task, configuration or "
+            f"seed; restore {LAST} from a copy"
+        )
+    if [*history] != curve["history"][: len(history)]:
+        return (
+            f"metrics.jsonl is the curve of another training than {LAST}; to write it again: "
+            f"{name_train_command(run)}"
+        )
+    return ""
 
 
 def digest_test_data(run: TaskRun) -> str:

@@ -49,6 +49,7 @@ class _Picture(TypedDict):
     file: str
     title: str
     caption: str
+    digest: NotRequired[str]  # of its bytes when eval had written it
 
 
 class EvalFigures(TypedDict):

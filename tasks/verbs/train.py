@@ -23,7 +23,7 @@ from neuro.training import Course, Plan, Progress, fit, has_checkpoint
 from neuro.training.distributed import make_sharding
 from tasks.allocator import keep_freed_memory
 from tasks.runs.find import keep_task_file
-from tasks.runs.provenance import write_result
+from tasks.runs.provenance import digest_file, write_result
 from tasks.runs.task import TaskRun, Tree, as_json
 from tasks.runs.trained_run import build_fresh_model, open_trained_run, require_declared
 
@@ -322,7 +322,10 @@ def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
     shown = {
         "notes": dict(findings.notes),
         "tables": [asdict(table) for table in findings.tables],
-        "pictures": [asdict(picture) for picture in findings.pictures],
+        "pictures": [
+            {**asdict(picture), "digest": digest_file(run.folder / picture.file)}
+            for picture in findings.pictures
+        ],
     }
     result = {
         **findings.values,

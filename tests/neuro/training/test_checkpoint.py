@@ -11,6 +11,7 @@ from neuro.io.store import VERSIONS, StoreError, load_tensors, save_tensors
 from neuro.training.checkpoint import (
     load_checkpoint,
     load_weights,
+    read_curve,
     restore_best,
     save_checkpoint,
     save_weights,
@@ -43,7 +44,11 @@ def written(folder: Path, state: dict[str, Any] = STATE) -> Path:
 
 
 def test_a_checkpoint_comes_back_with_its_types(tmp_path: Path) -> None:
+    assert read_curve(tmp_path) is None
     written(tmp_path)
+    curve = read_curve(tmp_path)
+    assert curve is not None
+    assert (curve["history"], curve["run"]) == (STATE["history"], STATE["run"])
     found = load_checkpoint(tmp_path)
     assert found is not None
     assert found.best_meta == BEST
@@ -77,6 +82,8 @@ def test_metadata_of_another_shape_is_refused(
     save_tensors(path, "checkpoint", tensors, change(meta))
     with pytest.raises(StoreError, match=rf"last.safetensors: incomplete checkpoint .*{told}"):
         load_checkpoint(tmp_path)
+    with pytest.raises(StoreError, match=r"last.safetensors: incomplete checkpoint .*restore"):
+        read_curve(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from PIL import Image
+
 from damage.ways import Subject, fresh, of_json, of_lines
 from neuro.energy import chip_file
 from neuro.io.run_folder import Run, begin_run, open_run
@@ -78,7 +80,9 @@ def add_what_some_runs_have(run: Run) -> None:
     run.write_lines(
         "metrics.jsonl", [{**json.loads(line), "spikes": 900, "raised": 3} for line in lines]
     )
-    (run.folder / "seen.png").write_bytes(b"\x89PNG")
+    Image.new("L", (4, 3)).save(run.folder / "seen.png")
+    from tasks.runs.provenance import digest_file
+
     found = {
         verb: run.read(f"{verb}.json") for verb in ("eval", "simulate", "verify", "energy")
     }
@@ -87,7 +91,8 @@ def add_what_some_runs_have(run: Run) -> None:
         "notes": {"accuracy": "of them"},
         "tables": [{"title": "By class", "head": ["class", "n"], "rows": [["one", 12]],
                     "caption": "Counted."}],
-        "pictures": [{"file": "seen.png", "title": "Seen", "caption": "All."}],
+        "pictures": [{"file": "seen.png", "title": "Seen", "caption": "All.",
+                      "digest": digest_file(run.folder / "seen.png")}],
     }  # fmt: skip
     for node in found["simulate"]["per_sample"].values():
         node["macs"] = 12.0

@@ -1,5 +1,7 @@
+import io
 import os
 import re
+from base64 import b64encode
 from dataclasses import asdict, replace
 from html import unescape
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from energy_results import CONVENTION, chip
 from matplotlib.figure import Figure
+from PIL import Image
 
 from neuro.io.record_file import load_record, save_record
 from neuro.io.run_folder import RunError, begin_run
@@ -345,9 +348,10 @@ class TestAFinishedRun:
     ) -> None:
         (tmp_path / "secret.png").write_bytes(b"secret")
         (run.folder / "link.png").symlink_to(tmp_path / "secret.png")
-        (run.folder / "own.png").write_bytes(b"own")
+        (run.folder / "own.png").write_bytes(own := make_picture("PNG", 4, 3))
         picture = {"title": "t", "caption": "c"}
-        assert "b3du" in report._picture(run, {**picture, "file": "own.png"})
+        shown = report._picture(run, {**picture, "file": "own.png"})
+        assert b64encode(own).decode() in shown
         told = r"eval.json: '.*png|hostname' is no file of the run folder, and no other is read"
         with pytest.raises(RunError, match=told):
             report._picture(run, {**picture, "file": name})
@@ -565,7 +569,30 @@ class TestLayout:
         assert tiles["spiking : same-shape ANN"] == "–"
 
 
+def make_picture(kind: str, width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (width, height)).save(file, kind)
+    return file.getvalue()
+
+
 class TestPictures:
+    def test_a_photo_is_a_png_or_gif_that_can_be_decoded(self) -> None:
+        for kind in ("PNG", "GIF"):
+            whole = make_picture(kind, 40, 30)
+            assert html.is_photo(whole)
+            assert html.is_photo(whole + b"<script>")  # behind its end, which nobody reads
+            assert not html.is_photo(whole[: len(whole) // 2])
+        for other in (b"", b"<html>", b"\x89PNG", b"GIF89a", make_picture("BMP", 4, 3)):
+            assert not html.is_photo(other)
+
+    def test_a_photo_has_a_bounded_number_of_pixels(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert not html.is_photo(make_picture("PNG", 2**13 + 1, 2**13))
+        monkeypatch.setattr(html, "MOST_PIXELS", 12)
+        assert html.is_photo(make_picture("PNG", 4, 3))
+        assert not html.is_photo(make_picture("PNG", 13, 1))
+
     def test_a_silent_run_can_be_drawn(self, tmp_path: Path) -> None:
         nothing = to_events(np.zeros((3, 2, 5), np.float32))
         record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
@@ -621,7 +648,8 @@ class TestARunThatAnswersNothing:
         config = find_task("image_generation").configs["tiny"]()
         run = replace(make_run("image_generation:tiny", tmp_path), config=config)
         begin_run(run)
-        (run.folder / "new.png").write_bytes(b"\x89PNG")
+        image = make_picture("PNG", 4, 3)
+        (run.folder / "new.png").write_bytes(image)
         table = {"title": "By digit", "head": ["digit", "n"], "rows": [["one", 1234]]}
         run.write(
             "eval.json",
@@ -638,7 +666,7 @@ class TestARunThatAnswersNothing:
         assert "12.35" in text
         assert "lower is better" in text
         assert "5,120 new images, own autoencoder" in text
-        assert 'src="data:image/png;base64,iVBORw=="' in text
+        assert f'src="data:image/png;base64,{b64encode(image).decode()}"' in text
         assert "All of them." in text
         assert "1,234" in text
         assert "Counted." in text
