@@ -2,8 +2,8 @@
 
 The primary metric, fixed before any training, is the share of exact answers on the test split.
 Every latent arm stands beside the same curriculum with a learned embedding in the place of
-thoughts, which reaches nearly as much in an ablation of Hao et al. 2024 (arXiv 2412.06769, "pause
-as thought": 96.6 against 97.0 % on ProsQA).
+thoughts, which reaches nearly as much in an ablation of Hao et al. 2024 (arXiv 2412.06769,
+"pause as thought": 96.6 against 97.0 % on ProsQA).
 """
 
 from collections.abc import Mapping
