@@ -4,8 +4,8 @@
     make mutants SINCE=COMMIT N=60 SEED=1             lines changed since a commit
 
 A seed draws N lines that git knows, then one mutant per line from the operators of cosmic-ray.
-Each mutant is written into a copy of the project, where the tests that execute the line run. It
-is killed if a test fails, or if the tests exceed the time limit and keep it without the mutant.
+Each mutant is written into a copy of the project, where the tests of its package run that
+execute the line. It is killed if one fails, or if they exceed the time limit only with it.
 Mutants that change nothing are listed, with the reason, in tests/equivalent_mutants.toml; they
 do not count. Compiled kernels run as plain Python. Exits with 1 if less than 85 % are killed.
 """
@@ -133,20 +133,18 @@ def enter_copy(folder: str) -> None:
     os.environ.update(PYTHONPATH=str(copy), CI="true", OMP_NUM_THREADS="1")
 
 
-def try_mutant(mutant: Mutant, runs: list[list[str]], limit: float) -> str:
-    """Run tests with a mutant, the next ones if the first pass, and return the verdict."""
+def try_mutant(mutant: Mutant, tests: list[str], limit: float) -> str:
+    """Run tests with a mutant and return the verdict."""
     path = Path(mutant.file)
     code = path.read_text()
-    for tests in runs:
-        path.write_text(mutant.code)
-        try:
-            passed, output = run_pytest(tests, limit, "-x")
-        finally:
-            path.write_text(code)
-        if not passed:
-            slow = output == "timeout" and not run_pytest(tests, limit, "-x")[0]
-            return "too slow" if slow else "killed"
-    return "SURVIVED"
+    path.write_text(mutant.code)
+    try:
+        passed, output = run_pytest(tests, limit, "-x")
+    finally:
+        path.write_text(code)
+    if output == "timeout" and not run_pytest(tests, limit, "-x")[0]:
+        return "too slow"
+    return "SURVIVED" if passed else "killed"
 
 
 def print_rates(verdicts: dict[Mutant, str]) -> float:
@@ -185,14 +183,14 @@ def main() -> None:
         some = [m for m in mutants if m.file in files and m not in verdicts]
         if not some:
             continue
-        tests = list_tests(sorted(files), compiled)
+        tests = list_tests(sorted(files))
         with (
             TemporaryDirectory() as folder,
             Pool(args.jobs, None, enter_copy, (folder,)) as pool,
         ):
             by_line = pool.submit(measure_coverage, sorted(files), tests).result()
-            runs = [choose_tests(m.file, m.line, by_line, tests) for m in some]
-            tried = pool.map(try_mutant, some, runs, repeat(args.limit))
+            chosen = [choose_tests(m.file, m.line, by_line, tests) for m in some]
+            tried = pool.map(try_mutant, some, chosen, repeat(args.limit))
             for m, verdict in zip(some, tried, strict=True):
                 verdicts[m] = verdict
                 print(f"{verdict:8} {m.file}:{m.line}  {m.old}  ->  {m.new}", flush=True)

@@ -1,6 +1,6 @@
 """Which tests execute a line, as pytest-cov measures it.
 
-Only the test files that mirror the package of a source file or name it are looked at.
+Only the tests of its own package are looked at: the test files that mirror it, and doctests.
 build/mutants keeps what was measured until a source or test file changes.
 """
 
@@ -40,14 +40,11 @@ def mirrors(test: str, file: str) -> bool:
     return test.startswith((f"{room}/", f"{room.parent}/test_{room.name}"))
 
 
-def list_tests(files: list[str], compiled: int) -> list[str]:
-    """Return the test files that mirror the rooms of files or name them, and the doctests."""
-    rooms = {find_room(file).replace("/", r"(\.| import .*\b)") for file in files}
-    named = re.compile(r"\b\B" if compiled else rf"\b({'|'.join(rooms)})\b")
+def list_tests(files: list[str]) -> list[str]:
+    """Return the test files of the rooms of files, and the files that have doctests."""
     tests = [file for file in files if ">>> " in (ROOT / file).read_text()]
     for test in list_files(":(glob)tests/**/test_*.py"):
-        mirror = any(mirrors(test, file) for file in files)
-        tests += [test] if mirror or named.search((ROOT / test).read_text()) else []
+        tests += [test] if any(mirrors(test, file) for file in files) else []
     return tests
 
 
@@ -99,12 +96,10 @@ def measure_coverage(files: list[str], tests: list[str]) -> dict[str, set[str]]:
 
 def choose_tests(
     file: str, line: int, by_line: dict[str, set[str]], tests: list[str]
-) -> list[list[str]]:
-    """Return tests that execute the line, else the file, else of its room; nearest first."""
+) -> list[str]:
+    """Return the tests that execute the line; else those of its file, else of its room."""
     above = (by_line.get(f"{file}:{k}") for k in range(line, 0, -1))
     chosen = next(filter(None, above), set()) - {""}
     for place, names in by_line.items() if not chosen else ():
         chosen |= names - {""} if place.startswith(f"{file}:") else set()
-    chosen = chosen or {test for test in tests if mirrors(test, file)}
-    near = {test for test in chosen if mirrors(test, file)}
-    return [sorted(some) for some in (near, chosen - near) if some]
+    return sorted(chosen) or [test for test in tests if mirrors(test, file)]
