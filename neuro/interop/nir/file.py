@@ -2,10 +2,14 @@
 
 nir.read stops at its first assertion and follows links and filters. This reader lists every
 problem of a file at once. It refuses what leads outside the file (links, external storage),
-what needs a filter that HDF5 would load as a library, and arrays far larger than their storage.
+objects with several names (a loop has them), what needs a filter that HDF5 would load as a
+library, and more values than a file of its size should hold: before it reads them.
 """
 
+import math
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,15 @@ from neuro.text import escape
 
 Tree = dict[str, Any]  # a value is a Tree, an array, a number, a word, or None
 
-FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, fletcher32, lzf: part of h5py
+DEFLATE = 1
+FILTERS = {DEFLATE, 2, 3}  # and shuffle, fletcher32: they keep the size, but for a checksum
+CHECKSUM = 4  # bytes
 DEEPEST = 32  # groups inside one another
-INFLATION = 2_000  # bytes of an array per byte of its storage; deflate reaches about 1,000
-SMALL = 1 << 16  # bytes that every array may have
-MAJOR_VERSIONS = (0, 1)
+MOST_BYTES = 1 << 28  # of the values of a file, or INFLATION times its size
+INFLATION = 16
+WORD_BYTES = 64  # of a word in memory, besides its letters
+MOST_TOLD = 100  # problems in a message
+MAJOR_VERSIONS = ("0", "1")
 
 
 class NirError(ValueError):
@@ -28,7 +36,9 @@ class NirError(ValueError):
 
     def __init__(self, problems: list[str], what: str) -> None:
         self.problems = [escape(problem) for problem in problems]  # names may hold anything
-        super().__init__("\n".join([f"{what}:", *self.problems]))
+        more = len(problems) - MOST_TOLD
+        rest = [f"and {more} more"] if more > 0 else []
+        super().__init__("\n".join([f"{what}:", *self.problems[:MOST_TOLD], *rest]))
 
 
 def read_tree(path: Path) -> tuple[str, Tree]:
@@ -44,16 +54,18 @@ def read_tree(path: Path) -> tuple[str, Tree]:
         raise FileNotFoundError(f"{path}: no such file")
     with require_extra("interop", "NIR files need h5py"):
         import h5py
+    size = path.stat().st_size
+    reader = _TreeReader(h5py=h5py, size=size, left=max(MOST_BYTES, INFLATION * size))
+    problems = reader.problems
+    tree: Any = None
     try:
         with h5py.File(path, "r") as file:
-            problems: list[str] = []
-            version = _read_version(file, problems)
-            tree: Any = None
+            version = _read_version(file, reader)
             if "node" in file:
-                tree = _read_group(file, "node", problems, h5py)
+                tree = reader.read(file, "node")
             else:
                 problems.append("no group 'node'; NIR files are written by nir.write")
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, zlib.error) as error:
         cure = "it is cut short or no HDF5 file; copy it again"
         raise NirError([f"HDF5: {error}; {cure}"], what) from error
     if not isinstance(tree, dict) and not problems:
@@ -63,78 +75,133 @@ def read_tree(path: Path) -> tuple[str, Tree]:
     return version, tree
 
 
-def _read_version(file: Any, problems: list[str]) -> str:
+def _read_version(file: Any, reader: "_TreeReader") -> str:
     """Return the version that a file states; add a problem unless it is a known one."""
     cure = "write it again with a current nir: nir.write(path, nir.read(path))"
-    if "version" not in file:
-        problems.append(f"no version; {cure}")
+    version = reader.read(file, "version") if "version" in file else None
+    if not isinstance(version, str):
+        told = f"version is {quote(version)}, not a word such as '1.0'"
+        if not reader.problems:
+            reader.problems.append(f"{'no version' if version is None else told}; {cure}")
         return ""
-    stated = file["version"]
-    value = stated[()] if getattr(stated, "shape", None) == () else None
-    if not isinstance(value, bytes):
-        problems.append(f"version is {value!r}, not a word such as '1.0'; {cure}")
-        return ""
-    version = value.decode("utf8", "replace")
-    major = version.partition(".")[0]
-    if not major.isdecimal() or int(major) not in MAJOR_VERSIONS:
+    if version.partition(".")[0] not in MAJOR_VERSIONS:
         known = " and ".join(f"{k}.x" for k in MAJOR_VERSIONS)
-        problems.append(f"version {version!r} is unknown, known are {known}; {cure}")
+        reader.problems.append(
+            f"version {quote(version)} is unknown, known are {known}; {cure}"
+        )
     return version
 
 
-def _read_group(parent: Any, name: str, problems: list[str], h5py: Any, depth: int = 0) -> Any:
-    """Return a member of a group as a tree, an array or a word; add its problems."""
-    where = f"{parent.name.rstrip('/')}/{name}"
-    link = parent.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink):
-        problems.append(f"{where}: is a link to {getattr(link, 'path', '?')}; store the data")
-        return None
-    member = parent[name]
-    if isinstance(member, h5py.Dataset):
-        return _read_array(member, where, problems, h5py)
-    if not isinstance(member, h5py.Group):
-        problems.append(f"{where}: is a {type(member).__name__}, no group or array; remove it")
-        return None
-    if depth == DEEPEST:
-        problems.append(f"{where}: more than {DEEPEST} groups inside one another; flatten it")
-        return None
-    return {key: _read_group(member, key, problems, h5py, depth + 1) for key in member}
+def quote(value: Any) -> str:
+    """Return a value of a file as messages show it."""
+    return f"{value!r:.80}"
 
 
-def _read_array(member: Any, where: str, problems: list[str], h5py: Any) -> Any:
-    """Return the values of a dataset; add its problems."""
-    plan = member.id.get_create_plist()
-    filters = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())} - FILTERS
-    if filters:
-        number = min(filters)
-        problems.append(f"{where}: HDF5 filter {number} is a plug-in; write it with gzip")
-        return None
-    if plan.get_external_count() or member.is_virtual:
-        problems.append(f"{where}: its values lie in another file; store them in this one")
-        return None
-    words = h5py.check_string_dtype(member.dtype) is not None
-    if not words and member.dtype.kind not in "biuf":
-        problems.append(f"{where}: holds {member.dtype}, no numbers or words; store numbers")
-        return None
-    if member.nbytes > max(SMALL, INFLATION * member.id.get_storage_size()):
-        stored = member.id.get_storage_size()
-        problems.append(
-            f"{where}: shape {member.shape} needs {member.nbytes:,} bytes, {stored:,} are "
-            "stored; write all values"
-        )
-        return None
-    value = member[()]
-    if isinstance(value, h5py.Empty):
-        return None
-    if isinstance(value, bytes):
-        return value.decode("utf8", "replace")
-    if words:
-        decode = np.vectorize(
-            lambda w: w.decode("utf8", "replace") if isinstance(w, bytes) else w,
-            otypes=[object],
-        )
-        return decode(value) if value.size else value
-    return value
+@dataclass(kw_only=True, eq=False)
+class _TreeReader:
+    """Reads each object of a file once, and lists the problems.
+
+    size: of the file [bytes]. left: bytes that further values may have. paths: of the objects
+    so far, by their addresses in the file.
+    """
+
+    h5py: Any
+    size: int
+    left: int
+    problems: list[str] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+
+    def read(self, parent: Any, name: str, depth: int = 0) -> Any:
+        """Return a member of a group as a tree, an array or a word; add its problems."""
+        h5py, where = self.h5py, f"{parent.name.rstrip('/')}/{name}"
+        link = parent.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            target = getattr(link, "path", "?")
+            self.problems.append(f"{where}: is a link to {target}; store the data")
+            return None
+        member, problem = parent[name], ""
+        first = self.paths.setdefault(h5py.h5o.get_info(member.id).addr, where)
+        if first != where:
+            problem = f"is the same object as {first}; store a copy"
+        elif isinstance(member, h5py.Dataset):
+            problem = self._find_problem(member)
+        elif not isinstance(member, h5py.Group):
+            problem = f"is a {type(member).__name__}, no group or array; remove it"
+        elif depth == DEEPEST:
+            problem = f"more than {DEEPEST} groups inside one another; flatten it"
+        if problem:
+            self.problems.append(f"{where}: {problem}")
+            return None
+        if isinstance(member, h5py.Group):
+            return {key: self.read(member, key, depth + 1) for key in member}
+        if member.shape is None:
+            return None
+        if h5py.check_string_dtype(member.dtype):
+            return self._read_words(member, where)
+        return member[()]
+
+    def _find_problem(self, member: Any) -> str:
+        """Return why a dataset is refused; "" if it is not, and then charge its bytes."""
+        plan = member.id.get_create_plist()
+        filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
+        strange = sorted({*filters} - FILTERS)
+        if strange:
+            return f"HDF5 filter {strange[0]} is a plug-in; write it with gzip"
+        if plan.get_external_count() or member.is_virtual:
+            return "its values lie in another file; store them in this one"
+        try:
+            dtype, words = member.dtype, self.h5py.check_string_dtype(member.dtype)
+        except TypeError as error:  # a type that NumPy lacks
+            return f"holds no numbers or words ({error}); store numbers"
+        if not words and dtype.kind not in "biuf":
+            return f"holds {dtype}, no numbers or words; store numbers"
+        shape = member.shape or ()
+        if words and math.prod(shape[1:]) > 2:
+            return f"holds words of shape {shape}; store one, or a list of words or pairs"
+        chunk = member.chunks or (1,) * len(shape)
+        each = dtype.itemsize + (WORD_BYTES if words else 0)
+        needed = each * math.prod(-(-n // k) * k for n, k in zip(shape, chunk, strict=True))
+        if needed > self.left:
+            return (
+                f"shape {shape} needs {needed:,} bytes, {member.id.get_storage_size():,} are "
+                f"stored, {self.left:,} are left for a file of {self.size:,} bytes; write all "
+                "values, without compression"
+            )
+        self.left -= needed
+        if self._overflows(member, filters, each * math.prod(chunk) + CHECKSUM):
+            return "compressed values exceed its shape; write it again"
+        return ""
+
+    def _overflows(self, member: Any, filters: list[int], most: int) -> bool:
+        """Say whether compressed data have more bytes than a chunk: HDF5 unpacks them all."""
+        chunks: list[Any] = []
+        if DEFLATE in filters:
+            member.id.chunk_iter(chunks.append)
+        for chunk in chunks:
+            skipped, data = member.id.read_direct_chunk(chunk.chunk_offset)
+            for k, number in enumerate(filters):
+                if number == DEFLATE and not skipped >> k & 1:
+                    data = zlib.decompressobj().decompress(data, most + 1)
+            if len(data) > most:
+                return True
+        return False
+
+    def _read_words(self, member: Any, where: str) -> Any:
+        """Return a word or an array of words, read in parts: one may be as long as the file."""
+        decode = np.frompyfunc(lambda word: word.decode("utf8", "replace"), 1, 1)
+        words, rows = np.empty(member.shape, object), max(1, self.left // (2 * self.size))
+        parts = [slice(k, k + rows) for k in range(0, len(words), rows)] if words.ndim else [()]
+        for part in parts:
+            values = np.asarray(member[part], object)
+            self.left = max(0, self.left - sum(map(len, values.flat)))
+            if not self.left:
+                told = (
+                    f"its words have more letters than a file of {self.size:,} bytes may hold"
+                )
+                self.problems.append(f"{where}: {told}; write each word once")
+                return None
+            words[part] = decode(values)
+        return words if words.ndim else words[()]
 
 
 def as_tree(source: Any) -> Mapping[str, Any]:

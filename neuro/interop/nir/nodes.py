@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.interop.nir.file import NirError, Tree
+from neuro.interop.nir.file import NirError, Tree, quote
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -102,7 +102,7 @@ def check_tree(tree: Mapping[str, Any], what: str) -> NirNetwork:
     edges: list[tuple[str, str]] = []
     if _read_kind(tree) != "NIRGraph":
         cure = "wrap it: nir.NIRGraph.from_list(node)"
-        problems.append(f"the outermost node is a {_read_kind(tree)}, no NIRGraph; {cure}")
+        problems.append(f"the outermost node is a {_read_kind(tree):.80}, no NIRGraph; {cure}")
     else:
         _collect(tree, "", nodes, edges, problems)
     network = NirNetwork(nodes=nodes, edges=tuple(sorted(edges)), metadata=_read_metadata(tree))
@@ -120,7 +120,7 @@ def _read_word(value: Any) -> Any:
 def _read_kind(tree: Mapping[str, Any]) -> str:
     """Return the kind of a node; where no word is stated, a text of what is."""
     kind = _read_word(tree.get("type"))
-    return kind if isinstance(kind, str) else repr(kind)[:40]
+    return kind if isinstance(kind, str) else quote(kind)
 
 
 def _read_metadata(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _check_edges(
     for edge in edges:
         ends = [_read_word(end) for end in edge]
         if len(ends) != 2 or not all(isinstance(end, str) for end in ends):
-            problems.append(f"{where}: {edge!r} is no edge; an edge is (source, target)")
+            problems.append(f"{where}: {quote(edge)} is no edge; an edge is (source, target)")
             continue
         a, b = ends
         lost = [end for end in (a, b) if end not in names]
@@ -214,8 +214,8 @@ def _check_node(
     if kind not in NEEDED:
         known = ", ".join(NEEDED)
         problems.append(
-            f"{name}: unknown kind of node {kind!r}; known are {known}; write what it computes "
-            "with these"
+            f"{name}: unknown kind of node {quote(kind)}; known are {known}; write what it "
+            "computes with these"
         )
         return None
     defaults = DEFAULTS.get(kind, {})
@@ -263,14 +263,14 @@ def _check_value(where: str, field: str, value: Any, problems: list[str]) -> Any
         if field == "padding" and value in ("same", "valid"):
             return value
         cure = "'same', 'valid' or numbers" if field == "padding" else "numbers"
-        problems.append(f"{where}: is the word {value!r}; give {cure}")
+        problems.append(f"{where}: is the word {quote(value)}; give {cure}")
         return None
     try:
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError):
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
-        problems.append(f"{where}: holds no numbers but {value!r}; give numbers")
+        problems.append(f"{where}: holds no numbers but {quote(value)}; give numbers")
         return None
     problem = _find_problem(field, array)
     if problem:

@@ -1,5 +1,7 @@
 """neuro.interop.nir.read of bad files: every problem is listed, nothing of a file is run."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ import nir
 from nir_graphs import chain
 
 from neuro.interop import nir as neuro_nir
+from neuro.interop.nir import file as nir_file
 
 
 def lif(size=2, **changes):
@@ -146,11 +149,176 @@ def test_a_filter_that_is_a_library_is_not_loaded(tmp_path):
     )
 
 
-def test_a_group_inside_itself_ends(tmp_path):
+def test_objects_of_several_names_are_refused_and_loops_end(tmp_path):
+    """With two links in each group, a walk of 32 groups has 2 ** 32 ends."""
     path = write_net(tmp_path / "net.nir")
     with h5py.File(path, "a") as file:
-        file["node/nodes/again"] = file["node"]
-    assert any("groups inside one another" in p for p in list_problems(path))
+        file["node/nodes/again"] = file["node/nodes/more"] = file["node/nodes"]
+        file["node/nodes/n1/tau_syn"] = file["node/nodes/n1/tau"]
+    same = "is the same object as /node/nodes"
+    assert list_problems(path) == [
+        f"/node/nodes/again: {same}; store a copy",
+        f"/node/nodes/more: {same}; store a copy",
+        f"/node/nodes/n1/tau_syn: {same}/n1/tau; store a copy",
+    ]
+
+
+@pytest.mark.parametrize(("depth", "refused"), [(30, False), (31, True)])
+def test_groups_are_read_to_a_depth_of_32(tmp_path, depth, refused):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        file["node/nodes"].create_group("/".join("g" * depth))  # node is 0, nodes 1
+    told = f"{'/g' * depth}: more than 32 groups inside one another; flatten it"
+    assert any(problem.endswith(told) for problem in list_problems(path)) == refused
+
+
+def replace(path, place, make):
+    """Put what ``make(group, name)`` makes into the place of a dataset."""
+    group, _, name = place.rpartition("/")
+    with h5py.File(path, "a") as file:
+        del file[place]
+        make(file[group or "/"], name)
+
+
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [("version", 268435456), ("node/edges", 268435379), ("node/type", 268434492)],
+)
+def test_nothing_is_read_that_a_file_of_its_size_should_not_hold(tmp_path, place, left):
+    path = write_net(tmp_path / "net.nir")
+    replace(path, place, lambda g, n: g.create_dataset(n, shape=(), dtype=f"S{2**31 - 65}"))
+    (problem,) = list_problems(path)
+    assert problem == (
+        f"/{place}: shape () needs 2,147,483,647 bytes, 0 are stored, {left:,} are left for a "
+        f"file of {path.stat().st_size:,} bytes; write all values, without compression"
+    )
+
+
+def test_an_array_may_fill_what_is_left_and_not_a_byte_more(tmp_path, monkeypatch):
+    """Chunks are unpacked whole, so that 4,001 rows take the place of 5,000."""
+    path = write_net(tmp_path / "net.nir")
+    packed = {"compression": "gzip", "chunks": (1000, 2)}
+    with h5py.File(path, "a") as file:
+        file["node"].create_dataset("zeros", data=np.zeros((4001, 2)), **packed)
+    size = path.stat().st_size
+    monkeypatch.setattr(nir_file, "INFLATION", 1)
+    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999)
+    (problem,) = list_problems(path)
+    assert problem.startswith("/node/zeros: shape (4001, 2) needs 80,000 bytes, ")
+    assert problem.endswith(f" {size:,} bytes; write all values, without compression")
+    left = int(problem.partition("stored, ")[2].partition(" are left")[0].replace(",", ""))
+    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999 + 79_999 - left)
+    (problem,) = list_problems(path)
+    assert "stored, 79,999 are left" in problem
+    monkeypatch.setattr(nir_file, "MOST_BYTES", 79_999 + 80_000 - left)
+    neuro_nir.read(path, dt=1.0)
+    monkeypatch.setattr(nir_file, "MOST_BYTES", 0)
+    assert size < 80_000 < 3 * size
+    monkeypatch.setattr(nir_file, "INFLATION", 3)
+    neuro_nir.read(path, dt=1.0)
+
+
+@pytest.mark.parametrize("fletcher32", [False, True])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_chunk_that_unpacks_to_more_than_itself_is_not_unpacked(tmp_path, fletcher32, extra):
+    """HDF5 would take the memory of all that the stream of deflate holds: up to 1,000 times."""
+    path = write_net(tmp_path / "net.nir")
+    chunk = np.eye(2).tobytes() + bytes(4 + extra)
+
+    def make(group, name):
+        one = group.create_dataset(
+            name, (2, 2), "f8", chunks=(2, 2), compression="gzip", fletcher32=fletcher32
+        )
+        one.id.write_direct_chunk((0, 0), zlib.compress(chunk) + bytes(4 * fletcher32))
+
+    replace(path, "node/nodes/n0/weight", make)
+    problems = list_problems(path) if extra or fletcher32 else []
+    told = "/node/nodes/n0/weight: compressed values exceed its shape; write it again"
+    assert (told in problems) == bool(extra)
+
+
+def test_many_words_that_share_their_letters_are_bounded(tmp_path, monkeypatch):
+    path = write_net(tmp_path / "net.nir")
+    words = ["n" * 50_000, *["n0"] * 99]
+
+    def make(group, name):
+        group.create_dataset(name, data=words, dtype=h5py.string_dtype())
+
+    replace(path, "node/edges", make)
+    with h5py.File(path) as file:
+        start = file["node/edges"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[start : start + 1600] = data[start : start + 16] * 100  # all refer to the long one
+    path.write_bytes(data)
+    monkeypatch.setattr(nir_file, "MOST_BYTES", 1 << 20)
+    size = path.stat().st_size
+    assert list_problems(path)[:1] == [
+        f"/node/edges: its words have more letters than a file of {size:,} bytes may hold; "
+        "write each word once"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (np.zeros(2, [("a", "f4"), ("b", "i4")]), "holds [('a', '<f4'), ('b', '<i4')], no"),
+        (np.zeros(2, "V8"), "holds |V8, no numbers or words; store numbers"),
+        (np.zeros(2, "c16"), "holds complex128, no numbers or words; store numbers"),
+        (h5py.vlen_dtype(np.float32), "holds object, no numbers or words; store numbers"),
+        (h5py.ref_dtype, "holds object, no numbers or words; store numbers"),
+        (h5py.h5t.UNIX_D32LE, "holds no numbers or words (No NumPy equivalent for TypeTimeID"),
+        (np.full((2, 3), b"a"), "holds words of shape (2, 3); store one, or a list of words"),
+        (h5py.Empty("f4"), "holds no numbers but None; give numbers"),
+    ],
+)
+def test_values_of_other_types_are_refused_by_name(tmp_path, make, said):
+    def write(group, name):
+        if isinstance(make, np.ndarray | h5py.Empty):
+            group[name] = make
+        elif isinstance(make, np.dtype):
+            group.create_dataset(name, (2,), make)
+        else:
+            h5py.h5d.create(group.id, name.encode(), make, h5py.h5s.create_simple((2,)))
+
+    path = write_net(tmp_path / "net.nir")
+    replace(path, "node/nodes/n1/tau", write)
+    (problem,) = list_problems(path)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (h5py.SoftLink("/node/type"), "/version: is a link to /node/type; store the data"),
+        (h5py.ExternalLink("a.h5", "/v"), "/version: is a link to /v; store the data"),
+        (h5py.Empty("S1"), "no version; write it again with a current nir"),
+    ],
+)
+def test_a_version_is_no_link_and_not_empty(tmp_path, link, said):
+    path = write_net(tmp_path / "net.nir")
+    replace(path, "version", lambda group, name: group.__setitem__(name, link))
+    (problem,) = list_problems(path)
+    assert problem.startswith(said)
+
+
+def test_a_message_lists_the_first_hundred_problems_and_shortens_words(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+    with h5py.File(path, "a") as file:
+        for k in range(103):
+            file[f"node/nodes/n{k:03}"] = h5py.SoftLink("/version")
+    with pytest.raises(neuro_nir.NirError) as refused:
+        neuro_nir.read(path)
+    assert len(refused.value.problems) == 103
+    assert str(refused.value).splitlines()[-2:] == [
+        "/node/nodes/n099: is a link to /version; store the data",
+        "and 3 more",
+    ]
+    for place in ("version", "node/type", "node/nodes/n0/weight", "node/nodes/n0/type"):
+        path = write_net(tmp_path / "net.nir")
+        replace(path, place, lambda group, name: group.__setitem__(name, "9" * 1000))
+        (problem,) = list_problems(path)
+        assert "9" * 70 in problem
+        assert "9" * 90 not in problem
 
 
 def test_shapes_that_do_not_meet_are_listed():
