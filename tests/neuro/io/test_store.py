@@ -410,58 +410,48 @@ def test_a_value_that_would_be_written_with_other_numbers_is_refused(tmp_path: P
         assert str(e.value) == f"{path}: is not as a weights is written: w has other values"
 
 
-@pytest.fixture
-def special(tmp_path: Path) -> dict[str, Path]:
-    """Return a path for each thing that is no regular file; reading some of them never ends."""
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe")  # nobody ever writes
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "socket"))
     (tmp_path / "device").symlink_to("/dev/zero")
-    return {name: tmp_path / name for name in ("folder", "pipe", "socket", "device")}
-
-
-def test_only_a_regular_file_is_read(special: dict[str, Path]) -> None:
-    for name, path in special.items():
+    for name in ("folder", "pipe", "socket", "device"):
         told = f"{name}: is a {name}; it must be a regular file. Remove it, and restore"
-        for read in (read_bytes, read_json, load_graph, load_record):
+        for read in (read_bytes, read_json, load_graph):
             with pytest.raises(StoreError, match=told):
-                read(path)
-
-
-def test_a_link_to_a_file_is_read_and_a_missing_or_large_file_is_told(tmp_path: Path) -> None:
+                read(tmp_path / name)
     (tmp_path / "a").write_bytes(b"\x00four")
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert read_bytes(tmp_path / "link", 5) == read_bytes(str(tmp_path / "a")) == b"\x00four"
     with pytest.raises(StoreError, match=r"a: has 5 bytes; it must have <= 4\. Run the verb"):
         read_bytes(tmp_path / "a", 4)
-    with pytest.raises(FileNotFoundError):
-        read_bytes(tmp_path / "b")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(StoreError, match=r"loop: cannot be read as JSON \(.*symbolic links"):
         read_json(tmp_path / "loop")
 
 
+KEYS = ", ".join(f'"{k}": 0' for k in (*range(30_000), 29_999))
+
+
 @pytest.mark.parametrize(
-    "text", [f"{'9' * 400}.0", f'{{"{"k" * 5000}": 0, "{"k" * 5000}": 1}}', f"{'9' * 1000}e999"]
+    ("text", "told"),
+    [
+        (f"{'9' * 400}.0", f"{'9' * 60} is too large"),
+        (f'{{"{"k" * 5000}": 0, "{"k" * 5000}": 1}}', f"'{'k' * 59} stands there twice"),
+        (f"{{{KEYS}}}", "the key '29999' stands there twice"),
+    ],
 )
-def test_a_message_quotes_the_beginning_of_what_is_long(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.json").write_text(text)
-    with pytest.raises(StoreError) as told:
-        read_json(tmp_path / "a.json")
-    assert len(str(told.value).removeprefix(str(tmp_path))) < 160
-
-
-def test_of_many_keys_the_one_that_stands_twice_is_found(tmp_path: Path) -> None:
-    pairs = ", ".join(f'"{k}": 0' for k in (*range(30_000), 29_999))
-    (tmp_path / "a.json").write_text(f"{{{pairs}}}")
-    with pytest.raises(StoreError, match="the key '29999' stands there twice"):
-        read_json(tmp_path / "a.json")
-
-
-def test_the_header_of_a_file_is_read_without_its_tensors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_message_quotes_the_beginning_of_what_is_long(
+    tmp_path: Path, text: str, told: str
 ) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(StoreError, match=told) as error:
+        read_json(tmp_path / "a.json")
+    assert len(str(error.value).removeprefix(str(tmp_path))) < 160
+
+
+def test_the_header_of_a_file_is_read_without_its_tensors(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_tensors(path, "weights", TENSORS, {"epoch": 3})
     whole = path.read_bytes()
@@ -469,12 +459,5 @@ def test_the_header_of_a_file_is_read_without_its_tensors(
     assert load_meta(path, "weights") == {"epoch": 3}
     with pytest.raises(StoreError, match="its checksum is another"):
         load_tensors(path, "weights")
-    path.write_bytes(whole[:-1])
-    with pytest.raises(StoreError, match=r"w\.safetensors: damaged or cut short"):
-        load_meta(path, "weights")
-    path.write_bytes(whole)
     with pytest.raises(StoreError, match="holds a weights, expected a graph"):
         load_meta(path, "graph")
-    monkeypatch.setitem(VERSIONS, "weights", 3)
-    with pytest.raises(StoreError, match="written in format 2, this is format 3"):
-        load_meta(path, "weights")

@@ -4,229 +4,166 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from blank_pictures import leave_blank
 from command_line import CommandLine
 
-from neuro.io.store import StoreError, load_tensors, save_tensors
+from neuro.io.store import StoreError
 from tasks.cli import main
 from tasks.report.report import write_report
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import RESULTS, digest_file
-from tasks.verbs.train import evaluate_run
 
-SUPPORT = Path(__file__).parents[2] / "support"
+TASK = Path(__file__).parents[2] / "support" / "forecast_task.py"
 SEEDS = (3, 8)
-PICTURE, CURVE, LAST = "forecast.png", "metrics.jsonl", "last.safetensors"
-BOTH_WAYS = [SEEDS, SEEDS[::-1]]
-
-
-def call(*argv: object) -> None:
-    main([str(word) for word in argv])
+BEST, LAST, CURVE, PICTURE = (
+    *("best.safetensors", "last.safetensors"),
+    *("metrics.jsonl", "forecast.png"),
+)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an evaluated run of each seed, whose pictures differ."""
+    """Return a folder with a run of each seed, whose pictures differ; "all" has all results."""
     folder = tmp_path_factory.mktemp("runs")
-    task = folder / "forecast_task.py"
-    text = (SUPPORT / task.name).read_text()
-    task.write_text(text.replace("(4, 4), 255", "(4, 4), 40 + run.seed"))
+    (folder / TASK.name).write_text(TASK.read_text().replace(", 255)", ", run.seed)"))
     for seed in SEEDS:
-        call("train", task, "--out", folder / str(seed), "--seed", seed)
-        call("eval", folder / str(seed))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run where every verb has been."""
-    folder = shutil.copytree(trained / "3", tmp_path_factory.mktemp("whole") / "run")
+        out = str(folder / str(seed))
+        main(["train", str(folder / TASK.name), "--out", out, "--seed", str(seed)])
+        main(["eval", out])
+    shutil.copytree(folder / "3", folder / "all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
         for verb in RESULTS[1:]:
-            call(verb, folder)
+            main([verb, str(folder / "all")])
     return folder
 
 
 @pytest.fixture
 def runs(trained: Path, tmp_path: Path) -> Iterator[Path]:
     """Return a copy of the runs; pictures of ours stay blank."""
-    shutil.copytree(trained, tmp_path / "runs")
     with leave_blank():
-        yield tmp_path / "runs"
+        yield shutil.copytree(trained, tmp_path / "runs")
 
 
 def words(folder: Path) -> str:
     page = write_report(open_folder(folder)).read_text()
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page.partition("</style>")[2])).split())
-
-
-def show(row: Any) -> str:
-    return f"{row['epoch']} {row['train_loss']:.4g} {row['val_rmse']:.4g}"
+    page = page.partition("</style>")[2].replace("data:image/", ">a picture<")
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 def read_rows(path: Path) -> list[str]:
-    return [show(json.loads(line)) for line in path.read_text().splitlines()]
+    rows = map(json.loads, path.read_text().splitlines())
+    return [f"{row['epoch']} {row['train_loss']:.4g} {row['val_rmse']:.4g}" for row in rows]
 
 
-@pytest.mark.parametrize(("own", "other"), BOTH_WAYS)
-def test_the_curve_of_another_run_is_told_and_written_again_by_train(
+@pytest.mark.parametrize(("own", "other"), [SEEDS, SEEDS[::-1]])
+def test_curve_and_picture_of_another_run_are_told_and_made_again_by_their_verbs(
     own: int, other: int, runs: Path, cli: CommandLine
 ) -> None:
-    folder, foreign = runs / str(own), runs / str(other) / CURVE
-    path = folder / CURVE
-    before, rows = path.read_bytes(), read_rows(path)
-    assert all(row in words(folder) for row in rows)
-    shutil.copy(foreign, path)
-    again = f"train {folder / 'forecast_task.py'}:tiny --out {folder} --seed {own}"
-    told = f"metrics.jsonl is the curve of another training than {LAST}; to write it again: "
+    folder, foreign = runs / str(own), runs / str(other)
+    before, rows = (folder / CURVE).read_bytes(), read_rows(folder / CURVE)
+    assert all(part in words(folder) for part in (*rows, "a picture"))
+    for name in (CURVE, PICTURE):
+        shutil.copy(foreign / name, folder)
+    again = f"train {folder / TASK.name}:tiny --out {folder} --seed {own}"
+    curve = f"metrics.jsonl is the curve of another training than {LAST}; to write it again: "
+    picture = f"{PICTURE} is not shown: it is not the picture that eval.json belongs to: neuro"
     page = words(folder)
-    assert f"Not shown: {told}neuro {again}." in page
-    assert not any(row in page for row in (*rows, *read_rows(foreign)))
-    assert f"{told}neuro {again}" in cli.run("eval", folder)
-    checkpoint = (folder / LAST).read_bytes()
-    assert told not in cli.run(*again.split())
-    assert (path.read_bytes(), (folder / LAST).read_bytes()) == (before, checkpoint)
-    assert all(row in words(folder) for row in rows)
-
-
-def test_one_other_figure_makes_it_another_curve(runs: Path) -> None:
-    path = runs / "3" / CURVE
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows[-1]["val_rmse"] += 1e-9
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert "Not shown: metrics.jsonl is the curve of another training" in words(runs / "3")
-
-
-def test_a_checkpoint_of_another_run_vouches_for_no_curve(runs: Path) -> None:
-    for name in (CURVE, LAST):
-        shutil.copy(runs / "8" / name, runs / "3" / name)
-    told = f"{LAST} is of another task, configuration or seed; restore {LAST} from a copy"
-    assert f"Not shown: metrics.jsonl cannot be compared: {told}." in words(runs / "3")
-
-
-def test_a_damaged_checkpoint_is_named_on_the_page(runs: Path) -> None:
-    path = runs / "3" / LAST
-    path.write_bytes(path.read_bytes()[:-1])
-    told = "Not shown: metrics.jsonl cannot be compared with the last checkpoint: "
-    assert f"{told}{path}: damaged or cut short" in words(runs / "3")
-    tensors, meta = load_tensors(runs / "8" / LAST, "checkpoint")
-    del meta["state"]["mapping"][3]
-    save_tensors(path, "checkpoint", tensors, meta)
-    assert f"{told}{path}: incomplete checkpoint (" in words(runs / "3")
-    assert "state.history: is missing" in words(runs / "3")
-
-
-def test_a_killed_training_may_leave_a_row_less_than_its_checkpoint(runs: Path) -> None:
-    path = runs / "3" / CURVE
-    *rows, last = path.read_text().splitlines()
-    path.write_text("\n".join(rows))
-    page = words(runs / "3")
-    assert all(row in page for row in read_rows(path))
-    assert show(json.loads(last)) not in page
-
-
-def test_without_a_checkpoint_the_curve_is_shown_and_nothing_vouches_for_it(runs: Path) -> None:
-    told = f"Without {LAST} nothing says that the curve is of this training."
-    assert told not in words(runs / "3")
-    (runs / "3" / LAST).unlink()
-    page = words(runs / "3")
-    assert told in page
-    assert all(row in page for row in read_rows(runs / "3" / CURVE))
-
-
-def count_pictures(folder: Path) -> int:
-    return (folder / "report.html").read_text().count("data:image/")
-
-
-@pytest.mark.parametrize(("own", "other"), BOTH_WAYS)
-def test_the_picture_of_another_run_is_told_and_not_shown(
-    own: int, other: int, runs: Path
-) -> None:
-    folder, name = runs / str(own), PICTURE
-    told = f"{name} is not shown: it is not the picture that eval.json belongs to: neuro eval"
-    assert told not in words(folder)
-    assert count_pictures(folder) == 1
-    shutil.copy(runs / str(other) / name, folder / name)
-    assert f"{told} {folder}" in words(folder)
-    assert count_pictures(folder) == 0
-    found = evaluate_run(open_folder(folder))["pictures"]
-    assert found == json.loads((folder / "eval.json").read_text())["pictures"]
-    assert [picture["digest"] for picture in found] == [digest_file(folder / name)]
-    assert told not in words(folder)
-    for copied in (name, "eval.json"):
-        shutil.copy(runs / str(other) / copied, folder / copied)
-    page = words(folder)
+    assert f"Not shown: {curve}neuro {again}." in page
+    assert f"{picture} eval {folder}" in page
+    assert not any(s in page for s in (*rows, *read_rows(foreign / CURVE), "a picture"))
+    assert f"{curve}neuro {again}" in cli.run("eval", folder)
+    assert curve not in cli.run(*again.split())
+    assert (folder / CURVE).read_bytes() == before
+    assert all(part in words(folder) for part in (*rows, "a picture"))
+    for name in (LAST, PICTURE, "eval.json"):
+        shutil.copy(foreign / name, folder)
+    assert picture not in (page := words(folder))
     assert "The result of eval below is of earlier weights and another configuration" in page
-    assert told not in page
+    told = f"{LAST} is of another task, configuration or seed; restore {LAST} from a copy"
+    assert f"Not shown: metrics.jsonl cannot be compared: {told}." in page
 
 
-def change_pictures(folder: Path, **changes: Any) -> None:
-    """Change what ``eval.json`` says of its picture; None takes a key out."""
-    path = folder / "eval.json"
-    result = json.loads(path.read_text())
-    (picture,) = result["pictures"]
-    picture |= changes
-    result["pictures"] = [{k: v for k, v in picture.items() if v is not None}]
-    path.write_text(json.dumps({k: v for k, v in result.items() if k != "checksum"}))
+CHANGES: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    (
+        CURVE,
+        lambda data: data[:-4] + b"5}\n",
+        "Not shown: metrics.jsonl is the curve of another",
+    ),
+    (LAST, lambda data: data[:-1], "compared with the last checkpoint: .*damaged or cut short"),
+    (CURVE, lambda data: data[: data[:-1].rindex(b"\n")], "the same in numbers"),  # was killed
+]
 
 
-def test_a_picture_of_an_earlier_version_is_shown_and_nothing_vouches_for_it(
-    runs: Path,
+@pytest.mark.parametrize(("name", "change", "told"), CHANGES)
+def test_rows_are_shown_that_stand_in_the_checkpoint(
+    name: str, change: Callable[[bytes], bytes], told: str, runs: Path
 ) -> None:
-    told = f"eval.json has no digest of {PICTURE}, which may be of another run: neuro eval"
-    assert told not in words(runs / "3")
-    change_pictures(runs / "3", digest=None)
-    assert told in words(runs / "3")
-    assert count_pictures(runs / "3") == 1
+    path, last = runs / "3" / name, read_rows(runs / "3" / CURVE)[-1]
+    path.write_bytes(change(path.read_bytes()))
+    assert re.search(told, page := words(runs / "3"))
+    assert last not in page
 
 
+def test_what_has_no_digest_is_shown_with_a_sentence(runs: Path) -> None:
+    told = (
+        f"Without {LAST} nothing says that the curve is of this training.",
+        f"eval.json has no digest of {PICTURE}, which may be of another run: neuro eval",
+    )
+    assert not any(sentence in words(runs / "3") for sentence in told)
+    (runs / "3" / LAST).unlink()
+    change_digest(runs / "3", None)
+    page = words(runs / "3")
+    assert all(s in page for s in (*told, *read_rows(runs / "3" / CURVE), "a picture"))
+
+
+def change_digest(folder: Path, digest: str | None) -> None:
+    """Change the digest of the picture in ``eval.json``; None: of an earlier version."""
+    result = json.loads((folder / "eval.json").read_text())
+    del result["checksum"], result["pictures"][0]["digest"]
+    result["pictures"][0] |= {} if digest is None else {"digest": digest}
+    (folder / "eval.json").write_text(json.dumps(result))
+
+
+@pytest.mark.parametrize("data", [b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n", b""])
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_no_picture_is_not_shown_whatever_its_name(known: bool, runs: Path) -> None:
-    folder, path = runs / "3", runs / "3" / PICTURE
-    whole = path.read_bytes()
-    for data in (b"<script>alert(1)</script>", whole[:8], whole[:-20], b""):
-        path.write_bytes(data)
-        change_pictures(folder, digest=digest_file(path) if known else None)
-        told = f"{PICTURE} is not shown: it is no PNG or GIF that can be decoded: neuro eval"
-        assert told in words(folder)
-        assert count_pictures(folder) == 0
-    with path.open("wb") as file:
-        file.truncate((64 << 20) + 1)
+def test_what_is_no_picture_is_not_shown_whatever_its_name(
+    data: bytes, known: bool, runs: Path
+) -> None:
+    (path := runs / "3" / PICTURE).write_bytes(data)
+    change_digest(runs / "3", digest_file(path) if known else None)
+    told = f"{PICTURE} is not shown: it is no PNG or GIF that can be decoded: neuro eval"
+    assert told in (page := words(runs / "3"))
+    assert "a picture" not in page
+    os.truncate(path, (64 << 20) + 1)
     with pytest.raises(StoreError, match=r"png: has 67,108,865 bytes; it must have <= 67,108"):
-        words(folder)
+        words(runs / "3")
 
 
 READ = (
-    *("config.json", "environment.json", "forecast_task.py", "best.safetensors"),
-    *(CURVE, PICTURE, "records/events.safetensors", *(f"{verb}.json" for verb in RESULTS)),
+    *("config.json", "environment.json", TASK.name, BEST, CURVE, PICTURE),
+    *("records/events.safetensors", *(f"{verb}.json" for verb in RESULTS)),
 )
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        *((name, "report") for name in READ),
+        *((BEST, verb) for verb in RESULTS),
+        (LAST, "train"),
+    ],
+)
 def test_a_pipe_in_place_of_a_file_is_named_and_never_read(
-    name: str, whole: Path, tmp_path: Path, cli: CommandLine
+    name: str, verb: str, runs: Path, cli: CommandLine
 ) -> None:
-    folder = shutil.copytree(whole, tmp_path / "run")
-    (folder / name).unlink()
-    os.mkfifo(folder / name)  # nobody ever writes
-    told = f"{folder / name}: is a pipe; it must be a regular file. Remove it"
-    with leave_blank():
-        assert told in cli.refuse("report", folder)
-
-
-def test_a_pipe_in_place_of_weights_stops_every_verb(runs: Path, cli: CommandLine) -> None:
-    for name in ("best.safetensors", LAST):
-        (runs / "3" / name).unlink()
-        os.mkfifo(runs / "3" / name)
-    told = f"{runs / '3'}/%s: is a pipe; it must be a regular file"
-    for verb in RESULTS:
-        assert told % "best.safetensors" in cli.refuse(verb, runs / "3")
-    train = ("train", runs / "forecast_task.py", "--out", runs / "3", "--seed", 3)
-    assert told % LAST in cli.refuse(*train)
+    (path := runs / "all" / name).unlink()
+    os.mkfifo(path)  # nobody ever writes
+    task = (runs / TASK.name, "--seed", 3, "--out") if verb == "train" else ()
+    told = cli.refuse(verb, *task, runs / "all")
+    assert f"{path}: is a pipe; it must be a regular file. Remove it" in told
