@@ -9,22 +9,28 @@ Detection (2014, "UPenn and Mayo Clinic's Seizure Detection Challenge"): one sec
 
     Dog_1/Dog_1_ictal_segment_1.mat          also interictal, and test; Dog_1-4, Patient_1-8
 
-The files are those of MATLAB 5, which scipy reads (extra "eeg"). The driver downloads nothing:
-the competitions are on kaggle.com. Rates are as recorded (about 400 Hz, or 5000 Hz); nothing is
-resampled. Axes: C channels, N samples.
+The files are those of MATLAB 5, which scipy reads (extra "eeg"). Damaged files crash scipy, so
+it runs in its own process, about 0.3 s per file. (pymatreader is scipy too; h5py and mat73 only
+read the files of MATLAB 7.3.) The driver downloads nothing: the competitions are on kaggle.com.
+Rates are as recorded (about 400 Hz, or 5000 Hz); nothing is resampled.
+Axes: C channels, N samples.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import NamedTemporaryFile
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from drivers.eeg.recordings import require_signals
-from drivers.folders import found_in
+from drivers.folders import found_in, shorten_list
+from drivers.npz import read_npz
 from neuro.extras import require_extra
 
 Competition = Literal["prediction", "detection"]
@@ -38,6 +44,7 @@ TREE: dict[Competition, str] = {
     "detection": "FOLDER/Dog_1/Dog_1_ictal_segment_1.mat and interictal ones beside it",
 }
 SEQUENCE = 6  # files of an hour
+LONGEST = 120  # seconds to read a file
 CURE = "fetch the competition's files from kaggle.com, and unpack them there"
 NAME = re.compile(r"(?P<subject>.+)_(?P<kind>[a-z]+)_segment_(?P<number>\d+)\.mat")
 
@@ -93,7 +100,8 @@ def list_subjects(folder: Path, competition: Competition) -> tuple[EegSubject, .
         for problem in _list_gaps(subject, kind, sorted(numbered))
     ]
     if problems:
-        raise ValueError("\n".join([f"{folder}: files are missing; {CURE}:", *problems]))
+        told = shorten_list(problems, 12)
+        raise ValueError("\n".join([f"{folder}: files are missing; {CURE}:", *told]))
     return tuple(
         EegSubject(
             name=subject,
@@ -172,42 +180,51 @@ def group_sequences(sequences: Iterable[int | None]) -> Int64[np.ndarray, " N"]:
     return np.array(hours, np.int64)
 
 
-def _read_fields(path: Path) -> dict[str, Any]:
-    """Return the fields of the file, or of the one struct in it."""
+def _read_fields(path: Path) -> dict[str, np.ndarray]:
+    """Return the fields of a file that :mod:`drivers.eeg.mat_child` finds."""
     with require_extra("eeg", "MATLAB files need scipy"):
-        from scipy.io import loadmat  # late: an extra
-        from scipy.io.matlab import MatReadError
+        from drivers.eeg import mat_child  # late: an extra
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {CURE}")
-    errors = (MatReadError, ValueError, TypeError, KeyError, OSError, NotImplementedError)
-    try:
-        content = loadmat(str(path))
-    except errors as error:
-        raise ValueError(f"{path}: no MATLAB 5 file ({error}); {CURE} again") from error
-    own = {k: v for k, v in content.items() if not k.startswith("__")}
-    structs = [v for v in own.values() if getattr(v, "dtype", None) and v.dtype.names]
-    if len(own) == 1 and structs and structs[0].size == 1:
-        return {name: structs[0].flat[0][name] for name in structs[0].dtype.names}
-    return own
+    with NamedTemporaryFile(suffix=".npz") as answer:
+        command = [sys.executable, str(mat_child.__file__), str(path), str(mat_child.MOST)]
+        try:
+            done = subprocess.run(
+                command,
+                stdout=answer,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=LONGEST,
+            )
+            code, why = done.returncode, done.stderr.decode(errors="replace").strip()
+        except subprocess.TimeoutExpired:
+            code, why = 1, f"it was not read within {LONGEST} s"
+        if code:
+            why = why[-300:] or f"scipy crashed by signal {-code}"
+            raise ValueError(f"{path}: no MATLAB 5 file ({why}); {CURE} again")
+        return read_npz(Path(answer.name), mat_child.FIELDS, mat_child.MOST)
 
 
-def _find_data(fields: dict[str, Any], problems: list[str]) -> Float32[np.ndarray, "C N"]:
+def _find_data(
+    fields: dict[str, np.ndarray], problems: list[str]
+) -> Float32[np.ndarray, "C N"]:
     data = fields.get("data")
-    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind not in "iuf":
+    if data is None or data.ndim != 2:
         problems.append("it has no array of numbers, channels by samples, named data")
         return np.zeros((0, 0), np.float32)
     if not data.size:
         problems.append("data is empty")
-    return data.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite values are refused with their channel
+        return data.astype(np.float32)
 
 
 def _find_number(
-    fields: dict[str, Any], names: Sequence[str], problems: list[str] | None
+    fields: dict[str, np.ndarray], names: Sequence[str], problems: list[str] | None
 ) -> float | None:
     """Return the number in the first field that is there. problems: where its absence goes."""
     for name in names:
         value = np.asarray(fields.get(name, ()))
-        if value.size == 1 and value.dtype.kind in "iuf" and np.isfinite(value).all():
+        if value.size == 1 and np.isfinite(value).all():
             number = float(value.flat[0])
             if problems is None or number > 0:
                 return number
@@ -216,14 +233,9 @@ def _find_number(
     return None
 
 
-def _list_names(value: Any, count: int, problems: list[str]) -> tuple[str, ...]:
-    """Return the names of channels: of a cell array, or of the fields of a struct."""
-    if value is None:
+def _list_names(names: np.ndarray | None, count: int, problems: list[str]) -> tuple[str, ...]:
+    if names is None:
         return tuple(f"channel {k + 1}" for k in range(count))
-    if value.dtype.names:
-        names = tuple(value.dtype.names)
-    else:
-        names = tuple(str(np.asarray(v).flat[0]) for v in value.flat if np.asarray(v).size)
     if len(names) != count:
         problems.append(f"it names {len(names)} channels, and has {count}")
-    return names
+    return tuple(names.tolist())

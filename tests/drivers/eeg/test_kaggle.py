@@ -1,11 +1,14 @@
 """Kaggle's EEG: files by subject and kind, structs and their fields, hours by sequence."""
 
+import struct
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from eeg_files import write_detection, write_prediction
 
+from drivers.eeg import kaggle, mat_child
 from drivers.eeg.kaggle import group_sequences, list_subjects, read_segment
 
 savemat = pytest.importorskip("scipy.io").savemat
@@ -25,14 +28,14 @@ def test_a_segment_of_the_prediction_set(prediction: Path) -> None:
         "interictal": 12,
         "test": 0,
     }
-    segments = [read_segment(path) for path in dog.files["preictal"]]
+    segments = [read_segment(path) for path in dog.files["preictal"][::4]]
     first = segments[0]
     assert (first.kind, first.rate, first.sequence, first.latency) == ("preictal", 4.0, 1, None)
     assert first.channels == ("NVC_1", "NVC_2", "NVC_3")
     expected = np.random.default_rng(0).integers(-99, 99, (3, 2400), np.int16)
     assert np.array_equal(first.data, expected)
     assert first.data.dtype == np.float32
-    assert group_sequences(s.sequence for s in segments).tolist() == [0] * 6 + [1] * 6
+    assert group_sequences(s.sequence for s in segments).tolist() == [0, 0, 1]
 
 
 def test_a_second_of_the_detection_set(tmp_path: Path) -> None:
@@ -96,8 +99,78 @@ def test_a_damaged_file_is_refused(prediction: Path, tmp_path: Path) -> None:
     path.write_bytes((prediction / "Dog_1" / NAME).read_bytes()[:3000])
     with pytest.raises(ValueError, match=r"0001.mat: no MATLAB 5 file .*; fetch"):
         read_segment(path)
+    with pytest.raises(ValueError, match=r"no MATLAB 5 file \(error: Error -3 while"):
+        read_segment(write_packed(tmp_path, b"no zlib"))
     path.rename(tmp_path / "x.mat")
     with pytest.raises(ValueError, match="not the name of a segment"):
         read_segment(tmp_path / "x.mat")
     with pytest.raises(FileNotFoundError):
         read_segment(path)
+
+
+def write_packed(folder: Path, data: bytes) -> Path:
+    """Write a header and one compressed element of so many bytes."""
+    head = write(folder).read_bytes()[:128]
+    (folder / NAME).write_bytes(head + struct.pack("<2I", 15, len(data)) + data)
+    return folder / NAME
+
+
+def test_a_file_that_crashes_scipy_is_refused_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    data = bytearray(path.read_bytes())
+    assert (
+        data[344] == 9
+    )  # the type of the values, float64; of others scipy 1.17 reads address 0
+    data[344] = 0
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"segment_0001.mat: no MATLAB 5 file \(.*; fetch"):
+        read_segment(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("os.kill(os.getpid(), 11)", "scipy crashed by signal 11"),
+        ("sys.exit('x' * 999)", "x" * 300),
+        ("time.sleep(60)", "it was not read within 0.1 s"),
+    ],
+)
+def test_a_reader_that_dies_or_hangs_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    (tmp_path / "child.py").write_text(f"import os, sys, time\n{code}\n")
+    monkeypatch.setattr(mat_child, "__file__", str(tmp_path / "child.py"))
+    if "sleep" in code:
+        monkeypatch.setattr(kaggle, "LONGEST", 0.1)
+    with pytest.raises(ValueError, match=rf"no MATLAB 5 file \({why}\); fetch"):
+        read_segment(write(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit memory")
+def test_a_file_that_needs_more_memory_than_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, data=np.tile(np.arange(2.0), (2, 10**6)), data_length_sec=5 * 10**5)
+    assert read_segment(path).data.shape == (2, 2 * 10**6)
+    monkeypatch.setattr(mat_child, "MOST", 2**20)
+    with pytest.raises(ValueError, match=r"0001.mat: no MATLAB 5 file \(MemoryError"):
+        read_segment(path)
+
+
+def test_a_value_that_float32_cannot_hold_is_refused_with_its_channel(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 40))
+    x[1, 3] = 1e39
+    with pytest.raises(
+        ValueError, match=r"0001.mat: channel channel 2 holds what is no finite"
+    ):
+        read_segment(write(tmp_path, data=x))
+
+
+def test_many_missing_files_are_told_in_few_lines(tmp_path: Path) -> None:
+    for k in range(20):
+        (tmp_path / f"Dog_{k}").mkdir()
+        (tmp_path / f"Dog_{k}" / f"Dog_{k}_ictal_segment_1.mat").touch()
+    with pytest.raises(ValueError, match="are missing") as error:
+        list_subjects(tmp_path, "detection")
+    assert len(str(error.value).splitlines()) == 14
+    assert str(error.value).endswith("and 8 more")

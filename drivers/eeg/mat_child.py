@@ -1,0 +1,48 @@
+"""Read a MATLAB 5 file by scipy, as a program of its own: damaged files crash scipy.
+
+The arguments are the file and the largest memory [bytes]. The fields of a segment go to the
+standard output as an .npz; what is wrong goes to the standard error.
+"""
+
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+MOST = 2**32  # bytes of memory, many times what a segment needs
+NUMBERS = (*("data", "data_length_sec", "sampling_frequency", "freq", "sequence", "latency"),)
+FIELDS = (*NUMBERS, "channels")
+
+
+def read_fields(path: Path) -> dict[str, np.ndarray]:
+    """Return fields of the file, or of the one struct in it: numbers, and names of channels."""
+    own = {k: v for k, v in loadmat(str(path)).items() if not k.startswith("__")}
+    structs = [v for v in own.values() if getattr(v, "dtype", None) and v.dtype.names]
+    if len(own) == 1 and structs and structs[0].size == 1:
+        own = {name: structs[0].flat[0][name] for name in structs[0].dtype.names}
+    found = {k: np.asarray(own[k]) for k in NUMBERS if k in own}
+    found = {k: v for k, v in found.items() if v.dtype.kind in "iuf"}
+    if "channels" in own:
+        found["channels"] = np.array(_list_names(own["channels"]), np.str_)
+    return found
+
+
+def _list_names(value: Any) -> list[str]:
+    """Return the names in a cell array, or of the fields of a struct."""
+    if value.dtype.names:
+        return list(value.dtype.names)
+    return [str(np.asarray(v).flat[0]) for v in value.flat if np.asarray(v).size]
+
+
+if __name__ == "__main__":
+    for what, most in ((resource.RLIMIT_AS, int(sys.argv[2])), (resource.RLIMIT_CORE, 0)):
+        with suppress(ValueError, OSError):  # not every system limits memory
+            resource.setrlimit(what, (most, most))
+    try:
+        np.savez(sys.stdout.buffer, **read_fields(Path(sys.argv[1])))
+    except Exception as error:  # of a dozen kinds
+        sys.exit(f"{type(error).__name__}: {error}")
