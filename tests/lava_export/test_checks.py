@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lava_export import reference
-from lava_export.checks import rasterize
+from lava_export.checks import list_wide_integers, rasterize
 from lava_export.program import (
     LoihiConnection,
     LoihiProgram,
@@ -96,6 +96,68 @@ def test_integers_that_lava_would_cut_off_do_not_run(
     assert head == "the run cannot start:"
     assert weights.startswith("weights have 8 bits and a sign: w: 18 weights like 256")
     assert threshold.startswith("thresholds have 17 bits: n: vth = 33554432, allowed is")
+
+
+LIF, CODER = {"kind": "lif"}, {"kind": "delta", "message_bits": 8}
+
+
+@pytest.mark.parametrize(
+    ("of", "field", "low", "high"),
+    [
+        ({}, "vth", 0, 131071),
+        ({}, "beta", 0, 131071),
+        ({}, "du", 0, 4095),
+        ({}, "dv", 0, 4096),
+        ({}, "da", 0, 4095),
+        ({}, "bias_mant", -4096, 4095),
+        ({}, "bias_exp", 0, 7),
+        ({}, "reset_to", -8388607, 8388607),
+        ({"hard": False}, "reset_by", 0, 8388607),
+        ({}, "refractory", 0, 63),
+        (LIF, "dv", 0, 4095),
+        ({"kind": "ternary"}, "vth_low", -131071, 0),
+        (CODER, "vth", 0, 8388607),
+        (CODER, "bias_mant", -32768, 32767),
+        (CODER, "bias_exp", 0, 0),
+        (CODER, "spike_exp", 0, 7),
+        (CODER, "state_exp", 0, 7),
+    ],
+)
+def test_a_register_holds_its_least_and_largest_integer_and_no_more(
+    of: dict[str, Any], field: str, low: int, high: int
+) -> None:
+    as_field = int if field in ("refractory", "spike_exp", "state_exp") else as_int32
+    for value in (low, high):
+        assert list_wide_integers(program(**of, **{field: as_field(value)})) == []
+    for value in (low - 1, high + 1):
+        if field == "refractory" and value < 0:
+            continue  # refused before
+        (problem,) = list_wide_integers(program(**of, **{field: as_field(value)}))
+        assert f"n: {field} = {value}, allowed is {low}..{high}; " in problem
+
+
+def test_the_weights_of_a_neuron_sum_to_less_than_24_bits() -> None:
+    """516 weights of 254, times 2^7, then 511 of 2, times 1, for their exponent is negative."""
+
+    def find_problems(last: int) -> list[str]:
+        strong, weak = np.full((2, 516), 2), np.zeros((2, 516))
+        strong[1], weak[1, :511], weak[1, 511] = 254, 2, last
+        x = Population(name="x", kind="input", shape=(516,))
+        n = Population(name="n", kind="lif", shape=(2,), lag=1)
+        w = LoihiConnection(
+            name="w",
+            source="x",
+            target="n",
+            kind="dense",
+            weight=as_int32(strong),
+            weight_exp=7,
+        )
+        v = replace(w, name="v", weight=as_int32(weak), weight_exp=-1)
+        return list_wide_integers(LoihiProgram(populations=(x, n), connections=(w, v)))
+
+    assert find_problems(0) == []
+    (problem,) = find_problems(-2)
+    assert "n: its spikes can bring 16,777,216 weight units in a tick, allowed are" in problem
 
 
 def test_program_ticks_and_stimulus_are_refused_together() -> None:

@@ -203,6 +203,14 @@ def test_images_are_split_by_rows_and_columns_that_differ_by_one_at_most() -> No
     assert [split.parts for split in few if split.parts] == [(1, 1, 2)]
 
 
+def test_a_layer_is_split_over_numbers_of_cores_a_quarter_apart() -> None:
+    flat = list_splits((100,), Split(np.zeros(100, np.int64)), 20)
+    assert [split.cores for split in flat] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 17, 20]
+    wide = list_splits((16, 32, 32), Split(np.zeros(2**14, np.int64)), 2**14)
+    blocks = [split.cores for split in wide if split.parts]
+    assert (len(blocks), blocks[0], blocks[-1]) == (200, 2, 2**14)
+
+
 def test_a_split_by_pixels_sends_fewer_messages_than_one_by_channels() -> None:
     graph = chain(
         x=Input(shape=(1, 12, 12)),
