@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,7 +113,7 @@ def import_(  # noqa: PLR0913 - a flag each
     stimulus: OptionalPath = None,
     labels: OptionalPath = None,
     shape: OptionalText = "",
-    ticks: Annotated[Whole, tyro.conf.arg(help_behavior_hint="")] = 0,
+    ticks: Annotated[Whole | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     samples: Whole = 16,
     rate: Number = 0.1,
     seed: Whole = 0,
@@ -520,7 +522,8 @@ def main(argv: list[str] | None = None) -> None:
             require_words(command, verb, argv[1:], TRAINED if verb in (train, demo) else "")
             # tyro keeps the line breaks of a docstring, which the terminal's width breaks anew.
             verb.__doc__ = re.sub(r"\n {12}", " ", verb.__doc__)
-            tyro.cli(verb, prog=command, args=argv[1:])
+            with refuse_exit():
+                tyro.cli(verb, prog=command, args=argv[1:])
     except KeyboardInterrupt:
         console.print("interrupted; all files are complete, the same command goes on from here")
         sys.exit(130)
@@ -543,7 +546,21 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _find_task_line(error: Exception) -> str | None:
+@contextmanager
+def refuse_exit() -> Iterator[None]:
+    """Raise an error in place of the exit that a file of the user asks for."""
+    try:
+        yield
+    except SystemExit as error:
+        if place := _find_task_line(error):
+            raise RuntimeError(
+                f"{place}: ends the program (SystemExit: {error.code}) before neuro has what "
+                "it needs; remove that, or put it below if __name__ == '__main__':"
+            ) from error
+        raise
+
+
+def _find_task_line(error: BaseException) -> str | None:
     if "tasks.runs.find" not in sys.modules:
         return None  # no task file has been read
     from tasks.runs.find import find_task_line

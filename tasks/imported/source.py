@@ -22,6 +22,7 @@ from torch import nn
 from neuro.arguments import describe
 from neuro.graph import Graph
 from neuro.interop.imported import ImportedNetwork, MappedNode, SourceRun
+from neuro.interop.parameters import require_readable
 from neuro.io.graph_file import load_graph
 from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
@@ -175,6 +176,7 @@ def _import_value(
             f"{source} returned {describe(value)}; return a torch module of snnTorch, Norse or "
             "SpikingJelly, a Stack or a Graph of neuro, or an ImportedNetwork"
         )
+    require_readable(value)
     library = find_library(value, source)
     if shape is None:
         raise SourceError(

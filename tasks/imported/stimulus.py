@@ -19,6 +19,7 @@ import numpy as np
 from neuro.graph import Graph
 from neuro.io.store import StoreError, write_bytes
 from neuro.text import format_shape
+from tasks.runs.settings import require_seed
 
 # What zip files and headers of NumPy raise where they are damaged.
 DAMAGE = (
@@ -26,6 +27,7 @@ DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, TokenError),
     *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
 )
+MOST_VALUES = 2**29  # of a random stimulus, each drawn in 8 bytes
 LABELS = "labels"  # their name in a file
 AXES = "ticks, samples, then the shape of the input"
 SAVED = "np.savez(FILE, input=x, labels=y)"
@@ -57,6 +59,34 @@ class ImportedStimulus:
         return next(iter(self.inputs.values())).shape[1]
 
 
+def require_numbers(ticks: int, samples: int, rate: float, seed: int, values: int = 1) -> None:
+    """Raise unless the numbers of a random stimulus can be drawn.
+
+    values: of one tick of one sample.
+
+    Raises:
+        StimulusError: a number is out of range; lists all.
+    """
+    numbers = {"--ticks": ticks, "--samples": samples}
+    problems = [f"{flag} must be >= 1, got {n}" for flag, n in numbers.items() if n < 1]
+    if not problems and (total := ticks * samples * values) > MOST_VALUES:
+        problems.append(
+            f"--ticks {ticks} x --samples {samples} x the size of the input, {values:,}, is "
+            f"{total:,}; it must be <= {MOST_VALUES:,}. Use fewer ticks or samples"
+        )
+    if not 0 <= rate <= 1:
+        problems.append(
+            f"--rate must be from 0 to 1, got {rate:g}: it is the probability of a spike in a "
+            "tick; of a rate in Hz, multiply by the length of a tick in seconds"
+        )
+    try:
+        require_seed(seed)
+    except ValueError as error:
+        problems.append(str(error))
+    if problems:
+        raise StimulusError(problems)
+
+
 def generate_stimulus(
     graph: Graph, *, ticks: int, samples: int, rate: float, seed: int, static: bool = False
 ) -> ImportedStimulus:
@@ -67,17 +97,7 @@ def generate_stimulus(
     Raises:
         StimulusError: a number is out of range; lists all.
     """
-    numbers = {"--ticks": ticks, "--samples": samples}
-    problems = [f"{flag} must be >= 1, got {n}" for flag, n in numbers.items() if n < 1]
-    if not 0 <= rate <= 1:
-        problems.append(
-            f"--rate must be from 0 to 1, got {rate:g}: it is the probability of a spike in a "
-            "tick; of a rate in Hz, multiply by the length of a tick in seconds"
-        )
-    if seed < 0:
-        problems.append(f"--seed must be >= 0, got {seed}")
-    if problems:
-        raise StimulusError(problems)
+    require_numbers(ticks, samples, rate, seed, sum(map(graph.size, graph.inputs)))
     rng = np.random.default_rng(seed)
     times = ticks if static else 1  # that each drawn tick is shown
     shapes = {name: (ticks // times, samples, *graph.shapes[name]) for name in graph.inputs}

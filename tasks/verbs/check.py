@@ -109,6 +109,9 @@ def check_nir(graph: Graph, _: int) -> list[str]:
     return []
 
 
+MOST_TICKS = 2**31  # ticks of events are int32
+
+
 TARGETS: dict[str, Problems] = {
     "torch": check_torch,
     "events": check_events,
@@ -150,8 +153,8 @@ def check_network(
         RunError: the run is not trained, or its task has no Graph.
         ValueError: the source cannot be read; lists every reason with its cure.
     """
-    if ticks < 1:
-        raise ValueError(f"--ticks must be >= 1, got {ticks}")
+    if not 1 <= ticks < MOST_TICKS:
+        raise ValueError(f"--ticks must be >= 1 and < 2^31, got {ticks}; 100 is usual")
     if network.is_dir():
         graphs = {
             name: (part.graph, next(part.iterate_samples(1)).ticks)

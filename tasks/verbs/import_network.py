@@ -4,6 +4,7 @@ The source runs in its own library beside neuro's clock. Where a spike differs, 
 written. The folder is made under another name and renamed when it is whole.
 """
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from neuro.graph import Graph
+from neuro.interop import capture
 from neuro.interop.imported import ComparedPopulation, DrawnStimulus, verify_import
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
@@ -52,6 +54,7 @@ from tasks.imported.stimulus import (
     generate_stimulus,
     make_stimulus,
     read_arrays,
+    require_numbers,
     require_run_of_source,
     save_stimulus,
 )
@@ -61,6 +64,7 @@ from tasks.runs.settings import split_settings
 USUAL_TICKS = 100  # of a random stimulus
 TICKS, SAMPLES, SEED = 64, 4, 0  # of each stimulus of the comparison with the source
 STRONGER = (4, 16, 64)  # largest values that are tried while a population never fires
+MOST_VALUES = 2**24  # of one tick of one sample
 GIVEN = 4  # samples of the user's stimulus that are compared, too
 
 
@@ -68,13 +72,13 @@ GIVEN = 4  # samples of the user's stimulus that are compared, too
 class StimulusWords:
     """What the command line says of the stimulus.
 
-    file: None: random spikes of the numbers below. ticks: 0: USUAL_TICKS, or as many as the
+    file: None: random spikes of the numbers below. ticks: None: USUAL_TICKS, or as many as the
     source always runs.
     """
 
     file: Path | None = None
     labels: Path | None = None
-    ticks: int = 0
+    ticks: int | None = None
     samples: int = 16
     rate: float = 0.1
     seed: int = 0
@@ -97,6 +101,9 @@ def import_network(
         ValueError: a reader refuses the source; lists every reason with its cure.
     """
     require_new(out)
+    ticks = USUAL_TICKS if words.ticks is None else words.ticks
+    values = 1 if words.file or shape is None else math.prod(shape)
+    require_numbers(ticks, words.samples, words.rate, words.seed, values)
     if words.file is None and words.labels is not None:
         raise StimulusError(
             [f"--labels {words.labels}: labels are of a stimulus; give it with --stimulus"]
@@ -160,6 +167,11 @@ def read_shape(text: str) -> tuple[int, ...] | None:
         shape = ()
     if not shape or min(shape) < 1:
         raise ValueError(f"--shape is whole numbers with commas, as 2,34,34; got {text!r}")
+    if math.prod(shape) > MOST_VALUES:
+        raise ValueError(
+            f"--shape {text} has {math.prod(shape):,} values; it must have <= {MOST_VALUES:,}. "
+            "Give the shape of one tick of one sample"
+        )
     return shape
 
 
@@ -202,10 +214,23 @@ def compare_with_source(
         raise RunError(
             f"{list_differing(rows)}\n{opened.name}: the network differs from its source in "
             f"{opened.network.library}, first in {wrong.population} under {wrong.stimulus}: "
-            f"{what}. Nothing was written. This is a fault of the import: please report it "
-            "with the source"
+            f"{what}. Nothing was written. {_explain_difference(opened, stimulus)}"
         )
     return rows
+
+
+def _explain_difference(opened: OpenedSource, stimulus: ImportedStimulus) -> str:
+    """Return why a network differs from its source, and the cure."""
+    network, recorded = opened.network, capture.TICKS
+    known = "ticks" not in network.choices or network.ticks is not None
+    if known or not all(row.agrees for row in verify_import(network, recorded, SAMPLES, SEED)):
+        return "This is a fault of the import: please report it with the source"
+    return (
+        f"In the first {recorded} ticks, which were recorded, they agree: the module seems to "
+        "compute something else in later ticks, as behind `if t >= 20`. Let it do the same in "
+        f"every tick; --set ticks={max(TICKS, stimulus.ticks)} records as many, and names the "
+        "line. If it names none, please report it with the source"
+    )
 
 
 def _find_silent(graph: Graph, rows: Sequence[ComparedPopulation]) -> list[str]:

@@ -282,6 +282,18 @@ def test_a_seed_is_not_negative(tmp_path: Path, cli: CommandLine) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_that_ends_the_program_is_refused(tmp_path: Path, cli: CommandLine) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from argparse import ArgumentParser\n\nArgumentParser().parse_args(['-h'])\n"
+    )
+    told = (
+        f"neuro: {file} line 3: ends the program (SystemExit: 0) before neuro has what it needs"
+    )
+    for verb in ("train", "import", "check"):
+        assert told in cli.refuse(verb, file)
+
+
 def test_without_lava_the_rest_works_and_says_how_to_install_it(
     run: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:

@@ -151,8 +151,26 @@ def test_a_network_that_differs_from_its_source_is_not_written(
         "under " in text
     )
     assert " spikes differ (of " in text
-    assert "Nothing was written" in text
+    assert "Nothing was written. This is a fault of the import: please report it" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_differs_after_the_recorded_ticks_is_said_to_change(
+    folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    for ticks, most in ((9, 12), (100, 100)):  # those of the comparison, and of the stimulus
+        text = cli.refuse(
+            *("import", f"{folder / 'nets.py'}:gated", "--out", tmp_path / "run"),
+            *("--ticks", ticks),
+        )
+        assert text.endswith(
+            "In the first 6 ticks, which were recorded, they agree: the module seems to "
+            "compute something else in later ticks, as behind `if t >= 20`. Let it do the same "
+            f"in every tick; --set ticks={most} records as many, and names the line. If it "
+            "names none, please report it with the source"
+        )
+    text = cli.refuse("import", f"{folder / 'nets.py'}:always_gated", "--out", tmp_path / "run")
+    assert "This is a fault of the import" in text
 
 
 def test_a_population_that_never_fired_is_named(
@@ -290,6 +308,9 @@ SOURCES = {
     "nets.py:needs": "needs needs size, and is called without arguments",
     "nets.py:returns_text": "nets.py:returns_text returned 'a network'",
     "nets.py:no_neuron": "Linear holds no neuron of snnTorch, Norse, SpikingJelly or neuro",
+    "nets.py:empty": "0: LazyLinear has no weights yet; run it on a stimulus first",
+    "nets.py:ends": "nets.py line {line}: ends the program (SystemExit: 0) before neuro has "
+    "what it needs; remove that, or put it below if __name__ == '__main__':",
     "nets.py:breaks": "KeyError: 'weights'; NEURO_DEBUG=1 shows the traceback",
 }
 
@@ -298,8 +319,9 @@ SOURCES = {
 def test_a_source_that_is_none_is_refused_with_the_cure(
     folder: Path, tmp_path: Path, source: str, cli: CommandLine
 ) -> None:
-    text = cli.refuse("import", folder / source, "--out", tmp_path / "run")
-    assert SOURCES[source] in text
+    lines = (folder / "nets.py").read_text().splitlines()
+    told = SOURCES[source].replace("{line}", str(lines.index("    sys.exit(0)") + 1))
+    assert told in cli.refuse("import", folder / source, "--out", tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -311,17 +333,43 @@ def test_a_choice_that_a_source_does_not_leave_open_is_refused(
     assert "--set takes name=value, got 'dt'; write --set dt=0.0001" in cli.refuse(*argv, "dt")
 
 
+LARGE = {
+    "--ticks 0": "--ticks must be >= 1, got 0",
+    "--ticks 1000000000000": "--ticks 1000000000000 x --samples 16 x the size of the input, 1, "
+    "is 16,000,000,000,000; it must be <= 536,870,912. Use fewer ticks or samples",
+    "--ticks 1 --samples 2097153 --shape 2,128": "the size of the input, 256, is 536,871,168;",
+    "--ticks 1 --samples 2097152 --shape 2,128": "none.py: no such file",
+    "--ticks 2 --samples 2097152 --shape 2,128 --stimulus gone.npz": "gone.npz: cannot be read",
+    "--shape 4096,4097": "--shape 4096,4097 has 16,781,312 values; it must have <= 16,777,216.",
+    "--shape 4096,4096 --samples 1 --ticks 1": "none.py: no such file",
+    f"--seed {2**70}": f"--seed must be >= 0 and < 2^63, got {2**70}",
+}
+
+
+def test_a_stimulus_is_not_drawn_that_fits_no_memory(
+    folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    """The size of the input of a file is known after it was read."""
+    text = cli.refuse(
+        *("import", f"{folder / 'nets.py'}:make", "--out", tmp_path / "run"),
+        *("--ticks", 2**29 // 6 + 1, "--samples", 1),
+    )
+    assert "x the size of the input, 6, is 536,870,916; it must be <= 536,870,912" in text
+
+
 def test_numbers_of_a_random_stimulus_are_all_checked(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     text = cli.refuse(
-        *("import", f"{folder / 'nets.py'}:make", "--out", tmp_path / "run"),
+        *("import", f"{folder / 'none.py'}:none", "--out", tmp_path / "run"),  # at once
         *("--ticks=-2", "--samples=-1", "--rate", "20", "--seed=-1"),
     )
     assert "--ticks must be >= 1, got -2" in text
     assert "--samples must be >= 1, got -1" in text
     assert "--rate must be from 0 to 1, got 20" in text
-    assert "--seed must be >= 0, got -1" in text
+    assert "--seed must be >= 0 and < 2^63, got -1; use 0, 1, 2" in text
+    for words, told in LARGE.items():
+        assert told in cli.refuse("import", folder / "none.py", *words.split())
     assert "--shape is whole numbers with commas, as 2,34,34; got '2x3'" in cli.refuse(
         "import", f"{folder / 'nets.py'}:stack", "--shape", "2x3"
     )

@@ -186,8 +186,12 @@ def test_a_file_is_checked_before_there_is_a_run(tmp_path: Path, cli: CommandLin
     )
     text = cli.refuse("check", tmp_path / "net.safetensors", "--target", "loihi3")
     assert "no target 'loihi3'; did you mean 'loihi" in text
-    assert "--ticks must be >= 1, got 0" in cli.refuse(
-        "check", tmp_path / "net.safetensors", "--ticks", "0"
+    for ticks in (0, 2**31):
+        assert f"--ticks must be >= 1 and < 2^31, got {ticks}; 100 is usual" in cli.refuse(
+            "check", tmp_path / "net.safetensors", "--ticks", ticks
+        )
+    assert "net.safetensors: no such file" in cli.refuse(
+        "check", tmp_path / "gone" / "net.safetensors", "--ticks", 2**31 - 1
     )
 
 
