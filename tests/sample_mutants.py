@@ -133,18 +133,21 @@ def enter_copy(folder: str) -> None:
     os.environ.update(PYTHONPATH=str(copy), CI="true", OMP_NUM_THREADS="1")
 
 
-def try_mutant(mutant: Mutant, tests: list[str], limit: float) -> str:
-    """Run tests with a mutant and return the verdict."""
+def try_mutant(mutant: Mutant, runs: list[list[str]], limit: float) -> str:
+    """Run tests with a mutant, one run after the other, and return the verdict."""
     path = Path(mutant.file)
     code = path.read_text()
-    path.write_text(mutant.code)
-    try:
-        passed, output = run_pytest(tests, limit, "-x")
-    finally:
-        path.write_text(code)
-    if output == "timeout" and not run_pytest(tests, limit, "-x")[0]:
-        return "too slow"
-    return "SURVIVED" if passed else "killed"
+    for tests in runs:
+        path.write_text(mutant.code)
+        try:
+            passed, output = run_pytest(tests, limit, "-x")
+        finally:
+            path.write_text(code)
+        if output == "timeout" and not run_pytest(tests, limit, "-x")[0]:
+            return "too slow"
+        if not passed:
+            return "killed"
+    return "SURVIVED"
 
 
 def print_rates(verdicts: dict[Mutant, str]) -> float:
@@ -170,7 +173,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=60, help="lines to draw")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=300, help="seconds for a run of tests")
+    parser.add_argument("--limit", type=float, default=900, help="seconds for a run of tests")
     args = parser.parse_args()
     listed = tomllib.loads((ROOT / "tests" / "equivalent_mutants.toml").read_text())["mutant"]
     equivalent = {(entry["file"], entry["old"], entry["new"]) for entry in listed}

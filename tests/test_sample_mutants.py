@@ -66,31 +66,33 @@ def test_a_seed_draws_one_mutant_of_each_line_but_none_of_annotations() -> None:
 
 
 def test_tests_are_those_that_execute_the_line() -> None:
-    one, two = (
+    near, far = (
         "tests/neuro/energy/test_a.py::test_one",
-        "tests/neuro/energy/test_a.py::test_two",
+        "tests/neuro/energy/test_b.py::test_two",
     )
-    by_line = {"neuro/energy/a.py:1": {""}, "neuro/energy/a.py:2": {one, two}}
-    by_line |= {"neuro/energy/a.py:9": {two}, "neuro/energy/b.py:3": {"tests/other"}}
+    by_line = {"neuro/energy/a.py:1": {""}, "neuro/energy/a.py:2": {near, far}}
+    by_line |= {"neuro/energy/a.py:9": {far}, "neuro/energy/b.py:3": {"tests/other"}}
     tests = ["neuro/nn/net.py", "tests/neuro/energy/test_a.py", "tests/neuro/nn/test_b.py"]
 
-    def choose(file: str, line: int) -> list[str]:
+    def choose(file: str, line: int) -> list[list[str]]:
         return choose_tests(file, line, by_line, tests)
 
-    assert choose("neuro/energy/a.py", 2) == [one, two]
-    assert choose("neuro/energy/a.py", 4) == [one, two]  # in the statement that begins on 2
-    assert choose("neuro/energy/a.py", 9) == [two]
-    assert choose("neuro/energy/a.py", 1) == [one, two]  # at import: all of the file
-    assert choose("neuro/energy/c.py", 1) == ["tests/neuro/energy/test_a.py"]  # no test runs it
+    assert choose("neuro/energy/a.py", 2) == [[near], [far]]
+    assert choose("neuro/energy/a.py", 4) == [[near], [far]]  # in the statement of line 2
+    assert choose("neuro/energy/a.py", 9) == [[far]]
+    assert choose("neuro/energy/a.py", 1) == [[near], [far]]  # at import: all of the file
+    assert choose("neuro/energy/c.py", 1) == [
+        ["tests/neuro/energy/test_a.py"]
+    ]  # no test runs it
 
 
 @pytest.mark.usefixtures("root")
 def test_a_mutant_is_killed_if_a_test_fails_and_the_file_is_as_before() -> None:
     kill = Mutant("code_of_test.py", 4, "", "", CODE.replace("a * b", "a - b"))
     live = Mutant("code_of_test.py", 4, "", "", CODE.replace("a * b", "a + b"))
-    assert try_mutant(kill, ["test_it.py"], 60) == "killed"
-    assert try_mutant(live, ["test_it.py"], 60) == "SURVIVED"
-    assert try_mutant(live, ["test_it.py"], 0.01) == "too slow"
+    assert try_mutant(kill, [["test_it.py"]], 60) == "killed"
+    assert try_mutant(live, [["test_it.py"]], 60) == "SURVIVED"
+    assert try_mutant(live, [["test_it.py"]], 0.01) == "too slow"
     assert Path("code_of_test.py").read_text() == CODE
 
 

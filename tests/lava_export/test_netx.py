@@ -216,8 +216,20 @@ def test_the_layout_is_that_of_slayer(tmp_path: Path) -> None:
     assert words == [b"input", b"conv", b"conv", b"flatten", b"dense", b"dense"]
     assert list(layers[0]["shape"]) == [2, 7, 6]
     assert list(layers[2]["shape"]) == [4, 4, 6]
-    assert list(layers[1]["stride"]) == [2, 1]
-    assert np.array_equal(layers[1]["weight"], program.connections[0].weight)
+    first = {
+        k: np.array(v).tolist() for k, v in layers[1].items() if k not in ("neuron", "type")
+    }
+    assert first == {
+        "shape": [3, 4, 5],
+        "inChannels": 2,
+        "outChannels": 3,
+        "kernelSize": [3, 2],
+        "stride": [2, 1],
+        "padding": [1, 0],
+        "dilation": [1, 1],
+        "groups": 1,
+        "weight": program.connections[0].weight.tolist(),
+    }
     assert (layers[4]["inFeatures"], layers[4]["outFeatures"]) == (96, 6)
     n2 = program["n2"]
     assert layers[2]["neuron"] == {
@@ -305,10 +317,16 @@ REFUSED = {
     "its membrane keeps nothing": {"dv": as_int32(4096)},
     "a bias of 0.5 weight units, a layer holds whole ones; in the graph, round bias x gain "
     "to multiples of 1/20": {"bias_mant": as_int32([64, 32]), "scale": 20.0},
-    "its bias reaches 5000 weight units, a layer holds 4095": {
-        "bias_mant": as_int32([2500, 0]),
+    "its bias reaches 4096 weight units, a layer holds 4095": {
+        "bias_mant": as_int32([2048, -64]),
         "bias_exp": as_int32(7),
     },
+    "its bias reaches 4098 weight units": {
+        "bias_mant": as_int32([-2049, 64]),
+        "bias_exp": as_int32(7),
+    },
+    "a refractory period of 2 ticks": {"refractory": 2},
+    "returns to rest every 3 ticks": {"reset_interval": 3},
     "its bias sets in after 2 ticks": {"bias_mant": as_int32(64), "bias_after": 2},
     "it has a bias, which sets in at step 1": {"bias_mant": as_int32(64), "extra": 1},
     "a spike waits 63 steps, the loader cuts at 62": {"extra": 63},
@@ -320,6 +338,12 @@ def test_what_a_layer_cannot_hold_is_refused_alone(told: str) -> None:
     (problem,) = list_problems(layer(W, **REFUSED[told]))  # type: ignore[arg-type]
     assert told in problem
     assert problem.startswith("w: " if "spike waits" in told else "n: ")
+
+
+def test_what_a_layer_just_holds_is_not_refused() -> None:
+    bias = {"bias_mant": as_int32([-4096, 4095]), "bias_exp": as_int32(6)}
+    assert list_problems(layer(W, **bias)) == []
+    assert list_problems(layer(W, extra=62, dv=as_int32(4095))) == []
 
 
 def test_all_that_is_no_chain_is_told_at_once_and_nothing_is_written(tmp_path: Path) -> None:

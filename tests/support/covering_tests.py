@@ -96,10 +96,15 @@ def measure_coverage(files: list[str], tests: list[str]) -> dict[str, set[str]]:
 
 def choose_tests(
     file: str, line: int, by_line: dict[str, set[str]], tests: list[str]
-) -> list[str]:
-    """Return the tests that execute the line; else those of its file, else of its room."""
+) -> list[list[str]]:
+    """Return the tests that execute the line; else those of its file, else of its room.
+
+    Those in a test file that is named after the source file are the first of two runs.
+    """
     above = (by_line.get(f"{file}:{k}") for k in range(line, 0, -1))
     chosen = next(filter(None, above), set()) - {""}
     for place, names in by_line.items() if not chosen else ():
         chosen |= names - {""} if place.startswith(f"{file}:") else set()
-    return sorted(chosen) or [test for test in tests if mirrors(test, file)]
+    chosen = chosen or {test for test in tests if mirrors(test, file)}
+    near = {test for test in chosen if f"/test_{Path(file).stem}" in test}
+    return [sorted(run) for run in (near, chosen - near) if run]
