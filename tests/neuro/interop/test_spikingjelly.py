@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from neuro.graph import AvgPool2d, Conv2d, Edge
-from neuro.interop.imported import ImportedNetwork, verify_import
+from neuro.interop.imported import STIMULI, ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.spikingjelly import import_module
 from neuro.neurons import LI, DiscreteLIF
@@ -136,6 +136,23 @@ class TestTheExamples:
                 if isinstance(part, layer.BatchNorm2d):
                     nn.init.constant_(part.weight, 3.0)
         require_equal(import_module(net, (3, 32, 32)), ticks=8)
+
+    @pytest.mark.parametrize("mode", ["s"])
+    def test_dvs_gesture_net_with_its_votes(self, mode: str) -> None:
+        zoo = pytest.importorskip("spikingjelly.activation_based.model.parametric_lif_net")
+        with seeded(0):
+            net = zoo.DVSGestureNet(channels=2, spiking_neuron=neuron.IFNode)
+            functional.set_step_mode(net, mode)
+            for part in net.modules():
+                if isinstance(part, layer.BatchNorm2d | layer.Linear):
+                    part.weight.data *= 4
+            network = import_module(net.train(), (2, 128, 128), ticks=3)
+        (dense,) = (stimulus for stimulus in STIMULI if stimulus.rate == 0.5)
+        rows = verify_import(network, ticks=3, samples=1, drawn=[dense])
+        assert all(row.agrees for row in rows)
+        fired = {row.population for row in rows if row.spikes > 10}
+        assert fired == {f"conv_fc_{n}" for n in (2, 6, 10, 14, 18, 23, 26)}
+        assert network.graph.outputs == ("conv_fc_26",)  # votes are of what it puts out
 
 
 def drawn(*sizes: int) -> Tensor:
