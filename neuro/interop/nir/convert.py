@@ -14,16 +14,18 @@ from neuro.graph import (
     Flatten,
     Input,
     Node,
+    Pointwise,
     Sparse,
     Unflatten,
 )
-from neuro.interop.nir.nodes import FIRING, NEURONS, NirNode
+from neuro.interop.nir.nodes import FIRING, NEURONS, NirNode, find_lost
 from neuro.interop.nir.shapes import Shape, get_steps
-from neuro.interop.nir.steps import NirDecays, NirStep, find_decays
+from neuro.interop.nir.steps import NirDecays, NirStep, find_decays, find_rest
 from neuro.neurons import LI, DiscreteLIF
 from neuro.units import Seconds, Ticks, ticks
 
 NOTHING = 800.0  # exp(-NOTHING) is 0 in float64
+LONGEST_DELAY = 2**31 - 1  # ticks: the range of int32
 
 
 def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> list[Node] | str:
@@ -55,8 +57,14 @@ def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> li
 
 
 def count_waits(node: NirNode, step: NirStep) -> list[Ticks]:
-    """Return the ticks of a Delay; raise a ValueError unless all are whole."""
-    return [ticks(Seconds(float(d)), Seconds(step.dt)) for d in node.values["delay"].flat]
+    """Return the ticks of a Delay; raise a ValueError if they are not whole or too many."""
+    waits = [ticks(Seconds(float(d)), Seconds(step.dt)) for d in node.values["delay"].flat]
+    if max(waits) > LONGEST_DELAY:
+        raise ValueError(
+            f"a delay is {max(waits)} steps of dt = {step.dt:g}; it must be <= "
+            f"{LONGEST_DELAY}. Shorten it, or read with a longer dt"
+        )
+    return waits
 
 
 def _convert_delay(node: NirNode, step: NirStep, shape: Shape) -> list[Node]:
@@ -64,11 +72,14 @@ def _convert_delay(node: NirNode, step: NirStep, shape: Shape) -> list[Node]:
     wait = count_waits(node, step)
     if len(set(wait)) == 1:
         return []
+    return _pass_on(shape, delay=np.array(wait, np.int32))
+
+
+def _pass_on(shape: Shape, **fields: np.ndarray) -> list[Node]:
+    """Return the nodes that pass each value on, with a delay or bias of its own."""
     size = math.prod(shape)
     each = np.arange(size)
-    line = Sparse.from_coo(
-        each, each, np.ones(size), shape=(size, size), delay=np.array(wait, np.int32)
-    )
+    line = Sparse.from_coo(each, each, np.ones(size), shape=(size, size), **fields)
     return _wrap(line, shape, shape)
 
 
@@ -76,36 +87,56 @@ def _convert_neuron(node: NirNode, step: NirStep, shape: Shape) -> list[Node] | 
     decays = find_decays(node, step)
     if isinstance(decays, str):
         return decays
+    if problem := _find_misfit(node, decays):
+        return problem
     values = node.values
     decay, gain = _compress(decays.decay, shape), _compress(decays.gain, shape)
     syn = None if decays.decay_syn is None else _compress(decays.decay_syn, shape)
+    currents: list[Node] = [] if syn is None else [LI(tau=find_tau(syn, step.tick))]
     if node.kind not in FIRING:
-        if "v_leak" in values and (values["v_leak"] != 0).any():
-            return (
-                "puts out v, which a v_leak other than 0 shifts, and an LI counts from 0; set "
-                "v_leak to 0 and add it to what reads v"
-            )
-        membrane = LI(tau=find_tau(decay, step.tick), gain=gain)
-        if syn is None:
-            return [membrane]
-        return [LI(tau=find_tau(syn, step.tick)), membrane]
+        return [*currents, LI(tau=find_tau(decay, step.tick), gain=gain)]
     reset = _convert_reset(values, step, decays, shape)
     if isinstance(reset, str):
         return reset
     threshold = values["threshold" if node.kind == "Threshold" else "v_threshold"]
     if node.inclusive:  # v > x is v >= the number after x
         threshold = np.nextafter(threshold, np.inf)
-    return [
-        DiscreteLIF(
-            decay=decay,
-            gain=gain,
-            decay_syn=syn,
-            threshold=_compress(threshold, shape),
-            strict=not node.inclusive,
-            rest=_compress(values.get("v_leak", np.zeros(())), shape),
-            **reset,
+    rest = find_rest(node)
+    left = values.get("v_leak", rest) - rest
+    driven = bool(left.any())
+    cell = DiscreteLIF(
+        decay=decay,
+        gain=gain,
+        decay_syn=None if driven else syn,
+        threshold=_compress(threshold, shape),
+        strict=not node.inclusive,
+        rest=_compress(rest, shape),
+        **reset,
+    )
+    if not driven:
+        return [cell]
+    # What is left of v_leak drives the membrane in every tick, behind any current.
+    drive = np.broadcast_to((1 - decays.decay) * left / decays.gain, shape)
+    shown = [*currents, Pointwise(function="identity")] if currents else []
+    return [*shown, *_pass_on(shape, bias=drive.ravel()), cell]
+
+
+def _find_misfit(node: NirNode, decays: NirDecays) -> str:
+    """Return what of a neuron no Graph computes as NIR does, with a cure; "" if nothing."""
+    if lost := find_lost(decays.gain):
+        return f"scales its input by {lost:g} in a tick, 0 in float32; raise r, lower weights"
+    leak = node.values.get("v_leak", np.zeros(()))
+    if node.kind not in FIRING and (leak != 0).any():
+        return (
+            "puts out v, which a v_leak other than 0 shifts, and an LI counts from 0; set "
+            "v_leak to 0 and add it to what reads v"
         )
-    ]
+    if "v_leak" in node.values and (leak == node.values.get("v_threshold")).any():
+        return (
+            "v_leak is v_threshold, so that rounding decides whether it fires without input; "
+            "raise or lower v_leak"
+        )
+    return ""
 
 
 def _convert_reset(

@@ -1,7 +1,8 @@
 """The equations of NIR, interpreted tick by tick in NumPy: the oracle of its imports.
 
 Float64, absolute voltages, one node after the other: written from NIR's definitions, not from
-the Graph. Membranes start at v_leak (0 without one), currents and delays at 0.
+the Graph. Membranes start at :func:`~neuro.interop.nir.steps.find_rest`, currents and delays at
+0.
 Axes: T ticks, B samples, ``*N`` the shape of a node; images are ``C L`` or ``C H W``.
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from neuro.interop.nir.nodes import FIRING, NEURONS, NirNode
 from neuro.interop.nir.shapes import NirPlan, get_steps
-from neuro.interop.nir.steps import NirStep
+from neuro.interop.nir.steps import NirStep, find_rest
 
 Value = np.ndarray  # (B, *N)
 
@@ -139,7 +140,7 @@ class NirCell:
 
     def __init__(self, node: NirNode, step: NirStep, shape: tuple[int, ...]) -> None:
         self._node, self._step = node, step
-        self._v = np.zeros(shape) + node.values.get("v_leak", 0.0)
+        self._v = np.zeros(shape) + find_rest(node)
         self._fired = np.zeros(shape)
         self.current = np.zeros(shape)
         self.shown = self._v

@@ -238,14 +238,34 @@ def _check_node(
         return None
     if kind in POINTWISE:
         values = {k: _as_parameter(v) for k, v in values.items() if v is not None}
-    notes = _read_metadata(member)
-    fires = _read_word(notes.get(FIRES))
+    fires = _read_word(_read_metadata(member).get(FIRES))
+    inclusive = isinstance(fires, str) and fires == AT_THRESHOLD
+    problems += _list_lost(f"{name} ({kind})", values, inclusive=inclusive)
     return NirNode(
         kind=kind,
         values=values,
         inside=inside and kind in ("Input", "Output"),
-        inclusive=isinstance(fires, str) and fires == AT_THRESHOLD,
+        inclusive=inclusive,
     )
+
+
+def _list_lost(node: str, values: Mapping[str, Any], *, inclusive: bool) -> list[str]:
+    """Return the values that float32 rounds to 0."""
+    # The number below a threshold of 0, as our writer notes it, is compared and not computed.
+    found = {
+        k: find_lost(v) for k, v in values.items() if not (inclusive and k == "v_threshold")
+    }
+    cure = "scale it up, or write 0"
+    return [
+        f"{node}.{k}: {lost:g} is 0 in float32; {cure}" for k, lost in found.items() if lost
+    ]
+
+
+def find_lost(value: Any) -> float:
+    """Return a number that float32 rounds to 0, the first of an array; 0 if there is none."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return 0.0
+    return float(value[(value != 0) & (value.astype(np.float32) == 0)].ravel()[:1].sum())
 
 
 def _as_parameter(value: Any) -> np.ndarray:

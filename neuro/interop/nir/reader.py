@@ -31,6 +31,7 @@ from neuro.interop.nir.steps import (
     choose_dt,
     choose_tick,
     find_decays,
+    find_rest,
 )
 from neuro.neurons import LI, DiscreteLIF
 from neuro.text import format_model
@@ -260,7 +261,16 @@ class _GraphBuilder:
             "threshold": "a spike where v > v_threshold, as NIR defines",
             "start": "membranes at v_leak, 0 without one; currents at 0",
         }
-        reached = sorted(p for p, node in self.plan.network.nodes.items() if node.inclusive)
+        nodes = self.plan.network.nodes
+        driven = [
+            path
+            for path, node in sorted(nodes.items())
+            if (find_rest(node) != node.values.get("v_leak", 0)).any()
+        ]
+        if driven:
+            where = "; at v_reset where v_leak, a constant drive, is above v_threshold"
+            choices["start"] += f"{where}: {', '.join(driven)}"
+        reached = sorted(p for p, node in nodes.items() if node.inclusive)
         if reached:
             names = ", ".join(reached)
             choices["threshold"] += f"; where v >= it, as the metadata says: {names}"
@@ -281,8 +291,7 @@ class _GraphBuilder:
         cells = {path: self.last[path] for path in run.membranes}
         outputs = {name: run.outputs[path] for path, name in (self.shown | cells).items()}
         membranes = {
-            name: run.membranes[path] - nodes[path].values.get("v_leak", 0.0)
-            for path, name in cells.items()
+            name: run.membranes[path] - find_rest(nodes[path]) for path, name in cells.items()
         }
         currents = {}
         for path, current in run.currents.items():

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from neuro.interop.nir.nodes import NEURONS, NirNetwork, NirNode
+from neuro.interop.nir.nodes import FIRING, NEURONS, NirNetwork, NirNode
 from neuro.units import Seconds
 
 Discretisation = Literal["euler", "exponential"]
@@ -174,6 +174,18 @@ def find_decays(node: NirNode, step: NirStep) -> NirDecays | str:
         into = find_charge(tau, tau_syn, dt)
         decay_syn = np.exp(-dt / tau_syn)
     return NirDecays(decay, values["r"] * into * unit, decay_syn, unit)
+
+
+def find_rest(node: NirNode) -> np.ndarray:
+    """Return where a membrane starts, and from where it is counted.
+
+    v_leak, 0 without one. A neuron with v_leak above its threshold never rests there: it fires
+    without input, and starts at v_reset.
+    """
+    leak: np.ndarray = node.values.get("v_leak", np.zeros(()))
+    if node.kind not in FIRING or "v_leak" not in node.values:
+        return leak
+    return np.where(leak > node.values["v_threshold"], node.values["v_reset"], leak)
 
 
 def find_charge(tau: np.ndarray, tau_syn: np.ndarray, dt: float) -> np.ndarray:

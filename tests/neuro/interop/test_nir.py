@@ -11,10 +11,13 @@ pytest.importorskip("nir")
 import nir
 from nir_graphs import chain
 
+from neuro.events import Exact, simulate
 from neuro.graph import Conv2d, Flatten, Pointwise, Unflatten
 from neuro.interop import nir as neuro_nir
 from neuro.interop.imported import run_clock, verify_import
 from neuro.neurons import LI, DiscreteLIF
+from neuro.nn import replay
+from neuro.spikes import to_events
 from tasks.tutorials.random_nir import draw_graph
 
 DATA = Path(os.environ.get("NEURO_DATA", ".")) / "nir"
@@ -231,6 +234,70 @@ def test_a_loop_acts_a_tick_late_and_its_bias_in_every_tick():
     assert {(e.source, e.target) for e in network.graph.edges if e.delay} == {
         ("rnn_lif", "rnn_w")
     }
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft", "delayed"])
+@pytest.mark.parametrize("discretisation", ["euler", "exponential"])
+def test_a_neuron_whose_leak_is_above_its_threshold_fires_without_input(discretisation, reset):
+    """The nearer v_leak is to the threshold, the fewer its spikes; one rests below it."""
+    r = np.array([[0.5, 0.25, 1.0], [0.75, 2.0, 0.125]])
+    values = {"r": r, "v_reset": ones(2, 3, value=-0.25)}
+    leak = np.array([[1.25, 1.5, 0.5], [3.0, 1.125, 1.0625]])
+    slow = {
+        "tau_syn": ones(2, 3, value=8.0),
+        "tau_mem": ones(2, 3, value=4.0),
+        "w_in": ones(2, 3),
+    }
+    for cell in (
+        nir.LIF(tau=ones(2, 3, value=4.0), v_leak=leak, v_threshold=ones(2, 3), **values),
+        nir.CubaLIF(v_leak=leak, v_threshold=ones(2, 3), **slow, **values),
+    ):
+        graph = chain(nir.Scale(ones(2, 3, value=4.0)), cell, inputs=[2, 3], outputs=[2, 3])
+        network = neuro_nir.read(graph, dt=1.0, discretisation=discretisation, reset=reset)
+        rows = verify_import(network, ticks=40)
+        assert all(row.agrees for row in rows)
+        spikes = run(network, np.zeros((40, 1, 2, 3))).sum(0)[0]
+        assert spikes[0, 2] == 0
+        counts = spikes.ravel()[[3, 1, 0, 4, 5]].tolist()
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] >= 15
+        assert counts[-1] >= 2
+        inputs = {"input": to_events(np.ones((40, 1, 6), np.float32))}
+        ours, theirs = replay(network.graph, inputs), simulate(network.graph, inputs)[0]
+        assert np.array_equal(ours.spikes["n1"].tick, theirs.spikes["n1"].tick)
+        assert network.choices["start"] == (
+            "membranes at v_leak, 0 without one; currents at 0; at v_reset where v_leak, a "
+            "constant drive, is above v_threshold: n1"
+        )
+
+
+def test_a_neuron_driven_to_1_2_takes_its_time_from_reset_to_threshold():
+    """0.01 s * log(1.2 / 0.2) = 17.92 ms: the 180th tick of 0.1 ms, counted from 1."""
+    values = {"tau": ones(1, value=0.01), "r": ones(1), "v_leak": ones(1, value=1.2)}
+    cell = nir.LIF(**values, v_threshold=ones(1))
+    graph = chain(nir.Linear(np.eye(1)), cell, inputs=[1], outputs=[1])
+    network = neuro_nir.read(graph, discretisation="exponential")
+    assert np.flatnonzero(run(network, np.zeros((560, 1, 1)))).tolist() == [179, 359, 539]
+    record, _ = simulate(network.graph, {"input": to_events(np.zeros((560, 1, 1)))}, Exact())
+    period = 0.01 * np.log(6)
+    np.testing.assert_allclose(record.times["n1"].time, period * np.arange(1, 4), rtol=1e-9)
+
+
+def test_the_longest_delay_costs_nothing_and_a_longer_one_is_refused():
+    """A chain of two delays, of which one differs from neuron to neuron."""
+    longest = 2.0**31 - 1
+    nodes = [nir.Delay(np.array([longest, 2.0])), nir.IF(r=ones(2), v_threshold=ones(2) / 2)]
+    network = neuro_nir.read(chain(*nodes, inputs=[2], outputs=[2]), dt=1.0)
+    assert run(network, np.ones((5, 1, 2)))[:, 0].tolist() == [[0, 0]] * 2 + [[0, 1]] * 3
+    whole = chain(nir.Delay(ones(2, value=longest)), nodes[1], inputs=[2], outputs=[2])
+    assert run(neuro_nir.read(whole, dt=1.0), np.ones((5, 1, 2))).sum() == 0
+    nodes[0].delay[0] += 1
+    with pytest.raises(neuro_nir.NirError) as told:
+        neuro_nir.read(chain(*nodes, inputs=[2], outputs=[2]), dt=1.0)
+    assert told.value.problems == [
+        "n0 (Delay): a delay is 2147483648 steps of dt = 1; it must be <= 2147483647. Shorten "
+        "it, or read with a longer dt"
+    ]
 
 
 def test_a_delay_in_a_loop_needs_no_further_tick():

@@ -372,6 +372,43 @@ def test_parameters_that_no_tick_can_keep_are_refused(changes, said):
     assert said in problem
 
 
+@pytest.mark.parametrize("field", ["tau", "r", "v_leak", "v_threshold", "v_reset"])
+def test_a_parameter_that_float32_loses_is_refused(field):
+    """Half the least number of float32 is 0 in it; a little more is that number."""
+    least = 2.0**-149
+    for lost in (5e-324, least / 2, -least / 2):
+        graph = chain(lif(**{field: lost}), inputs=[2], outputs=[2])
+        (problem,) = list_problems(graph, dt=1.0)
+        told = f"n0 (LIF).{field}: {lost:g} is 0 in float32; scale it up, or write 0"
+        assert problem == told
+    kept = lif(**{"v_threshold": 1e-6, field: least * 0.501})
+    if field in ("tau", "r"):
+        assert "is 0 in float32" not in "".join(
+            list_problems(chain(kept, inputs=[2], outputs=[2]))
+        )
+    else:
+        neuro_nir.read(chain(kept, inputs=[2], outputs=[2]), dt=1.0)
+
+
+def test_weights_that_float32_loses_are_refused_and_a_scale_that_becomes_lost():
+    weight = np.array([[1.0, 0.0], [1e-50, -1e-60]])
+    graph = chain(nir.Affine(weight, np.zeros(2)), lif(), inputs=[2], outputs=[2])
+    told = "n0 (Affine).weight: 1e-50 is 0 in float32; scale it up, or write 0"
+    assert list_problems(graph, dt=1.0) == [told]
+    graph = chain(lif(tau=1e9, r=1e-37), inputs=[2], outputs=[2])
+    assert list_problems(graph, dt=1.0) == [
+        "n0 (LIF): scales its input by 1e-46 in a tick, 0 in float32; raise r, lower weights"
+    ]
+
+
+def test_a_leak_at_the_threshold_is_refused_for_what_it_is():
+    (problem,) = list_problems(chain(lif(v_leak=1.0), inputs=[2], outputs=[2]), dt=1.0)
+    assert problem == (
+        "n0 (LIF): v_leak is v_threshold, so that rounding decides whether it fires without "
+        "input; raise or lower v_leak"
+    )
+
+
 def test_a_delayed_reset_needs_a_membrane_that_lasts():
     graph = chain(lif(tau=1.0), inputs=[2], outputs=[2])
     (problem,) = list_problems(graph, dt=1.0, reset="delayed")
