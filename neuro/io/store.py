@@ -227,8 +227,8 @@ def _require_regular(path: Path) -> None:
         return
     if special:
         raise StoreError(
-            f"{path}: is a {special}; it must be a regular file. Remove it, and restore the "
-            "file from a copy or run the verb that made it again"
+            f"{path}: is a {special}; it must be a regular file. Name another file, or restore "
+            "this one from a copy"
         )
 
 

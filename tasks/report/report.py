@@ -14,7 +14,6 @@ from neuro.io.run_folder import RECORD, find_file
 from neuro.io.store import StoreError, read_bytes, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
-from neuro.training import has_checkpoint
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (
@@ -33,6 +32,7 @@ from tasks.runs.provenance import (
     describe_unfinished,
     digest_file,
     explain_foreign_curve,
+    explain_unknown_curve,
     list_chip_exports,
     list_out_of_date,
 )
@@ -134,7 +134,6 @@ def _training(run: TaskRun) -> Html:
         return page.section("Training", page.missing(name_train_command(run)))
     if why := explain_foreign_curve(run, history):
         return page.section("Training", page.paragraph(f"Not shown: {why}.", "warning"))
-    unknown = "Without last.safetensors nothing says that the curve is of this training"
     training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     caption = (
@@ -148,7 +147,7 @@ def _training(run: TaskRun) -> Html:
     lines = (
         describe_unfinished(run),
         show.describe_raised_slopes(history),
-        "" if has_checkpoint(run.folder) else unknown,
+        explain_unknown_curve(run.folder),
     )
     return page.section(
         "Training",
@@ -199,7 +198,7 @@ def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
         return page.missing(command)
     image = read_bytes(path, LARGEST_PICTURE)
     if picture.get("digest", own := digest_file(path)) != own:
-        words = f"{name} is not shown: it is not the picture that eval.json belongs to"
+        words = f"{name} is not shown: it is not the picture that eval.json records"
         return page.warning(words, command)
     if not page.is_photo(image):
         words = f"{name} is not shown: it is no PNG or GIF that can be decoded"

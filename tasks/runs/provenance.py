@@ -88,11 +88,7 @@ def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) ->
 
     history: its rows. A killed training may have left fewer of them than its checkpoint.
     """
-    try:
-        curve = read_curve(run.folder)
-    except StoreError as error:
-        return f"metrics.jsonl cannot be compared with the last checkpoint: {error}"
-    if curve is None:
+    if explain_unknown_curve(run.folder) or (curve := read_curve(run.folder)) is None:
         return ""
     if curve["run"] != digest_configuration(read_header(run.folder)):
         return (
@@ -105,6 +101,15 @@ def explain_foreign_curve(run: TaskRun, history: Sequence[Mapping[str, Any]]) ->
             f"{name_train_command(run)}"
         )
     return ""
+
+
+def explain_unknown_curve(folder: Path) -> str:
+    """Return why nothing says whose curve ``metrics.jsonl`` is; "": a checkpoint says it."""
+    try:
+        lacks = "" if read_curve(folder) else f"there is no {LAST}"
+    except StoreError as error:
+        lacks = str(error)
+    return f"nothing says that the curve is of this training: {lacks}" if lacks else ""
 
 
 def digest_test_data(run: TaskRun) -> str:

@@ -417,7 +417,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
         bound.bind(str(tmp_path / "socket"))
     (tmp_path / "device").symlink_to("/dev/zero")
     for name in ("folder", "pipe", "socket", "device"):
-        told = f"{name}: is a {name}; it must be a regular file. Remove it, and restore"
+        told = f"{name}: is a {name}; it must be a regular file. Name another"
         for read in (read_bytes, read_json, load_graph):
             with pytest.raises(StoreError, match=told):
                 read(tmp_path / name)
