@@ -25,6 +25,7 @@ from lava_export.chip_program import check_parity, list_misfits
 from lava_export.graded import GradedProgram, RangeError, run_graded
 from lava_export.graded.chip import GradedChipProgram
 from lava_export.program import LoihiProgram
+from lava_export.run import LavaFailed, LavaMissing
 from neuro.energy import find_chip
 from neuro.graph import Dense, Input, Softmax
 from neuro.io.store import StoreError, load_arrays, save_arrays
@@ -118,6 +119,25 @@ def test_lava_runs_all_of_a_binary_program(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found["first"]["tick"], found["first"]["sample"]) == (4, 2)
     assert "u = " in found["first"]["cause"]
     assert "ticks" not in found
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LavaMissing("no Lava"), {"skipped": "no Lava"}),
+        (LavaFailed("code 3"), {"skipped": "Lava failed: code 3", "failed": True}),
+    ],
+)
+def test_where_lava_is_missing_or_fails_no_sample_is_compared(
+    error: Exception, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Record:
+        raise error
+
+    monkeypatch.setattr("lava_export.binary.run", fail)
+    assert (
+        check_parity(lower_graph(BINARY, ticks=6), STIMULUS).as_json() == {"samples": 0} | told
+    )
 
 
 def test_lava_runs_eight_tokens_of_one_sample_of_a_graded_one(

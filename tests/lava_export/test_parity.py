@@ -11,10 +11,12 @@ RAN = Parity(samples=2, mismatches=1, layers=LAYERS, of_one={"first": None})
 def test_differences_and_samples_of_all_networks_are_added() -> None:
     assert join_parities({"": RAN}) == RAN
     assert RAN.as_json() == {"samples": 2, "mismatches": 1, "layers": LAYERS, "first": None}
-    assert join_parities({"": RAN, "b": RAN}).as_json() == {
-        "samples": 4,
-        "mismatches": 2,
-        "layers": {**LAYERS, "b: lif": LAYERS["lif"]},
+    other = {"lif": {"mismatches": 4}, "li": {"mismatches": 3}}
+    more = Parity(samples=5, mismatches=7, layers=other, of_one={"first": None})
+    assert join_parities({"": RAN, "b": more}).as_json() == {
+        "samples": 7,
+        "mismatches": 8,
+        "layers": {**LAYERS, "b: lif": {"mismatches": 4}, "b: li": {"mismatches": 3}},
     }
 
 

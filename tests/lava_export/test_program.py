@@ -3,8 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changeable import list_changeable
 from programs import program
 
+import lava_export
 from lava_export.program import LoihiProgram, Population, ProgramError, as_int32
 
 
@@ -158,3 +160,7 @@ def test_a_program_is_told_in_a_line_and_not_in_arrays() -> None:
     told = "LoihiProgram(x input 9, conv/1 alif 8, out li 2; conv conv, fc dense)"
     assert repr(program()) == told
     assert repr(replace(program(), ticks=7)) == told[:-1] + ", ticks=7)"
+
+
+def test_values_cannot_be_changed() -> None:
+    assert list_changeable(lava_export, "lava_export.runner", "lava_export.processes") == []

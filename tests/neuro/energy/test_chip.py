@@ -1,7 +1,9 @@
 from dataclasses import fields
 
 import pytest
+from changeable import list_changeable
 
+import neuro.energy
 from neuro.energy import Chip, Constant, Interval, Range, find_chip, horowitz45, load_chips
 
 CHIPS = [*load_chips().values()]
@@ -151,3 +153,7 @@ def test_where_the_paper_has_no_time_of_a_spike_the_range_goes_up_to_that_of_san
 
 def test_only_sana_fe_counts_a_charged_neuron_as_active() -> None:
     assert [c.name for c in CHIPS if c.charged_is_active] == ["loihi1_sanafe"]
+
+
+def test_values_cannot_be_changed() -> None:
+    assert list_changeable(neuro.energy) == ["ChipFileReader"]  # gathers problems
