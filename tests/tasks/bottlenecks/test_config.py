@@ -176,8 +176,8 @@ class TestRefusals:
 
     @pytest.mark.parametrize("width", [-1, 0, 4])
     def test_of_widths_that_a_cut_does_not_have(self, width: int) -> None:
-        """First in the list of widths, so that no width before it has been looked at."""
-        boundary = narrow("float", (1, width))
+        """The first cut, so that none has been looked at before; the second has all it can."""
+        boundary = narrow("float", (1, width), (2, 5))
         assert refuse(replace(boundary, channels=(3, 5))) == [
             f"narrow.widths: {width} channels behind block 1, which has 3; give 1 to 3"
         ]
