@@ -17,7 +17,8 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 import copy
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,14 @@ from torch import Tensor, nn
 
 from neuro.arguments import make_type_error
 from neuro.graph import Graph
-from neuro.interop.imported import ImportedNetwork, SourceRun
+from neuro.interop.decoding import (
+    Decoding,
+    DecodingError,
+    find_answer,
+    find_decoding,
+    sum_ticks,
+)
+from neuro.interop.imported import ImportedNetwork, OwnPrecision, SourceRun
 from neuro.interop.layer_operations import LAYER_OPERATIONS, digest
 from neuro.interop.neuron_reader import (
     CaptureError,
@@ -36,7 +44,8 @@ from neuro.interop.neuron_reader import (
     NeuronReader,
     SourceState,
 )
-from neuro.interop.one_tick import fold_ticks
+from neuro.interop.one_tick import Folded, fold_ticks
+from neuro.interop.outputs import follow_outputs
 from neuro.interop.recording import (
     RecordedRun,
     Recorder,
@@ -50,7 +59,7 @@ from neuro.units import Seconds
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
 OPERATIONS = {**LAYER_OPERATIONS, **TICK_OPERATIONS}
-TICKS, MOST_TICKS, SAMPLES = 6, 1024, 2
+TICKS, LONGER, MOST_TICKS, SAMPLES = 6, 64, 1024, 2
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def import_with_reader(
     """
     if not isinstance(module, nn.Module):
         raise make_type_error("module", "a torch module", module, "call your function first")
-    source = _copy(module)
+    source, own = _copy(module).double(), _copy(module)
     shape = tuple(input_shape)
     ways: tuple[Way, ...] = (AT_ONCE, STATIC, EACH_TICK)
     if run is not None:
@@ -120,16 +129,71 @@ def import_with_reader(
         second = _record_again(source, reader, way, shape, record)
         _require_equal(folded.graph, fold_ticks(second, reader, shape, dt).graph)
         fixed = second.ticks == record.ticks
+
+        @cache
+        def find(ticks: int) -> Decoding:
+            longer = _record(source, reader, way, shape, ticks)  # noqa: B023
+            again = fold_ticks(longer, reader, shape, dt)
+            _require_equal(folded.graph, again.graph)  # noqa: B023
+            return _find_decoding(longer, again)
+
+        choices, axis, classes = {"ticks": way.words, **folded.notes}, None, None
+        try:
+            decoding = _find_decoding(record, folded)
+            axis, classes = decoding.axis, len(decoding.bias)
+            choices["answers"] = decoding.describe()
+        except DecodingError as error:
+            if folded.weights:
+                raise CaptureError(folded.weights) from error
+            choices["answers"] = f"not decoded: {error}"
+        runs = _Source(source, reader, way, folded.names, folded.graph.integrators, axis)
         return ImportedNetwork(
             graph=folded.graph,
             library=reader.library,
             mapping=folded.mapping,
-            choices={"ticks": way.words, **folded.notes},
-            run_source=_Source(source, reader, way, folded.names, folded.graph.integrators),
+            choices=choices,
+            run_source=runs,
             ticks=record.ticks if fixed else None,
             static=way.static,
+            find_decoding=find,
+            classes=classes,
+            own=_describe_precision(replace(runs, module=own), record),
         )
     raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
+
+
+def _find_decoding(record: RecordedRun, folded: Folded) -> Decoding:
+    """Return the decoding of a recording.
+
+    Raises:
+        DecodingError: there is none.
+    """
+    if not folded.outputs:
+        names = ", ".join(folded.graph.outputs)
+        raise DecodingError(f"the network has several outputs ({names}); return one of them")
+    return find_decoding(record, folded.outputs, folded.factor)
+
+
+def _describe_precision(run: "_Source", record: RecordedRun) -> OwnPrecision:
+    """Return how the module computes when nobody widens it."""
+    tensors = [*run.module.parameters(), *run.module.buffers()]
+    kinds = {x.dtype: None for x in tensors if x.is_floating_point()} or {torch.float32: None}
+    widest = max(torch.finfo(kind).bits for kind in kinds)
+    casts = [
+        f"{_name(kind)} at {where}"
+        for kind, where in record.casts.items()
+        if torch.finfo(kind).bits < widest
+    ]
+    dtypes = tuple(dict.fromkeys([*kinds, torch.float32]))
+    return OwnPrecision(
+        name=" and ".join(map(_name, kinds)),
+        casts=tuple(casts),
+        run=replace(run, dtypes=dtypes, widen=False),
+    )
+
+
+def _name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 class _CannotRun(Exception):
@@ -138,10 +202,11 @@ class _CannotRun(Exception):
 
 @dataclass(frozen=True)
 class _Source:
-    """Runs the source in float64, each time from rest.
+    """Runs the source, each time from rest.
 
     names: of populations, by those of the recorded neurons. integrators: populations that put
-    out their membrane.
+    out their membrane. axis: of the samples in what it returns; None: nobody can decode that.
+    dtypes: of the stimulus, in the order in which they are tried. widen: all to float64.
     """
 
     module: nn.Module
@@ -149,21 +214,39 @@ class _Source:
     way: Way
     names: Mapping[str, str]
     integrators: tuple[str, ...]
+    axis: int | None
+    dtypes: tuple[torch.dtype, ...] = (torch.float64,)
+    widen: bool = True
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> SourceRun:
-        x = torch.as_tensor(inputs["input"], dtype=torch.float64)
+        x = torch.as_tensor(inputs["input"])
         if self.way.static:
             if (x != x[:1]).any():
                 raise ValueError("the source shows one image in every tick; give it such a one")
             x = x[0]
+        first: RuntimeError | None = None
+        for dtype in self.dtypes:
+            try:
+                return self._run(x.to(dtype))
+            except RuntimeError as error:  # such as of a layer that takes another precision
+                first = first or error
+        raise RuntimeError(_describe(first)) from first  # type: ignore[arg-type]
+
+    def _run(self, x: Tensor) -> SourceRun:
         network = copy.deepcopy(self.module)
-        recorder = Recorder(network, self.reader, OPERATIONS, follow=False)
+        recorder = Recorder(network, self.reader, OPERATIONS, follow=False, widen=self.widen)
         with self.reader.running(network), recorder.recording() as record:
-            self.way.run(network, x)
+            returned = self.way.run(network, x)
         runs = {self.names[n]: s for n, s in record.states.items() if n in self.names}
-        outputs, membranes, currents = (_join(runs, field) for field in SourceState._fields)
+        outputs, membranes, currents = (_join(runs, field) for field in _STATES)
         values = {name: x for name, x in membranes.items() if name in self.integrators}
-        return SourceRun({**outputs, **values}, membranes, currents)
+        scores = None
+        if self.axis is not None:
+            scores = sum_ticks(find_answer(returned), self.axis).double().cpu().numpy()
+        return SourceRun({**outputs, **values}, membranes, currents, scores)
+
+
+_STATES = SourceState._fields
 
 
 def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.ndarray]:
@@ -177,7 +260,7 @@ def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.nda
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """Return a copy in float64 and evaluation mode, without gradients.
+    """Return a copy in evaluation mode, without gradients.
 
     States that a module keeps after training are part of a graph of gradients, which deepcopy
     refuses; the copy has their values.
@@ -187,7 +270,7 @@ def _copy(module: nn.Module) -> nn.Module:
         for value in list_tensors([*vars(part).values(), *part._buffers.values()]):
             if value.grad_fn is not None:
                 memo[id(value)] = value.detach().clone()
-    own = copy.deepcopy(_unwrap(module), memo).double().eval().requires_grad_(False)
+    own = copy.deepcopy(_unwrap(module), memo).eval().requires_grad_(False)
     for part in list(own.modules()):
         for name, child in list(part.named_children()):
             setattr(part, name, _unwrap(child))
@@ -205,14 +288,20 @@ def _record(
 ) -> RecordedRun:
     """Return the record of a run of so many ticks, or of as many as the module asks for."""
     count = TICKS if ticks is None else ticks
+    first: Exception | None = None
     while True:
         record, error = _record_once(source, reader, way, shape, count)
-        if error is None:
+        # An index asks for more ticks; another error may come of too few of them, as no output
+        # may: such as of a module that leaves out its first ticks.
+        if error is None and follow_outputs(record.outputs).values:
             return record
-        more = isinstance(error, IndexError) and ticks is None and not way.static
-        if not more or 2 * count > MOST_TICKS:
-            raise _CannotRun(_describe(error)) from error
-        count *= 2
+        first = first or error
+        count = 2 * count if isinstance(error, IndexError) else max(LONGER, count + 1)
+        most = MOST_TICKS if isinstance(error, IndexError) else LONGER
+        if ticks is not None or way.static or count > most:
+            if first is None or error is None:
+                return record
+            raise _CannotRun(_describe(first)) from first
 
 
 def _record_once(
@@ -245,6 +334,7 @@ def _record_once(
         except Exception as error:
             return record, error
         record.outputs += [v for y in list_tensors(returned) if (v := recorder.get(y))]
+        record.returned, record.tensors = returned, recorder.list_followed()
     return record, None
 
 

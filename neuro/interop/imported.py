@@ -1,7 +1,8 @@
 """A network that another library or a file describes, as a Graph that is proved equal to it.
 
 Importers return an :class:`ImportedNetwork`. :func:`verify_import` runs the source in its own
-library beside our clock, in float64, and compares spikes, membranes and currents at every tick.
+library beside our clock, in float64, and compares spikes, membranes and currents at every tick,
+and what the source returns with what our decoding makes of our output.
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
 
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from neuro.graph import Graph
+from neuro.interop.decoding import Decoding, DecodingError
 from neuro.nn.net import Net
 
+RETURNED = "(what it returns)"  # in the place of a population
 ROUNDING = 1e-9  # of the largest value: sums in float64 in other orders, over all ticks
 
 
@@ -24,12 +27,27 @@ class SourceRun(NamedTuple):
 
     outputs: spikes, or the values of an integrator. membranes: after the reset, measured from
     rest, as :class:`neuro.neurons.DiscreteLIF` keeps them. currents: of populations with one.
-    A population that the source does not show is left out.
+    A population that the source does not show is left out. returned: by the source, its ticks
+    summed (B K, or B of classes); None: it returns nothing that is known.
     """
 
     outputs: Mapping[str, np.ndarray]
     membranes: Mapping[str, np.ndarray]
     currents: Mapping[str, np.ndarray]
+    returned: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPrecision:
+    """How a source computes when nobody widens it to float64.
+
+    name: of its weights, such as "bfloat16". casts: to less than that, with the line that asks
+    for it. run: as ``run_source`` of :class:`ImportedNetwork`, in that precision.
+    """
+
+    name: str
+    casts: tuple[str, ...]
+    run: Callable[[Mapping[str, np.ndarray]], SourceRun]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +70,10 @@ class ImportedNetwork:
     choices: what the source leaves open, such as a discretisation, by name. run_source: runs
     the source in float64 on inputs by Input name (T B *N); every call starts at rest.
     ticks: which the source always runs; None: as many as its inputs have. static: whether it
-    takes one value a sample, and shows it in every tick.
+    takes one value a sample, and shows it in every tick. find_decoding: ticks -> how it makes
+    its answers of the output; raises a DecodingError. None: the source says nothing of that.
+    classes: of an answer, where it has a decoding.
+    own: its own precision, where that is not float64 alone.
     """
 
     graph: Graph
@@ -62,6 +83,9 @@ class ImportedNetwork:
     run_source: Callable[[Mapping[str, np.ndarray]], SourceRun]
     ticks: int | None = None
     static: bool = False
+    find_decoding: Callable[[int], Decoding] | None = None
+    classes: int | None = None
+    own: OwnPrecision | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +138,12 @@ def verify_import(
     given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     drawn: Sequence[DrawnStimulus] = STIMULI,
 ) -> tuple[ComparedPopulation, ...]:
-    """Return the comparison of every population under every stimulus.
+    """Return the comparison of every population, and of what is returned, for every stimulus.
 
     given: further stimuli by name, values of each input (T B *N). drawn: the random ones.
+
+    Raises:
+        CaptureError: in so many ticks the source is another network.
     """
     rng, graph = np.random.default_rng(seed), network.graph
     ticks = network.ticks or ticks
@@ -132,12 +159,16 @@ def verify_import(
     rows = []
     for what, values in {**stimuli, **(given or {})}.items():
         inputs = {name: np.asarray(x, np.float64) for name, x in values.items()}
+        decoding = _find_decoding(network, len(next(iter(inputs.values()))))
         theirs, ours = network.run_source(inputs), run_clock(graph, inputs)
         rows += [
             _compare(name, what, ours, theirs, fires=name in graph.firing)
             for name in graph.populations
             if name in theirs.outputs
         ]
+        if decoding is not None and theirs.returned is not None:
+            answers = decoding.answer(ours.outputs[graph.outputs[0]])
+            rows.append(_compare_returned(what, answers, theirs.returned))
     return tuple(rows)
 
 
@@ -190,4 +221,26 @@ def _compare(
         different=int(wrong.sum()),
         error=float(np.max(errors, initial=0.0)),  # NaN is the largest
         largest=float(np.max(largest, initial=0.0)),
+    )
+
+
+def _find_decoding(network: ImportedNetwork, ticks: int) -> Decoding | None:
+    """Return how a source answers after so many ticks, if a decoding can tell."""
+    try:
+        return None if network.find_decoding is None else network.find_decoding(ticks)
+    except DecodingError:
+        return None
+
+
+def _compare_returned(
+    stimulus: str, ours: np.ndarray, theirs: np.ndarray
+) -> ComparedPopulation:
+    """Return the comparison of what is returned."""
+    return ComparedPopulation(
+        population=RETURNED,
+        stimulus=stimulus,
+        spikes=0,
+        different=0,
+        error=float(np.abs(ours - theirs).max()),
+        largest=float(np.abs(theirs).max()),
     )

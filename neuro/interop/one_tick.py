@@ -48,13 +48,18 @@ class Folded:
     """A Graph and what became of the parts.
 
     names: of the population of each neuron module, by its recorded name. notes: what the module
-    does with its outputs, by a name.
+    does with its outputs, by a name. outputs: what the recording has of the output in each
+    tick; empty where the Graph has several. factor: the value of a spike of it (J). weights:
+    problems, unless a decoding holds these layers.
     """
 
     graph: Graph
     mapping: tuple[MappedNode, ...]
     names: Mapping[str, str]
     notes: Mapping[str, str]
+    outputs: list[list[Symbol]]
+    factor: np.ndarray
+    weights: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,19 +172,22 @@ def fold_ticks(
         GraphError: the parts do not fit together.
     """
     found = follow_outputs(record.outputs)
-    ends, problems = list(found.values.values()), [*record.problems, *found.problems]
+    ends, problems = list(found.values.values()), list(record.problems)
     used = _list_used(record, ends)
     if not used:
-        nothing = "no neuron reaches what the module returns; return its spikes"
-        raise CaptureError(problems or [nothing])
+        nothing = (
+            f"no neuron reaches what the module returns of {record.ticks} ticks; return its "
+            "spikes, or record more ticks if the first are left out: ticks=200, --set ticks=200"
+        )
+        raise CaptureError([*problems, *found.weights] or [nothing])
     neurons = {name: ticks for name, ticks in record.neurons.items() if name in used}
     for name, ticks in neurons.items():
         problems += _list_problems_of_time(name, ticks, record.ticks)
     made = {}
     for name, ticks in neurons.items():
         outside = {v.key for v in ends if isinstance(v, Result) and v.neuron.name == name}
-        every = frozenset(used[name] | outside)
         try:
+            every = frozenset(used[name] | outside)
             made[name] = reader.convert(ticks[0].module, ticks[0].shape, every, dt)
         except (CaptureError, ValueError, TypeError) as error:
             why = error.problems if isinstance(error, CaptureError) else [str(error)]
@@ -204,12 +212,29 @@ def fold_ticks(
     if builder.problems:
         raise CaptureError(builder.problems)
     graph = Graph(nodes=builder.nodes, edges=tuple(builder.edges), dt=dt)
+    names = {name: builder.names[name] for name in neurons}
+    own = next((name for name in neurons if graph.outputs == (names[name],)), None)
+    outputs = [] if own is None else _list_results(neurons[own], made[own])
+    if own is None and len(graph.outputs) == 1:
+        outputs = [[v for v in found.parts if find_tick(v) == t] for t in range(record.ticks)]
     return Folded(
         graph=graph,
         mapping=tuple(sorted(builder.mapping, key=lambda part: graph.order.index(part.node))),
-        names={name: builder.names[name] for name in neurons},
+        names=names,
         notes=found.notes,
+        outputs=outputs,
+        factor=np.ones(1) if own is None else _read_factor(made[own], neurons[own]),
+        weights=found.weights,
     )
+
+
+def _list_results(ticks: list[NeuronTick], parts: NeuronNodes) -> list[list[Symbol]]:
+    return [[Result(shape=tick.shape, neuron=tick, key=parts.emits)] for tick in ticks]
+
+
+def _read_factor(parts: NeuronNodes, ticks: list[NeuronTick]) -> np.ndarray:
+    """Return the value of a spike of each neuron."""
+    return np.broadcast_to(parts.factor, ticks[0].shape).reshape(-1)
 
 
 def _list_problems_of_results(

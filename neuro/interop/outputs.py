@@ -1,7 +1,7 @@
 """What a module returns, followed back to the values of one tick.
 
 A Graph puts out values of every tick. What a module makes of several, such as a sum or a mean,
-is a decoding: it is noted and left out. Axes: ``*N`` of one tick of one sample.
+is its decoding (:mod:`neuro.interop.decoding`). Axes: ``*N`` of one tick of one sample.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,9 +31,6 @@ def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
     found = ModuleOutputs(every_tick=len({find_tick(value) for value in returned}) > 1)
     for value in returned:
         found.visit(value)
-    if not (found.every_tick or found.has_ticks):
-        words = "the module returns the last, the Graph puts out every one"
-        found.notes["output: tick"] = words
     return found
 
 
@@ -41,43 +38,41 @@ def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
 class ModuleOutputs:
     """The values of one tick that a module returns. notes: what it does with them.
 
-    every_tick: whether what is visited is one of the values of many ticks. has_ticks: whether
-    there were such. early: sums and layers of ticks before the last.
+    every_tick: whether what is visited is one of the values of many ticks. early: sums and
+    layers of ticks before the last. parts: the same and those of the last. weights: layers
+    behind several ticks, which only a decoding can hold, each with a cure.
     """
 
     every_tick: bool
-    has_ticks: bool = False
     values: dict[tuple[object, str], Symbol] = field(default_factory=dict)
     early: list[Symbol] = field(default_factory=list)
+    parts: list[Symbol] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
 
     def visit(self, value: Symbol) -> None:
         """Follow a returned value to those of one tick."""
         several = _list_added_ticks(value, every_tick=self.every_tick)
         if several:
-            self.notes["output: sum"] = "the module adds up its output over ticks, left out"
             self._visit_ticks(several)
             return
         match value:
             case Series():
                 self._visit_ticks(value.parts)
             case Lost():
-                self._decode(value)
-            case Applied() if _find_added(value, every_tick=self.every_tick):
-                self._take_apart(value)
-            case Applied() if any(isinstance(v, Lost) for v in list_leaves(value)):
-                self.problems.append(
-                    f"{value.where}: {value.layer.name} takes what {_find_lost(value)} made of "
-                    "several ticks, which a Graph cannot hold; let it act in every tick, and "
-                    "decode its output"
-                )
-            case Applied() if value.layer.kind in ("flatten", "unflatten"):
+                if value.weighted:
+                    self.weights.append(f"{value.where}: {value.what}")
+                for source in value.sources:
+                    self.visit(source)
+            case Applied() if what := self._find_several(value):
+                self._take_apart(value, what)
+            case Applied() if value.layer.kind in _MOVES:
                 self.visit(value.sources[0])
             case Result():
                 self.values.setdefault((value.neuron.name, value.key), value)
             case Applied() | Total():
                 self.values[id(value), ""] = value
+                self.parts.append(value)
 
     def _visit_ticks(self, parts: Iterable[Symbol]) -> None:
         """Follow all values of the last tick, and keep those before to compare."""
@@ -88,20 +83,25 @@ class ModuleOutputs:
         if not any(_find_added(part, every_tick=True) for part in ends):  # which has them all
             early = [part for tick, part in ticks if tick < last]
             self.early += [part for part in early if isinstance(part, Applied | Total)]
+            self.parts += [_skip_moves(part) for part in early]
         for part in ends:
             self.visit(part)
-        self.every_tick, self.has_ticks = before, True
+        self.every_tick = before
 
-    def _take_apart(self, value: Applied) -> None:
-        """Follow a layer of a sum over ticks to the sum; weights cannot be left out."""
+    def _find_several(self, value: Applied) -> str:
+        """Return words for the several ticks of which a layer is; "": it is of one."""
+        if _find_added(value, every_tick=self.every_tick):
+            return "a sum over several ticks"
+        lost = next((v for v in list_leaves(value) if isinstance(v, Lost)), None)
+        return f"what {lost.what.partition(' ')[0]} made of several ticks" if lost else ""
+
+    def _take_apart(self, value: Applied, what: str) -> None:
+        """Follow a layer of several ticks to these."""
         if not _keeps_order(value.layer):
-            self.problems.append(
-                f"{value.where}: {value.layer.name} takes a sum over several ticks, which a "
-                "Graph cannot hold; let it act in every tick, and decode its output"
+            self.weights.append(
+                f"{value.where}: {value.layer.name} takes {what}, which a Graph cannot hold; "
+                "let it act in every tick, and decode its output"
             )
-        self.notes[f"output: {value.layer.kind}"] = (
-            f"of a sum over ticks, left out at {value.where}"
-        )
         for source in value.sources:
             self.visit(source)
 
@@ -112,15 +112,15 @@ class ModuleOutputs:
                 what = f"{value.neuron.name}: factor"
                 self.notes[what] = "of the output, left out: a spike is 1"
 
-    def _decode(self, value: Lost) -> None:
-        """Note that an operation reads the output, and follow what it reads."""
-        if value.weighted:
-            self.problems.append(f"{value.where}: {value.what}")
-        if value.sources:
-            words = f"the module decodes its output at {value.where}; the Graph ends before"
-            self.notes[f"output: {value.what.partition(' ')[0]}"] = words
-        for source in value.sources:
-            self.visit(source)
+
+_MOVES = ("flatten", "unflatten")
+
+
+def _skip_moves(value: Symbol) -> Symbol:
+    """Return what a value was before its shape changed."""
+    while isinstance(value, Applied) and value.layer.kind in _MOVES:
+        value = value.sources[0]
+    return value
 
 
 def _keeps_order(layer: RecordedLayer) -> bool:
@@ -186,11 +186,6 @@ def list_leaves(value: Symbol) -> Iterator[Symbol]:
             return
     for part in parts:
         yield from list_leaves(part)
-
-
-def _find_lost(value: Symbol) -> str:
-    lost = next(v for v in list_leaves(value) if isinstance(v, Lost))
-    return lost.what.partition(" ")[0]
 
 
 def find_tick(value: Symbol) -> int:

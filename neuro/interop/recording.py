@@ -3,7 +3,8 @@
 Tensors that depend on the stimulus are followed by identity. Each has a :class:`Symbol`, which
 says where it comes from: a tick of the stimulus, a result of a neuron, a layer of other values.
 What no Graph can hold is a :class:`Lost` value; it is refused only if it reaches a neuron.
-The run is in float64 throughout, whatever precision the module asks for.
+The run is in float64 throughout, whatever precision the module asks for, unless it is to keep
+that. Gradients lead from what the module returns to what its neurons put out, and end there.
 
 Axes: T ticks, B samples, ``*N`` of one tick of one sample.
 """
@@ -160,17 +161,21 @@ class RecordedRun:
     """All that a run did.
 
     neurons: the ticks of each neuron module, by its name. outputs: what the module returned.
-    problems: what makes the record unsound. asked: the largest tick of the stimulus that was
-    asked for in vain. whole: whether a neuron of one tick got all ticks at once.
-    states: what each neuron computed (T B *N), where the run was to keep that.
+    problems: what makes the record unsound. whole: whether a neuron of one tick got all ticks
+    at once. states: what each neuron computed (T B *N), where the run was to keep that.
+    returned: by the module, with gradients for what its neurons put out. tensors: all that were
+    followed, in the order in which they were made, and what they hold. casts: to less than
+    float64, each with the first line that asks for it.
     """
 
     neurons: dict[str, list[NeuronTick]] = field(default_factory=dict)
     outputs: list[Symbol] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    asked: int | None = None
     whole: bool = False
     states: dict[str, list[SourceState]] = field(default_factory=dict)
+    returned: Any = None
+    tensors: list[tuple[Tensor, Symbol]] = field(default_factory=list)
+    casts: dict[torch.dtype, str] = field(default_factory=dict)
 
     @property
     def ticks(self) -> int:
@@ -182,6 +187,7 @@ class Recorder:
     """Records the run inside its ``with``. follow: whether to follow values, or only states.
 
     operations: the value of a result, by the name of a function of torch; gets the call.
+    widen: whether everything runs in float64; False: in the precision that the module has.
     """
 
     def __init__(
@@ -191,8 +197,10 @@ class Recorder:
         operations: Mapping[str, Callable[["Operation"], Any]],
         *,
         follow: bool,
+        widen: bool = True,
     ) -> None:
         self.reader, self.operations, self.follow = reader, operations, follow
+        self.widen = widen
         self.names = {id(m): name for name, m in network.named_modules()}
         self.record = RecordedRun()
         self.modules: list[nn.Module] = []
@@ -223,6 +231,11 @@ class Recorder:
             self._values.pop(id(x), None)
         else:
             self._values[id(x)] = value
+
+    def list_followed(self) -> list[tuple[Tensor, Symbol]]:
+        """Return all tensors that are followed, in the order in which they were made."""
+        tensors = {id(x): x for x in self._alive if isinstance(x, Tensor)}
+        return [(x, self._values[key]) for key, x in tensors.items() if key in self._values]
 
     def keep(self, *anything: Any) -> None:
         """Keep objects alive, so that no other has their id."""
@@ -280,7 +293,7 @@ class Recorder:
 
         nn.Module.__call__ = call  # type: ignore[method-assign]
         try:
-            with torch.no_grad(), Mode():
+            with torch.set_grad_enabled(self.follow), Mode():
                 yield self.record
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
@@ -288,11 +301,13 @@ class Recorder:
 
     def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a function of torch in float64 and note what its result holds."""
-        name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
-        short = name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]
+        short = _name_function(func)
+        writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
+        self._note_casts(short, (*args, *kwargs.values()))
+        if not self.widen:
+            return func(*args, **kwargs)
         if short in _NARROWING:
             func, short = Tensor.double, "double"
-        writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
         args, kwargs = _widen(args, kept=writes), _widen(kwargs, kept=writes)
         if not self.follow or self._inside:
             return _widen(func(*args, **kwargs), kept=writes)
@@ -308,7 +323,11 @@ class Recorder:
                 "stimulus, so what runs next may differ from input to input; compute with "
                 "tensors, and print or measure outside of forward"
             )
-        result = _widen(func(*args, **kwargs), kept=writes)
+        if short in _READS:  # of which torch warns where there are gradients
+            args = tuple(x.detach() if isinstance(x, Tensor) else x for x in args)
+        plain = (writes or short == "__setitem__") and any(map(_is_end, args))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not plain):
+            result = _widen(func(*args, **kwargs), kept=writes)
         if not (sources or short in _RANDOM or short in _WEIGHTED):
             return result
         if short not in _SHAPES_ONLY:
@@ -318,6 +337,19 @@ class Recorder:
                 if x._version != version:
                     self._break_aliases(x, op)
         return result
+
+    def _note_casts(self, function: str, arguments: tuple[Any, ...]) -> None:
+        """Note a precision below float64 that the module asks for itself."""
+        if self._inside:
+            return
+        asked = [x for x in arguments if isinstance(x, torch.dtype) and x in _NARROW]
+        asked += [_NARROWING[function]] if function in _NARROWING else []
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                asked.append(torch.get_autocast_dtype(device))
+        for dtype in asked:
+            if dtype not in self.record.casts:
+                self.record.casts[dtype] = self.where()
 
     def _note(self, op: "Operation") -> None:
         """Note what the result of an operation holds."""
@@ -364,9 +396,10 @@ class Recorder:
             )
         self._inside = True
         try:
-            call = self.reader.read_call(module, args, kwargs)
-            result = original(module, *args, **kwargs)
-            results = self.reader.read_results(module, result)
+            with torch.no_grad():  # gradients end at a neuron, and begin anew behind it
+                call = self.reader.read_call(module, args, kwargs)
+                result = original(module, *args, **kwargs)
+                results = self.reader.read_results(module, result)
             state = None if self.follow else self.reader.read_state(module, call, results)
             if state is not None:
                 ticks = [None if x is None or call.all_ticks else x[None] for x in state]
@@ -431,6 +464,8 @@ class Recorder:
             ticks.append(tick)
             states = {k: Result(shape=shape, neuron=tick, key=k) for k in states}
         for key, x in results.items():
+            if torch.is_grad_enabled() and x.is_floating_point() and not x.is_inference():
+                x.requires_grad_()
             made = [Result(shape=shape, neuron=tick, key=key) for tick in new]
             series = call.all_ticks and x.dim() == call.current.dim()
             self.put(x, Series(shape=shape, parts=tuple(made)) if series else made[-1])
@@ -479,7 +514,7 @@ _ONE_FUNCTION = (
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
 _NOT_USERS = (_TORCH, str(Path(__file__).parent), "<")
-_NARROWING = frozenset({"float", "half", "bfloat16"})
+_NARROWING = {"float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16}
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
 _READS = frozenset(
     {
@@ -517,6 +552,19 @@ def _list_tensors(x: Any) -> list[Tensor]:
 
 
 list_tensors = _list_tensors
+
+
+def _name_function(func: Any) -> str:
+    name = (resolve_name(func) or getattr(func, "__name__", str(func))).rpartition(".")
+    return name[2] if name[2] != "__get__" else name[0].rpartition(".")[2]  # type: ignore[no-any-return]
+
+
+def _is_end(x: Any) -> bool:
+    """Say whether gradients end at the memory of a tensor: nothing may be written there."""
+    if not isinstance(x, Tensor):
+        return False
+    base = x if x._base is None else x._base
+    return base.is_leaf and base.requires_grad
 
 
 def _widen(x: Any, *, kept: bool) -> Any:

@@ -7,19 +7,26 @@ from. A run in which one of them changed is refused. No file names a place outsi
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
+
+from neuro.interop.decoding import Decoding
 from neuro.interop.imported import ComparedPopulation, ImportedNetwork, MappedNode
 from neuro.io.run_folder import NETWORK, RunError, read_header
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, read_json
+from neuro.io.store import StoreError, read_json, write_bytes
+from tasks.imported.stimulus import StimulusError, read_arrays
 from tasks.runs.find import digest
 
 ABOUT = "import.json"
 STIMULUS = "stimulus.npz"
+DECODING = "decoding.npz"  # of the answers, where there are labels
 DRAWN = {"rate", "seed", "static"}  # of a random stimulus
-KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT}  # field -> file
+# field -> file
+KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT, "decoding": DECODING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +34,8 @@ class ImportConfig:
     """The configuration of an imported network.
 
     source: what it was imported from, a file name or FILE.py:FUNCTION. library: name and
-    version of what describes it. graph, stimulus, about: SHA-256 of the files in ``KEPT``.
+    version of what describes it. graph, stimulus, about, decoding: SHA-256 of the files in
+    ``KEPT``, "" of one that the run does not need.
     """
 
     source: str
@@ -35,6 +43,7 @@ class ImportConfig:
     graph: str
     stimulus: str
     about: str
+    decoding: str
 
 
 class SourceFacts(TypedDict):
@@ -60,11 +69,38 @@ class StimulusFacts(TypedDict):
     static: NotRequired[bool]
 
 
+class PrecisionFacts(TypedDict):
+    """The source in its own precision, beside neuro's clock in float64.
+
+    casts: to less than that, with their lines. spikes: of the source, of which ``different``
+    differ. failed: why it did not run; "": it did.
+    """
+
+    name: str
+    casts: list[str]
+    spikes: int
+    different: int
+    failed: str
+
+
+class AnswerFacts(TypedDict):
+    """The answers of the source, in a precision, beside those of the run in float64.
+
+    source, run: how many of them are right. different: samples with two answers.
+    """
+
+    precision: str
+    samples: int
+    source: int
+    run: int
+    different: int
+
+
 class VerificationFacts(TypedDict):
     """ticks, samples, seed: of the generated stimuli. rows: of :func:`verify_import`.
 
     hidden: populations that the source does not show. silent: those that can fire and did
-    not.
+    not. precision, answers: where the source shows them.
     """
 
     ticks: int
@@ -73,6 +109,8 @@ class VerificationFacts(TypedDict):
     rows: list[dict[str, Any]]
     hidden: list[str]
     silent: list[str]
+    precision: NotRequired[PrecisionFacts]
+    answers: NotRequired[AnswerFacts]
 
 
 class ImportFacts(TypedDict):
@@ -88,19 +126,22 @@ class ImportFacts(TypedDict):
 
 
 def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, str]]:
-    """Return what became of each part, as ``import.json`` holds it.
+    """Return what became of each part, as ``import.json`` holds it; folder: of the source."""
+    return [
+        {k: shorten_places(text, folder) for k, text in asdict(n).items()}
+        for n in network.mapping
+    ]
 
-    folder: of the source; lines of code are named from there, others by their file alone, so
-    that a run names no place of the machine that made it.
+
+def shorten_places(text: str, folder: Path) -> str:
+    """Return words about lines of code, which are named from the folder of the source.
+
+    Others are named by their file alone: a run names no place of the machine that made it.
     """
-    place = f"{folder.resolve()}/"
-
-    def shorten(text: str) -> str:
-        # A container of a library has no line of the user: the caller is then this package.
-        text = re.sub(r" at \S*\btasks/imported/\w+\.py:\d+", "", text)
-        return re.sub(r"(?<!\S)/\S*/(\S+\.py:\d+)", r"\1", text.replace(place, ""))
-
-    return [{k: shorten(text) for k, text in asdict(n).items()} for n in network.mapping]
+    # A container of a library has no line of the user: the caller is then this package.
+    text = re.sub(r" at \S*\btasks/imported/\w+\.py:\d+", "", text)
+    text = text.replace(f"{folder.resolve()}/", "")
+    return re.sub(r"(?<!\S)/\S*/(\S+\.py:\d+)", r"\1", text)
 
 
 def describe_rows(rows: tuple[ComparedPopulation, ...]) -> list[dict[str, Any]]:
@@ -116,6 +157,36 @@ def read_mapping(facts: ImportFacts) -> list[MappedNode]:
 def read_rows(facts: ImportFacts) -> list[ComparedPopulation]:
     """Return the inverse of :func:`describe_rows`."""
     return [convert(row, ComparedPopulation) for row in facts["verification"]["rows"]]
+
+
+def save_decoding(path: Path, decoding: Decoding) -> None:
+    """Write how the answers are read off the output.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    buffer = BytesIO()
+    words = {"over_ticks": decoding.over_ticks, "final": decoding.final}
+    np.savez_compressed(buffer, weights=decoding.weights, bias=decoding.bias, **words)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_decoding(path: Path) -> Decoding:
+    """Read what :func:`save_decoding` wrote.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        arrays = read_arrays(path)
+        return Decoding(
+            weights=arrays["weights"],
+            bias=arrays["bias"],
+            over_ticks=str(arrays["over_ticks"]),
+            final=str(arrays["final"]),
+        )
+    except (StimulusError, KeyError) as error:
+        raise StoreError(f"{path}: {error}; neuro import makes the run again") from error
 
 
 def digest_files(folder: Path) -> dict[str, str]:

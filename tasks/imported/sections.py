@@ -7,6 +7,7 @@ from neuro.interop.imported import ComparedPopulation
 from neuro.text import align_columns
 from tasks.imported.files import (
     ImportFacts,
+    PrecisionFacts,
     StimulusFacts,
     name_source,
     read_mapping,
@@ -73,6 +74,41 @@ def list_remarks(facts: ImportFacts) -> list[str]:
             f"the source does not show {', '.join(verification['hidden'])}: compared only by "
             "what follows"
         )
+    precision = verification.get("precision")
+    if precision is not None and precision["different"]:
+        lines.append(
+            f"the run is of the network in float64; in its own precision ({_name(precision)}) "
+            f"{precision['different']:,} spikes of the source differ (of "
+            f"{precision['spikes']:,}), and so its answers may"
+        )
+    return lines
+
+
+def _name(precision: PrecisionFacts) -> str:
+    return ", ".join([precision["name"], *precision["casts"]])
+
+
+def list_own_figures(facts: ImportFacts) -> list[str]:
+    """Return what the source computes and answers in its own precision."""
+    lines = []
+    precision = facts["verification"].get("precision")
+    if precision is not None and precision["failed"]:
+        lines.append(
+            f"not compared in its own precision ({_name(precision)}): {precision['failed']}"
+        )
+    elif precision is not None and not precision["different"]:
+        lines.append(
+            f"in its own precision ({_name(precision)}) 0 spikes of the source differ (of "
+            f"{precision['spikes']:,})"
+        )
+    answers = facts["verification"].get("answers")
+    if answers is not None:
+        n = answers["samples"]
+        lines.append(
+            f"of {n:,} labelled samples the source answers {answers['source']:,} right in "
+            f"{answers['precision']} ({answers['source'] / n:.2%}), the run {answers['run']:,} "
+            f"({answers['run'] / n:.2%}); {answers['different']:,} answers differ"
+        )
     return lines
 
 
@@ -109,6 +145,7 @@ def show_import(facts: ImportFacts) -> list[Html]:
         parts += [page.subheading("What became of what"), page.text_table(MAPPED, mapped)]
     parts.append(page.subheading("Is it equal to its source?"))
     parts += [page.paragraph(line, "warning") for line in list_remarks(facts)]
+    parts += [page.paragraph(line) for line in list_own_figures(facts)]
     if rows:
         parts += [
             page.table(TOTALS, map(list_cells, add_stimuli(rows))),

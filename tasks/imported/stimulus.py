@@ -8,7 +8,7 @@ Axes: T ticks, B samples, ``*N`` the shape of an input.
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +29,7 @@ DAMAGE = (
 )
 MOST_VALUES = 2**29  # of a random stimulus, each drawn in 8 bytes
 LABELS = "labels"  # their name in a file
+MOST = 2**25  # values of all nodes, over all ticks, that a batch may have
 AXES = "ticks, samples, then the shape of the input"
 SAVED = "np.savez(FILE, input=x, labels=y)"
 
@@ -184,8 +185,11 @@ def make_stimulus(
     path: Path,
     arrays: Mapping[str, np.ndarray],
     labels_path: Path | None = None,
+    classes: int | None = None,
 ) -> ImportedStimulus:
     """Return the stimulus of a graph from the arrays of a file, with its labels if any.
+
+    classes: of an answer; None: as many as the output has values.
 
     Raises:
         StimulusError: lists everything that does not fit.
@@ -219,7 +223,7 @@ def make_stimulus(
     if labels is not None:
         where = labels_path or f"{path}: {LABELS}"
         size = next(iter(sizes)) if len(sizes) == 1 else None
-        problems += [f"{where}: {p}" for p in _check_labels(labels, size, graph)]
+        problems += [f"{where}: {p}" for p in _check_labels(labels, size, graph, classes)]
     if problems:
         raise StimulusError(problems)
     return ImportedStimulus(
@@ -271,7 +275,9 @@ def _check_input(x: np.ndarray, shape: tuple[int, ...]) -> list[str]:
     return problems
 
 
-def _check_labels(labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph) -> list[str]:
+def _check_labels(
+    labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph, classes: int | None
+) -> list[str]:
     """Return what is wrong with labels; size: ticks and samples, None if unknown."""
     if len(graph.outputs) != 1:
         return [
@@ -279,7 +285,7 @@ def _check_labels(labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph
             "label belongs to one; import it without labels, or end it in one population"
         ]
     (output,) = graph.outputs
-    classes = graph.size(output)
+    classes = classes or graph.size(output)
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         one_hot = labels.ndim == 2 and labels.shape[1] == classes
         cure = "y.argmax(1) of one-hot rows" if one_hot else "y.astype(np.int64).ravel()"
@@ -296,10 +302,21 @@ def _check_labels(labels: np.ndarray, size: tuple[int, ...] | None, graph: Graph
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
         problems.append(
-            f"label {beyond[0]} is outside 0 ... {classes - 1}: {output} has {classes} "
-            "neurons, one a class; count classes from 0"
+            f"label {beyond[0]} is outside 0 ... {classes - 1}: {output} tells {classes} "
+            "classes apart; count them from 0"
         )
     return problems
+
+
+def split_samples(
+    graph: Graph, stimulus: ImportedStimulus
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Yield batches in float64 that a run of the graph holds in memory, with their samples."""
+    values = sum(map(graph.size, graph.nodes)) * stimulus.ticks
+    batch = max(1, MOST // max(1, values))
+    for i in range(0, stimulus.samples, batch):
+        some = slice(i, i + batch)
+        yield some, {n: x[:, some].astype(np.float64) for n, x in stimulus.inputs.items()}
 
 
 def save_stimulus(path: Path, stimulus: ImportedStimulus) -> None:

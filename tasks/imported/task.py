@@ -1,7 +1,8 @@
 """The task of an imported network, made from the files of its run folder.
 
-The answer to a sample is the neuron of the output with the most spikes, or the highest mean of
-a read-out; of equal ones the first. Samples with such a tie are counted.
+The answer to a sample is the class with the highest score; of equal ones the first. Scores are
+made of the output as the source makes them; where it says nothing of that, they are the sum of
+the output over all ticks. Samples with a tie are counted.
 Axes: T ticks, B samples, K neurons of the output, ``*N`` the shape of a node.
 """
 
@@ -17,21 +18,24 @@ from torch import Tensor, nn
 
 from neuro.graph import Graph
 from neuro.graph.sparse import unroll_delays
+from neuro.interop.decoding import Decoding
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, read_header
 from neuro.nn.net import Net
 from tasks.image_classification.classifier import show_confusion
 from tasks.imported.files import (
+    DECODING,
     STIMULUS,
     ImportConfig,
     ImportFacts,
+    load_decoding,
     make_config,
     name_source,
     read_facts,
     require_unchanged,
 )
 from tasks.imported.sections import describe_stimulus, show_import
-from tasks.imported.stimulus import ImportedStimulus, load_stimulus
+from tasks.imported.stimulus import ImportedStimulus, load_stimulus, split_samples
 from tasks.runs.task import (
     ACCURACY,
     Deployment,
@@ -49,7 +53,6 @@ from tasks.runs.task import (
 )
 
 FIRING_RATE = Metric(name="firing_rate", better="lower", unit="per tick", format=".4g")
-MOST = 2**25  # values of all nodes, over all ticks, that a batch may have
 
 
 def define_task(folder: Path) -> Task[ImportConfig]:
@@ -77,15 +80,20 @@ def define_task(folder: Path) -> Task[ImportConfig]:
             validate=run.refuse,
             seed_changes="" if data else "the random spikes of the stimulus",
         ),
-        deployment=Deployment(part=lambda *_: run.graph, stimuli=run.iterate_stimuli),
+        deployment=Deployment(
+            part=lambda *_: run.graph,
+            stimuli=run.iterate_stimuli,
+            host=lambda *_: run.count_host() if labelled else {},
+        ),
         evaluation=Evaluation(
             metrics=metrics,
             evaluate=run.evaluate,
             decode=run.decode,
             measure=run.measure,
             describe=run.describe,
-            reading="Captions: label → answer, the neuron of the output with the most spikes, "
-            "or the highest mean of a read-out.",
+            reading=f"Captions: label → answer, the highest of {run.decoding.describe()}."
+            if labelled
+            else "",
             sections=_show_confusion if labelled else lambda *_: (),
         ),
         origin=ModelOrigin(
@@ -121,6 +129,16 @@ class ImportedRun:
         """What drives it."""
         return load_stimulus(self.folder / STIMULUS)
 
+    @cached_property
+    def decoding(self) -> Decoding:
+        """How answers are read off the output, where there are labels."""
+        return load_decoding(self.folder / DECODING)
+
+    def count_host(self) -> dict[str, int]:
+        """Return the multiply-accumulates of the decoding."""
+        products = self.decoding.products
+        return {"decoding": products} if products else {}
+
     @property
     def refusal(self) -> str:
         """Why it is not trained, with the cure."""
@@ -140,16 +158,10 @@ class ImportedRun:
 
     def iterate_batches(self, _: ImportConfig, __: Split, ___: int) -> Iterator[Tree]:
         """Yield (values by input T B *N, labels B or nothing): every split has the same."""
-        values = sum(map(self.graph.size, self.graph.nodes)) * self.stimulus.ticks
-        batch = max(1, MOST // max(1, values))
         labels = self.stimulus.labels
-        for i in range(0, self.stimulus.samples, batch):
-            some = slice(i, i + batch)
-            inputs = {
-                name: torch.from_numpy(x[:, some].astype(np.float64))
-                for name, x in self.stimulus.inputs.items()
-            }
-            yield inputs, () if labels is None else torch.from_numpy(labels[some])
+        for some, inputs in split_samples(self.graph, self.stimulus):
+            values = {name: torch.from_numpy(x) for name, x in inputs.items()}
+            yield values, () if labels is None else torch.from_numpy(labels[some])
 
     def iterate_stimuli(
         self, config: ImportConfig, _: nn.Module, split: Split
@@ -163,7 +175,7 @@ class ImportedRun:
         if self.stimulus.labels is None:
             return {name: y.mean(0) for name, y in outputs.items()}
         (y,) = outputs.values()
-        return score_outputs(y).argmax(1)
+        return torch.from_numpy(self.decoding.score(y.cpu()).argmax(1))
 
     def measure(self, _: ImportConfig, answers: Tree, labels: Tree) -> dict[str, float]:
         """Return the share of correct answers, if there are labels."""
@@ -196,14 +208,14 @@ class ImportedRun:
                 y = activity[name].cpu()
                 kept.append(torch.stack([y.min(), y.sum() / graph.size(name), y.max()]))
             if stimulus.labels is not None:
-                scores.append(score_outputs(activity[graph.outputs[0]].cpu()))
+                scores.append(self.decoding.score(activity[graph.outputs[0]].cpu()))
         ticks = stimulus.ticks * stimulus.samples
         neurons = sum(map(graph.size, spikes))
         rate = {"firing_rate": sum(spikes.values()) / (neurons * ticks)} if neurons else {}
         tables = [_tabulate_rates(graph, spikes, stimulus), *_tabulate_values(values, stimulus)]
         if stimulus.labels is None:
             return Findings(values=rate, n=stimulus.samples, tables=tables)
-        found, facts = judge_scores(torch.cat(scores), stimulus.labels)
+        found, facts = judge_scores(np.concatenate(scores), stimulus.labels)
         tied = facts["tied"]
         counted = f"samples, {tied:,} of which tie between classes: the first wins" * (tied > 0)
         return Findings(
@@ -215,21 +227,18 @@ class ImportedRun:
         )
 
 
-def score_outputs(y: Tensor) -> Tensor:
-    """Return spikes or values of an output T B *N, summed over the ticks: B K."""
-    return y.sum(0).flatten(1)
-
-
-def judge_scores(scores: Tensor, labels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+def judge_scores(
+    scores: np.ndarray, labels: np.ndarray
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Return (accuracy by its name, facts for ``eval.json``) of scores B K.
 
     tied: samples whose highest score has more than one neuron.
     """
     classes = scores.shape[1]
-    answers = scores.argmax(1).numpy()
+    answers = scores.argmax(1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, answers), 1)
-    tied = int(((scores == scores.max(1, keepdim=True).values).sum(1) > 1).sum())
+    tied = int(((scores == scores.max(1, keepdims=True)).sum(1) > 1).sum())
     correct = int(confusion.trace())
     facts = {
         "correct": correct,

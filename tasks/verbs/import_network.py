@@ -1,13 +1,14 @@
 """``neuro import``: a network that was not trained here as a run folder, proved equal first.
 
 The source runs in its own library beside neuro's clock. Where a spike differs, nothing is
-written. The folder is made under another name and renamed when it is whole.
+written, nor where there are labels and a run cannot hold how the source makes its answers. The
+folder is made under another name and renamed when it is whole.
 """
 
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,24 @@ from typing import Any
 from rich.console import Console
 
 from neuro.graph import Graph
-from neuro.interop import capture
-from neuro.interop.imported import ComparedPopulation, DrawnStimulus, verify_import
+from neuro.interop.decoding import Decoding
+from neuro.interop.imported import (
+    ComparedPopulation,
+    DrawnStimulus,
+    ImportedNetwork,
+    verify_import,
+)
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
 from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
 from neuro.version import __version__
+from tasks.imported.answers import compare_answers, compare_precision, find_answers
 from tasks.imported.files import (
     ABOUT,
+    DECODING,
     STIMULUS,
     ImportFacts,
+    PrecisionFacts,
     StimulusFacts,
     describe_mapping,
     describe_rows,
@@ -34,6 +43,8 @@ from tasks.imported.files import (
     name_source,
     read_mapping,
     read_rows,
+    save_decoding,
+    shorten_places,
 )
 from tasks.imported.sections import (
     MAPPED,
@@ -43,6 +54,7 @@ from tasks.imported.sections import (
     describe_stimulus,
     list_cells,
     list_differing,
+    list_own_figures,
     list_remarks,
 )
 from tasks.imported.source import OpenedSource, open_source
@@ -124,12 +136,25 @@ def import_network(
             static=static,
         )
     else:
-        stimulus = make_stimulus(graph, words.file, arrays, words.labels)
+        classes = opened.network.classes
+        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes)
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)
+    network = opened.network
+    decoding = find_answers(opened.name, network, stimulus)
     rows = compare_with_source(opened, stimulus, words)
     facts = describe_import(opened, rows, stimulus, words)
-    write_run(out, opened, facts, stimulus, words.seed if words.file is None else 0)
+    compared = facts["verification"]
+    if network.own is not None:
+        compare = partial(_compare, stimulus=stimulus, words=words)
+        precision = compare_precision(network, network.own, compare)
+        casts = [shorten_places(text, opened.folder) for text in precision["casts"]]
+        compared["precision"] = PrecisionFacts(**{**precision, "casts": casts})
+        network = replace(network, own=None) if precision["failed"] else network
+    if decoding is not None and network.find_decoding is not None:
+        facts["choices"]["answers"] = decoding.describe()
+        compared["answers"] = compare_answers(opened.name, network, stimulus, decoding)
+    write_run(out, opened, facts, stimulus, decoding)
     return facts
 
 
@@ -194,16 +219,10 @@ def compare_with_source(
     """Return the comparison with the source, under random stimuli and the user's own.
 
     Raises:
+        CaptureError: the source changes by the tick; names the line.
         RunError: they differ; holds the whole table, and the first population that differs.
     """
-    few = {name: x[:, :GIVEN] for name, x in stimulus.inputs.items()}
-    named = {} if words.file is None else {f"{words.file.name}, first samples": few}
-    rows = verify_import(opened.network, TICKS, SAMPLES, SEED, named)
-    for largest in STRONGER:
-        if not _find_silent(opened.network.graph, rows):
-            break
-        drawn = [DrawnStimulus(f"values from 0 to {largest}", None, largest)]
-        rows += verify_import(opened.network, TICKS, SAMPLES, SEED, drawn=drawn)
+    rows = _compare(opened.network, stimulus, words)
     wrong = next((row for row in rows if not row.agrees), None)
     if wrong:
         what = (
@@ -214,23 +233,24 @@ def compare_with_source(
         raise RunError(
             f"{list_differing(rows)}\n{opened.name}: the network differs from its source in "
             f"{opened.network.library}, first in {wrong.population} under {wrong.stimulus}: "
-            f"{what}. Nothing was written. {_explain_difference(opened, stimulus)}"
+            f"{what}. Nothing was written. This is a fault of the import: please report it "
+            "with the source"
         )
     return rows
 
 
-def _explain_difference(opened: OpenedSource, stimulus: ImportedStimulus) -> str:
-    """Return why a network differs from its source, and the cure."""
-    network, recorded = opened.network, capture.TICKS
-    known = "ticks" not in network.choices or network.ticks is not None
-    if known or not all(row.agrees for row in verify_import(network, recorded, SAMPLES, SEED)):
-        return "This is a fault of the import: please report it with the source"
-    return (
-        f"In the first {recorded} ticks, which were recorded, they agree: the module seems to "
-        "compute something else in later ticks, as behind `if t >= 20`. Let it do the same in "
-        f"every tick; --set ticks={max(TICKS, stimulus.ticks)} records as many, and names the "
-        "line. If it names none, please report it with the source"
-    )
+def _compare(
+    network: ImportedNetwork, stimulus: ImportedStimulus, words: StimulusWords
+) -> tuple[ComparedPopulation, ...]:
+    few = {name: x[:, :GIVEN] for name, x in stimulus.inputs.items()}
+    named = {} if words.file is None else {f"{words.file.name}, first samples": few}
+    rows = verify_import(network, TICKS, SAMPLES, SEED, named)
+    for largest in STRONGER:
+        if not _find_silent(network.graph, rows):
+            break
+        drawn = [DrawnStimulus(f"values from 0 to {largest}", None, largest)]
+        rows += verify_import(network, TICKS, SAMPLES, SEED, drawn=drawn)
+    return rows
 
 
 def _find_silent(graph: Graph, rows: Sequence[ComparedPopulation]) -> list[str]:
@@ -257,7 +277,10 @@ def describe_import(
             "digest": opened.digest,
         },
         library=opened.network.library,
-        choices=dict(opened.network.choices),
+        choices={
+            name: shorten_places(text, opened.folder)
+            for name, text in opened.network.choices.items()
+        },
         mapping=describe_mapping(opened.network, opened.folder),
         verification={
             "ticks": opened.network.ticks or TICKS,
@@ -278,7 +301,11 @@ def describe_import(
 
 
 def write_run(
-    out: Path, opened: OpenedSource, facts: ImportFacts, stimulus: ImportedStimulus, seed: int
+    out: Path,
+    opened: OpenedSource,
+    facts: ImportFacts,
+    stimulus: ImportedStimulus,
+    decoding: Decoding | None,
 ) -> None:
     """Write the run folder: whole, or not at all.
 
@@ -289,8 +316,10 @@ def write_run(
     with rename_when_whole(out) as part:
         save_graph(part / NETWORK, opened.network.graph)
         save_stimulus(part / STIMULUS, stimulus)
+        if decoding is not None:
+            save_decoding(part / DECODING, decoding)
         write_json(part / ABOUT, facts)
-        config = make_config(part)
+        config, seed = make_config(part), facts["stimulus"].get("seed", 0)
         begin_run(Run(folder=part, task=IMPORTED, name=out.name, seed=seed, config=config))
     if digest_files(out) != list_digests(config):
         raise RunError(f"{out}: another process made it in the meantime; choose another --out")
@@ -310,7 +339,7 @@ def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
     if totals := add_stimuli(read_rows(facts)):
         table = make_table("Is it equal to its source?", *TOTALS, rows=map(list_cells, totals))
         console.print(table)
-    for line in (describe_comparison(facts), *list_remarks(facts)):
+    for line in (describe_comparison(facts), *list_own_figures(facts), *list_remarks(facts)):
         if line:
             said(line)
     stimulus = facts["stimulus"]

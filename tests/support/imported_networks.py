@@ -1,7 +1,6 @@
 """Networks for tests of imports, as users write them: tests copy this file."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +11,7 @@ from torch import nn
 
 from neuro import LI, Spiking, Stack
 from neuro.graph import Dense, Edge, Graph, Input
-from neuro.interop.capture import TICKS
-from neuro.interop.imported import ImportedNetwork, MappedNode, SourceRun, run_clock
+from neuro.interop.imported import ImportedNetwork, MappedNode, run_clock
 from neuro.neurons import DiscreteLIF
 from neuro.units import Seconds
 
@@ -129,22 +127,6 @@ def no_neuron() -> nn.Module:
 
 def empty() -> nn.Module:
     return nn.Sequential(nn.LazyLinear(3))
-
-
-def gated() -> ImportedNetwork:
-    """Return one whose source doubles its input after the ticks that an import records."""
-
-    def run(inputs: Mapping[str, np.ndarray]) -> SourceRun:
-        x = inputs["x"].copy()
-        x[TICKS:] *= 2
-        return run_clock(graph(), {"x": x})
-
-    return replace(make(), run_source=run, choices={"ticks": "all at once"})
-
-
-def always_gated() -> ImportedNetwork:
-    """Return the same of a source that runs as many ticks as were recorded."""
-    return replace(gated(), ticks=TICKS + 4)
 
 
 GRAPH = graph()

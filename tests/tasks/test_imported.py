@@ -155,24 +155,6 @@ def test_a_network_that_differs_from_its_source_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_source_that_differs_after_the_recorded_ticks_is_said_to_change(
-    folder: Path, tmp_path: Path, cli: CommandLine
-) -> None:
-    for ticks, most in ((9, 12), (100, 100)):  # those of the comparison, and of the stimulus
-        text = cli.refuse(
-            *("import", f"{folder / 'nets.py'}:gated", "--out", tmp_path / "run"),
-            *("--ticks", ticks),
-        )
-        assert text.endswith(
-            "In the first 6 ticks, which were recorded, they agree: the module seems to "
-            "compute something else in later ticks, as behind `if t >= 20`. Let it do the same "
-            f"in every tick; --set ticks={most} records as many, and names the line. If it "
-            "names none, please report it with the source"
-        )
-    text = cli.refuse("import", f"{folder / 'nets.py'}:always_gated", "--out", tmp_path / "run")
-    assert "This is a fault of the import" in text
-
-
 def test_a_population_that_never_fired_is_named(
     folder: Path, tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -89,9 +89,7 @@ def test_values_are_numbers_of_at_least_one_sample() -> None:
 
 
 def test_labels_are_classes_of_the_only_output() -> None:
-    assert (
-        "label 3 is outside 0 ... 2: out has 3 neurons" in refuse(graph(), x=X, labels=Y + 1)[0]
-    )
+    assert "outside 0 ... 2: out tells 3 classes apart" in refuse(graph(), x=X, labels=Y + 1)[0]
     assert "give y.argmax(1) of one-hot rows" in refuse(graph(), x=X, labels=np.eye(3)[Y])[0]
     assert "give y.astype(np.int64).ravel()" in refuse(graph(), x=X, labels=Y + 0.0)[0]
     assert "y.astype(np.int64).ravel()" in refuse(graph(), x=X, labels=Y[:, None])[0]

@@ -1,0 +1,372 @@
+"""How a module makes its answers of the output of every tick, found from one recorded run.
+
+    scores[b, k] = sum_t sum_j weights[t, j, k] y[t, b, j] + bias[k]
+
+covers sums, means, chosen ticks, votes, heads with weights, signs and permuted classes. The
+largest value over all ticks is the only other decoding. Weights are gradients of what the
+module returned; they count only where they give the returned values of every sample.
+Axes: T ticks, B samples, J values of the output, K of an answer.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuro.interop.recording import Applied, Lost, RecordedRun, Result, Series, Symbol, Total
+
+SUM, MAXIMUM = "sum", "maximum"  # over ticks
+MOST = 2**24  # weights of a decoding
+EXACT = 1e-9  # of the largest score: sums in float64 in other orders
+FINAL: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "": lambda scores: scores,
+    "softmax": lambda scores: scores.softmax(1),
+    "log_softmax": lambda scores: scores.log_softmax(1),
+    "sigmoid": torch.sigmoid,
+    "argmax": lambda scores: scores.argmax(1),
+}
+
+
+class DecodingError(ValueError):
+    """What a module returns is neither a weighted sum over ticks nor a maximum."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decoding:
+    """The scores of a sample from the output of every tick; the highest is the answer.
+
+    weights: (T J), of each value for itself, or (T J K). bias: (K). over_ticks: ``SUM`` or
+    ``MAXIMUM`` of the weighted values. final: what the module makes of its scores at the end,
+    a key of ``FINAL``; it leaves their order as it is. axis: of the samples in what the module
+    returns; ticks stand before it.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    over_ticks: str = SUM
+    final: str = ""
+    axis: int = 0
+
+    @property
+    def is_count(self) -> bool:
+        """Say whether every tick of every value counts alike."""
+        return self.over_ticks == SUM and self.weights.ndim == 2 and _is_even(self.weights)
+
+    @property
+    def products(self) -> int:
+        """Number of multiply-accumulates a sample, where it is more than counting."""
+        return 0 if self.is_count else int(np.count_nonzero(self.weights))
+
+    def score(self, y: Any) -> np.ndarray:
+        """Return the scores (B K) of the output (T B *N).
+
+        Raises:
+            ValueError: the output has another number of ticks or values.
+        """
+        y = np.asarray(y, np.float64)
+        y = y.reshape(*y.shape[:2], -1)
+        if (len(y), y.shape[2]) != self.weights.shape[:2]:
+            raise ValueError(
+                f"the output has {len(y)} ticks of {y.shape[2]} values, and its decoding is of "
+                f"{self.weights.shape[0]} ticks of {self.weights.shape[1]}; run as many"
+            )
+        if self.weights.ndim == 3:
+            scores: np.ndarray = np.einsum("tbj,tjk->bk", y, self.weights, optimize=True)
+        else:
+            weighted = y * self.weights[:, None]
+            scores = weighted.max(0) if self.over_ticks == MAXIMUM else weighted.sum(0)
+        return np.asarray(scores + self.bias)
+
+    def answer(self, y: Any) -> np.ndarray:
+        """Return what the module returns of the output (T B *N)."""
+        return np.asarray(FINAL[self.final](torch.from_numpy(self.score(y))).double())
+
+    def describe(self) -> str:
+        """Return the decoding in words."""
+        ticks, values = self.weights.shape[:2]
+        if self.over_ticks == MAXIMUM:
+            return f"the highest value of each output over all {ticks:,} ticks"
+        used = np.flatnonzero(self.weights.reshape(ticks, -1).any(1))
+        gaps = set(np.diff(used).tolist())
+        if not len(used):
+            return "the output has no part in what the module returns"
+        where = f"tick {used[0]}" if len(used) == 1 else f"ticks {used[0]} to {used[-1]}"
+        if len(used) == ticks:
+            where = f"all {ticks:,} ticks"
+        elif len(gaps) == 1 and gaps != {1}:
+            where += f" in steps of {gaps.pop()}"
+        elif len(gaps) > 1:
+            where = f"{len(used):,} of {ticks:,} ticks"
+        even = _is_even(self.weights[used])
+        if self.weights.ndim == 2 and even and self.weights[used[0], 0] > 0:
+            return f"the sum of the output over {where}"
+        how = "" if self.weights.ndim == 2 else f", of {values:,} values to {len(self.bias):,}"
+        return f"a weighted sum of the output over {where}{how}"
+
+
+def make_count(ticks: int, values: int) -> Decoding:
+    """Return the sum of all ticks: where the source says nothing else."""
+    return Decoding(weights=np.ones((ticks, values)), bias=np.zeros(values))
+
+
+def _is_even(weights: np.ndarray) -> bool:
+    return bool((weights == weights.flat[0]).all() and weights.flat[0] > 0)
+
+
+def find_answer(returned: Any) -> Tensor:
+    """Return the tensor by which a module answers: the first of a tuple or mapping.
+
+    The values of a list are those of ticks, and become the first axis.
+
+    Raises:
+        DecodingError: there is none.
+    """
+    match returned:
+        case Tensor():
+            return returned
+        case Mapping() if returned:
+            return find_answer(next(iter(returned.values())))
+        case list() if returned:
+            ticks = [find_answer(value) for value in returned]
+            if len({x.shape for x in ticks}) == 1:
+                return torch.stack(ticks)
+        case tuple() if returned:
+            return find_answer(returned[0])
+    raise DecodingError(
+        "the module returns no tensor, or ticks of several shapes; return the output of every "
+        "tick as one tensor"
+    )
+
+
+def sum_ticks(answer: Tensor, axis: int) -> Tensor:
+    """Return scores (B K) of what a module returned; axis: of the samples."""
+    scores = answer if axis == 0 else answer.sum(0)
+    return scores.reshape(len(scores), -1) if scores.dim() > 1 else scores
+
+
+def find_decoding(
+    record: RecordedRun, outputs: Sequence[Sequence[Symbol]], factor: np.ndarray
+) -> Decoding:
+    """Return how the module decoded its output in a run of two or more samples.
+
+    outputs: for each tick what was computed of the output. factor: the value of a spike of the
+    output in the source; broadcasts to (J).
+
+    Raises:
+        DecodingError: in another way than a :class:`Decoding` can tell.
+    """
+    tensors = _find_tensors(record)
+    y, sources = _read_outputs(outputs, tensors)
+    symbols = {id(x): value for x, value in record.tensors}
+    answer, final, where = _peel(find_answer(record.returned), symbols, tensors)
+    unit = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), y.shape[2:])
+    for axis in range(min(2, answer.dim() - 1)):
+        if answer.shape[axis] == y.shape[1] and answer.requires_grad:
+            scores = sum_ticks(answer, axis)
+            found = _find_weights(scores, y, sources, unit)
+            if found is None and _takes_every_tick(symbols.get(id(answer)), outputs):
+                found = _find_maximum(scores, y, unit)
+            if found is not None:
+                return replace(found, final=final, axis=axis)
+    raise DecodingError(
+        "what the module returns is neither a weighted sum nor the maximum of its output over "
+        f"ticks{where}; return the output of every tick, or such a sum"
+    )
+
+
+class _Place(NamedTuple):
+    """A tensor, and how to take the values of one tick from it (B *N)."""
+
+    tensor: Tensor
+    take: Callable[[Tensor], Tensor]
+
+
+def _key(value: Symbol) -> Any:
+    if isinstance(value, Result):
+        return value.neuron.name, value.key, value.neuron.tick
+    return id(value)
+
+
+def _find_tensors(record: RecordedRun) -> dict[Any, _Place]:
+    """Return the first tensor that held each value."""
+    found: dict[Any, _Place] = {}
+    for x, value in record.tensors:
+        found.setdefault(_key(value), _Place(x, lambda x: x))
+        if isinstance(value, Series):
+            for k, part in enumerate(value.parts):
+                found.setdefault(_key(part), _Place(x, partial(_take_tick, value=value, k=k)))
+    return found
+
+
+def _take_tick(x: Tensor, value: Series, k: int) -> Tensor:
+    if value.merged:
+        ticks = len(value.parts)
+        x = x.reshape(*((ticks, -1), (-1, ticks))[value.axis], *x.shape[1:])
+    return x.select(value.axis, k)
+
+
+def _read_outputs(
+    outputs: Sequence[Sequence[Symbol]], tensors: Mapping[Any, _Place]
+) -> tuple[Tensor, list[list[_Place]]]:
+    """Return the output (T B J), and for each tick where its values stand."""
+
+    def list_places(value: Symbol) -> list[_Place]:
+        """Return what adds up to a value."""
+        if _key(value) in tensors:
+            return [tensors[_key(value)]]
+        terms = value.terms if isinstance(value, Total) else ()
+        return [place for term in terms for place in list_places(term)]
+
+    found = [[p for value in tick if (p := list_places(value))] for tick in outputs]
+    values = [
+        sum(take(x).detach().flatten(1) for x, take in copies[0]) if copies else None
+        for copies in found
+    ]
+    known = next((v for v in values if isinstance(v, Tensor)), None)
+    if known is None:
+        raise DecodingError("the module returns nothing of the network's output")
+    y = torch.stack([v if isinstance(v, Tensor) else torch.zeros_like(known) for v in values])
+    # A sum changes by as much as any of its terms.
+    return y, [[places[0] for places in copies] for copies in found]
+
+
+def _peel(
+    answer: Tensor, symbols: Mapping[int, Symbol], tensors: Mapping[Any, _Place]
+) -> tuple[Tensor, str, str]:
+    """Return the scores behind a last operation that keeps their order, its name and place."""
+    value = symbols.get(id(answer))
+    if not isinstance(value, Lost | Applied):
+        return answer, "", ""
+    name = value.what.partition("(")[0] if isinstance(value, Lost) else value.layer.kind
+    where = f" ({name}() at {value.where})"
+    if name in FINAL and len(value.sources) == 1 and _key(value.sources[0]) in tensors:
+        scores = tensors[_key(value.sources[0])].tensor
+        if scores.dim() == 2 and scores.is_floating_point():
+            made = FINAL[name](scores.detach())
+            if made.shape == answer.shape and torch.equal(made, answer.detach()):
+                return scores, name, where
+    return answer, "", where
+
+
+def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor] | None:
+    """Return what else than the sources leads to the scores by sums, factors and moves.
+
+    None: something else than these does.
+    """
+    own = {id(x) for x, _ in sources}
+    ends = {x.grad_fn for x, _ in sources}
+    waiting: list[Any] = [scores.grad_fn]
+    seen, others = set[Any]({None}), list[Tensor]()
+    while waiting:
+        node = waiting.pop()
+        if node in seen or node in ends:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)  # of a leaf: what a neuron put out
+        if variable is not None:
+            others += [] if id(variable) in own else [variable]
+            continue
+        name = re.sub(r"Backward\d*$", "", node.name())
+        before = [following for following, _ in node.next_functions if following is not None]
+        if name not in _LINEAR and not (name in _PRODUCTS and len(before) == 1):
+            return None
+        waiting += before
+    return others
+
+
+def _find_weights(
+    scores: Tensor, y: Tensor, sources: list[list[_Place]], unit: np.ndarray
+) -> Decoding | None:
+    """Return the weighted sum that gives the scores (B K); None: there is none."""
+    places = [place for tick in sources for place in tick if place.tensor.requires_grad]
+    others = _walk_back(scores, places) if places else None
+    if others is None:
+        return None
+    by = torch.linspace(0.5, 1.5, scores.numel(), dtype=scores.dtype).view_as(scores)
+    # Such as ticks that were left out: they lead to a score only with a factor of 0.
+    if any(g.any() for g in _differentiate(scores, others, by).values()):
+        return None
+
+    def weigh(by: Tensor) -> Tensor:
+        """Return the gradient of the scores, weighted (B K), for the output (T B J)."""
+        gradients = _differentiate(scores, [x for x, _ in places], by)
+        out = torch.zeros_like(y)
+        for tick, copies in enumerate(sources):
+            for x, take in copies:
+                if id(x) in gradients:
+                    out[tick] += take(gradients[id(x)]).flatten(1)
+        return out
+
+    if weigh(torch.cat([by[:1], torch.zeros_like(by[1:])]))[:, 1:].any():
+        return None  # a score depends on other samples
+    weights = _read_weights(weigh, by, y)
+    if weights is None:
+        return None
+    found = Decoding(weights=weights, bias=np.zeros(scores.shape[1]))
+    rest = scores.detach().numpy() - found.score(y)
+    near = EXACT * max(1.0, float(scores.detach().abs().max()))
+    if np.abs(rest - rest[:1]).max() > near:
+        return None
+    factors = unit if weights.ndim == 2 else unit[:, None]
+    bias = np.where(np.abs(rest[0]) > near, rest[0], 0.0)
+    return replace(found, weights=weights * factors, bias=bias)
+
+
+def _differentiate(scores: Tensor, tensors: list[Tensor], by: Tensor) -> dict[int, Tensor]:
+    """Return the gradient of scores, weighted, for each tensor that has a part in them."""
+    if not tensors:
+        return {}
+    found = torch.autograd.grad(scores, tensors, by, retain_graph=True, allow_unused=True)
+    return {id(x): g for x, g in zip(tensors, found, strict=True) if g is not None}
+
+
+def _read_weights(
+    weigh: Callable[[Tensor], Tensor], by: Tensor, y: Tensor
+) -> np.ndarray | None:
+    """Return (T J) if each value counts for itself, else (T J K); None: too many."""
+    samples, classes = by.shape
+    if classes == y.shape[2]:
+        each = weigh(by) / by
+        if torch.allclose(each, each[:, :1].expand_as(each), rtol=EXACT, atol=0):
+            return weigh(torch.ones_like(by))[:, 0].numpy()
+    if len(y) * y.shape[2] * classes > MOST:
+        return None
+    ones = torch.eye(classes, dtype=by.dtype)
+    rows = [weigh(one.expand(samples, -1))[:, 0] for one in ones]
+    return torch.stack(rows, -1).numpy()
+
+
+def _takes_every_tick(value: Symbol | None, outputs: Sequence[Sequence[Symbol]]) -> bool:
+    """Say whether an operation takes the output of all ticks in one tensor."""
+    series = value.sources[0] if isinstance(value, Lost) and value.sources else None
+    if not isinstance(series, Series) or len(series.parts) != len(outputs):
+        return False
+    pairs = zip(series.parts, outputs, strict=True)
+    return all(_key(part) in map(_key, tick) for part, tick in pairs)
+
+
+def _find_maximum(scores: Tensor, y: Tensor, unit: np.ndarray) -> Decoding | None:
+    """Return the maximum over ticks, if that is what the scores (B K) are."""
+    most = y.amax(0)
+    if most.shape != scores.shape or not torch.equal(scores.detach(), most):
+        return None
+    weights = np.broadcast_to(unit, (len(y), *unit.shape)).copy()
+    return Decoding(weights=weights, bias=np.zeros(len(unit)), over_ticks=MAXIMUM)
+
+
+# Steps of autograd, without "Backward0", that keep sums and factors as they are.
+_LINEAR = frozenset(
+    {
+        *("Add", "Sub", "Neg", "Sum", "Mean", "Cumsum", "Stack", "Cat", "Repeat", "Expand"),
+        *("Select", "Slice", "Split", "SplitWithSizes", "Unbind", "Index", "IndexSelect"),
+        *("View", "UnsafeView", "ReshapeAlias", "AsStrided", "Permute", "Transpose", "T"),
+        *("Unsqueeze", "Squeeze", "Flip", "Roll", "Unfold", "CopySlices", "Copy", "ToCopy"),
+        *("Clone", "Alias", "AsStrided", "AvgPool2D", "AdaptiveAvgPool2D", "SelectBackward"),
+    }
+)
+_PRODUCTS = frozenset({"Mul", "Div", "Mm", "Addmm", "Bmm", "Mv", "Linear", "Convolution"})

@@ -1,0 +1,108 @@
+"""The answers of the source of an import, and its own precision, beside those of the run.
+
+Axes: T ticks, B samples, ``*N`` the shape of a node.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from neuro.interop.decoding import Decoding, DecodingError, make_count
+from neuro.interop.imported import (
+    ComparedPopulation,
+    ImportedNetwork,
+    OwnPrecision,
+    SourceRun,
+)
+from neuro.io.run_folder import RunError
+from neuro.nn.net import Net
+from tasks.imported.files import AnswerFacts, PrecisionFacts
+from tasks.imported.stimulus import ImportedStimulus, split_samples
+
+
+def find_answers(
+    name: str, network: ImportedNetwork, stimulus: ImportedStimulus
+) -> Decoding | None:
+    """Return how a source makes its answers in a run of this stimulus; None: no labels.
+
+    Raises:
+        RunError: in a way that a run cannot hold.
+    """
+    if stimulus.labels is None:
+        return None
+    if network.find_decoding is None:
+        return make_count(stimulus.ticks, network.graph.size(network.graph.outputs[0]))
+    try:
+        return network.find_decoding(stimulus.ticks)
+    except DecodingError as error:
+        raise RunError(
+            f"{name}: {error}. Nothing was written, since an accuracy would be of other "
+            "answers than those of the module; without labels it is imported for spikes and "
+            "energy"
+        ) from error
+
+
+def compare_precision(
+    network: ImportedNetwork,
+    own: OwnPrecision,
+    compare: Callable[[ImportedNetwork], Sequence[ComparedPopulation]],
+) -> PrecisionFacts:
+    """Return how many spikes of a source in its own precision are not ours.
+
+    compare: a source with our clock, under all stimuli.
+    """
+    narrow = replace(network, run_source=own.run, find_decoding=None)
+    rows: Sequence[ComparedPopulation] = ()
+    failed = ""
+    try:
+        rows = compare(narrow)
+    except RuntimeError as error:  # such as of a layer that torch has not in this precision
+        failed = str(error)
+    return PrecisionFacts(
+        name=own.name,
+        casts=list(own.casts),
+        spikes=sum(row.spikes for row in rows),
+        different=sum(row.different for row in rows),
+        failed=failed,
+    )
+
+
+def compare_answers(
+    name: str, network: ImportedNetwork, stimulus: ImportedStimulus, decoding: Decoding
+) -> AnswerFacts:
+    """Return how many answers of a source and of ours are right.
+
+    network: its ``own`` precision is that of the answers; None: float64.
+
+    Raises:
+        RunError: they differ in float64, too.
+    """
+    labels = np.asarray(stimulus.labels)
+    net = Net(network.graph).double()
+    kind, own = "float64", network.run_source
+    if network.own is not None:
+        kind, own = network.own.name, network.own.run
+    facts = AnswerFacts(precision=kind, samples=stimulus.samples, source=0, run=0, different=0)
+    for some, inputs in split_samples(network.graph, stimulus):
+        with torch.no_grad():
+            activity, _ = net({name: torch.from_numpy(x) for name, x in inputs.items()})
+        ours = decoding.score(activity[network.graph.outputs[0]]).argmax(1)
+        theirs = _read_answers(own(inputs))
+        if (ours != theirs).any() and (ours != _read_answers(network.run_source(inputs))).any():
+            raise RunError(
+                f"{name}: the source answers otherwise than the run, whose decoding is "
+                f"{decoding.describe()}. Nothing was written. This is a fault of the import: "
+                "please report it with the source"
+            )
+        facts["source"] += int((theirs == labels[some]).sum())
+        facts["run"] += int((ours == labels[some]).sum())
+        facts["different"] += int((ours != theirs).sum())
+    return facts
+
+
+def _read_answers(run: SourceRun) -> np.ndarray:
+    """Return the answers of a source whose decoding is known (B)."""
+    scores = np.asarray(run.returned)
+    return scores if scores.ndim == 1 else scores.argmax(1)
