@@ -1,12 +1,15 @@
 """Files of data sets, and how each is read."""
 
 import warnings
+import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
+from class_files import write_latent_cache
 from clips import random_clip
 from corpus_files import write_corpus_folders, write_pile
 from eeg_files import make_noise, write_chb_mit, write_edf
@@ -19,16 +22,31 @@ from fake_data_sets import (
     write_records,
 )
 from nuscenes_files import LOCATION, open_windows, write_data_set
+from PIL import Image
+from scipy.io import savemat
 from toy_puzzles import write_gsm8k, write_implicit, write_prosqa
 
-from damage.ways import Rng, Subject, fresh, of_bytes, of_json, of_lines
+from damage.networks import of_user
+from damage.ways import (
+    Rng,
+    Subject,
+    damage_arrays,
+    damage_bytes,
+    fresh,
+    of_bytes,
+    of_json,
+    of_lines,
+)
 from drivers import cifar, idx, mnist
+from drivers.class_folders import read_moments, read_square_image
 from drivers.eeg.chb_mit import parse_summary
 from drivers.eeg.edf import read_edf
+from drivers.eeg.kaggle import read_segment
 from drivers.event_camera import dvs_gesture
 from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
+from drivers.nuscenes.images import read_image, read_lidar
 from drivers.puzzles import read_items
-from drivers.text import read_folders, read_pile
+from drivers.text import load, load_world, read_folders, read_pile
 from neuro.io.pytree import digest
 
 
@@ -157,6 +175,107 @@ def read_pile_corpora(path: Path) -> str:
     return repr(read_pile(path))
 
 
+def make_packed_pile(folder: Path) -> Path:
+    whole = make_pile(folder).read_bytes()
+    path = folder / "00.jsonl.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(whole))
+    return path
+
+
+def make_text(folder: Path) -> Path:
+    (fresh(folder) / "a.txt").write_text("a line of café\nand one more\n")
+    return folder / "a.txt"
+
+
+def make_vocabulary(folder: Path) -> Path:
+    lines = [f"{k + 1} {bytes([k])!r} 1\n" for k in range(256)] + ["257 'é b' 4\n"]
+    (fresh(folder) / "world.txt").write_text("".join(lines))
+    return folder / "world.txt"
+
+
+def read_vocabulary(path: Path) -> bytes:
+    return load_world(path).decode(range(1, 258))
+
+
+def make_latents(folder: Path) -> Path:
+    write_latent_cache(fresh(folder), each=1, channels=1, side=2)
+    return folder / "train" / "n01" / "n01_0.npz"
+
+
+def of_latents(path: Path, rng: Rng) -> bool:
+    """Damage the bytes or the arrays of an .npz, or a member behind a right checksum."""
+    if rng.random() < 0.5:
+        return of_user(path, rng)
+    with zipfile.ZipFile(path) as file:
+        members = {name: bytearray(file.read(name)) for name in file.namelist()}
+    name = list(members)[rng.integers(len(members))]
+    members[name][rng.integers(len(members[name]))] ^= 1 << int(rng.integers(8))
+    packing = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)[rng.integers(3)]
+    with zipfile.ZipFile(path, "w", packing) as file:
+        for name, data in members.items():
+            file.writestr(name, bytes(data))
+    return False
+
+
+def read_latents(path: Path) -> str:
+    return digest(read_moments(path, 1, 2))
+
+
+def make_image(folder: Path, name: str) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    Image.fromarray(pixels).save(fresh(folder) / name)
+    return folder / name
+
+
+def read_png(path: Path) -> str:
+    return digest(read_square_image(path, 9))
+
+
+def read_jpeg(path: Path) -> bytes:
+    return read_image(path).tobytes()
+
+
+def make_lidar(folder: Path) -> Path:
+    np.arange(20, dtype="<f4").reshape(4, 5).tofile(fresh(folder) / "a.bin")
+    return folder / "a.bin"
+
+
+def read_points(path: Path) -> str:
+    return digest(read_lidar(path))
+
+
+def make_fields() -> dict[str, Any]:
+    names = np.array(["a", "bc"], object)
+    numbers = {"data_length_sec": 10.0, "sampling_frequency": 4.0, "sequence": 1.0}
+    return {"data": np.sin(np.arange(80.0)).reshape(2, 40), "channels": names} | numbers
+
+
+def make_segment(folder: Path) -> Path:
+    path = fresh(folder) / "Dog_1_preictal_segment_0001.mat"
+    savemat(path, {"preictal_segment_1": make_fields()})
+    return path
+
+
+def of_segment(path: Path, rng: Rng) -> bool:
+    """Damage the bytes of a .mat, packed or not, or its fields."""
+    fields, way = {k: np.asarray(v) for k, v in make_fields().items()}, rng.random()
+    if way < 0.3:
+        damage_arrays(fields, rng)
+    savemat(path, {"preictal_segment_1": fields}, do_compression=way > 0.8)
+    if way >= 0.3:
+        damage_bytes(path, rng)
+    return False
+
+
+def read_eeg(path: Path) -> str:
+    found = read_segment(path)
+    return digest((found.data, found.channels, found.rate, found.sequence))
+
+
+def read_text(path: Path) -> str:
+    return load(path).digest
+
+
 SUBJECTS: dict[str, Subject] = {
     "corpus.txt": Subject(
         make=partial(make_corpora, name="a/000.txt"), damage=of_bytes(), read=read_corpora
@@ -165,6 +284,14 @@ SUBJECTS: dict[str, Subject] = {
         make=partial(make_corpora, name="b/all.jsonl"), damage=of_json, read=read_corpora
     ),
     "pile": Subject(make=make_pile, damage=of_json, read=read_pile_corpora),
+    "pile.zst": Subject(make=make_packed_pile, damage=of_bytes(), read=read_pile_corpora),
+    "text": Subject(make=make_text, damage=of_bytes(), read=read_text),
+    "vocabulary": Subject(make=make_vocabulary, damage=of_lines, read=read_vocabulary),
+    "latents": Subject(make=make_latents, damage=of_latents, read=read_latents),
+    "png": Subject(make=partial(make_image, name="a.png"), damage=of_bytes(), read=read_png),
+    "jpeg": Subject(make=partial(make_image, name="a.jpg"), damage=of_bytes(), read=read_jpeg),
+    "lidar": Subject(make=make_lidar, damage=of_bytes(), read=read_points),
+    "segment": Subject(make=make_segment, damage=of_segment, read=read_eeg, slow=5),
     "prosqa": Subject(
         make=partial(make_questions, write=write_prosqa, name="prosqa_train.json"),
         damage=of_json,
