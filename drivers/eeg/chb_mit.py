@@ -30,7 +30,7 @@ from drivers.eeg.recordings import (
     SeizureTable,
     SkippedRecording,
 )
-from drivers.folders import found_in, in_neuro_data, read_text
+from drivers.folders import found_in, in_neuro_data, read_text, shorten_list
 
 CHANNELS = (
     "FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1", "FP2-F4",
@@ -103,7 +103,8 @@ def load(folder: Path, patients: Sequence[str] = ()) -> ChbMit:
         raise ValueError("\n".join(["damaged recordings:", *problems]))
     if not read:
         reasons = [f"{s.name}: {s.why}" for s in skipped]
-        raise ValueError("\n".join([f"{folder}: no patient can be used; {CURE}:", *reasons]))
+        told = shorten_list(reasons)
+        raise ValueError("\n".join([f"{folder}: no patient can be used; {CURE}:", *told]))
     return ChbMit(patients=tuple(read), skipped=tuple(skipped))
 
 
@@ -180,7 +181,7 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
     if not entries:
         problems.append("it names no file")
     if problems:
-        raise ValueError(f"{path}: {'; '.join(problems[:12])}; {CURE}")
+        raise ValueError(f"{path}: {'; '.join(shorten_list(problems, 12))}; {CURE}")
     return entries
 
 
@@ -287,7 +288,7 @@ def _open_files(
         own = RecordedFile(edf=edf, start=starts[e.file], channels=channels, signs=signs)
         files.append(own)
     if problems:
-        raise ValueError("\n".join(problems))
+        raise ValueError("\n".join(shorten_list(problems)))
     return files, skipped
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from drivers.folders import shorten_list
+
 FIXED, PER_CHANNEL = 256, 256  # bytes of a header
 FIELDS = {  # characters of a field of each channel, in the order of the file
     "label": 16,
@@ -140,7 +142,7 @@ def read_edf(path: Path) -> EdfFile:
         if number is None or number < 1:
             problems.append(f"channel {k + 1} has {columns['samples'][k]!r} samples a record")
     if problems:
-        raise ValueError(f"{path}: {'; '.join(problems)}; {CURE}")
+        raise ValueError(f"{path}: {'; '.join(shorten_list(problems))}; {CURE}")
     wanted, whole = [n or 0 for n in samples], records or 0
     width = sum(wanted)
     _require_size(path, size, FIXED + PER_CHANNEL * count, whole, width)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from drivers.eeg.edf import EdfFile
+from drivers.folders import shorten_list
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +102,7 @@ def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) 
 def require_signals(
     x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
 ) -> None:
-    """Raise a ValueError that lists every channel which is constant or holds no numbers."""
+    """Raise a ValueError that lists channels which are constant or hold no numbers."""
     if problems := find_bad_channels(x, channels):
-        raise ValueError(f"{where}: {'; '.join(problems)}; leave this part out")
+        told = "; ".join(shorten_list(problems))
+        raise ValueError(f"{where}: {told}; leave this part out")

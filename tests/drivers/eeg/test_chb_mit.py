@@ -216,3 +216,12 @@ def test_constant_channels_and_no_numbers_are_told_by_name(tmp_path: Path) -> No
 def test_a_table_of_seizures_is_ordered_and_each_has_a_length() -> None:
     with pytest.raises(ValueError, match=r"not in the order.*seizure 2 starts at 3.*correct"):
         SeizureTable(start=np.array([5.0, 3.0]), stop=np.array([6.0, 3.0]))
+
+
+def test_many_lines_that_are_not_read_are_told_in_few_words(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Seizure 1 Start Time: soon\n" * 30)
+    with pytest.raises(
+        ValueError, match="line 12 is 'Seizure 1 Start Time: soon', which"
+    ) as told:
+        parse_summary(tmp_path / "a.txt")
+    assert "which is not read; and 19 more; fetch" in str(told.value)

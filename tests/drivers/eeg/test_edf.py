@@ -8,6 +8,7 @@ from eeg_files import make_noise, write_edf
 from hypothesis import given, settings, strategies as st
 
 from drivers.eeg.edf import EdfFile, read_edf
+from drivers.eeg.recordings import require_signals
 
 LABELS = ("FP1-F7", "-", "T8-P8", "T8-P8")
 NOISE = make_noise(5, 4, 0)
@@ -101,6 +102,15 @@ def test_all_that_is_wrong_in_a_header_is_said_at_once(path: Path) -> None:
         read_edf(path)
     for word in ("number of records is b'-1", "lasts b'0", "EDF+D", "channel 1 has b'x"):
         assert word in str(error.value)
+
+
+def test_many_wrong_channels_are_told_in_few_words(tmp_path: Path) -> None:
+    names, flat = tuple(f"c{k}" for k in range(20)), np.zeros((20, 2))
+    write_edf(tmp_path / "a.edf", flat, names, rate=1, samples="0")
+    with pytest.raises(ValueError, match=r"channel 8 has b'0       ' samples a record; and 12"):
+        read_edf(tmp_path / "a.edf")
+    with pytest.raises(ValueError, match=r"^x: channel c0 .*c7 is constant; and 12 more; lea"):
+        require_signals(flat.astype(np.float32), names, "x")
 
 
 def test_channels_that_do_not_go_together_are_refused(path: Path, tmp_path: Path) -> None:
