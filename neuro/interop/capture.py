@@ -18,7 +18,7 @@ import copy
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,9 @@ from neuro.interop.neuron_reader import (
     SourceState,
 )
 from neuro.interop.one_tick import Folded, fold_ticks
-from neuro.interop.outputs import follow_outputs
+from neuro.interop.outputs import MIN_TICKS, follow_outputs
 from neuro.interop.recording import (
+    MOST_RECORDED,
     RecordedRun,
     Recorder,
     Series,
@@ -125,19 +126,30 @@ def import_with_reader(
             continue  # a module of one tick
         if record.whole and way is AT_ONCE:
             continue  # as above: its neurons take one tick
-        folded = fold_ticks(record, reader, shape, dt)
-        second = _record_again(source, reader, way, shape, record)
-        _require_equal(folded.graph, fold_ticks(second, reader, shape, dt).graph)
-        fixed = second.ticks == record.ticks
+        return _Capture(source, reader, way, shape, dt).build(record, own)
+    raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
 
-        @cache
-        def find(ticks: int) -> Decoding:
-            longer = _record(source, reader, way, shape, ticks)  # noqa: B023
-            again = fold_ticks(longer, reader, shape, dt)
-            _require_equal(folded.graph, again.graph)  # noqa: B023
-            return _find_decoding(longer, again)
 
-        choices, axis, classes = {"ticks": way.words, **folded.notes}, None, None
+@dataclass(frozen=True)
+class _Capture:
+    """A module, and the way in which it ran."""
+
+    source: nn.Module
+    reader: NeuronReader
+    way: Way
+    shape: tuple[int, ...]
+    dt: Seconds
+
+    def fold(self, record: RecordedRun) -> Folded:
+        """Return the Graph of a recording."""
+        return fold_ticks(record, self.reader, self.shape, self.dt)
+
+    def build(self, record: RecordedRun, own: nn.Module) -> ImportedNetwork:
+        """Return the network of a recording; own: the module in its own precision."""
+        folded = self.fold(record)
+        second = _record_again(self.source, self.reader, self.way, self.shape, record)
+        _require_equal(folded.graph, self.fold(second).graph)
+        choices, axis, classes = {"ticks": self.way.words, **folded.notes}, None, None
         try:
             decoding = _find_decoding(record, folded)
             axis, classes = decoding.axis, len(decoding.bias)
@@ -146,20 +158,37 @@ def import_with_reader(
             if folded.weights:
                 raise CaptureError(folded.weights) from error
             choices["answers"] = f"not decoded: {error}"
-        runs = _Source(source, reader, way, folded.names, folded.graph.integrators, axis)
+        integrators = folded.graph.integrators
+        runs = _Source(self.source, self.reader, self.way, folded.names, integrators, axis)
         return ImportedNetwork(
             graph=folded.graph,
-            library=reader.library,
+            library=self.reader.library,
             mapping=folded.mapping,
             choices=choices,
             run_source=runs,
-            ticks=record.ticks if fixed else None,
-            static=way.static,
-            find_decoding=find,
+            ticks=record.ticks if second.ticks == record.ticks else None,
+            static=self.way.static,
+            find_decoding=cache(partial(self.find_decoding, folded.graph)),
             classes=classes,
             own=_describe_precision(replace(runs, module=own), record),
         )
-    raise CaptureError([f"{error} (tried: {'; '.join(w)})" for error, w in failed.items()])
+
+    def find_decoding(self, graph: Graph, ticks: int) -> Decoding:
+        """Return how the module makes its answers of so many ticks.
+
+        Raises:
+            CaptureError: in these it is not the Graph.
+            DecodingError: there is no decoding.
+        """
+        if not MIN_TICKS <= ticks <= MOST_RECORDED:
+            raise DecodingError(
+                f"a run of {ticks:,} ticks is not recorded, so nobody knows how the module "
+                f"makes its answers; give a stimulus of {MIN_TICKS} to {MOST_RECORDED:,} ticks"
+            )
+        record = _record(self.source, self.reader, self.way, self.shape, ticks)
+        folded = self.fold(record)
+        _require_equal(graph, folded.graph)
+        return _find_decoding(record, folded)
 
 
 def _find_decoding(record: RecordedRun, folded: Folded) -> Decoding:

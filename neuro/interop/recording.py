@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from neuro.graph import Node, Softmax
-from neuro.interop.neuron_reader import NeuronReader, SourceState
+from neuro.interop.neuron_reader import CaptureError, NeuronReader, SourceState
 
 Shape = tuple[int, ...]
 
@@ -416,6 +416,13 @@ class Recorder:
     ) -> None:
         current = self.get_or_constant(call.current)
         ticks = self.record.neurons.setdefault(name, [])
+        if len(ticks) >= MOST_RECORDED:
+            raise CaptureError(
+                [
+                    f"{where}: {name} runs more than {MOST_RECORDED:,} ticks, which an import "
+                    "does not record; let the loop of the module run fewer for the import"
+                ]
+            )
         states = {
             k: None if x is None else self.get_or_constant(x) for k, x in call.states.items()
         }
@@ -501,6 +508,8 @@ class Operation:
             weighted=weighted,
         )
 
+
+MOST_RECORDED = 4096  # ticks: some 15 s, and all tensors stay in memory
 
 GONE = RecordedConstant(
     shape=(), data=torch.zeros(())

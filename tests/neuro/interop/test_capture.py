@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.interop.capture import CaptureError
+from neuro.interop.decoding import DecodingError
 from neuro.interop.imported import ImportedNetwork, run_clock, verify_import
 from neuro.seeds import seeded
 
@@ -203,3 +204,45 @@ def test_every_output_of_a_tick_is_followed() -> None:
     with seeded(2):
         net.fc4, net.lif3 = nn.Linear(5, 3), snn.Leaky(beta=0.5)
     assert set(import_module(net, SHAPE).graph.outputs) == {"lif2", "lif3"}
+
+
+def test_a_loop_of_very_many_ticks_is_refused_before_it_has_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neuro.interop.recording.MOST_RECORDED", 7)
+    monkeypatch.setattr("neuro.interop.capture.MOST_RECORDED", 7)
+
+    class Shown(nn.Module):
+        def __init__(self, ticks: int) -> None:
+            super().__init__()
+            self.fc, self.lif, self.ticks, self.ran = nn.Linear(4, 3), snn.Leaky(0.5), ticks, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            mem, out = None, []
+            for _ in range(self.ticks):
+                spk, mem = self.lif(self.fc(x), mem)
+                out.append(spk)
+            return torch.stack(out)
+
+    network = import_module(Shown(7), SHAPE)
+    assert network.ticks == 7
+    with pytest.raises(CaptureError, match="lif runs more than 7 ticks, which an import"):
+        import_module(Shown(8), SHAPE)
+    network = import_module(Loop(keep, stack), SHAPE)
+    assert network.find_decoding is not None
+    assert network.find_decoding(7).weights.shape == (7, 3)
+    assert network.find_decoding(3).weights.shape == (3, 3)
+    for ticks in (2, 8):
+        told = rf"a run of {ticks} ticks is not recorded.* of 3 to 7 ticks"
+        with pytest.raises(DecodingError, match=told):
+            network.find_decoding(ticks)
+
+
+def test_a_module_may_leave_out_more_ticks_than_are_recorded_at_first() -> None:
+    network = import_module(Loop(keep, lambda _, out: torch.stack(out)[20:]), SHAPE)
+    assert network.find_decoding is not None
+    weights = np.repeat([0.0, 1.0], [20, 3])[:, None].repeat(3, 1)
+    np.testing.assert_array_equal(network.find_decoding(23).weights, weights)
+    with pytest.raises(CaptureError, match=r"of 64 ticks; .*, or record more .* ticks=200"):
+        import_module(Loop(keep, lambda _, out: torch.stack(out)[90:]), SHAPE)
+    import_module(Loop(keep, lambda _, out: torch.stack(out)[90:]), SHAPE, ticks=92)
