@@ -35,7 +35,6 @@ from support.covering_tests import (
     choose_tests,
     find_room,
     list_files,
-    list_tests,
     measure_coverage,
     run_pytest,
 )
@@ -180,19 +179,18 @@ def main() -> None:
     lines = find_lines(args.paths, args.since)
     mutants = draw_mutants(lines, args.n, args.seed)
     verdicts = {m: "equivalent" for m in mutants if (m.file, m.old, m.new) in equivalent}
-    kernels = {file for file in lines if COMPILED.search((ROOT / file).read_text())}
-    for compiled, files in enumerate([lines.keys() - kernels, kernels]):
-        os.environ["NUMBA_DISABLE_JIT"] = str(compiled)
-        some = [m for m in mutants if m.file in files and m not in verdicts]
-        if not some:
-            continue
-        tests = list_tests(sorted(files))
+    rooms: dict[tuple[str, bool], list[Mutant]] = defaultdict(list)
+    for m in (mutant for mutant in mutants if mutant not in verdicts):
+        compiled = COMPILED.search((ROOT / m.file).read_text()) is not None
+        rooms[find_room(m.file), compiled].append(m)
+    for (room, compiled), some in rooms.items():
+        os.environ["NUMBA_DISABLE_JIT"] = str(int(compiled))
         with (
             TemporaryDirectory() as folder,
             Pool(args.jobs, None, enter_copy, (folder,)) as pool,
         ):
-            by_line = pool.submit(measure_coverage, sorted(files), tests).result()
-            chosen = [choose_tests(m.file, m.line, by_line, tests) for m in some]
+            by_line = pool.submit(measure_coverage, room).result()
+            chosen = [choose_tests(m.file, m.line, by_line) for m in some]
             tried = pool.map(try_mutant, some, chosen, repeat(args.limit))
             for m, verdict in zip(some, tried, strict=True):
                 verdicts[m] = verdict

@@ -66,24 +66,17 @@ def test_a_seed_draws_one_mutant_of_each_line_but_none_of_annotations() -> None:
 
 
 def test_tests_are_those_that_execute_the_line() -> None:
-    near, far = (
-        "tests/neuro/energy/test_a.py::test_one",
-        "tests/neuro/energy/test_b.py::test_two",
-    )
-    by_line = {"neuro/energy/a.py:1": {""}, "neuro/energy/a.py:2": {near, far}}
-    by_line |= {"neuro/energy/a.py:9": {far}, "neuro/energy/b.py:3": {"tests/other"}}
-    tests = ["neuro/nn/net.py", "tests/neuro/energy/test_a.py", "tests/neuro/nn/test_b.py"]
+    near, far = "tests/neuro/test_units.py::test_a", "tests/neuro/test_other.py::test_b"
+    by_line = {"neuro/units.py:1": {""}, "neuro/units.py:4": {near, far, ""}}
+    by_line |= {"neuro/units.py:9": {far}, "neuro/b.py:3": {"tests/other"}}
 
-    def choose(file: str, line: int) -> list[list[str]]:
-        return choose_tests(file, line, by_line, tests)
+    def choose(line: int) -> list[list[str]]:
+        return choose_tests("neuro/units.py", line, by_line)
 
-    assert choose("neuro/energy/a.py", 2) == [[near], [far]]
-    assert choose("neuro/energy/a.py", 4) == [[near], [far]]  # in the statement of line 2
-    assert choose("neuro/energy/a.py", 9) == [[far]]
-    assert choose("neuro/energy/a.py", 1) == [[near], [far]]  # at import: all of the file
-    assert choose("neuro/energy/c.py", 1) == [
-        ["tests/neuro/energy/test_a.py"]
-    ]  # no test runs it
+    assert choose(4) == choose(5) == [[near], [far]]  # 5 is in the statement of 4
+    assert choose(9) == [[far]]
+    assert choose(1) == [[near], [far]]  # at import: all tests of the file
+    assert choose(2) == [["tests/neuro/test_units.py"], ["neuro/units.py"]]  # by no test
 
 
 @pytest.mark.usefixtures("root")

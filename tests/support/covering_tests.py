@@ -34,18 +34,16 @@ def find_room(file: str) -> str:
     return "/".join(Path(file).with_suffix("").parts[:depth])
 
 
-def mirrors(test: str, file: str) -> bool:
-    """Say whether a test file belongs to the room of a source file."""
-    room = Path("tests", find_room(file))
-    return test.startswith((f"{room}/", f"{room.parent}/test_{room.name}"))
+def list_tests(room: str) -> list[str]:
+    """Return the test files that mirror a room, and its own files that have doctests."""
+    named = Path("tests", room).with_name(f"test_{Path(room).name}*.py")
+    doctests = [file for file in list_sources(room) if ">>> " in (ROOT / file).read_text()]
+    return doctests + list_files(f":(glob)tests/{room}/**/test_*.py", f":(glob){named}")
 
 
-def list_tests(files: list[str]) -> list[str]:
-    """Return the test files of the rooms of files, and the files that have doctests."""
-    tests = [file for file in files if ">>> " in (ROOT / file).read_text()]
-    for test in list_files(":(glob)tests/**/test_*.py"):
-        tests += [test] if any(mirrors(test, file) for file in files) else []
-    return tests
+def list_sources(room: str) -> list[str]:
+    """Return the source files of a room."""
+    return list_files(f"{room}.py", f":(glob){room}/**/*.py")
 
 
 def run_pytest(tests: list[str], limit: float, *options: str) -> tuple[bool, str]:
@@ -62,14 +60,15 @@ def digest(*files: str) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def measure_coverage(files: list[str], tests: list[str]) -> dict[str, set[str]]:
+def measure_coverage(room: str) -> dict[str, set[str]]:
     """Return by "FILE:LINE" the passing tests that execute the line ("": at import)."""
+    files, tests = list_sources(room), list_tests(room)
     folder = ROOT / "build" / "mutants" / f"{digest(*files)}{os.environ['NUMBA_DISABLE_JIT']}"
     folder.mkdir(parents=True, exist_ok=True)
     now = {test: digest(test) for test in tests}
     reports = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     if new := dict(now.items() - {x for report in reports for x in report["tests"].items()}):
-        print(f"measuring which lines {len(new)} test files execute", flush=True)
+        print(f"{room}: measuring which lines {len(new)} files of tests execute", flush=True)
         options = {f"--cov={os.path.dirname(file)}" for file in files}
         options |= {"--cov-context=test", "--cov-report=", "-rfE"}
         _, output = run_pytest(sorted(new), 7200, *options)
@@ -94,17 +93,17 @@ def measure_coverage(files: list[str], tests: list[str]) -> dict[str, set[str]]:
     return by_line
 
 
-def choose_tests(
-    file: str, line: int, by_line: dict[str, set[str]], tests: list[str]
-) -> list[list[str]]:
-    """Return the tests that execute the line; else those of its file, else of its room.
+def choose_tests(file: str, line: int, by_line: dict[str, set[str]]) -> list[list[str]]:
+    """Return the tests that execute the line, those of its file if it runs at import.
 
-    Those in a test file that is named after the source file are the first of two runs.
+    Where none is seen to, as in a child process: all of its room. Those in a test file that is
+    named after the source file are the first of two runs.
     """
-    above = (by_line.get(f"{file}:{k}") for k in range(line, 0, -1))
-    chosen = next(filter(None, above), set()) - {""}
-    for place, names in by_line.items() if not chosen else ():
-        chosen |= names - {""} if place.startswith(f"{file}:") else set()
-    chosen = chosen or {test for test in tests if mirrors(test, file)}
+    begin = next((k for k in range(line, 0, -1) if by_line.get(f"{file}:{k}")), 0)
+    chosen = by_line.get(f"{file}:{begin}", set()) - {""}
+    if begin == line and not chosen:
+        places = [place for place in by_line if place.startswith(f"{file}:")]
+        chosen = set().union(*(by_line[place] for place in places)) - {""}
+    chosen = chosen or {*list_tests(find_room(file))}
     near = {test for test in chosen if f"/test_{Path(file).stem}" in test}
     return [sorted(run) for run in (near, chosen - near) if run]
