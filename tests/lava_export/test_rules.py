@@ -84,6 +84,21 @@ def test_only_a_process_of_ours_keeps_nothing_of_v() -> None:
     assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it" in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "of"),
+    [("delta", {"message_bits": 8}), ("sigma", {}), ("ternary", {"vth_low": as_int32(-5)})],
+)
+def test_only_a_programmable_chip_has_spikes_with_values(kind: str, of: dict[str, Any]) -> None:
+    p = program(kind=kind, vth=as_int32(7), **of)
+    (told,) = breaches(p)
+    assert told == (
+        f"only a programmable chip sends graded spikes: n: {kind} with spikes that have "
+        "values, those of Loihi 1 have none; take a programmable chip, such as loihi2, or "
+        "binary spikes"
+    )
+    assert breaches(p, "loihi2") == []
+
+
 def test_a_spike_waits_at_most_62_steps() -> None:
     (told,) = breaches(program(extra=63))
     assert told.startswith(
