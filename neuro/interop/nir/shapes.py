@@ -25,6 +25,7 @@ from neuro.interop.nir.nodes import (
 
 Shape = tuple[int, ...]
 
+MOST_VALUES = 2**28  # of what a node takes or puts out, and of a kernel with its gaps
 CORRECT = "correct it, or read with ignore_declared_shapes=True"
 
 
@@ -72,7 +73,7 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
         taken = known[0] if known else find_own_shape(node)
         if taken is None:
             continue
-        out = find_output_shape(node, taken, declared=declared)
+        out = _bound(taken, find_output_shape(node, taken, declared=declared))
         if isinstance(out, str):
             problems.append(f"{describe(name, node)}: {out}")
             continue
@@ -89,6 +90,13 @@ def plan(network: NirNetwork, *, declared: bool, what: str) -> NirPlan:
     if lost:
         raise NirError([f"{', '.join(lost)}: no Input reaches them; connect or remove"], what)
     return NirPlan(network=network, late=late, order=order, inputs=inputs, outputs=outputs)
+
+
+def _bound(taken: Shape, out: Shape | str) -> Shape | str:
+    """Return the shape that a node puts out, or what is wrong with it or its size."""
+    if isinstance(out, str) or max(math.prod(taken), math.prod(out)) <= MOST_VALUES:
+        return out
+    return f"takes {taken}, puts out {out}: more than {MOST_VALUES} values; correct them"
 
 
 def _reaches(network: NirNetwork, start: str, end: str) -> bool:
@@ -224,9 +232,12 @@ def _find_windows(node: NirNode, taken: Shape, axes: int) -> Shape | str:
     wrong = [k for k, v in steps.items() if len(v) != axes]
     if wrong:
         return f"{wrong[0]} must be one number or {axes}, got {len(steps[wrong[0]])}"
-    least = min(*steps["kernel"], *steps["stride"], *steps["dilation"])
+    kernel, dilation = steps["kernel"], steps["dilation"]
+    least = min(*kernel, *steps["stride"], *dilation)
     if least < 1 or min(map(min, steps["padding"])) < 0:
         return "kernel, stride and dilation must be >= 1, padding >= 0"
+    if math.prod(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)) > MOST_VALUES:
+        return f"kernel {kernel} of dilation {dilation} spans more than {MOST_VALUES} values; shrink it"
     same = isinstance(node.values["padding"], str) and node.values["padding"] == "same"
     if same and max(steps["stride"]) > 1:
         return "padding 'same' needs stride 1; give numbers"

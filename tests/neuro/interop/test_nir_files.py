@@ -346,6 +346,23 @@ def test_a_bias_has_the_shape_of_the_output():
         assert problem == f"n0 (Affine): {told}"
 
 
+@pytest.mark.parametrize(
+    ("node", "shape", "said"),
+    [
+        (nir.Scale(np.array([2.0])), (2**14, 2**14 + 1), "more than 268435456 values; correct"),
+        (nir.SumPool2d(2**20, 2**60, 2**20), (1, 4, 4), "spans more than 268435456 values"),
+        (
+            nir.Conv1d(4, np.ones((1, 1, 2)), 1, "same", 2**28, 1, np.zeros(1)),
+            (1, 4),
+            "kernel (2,) of dilation (268435456,) spans more than 268435456 values",
+        ),
+    ],
+)
+def test_sizes_beyond_any_memory_are_refused(node, shape, said):
+    graph = chain(node, inputs=shape, outputs=shape)
+    assert said in "".join(list_problems(graph, ignore_declared_shapes=True))
+
+
 def test_declared_shapes_are_checked_or_left_aside():
     conv = nir.Conv2d((9, 9), np.ones((1, 1, 2, 2)), 1, 0, 1, 1, np.zeros(1))
     flat = nir.Flatten({"input": np.array([1, 8, 8])}, start_dim=0)

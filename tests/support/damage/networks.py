@@ -16,6 +16,7 @@ from lava_export.graded import lower_graded
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
 from neuro.graph import CountSpikes, Dense, Graph, Input, RMSNorm
+from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.pytree import digest
 from neuro.io.record_file import load_record, save_record
@@ -204,7 +205,51 @@ def read_stimulus_of_user(path: Path) -> str:
     return digest((dict(found.inputs), found.labels))
 
 
+def make_nir(folder: Path) -> Path:
+    import nir
+    from nir_graphs import chain as chain_nir
+
+    wait, own = (
+        nir.Delay(np.full(3, 2.0)),
+        {"v_leak": np.array([0.0, 0.5, 3.0]), "r": np.ones(3)},
+    )
+    cells = nir.LIF(tau=np.full(3, 4.0), v_threshold=np.full(3, 2.0), **own)
+    fc = nir.Affine(
+        np.array([[1.5, 0.25], [0.5, 2.0], [0.75, 1.0]]), np.array([0.0, 0.5, 0.25])
+    )
+    path = fresh(folder) / "net.nir"
+    nir.write(path, chain_nir(fc, wait, cells, inputs=[2], outputs=[3]))
+    return path
+
+
+def of_nir(path: Path, rng: Rng) -> bool:
+    """Change bytes, or a dataset and its place."""
+    if rng.integers(3):
+        damage_bytes(path, rng)
+        return False
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        nodes = [group for group in file["node/nodes"].values() if len(group) > 1]
+        group = nodes[rng.integers(len(nodes))]
+        arrays = {k: np.asarray(group[k]) for k in group if group[k].dtype.kind in "if"}
+        before = [*arrays]
+        damage_arrays(arrays, rng)
+        for name in before:
+            del group[name]
+        for name, array in arrays.items():
+            group[name] = array
+    return False
+
+
+def read_nir(path: Path) -> str:
+    from neuro.interop.nir import read
+
+    return digest_graph(read(path, dt=1.0).graph)
+
+
 SUBJECTS: dict[str, Subject] = {
+    "nir": Subject(make=make_nir, damage=of_nir, read=read_nir),
     "graph": Subject(
         make=make_graph, damage=partial(of_tensors, kind="graph"), read=read_graph
     ),
