@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=60, help="lines to draw")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=900, help="seconds for a run of tests")
+    parser.add_argument("--limit", type=float, default=300, help="seconds for a run of tests")
     args = parser.parse_args()
     listed = tomllib.loads((ROOT / "tests" / "equivalent_mutants.toml").read_text())["mutant"]
     equivalent = {(entry["file"], entry["old"], entry["new"]) for entry in listed}
