@@ -81,9 +81,9 @@ class ModuleOutputs:
         last = max((tick for tick, _ in ticks), default=0)
         ends = [part for tick, part in ticks if tick == last]
         if not any(_find_added(part, every_tick=True) for part in ends):  # which has them all
-            early = [part for tick, part in ticks if tick < last]
+            early = [_skip_moves(part) for tick, part in ticks if tick < last]
             self.early += [part for part in early if isinstance(part, Applied | Total)]
-            self.parts += [_skip_moves(part) for part in early]
+            self.parts += early
         for part in ends:
             self.visit(part)
         self.every_tick = before

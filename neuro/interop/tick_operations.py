@@ -79,6 +79,8 @@ def _reshape_sample(op: Operation, value: Symbol, shape: Shape) -> Symbol:
 
 def _reshaped(op: Operation) -> Any:
     x = op.args[0]
+    if op.result.dtype != x.dtype:
+        return op.lose(f"reads the bits of a value as {op.result.dtype}; use its value")
     value = op.value(x)
     return None if value is None else reshape(op, value, tuple(x.shape), tuple(op.result.shape))
 

@@ -246,3 +246,12 @@ def test_a_module_may_leave_out_more_ticks_than_are_recorded_at_first() -> None:
     with pytest.raises(CaptureError, match=r"of 64 ticks; .*, or record more .* ticks=200"):
         import_module(Loop(keep, lambda _, out: torch.stack(out)[90:]), SHAPE)
     import_module(Loop(keep, lambda _, out: torch.stack(out)[90:]), SHAPE, ticks=92)
+
+
+def test_the_bits_of_a_value_are_no_value() -> None:
+    def change(_net: Any, spikes: Tensor, _t: int) -> Tensor:
+        return spikes.view(torch.int32).view(torch.float32)
+
+    told = r"test_capture\.py:\d+: view\(\) reads the bits of a value as torch.int32; .* lif2"
+    with pytest.raises(CaptureError, match=told):
+        import_module(Loop(change, stack), SHAPE)

@@ -172,7 +172,7 @@ def vote(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
     from spikingjelly.activation_based import layer
 
     three = torch.stack(spikes)
-    votes: Tensor = layer.VotingLayer(2, step_mode="m").eval()(three.repeat(1, 1, 2)).sum(0)
+    votes: Tensor = layer.VotingLayer(2, step_mode="m")(three.repeat(1, 1, 2)).sum(0)
     return votes
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from neuro.graph import AvgPool2d, Conv2d, Edge
-from neuro.interop.imported import STIMULI, ImportedNetwork, verify_import
+from neuro.interop.imported import RETURNED, STIMULI, ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.spikingjelly import import_module
 from neuro.neurons import LI, DiscreteLIF
@@ -137,7 +137,7 @@ class TestTheExamples:
                     nn.init.constant_(part.weight, 3.0)
         require_equal(import_module(net, (3, 32, 32)), ticks=8)
 
-    @pytest.mark.parametrize("mode", ["s"])
+    @pytest.mark.parametrize("mode", ["s", "m"])
     def test_dvs_gesture_net_with_its_votes(self, mode: str) -> None:
         zoo = pytest.importorskip("spikingjelly.activation_based.model.parametric_lif_net")
         with seeded(0):
@@ -153,6 +153,8 @@ class TestTheExamples:
         fired = {row.population for row in rows if row.spikes > 10}
         assert fired == {f"conv_fc_{n}" for n in (2, 6, 10, 14, 18, 23, 26)}
         assert network.graph.outputs == ("conv_fc_26",)  # votes are of what it puts out
+        assert network.classes == 11
+        assert RETURNED in {row.population for row in rows}
 
 
 def drawn(*sizes: int) -> Tensor:
