@@ -102,8 +102,9 @@ def make_mutant(file: str, line: int, operator: str, occurrence: int) -> Mutant 
     except SyntaxError:
         return None
     old, new = (text.splitlines()[line - 1].strip() for text in (code, changed))
-    # Types are no behaviour, nor is a signature's bare star.
-    ignored = "TYPE_CHECKING" in old or re.sub(r"\*(?=,)", "/", old) == new
+    # No behaviour: types, a signature's bare star, and strict zips of what has one length.
+    same = (re.sub(r"\*(?=,)", "/", old), old.replace("strict=True", "strict=False"))
+    ignored = "TYPE_CHECKING" in old or new in same
     return None if ignored else Mutant(file, line, old, new, changed)
 
 

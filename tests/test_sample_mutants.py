@@ -47,8 +47,9 @@ def test_lines_are_all_or_those_changed_since_a_commit(root: Path) -> None:
     assert find_lines(["."], "HEAD") == {"code_of_test.py": {2, 5, 6, 7}, "new.py": {1}}
 
 
-@pytest.mark.usefixtures("root")
-def test_a_seed_draws_one_mutant_of_each_line_but_none_of_annotations() -> None:
+def test_a_seed_draws_one_mutant_of_each_line_but_none_of_what_does_nothing(
+    root: Path,
+) -> None:
     mutants = draw_mutants({"code_of_test.py": {1, 2, 3, 4}}, 9, 1)
     assert [mutant.line for mutant in mutants] == [1, 2, 4]
     for mutant in mutants:
@@ -63,6 +64,9 @@ def test_a_seed_draws_one_mutant_of_each_line_but_none_of_annotations() -> None:
     assert mutants == draw_mutants({"code_of_test.py": {1, 2, 3, 4}}, 9, 1)
     firsts = {draw_mutants({"code_of_test.py": {1, 2}}, 1, seed)[0].line for seed in range(9)}
     assert firsts == {1, 2}
+    nothing = "def f(a: 'A | B', *, b): ...\nif TYPE_CHECKING: ...\nzip([], strict=True)\n"
+    (root / "code_of_test.py").write_text(nothing)
+    assert draw_mutants({"code_of_test.py": {1, 2, 3}}, 9, 1) == []
 
 
 def test_tests_are_those_that_execute_the_line() -> None:

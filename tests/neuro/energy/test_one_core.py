@@ -98,7 +98,15 @@ def test_a_network_beyond_the_core_says_so_in_its_placement() -> None:
         f"out: {has} 8 output neurons, the network needs 9; make this layer smaller",
     )
     fits = {n: np.zeros((1, 1, k)) for n, k in (("x", 3), ("a", 4), ("b", 5))}
-    assert estimate(network(), record_of(**fits), "xylo").placement.problems == ()
+    placed = estimate(network(), record_of(**fits), "xylo").placement
+    assert placed.problems == ()
+    layers = {n: (x.cores, x.per_core, x.use) for n, x in placed.layers.items()}
+    assert layers == {
+        "x": (0, 0, {}),
+        "a": (1, 4, {"hidden": 0.004}),
+        "b": (1, 5, {"hidden": 0.005}),
+        "out": (1, 2, {"outputs": 0.25}),
+    }
 
 
 def test_its_estimate_stands_beside_those_of_other_chips() -> None:
