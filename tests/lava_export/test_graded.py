@@ -19,7 +19,7 @@ from lava_export.graded import (
     run_graded_on_lava,
     to_floats,
 )
-from lava_export.graded.program import NeuronGroup
+from lava_export.graded.program import Kind, NeuronGroup
 from lava_export.graded.reference import quantise_input
 from lava_export.graded.run import plan_stages
 from lava_export.report import compare
@@ -247,6 +247,36 @@ def test_rounding_is_tabulated_for_the_graph_of_the_program() -> None:
     assert all(row["threshold_error"] is None for row in rows.values())
     with pytest.raises(ValueError, match="the program is not of this graph"):
         make_graded_scaling_table(make_small(layers=1).graph, PROGRAM)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "low", "high"),
+    [
+        ("scale", "mantissa", 0, 2**31 - 1),
+        ("scale", "exponent", 0, 62),
+        ("norm", "shift", 0, 30),
+        ("norm", "eps", 0, 2**31 - 1),
+        ("spikes", "ticks", 1, 2**31 - 1),
+        ("spikes", "threshold", 1, 2**31 - 1),
+    ],
+)
+def test_numbers_of_a_group_have_bounds(kind: Kind, field: str, low: int, high: int) -> None:
+    numbers = {"scale": {"mantissa": 3, "exponent": 2}, "norm": {"shift": 4, "eps": 5}}
+    numbers["spikes"] = {"ticks": 6, "threshold": 7}
+    gains = np.arange(1 if kind == "norm" else 4, 4, dtype=np.int32)
+
+    def make(value: int) -> GradedProgram:
+        some = numbers[kind] | {field: value}
+        x = NeuronGroup(name="x", kind="input", size=3)
+        group = NeuronGroup(
+            name="g", kind=kind, size=3, sources=("x",), numbers=some, array=gains
+        )
+        return GradedProgram(groups=(x, group))
+
+    assert [make(value).groups[1].numbers[field] for value in (low, high)] == [low, high]
+    for value in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=rf"numbers out of range: {{.{field}.: {value}}}"):
+            make(value)
 
 
 @pytest.mark.lava

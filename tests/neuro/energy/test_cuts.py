@@ -322,6 +322,9 @@ class TestRefusals:
             "b: lies on 0 chips; name it once",
             "c: lies on 0 chips; name it once",
         ]
+        assert refuse(price_partition, self.LOOP, record, LOIHI, (("a", "b", "c"),)) == [
+            "parts: 1 leaves nothing to cut; give 2 or more"
+        ]
         assert refuse(price_partition, self.LOOP, record, LOIHI, (("c",), ("a", "b"))) == [
             "b -> c: leads back to chip 0 from 1; number the chips in the order of computing"
         ]
