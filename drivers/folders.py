@@ -42,19 +42,16 @@ def found_in(folder: Path) -> str:
 def shorten_list(items: Sequence[str], most: int = 8) -> list[str]:
     """Return the first items and the number of the others, for messages.
 
-    >>> shorten_list(["a", "b", "c"], most=1)
-    ['a', 'and 2 more']
+    >>> shorten_list(["a", "b"], most=1), shorten_list(["a", "b"], most=2)
+    (['a', 'and 1 more'], ['a', 'b'])
     """
     more = len(items) - most
     return [*items[:most], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Say whether a path below a folder ends outside it, because of a link on the way."""
-    try:
-        return not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        return True
+    """Say whether a file below a folder lies outside it, because of a link on the way."""
+    return not path.resolve().is_relative_to(folder.resolve())
 
 
 def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list[Entry]:

@@ -66,15 +66,11 @@ def test_a_large_array_in_a_small_file_is_refused_before_it_is_unpacked(tmp_path
 
 def test_headers_do_not_decide_how_much_is_read(tmp_path: Path) -> None:
     data = save(VALUES)
-    for shape in (b"(2, 4), }", b"(9**9,), }", b"(-2, -3), }", b"(2, 3), } "):
+    for shape in (b"(2, 4), }", b"(9**9,), }", b"(-2, -3), }"):
         told = data.replace(b"(2, 3), }" + b" " * (len(shape) - 9), shape)
         assert len(told) == len(data)
-        path = write(tmp_path / "a.npz", told)
-        if shape == b"(2, 3), } ":
-            assert np.array_equal(read_npz(path, ("x",), 200)["x"], VALUES)
-            continue
         with pytest.raises(ValueError, match=r"a.npz: x: no sound .npz"):
-            read_npz(path, ("x",), 200)
+            read_npz(write(tmp_path / "a.npz", told), ("x",), 200)
     path = write(tmp_path / "a.npz", data)
     whole = path.read_bytes()
     at = whole.rindex(b"PK\1\2") + 24  # where the directory says how long the array is

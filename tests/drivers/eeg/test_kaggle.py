@@ -82,9 +82,10 @@ def test_what_is_wrong_in_a_segment_is_said_at_once(tmp_path: Path) -> None:
         read_segment(path)
     assert "40 samples at 4 Hz are not the 600 s" in str(error.value)
     assert "sequence is 7, not 1 to 6" in str(error.value)
-    path = write(tmp_path, data="none", sampling_frequency=0)
-    with pytest.raises(ValueError, match=r"no array of numbers.*no number > 0 named sampling"):
-        read_segment(path)
+    for data in ("none", np.full((2, 40), 1j)):
+        path = write(tmp_path, data=data, sampling_frequency=0)
+        with pytest.raises(ValueError, match=r"no array of numbers.*no number > 0 named sampl"):
+            read_segment(path)
 
 
 def test_constant_channels_and_nan_are_refused(tmp_path: Path) -> None:

@@ -222,9 +222,11 @@ def test_a_line_and_a_text_have_a_longest_length(
     path = tmp_path / f"a.jsonl{'.zst' * packed}"
     path.write_bytes(pack((line + line).encode()))
     assert read_pile(path)[0].copies == 1
-    path.write_bytes(pack((line + "  " + line).encode()))
-    with pytest.raises(StoreError, match=f"{path.name}: not readable: a line of more than 100"):
-        read_pile(path)
+    for long in ("  " + line, "x" * 101):
+        path.write_bytes(pack((line + long).encode()))
+        what = f"{path.name}: not readable: a line of more than 100"
+        with pytest.raises(StoreError, match=what):
+            read_pile(path)
     write_corpus_folders(tmp_path / "all", ["one"], each=1, words=10)
     text = tmp_path / "all" / "one" / "b.txt"
     text.write_text("y" * 100)
@@ -257,7 +259,9 @@ def test_links_out_of_a_folder_are_refused_by_name(tmp_path: Path) -> None:
     (pile / "b.jsonl").symlink_to(secret)
     with pytest.raises(StoreError, match=r"b\.jsonl: a link out of the folder") as told:
         read_pile(pile)
-    assert "secret" not in str(told.value)
+    (pile / "a.jsonl").unlink()
+    with pytest.raises(StoreError, match=r"b\.jsonl: a link out of the folder"):
+        read_pile(pile)
     assert read_pile(pile / "b.jsonl")[0].name == "n"  # a file that is given may be one
 
 
