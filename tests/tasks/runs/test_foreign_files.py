@@ -143,6 +143,9 @@ def test_what_is_no_picture_is_not_shown_whatever_its_name(
     told = f"{PICTURE} is not shown: it is no PNG or GIF that can be decoded: neuro eval"
     assert told in (page := words(runs / "3"))
     assert "a picture" not in page
+    path.unlink()
+    assert "not measured yet: neuro eval" in words(runs / "3")
+    path.touch()
     os.truncate(path, (64 << 20) + 1)
     with pytest.raises(StoreError, match=r"png: has 67,108,865 bytes; it must have <= 67,108"):
         words(runs / "3")
