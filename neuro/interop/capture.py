@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.arguments import make_type_error
 from neuro.graph import Graph
 from neuro.interop.decoding import (
     Decoding,
@@ -46,6 +45,7 @@ from neuro.interop.neuron_reader import (
 )
 from neuro.interop.one_tick import Folded, fold_ticks
 from neuro.interop.outputs import MIN_TICKS, follow_outputs
+from neuro.interop.parameters import require_readable
 from neuro.interop.recording import (
     MOST_RECORDED,
     RecordedRun,
@@ -108,8 +108,14 @@ def import_with_reader(
             file and line, and cures.
         GraphError: the parts do not fit together.
     """
-    if not isinstance(module, nn.Module):
-        raise make_type_error("module", "a torch module", module, "call your function first")
+    require_readable(module)
+    if ticks is not None and not MIN_TICKS <= ticks <= MOST_RECORDED:
+        raise CaptureError(
+            [
+                f"ticks is {ticks}; it must be from {MIN_TICKS} to {MOST_RECORDED:,}. Use "
+                f"--set ticks={LONGER}, or ticks={LONGER} in Python"
+            ]
+        )
     source, own = _copy(module).double(), _copy(module)
     shape = tuple(input_shape)
     ways: tuple[Way, ...] = (AT_ONCE, STATIC, EACH_TICK)

@@ -28,7 +28,7 @@ from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
-from neuro.interop.parameters import ParameterReader, Shape, list_unknown, require_readable
+from neuro.interop.parameters import ParameterReader, Shape, list_unknown
 from neuro.neurons import DiscreteLIF
 from neuro.units import Seconds
 
@@ -78,7 +78,6 @@ def import_module(
     """
     with require_extra("peers", "the import of a network of snnTorch needs it"):
         import snntorch
-    require_readable(module)
     reader = SnnTorchReader(snntorch.__version__)
     try:
         return import_with_reader(module, input_shape, reader, run=run, ticks=ticks, dt=dt)

@@ -17,7 +17,6 @@ from neuro.interop.parameters import (
     find_library_class,
     list_unknown,
     require_known,
-    require_readable,
 )
 from neuro.interop.spikingjelly_neurons import (
     CURE,
@@ -60,7 +59,6 @@ def import_module(
     """
     with require_extra("peers", "a network of SpikingJelly needs SpikingJelly"):
         import spikingjelly  # noqa: F401
-    require_readable(module)
     reader = SpikingJellyReader()
     more: dict[str, Any] = {"ticks": ticks, "dt": dt}
     try:

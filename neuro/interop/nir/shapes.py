@@ -237,7 +237,8 @@ def _find_windows(node: NirNode, taken: Shape, axes: int) -> Shape | str:
     if least < 1 or min(map(min, steps["padding"])) < 0:
         return "kernel, stride and dilation must be >= 1, padding >= 0"
     if math.prod(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)) > MOST_VALUES:
-        return f"kernel {kernel} of dilation {dilation} spans more than {MOST_VALUES} values; shrink it"
+        spans = f"spans more than {MOST_VALUES} values; shrink it"
+        return f"kernel {kernel} of dilation {dilation} {spans}"
     same = isinstance(node.values["padding"], str) and node.values["padding"] == "same"
     if same and max(steps["stride"]) > 1:
         return "padding 'same' needs stride 1; give numbers"

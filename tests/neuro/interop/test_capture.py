@@ -238,6 +238,13 @@ def test_a_loop_of_very_many_ticks_is_refused_before_it_has_run(
             network.find_decoding(ticks)
 
 
+@pytest.mark.parametrize("ticks", [0, 2, 4097, 10**9])
+def test_a_number_of_ticks_that_is_not_recorded_is_refused(ticks: int) -> None:
+    told = rf"ticks is {ticks}; it must be from 3 to 4,096\. Use --set ticks=64, or ticks=64 in"
+    with pytest.raises(CaptureError, match=told):
+        import_module(Loop(keep, stack), SHAPE, ticks=ticks)
+
+
 def test_a_module_may_leave_out_more_ticks_than_are_recorded_at_first() -> None:
     network = import_module(Loop(keep, lambda _, out: torch.stack(out)[20:]), SHAPE)
     assert network.find_decoding is not None
