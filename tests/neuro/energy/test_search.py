@@ -11,7 +11,7 @@ from written_graphs import chain
 
 from neuro.energy import Chip, Estimate, estimate, find_chip
 from neuro.energy.latency import weigh_layer
-from neuro.energy.mapping import place
+from neuro.energy.mapping import measure_demand, place
 from neuro.energy.operations import count_workload
 from neuro.energy.search import MappingError, search_mapping
 from neuro.energy.splits import GOALS, Goal, Split, SplitCost, SplitSearch, list_splits
@@ -189,6 +189,44 @@ def test_splits_are_compared_by_evenly_spaced_samples(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(cost.update, whole.update[:, some])
     served = whole.serve + whole.arriving["x"]
     np.testing.assert_allclose(cost.serve, served[:, some])
+
+
+def test_a_split_sends_the_spikes_of_its_busiest_core() -> None:
+    graph = chain(
+        x=Input(shape=(2,)),
+        w=Dense(weight=np.ones((6, 2))),
+        cells=LIF(tau=0.01),
+        v=Dense(weight=np.ones((3, 6))),
+        last=LIF(tau=0.01),
+    )
+    fired = (
+        np.arange(6) > np.arange(5)[:, None, None]
+    )  # the last neuron 5 times, the first never
+    record = record_of(x=np.ones((5, 1, 2)), cells=fired, last=np.zeros((5, 1, 3)))
+    chip = find_chip("loihi1")
+    work = count_workload(graph, record, [chip])
+    options = SplitSearch(graph, work, chip, place(graph, chip), 1).options["cells"]
+    whole = weigh_layer("cells", work, chip, "value").sending
+    assert whole.any()
+    one, two = options[:2]
+    assert two.split.where.tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(one.sending, whole)
+    np.testing.assert_allclose(two.sending, whole * (3 + 4 + 5) / 15)
+
+
+def test_a_split_whose_cores_would_hold_too_many_kernels_is_left_out() -> None:
+    graph = chain(
+        x=Input(shape=(1, 6, 6)),
+        w=Conv2d(weight=np.ones((16, 1, 3, 3)), padding=(1, 1)),
+        cells=LIF(tau=0.01),
+    )
+    record = record_of(x=np.ones((1, 1, 1, 6, 6)), cells=np.ones((1, 1, 16, 6, 6)))
+    work = count_workload(graph, record, [LOIHI2])
+    whole = measure_demand(graph, work.composed, np.zeros(576, np.int64), LOIHI2.limits)
+    chip = with_limit(LOIHI2, "synapse_words", float(whole["synapse_words"][0] - 1))
+    options = SplitSearch(graph, work, chip, place(graph, chip), 1).options["cells"]
+    kernels = {split.split.parts[0] for split in options if split.split.parts}
+    assert kernels == {2, 4, 8, 16}  # parts of the 16; no core holds all
 
 
 def test_images_are_split_by_rows_and_columns_that_differ_by_one_at_most() -> None:
