@@ -94,16 +94,12 @@ def measure_coverage(room: str) -> dict[str, set[str]]:
 
 
 def choose_tests(file: str, line: int, by_line: dict[str, set[str]]) -> list[list[str]]:
-    """Return the tests that execute the line, those of its file if it runs at import.
+    """Return the tests that execute the line; those of a file named like its file run first.
 
-    Where none is seen to, as in a child process: all of its room. Those in a test file that is
-    named after the source file are the first of two runs.
+    All of its room where it runs at import, of a test file as well, or in a child process.
     """
-    begin = next((k for k in range(line, 0, -1) if by_line.get(f"{file}:{k}")), 0)
-    chosen = by_line.get(f"{file}:{begin}", set()) - {""}
-    if begin == line and not chosen:
-        places = [place for place in by_line if place.startswith(f"{file}:")]
-        chosen = set().union(*(by_line[place] for place in places)) - {""}
-    chosen = chosen or {*list_tests(find_room(file))}
+    above = (by_line.get(f"{file}:{k}") for k in range(line, 0, -1))
+    chosen = next(filter(None, above), {""})
+    chosen = {*list_tests(find_room(file))} if "" in chosen else chosen
     near = {test for test in chosen if f"/test_{Path(file).stem}" in test}
     return [sorted(run) for run in (near, chosen - near) if run]
