@@ -101,7 +101,9 @@ def make_mutant(file: str, line: int, operator: str, occurrence: int) -> Mutant 
         ast.parse(changed)
     except SyntaxError:
         return None
-    old, new = (text.splitlines()[line - 1].strip() for text in (code, changed))
+    before, after = code.splitlines(), changed.splitlines()
+    old = before[line - 1].strip()
+    new = after[line - 1].strip() if len(after) == len(before) else ""  # without a decorator
     # No behaviour: types, a signature's bare star, and strict zips of what has one length.
     same = (re.sub(r"\*(?=,)", "/", old), old.replace("strict=True", "strict=False"))
     ignored = "TYPE_CHECKING" in old or new in same

@@ -111,3 +111,4 @@ def test_equivalent_mutants_stand_in_the_source_and_have_a_reason() -> None:
         lines = [line.strip() for line in Path(entry["file"]).read_text().splitlines()]
         assert entry["old"] in lines, entry
         assert entry["new"] != entry["old"]
+        assert entry["reason"].endswith(".")

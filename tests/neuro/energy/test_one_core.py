@@ -171,3 +171,12 @@ def test_a_file_is_refused_with_all_that_is_wrong(tmp_path: Path) -> None:
         "output_neuron: is missing",
     ):
         assert part in told
+
+
+def test_what_is_no_toml_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text("title = \n")
+    with pytest.raises(
+        ChipError, match=r"it is not TOML: Invalid value \(at line 1, column 9\)"
+    ):
+        read_one_core_chip(path)
