@@ -4,7 +4,6 @@ The arguments are the file and the largest memory [bytes]. The fields of a segme
 standard output as an .npz; what is wrong goes to the standard error.
 """
 
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -39,8 +38,10 @@ def _list_names(value: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    for what, most in ((resource.RLIMIT_AS, int(sys.argv[2])), (resource.RLIMIT_CORE, 0)):
-        with suppress(ValueError, OSError):  # not every system limits memory
+    with suppress(ImportError, ValueError, OSError):  # not every system limits memory
+        import resource
+
+        for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, int(sys.argv[2]))):
             resource.setrlimit(what, (most, most))
     try:
         np.savez(sys.stdout.buffer, **read_fields(Path(sys.argv[1])))

@@ -25,7 +25,7 @@ from drivers.text import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits, Confidence
-from neuro.interop.imported import verify_import
+from neuro.interop.imported import RETURNED, verify_import
 from neuro.mixers import MIXERS, NamedMixer
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import DT
@@ -375,7 +375,7 @@ class TestSnnTorch:
         assert torch.equal(as_raster(page.record, "lif2", expected), expected)
         activity, _ = page.net.double()({"input": page.x})
         assert torch.equal(activity["lif2"], expected)
-        assert {row.population for row in page.rows} == {"lif1", "lif2"}
+        assert {row.population for row in page.rows} == {"lif1", "lif2", RETURNED}
         assert set(page.convolutional.graph.hosts) == {"1"}
         assert all(row.agrees for row in verify_import(page.convolutional, ticks=16))
 
