@@ -164,3 +164,12 @@ def test_a_program_is_told_in_a_line_and_not_in_arrays() -> None:
 
 def test_values_cannot_be_changed() -> None:
     assert list_changeable(lava_export, "lava_export.runner", "lava_export.processes") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [(Population, ("x", "input", (3,))), (LoihiProgram, (program().populations, ()))],
+)
+def test_values_are_given_by_name(kind: type, values: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        kind(*values)
