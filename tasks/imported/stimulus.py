@@ -5,6 +5,7 @@ stand in it, or in a file of their own. Nothing in such a file is executed.
 Axes: T ticks, B samples, ``*N`` the shape of an input.
 """
 
+import lzma
 import struct
 import zipfile
 import zlib
@@ -17,14 +18,14 @@ from tokenize import TokenError
 import numpy as np
 
 from neuro.graph import Graph
-from neuro.io.store import StoreError, write_bytes
+from neuro.io.store import StoreError, read_bytes, write_bytes
 from neuro.text import format_shape
 from tasks.runs.settings import require_seed
 
 # What zip files and headers of NumPy raise where they are damaged.
 DAMAGE = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, IndexError),
-    *(zipfile.BadZipFile, zlib.error, struct.error, TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, TokenError),
     *(NotImplementedError, RuntimeError, MemoryError, OverflowError),
 )
 MOST_VALUES = 2**29  # of a random stimulus, each drawn in 8 bytes
@@ -142,7 +143,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             all.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
+    except StoreError as error:  # a pipe, or another thing that is no file
+        raise StimulusError([str(error)]) from error
     except OSError as error:
         problem = f"{path}: cannot be read ({error.strerror}); NumPy writes one: {SAVED}"
         raise StimulusError([problem]) from error

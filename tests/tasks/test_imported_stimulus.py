@@ -1,5 +1,7 @@
 """A stimulus of the user: all that is wrong with it is told at once."""
 
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,18 @@ def test_a_file_of_objects_is_not_executed_and_a_damaged_one_is_told(tmp_path: P
         read_arrays(tmp_path / "cut.npz")
     with pytest.raises(StimulusError, match=r"gone.npz: cannot be read \(No such file"):
         read_arrays(tmp_path / "gone.npz")
+    with zipfile.ZipFile(tmp_path / "cut.npz", "w", zipfile.ZIP_LZMA) as file:
+        with file.open("x.npy", "w") as member:
+            np.save(member, np.arange(4000.0) ** 2)
+        place = file.getinfo("x.npy").header_offset + 200
+    data = bytearray((tmp_path / "cut.npz").read_bytes())
+    data[place] ^= 255
+    (tmp_path / "cut.npz").write_bytes(data)
+    with pytest.raises(StimulusError, match=r"is damaged \(LZMAError"):
+        read_arrays(tmp_path / "cut.npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(StimulusError, match=r"pipe.npz: is a pipe; it must be a regular file"):
+        read_arrays(tmp_path / "pipe.npz")
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(StimulusError, match="holds no array"):
         read_arrays(tmp_path / "empty.npz")
