@@ -25,7 +25,9 @@ from neuro.spikes import to_events, to_raster
 
 
 def test_pilotnet_costs_what_was_measured_within_a_quarter() -> None:
-    assert sum(layer.neurons for layer in PILOTNET) == 158_509
+    columns = ("neurons", "cores", "spikes", "events")
+    sums = [sum(getattr(layer, column) for layer in PILOTNET) for column in columns]
+    assert sums == [158_509, 74, 34_607.1875, 2_269_710.375]
     assert pytest.approx(68.35e-6, rel=1e-3) == DYNAMIC
     found = check_energy(find_chip("loihi1"))
     assert found.ours == pytest.approx(66.5e-6, rel=2e-3)  # Davies' prices: no fit
