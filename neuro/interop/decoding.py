@@ -53,14 +53,16 @@ class Decoding:
     axis: int = 0
 
     @property
-    def is_count(self) -> bool:
-        """Say whether every tick of every value counts alike."""
-        return self.over_ticks == SUM and self.weights.ndim == 2 and _is_even(self.weights)
+    def is_plain(self) -> bool:
+        """Say whether the scores are sums of ticks, one for each value, and nothing more."""
+        used = self.weights[self.weights.reshape(len(self.weights), -1).any(1)]
+        even = used.size > 0 and bool(used.flat[0] > 0 and (used == used.flat[0]).all())
+        return self.over_ticks == SUM and used.ndim == 2 and even
 
     @property
     def products(self) -> int:
         """Number of multiply-accumulates a sample, where it is more than counting."""
-        return 0 if self.is_count else int(np.count_nonzero(self.weights))
+        return 0 if self.is_plain else int(np.count_nonzero(self.weights))
 
     def score(self, y: Any) -> np.ndarray:
         """Return the scores (B K) of the output (T B *N).
@@ -92,18 +94,15 @@ class Decoding:
         if self.over_ticks == MAXIMUM:
             return f"the highest value of each output over all {ticks:,} ticks"
         used = np.flatnonzero(self.weights.reshape(ticks, -1).any(1))
-        gaps = set(np.diff(used).tolist())
         if not len(used):
             return "the output has no part in what the module returns"
-        where = f"tick {used[0]}" if len(used) == 1 else f"ticks {used[0]} to {used[-1]}"
+        first, last = used[0], used[-1]
+        where = f"ticks {first} to {last}" if last > first else f"tick {last}"
         if len(used) == ticks:
             where = f"all {ticks:,} ticks"
-        elif len(gaps) == 1 and gaps != {1}:
-            where += f" in steps of {gaps.pop()}"
-        elif len(gaps) > 1:
-            where = f"{len(used):,} of {ticks:,} ticks"
-        even = _is_even(self.weights[used])
-        if self.weights.ndim == 2 and even and self.weights[used[0], 0] > 0:
+        elif len(used) <= last - first:
+            where = f"{len(used):,} of the {where}"
+        if self.is_plain:
             return f"the sum of the output over {where}"
         how = "" if self.weights.ndim == 2 else f", of {values:,} values to {len(self.bias):,}"
         return f"a weighted sum of the output over {where}{how}"
@@ -112,10 +111,6 @@ class Decoding:
 def make_count(ticks: int, values: int) -> Decoding:
     """Return the sum of all ticks: where the source says nothing else."""
     return Decoding(weights=np.ones((ticks, values)), bias=np.zeros(values))
-
-
-def _is_even(weights: np.ndarray) -> bool:
-    return bool((weights == weights.flat[0]).all() and weights.flat[0] > 0)
 
 
 def find_answer(returned: Any) -> Tensor:
@@ -168,11 +163,13 @@ def find_decoding(
     for axis in range(min(2, answer.dim() - 1)):
         if answer.shape[axis] == y.shape[1] and answer.requires_grad:
             scores = sum_ticks(answer, axis)
-            found = _find_weights(scores, y, sources, unit)
-            if found is None and _takes_every_tick(symbols.get(id(answer)), outputs):
-                found = _find_maximum(scores, y, unit)
+            value = symbols.get(id(answer))
+            found = _find_weights(scores, y, sources) or _find_maximum(
+                value, outputs, scores, y
+            )
             if found is not None:
-                return replace(found, final=final, axis=axis)
+                factors = unit if found.weights.ndim == 2 else unit[:, None]
+                return replace(found, weights=found.weights * factors, final=final, axis=axis)
     raise DecodingError(
         "what the module returns is neither a weighted sum nor the maximum of its output over "
         f"ticks{where}; return the output of every tick, or such a sum"
@@ -279,9 +276,7 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor] | None
     return others
 
 
-def _find_weights(
-    scores: Tensor, y: Tensor, sources: list[list[_Place]], unit: np.ndarray
-) -> Decoding | None:
+def _find_weights(scores: Tensor, y: Tensor, sources: list[list[_Place]]) -> Decoding | None:
     """Return the weighted sum that gives the scores (B K); None: there is none."""
     places = [place for tick in sources for place in tick if place.tensor.requires_grad]
     others = _walk_back(scores, places) if places else None
@@ -312,9 +307,7 @@ def _find_weights(
     near = EXACT * max(1.0, float(scores.detach().abs().max()))
     if np.abs(rest - rest[:1]).max() > near:
         return None
-    factors = unit if weights.ndim == 2 else unit[:, None]
-    bias = np.where(np.abs(rest[0]) > near, rest[0], 0.0)
-    return replace(found, weights=weights * factors, bias=bias)
+    return replace(found, bias=np.where(np.abs(rest[0]) > near, rest[0], 0.0))
 
 
 def _differentiate(scores: Tensor, tensors: list[Tensor], by: Tensor) -> dict[int, Tensor]:
@@ -341,22 +334,17 @@ def _read_weights(
     return torch.stack(rows, -1).numpy()
 
 
-def _takes_every_tick(value: Symbol | None, outputs: Sequence[Sequence[Symbol]]) -> bool:
-    """Say whether an operation takes the output of all ticks in one tensor."""
+def _find_maximum(
+    value: Symbol | None, outputs: Sequence[Sequence[Symbol]], scores: Tensor, y: Tensor
+) -> Decoding | None:
+    """Return the maximum over ticks, if that is what the scores (B K) are; value: of them."""
     series = value.sources[0] if isinstance(value, Lost) and value.sources else None
-    if not isinstance(series, Series) or len(series.parts) != len(outputs):
-        return False
-    pairs = zip(series.parts, outputs, strict=True)
-    return all(_key(part) in map(_key, tick) for part, tick in pairs)
-
-
-def _find_maximum(scores: Tensor, y: Tensor, unit: np.ndarray) -> Decoding | None:
-    """Return the maximum over ticks, if that is what the scores (B K) are."""
+    parts = series.parts if isinstance(series, Series) else ()
+    every = [_key(part) for part in parts] == [_key(tick[0]) for tick in outputs if tick]
     most = y.amax(0)
-    if most.shape != scores.shape or not torch.equal(scores.detach(), most):
+    if not every or most.shape != scores.shape or not torch.equal(scores.detach(), most):
         return None
-    weights = np.broadcast_to(unit, (len(y), *unit.shape)).copy()
-    return Decoding(weights=weights, bias=np.zeros(len(unit)), over_ticks=MAXIMUM)
+    return replace(make_count(*y.shape[::2]), over_ticks=MAXIMUM)
 
 
 # Steps of autograd, without "Backward0", that keep sums and factors as they are.

@@ -124,9 +124,14 @@ def write_labels(folder: Path, name: str, wrong: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "wrong", "told", "macs"),
     [
-        ("late", 2, "the sum of the output over ticks 7 to 12", 6 * 4),
+        ("late", 2, "the sum of the output over ticks 7 to 12", 0),
         ("permuted", 3, "a weighted sum of the output over all 13 ticks, of 4 val", 13 * 4),
-        ("head", 5, "a weighted sum of the output over ticks 0 to 12 in steps of 2", 7 * 12),
+        (
+            "head",
+            5,
+            "a weighted sum of the output over 7 of the ticks 0 to 12, of 4",
+            7 * 12,
+        ),
     ],
 )
 def test_a_run_answers_as_its_module(
@@ -157,8 +162,8 @@ def test_a_run_answers_as_its_module(
     np.add.at(confusion, (labels, ask(folder, name)), 1)
     assert found["confusion"] == confusion.tolist()
     cli.run("energy", run)
-    host = json.loads((run / "energy.json").read_text())["host"]
-    assert host == [{"node": "decoding", "macs": macs}]
+    host = json.loads((run / "energy.json").read_text()).get("host", [])
+    assert host == ([{"node": "decoding", "macs": macs}] if macs else [])
 
 
 def test_every_executor_has_these_answers(
@@ -299,7 +304,7 @@ def test_without_a_word_of_the_source_the_ticks_are_summed() -> None:
     network, stimulus, _ = returning(lambda s: s, lambda s: s)
     found = find_answers("net", network, stimulus)
     assert found is not None
-    assert (found.is_count, found.weights.shape) == (True, (7, 3))
+    assert (found.is_plain, found.weights.shape) == (True, (7, 3))
     assert find_answers("net", network, replace(stimulus, labels=None)) is None
 
     def refuse(ticks: int) -> Decoding:
