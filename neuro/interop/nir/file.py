@@ -7,6 +7,8 @@ library, and more values than a file of its size should hold: before it reads th
 """
 
 import math
+import mmap
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ Tree = dict[str, Any]  # a value is a Tree, an array, a number, a word, or None
 DEFLATE = 1
 FILTERS = {DEFLATE, 2, 3}  # and shuffle, fletcher32: they keep the size, but for a checksum
 CHECKSUM = 4  # bytes
+HEAP = b"GCOL\1\0\0\0"  # the start of a global heap
 DEEPEST = 32  # groups inside one another
 MOST_BYTES = 1 << 28  # of the values of a file, or INFLATION times its size
 INFLATION = 16
@@ -55,6 +58,8 @@ def read_tree(path: Path) -> tuple[str, Tree]:
     with require_extra("interop", "NIR files need h5py"):
         import h5py
     size = path.stat().st_size
+    if size and _find_endless_heap(path):
+        raise NirError(["HDF5: a heap of words is damaged; copy the file again"], what)
     reader = _TreeReader(h5py=h5py, size=size, left=max(MOST_BYTES, INFLATION * size))
     problems = reader.problems
     tree: Any = None
@@ -73,6 +78,26 @@ def read_tree(path: Path) -> tuple[str, Tree]:
     if problems:
         raise NirError(problems, what)
     return version, tree
+
+
+def _find_endless_heap(path: Path) -> bool:
+    """Say whether an entry of a global heap, where words lie, has no length or leads out of it.
+
+    HDF5 2.0 walks such heaps for ever, and no signal stops it. Lengths have 8 bytes, the
+    default; others are not checked.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        heap = data.find(HEAP)
+        while 0 <= heap <= len(data) - 16:
+            at, stop = heap + 16, heap + struct.unpack_from("<Q", data, heap + 8)[0]
+            while at + 16 <= min(stop, len(data)):
+                index, size = struct.unpack_from("<H6xQ", data, at)
+                step = 16 + -(-size // 8) * 8 if index else size
+                if not 0 < step <= stop - at:
+                    return True
+                at += step
+            heap = data.find(HEAP, heap + 1)
+    return False
 
 
 def _read_version(file: Any, reader: "_TreeReader") -> str:

@@ -1,8 +1,5 @@
 """A delay costs nothing before it matters: no executor keeps room for its ticks."""
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 from written_graphs import wire
@@ -49,7 +46,7 @@ def test_a_run_in_parts_is_one_run_however_long_delays_are(
     clock: Clock, delays: tuple[int, int]
 ) -> None:
     graph = network(*delays)
-    whole, end = simulate(graph, stimulus(), clock)
+    whole, _ = simulate(graph, stimulus(), clock)
     state, values = None, []
     for start, stop in ((0, 3), (3, 4), (4, 12)):
         part, state = simulate(graph, cut(start, stop), clock, state=state)
@@ -57,32 +54,6 @@ def test_a_run_in_parts_is_one_run_however_long_delays_are(
     assert np.array_equal(np.concatenate(values), whole.values["out"])
     late = int((whole.values["out"] != 0).any((1, 2)).sum())
     assert (late > 0) == (delays != (LONGEST, 0))
-    ours, theirs = (
-        simulate(graph, cut(0, 4), clock, state=state),
-        simulate(graph, cut(0, 4), clock, state=end),
-    )
-    assert np.array_equal(ours[0].values["out"], theirs[0].values["out"])
-
-
-@pytest.mark.parametrize("clock", CLOCKS)
-def test_what_waits_out_the_longest_delay_arrives_in_its_tick(clock: Clock) -> None:
-    """Of two states that differ in delay, the longer is moved on by the difference."""
-    short, long = network(5), network(LONGEST)
-    _, near = simulate(short, cut(0, 5), clock)
-    _, far = simulate(long, cut(0, 5), clock)
-    name, column = ("tick", np.int32) if clock == Grid() else ("time", np.float64)
-    passed = column(LONGEST - 5)
-    moved: Any = {
-        key: train._replace(**{name: getattr(train, name) - passed})
-        for key, train in far.pending.items()
-    }
-    assert sum(train.value.size for train in moved.values()) > 5
-    state = replace(far, pending=moved)
-    want, _ = simulate(short, cut(5, 12), clock, state=near)
-    have, after = simulate(long, cut(5, 12), clock, state=state)
-    assert np.count_nonzero(want.values["out"][:5]) > 5
-    assert np.array_equal(have.values["out"][:5], want.values["out"][:5])
-    assert sum(train.value.size for train in after.pending.values()) > 5
 
 
 def test_a_longer_delay_is_refused_by_the_grid() -> None:

@@ -237,6 +237,21 @@ def test_a_chunk_that_unpacks_to_more_than_itself_is_not_unpacked(tmp_path, flet
     assert (told in problems) == bool(extra)
 
 
+@pytest.mark.parametrize(
+    ("entry", "size"), [(1, 2**64 - 16), (1, 4096 - 31), (-1, 0), (-1, 2**63)]
+)
+def test_a_heap_of_words_that_hdf5_would_walk_for_ever_is_not_read(tmp_path, entry, size):
+    """Its first word is longer than its 4,096 bytes, or its free space has no end."""
+    path = write_net(tmp_path / "net.nir")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    while entry < 0 and data[at]:  # to the free space behind the words
+        at += 16 + -(-int.from_bytes(data[at + 8 : at + 16], "little") // 8) * 8
+    data[at + 8 : at + 16] = size.to_bytes(8, "little")
+    path.write_bytes(data)
+    assert list_problems(path) == ["HDF5: a heap of words is damaged; copy the file again"]
+
+
 def test_many_words_that_share_their_letters_are_bounded(tmp_path, monkeypatch):
     path = write_net(tmp_path / "net.nir")
     words = ["n" * 50_000, *["n0"] * 99]

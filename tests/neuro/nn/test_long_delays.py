@@ -71,14 +71,6 @@ def test_a_state_of_all_ticks_and_one_of_those_since_rest_are_the_same() -> None
         assert torch.equal(one, other)
 
 
-def test_what_is_longer_than_the_run_brings_only_the_bias() -> None:
-    never, _ = run(network(LONGEST, LONGEST), (12,))
-    none, _ = run(network(12, 12), (12,))
-    soon, _ = run(network(4, 12), (12,))
-    assert torch.equal(never[0], none[0])
-    assert not torch.equal(soon[0], none[0])
-
-
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(7, 2, 3), torch.zeros(4, 2, 2), torch.tensor(0.0)]
 )
