@@ -122,6 +122,10 @@ def test_what_is_kept_of_a_membrane_is_harmless_below_2_to_the_18() -> None:
     assert not keeps(2, 1, vth=4097)
     assert not keeps(2, 1, vth=4094)  # on a sum, not between two
     assert not keeps(2, 1, du=4094)  # a current of its own
+    assert not keeps(3, 1)  # an odd weight ends in the middle too
+    halved = replace(program(((4,),)).connections[0], weight_exp=-1)
+    assert not keeps_no_memory(n, (halved,), 1, program(((4,),)).messages)
+    assert keeps_no_memory(n, (replace(halved, weight_exp=0),), 1, program(((4,),)).messages)
 
 
 def test_a_soft_reset_bounds_v_where_a_tick_adds_no_more_than_the_threshold() -> None:
