@@ -381,8 +381,9 @@ def test_all_that_is_no_chain_is_told_at_once_and_nothing_is_written(tmp_path: P
         "conv: a spike waits 1 steps before a convolution",
     ):
         assert part in told
-    assert "a convolution over" not in told  # of a layer with two inputs, that is enough
     assert not list(tmp_path.iterdir())
+    joined = replace(program, connections=(w, program.connections[1], image))
+    assert "a convolution over" not in "; ".join(list_problems(joined))  # a join says enough
     plain = replace(program, populations=(x, n, program.populations[3]), connections=(w, image))
     assert "conv: a convolution over (1, 1, 2), and n is a layer of shape (2,)" in "; ".join(
         list_problems(plain)

@@ -152,6 +152,13 @@ def test_shifts_double_scale_and_threshold_and_leave_the_weights() -> None:
         np.testing.assert_array_equal(one.weight, other.weight)
 
 
+def test_a_program_shows_its_populations_and_shifts() -> None:
+    program = lower_to_xylo(network(), ticks=20)
+    told = "XyloProgram(x input 3, n hidden 4, out readout 2; shifts 2, 4"
+    assert repr(program) == f"{told}; ticks=20)"
+    assert repr(replace(program, ticks=None)) == f"{told})"
+
+
 def test_without_a_stimulus_no_source_that_fires_once_a_tick_saturates() -> None:
     program = lower_to_xylo(network(), ticks=20)
     rooms = [row["head_room"] for row in make_xylo_scaling_table(network(), program)]
