@@ -162,7 +162,7 @@ class _Capture:
             choices["answers"] = decoding.describe()
         except DecodingError as error:
             if folded.weights:
-                raise CaptureError(folded.weights) from error
+                raise CaptureError([*folded.weights, str(error)]) from error
             choices["answers"] = f"not decoded: {error}"
         integrators = folded.graph.integrators
         runs = _Source(self.source, self.reader, self.way, folded.names, integrators, axis)

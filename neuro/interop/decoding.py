@@ -61,8 +61,10 @@ class Decoding:
 
     @property
     def products(self) -> int:
-        """Number of multiply-accumulates a sample, where it is more than counting."""
-        return 0 if self.is_plain else int(np.count_nonzero(self.weights))
+        """Number of multiply-accumulates a sample; ticks of equal weights are added before."""
+        if self.is_plain or self.over_ticks == MAXIMUM:
+            return 0
+        return int(np.count_nonzero(np.unique(self.weights, axis=0)))
 
     def score(self, y: Any) -> np.ndarray:
         """Return the scores (B K) of the output (T B *N).
@@ -159,20 +161,21 @@ def find_decoding(
     y, sources = _read_outputs(outputs, tensors)
     symbols = {id(x): value for x, value in record.tensors}
     answer, final, where = _peel(find_answer(record.returned), symbols, tensors)
+    why: DecodingError | str = ""
     unit = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), y.shape[2:])
     for axis in range(min(2, answer.dim() - 1)):
         if answer.shape[axis] == y.shape[1] and answer.requires_grad:
             scores = sum_ticks(answer, axis)
-            value = symbols.get(id(answer))
-            found = _find_weights(scores, y, sources) or _find_maximum(
-                value, outputs, scores, y
-            )
+            try:
+                found = _find_weights(scores, y, sources)
+            except DecodingError as error:
+                found, why = _find_maximum(symbols.get(id(answer)), outputs, scores, y), error
             if found is not None:
                 factors = unit if found.weights.ndim == 2 else unit[:, None]
                 return replace(found, weights=found.weights * factors, final=final, axis=axis)
     raise DecodingError(
         "what the module returns is neither a weighted sum nor the maximum of its output over "
-        f"ticks{where}; return the output of every tick, or such a sum"
+        f"ticks{where}{why and f': {why}'}; return the output of every tick, or such a sum"
     )
 
 
@@ -250,10 +253,11 @@ def _peel(
     return answer, "", where
 
 
-def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor] | None:
+def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor]:
     """Return what else than the sources leads to the scores by sums, factors and moves.
 
-    None: something else than these does.
+    Raises:
+        DecodingError: something else than these does; names it.
     """
     own = {id(x) for x, _ in sources}
     ends = {x.grad_fn for x, _ in sources}
@@ -271,7 +275,7 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor] | None
         name = re.sub(r"Backward\d*$", "", node.name())
         before = [following for following, _ in node.next_functions if following is not None]
         if name not in _LINEAR and not (name in _PRODUCTS and len(before) == 1):
-            return None
+            raise DecodingError(f"{name} is no weighted sum")
         waiting += before
     return others
 
@@ -279,9 +283,9 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor] | None
 def _find_weights(scores: Tensor, y: Tensor, sources: list[list[_Place]]) -> Decoding | None:
     """Return the weighted sum that gives the scores (B K); None: there is none."""
     places = [place for tick in sources for place in tick if place.tensor.requires_grad]
-    others = _walk_back(scores, places) if places else None
-    if others is None:
+    if not places:
         return None
+    others = _walk_back(scores, places)
     by = torch.linspace(0.5, 1.5, scores.numel(), dtype=scores.dtype).view_as(scores)
     # Such as ticks that were left out: they lead to a score only with a factor of 0.
     if any(g.any() for g in _differentiate(scores, others, by).values()):
@@ -338,7 +342,8 @@ def _find_maximum(
     value: Symbol | None, outputs: Sequence[Sequence[Symbol]], scores: Tensor, y: Tensor
 ) -> Decoding | None:
     """Return the maximum over ticks, if that is what the scores (B K) are; value: of them."""
-    series = value.sources[0] if isinstance(value, Lost) and value.sources else None
+    most_of = isinstance(value, Lost) and value.what.startswith(("max(", "amax("))
+    series = value.sources[0] if most_of else None  # type: ignore[union-attr]
     parts = series.parts if isinstance(series, Series) else ()
     every = [_key(part) for part in parts] == [_key(tick[0]) for tick in outputs if tick]
     most = y.amax(0)
@@ -357,4 +362,6 @@ _LINEAR = frozenset(
         *("Clone", "Alias", "AsStrided", "AvgPool2D", "AdaptiveAvgPool2D", "SelectBackward"),
     }
 )
-_PRODUCTS = frozenset({"Mul", "Div", "Mm", "Addmm", "Bmm", "Mv", "Linear", "Convolution"})
+_PRODUCTS = frozenset(
+    {"Mul", "Div", "Mm", "Addmm", "Bmm", "Mv", "Linear", "Convolution", "NativeBatchNorm"}
+)

@@ -179,7 +179,7 @@ def fold_ticks(
             f"no neuron reaches what the module returns of {record.ticks} ticks; return its "
             "spikes, or record more ticks if the first are left out: ticks=200, --set ticks=200"
         )
-        raise CaptureError([*problems, *found.weights] or [nothing])
+        raise CaptureError([*problems, nothing] if found.weights else problems or [nothing])
     neurons = {name: ticks for name, ticks in record.neurons.items() if name in used}
     for name, ticks in neurons.items():
         problems += _list_problems_of_time(name, ticks, record.ticks)

@@ -44,6 +44,16 @@ def find_answers(
         ) from error
 
 
+def describe_answers(network: ImportedNetwork, ticks: int) -> dict[str, str]:
+    """Return in words how a source makes its answers of so many ticks, as a choice."""
+    if network.find_decoding is None:
+        return {}
+    try:
+        return {"answers": network.find_decoding(ticks).describe()}
+    except DecodingError as error:
+        return {"answers": f"not decoded: {error}"}
+
+
 def compare_precision(
     network: ImportedNetwork,
     own: OwnPrecision,

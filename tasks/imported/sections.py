@@ -122,9 +122,9 @@ def describe_comparison(facts: ImportFacts) -> str:
         f"The source ({facts['library']}) beside neuro's clock, both in float64: "
         f"{sum(row.spikes for row in rows):,} spikes, "
         f"{sum(row.different for row in rows):,} different. Stimuli: {'; '.join(stimuli)}; "
-        f"{verification['samples']} samples of {verification['ticks']} ticks each, seed "
-        f"{verification['seed']}. Error: largest difference of membranes, currents and values "
-        "at any tick."
+        f"{verification['samples']} samples each, random ones of {verification['ticks']} "
+        f"ticks, seed {verification['seed']}. Error: largest difference of membranes, currents "
+        "and values at any tick."
     )
 
 

@@ -305,8 +305,8 @@ def _check_labels(
     beyond = labels[(labels < 0) | (labels >= classes)]
     if beyond.size:
         problems.append(
-            f"label {beyond[0]} is outside 0 ... {classes - 1}: {output} tells {classes} "
-            "classes apart; count them from 0"
+            f"label {beyond[0]} is outside 0 ... {classes - 1}: there are {classes} classes; "
+            "count them from 0"
         )
     return problems
 

@@ -27,7 +27,12 @@ from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
 from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
 from neuro.version import __version__
-from tasks.imported.answers import compare_answers, compare_precision, find_answers
+from tasks.imported.answers import (
+    compare_answers,
+    compare_precision,
+    describe_answers,
+    find_answers,
+)
 from tasks.imported.files import (
     ABOUT,
     DECODING,
@@ -120,6 +125,10 @@ def import_network(
         raise StimulusError(
             [f"--labels {words.labels}: labels are of a stimulus; give it with --stimulus"]
         )
+    if words.file is not None and words.ticks is not None:
+        raise StimulusError(
+            [f"--ticks {words.ticks}: {words.file} has its own ticks; leave --ticks out"]
+        )
     arrays = {} if words.file is None else read_arrays(words.file)
     opened = open_source(source, shape or _guess_shape(arrays), choices)
     graph = opened.network.graph
@@ -151,8 +160,8 @@ def import_network(
         casts = [shorten_places(text, opened.folder) for text in precision["casts"]]
         compared["precision"] = PrecisionFacts(**{**precision, "casts": casts})
         network = replace(network, own=None) if precision["failed"] else network
+    facts["choices"].update(describe_answers(network, stimulus.ticks))
     if decoding is not None and network.find_decoding is not None:
-        facts["choices"]["answers"] = decoding.describe()
         compared["answers"] = compare_answers(opened.name, network, stimulus, decoding)
     write_run(out, opened, facts, stimulus, decoding)
     return facts

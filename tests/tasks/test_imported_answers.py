@@ -125,13 +125,8 @@ def write_labels(folder: Path, name: str, wrong: int) -> np.ndarray:
     ("name", "wrong", "told", "macs"),
     [
         ("late", 2, "the sum of the output over ticks 7 to 12", 0),
-        ("permuted", 3, "a weighted sum of the output over all 13 ticks, of 4 val", 13 * 4),
-        (
-            "head",
-            5,
-            "a weighted sum of the output over 7 of the ticks 0 to 12, of 4",
-            7 * 12,
-        ),
+        ("permuted", 3, "a weighted sum of the output over all 13 ticks, of 4 val", 4),
+        ("head", 5, "a weighted sum of the output over 7 of the ticks 0 to 12, of 4", 12),
     ],
 )
 def test_a_run_answers_as_its_module(
@@ -198,6 +193,13 @@ def test_answers_that_a_run_cannot_hold_leave_none(
     assert "Nothing was written, since an accuracy would be of other answers" in text
     assert list(tmp_path.iterdir()) == []
     assert "answers: not decoded: what the module returns is neither" in cli.run(*argv, *data)
+    late = ("import", f"{folder / 'nets.py'}:late", "--shape", "6", "--out")
+    out = cli.run(*late, tmp_path / "late", "--ticks", "9")
+    assert "answers: the sum of the output over ticks 7 to 8" in out
+    text = cli.refuse(*late, tmp_path / "less", "--ticks", "5")
+    assert "no neuron reaches what the module returns of 5 ticks" in text
+    text = cli.refuse(*late, tmp_path / "less", *data, "--ticks", "5")
+    assert "x.npy has its own ticks; leave --ticks out" in text
     assert not (tmp_path / "run" / "decoding.npz").exists()
     cli.run("eval", tmp_path / "run")
     assert "accuracy" not in json.loads((tmp_path / "run" / "eval.json").read_text())
@@ -223,7 +225,7 @@ def test_labels_are_of_the_classes_of_the_answer(
         *("import", f"{folder / 'nets.py'}:head", "--out", tmp_path / "run"),
         *("--stimulus", folder / "x.npy", "--labels", tmp_path / "y.npy"),
     )
-    assert "label 3 is outside 0 ... 2: lif2 tells 3 classes apart; count them from 0" in text
+    assert "label 3 is outside 0 ... 2: there are 3 classes; count them from 0" in text
 
 
 def test_a_module_that_casts_is_compared_in_its_own_precision(

@@ -91,7 +91,7 @@ def test_values_are_numbers_of_at_least_one_sample() -> None:
 
 
 def test_labels_are_classes_of_the_only_output() -> None:
-    assert "outside 0 ... 2: out tells 3 classes apart" in refuse(graph(), x=X, labels=Y + 1)[0]
+    assert "outside 0 ... 2: there are 3 classes" in refuse(graph(), x=X, labels=Y + 1)[0]
     assert "give y.argmax(1) of one-hot rows" in refuse(graph(), x=X, labels=np.eye(3)[Y])[0]
     assert "give y.astype(np.int64).ravel()" in refuse(graph(), x=X, labels=Y + 0.0)[0]
     assert "y.astype(np.int64).ravel()" in refuse(graph(), x=X, labels=Y[:, None])[0]

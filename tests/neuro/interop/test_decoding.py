@@ -19,6 +19,7 @@ from neuro.interop.decoding import (
     sum_ticks,
 )
 from neuro.interop.imported import RETURNED, ImportedNetwork, verify_import
+from neuro.interop.neuron_reader import CaptureError
 from neuro.seeds import seeded
 
 snn = pytest.importorskip("snntorch")
@@ -26,6 +27,12 @@ snn = pytest.importorskip("snntorch")
 from neuro.interop.snntorch import import_module  # noqa: E402
 
 TICKS = 9
+NORM = {
+    "running_mean": [1.0, 0.5, -2.0],
+    "running_var": [4.0, 0.25, 1.0],
+    "weight": [1.0, -3.0, 0.5],
+    "bias": [0.25, 0.0, 1.0],
+}
 End = Callable[[Any, list[Tensor], list[Tensor]], Any]
 
 
@@ -38,6 +45,9 @@ class Answers(nn.Module):
             self.fc1, self.fc2, self.head = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 2)
         for layer in (self.fc1, self.fc2):
             layer.weight.data *= 4
+        self.norm = nn.BatchNorm1d(3)
+        for name, values in NORM.items():
+            getattr(self.norm, name).data = torch.tensor(values)
         self.lif1 = snn.Leaky(beta=0.9)
         self.lif2 = snn.Leaky(beta=0.8, graded_spikes_factor=factor)
         self.end = end
@@ -153,7 +163,8 @@ def test_each_value_for_itself(end: End, weights: np.ndarray, told: str) -> None
     assert not found.bias.any()
     assert found.describe() == told
     assert found.is_plain == told.startswith("the sum")
-    assert found.products == (0 if found.is_plain else np.count_nonzero(weights))
+    slices = np.unique(weights, axis=0)
+    assert found.products == (0 if found.is_plain else np.count_nonzero(slices))
 
 
 def test_the_ticks_are_those_of_the_run() -> None:
@@ -200,6 +211,42 @@ def test_one_class_of_several_values(name: str) -> None:
     bias = net.head.bias.detach().double().numpy() if matrix is None else np.zeros(1)
     np.testing.assert_allclose(found.bias, np.broadcast_to(bias, found.bias.shape), rtol=1e-12)
     assert f", of 3 values to {len(found.bias)}" in found.describe()
+
+
+def test_a_norm_behind_the_rate_is_part_of_the_decoding() -> None:
+    def end(net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
+        scores: Tensor = net.head(net.norm(torch.stack(spikes)[2:].sum(0)))
+        return scores
+
+    network = import_module(Answers(end).train(), (4,))
+    assert all(row.agrees for row in verify_import(network, ticks=TICKS, samples=3))
+    found, net = find(network), Answers(end).double().eval()
+    gain = np.array(NORM["weight"]) / np.sqrt(np.array(NORM["running_var"]) + 1e-5)
+    weights = gain[:, None] * net.head.weight.T.detach().numpy()
+    np.testing.assert_allclose(found.weights[2:], np.broadcast_to(weights, (7, 3, 2)))
+    assert not found.weights[:2].any()
+    zero = net.head(net.norm(torch.zeros(1, 3).double()))[0].detach().numpy()
+    np.testing.assert_allclose(found.bias, zero, rtol=1e-7)
+
+
+def test_a_step_that_is_no_sum_is_named() -> None:
+    def end(net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
+        scores: Tensor = net.head(torch.stack(spikes).sum(0).relu())
+        return scores
+
+    with pytest.raises(CaptureError) as caught:
+        import_module(Answers(end), (4,))
+    behind, why = caught.value.problems
+    assert "linear() takes what has no node" in behind or "head takes" in behind
+    assert re.search(r"neither .* \(linear\(\) at \S+test_decoding.py:\d+\): Relu is no w", why)
+
+
+def test_a_sum_of_spikes_that_are_rare_is_no_maximum() -> None:
+    """In a run where no neuron spikes twice both give the same."""
+    net = Answers(lambda _n, s, _m: torch.stack(s).sum(0))
+    net.fc2.weight.data /= 8
+    network = import_module(net, (4,))
+    assert find(network).over_ticks == "sum"
 
 
 def test_votes_are_a_decoding() -> None:
