@@ -15,7 +15,7 @@ CLOCKS = (Grid(), Exact(), Exact(driver="heap"))
 
 
 def network(edge: int, synapse: int = 0) -> Graph:
-    """Return x -> cells -> far (a delay of the edge and one more of a synapse) -> out."""
+    """Return x -> cells -> far (late by edge and one synapse) -> out, end."""
     late = {"delay": np.array([0, synapse], np.int32)} if synapse else {}
     each, weight = np.arange(2), np.array([0.5, 0.75])
     nodes: dict[str, Node] = {
@@ -24,8 +24,9 @@ def network(edge: int, synapse: int = 0) -> Graph:
         "cells": LIF(tau=0.01, threshold=0.5),
         "far": Sparse.from_coo(each, each, weight, shape=(2, 2), **late),
         "out": LI(tau=0.01),
+        "end": LIF(tau=0.01, threshold=0.4),
     }
-    return wire(f"x>fc fc>cells cells>far:{edge} far>out", nodes)
+    return wire(f"x>fc fc>cells cells>far:{edge} far>out far>end", nodes)
 
 
 def stimulus(ticks: int = 12) -> dict[str, Events]:
@@ -47,13 +48,14 @@ def test_a_run_in_parts_is_one_run_however_long_delays_are(
 ) -> None:
     graph = network(*delays)
     whole, _ = simulate(graph, stimulus(), clock)
-    state, values = None, []
+    state, values, fired = None, [], []
     for start, stop in ((0, 3), (3, 4), (4, 12)):
         part, state = simulate(graph, cut(start, stop), clock, state=state)
         values.append(part.values["out"])
+        fired += (part.spikes["end"].tick + start).tolist()
     assert np.array_equal(np.concatenate(values), whole.values["out"])
-    late = int((whole.values["out"] != 0).any((1, 2)).sum())
-    assert (late > 0) == (delays != (LONGEST, 0))
+    assert sorted(fired) == sorted(whole.spikes["end"].tick.tolist())
+    assert (len(fired) > 0) == whole.values["out"].any() == (delays != (LONGEST, 0))
 
 
 def test_a_longer_delay_is_refused_by_the_grid() -> None:

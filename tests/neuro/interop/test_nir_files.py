@@ -172,6 +172,17 @@ def test_groups_are_read_to_a_depth_of_32(tmp_path, depth, refused):
     assert any(problem.endswith(told) for problem in list_problems(path)) == refused
 
 
+def test_a_chunk_that_was_not_worth_compressing_is_read(tmp_path):
+    path = write_net(tmp_path / "net.nir")
+
+    def make(group, name):
+        one = group.create_dataset(name, (2, 2), "f8", chunks=(2, 2), compression="gzip")
+        one.id.write_direct_chunk((0, 0), np.eye(2).tobytes(), filter_mask=1)
+
+    replace(path, "node/nodes/n0/weight", make)
+    assert (neuro_nir.read(path, dt=1.0).graph.nodes["n0"].weight == np.eye(2)).all()
+
+
 def replace(path, place, make):
     """Put what ``make(group, name)`` makes into the place of a dataset."""
     group, _, name = place.rpartition("/")

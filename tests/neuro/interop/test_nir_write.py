@@ -255,3 +255,13 @@ def test_a_loop_without_delay_and_a_broken_period_are_refused_and_get_no_tick():
     loop, period = error.value.problems
     assert "zero-delay loop cells -> back -> cells; give one of its edges a delay" in loop
     assert "cells: LIF.refractory: duration 0.0015 s is not a whole number of steps" in period
+
+
+def test_a_threshold_of_0_that_a_neuron_fires_at_comes_back():
+    """NIR fires above a threshold: ours is the number below 0, which float32 does not have."""
+    graph = make_graph(
+        Dense(weight=np.eye(2)),
+        DiscreteLIF(decay=0.5, threshold=0.0, rest=-1.0, reset="hard", reset_to=-1.0),
+        shape=(2,),
+    )
+    assert_equal(neuro_nir.read(neuro_nir.to_nir(graph)).graph, graph)
