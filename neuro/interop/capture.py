@@ -17,6 +17,7 @@ Axes: T ticks, B samples, ``*N`` the shape of a node.
 import copy
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -32,7 +33,6 @@ from neuro.interop.decoding import (
     DecodingError,
     find_answer,
     find_decoding,
-    sum_ticks,
 )
 from neuro.interop.imported import ImportedNetwork, OwnPrecision, SourceRun
 from neuro.interop.layer_operations import LAYER_OPERATIONS, digest
@@ -155,17 +155,17 @@ class _Capture:
         folded = self.fold(record)
         second = _record_again(self.source, self.reader, self.way, self.shape, record)
         _require_equal(folded.graph, self.fold(second).graph)
-        choices, axis, classes = {"ticks": self.way.words, **folded.notes}, None, None
+        choices, classes = {"ticks": self.way.words, **folded.notes}, None
         try:
             decoding = _find_decoding(record, folded)
-            axis, classes = decoding.axis, len(decoding.bias)
+            classes = len(decoding.bias)
             choices["answers"] = decoding.describe()
         except DecodingError as error:
             if folded.weights:
                 raise CaptureError([*folded.weights, str(error)]) from error
             choices["answers"] = f"not decoded: {error}"
         integrators = folded.graph.integrators
-        runs = _Source(self.source, self.reader, self.way, folded.names, integrators, axis)
+        runs = _Source(self.source, self.reader, self.way, folded.names, integrators)
         return ImportedNetwork(
             graph=folded.graph,
             library=self.reader.library,
@@ -240,7 +240,7 @@ class _Source:
     """Runs the source, each time from rest.
 
     names: of populations, by those of the recorded neurons. integrators: populations that put
-    out their membrane. axis: of the samples in what it returns; None: nobody can decode that.
+    out their membrane.
     dtypes: of the stimulus, in the order in which they are tried. widen: all to float64.
     """
 
@@ -249,7 +249,6 @@ class _Source:
     way: Way
     names: Mapping[str, str]
     integrators: tuple[str, ...]
-    axis: int | None
     dtypes: tuple[torch.dtype, ...] = (torch.float64,)
     widen: bool = True
 
@@ -275,10 +274,10 @@ class _Source:
         runs = {self.names[n]: s for n, s in record.states.items() if n in self.names}
         outputs, membranes, currents = (_join(runs, field) for field in _STATES)
         values = {name: x for name, x in membranes.items() if name in self.integrators}
-        scores = None
-        if self.axis is not None:
-            scores = sum_ticks(find_answer(returned), self.axis).double().cpu().numpy()
-        return SourceRun({**outputs, **values}, membranes, currents, scores)
+        answer = None
+        with suppress(DecodingError):
+            answer = find_answer(returned).double().cpu().numpy()
+        return SourceRun({**outputs, **values}, membranes, currents, answer)
 
 
 _STATES = SourceState._fields

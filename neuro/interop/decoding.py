@@ -27,7 +27,6 @@ FINAL: Mapping[str, Callable[[Tensor], Tensor]] = {
     "": lambda scores: scores,
     "softmax": lambda scores: scores.softmax(1),
     "log_softmax": lambda scores: scores.log_softmax(1),
-    "sigmoid": torch.sigmoid,
     "argmax": lambda scores: scores.argmax(1),
 }
 
@@ -79,12 +78,14 @@ class Decoding:
                 f"the output has {len(y)} ticks of {y.shape[2]} values, and its decoding is of "
                 f"{self.weights.shape[0]} ticks of {self.weights.shape[1]}; run as many"
             )
-        if self.weights.ndim == 3:
-            scores: np.ndarray = np.einsum("tbj,tjk->bk", y, self.weights, optimize=True)
-        else:
-            weighted = y * self.weights[:, None]
-            scores = weighted.max(0) if self.over_ticks == MAXIMUM else weighted.sum(0)
-        return np.asarray(scores + self.bias)
+        if self.over_ticks == MAXIMUM:
+            return np.asarray((y * self.weights[:, None]).max(0))
+        slices, which = np.unique(self.weights, axis=0, return_inverse=True)
+        scores: np.ndarray = np.tile(self.bias, (y.shape[1], 1)).astype(np.float64)
+        for k, weight in enumerate(slices):  # sums of spikes are exact
+            total = y[which.reshape(-1) == k].sum(0)
+            scores += total * weight if weight.ndim == 1 else total @ weight
+        return scores
 
     def answer(self, y: Any) -> np.ndarray:
         """Return what the module returns of the output (T B *N)."""
@@ -108,6 +109,13 @@ class Decoding:
             return f"the sum of the output over {where}"
         how = "" if self.weights.ndim == 2 else f", of {values:,} values to {len(self.bias):,}"
         return f"a weighted sum of the output over {where}{how}"
+
+    def count_others(self, y: Any, answers: np.ndarray) -> int:
+        """Return how many answers (B) are not those of the output, nor tie with them."""
+        scores = self.score(y)
+        best = scores.max(1)
+        near = EXACT * np.maximum(1.0, np.abs(scores).max(1))
+        return int((scores[np.arange(len(best)), answers] < best - near).sum())
 
 
 def make_count(ticks: int, values: int) -> Decoding:
@@ -140,10 +148,10 @@ def find_answer(returned: Any) -> Tensor:
     )
 
 
-def sum_ticks(answer: Tensor, axis: int) -> Tensor:
-    """Return scores (B K) of what a module returned; axis: of the samples."""
+def sum_ticks(answer: Any, axis: int) -> Any:
+    """Return the scores (B K) that a module returned; axis: of the samples, as in Decoding."""
     scores = answer if axis == 0 else answer.sum(0)
-    return scores.reshape(len(scores), -1) if scores.dim() > 1 else scores
+    return scores.reshape(len(scores), -1) if scores.ndim > 1 else scores
 
 
 def find_decoding(
@@ -160,10 +168,13 @@ def find_decoding(
     tensors = _find_tensors(record)
     y, sources = _read_outputs(outputs, tensors)
     symbols = {id(x): value for x, value in record.tensors}
-    answer, final, where = _peel(find_answer(record.returned), symbols, tensors)
+    answer, final, where = _peel(find_answer(record.returned), record)
     why: DecodingError | str = ""
     unit = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), y.shape[2:])
-    for axis in range(min(2, answer.dim() - 1)):
+    if isinstance(record.returned, tuple) and len(record.returned) == len(y):
+        raise DecodingError("the module returns a tuple of ticks; return them as a list")
+    # Samples before further axes: these may be ticks, too.
+    for axis in (0,) if answer.dim() == 2 else (1,) if answer.dim() > 2 else ():
         if answer.shape[axis] == y.shape[1] and answer.requires_grad:
             scores = sum_ticks(answer, axis)
             try:
@@ -235,21 +246,19 @@ def _read_outputs(
     return y, [[places[0] for places in copies] for copies in found]
 
 
-def _peel(
-    answer: Tensor, symbols: Mapping[int, Symbol], tensors: Mapping[Any, _Place]
-) -> tuple[Tensor, str, str]:
+def _peel(answer: Tensor, record: RecordedRun) -> tuple[Tensor, str, str]:
     """Return the scores behind a last operation that keeps their order, its name and place."""
-    value = symbols.get(id(answer))
-    if not isinstance(value, Lost | Applied):
+    place = next((k for k, (x, _) in enumerate(record.tensors) if x is answer), 0)
+    value = record.tensors[place][1] if record.tensors else None
+    if not isinstance(value, Lost | Applied) or record.tensors[place][0] is not answer:
         return answer, "", ""
     name = value.what.partition("(")[0] if isinstance(value, Lost) else value.layer.kind
     where = f" ({name}() at {value.where})"
-    if name in FINAL and len(value.sources) == 1 and _key(value.sources[0]) in tensors:
-        scores = tensors[_key(value.sources[0])].tensor
-        if scores.dim() == 2 and scores.is_floating_point():
-            made = FINAL[name](scores.detach())
-            if made.shape == answer.shape and torch.equal(made, answer.detach()):
-                return scores, name, where
+    before = [x for x, v in record.tensors[:place] if v in value.sources]
+    if name in FINAL and before and before[-1].dim() == 2:
+        made = FINAL[name](before[-1].detach())
+        if made.shape == answer.shape and torch.equal(made, answer.detach()):
+            return before[-1], name, where
     return answer, "", where
 
 
@@ -272,7 +281,7 @@ def _walk_back(scores: Tensor, sources: Iterable[_Place]) -> list[Tensor]:
         if variable is not None:
             others += [] if id(variable) in own else [variable]
             continue
-        name = re.sub(r"Backward\d*$", "", node.name())
+        name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
         before = [following for following, _ in node.next_functions if following is not None]
         if name not in _LINEAR and not (name in _PRODUCTS and len(before) == 1):
             raise DecodingError(f"{name} is no weighted sum")
@@ -359,7 +368,7 @@ _LINEAR = frozenset(
         *("Select", "Slice", "Split", "SplitWithSizes", "Unbind", "Index", "IndexSelect"),
         *("View", "UnsafeView", "ReshapeAlias", "AsStrided", "Permute", "Transpose", "T"),
         *("Unsqueeze", "Squeeze", "Flip", "Roll", "Unfold", "CopySlices", "Copy", "ToCopy"),
-        *("Clone", "Alias", "AsStrided", "AvgPool2D", "AdaptiveAvgPool2D", "SelectBackward"),
+        *("Clone", "Alias", "ConstantPadNd", "IndexAdd", "AvgPool2D", "AdaptiveAvgPool2D"),
     }
 )
 _PRODUCTS = frozenset(

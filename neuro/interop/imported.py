@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from neuro.graph import Graph
-from neuro.interop.decoding import Decoding, DecodingError
+from neuro.interop.decoding import Decoding, DecodingError, sum_ticks
 from neuro.nn.net import Net
 
 RETURNED = "(what it returns)"  # in the place of a population
@@ -27,8 +27,8 @@ class SourceRun(NamedTuple):
 
     outputs: spikes, or the values of an integrator. membranes: after the reset, measured from
     rest, as :class:`neuro.neurons.DiscreteLIF` keeps them. currents: of populations with one.
-    A population that the source does not show is left out. returned: by the source, its ticks
-    summed (B K, or B of classes); None: it returns nothing that is known.
+    A population that the source does not show is left out. returned: by the source, the first
+    of several, the ticks of a list on the first axis; None: no tensor.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -168,7 +168,8 @@ def verify_import(
         ]
         if decoding is not None and theirs.returned is not None:
             answers = decoding.answer(ours.outputs[graph.outputs[0]])
-            rows.append(_compare_returned(what, answers, theirs.returned))
+            returned = sum_ticks(theirs.returned, decoding.axis)
+            rows.append(_compare_returned(what, answers, returned))
     return tuple(rows)
 
 
@@ -204,7 +205,10 @@ def _compare(
     """Return the comparison of one population."""
     own, other = ours.outputs[name], theirs.outputs[name]
     if own.shape != other.shape:
-        raise ValueError(f"{name}: the source has {other.shape}, the Graph {own.shape}")
+        raise ValueError(
+            f"{name}: the source has {other.shape}, the Graph {own.shape}; a module that does "
+            f"not run all ticks is told by --set ticks={len(own)}"
+        )
     wrong = (own != 0) != (other != 0) if fires else np.zeros(own.shape, bool)
     # Until a sample's first different spike both follow the same equations.
     valid = ~np.logical_or.accumulate(wrong.any(tuple(range(2, wrong.ndim))), 0)

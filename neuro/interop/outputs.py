@@ -29,8 +29,11 @@ def follow_outputs(values: Iterable[Symbol]) -> "ModuleOutputs":
     """Return what is known of the values that a module returned."""
     returned = list(values)
     found = ModuleOutputs(every_tick=len({find_tick(value) for value in returned}) > 1)
+    last = max(map(find_tick, returned), default=0)
     for value in returned:
-        found.visit(value)
+        # A sum of several ticks before the last is one of running sums: the last has them all.
+        if find_tick(value) == last or len({*map(find_tick, _list_terms(value))}) == 1:
+            found.visit(value)
     return found
 
 

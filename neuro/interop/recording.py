@@ -300,7 +300,7 @@ class Recorder:
             self._caller = None
 
     def _run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a function of torch in float64 and note what its result holds."""
+        """Run a function of torch, in float64 unless the module keeps its precision."""
         short = _name_function(func)
         writes = (short.endswith("_") and not short.endswith("__")) or short.startswith("__i")
         self._note_casts(short, (*args, *kwargs.values()))
@@ -311,13 +311,16 @@ class Recorder:
         args, kwargs = _widen(args, kept=writes), _widen(kwargs, kept=writes)
         if not self.follow or self._inside:
             return _widen(func(*args, **kwargs), kept=writes)
+        return self._follow(short, func, args, kwargs, writes)
+
+    def _follow(
+        self, short: str, func: Any, args: Any, kwargs: dict[str, Any], writes: bool
+    ) -> Any:
+        """Run a function of torch and note what its result holds."""
         given = _list_tensors((args, kwargs))
         sources = [v for x in given if (v := self.get(x)) is not None]
         versions = [x._version for x in given] if sources else []
-        sized = short in _SIZES and any(
-            isinstance(v, Lost) and v.what.startswith(_OF_VALUES) for v in sources
-        )
-        if sources and (sized or short in _READS):
+        if sources and (short in _READS or (short in _SIZES and any(map(_is_sized, sources)))):
             self.record.problems.append(
                 f"{self.where()}: {short.strip('_')}() reads a value that depends on the "
                 "stimulus, so what runs next may differ from input to input; compute with "
@@ -325,7 +328,9 @@ class Recorder:
             )
         if short in _READS:  # of which torch warns where there are gradients
             args = tuple(x.detach() if isinstance(x, Tensor) else x for x in args)
-        plain = (writes or short == "__setitem__") and any(map(_is_end, args))
+        if short in _ENDS and sources:
+            func, args = Tensor.view_as, (args[0], args[0])
+        plain = (writes or short == "__setitem__") and _is_end(args[0])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not plain):
             result = _widen(func(*args, **kwargs), kept=writes)
         if not (sources or short in _RANDOM or short in _WEIGHTED):
@@ -531,6 +536,7 @@ _READS = frozenset(
         *("item", "tolist", "numpy", "__array__", "equal", "allclose", "is_nonzero"),
     }
 )
+_ENDS = frozenset({"detach", "data"})  # of gradients, which are to lead on
 _SIZES = frozenset({"shape", "size", "numel", "__len__"})
 _OF_VALUES = ("nonzero(", "argwhere(", "masked_select(", "unique(")  # sizes depend on values
 _RANDOM = frozenset(
@@ -561,6 +567,11 @@ def _list_tensors(x: Any) -> list[Tensor]:
 
 
 list_tensors = _list_tensors
+
+
+def _is_sized(value: Symbol) -> bool:
+    """Say whether the size of what a value holds depends on the stimulus."""
+    return isinstance(value, Lost) and value.what.startswith(_OF_VALUES)
 
 
 def _name_function(func: Any) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from neuro.graph import Graph
 from neuro.interop.decoding import Decoding
 from neuro.interop.imported import (
+    RETURNED,
     ComparedPopulation,
     DrawnStimulus,
     ImportedNetwork,
@@ -32,6 +33,7 @@ from tasks.imported.answers import (
     compare_precision,
     describe_answers,
     find_answers,
+    say_otherwise,
 )
 from tasks.imported.files import (
     ABOUT,
@@ -151,7 +153,7 @@ def import_network(
     require_run_of_source(path, stimulus, fixed, static=static)
     network = opened.network
     decoding = find_answers(opened.name, network, stimulus)
-    rows = compare_with_source(opened, stimulus, words)
+    rows = compare_with_source(opened, stimulus, words, decoding)
     facts = describe_import(opened, rows, stimulus, words)
     compared = facts["verification"]
     if network.own is not None:
@@ -160,7 +162,8 @@ def import_network(
         casts = [shorten_places(text, opened.folder) for text in precision["casts"]]
         compared["precision"] = PrecisionFacts(**{**precision, "casts": casts})
         network = replace(network, own=None) if precision["failed"] else network
-    facts["choices"].update(describe_answers(network, stimulus.ticks))
+    shown = any(row.population == RETURNED for row in rows)
+    facts["choices"].update(describe_answers(network, stimulus.ticks, shown=shown))
     if decoding is not None and network.find_decoding is not None:
         compared["answers"] = compare_answers(opened.name, network, stimulus, decoding)
     write_run(out, opened, facts, stimulus, decoding)
@@ -223,16 +226,22 @@ def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 
 def compare_with_source(
-    opened: OpenedSource, stimulus: ImportedStimulus, words: StimulusWords
+    opened: OpenedSource,
+    stimulus: ImportedStimulus,
+    words: StimulusWords,
+    decoding: Decoding | None,
 ) -> tuple[ComparedPopulation, ...]:
     """Return the comparison with the source, under random stimuli and the user's own.
 
+    What is returned is left out where no decoding makes it, and none is needed.
+
     Raises:
         CaptureError: the source changes by the tick; names the line.
-        RunError: they differ; holds the whole table, and the first population that differs.
+        RunError: they differ; holds the whole table, and the first population that differs; or
+            the answers are made otherwise than by the decoding.
     """
     rows = _compare(opened.network, stimulus, words)
-    wrong = next((row for row in rows if not row.agrees), None)
+    wrong = next((row for row in rows if not row.agrees and row.population != RETURNED), None)
     if wrong:
         what = (
             f"{wrong.different:,} spikes differ (of {wrong.spikes:,} of the source)"
@@ -245,7 +254,11 @@ def compare_with_source(
             f"{what}. Nothing was written. This is a fault of the import: please report it "
             "with the source"
         )
-    return rows
+    if all(row.agrees for row in rows):
+        return rows
+    if decoding is not None:
+        raise RunError(f"{opened.name}: {say_otherwise(decoding)}")
+    return tuple(row for row in rows if row.population != RETURNED)
 
 
 def _compare(

@@ -321,7 +321,7 @@ LARGE = {
     "is 16,000,000,000,000; it must be <= 536,870,912. Use fewer ticks or samples",
     "--ticks 1 --samples 2097153 --shape 2,128": "the size of the input, 256, is 536,871,168;",
     "--ticks 1 --samples 2097152 --shape 2,128": "none.py: no such file",
-    "--ticks 2 --samples 2097152 --shape 2,128 --stimulus gone.npz": "gone.npz: cannot be read",
+    "--samples 2097152 --shape 2,128 --stimulus gone.npz": "gone.npz: cannot be read",
     "--shape 4096,4097": "--shape 4096,4097 has 16,781,312 values; it must have <= 16,777,216.",
     "--shape 4096,4096 --samples 1 --ticks 1": "none.py: no such file",
     f"--seed {2**70}": f"--seed must be >= 0 and < 2^63, got {2**70}",

@@ -50,6 +50,14 @@ class Net(nn.Module):
         return self.end(self, torch.stack(out))
 
 
+def shared():
+    return Net(lambda net, out: out[out.sum((1, 2)).argmax()])
+
+
+def long():
+    return Net(lambda net, out: out.sum(0) if len(out) > 11 else out.cumsum(0).clamp(max=1))
+
+
 def late():
     return Net(lambda net, out: out[7:])
 
@@ -211,8 +219,32 @@ def test_a_module_that_changes_by_the_tick_is_refused_with_its_line(
     argv = ("import", f"{folder / 'nets.py'}:gated", "--out", tmp_path / "run")
     for words in (("--shape", "6"), ("--stimulus", folder / "x.npy")):
         text = cli.refuse(*argv, *words)
-        assert "nets.py:48: in tick 0 lif1 gets fc1 of input, where tick 1" in text
+        assert "nets.py:56: in tick 0 lif1 gets fc1 of input, where tick 1" in text
         assert "the last, makes one expect fc1 of scale; a network does the same in" in text
+
+
+def test_a_decoding_that_holds_for_some_inputs_alone_is_none(
+    folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    """The module returns the tick with the most spikes of all samples."""
+    write_labels(folder, "shared", 1)
+    argv = ("import", f"{folder / 'nets.py'}:shared", "--out", tmp_path / "run")
+    data = ("--stimulus", folder / "x.npy")
+    text = cli.refuse(*argv, *data, "--labels", folder / "shared.npy")
+    assert "Nothing was written, since an accuracy would be of other answers" in text
+    assert "fault of the import" not in text
+    assert "answers: not decoded: " in cli.run(*argv, *data)
+
+
+def test_a_decoding_may_be_known_for_the_ticks_of_the_run_alone(
+    folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    write_labels(folder, "long", 6)
+    argv = ("import", f"{folder / 'nets.py'}:long", "--out", tmp_path / "run")
+    data = ("--stimulus", folder / "x.npy", "--labels", folder / "long.npy")
+    assert "the source answers 31 right in float32" in cli.run(*argv, *data)
+    cli.run("eval", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "eval.json").read_text())["accuracy"] == 31 / 37
 
 
 def test_labels_are_of_the_classes_of_the_answer(
@@ -291,7 +323,7 @@ def test_answers_that_differ_by_precision_are_counted() -> None:
 
 def test_answers_that_differ_in_float64_are_refused() -> None:
     network, stimulus, decoding = returning(lambda s: -s, lambda s: -s)
-    with pytest.raises(RunError, match="net: the source answers otherwise than the run"):
+    with pytest.raises(RunError, match=r"^net: what the module returns is not always"):
         compare_answers("net", network, stimulus, decoding)
 
 

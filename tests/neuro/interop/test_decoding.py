@@ -91,6 +91,21 @@ def stack(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
     return torch.stack(spikes)
 
 
+def add_in_place(spikes: list[Tensor]) -> Tensor:
+    total = torch.zeros_like(spikes[0])
+    for spike in spikes:
+        total.mul_(0.5)
+        total += spike
+    return total
+
+
+def fill(spikes: list[Tensor]) -> Tensor:
+    kept = torch.zeros(len(spikes), *spikes[0].shape)
+    for t, spike in enumerate(spikes):
+        kept[t] = spike
+    return kept
+
+
 def gate(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
     return torch.stack([s for t, s in enumerate(spikes) if t >= 4])
 
@@ -138,6 +153,21 @@ def gate(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
             "the sum of the output over 3 of the ticks 0 to 5",
         ),
         (lambda _n, s, _m: s[-2], at(7), "the sum of the output over tick 7"),
+        (
+            lambda _n, s, _m: torch.stack([x.detach() for x in s]).sum(0).data,
+            at(*range(9)),
+            "the sum of the output over all 9 ticks",
+        ),
+        (
+            lambda _n, s, _m: add_in_place(s),
+            at(*range(9), weights=tuple(0.5 ** (8 - t) for t in range(9))),
+            "a weighted sum of the output over all 9 ticks",
+        ),
+        (
+            lambda _n, s, _m: fill(s).sum(0),
+            at(*range(9)),
+            "the sum of the output over all 9 ticks",
+        ),
         (
             lambda _n, s, _m: -torch.stack(s).sum(0),
             -at(*range(9)),
@@ -257,12 +287,10 @@ def test_votes_are_a_decoding() -> None:
         np.testing.assert_allclose(found.weights[tick], groups)
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sigmoid", "argmax"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "argmax"])
 def test_a_last_step_that_keeps_the_order_is_part_of_the_decoding(name: str) -> None:
     def end(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Tensor:
-        scores = torch.stack(spikes)[1:].sum(0)
-        if name == "sigmoid":
-            return torch.sigmoid(scores)
+        scores = 0.5 * torch.stack(spikes)[1:].sum(0)[:, [1, 2, 0]]
         made: Tensor = getattr(torch, name)(scores, dim=1)
         return made
 
@@ -272,14 +300,14 @@ def test_a_last_step_that_keeps_the_order_is_part_of_the_decoding(name: str) -> 
     assert len([row for row in rows if row.population == RETURNED]) == 4
     found = find(network)
     assert found.final == name
-    np.testing.assert_array_equal(found.weights, at(*range(1, 9)))
+    turned = np.array([[0, 0, 0.5], [0.5, 0, 0], [0, 0.5, 0]])
+    np.testing.assert_array_equal(found.weights[1:], np.broadcast_to(turned, (8, 3, 3)))
     y = np.arange(TICKS * 2 * 3, dtype=float).reshape(TICKS, 2, 3) % 7
-    scores = y[1:].sum(0)
+    scores = 0.5 * y[1:].sum(0)[:, [1, 2, 0]]
     np.testing.assert_array_equal(found.score(y), scores)
     wanted = {
         "softmax": np.exp(scores) / np.exp(scores).sum(1, keepdims=True),
         "log_softmax": scores - np.log(np.exp(scores).sum(1, keepdims=True)),
-        "sigmoid": 1 / (1 + np.exp(-scores)),
         "argmax": scores.argmax(1),
     }
     np.testing.assert_allclose(found.answer(y), wanted[name])
@@ -319,9 +347,15 @@ def test_a_layer_that_is_read_in_every_tick_is_decoded_too() -> None:
         (lambda _n, s, _m: torch.stack(s).sum(0).softmax(0), r" \(softmax\(\) at "),
         (lambda _n, s, _m: torch.stack(s).sum(0) * torch.stack(s).sum(0), " "),
         (lambda _n, s, _m: torch.stack(s).sum(0) - torch.stack(s).sum((0, 1)), " "),
-        (lambda _n, s, _m: torch.stack(s).sum(0).detach(), ""),
+        (lambda _n, s, _m: torch.stack(s).sum(0).sigmoid(), r" \(sigmoid\(\) at .*Sigmoid is"),
+        (lambda _n, s, _m: torch.stack(s).sum(0) * torch.stack(s).sum().detach(), " "),
+        (lambda _n, s, _m: torch.stack(s, 1), r" \(stack|"),
+        (lambda _n, s, _m: torch.stack(s, 2), ""),
     ],
-    ids=["mem first", "tanh", "first", "part", "batch", "square", "others", "detached"],
+    ids=[
+        *("mem first", "tanh", "first", "part", "batch", "square", "others", "sigmoid"),
+        *("scale", "batch first", "ticks last"),
+    ],
 )
 def test_what_no_decoding_holds_is_said(end: End, where: str) -> None:
     network = import_module(Answers(end), (4,))
@@ -376,3 +410,38 @@ def test_the_answer_is_the_first_of_what_is_returned() -> None:
     x = torch.arange(24.0).reshape(2, 3, 2, 2)
     np.testing.assert_array_equal(sum_ticks(x, 1), (x[0] + x[1]).reshape(3, 4))
     np.testing.assert_array_equal(sum_ticks(x, 0), x.reshape(2, 12))
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_running_sums_are_put_out_by_their_neuron(as_list: bool) -> None:
+    """A list of them once became a read-out of two ticks, which nothing was compared with."""
+
+    def end(_net: Any, spikes: list[Tensor], _mem: list[Tensor]) -> Any:
+        sums = [torch.stack(spikes[: t + 1]).sum(0) for t in range(len(spikes))]
+        total, added = torch.zeros_like(spikes[0]), []
+        for spike in spikes:
+            total = total + spike
+            added.append(total)
+        return added if as_list else torch.stack(sums)
+
+    network = import_module(Answers(end), (4,))
+    assert network.graph.outputs == ("lif2",)
+    assert all(edge.delay == 0 for edge in network.graph.edges)
+
+
+def test_a_tuple_of_ticks_is_no_answer() -> None:
+    network = import_module(Answers(lambda _n, s, _m: tuple(s)), (4,))
+    assert "not decoded: the module returns a tuple of ticks" in network.choices["answers"]
+    with pytest.raises(DecodingError, match="a tuple of ticks; return them as a list"):
+        find(network)
+
+
+def test_answers_that_tie_but_for_rounding_are_no_others() -> None:
+    decoding = Decoding(weights=np.full((2, 3), 0.1), bias=np.array([0, 0, 1e-17]))
+    y = np.zeros((2, 4, 3))
+    y[0, 0] = [1, 1, 0]
+    y[0, 1] = y[1, 1] = [1, 1, 1]
+    y[1, 2] = [0, 0, 1]
+    assert decoding.count_others(y, np.array([0, 0, 2, 0])) == 0
+    assert decoding.count_others(y, np.array([1, 2, 2, 1])) == 0
+    assert decoding.count_others(y, np.array([2, 1, 1, 2])) == 2
