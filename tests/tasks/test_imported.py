@@ -217,6 +217,18 @@ def test_a_file_that_changed_is_refused_by_every_verb(
     assert f"{path}: is gone" in cli.refuse("verify", copied / "drawn")
 
 
+def test_a_configuration_of_an_earlier_version_is_refused(
+    copied: Path, cli: CommandLine
+) -> None:
+    path = copied / "drawn" / "config.json"
+    header = json.loads(path.read_text())
+    del header["config"]["decoding"]
+    path.write_text(json.dumps(header))
+    text = cli.refuse("eval", copied / "drawn")
+    assert f"{path}: " in text
+    assert "decoding: is missing; restore it from a copy, or import again" in text
+
+
 def test_an_edited_configuration_is_refused(copied: Path, cli: CommandLine) -> None:
     path = copied / "drawn" / "config.json"
     path.write_text(path.read_text().replace("some library 1.2", "some library 1.3"))
