@@ -104,7 +104,7 @@ def test_a_value_that_float32_cannot_hold_is_refused_with_its_place(tmp_path: Pa
     values[1, 2, 3] = -np.finfo(np.float32).max  # the largest fits
     np.savez(path, moments=values, moments_flip=values)
     assert read_moments(path, 4, 4)["moments"].min() == np.finfo(np.float32).min
-    values[5, 0, 1] = 1e39
+    values[5, 0, 1], values[6, 3, 0] = 1e39, 2e39
     np.savez(path, moments=values * 0, moments_flip=values)
     what = r"a.npz: moments_flip at \[5, 0, 1\] is 1e\+39; it must be finite in float32; write"
     with pytest.raises(ValueError, match=what):

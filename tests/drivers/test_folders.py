@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from drivers.folders import by_class, find_neuro_data, found_in, in_neuro_data, read_text
+from drivers.folders import (
+    by_class,
+    find_neuro_data,
+    found_in,
+    in_neuro_data,
+    leads_out,
+    read_text,
+)
 
 
 def test_the_first_of_the_names_is_taken(tmp_path: Path) -> None:
@@ -64,3 +71,17 @@ def test_without_an_environment_the_process_says_where_data_is(
     assert (find_neuro_data(), find_neuro_data({})) == (str(tmp_path), "")
     assert in_neuro_data(("a",)) == tmp_path / "a"
     assert in_neuro_data(("a",), {}) is None
+
+
+def test_a_link_leads_out_of_a_folder_where_its_end_does(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "rooter"
+    for folder in (root, other):
+        folder.mkdir()
+        (folder / "a.txt").write_text(folder.name)
+    for name, end in {"in": root / "a.txt", "out": other / "a.txt"}.items():
+        (root / name).symlink_to(end)
+    assert [leads_out(root / name, root) for name in ("a.txt", "in", "out")] == [
+        False,
+        False,
+        True,
+    ]
