@@ -201,7 +201,8 @@ def test_weights_and_thresholds_that_would_vanish_are_refused() -> None:
         w=Conv2d(weight=small),
         sums=SigmaDelta(threshold=0.1, bias=900.0),  # 16 bits: units of 1/32
     )
-    with pytest.raises(LowerError, match="w: its largest weight becomes 0, less than 5 bits"):
+    told = "w: its largest weight becomes 0, less than 5 bits .*, or the bias of sums small"
+    with pytest.raises(LowerError, match=told):
         lower(graph, ticks=9)
     flat = chain(
         x=GradedInput(shape=(400,), message_bits=12),

@@ -333,6 +333,18 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    "own",
+    [{"weight_exp": 1}, {"sign_mode": "excitatory", "weight": W * W}, {"weight_bits": 7}],
+    ids=["exponent", "sign", "bits"],
+)
+def test_a_coding_of_weights_is_refused_by_itself(own: dict[str, object]) -> None:
+    program = layer(W)
+    coded: Any = replace(program.connections[0], **own)
+    told = list_problems(replace(program, connections=(coded,)))
+    assert any("has a weight_exp, a sign_mode or weight_bits of its own" in t for t in told)
+
+
 @pytest.mark.parametrize("told", REFUSED)
 def test_what_a_layer_cannot_hold_is_refused_alone(told: str) -> None:
     (problem,) = list_problems(layer(W, **REFUSED[told]))  # type: ignore[arg-type]
