@@ -292,7 +292,9 @@ def test_a_matrix_is_refused_where_the_loader_changes_it() -> None:
     assert not {(-128, 2), (128, 2), (-126, 0)} & refused
 
 
-def test_sparse_synapses_become_a_matrix(tmp_path: Path) -> None:
+def test_sparse_synapses_become_a_matrix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = np.array([[2, 0, -4], [0, 6, 0]])
     places = as_int32(np.array(np.nonzero(whole)))
     sparse = layer(whole)
@@ -302,6 +304,11 @@ def test_sparse_synapses_become_a_matrix(tmp_path: Path) -> None:
     program = replace(sparse, connections=(replace(wiring, sizes=(2, 3)),))
     layers = read_layers(write_net(tmp_path / "a.net", program))
     assert np.array_equal(layers[1]["weight"], whole)
+    monkeypatch.setattr("lava_export.netx.LARGEST_MATRIX", 6)
+    assert list_problems(program) == []
+    monkeypatch.setattr("lava_export.netx.LARGEST_MATRIX", 5)
+    (problem,) = list_problems(program)
+    assert problem.startswith("w: a matrix of 2 x 3 weights, which netx needs of a list")
 
 
 W = np.array([[2, -4], [6, 8]])
