@@ -262,3 +262,16 @@ def test_the_bits_of_a_value_are_no_value() -> None:
     told = r"test_capture\.py:\d+: view\(\) reads the bits of a value as torch.int32; .* lif2"
     with pytest.raises(CaptureError, match=told):
         import_module(Loop(change, stack), SHAPE)
+
+
+def test_spikes_that_are_written_in_place_are_followed() -> None:
+    """Gradients end at spikes, and torch refuses to write there while it computes them."""
+
+    def double(_net: Any, spikes: Tensor, _t: int) -> Tensor:
+        spikes *= 2
+        return spikes
+
+    network = import_module(Loop(double, stack), SHAPE)
+    rows = verify_import(network, ticks=16)
+    assert all(row.agrees for row in rows)
+    assert sum(row.spikes for row in rows if row.population == "lif2") > 20
