@@ -18,6 +18,7 @@ from tasks.imported.stimulus import (
     make_stimulus,
     read_arrays,
     save_stimulus,
+    split_samples,
 )
 
 X, Y = draw_stimulus()
@@ -172,3 +173,19 @@ def test_problems_reach_the_command_line_and_nothing_is_written(
     text = cli.refuse(*argv, "--labels", tmp_path / "data.npz")
     assert "labels are of a stimulus; give it with --stimulus" in text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npz", "nets.py"]
+
+
+def test_a_batch_holds_as_many_samples_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = graph()
+    values = sum(map(net.size, net.nodes)) * X.shape[0]
+    stimulus = ImportedStimulus(inputs={"x": X})
+    monkeypatch.setattr("tasks.imported.stimulus.MOST", 4 * values - 1)
+    found = list(split_samples(net, stimulus))
+    assert X.shape[1] == 10
+    assert [inputs["x"].shape[1] for _, inputs in found] == [3, 3, 3, 1]
+    assert np.array_equal(np.concatenate([x["x"] for _, x in found], 1), X)
+    assert all(np.array_equal(inputs["x"], X[:, some]) for some, inputs in found)
+    monkeypatch.setattr("tasks.imported.stimulus.MOST", 1)
+    assert len(list(split_samples(net, stimulus))) == X.shape[1]
