@@ -272,15 +272,12 @@ class _Source:
         with self.reader.running(network), recorder.recording() as record:
             returned = self.way.run(network, x)
         runs = {self.names[n]: s for n, s in record.states.items() if n in self.names}
-        outputs, membranes, currents = (_join(runs, field) for field in _STATES)
+        outputs, membranes, currents = (_join(runs, field) for field in SourceState._fields)
         values = {name: x for name, x in membranes.items() if name in self.integrators}
         answer = None
         with suppress(DecodingError):
             answer = find_answer(returned).double().cpu().numpy()
         return SourceRun({**outputs, **values}, membranes, currents, answer)
-
-
-_STATES = SourceState._fields
 
 
 def _join(runs: Mapping[str, list[SourceState]], field: str) -> dict[str, np.ndarray]:

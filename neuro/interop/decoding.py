@@ -165,25 +165,23 @@ def find_decoding(
     Raises:
         DecodingError: in another way than a :class:`Decoding` can tell.
     """
-    tensors = _find_tensors(record)
-    y, sources = _read_outputs(outputs, tensors)
+    y, sources = _read_outputs(outputs, _find_tensors(record))
     symbols = {id(x): value for x, value in record.tensors}
     answer, final, where = _peel(find_answer(record.returned), record)
     why: DecodingError | str = ""
     unit = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), y.shape[2:])
     if isinstance(record.returned, tuple) and len(record.returned) == len(y):
         raise DecodingError("the module returns a tuple of ticks; return them as a list")
-    # Samples before further axes: these may be ticks, too.
-    for axis in (0,) if answer.dim() == 2 else (1,) if answer.dim() > 2 else ():
-        if answer.shape[axis] == y.shape[1] and answer.requires_grad:
-            scores = sum_ticks(answer, axis)
-            try:
-                found = _find_weights(scores, y, sources)
-            except DecodingError as error:
-                found, why = _find_maximum(symbols.get(id(answer)), outputs, scores, y), error
-            if found is not None:
-                factors = unit if found.weights.ndim == 2 else unit[:, None]
-                return replace(found, weights=found.weights * factors, final=final, axis=axis)
+    axis = 0 if answer.dim() == 2 else 1  # further axes behind the samples may be ticks
+    if answer.dim() > 1 and answer.shape[axis] == y.shape[1] and answer.requires_grad:
+        scores = sum_ticks(answer, axis)
+        try:
+            found = _find_weights(scores, y, sources)
+        except DecodingError as error:
+            found, why = _find_maximum(symbols.get(id(answer)), outputs, scores, y), error
+        if found is not None:
+            factors = unit if found.weights.ndim == 2 else unit[:, None]
+            return replace(found, weights=found.weights * factors, final=final, axis=axis)
     raise DecodingError(
         "what the module returns is neither a weighted sum nor the maximum of its output over "
         f"ticks{where}{why and f': {why}'}; return the output of every tick, or such a sum"
@@ -248,9 +246,9 @@ def _read_outputs(
 
 def _peel(answer: Tensor, record: RecordedRun) -> tuple[Tensor, str, str]:
     """Return the scores behind a last operation that keeps their order, its name and place."""
-    place = next((k for k, (x, _) in enumerate(record.tensors) if x is answer), 0)
-    value = record.tensors[place][1] if record.tensors else None
-    if not isinstance(value, Lost | Applied) or record.tensors[place][0] is not answer:
+    place = next((k for k, (x, _) in enumerate(record.tensors) if x is answer), None)
+    value = None if place is None else record.tensors[place][1]
+    if not isinstance(value, Lost | Applied):
         return answer, "", ""
     name = value.what.partition("(")[0] if isinstance(value, Lost) else value.layer.kind
     where = f" ({name}() at {value.where})"

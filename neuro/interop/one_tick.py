@@ -186,8 +186,8 @@ def fold_ticks(
     made = {}
     for name, ticks in neurons.items():
         outside = {v.key for v in ends if isinstance(v, Result) and v.neuron.name == name}
+        every = frozenset(used[name] | outside)
         try:
-            every = frozenset(used[name] | outside)
             made[name] = reader.convert(ticks[0].module, ticks[0].shape, every, dt)
         except (CaptureError, ValueError, TypeError) as error:
             why = error.problems if isinstance(error, CaptureError) else [str(error)]

@@ -7,7 +7,6 @@ from. A run in which one of them changed is refused. No file names a place outsi
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -17,8 +16,8 @@ from neuro.interop.decoding import Decoding
 from neuro.interop.imported import ComparedPopulation, ImportedNetwork, MappedNode
 from neuro.io.run_folder import NETWORK, RunError, read_header
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, read_json, write_bytes
-from tasks.imported.stimulus import StimulusError, read_arrays
+from neuro.io.store import StoreError, read_json
+from tasks.imported.stimulus import load_arrays, save_arrays
 from tasks.runs.find import digest
 
 ABOUT = "import.json"
@@ -165,10 +164,9 @@ def save_decoding(path: Path, decoding: Decoding) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    buffer = BytesIO()
     words = {"over_ticks": decoding.over_ticks, "final": decoding.final}
-    np.savez_compressed(buffer, weights=decoding.weights, bias=decoding.bias, **words)
-    write_bytes(path, buffer.getvalue())
+    arrays = {"weights": decoding.weights, "bias": decoding.bias}
+    save_arrays(path, {**arrays, **{name: np.array(word) for name, word in words.items()}})
 
 
 def load_decoding(path: Path) -> Decoding:
@@ -177,16 +175,18 @@ def load_decoding(path: Path) -> Decoding:
     Raises:
         StoreError: the file is damaged.
     """
+    arrays = load_arrays(path)
     try:
-        arrays = read_arrays(path)
         return Decoding(
             weights=arrays["weights"],
             bias=arrays["bias"],
             over_ticks=str(arrays["over_ticks"]),
             final=str(arrays["final"]),
         )
-    except (StimulusError, KeyError) as error:
-        raise StoreError(f"{path}: {error}; neuro import makes the run again") from error
+    except KeyError as error:
+        raise StoreError(
+            f"{path}: has no array {error}; neuro import makes the run again"
+        ) from error
 
 
 def digest_files(folder: Path) -> dict[str, str]:

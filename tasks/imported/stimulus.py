@@ -328,10 +328,8 @@ def save_stimulus(path: Path, stimulus: ImportedStimulus) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    buffer = BytesIO()
     labels = {} if stimulus.labels is None else {LABELS: stimulus.labels}
-    np.savez_compressed(buffer, **stimulus.inputs, **labels)
-    write_bytes(path, buffer.getvalue())
+    save_arrays(path, {**stimulus.inputs, **labels})
 
 
 def load_stimulus(path: Path) -> ImportedStimulus:
@@ -340,8 +338,20 @@ def load_stimulus(path: Path) -> ImportedStimulus:
     Raises:
         StoreError: the file is damaged.
     """
+    arrays = load_arrays(path)
+    return ImportedStimulus(inputs=arrays, labels=arrays.pop(LABELS, None))
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays of a run folder as an ``.npz``; raise a StoreError if that fails."""
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what :func:`save_arrays` wrote; raise a StoreError if it is damaged."""
     try:
-        arrays = read_arrays(path)
+        return read_arrays(path)
     except StimulusError as error:
         raise StoreError(f"{error.problems[0]}; neuro import makes the run again") from error
-    return ImportedStimulus(inputs=arrays, labels=arrays.pop(LABELS, None))

@@ -40,7 +40,6 @@ from tasks.imported.files import (
     DECODING,
     STIMULUS,
     ImportFacts,
-    PrecisionFacts,
     StimulusFacts,
     describe_mapping,
     describe_rows,
@@ -159,8 +158,8 @@ def import_network(
     if network.own is not None:
         compare = partial(_compare, stimulus=stimulus, words=words)
         precision = compare_precision(network, network.own, compare)
-        casts = [shorten_places(text, opened.folder) for text in precision["casts"]]
-        compared["precision"] = PrecisionFacts(**{**precision, "casts": casts})
+        precision["casts"] = [shorten_places(x, opened.folder) for x in precision["casts"]]
+        compared["precision"] = precision
         network = replace(network, own=None) if precision["failed"] else network
     shown = any(row.population == RETURNED for row in rows)
     facts["choices"].update(describe_answers(network, stimulus.ticks, shown=shown))
