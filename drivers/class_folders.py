@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
-from drivers.folders import found_in, shorten_list
+from drivers.folders import found_in
 from drivers.image_files import DAMAGE, open_image
 from drivers.npz import read_npz
+from neuro.text import shorten_list
 
 Content = Literal["images", "latents"]
 SUFFIXES: dict[Content, tuple[str, ...]] = {

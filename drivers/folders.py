@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from neuro.text import shorten_list
+
 Entry = tuple[Path, int]  # a file and its label
 
 
@@ -37,16 +39,6 @@ def found_in(folder: Path) -> str:
     """List the first names in ``folder``, for messages."""
     there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     return ", ".join(there[:8]) or "nothing"
-
-
-def shorten_list(items: Sequence[str], most: int = 8) -> list[str]:
-    """Return the first items and the number of the others, for messages.
-
-    >>> shorten_list(["a", "b"], most=1), shorten_list(["a", "b"], most=2)
-    (['a', 'and 1 more'], ['a', 'b'])
-    """
-    more = len(items) - most
-    return [*items[:most], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def leads_out(path: Path, folder: Path) -> bool:

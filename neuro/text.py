@@ -1,4 +1,4 @@
-"""Values as a line of text, without defaults and with arrays as shapes; tables."""
+"""Values as a line of text, without defaults and with arrays as shapes; tables and lists."""
 
 import re
 from collections.abc import Sequence
@@ -89,3 +89,13 @@ def _is_same(value: Any, default: Any) -> bool:
     if default is MISSING or np.ndim(default) != np.ndim(value):
         return False
     return value is default or bool(np.all(value == default))
+
+
+def shorten_list(items: Sequence[str], most: int = 8) -> list[str]:
+    """Return the first items and the number of the others, for messages.
+
+    >>> shorten_list(["a", "b"], most=1), shorten_list(["a", "b"], most=2)
+    (['a', 'and 1 more'], ['a', 'b'])
+    """
+    more = len(items) - most
+    return [*items[:most], *([f"and {more:,} more"] if more > 0 else [])]

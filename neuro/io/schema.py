@@ -12,6 +12,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from neuro.text import shorten_list
+
 MOST_TOLD, LONGEST = 20, 400  # problems of a message, and characters of a problem
 LARGEST = 2**1023  # whole numbers up to here fit a float
 NAMES: dict[Any, str] = {
@@ -29,8 +31,7 @@ class SchemaError(ValueError):
 
     def __init__(self, *problems: str) -> None:
         told = [p if len(p) <= LONGEST else f"{p[: LONGEST - 3]}..." for p in problems]
-        more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-        super().__init__("; ".join([*told[:MOST_TOLD], *more]))
+        super().__init__("; ".join(shorten_list(told, MOST_TOLD)))
         self.problems = problems
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from neuro.extras import require_extra
-from neuro.text import escape
+from neuro.text import escape, shorten_list
 
 Tree = dict[str, Any]  # a value is a Tree, an array, a number, a word, or None
 
@@ -39,9 +39,7 @@ class NirError(ValueError):
 
     def __init__(self, problems: list[str], what: str) -> None:
         self.problems = [escape(problem) for problem in problems]  # names may hold anything
-        more = len(problems) - MOST_TOLD
-        rest = [f"and {more} more"] if more > 0 else []
-        super().__init__("\n".join([f"{what}:", *self.problems[:MOST_TOLD], *rest]))
+        super().__init__("\n".join([f"{what}:", *shorten_list(self.problems, MOST_TOLD)]))
 
 
 def read_tree(path: Path) -> tuple[str, Tree]:
