@@ -142,10 +142,11 @@ def pair_up(node: object, *names: str) -> None:
 
 
 def freeze(node: object, **kinds: type | None) -> None:
-    """Replace the arrays of a frozen node by read-only copies of these kinds.
+    """Replace the arrays of a frozen node by read-only ones of these kinds.
 
     A kind of None is float64 where the array was, else float32. Only a bias and delays may be
-    None.
+    None. Arrays are copied, except one that is read-only already, owns its memory and has the
+    kind: nobody writes to it, and it may be large.
 
     Raises:
         TypeError: one does not hold real numbers.
@@ -154,9 +155,21 @@ def freeze(node: object, **kinds: type | None) -> None:
     for name, dtype in kinds.items():
         value = getattr(node, name)
         if value is not None or name not in ("bias", "delay"):
+            if _is_frozen(value) and value.dtype in (FLOATS if dtype is None else (dtype,)):
+                continue
             out = as_kind(f"{type(node).__name__}.{name}", value, dtype)
             out.setflags(write=False)
             object.__setattr__(node, name, out)
+
+
+FLOATS = (np.float32, np.float64)  # the kind None
+
+
+def _is_frozen(value: object) -> bool:
+    """Say whether nobody can write to an array, through it or another one."""
+    if not isinstance(value, np.ndarray) or value.base is not None:
+        return False
+    return value.flags.c_contiguous and not value.flags.writeable
 
 
 def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
@@ -231,10 +244,11 @@ class Dense(Weighted):
 class Sparse(Weighted):
     """Listed synapses: value j of the input reaches those of row j.
 
-    CSR, row j is ``indptr[j]:indptr[j + 1]``, sorted by (delay, target).
+    CSR, row j is ``indptr[j]:indptr[j + 1]``, sorted by (target, delay).
     indptr: (in + 1,) int64. indices: (E,) int32, the target of every synapse. weight: (E,).
     Synapses that are equal in source and target add up.
-    delay: (E,) int32, ticks on top of the delay of the edge; None: none.
+    delay: (E,) int32, or uint16 if it is given as that: ticks on top of the delay of the edge;
+    None: none. With float32 weights a synapse then takes 10 bytes.
     shape: (out,). bias: (out,), added every tick.
 
     :meth:`from_coo` makes one from any order; :mod:`neuro.graph.random` draws some.
@@ -248,7 +262,7 @@ class Sparse(Weighted):
     bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"indptr": np.int64, "indices": np.int32, "delay": np.int32}
+        kinds = {"indptr": np.int64, "indices": np.int32, "delay": _kind_of_delay(self.delay)}
         freeze(self, weight=None, bias=None, **kinds)
         object.__setattr__(self, "shape", as_shape("Sparse.shape", self.shape))
 
@@ -321,7 +335,7 @@ class Sparse(Weighted):
         target = as_kind("Sparse.from_coo: target", target, np.int64)
         weight = as_kind("Sparse.from_coo: weight", weight, None)
         if delay is not None:
-            delay = as_kind("Sparse.from_coo: delay", delay, np.int32)
+            delay = as_kind("Sparse.from_coo: delay", delay, _kind_of_delay(delay))
         columns = {"source": source, "target": target, "weight": weight, "delay": delay}
         shapes = {name: c.shape for name, c in columns.items() if c is not None}
         if len(set(shapes.values())) > 1 or source.ndim != 1:
@@ -336,7 +350,7 @@ class Sparse(Weighted):
                 f"{int(outside.sum())} sources like {source[outside][0]} are not among the "
                 f"{inputs} inputs; make shape=(out, in) larger"
             )
-        keys = (target, source) if delay is None else (target, delay, source)
+        keys = (target, source) if delay is None else (delay, target, source)
         order = np.lexsort(keys)
         indptr = np.zeros(inputs + 1, np.int64)
         np.cumsum(np.bincount(source, minlength=inputs), out=indptr[1:])
@@ -348,6 +362,11 @@ class Sparse(Weighted):
             delay=None if delay is None else delay[order],
             bias=bias,
         )
+
+
+def _kind_of_delay(delay: object) -> type:
+    narrow = isinstance(delay, np.ndarray) and delay.dtype == np.uint16
+    return np.uint16 if narrow else np.int32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,10 +1,11 @@
 """Random sparse connections, drawn row by row: no more memory than the synapses themselves.
 
-A weight is one number, or a function that draws so many; a delay the same, in ticks. A neuron
-may reach itself.
+A weight is one number, or a function that draws as many as it is asked for; a delay the same,
+in ticks. A neuron may reach itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]
 Delay = int | Callable[[int], np.ndarray]
+BLOCK = 2**16  # synapses that are drawn together: the memory beside the synapses themselves
+LONGEST = 2**16 - 1  # ticks: delays are uint16
 
 
 def fixed_probability(
@@ -58,6 +61,57 @@ def fixed_indegree(
     return _draw_parameters(indptr, indices, outputs, weight=weight, delay=delay)
 
 
+def fixed_total(
+    inputs: int,
+    outputs: int,
+    synapses: int,
+    weight: Weight,
+    rng: np.random.Generator,
+    delay: Delay | None = None,
+) -> Sparse:
+    """Return a number of synapses, each from any input to any output with equal chance.
+
+    It is the rule "fixed_total_number" of NEST: a pair may be drawn several times. Synapses are
+    drawn in blocks of rows, straight into the arrays of the connection; no array of the size of
+    all of them is sorted. Delays are stored as uint16.
+
+    Raises:
+        ValueError: synapses is < 0, or there is no neuron to draw; a delay is not from 0 to
+            65,535 ticks.
+    """
+    _require_sizes(inputs, outputs)
+    require_whole("synapses", synapses, "it is the number of all synapses")
+    if synapses < 0 or (synapses and not (inputs and outputs)):
+        raise ValueError(
+            f"synapses must be >= 0, and 0 without neurons, got {synapses} from {inputs} "
+            f"inputs to {outputs} outputs"
+        )
+    sizes = rng.multinomial(synapses, np.full(inputs, 1 / max(inputs, 1)))
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    indices = np.empty(synapses, np.int32)
+    weights = np.empty(synapses, _draw(weight, 0).dtype)
+    delays = None if delay is None else np.empty(synapses, np.uint16)
+    for first, last in _iterate_blocks(indptr):
+        here = slice(indptr[first], indptr[last])
+        size = here.stop - here.start
+        row = np.repeat(np.arange(last - first), sizes[first:last])
+        # One number per synapse sorts by row, then target, then delay.
+        key = row << 48 | rng.integers(0, outputs, size) << 16
+        if delay is not None:
+            key |= _require_delays(_draw(delay, size))
+        key.sort()
+        indices[here] = key >> 16 & 0xFFFFFFFF
+        weights[here] = _draw(weight, size)
+        if delays is not None:
+            delays[here] = key & LONGEST
+    for array in (indptr, indices, weights, delays):
+        if array is not None:
+            array.setflags(write=False)  # a Sparse takes such arrays without a copy
+    return Sparse(
+        indptr=indptr, indices=indices, weight=weights, delay=delays, shape=(outputs,)
+    )
+
+
 def join_inputs(*parts: Sparse) -> Sparse:
     """Return connections into the same outputs as one, their inputs one after the other.
 
@@ -101,12 +155,33 @@ def _draw_parameters(
     weight: Weight,
     delay: Delay | None,
 ) -> Sparse:
-    """Return rows of sorted targets with their weights and delays drawn."""
-    size, inputs = indices.size, indptr.size - 1
-    weights = weight(size) if callable(weight) else np.full(size, weight)
-    if delay is None:
-        return Sparse(indptr=indptr, indices=indices, weight=weights, shape=(outputs,))
-    source = np.repeat(np.arange(inputs), np.diff(indptr))
-    shape = (outputs, inputs)
-    delays = delay(size) if callable(delay) else np.full(size, delay)
-    return Sparse.from_coo(source, indices, weights, shape=shape, delay=delays)
+    """Return rows of different, sorted targets with their weights and delays drawn."""
+    return Sparse(
+        indptr=indptr,
+        indices=indices,
+        weight=_draw(weight, indices.size),
+        delay=None if delay is None else _draw(delay, indices.size),
+        shape=(outputs,),
+    )
+
+
+def _draw(value: Any, size: int) -> np.ndarray:
+    return np.asarray(value(size)) if callable(value) else np.full(size, value)
+
+
+def _require_delays(delays: np.ndarray) -> np.ndarray:
+    """Return delays as int64; raise a ValueError unless all fit uint16."""
+    low, high = delays.min(initial=0), delays.max(initial=0)
+    if low < 0 or high > LONGEST:
+        raise ValueError(f"delays must be from 0 to {LONGEST} ticks, got {low} to {high}")
+    return delays.astype(np.int64)
+
+
+def _iterate_blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the first row and the end of blocks of about BLOCK synapses, and of < 2**15 rows."""
+    first, rows = 0, indptr.size - 1
+    while first < rows:
+        last = int(np.searchsorted(indptr, indptr[first] + BLOCK, "right")) - 1
+        last = min(max(last, first + 1), first + 2**15 - 1)
+        yield first, last
+        first = last

@@ -19,6 +19,10 @@ from neuro.text import escape
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
 
+FROM_COO = "make it with Sparse.from_coo"
+UNSORTED = f"a row of Sparse is not sorted by (target, delay); {FROM_COO}"
+CHUNK = 2**22  # synapses that are checked together: the memory that a check needs
+
 
 class GraphError(ValueError):
     """A Graph that cannot run; ``problems`` lists each reason with its cure.
@@ -148,8 +152,9 @@ def problems_of_values(graph: Topology) -> list[str]:
             value = getattr(node, field, None)
             if value is None:
                 continue
-            bad = ~np.isfinite(as_array(value))
-            if bad.any():
+            finite = np.isfinite(as_array(value))
+            if not finite.all():
+                bad = ~finite
                 where = (
                     f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
                 )
@@ -159,46 +164,55 @@ def problems_of_values(graph: Topology) -> list[str]:
                     "lower the learning rate or clip the gradient"
                 )
         if isinstance(node, Sparse):
-            problems += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]
+            problems += [f"{name}: {problem}" for problem in list_problems_of_synapses(node)]
     return problems
 
 
-def _problems_of_synapses(node: Sparse) -> list[str]:
+def list_problems_of_synapses(node: Sparse) -> list[str]:
+    """Return what is wrong with the rows of a Sparse; [UNSORTED]: only their order."""
     columns = {"indices": node.indices, "weight": node.weight, "delay": node.delay}
     shapes = {k: c.shape for k, c in columns.items() if c is not None}
     synapses = node.indices.size
-    cure = "make it with Sparse.from_coo"
     if set(shapes.values()) != {(synapses,)}:
-        return [f"Sparse needs one entry a synapse in every column, got {shapes}; {cure}"]
+        return [f"Sparse needs one entry a synapse in every column, got {shapes}; {FROM_COO}"]
     ends = node.indptr
     rows = ends.ndim == 1 and ends.size > 1 and ends[0] == 0 and ends[-1] == synapses
     if not rows or (np.diff(ends) < 0).any():
-        return [f"Sparse.indptr must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
+        return [
+            f"Sparse.indptr must rise from 0 to the {synapses} synapses, (in + 1,); {FROM_COO}"
+        ]
     problems = []
-    outside = (node.indices < 0) | (node.indices >= np.prod(node.shape))
-    if outside.any():
+    outputs = int(np.prod(node.shape))
+    if synapses and not 0 <= node.indices.min() <= node.indices.max() < outputs:
+        outside = (node.indices < 0) | (node.indices >= outputs)
         problems.append(
             f"{int(outside.sum())} targets like {node.indices[outside][0]} are not among the "
             f"{node.shape} outputs; make Sparse.shape larger"
         )
-    if node.delay is not None and (node.delay < 0).any():
+    if node.delay is not None and node.delay.min(initial=0) < 0:
         problems.append(
             f"{int((node.delay < 0).sum())} delays are < 0 ticks; a spike acts after its source"
         )
     if not _sorted_rows(node):
-        problems.append(f"a row of Sparse is not sorted by (delay, target); {cure}")
+        problems.append(UNSORTED)
     return problems
 
 
 def _sorted_rows(node: Sparse) -> bool:
-    """Say whether (delay, target) never falls within a row."""
-    falls = node.indices[1:] < node.indices[:-1]
-    if node.delay is not None:
-        later, same = node.delay[1:] > node.delay[:-1], node.delay[1:] == node.delay[:-1]
-        falls = ~later & (falls | ~same)
-    starts = node.indptr[(node.indptr > 0) & (node.indptr < node.indices.size)]
-    falls[starts - 1] = False
-    return not falls.any()
+    """Say whether (target, delay) never falls within a row."""
+    starts = node.indptr[(node.indptr > 0) & (node.indptr < node.indices.size)] - 1
+    for first in range(0, node.indices.size - 1, CHUNK):
+        here = slice(first, first + CHUNK + 1)
+        target = node.indices[here]
+        falls = target[1:] < target[:-1]
+        if node.delay is not None:
+            delay = node.delay[here]
+            falls |= (target[1:] == target[:-1]) & (delay[1:] < delay[:-1])
+        low, high = np.searchsorted(starts, (first, first + falls.size))
+        falls[starts[low:high] - first] = False
+        if falls.any():
+            return False
+    return True
 
 
 def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:

@@ -33,6 +33,7 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.graph.requirements import require_graph
+from neuro.graph.validate import UNSORTED, list_problems_of_synapses
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, save_arrays
 from neuro.neurons import (
@@ -142,4 +143,16 @@ def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
         if array is not None:
             values[field.name] = array if array.ndim else array.item()
     node: Node = convert(values, _NODES[kind], name)
+    return _sort_rows(name, node, arrays) if isinstance(node, Sparse) else node
+
+
+def _sort_rows(name: str, node: Sparse, arrays: Arrays) -> Sparse:
+    """Return a Sparse with sorted rows: older files sort them by (delay, target)."""
+    if list_problems_of_synapses(node) != [UNSORTED]:
+        return node
+    shape = (node.shape[0], node.input_length)
+    columns = (node.source, node.indices, node.weight)
+    node = Sparse.from_coo(*columns, shape=shape, delay=node.delay, bias=node.bias)
+    for field in ("indices", "weight", "delay"):
+        arrays[f"{name}/{field}"] = getattr(node, field)
     return node

@@ -107,16 +107,17 @@ def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, SynapseArrays]:
-    """Return the synapses by delay; the rows are sorted by delay."""
+    """Return the synapses by delay."""
     if node.delay is None:
         return {0: SynapseArrays(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
-    late = int(node.delay.max(initial=0)) + 1
-    key = node.source * late + node.delay
+    delay, ends = node.delay.astype(np.int32), np.arange(node.input_length + 1)
     by_delay = {}
-    for delay in np.unique(node.delay).tolist():
-        own = np.arange(node.input_length) * late + delay
-        start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
-        by_delay[delay] = SynapseArrays(start, stop, node.indices, weight)
+    for late in np.unique(delay).tolist():
+        here = np.flatnonzero(delay == late)
+        indptr = np.searchsorted(node.source[here], ends)
+        by_delay[late] = SynapseArrays(
+            indptr[:-1], indptr[1:], node.indices[here], weight[here]
+        )
     return by_delay
 
 

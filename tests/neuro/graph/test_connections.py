@@ -16,9 +16,9 @@ def test_synapses_in_any_order_become_sorted_rows(
     seed: int, synapses: int, delays: int
 ) -> None:
     columns, node = random_synapses(seed, synapses=synapses, delays=delays)
-    names = ("source", "delay", "target", "weight")
+    names = ("source", "target", "delay", "weight")
     late = np.zeros(synapses, int) if node.delay is None else node.delay
-    rows = list(zip(node.source, late, node.indices, node.weight, strict=True))
+    rows = list(zip(node.source, node.indices, late, node.weight, strict=True))
     assert sorted(rows) == sorted(zip(*(columns[k] for k in names), strict=True))
     assert [row[:3] for row in rows] == sorted(row[:3] for row in rows)
     assert (node.indptr[0], node.indptr[-1], node.indptr.size) == (0, synapses, 6)
@@ -43,6 +43,33 @@ def test_float32_weights_stay_float32() -> None:
     assert node.bias is not None
     assert node.bias.dtype == np.float64
     assert Conv2d(weight=np.ones((1, 1, 2, 2))).weight.dtype == np.float64
+
+
+def test_read_only_arrays_of_the_right_kind_are_not_copied_and_others_are() -> None:
+    def freeze(array: np.ndarray) -> np.ndarray:
+        array.setflags(write=False)
+        return array
+
+    columns = {
+        "indptr": freeze(np.array([0, 1, 3])),
+        "indices": freeze(np.array([2, 0, 1], np.int32)),
+        "weight": freeze(np.array([0.5, -1.0, 2.0], np.float32)),
+        "delay": freeze(np.array([7, 1, 65_535], np.uint16)),
+    }
+    node = Sparse(**columns, shape=(3,))
+    assert all(getattr(node, name) is array for name, array in columns.items())
+    assert sum(columns[k].nbytes for k in ("indices", "weight", "delay")) == 3 * 10
+    writable = {name: array.copy() for name, array in columns.items()}
+    viewed = {name: freeze(array[:]) for name, array in writable.items()}
+    wider = {name: freeze(columns[name].astype(np.int64)) for name in ("indices", "delay")}
+    for group in (writable, viewed, wider):
+        for name, array in group.items():
+            copied = getattr(Sparse(**{**columns, name: array}, shape=(3,)), name)
+            assert not np.shares_memory(copied, array)
+            assert not copied.flags.writeable
+    assert Sparse(**{**columns, "delay": np.array([7, 1, 2])}, shape=(3,)).delay.dtype == "i4"
+    with pytest.raises(ValueError, match=r"Sparse.delay: 7.5 is no int32"):
+        Sparse(**{**columns, "delay": np.array([7.5, 1, 2])}, shape=(3,))
 
 
 def test_a_matrix_has_the_sums_of_parallel_synapses() -> None:

@@ -5,12 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from graphs import DT
+from hypothesis import HealthCheck, given, settings, strategies as st
 from tables import read_table
 from written_graphs import dense, lif, populations, problems, wire
 
 import neuro
 from neuro import ALIF, LI, LIF, Concat, Dense, Edge, Flatten, GatedLI, Graph, GraphError, Input
-from neuro.graph import Conv2d, Node, Softmax, Sparse
+from neuro.graph import Conv2d, Node, Softmax, Sparse, validate
 from neuro.graph.requirements import problems_on_a_clock, require_clocked
 
 
@@ -71,9 +72,9 @@ x>w w>a | "a", w=sparse(indptr=[0, 5, 4])
 x>w w>a | "a", w=sparse(indices=[-1, 1, 3, 2])
     w: 2 targets like -1 are not among the (3,) outputs; make Sparse.shape larger
 x>w w>a | "a", w=sparse(indices=[1, 0, 2, 2])
-    w: a row of Sparse is not sorted by (delay, target); make it with Sparse.from_coo
+    w: a row of Sparse is not sorted by (target, delay); make it with Sparse.from_coo
 x>w w>a | "a", w=sparse(delay=[0, 2, 1, 0])
-    w: a row of Sparse is not sorted by (delay, target); make it with Sparse.from_coo
+    w: a row of Sparse is not sorted by (target, delay); make it with Sparse.from_coo
 x>w w>a | "a", w=sparse(delay=[-2, 0, 1, 0])
     w: 1 delays are < 0 ticks; a spike acts after its source
 # Joined
@@ -363,3 +364,26 @@ def test_equal_edges_and_odd_names_are_refused() -> None:
         f"node '': {rule}",
         "edge x -> a.b of delay 0 is there 2 times; keep one and multiply the weights",
     ]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+@given(
+    rows=st.lists(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=4), min_size=1
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_sorted_whatever_the_size_of_a_chunk(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, rows: list[list[tuple[int, int]]]
+) -> None:
+    monkeypatch.setattr(validate, "CHUNK", chunk)
+    flat = [pair for row in rows for pair in row]
+    node = Sparse(
+        indptr=np.cumsum([0, *map(len, rows)]),
+        indices=np.array([target for target, _ in flat], np.int32),
+        delay=np.array([delay for _, delay in flat], np.int32),
+        weight=np.ones(len(flat)),
+        shape=(3,),
+    )
+    fits = all(row == sorted(row) for row in rows)
+    assert (validate.list_problems_of_synapses(node) == [validate.UNSORTED]) is not fits

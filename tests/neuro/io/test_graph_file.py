@@ -13,7 +13,7 @@ from builders import same
 from safetensors import safe_open
 from written_graphs import chain
 
-from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input, Sparse
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.store import StoreError, load_arrays, save_arrays
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
@@ -185,3 +185,28 @@ def test_a_discrete_lif_is_kept_with_all_that_it_says(tmp_path: Path) -> None:
     save_graph(tmp_path / "b", load_graph(tmp_path / "a"))
     assert same(load_graph(tmp_path / "b"), g)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_rows_that_older_files_sort_by_delay_first_are_sorted_again(tmp_path: Path) -> None:
+    node = Sparse.from_coo(
+        np.array([0, 0, 0, 1]),
+        np.array([1, 0, 1, 2]),
+        np.array([0.5, -1.5, 2.5, 4.0]),
+        shape=(3, 2),
+        delay=np.array([1, 3, 2, 0]),
+    )
+    nodes = {"x": Input(shape=(2,)), "w": node, "out": LI(tau=0.02)}
+    now = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "out")), dt=Seconds(1e-3))
+    path, older = tmp_path / "graph", np.array([1, 2, 0, 3])  # by (delay, target)
+    save_graph(path, now)
+    arrays, meta = load_arrays(path, "graph")
+    for field in ("indices", "weight", "delay"):
+        arrays[f"w/{field}"] = np.ascontiguousarray(arrays[f"w/{field}"][older])
+    assert arrays["w/delay"].tolist() == [1, 2, 3, 0]
+    save_arrays(path, "graph", arrays, meta)
+    assert node.indices.tolist() == [0, 1, 1, 2]
+    assert same(load_graph(path), now)
+    arrays["w/indices"] = np.array([7, 1, 0, 2], np.int32)  # also out of range: refused as such
+    save_arrays(path, "graph", arrays, meta)
+    with pytest.raises(StoreError, match="1 targets like 7"):
+        load_graph(path)
