@@ -14,7 +14,7 @@ from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]
 Delay = int | Callable[[int], np.ndarray]
-BLOCK = 2**16  # synapses that are drawn together: the memory beside the synapses themselves
+BLOCK = 2**16  # synapses drawn together; about 50 bytes each beside the synapses themselves
 LONGEST = 2**16 - 1  # ticks: delays are uint16
 
 
@@ -93,7 +93,7 @@ def fixed_total(
     delays = None if delay is None else np.empty(synapses, np.uint16)
     for first, last in _iterate_blocks(indptr):
         here = slice(indptr[first], indptr[last])
-        size = here.stop - here.start
+        size = int(indptr[last] - indptr[first])
         row = np.repeat(np.arange(last - first), sizes[first:last])
         # One number per synapse sorts by row, then target, then delay.
         key = row << 48 | rng.integers(0, outputs, size) << 16
@@ -178,7 +178,10 @@ def _require_delays(delays: np.ndarray) -> np.ndarray:
 
 
 def _iterate_blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the end of blocks of about BLOCK synapses, and of < 2**15 rows."""
+    """Yield the first row and the end of blocks: at most BLOCK synapses, or a single row.
+
+    A block has < 2**15 rows, so that a row number fits the upper bits of a key.
+    """
     first, rows = 0, indptr.size - 1
     while first < rows:
         last = int(np.searchsorted(indptr, indptr[first] + BLOCK, "right")) - 1

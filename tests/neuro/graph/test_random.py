@@ -1,10 +1,13 @@
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
-from neuro.graph import Graph, Input, Sparse
-from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
+from neuro.graph import Graph, Input, Sparse, random
+from neuro.graph.random import fixed_indegree, fixed_probability, fixed_total, join_inputs
 from neuro.neurons import LIF
 
 
@@ -98,3 +101,104 @@ def test_a_delay_may_be_one_number() -> None:
     node = fixed_probability(5, 4, 1.0, 0.5, rng(0), delay=3)
     assert node.delay is not None
     assert set(node.delay.tolist()) == {3}
+
+
+Draw = Callable[[int], np.ndarray]
+
+
+def draw_weights(seed: int) -> Draw:
+    draws = rng(seed)
+    return lambda n: draws.normal(2.5, 0.5, n).astype(np.float32)
+
+
+def draw_delays(seed: int) -> Draw:
+    draws = rng(seed)
+    return lambda n: draws.integers(0, 4, n)
+
+
+@settings(max_examples=40)
+@given(
+    inputs=st.integers(1, 9),
+    outputs=st.integers(1, 5),
+    synapses=st.integers(0, 200),
+    block=st.sampled_from([1, 7, 64]),
+    seed=st.integers(0, 99),
+)
+def test_a_total_is_drawn_row_by_row_as_one_synapse_after_the_other_would_be(
+    inputs: int, outputs: int, synapses: int, block: int, seed: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random, "BLOCK", block)
+        node = fixed_total(
+            inputs, outputs, synapses, draw_weights(seed), rng(seed), draw_delays(seed)
+        )
+    draws, delay, weight = rng(seed), draw_delays(seed), draw_weights(seed)
+    sizes = draws.multinomial(synapses, [1 / inputs] * inputs).tolist()
+    expected, row = [], 0
+    while row < inputs:
+        last = row + 1  # a block: whole rows, as many as fit, at least one
+        while last < inputs and sum(sizes[row : last + 1]) <= block:
+            last += 1
+        source = [j for j in range(row, last) for _ in range(sizes[j])]
+        target = draws.integers(0, outputs, len(source)).tolist()
+        rows = sorted(zip(source, target, delay(len(source)).tolist(), strict=True))
+        expected += [(*r, w) for r, w in zip(rows, weight(len(rows)).tolist(), strict=True)]
+        row = last
+    assert node.delay is not None
+    assert (node.delay.dtype, node.weight.dtype) == (np.uint16, np.float32)
+    columns = (node.source, node.indices, node.delay, node.weight)
+    assert list(zip(*(c.tolist() for c in columns), strict=True)) == expected
+    assert node.indices.size == synapses
+    holds(node)
+
+
+def test_a_total_spreads_over_inputs_and_outputs_alike_and_repeats_pairs() -> None:
+    node = fixed_total(40, 30, 60_000, np.float32(0.5), rng())
+    assert node.delay is None
+    assert set(node.weight.tolist()) == {0.5}
+    assert node.weight.dtype == np.float32
+    for each, n in ((np.diff(node.indptr), 40), (np.bincount(node.indices), 30)):
+        assert each.sum() == 60_000
+        # Poisson counts but for the fixed total: chi squared is n - 1 on average.
+        assert 0.5 < ((each - 60_000 / n) ** 2).sum() / (60_000 / n) / (n - 1) < 1.6
+    pairs = np.bincount(node.source * 30 + node.indices, minlength=1200)
+    assert 0.9 < pairs.var() / 50 < 1.1
+
+
+def test_drawing_a_total_takes_hardly_more_than_its_ten_bytes_a_synapse() -> None:
+    tracemalloc.start()
+    node = fixed_total(700, 900, 2_000_000, draw_weights(1), rng(), draw_delays(1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert node.delay is not None
+    assert node.indices.nbytes + node.weight.nbytes + node.delay.nbytes == 20_000_000
+    assert 20_000_000 < peak < 24_000_000  # blocks: 65,536 synapses of about 50 bytes
+
+
+def test_no_block_has_more_rows_than_a_key_can_number() -> None:
+    node = fixed_total(70_000, 3, 69_000, 1.5, rng(), delay=2**16 - 1)
+    assert node.delay is not None
+    assert set(node.delay.tolist()) == {65535}
+    assert np.bincount(node.source, minlength=70_000)[32_766:].sum() > 30_000
+    holds(node)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "delay", "message"),
+    [
+        (
+            (3, 4, -1),
+            None,
+            "synapses must be >= 0, and 0 without neurons, got -1 from 3 inputs",
+        ),
+        ((0, 4, 1), None, "got 1 from 0 inputs to 4 outputs"),
+        ((3, 0, 1), None, "got 1 from 3 inputs to 0 outputs"),
+        ((3, 4, 5), -1, "delays must be from 0 to 65535 ticks, got -1 to 0"),
+        ((3, 4, 5), 2**16, "delays must be from 0 to 65535 ticks, got 0 to 65536"),
+    ],
+)
+def test_a_total_that_cannot_be_drawn_is_refused(
+    sizes: tuple[int, int, int], delay: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fixed_total(*sizes, 0.5, rng(), delay)
