@@ -205,7 +205,9 @@ def _expand_chains(
             port=port,
             gain=gain,
         )
-        require_size(f"{chain} -> {end}: weights, in units of v, are", part.weight)
+        extremes = [part.weight.min(initial=0.0), part.weight.max(initial=0.0)]
+        effects = part.gain * np.array(extremes, np.float64)
+        require_size(f"{chain} -> {end}: weights, in units of v, are", effects)
         parts.append(part)
     return parts
 

@@ -181,7 +181,7 @@ def push_spike(
 ) -> None:
     """Queue all arrivals of a spike, in the slots of window ``earliest`` or later ones."""
     for g in range(table.group_indptr[source], table.group_indptr[source + 1]):
-        push_arrival(queue, g, t + table.delay[g], value, earliest, plan)
+        push_arrival(queue, g, t + table.delay[g], value * table.gain[g], earliest, plan)
 
 
 @bare

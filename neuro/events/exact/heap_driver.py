@@ -125,7 +125,8 @@ def push_arrivals(
     for k in range(outside.time.size):
         source, t = outside.source[k], outside.time[k]
         for g in range(table.group_indptr[source], table.group_indptr[source + 1]):
-            heappush(heap, (t + table.delay[g], np.int64(g), outside.value[k]))
+            x = outside.value[k] * table.gain[g]
+            heappush(heap, (t + table.delay[g], np.int64(g), x))
 
 
 @kernel
@@ -236,9 +237,9 @@ def pass_on_spikes(
         j = out[k].neuron
         for g in range(table.group_indptr[j], table.group_indptr[j + 1]):
             if table.delay[g] > 0.0:
-                heappush(heap, (out[k].time + table.delay[g], np.int64(g), 1.0))
+                heappush(heap, (out[k].time + table.delay[g], np.int64(g), table.gain[g]))
             else:
-                now.append((g, 1.0))
+                now.append((g, table.gain[g]))
     return count
 
 

@@ -73,7 +73,7 @@ def expand_arrivals(
     group = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
     group += first[which]
     time = spikes.time[which] + table.delay[group]
-    columns = zip((time, group, spikes.value[which]), pending, strict=True)
+    columns = zip((time, group, spikes.value[which] * table.gain[group]), pending, strict=True)
     return sort_arrivals(GroupArrivals(*(np.concatenate(c) for c in columns)))
 
 

@@ -21,6 +21,7 @@ from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel, view_fields_read_only, view_read_only
 
 LARGEST = 2**28  # most listed synapses of a chain: 3 GiB of targets and weights
+MANY_DELAYS = 2**16  # longer delays are numbered, so that they can be counted in a short array
 
 
 class SynapseTable(NamedTuple):
@@ -33,7 +34,8 @@ class SynapseTable(NamedTuple):
         synapse_indptr[g, p]:synapse_indptr[g, p + 1].
     first_target: G, the target of a group's first synapse if its targets are contiguous;
         -1: ``target`` holds the targets, one per synapse.
-    target, weight: by synapse.
+    target, weight: by synapse; the effect of a synapse is weight times gain.
+    gain: G; it is part of the value of an arrival.
     nonzero: G, the number of synapses with a non-zero weight.
     common_weight: G, the weight of all synapses of a group; NaN: the weights differ.
     rank: by neuron, the place of its population in the order in which populations pass on
@@ -48,6 +50,7 @@ class SynapseTable(NamedTuple):
     first_target: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    gain: np.ndarray
     nonzero: np.ndarray
     common_weight: np.ndarray
     rank: np.ndarray
@@ -76,7 +79,10 @@ class SourceSpikes(NamedTuple):
 
 
 class GroupArrivals(NamedTuple):
-    """Spikes that arrive at groups of synapses, in order of time of arrival [ticks]."""
+    """Spikes that arrive at groups of synapses, in order of time of arrival [ticks].
+
+    value: of the spike, times the gain of the group.
+    """
 
     time: np.ndarray
     group: np.ndarray
@@ -100,7 +106,7 @@ class GroupNodes(NamedTuple):
 class ChainSynapses(NamedTuple):
     """The groups of one chain of connections, before the table joins all chains.
 
-    counted, fed: names of nodes, as in GroupNodes. port: of all groups.
+    counted, fed: names of nodes, as in GroupNodes. port, gain: of all groups.
     source, delay [ticks], start, stop, first_target: by group; the synapses of a group are
     start:stop of ``weight``. target: by synapse; None: the targets are contiguous.
     """
@@ -110,6 +116,7 @@ class ChainSynapses(NamedTuple):
     source: np.ndarray
     delay: np.ndarray
     port: int
+    gain: float
     start: np.ndarray
     stop: np.ndarray
     first_target: np.ndarray
@@ -185,25 +192,24 @@ def expand_chain(
         stop, weight = start + width, np.ascontiguousarray(weight).reshape(-1)
     elif not linear:
         start, stop, first_target = source, source + 1, first_neuron + offset + source
-        factor = np.broadcast_to(gain, offset + size)[offset:]
-        weight = np.array(factor, np.float64)
+        weight = _scale_weights(np.ones(offset + size), gain)[offset:]
     else:
         if len(linear) == 1 and isinstance(linear[0], Sparse):
             node = _select_sources(linear[0], offset, size) if slots else linear[0]
         else:
             node = _write_out(graph, chain)
-        source, delay, start = _find_groups(node)
-        stop = np.append(start[1:], node.indices.size)[: start.size]
+        source, delay, start, target, weight = _find_groups(node)
+        stop = np.append(start[1:], target.size)[: start.size]
         first_target = np.full(start.size, -1)
-        target = node.indices if first_neuron == 0 else node.indices + np.int32(first_neuron)
-        own = gain if gain.ndim == 0 else gain[node.indices]
-        weight = _scale_weights(node.weight, own)
+        weight = _scale_weights(weight, gain if gain.ndim == 0 else gain[target])
+        target = target if first_neuron == 0 else target + np.int32(first_neuron)
     return ChainSynapses(
         counted=chain.counted,
         fed=chain.fed,
         source=first_source + source,
         delay=np.asarray(chain.delay + delay, np.float64),
         port=port,
+        gain=1.0 if gain.ndim else float(gain),
         start=start,
         stop=stop,
         first_target=first_target,
@@ -213,8 +219,8 @@ def expand_chain(
 
 
 def _scale_weights(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return weights times the gain of their targets (last axis), without a copy for gain 1."""
-    return weight if np.all(gain == 1) else weight * gain
+    """Return weights times the gains of their targets (last axis); one gain stays apart."""
+    return weight if gain.ndim == 0 else weight * gain
 
 
 def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
@@ -230,17 +236,71 @@ def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
     )
 
 
-def _find_groups(node: Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return source, delay and first synapse of each group of one source and one delay."""
-    source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
-    begins = np.empty(source.size, np.bool_)
-    begins[:1], begins[1:] = True, source[1:] != source[:-1]
+class RowGroups(NamedTuple):
+    """Groups of a Sparse, and its synapses. source, delay [ticks], start: by group."""
+
+    source: np.ndarray
+    delay: np.ndarray
+    start: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+def _find_groups(node: Sparse) -> RowGroups:
+    """Return the groups of one source and one delay; synapses without delays are not copied."""
     if node.delay is None:
-        start = np.flatnonzero(begins)
-        return source[start], np.zeros(start.size, int), start
-    begins[1:] |= node.delay[1:] != node.delay[:-1]
-    start = np.flatnonzero(begins)
-    return source[start], node.delay[start], start
+        source = np.flatnonzero(np.diff(node.indptr))
+        start, delay = node.indptr[source], np.zeros(source.size, int)
+        return RowGroups(source, delay, start, node.indices, node.weight)
+    longest = int(node.delay.max(initial=0))
+    known, place = np.arange(longest + 1), node.delay
+    if longest >= MANY_DELAYS:
+        known, place = np.unique(node.delay, return_inverse=True)
+    columns = (node.indptr, node.indices, node.weight, place, known)
+    return group_by_delay(*(view_read_only(column) for column in columns))
+
+
+@kernel
+def group_by_delay(
+    indptr: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    place: np.ndarray,
+    known: np.ndarray,
+) -> RowGroups:
+    """Sort each row of synapses by delay, which takes linear time, and return its groups.
+
+    place: by synapse, the place of its delay among the delays ``known``. Synapses of one source
+    and one delay keep their order.
+    """
+    count, used = np.zeros(known.size, np.int64), np.empty(known.size, np.int64)
+    last, groups = np.full(known.size, -1), 0
+    for j in range(indptr.size - 1):
+        for s in range(indptr[j], indptr[j + 1]):
+            groups += last[place[s]] != j
+            last[place[s]] = j
+    source, delay = np.empty(groups, np.int64), np.empty(groups, np.int64)
+    start, g = np.empty(groups, np.int64), 0
+    new_target, new_weight = np.empty_like(target), np.empty_like(weight)
+    for j in range(indptr.size - 1):
+        number, first = 0, indptr[j]
+        for s in range(indptr[j], indptr[j + 1]):
+            if count[place[s]] == 0:
+                used[number] = place[s]
+                number += 1
+            count[place[s]] += 1
+        used[:number].sort()
+        for d in used[:number]:
+            source[g], delay[g], start[g] = j, known[d], first
+            first, count[d] = first + count[d], first
+            g += 1
+        for s in range(indptr[j], indptr[j + 1]):
+            k = count[place[s]]
+            new_target[k], new_weight[k] = target[s], weight[s]
+            count[place[s]] += 1
+        for d in used[:number]:
+            count[d] = 0
+    return RowGroups(source, delay, start, new_target, new_weight)
 
 
 def _write_out(graph: Graph, chain: Chain) -> Sparse:
@@ -285,7 +345,7 @@ def assemble_table(
     )
     stop = sorted_column([p.stop + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
     first_target = sorted_column([p.first_target for p in ordered], np.int64)
-    single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
+    single = {p.weight.dtype for p in ordered if p.weight.size} == {np.dtype(np.float32)}
     target = _concatenate([p.target for p in listed if p.target is not None], np.int32)
     weight = _concatenate([p.weight for p in ordered], np.float32 if single else np.float64)
     survey = survey_groups(
@@ -301,6 +361,7 @@ def assemble_table(
         first_target=first_target,
         target=target.view(np.uint32),  # unsigned: compiled code need not wrap negative indices
         weight=weight,
+        gain=sorted_column([np.full(p.source.size, p.gain) for p in ordered], np.float64),
         nonzero=survey.nonzero,
         common_weight=survey.common_weight,
         rank=rank,

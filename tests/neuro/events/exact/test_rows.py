@@ -12,7 +12,12 @@ from neuro.events import simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.delay_queue import make_buffer, sort_buffer
-from neuro.events.exact.synapse_table import ChainSynapses, GroupNodes, SynapseTable
+from neuro.events.exact.synapse_table import (
+    ChainSynapses,
+    GroupNodes,
+    SynapseTable,
+    _find_groups,
+)
 from neuro.graph import Connection, Dense, Graph, Input, Sparse
 from neuro.neurons import LIF
 from neuro.ops.jit import view_read_only
@@ -106,6 +111,44 @@ def test_a_row_has_a_common_weight_only_if_all_weights_are_the_same() -> None:
     component = compile_exactly(graph, 2).components[0]
     common = component.table.common_weight[component.table.group_indptr[2] :]
     np.testing.assert_array_equal(common, [1.0, np.nan, 0.0, 0.0])
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    longest=st.sampled_from([0, 1, 7, 300, 2**16 - 1, 2**16, 2**20]),
+    narrow=st.booleans(),
+)
+def test_synapses_are_grouped_by_source_and_delay_in_order_of_target(
+    seed: int, longest: int, narrow: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    size, most = int(rng.integers(0, 60)), np.iinfo(np.uint16).max if narrow else 2**20
+    source, target = rng.integers(0, 5, size), rng.integers(0, 9, size)
+    delay = np.minimum(rng.integers(0, longest + 1, size), most)
+    weight = rng.permutation(size) + 0.5
+    node = Sparse.from_coo(source, target, weight, shape=(9, 5), delay=delay)
+    assert node.delay is not None
+    node = replace(node, delay=node.delay.astype(np.uint16 if narrow else np.int32))
+    groups = _find_groups(node)
+    lengths = np.diff(np.append(groups.start, size))
+    rows = zip(groups.source.repeat(lengths), groups.delay.repeat(lengths), strict=True)
+    columns = np.arange(size), node.indices, np.asarray(node.delay), node.source
+    places = np.lexsort(columns)
+    assert list(rows) == [(columns[3][k], columns[2][k]) for k in places]
+    assert len({*zip(groups.source, groups.delay, strict=True)}) == groups.source.size
+    np.testing.assert_array_equal(groups.target, node.indices[places])
+    np.testing.assert_array_equal(groups.weight, node.weight[places])
+
+
+def test_rows_without_delays_are_not_copied() -> None:
+    source, target = np.array([0, 2, 2]), np.array([1, 0, 1])
+    node = Sparse.from_coo(source, target, np.array([0.5, 0.25, 2.0]), shape=(3, 3))
+    groups = _find_groups(node)
+    assert groups.target is node.indices
+    assert groups.weight is node.weight
+    np.testing.assert_array_equal(groups.source, [0, 2])
+    np.testing.assert_array_equal(groups.start, [0, 1])
 
 
 def test_more_spikes_than_there_was_room_for_are_sent_once_each() -> None:
