@@ -213,7 +213,7 @@ def place_nodes(graph: Graph) -> dict[str, tuple[float, int]]:
 
     Edges that close a loop on the way from the Inputs are ignored. Rows are centred.
     """
-    directed = nx.DiGraph([("", name) for name in graph.inputs])  # no node has the name ""
+    directed = nx.DiGraph([("", name) for name in graph.sources])  # no node has the name ""
     directed.add_edges_from((e.source, e.target) for e in graph.edges)
     *names, _ = nx.dfs_postorder_nodes(directed, "")
     row: dict[str, int] = {}

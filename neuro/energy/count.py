@@ -130,7 +130,7 @@ def iterate_rasters(
 
     Call :func:`require_record` before; the graph may have been unrolled since.
     """
-    spiking = [*graph.inputs, *graph.firing]
+    spiking = [*graph.sources, *graph.firing]
     # One search for all samples: a search each would walk over all events each time.
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
@@ -149,8 +149,8 @@ def require_record(graph: Graph, record: Record) -> None:
     problems = [
         f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
         "smaller dt"
-        for name in (*graph.inputs, *graph.firing)
-        if name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
+        for name in (*graph.sources, *graph.firing)
+        if name in {*record.times} - {*graph.sources} and (record.spikes[name].value > 1).any()
     ]
     if problems:
         head = "operations are counted by tick, and those of this record (exact clock) are not:"
@@ -167,7 +167,7 @@ def require_record_of(graph: Graph, record: Record) -> None:
     require_graph(graph)
     require_records(record=record)
     problems = []
-    for name in (*graph.inputs, *graph.firing):
+    for name in (*graph.sources, *graph.firing):
         expected = (record.ticks, record.samples, graph.size(name))
         if name not in record.spikes:
             problems.append(
@@ -181,7 +181,7 @@ def require_record_of(graph: Graph, record: Record) -> None:
     if not problems and not record.digest:  # by hand: nobody has looked at it
         problems = [
             f"{name}: {problem}"
-            for name in (*graph.inputs, *graph.firing)
+            for name in (*graph.sources, *graph.firing)
             for train in [record.spikes[name]]
             for problem in list_problems(train, graph.dt) or list_problems_of_order(train)
         ]

@@ -174,7 +174,7 @@ def estimate_chips(
     arrived = count_arrivals(graph, record)
     at_45nm = price_by_convention(graph, record, arrived, ann_passes=ann_passes)
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
-    nodes = (*graph.inputs, *graph.firing)
+    nodes = (*graph.sources, *graph.firing)
     silent = tuple(name for name in nodes if not record.spikes[name].value.any())
     return tuple(
         replace(

@@ -11,6 +11,7 @@ import numpy as np
 
 from neuro.eventprop.spiking import LIFParameters, compute_lift, find_peak
 from neuro.graph import Dense, Edge, Graph, Host, Input
+from neuro.graph.requirements import problems_of_poisson
 from neuro.neurons import Dynamics, Neuron, Reset, has_normal_form, is_neuron
 from neuro.units import Seconds
 
@@ -60,7 +61,8 @@ def build_layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _problems(graph: Graph) -> list[str]:
-    problems = [
+    problems = problems_of_poisson(graph, "gradients need spikes that are given")
+    problems += [
         f"loop {' -> '.join(group)}: no adjoint for loops here; use surrogate gradients"
         for group in graph.components
         if len(group) > 1 or any(e.source == e.target == group[0] for e in graph.edges)

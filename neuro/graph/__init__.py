@@ -25,7 +25,7 @@ from neuro.graph.host_ops import (
     RMSNorm,
     Softmax,
 )
-from neuro.graph.nodes import Edge, GradedInput, Input, Node, Population
+from neuro.graph.nodes import Edge, GradedInput, Input, Node, Poisson, Population
 from neuro.graph.validate import GraphError, Hosted
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Node",
     "Outer",
     "Pointwise",
+    "Poisson",
     "Population",
     "RMSNorm",
     "Reshaping",

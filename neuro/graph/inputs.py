@@ -1,11 +1,12 @@
 """What can be wrong with the stimulus of a run: every problem, with its cure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from neuro.arguments import make_type_error
+from neuro.arguments import make_type_error, require_whole
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import GradedInput
 from neuro.spikes import (
@@ -67,6 +68,32 @@ def require_trains(inputs: Mapping[str, Events | Times]) -> None:
         raise TypeError("\n".join([CANNOT_START, *problems]))
 
 
+def find_span(
+    spans: Iterable[tuple[int, int]], ticks: int | None, samples: int | None
+) -> tuple[int, int]:
+    """Return the numbers of ticks and samples of a run.
+
+    spans: those of its inputs, which agree. ticks, samples: of the user; without inputs ticks
+        must be given, and samples are 1 by default.
+
+    Raises:
+        TypeError, ValueError: no such numbers, or not those of the inputs.
+    """
+    span: Any = next(iter(spans), (ticks, 1 if samples is None else samples))
+    if span[0] is None:
+        raise ValueError(
+            f"{CANNOT_START} ticks is not given, and there is no Input that gives the length "
+            "of the run; write for example ticks=1000"
+        )
+    for what, given, own in zip(("ticks", "samples"), (ticks, samples), span, strict=True):
+        require_whole(what, own, "1000 is usual")
+        if given not in (None, own):
+            raise ValueError(f"{what} is {given}; the inputs have {own}. Leave {what} out")
+        if own < 1:
+            raise ValueError(f"{what} is {own}; it must be >= 1")
+    return int(span[0]), int(span[1])
+
+
 def list_problems_of_inputs(
     sizes: Mapping[str, int], inputs: Mapping[str, Events | Times], dt: Seconds | None
 ) -> list[str]:
@@ -78,7 +105,7 @@ def list_problems_of_inputs(
         TypeError: as :func:`require_trains`.
     """
     require_trains(inputs)
-    known = ", ".join(sizes)
+    known = ", ".join(sizes) or "none"
     problems = [f"{n}: no events for this Input" for n in sizes if n not in inputs]
     problems += [f"{n}: not an Input; there are {known}" for n in inputs if n not in sizes]
     whole = {}  # trains whose types and shape can be looked into

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from neuro.arguments import is_real, is_whole, make_type_error, require_whole
+import numpy as np
+from jaxtyping import Float
+
+from neuro.arguments import as_numbers, is_real, is_whole, make_type_error, require_whole
 from neuro.graph.connections import Connection, as_shape
 from neuro.graph.host_ops import Host
 from neuro.neurons import Neuron, is_neuron
@@ -38,6 +41,41 @@ class GradedInput(Input):
                 f"GradedInput.message_bits must be from 2 to 24, got {self.message_bits}; the "
                 "sign is one of them"
             )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Poisson(Input):
+    """A source that draws its own spikes; a run gives it none.
+
+    In a tick of dt each neuron emits k events, and k has a Poisson distribution of mean
+    rate dt. They are one spike of value k, and none if k is 0. k depends on seed, sample, tick
+    since the start of the whole run, and neuron only: every executor draws the same spikes.
+
+    rate: events per second [Hz], >= 0: one number, or one for each neuron, of ``shape``.
+    seed: 0 to 2^63 - 1. Sources with equal seeds and rates emit the same spikes.
+
+    Raises:
+        TypeError, ValueError: rate or seed is no such number.
+    """
+
+    rate: float | Float[np.ndarray, "..."]
+    seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rate = as_numbers("Poisson.rate", self.rate).astype(np.float64)
+        if rate.shape not in ((), self.shape):
+            raise ValueError(
+                f"Poisson.rate has shape {rate.shape}; it must be one number or of {self.shape}"
+            )
+        bad = rate[~((rate >= 0) & (rate < np.inf))]
+        if bad.size:
+            raise ValueError(f"Poisson.rate is {bad[0]}; it must be >= 0 Hz and finite")
+        rate.flags.writeable = False
+        object.__setattr__(self, "rate", rate if rate.ndim else float(rate))
+        require_whole("Poisson.seed", self.seed, "0 is usual")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"Poisson.seed is {self.seed}; it must be from 0 to 2^63 - 1")
 
 
 Population = Neuron
@@ -93,7 +131,17 @@ class Topology:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the Input nodes."""
+        """Names of the Input nodes, whose spikes a run is given."""
+        return tuple(n for n in self.sources if n not in self.poisson)
+
+    @property
+    def poisson(self) -> tuple[str, ...]:
+        """Names of the Poisson nodes, which draw their spikes."""
+        return tuple(n for n in self.sources if isinstance(self.nodes[n], Poisson))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the Input and Poisson nodes."""
         return tuple(n for n, node in self.nodes.items() if isinstance(node, Input))
 
 

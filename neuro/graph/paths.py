@@ -130,7 +130,7 @@ def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
         if not isinstance(graph.nodes[e.target], Hosted)
     ]
     found = []
-    for source in (*graph.inputs, *graph.firing):
+    for source in (*graph.sources, *graph.firing):
         for path in find_paths(graph, source):
             if isinstance(graph.nodes[path[-1].target], Hosted):
                 continue

@@ -133,9 +133,18 @@ def require_continuous(graph: Graph) -> None:
         raise GraphError(problems, "the graph cannot run in continuous time")
 
 
+def problems_of_poisson(graph: Graph, why: str) -> list[str]:
+    """Return the Poisson nodes, each with the reason why they cannot run, and a cure."""
+    return [
+        f"{name}: is a Poisson, and {why}; replace it by Input(shape={graph.shapes[name]}) and "
+        f"give it the spikes of a run of this graph, record.spikes[{name!r}]"
+        for name in graph.poisson
+    ]
+
+
 def problems_on_a_chip(graph: Graph) -> list[str]:
     """Return the nodes that no chip runs, each with its cure."""
-    return [
+    return problems_of_poisson(graph, "no chip draws spikes") + [
         f"{name}: no chip runs a {get_kind(node)}, its host does; leave it out of what is "
         "lowered: Deployment.part of a task returns the module without it, "
         "neuro.graph.partition.chip_part(graph) the Graph"

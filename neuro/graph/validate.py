@@ -12,9 +12,10 @@ from torch import Tensor
 from neuro.arguments import is_whole
 from neuro.graph.connections import Concat, Connection, Shape, Sparse
 from neuro.graph.host_ops import Host, halve_shape
-from neuro.graph.nodes import Edge, Input, Node, Topology
+from neuro.graph.nodes import Edge, Input, Node, Poisson, Topology
 from neuro.neurons import GatedLI, find_misfit, is_leaky_integrator, is_neuron
 from neuro.neurons.normal_form import as_array
+from neuro.ops.poisson import MOST_MEAN
 from neuro.text import escape
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
@@ -49,7 +50,7 @@ def problems_of_wiring(graph: Topology) -> list[str]:
     if not 0 < graph.dt < np.inf:
         problems.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
     if not any(isinstance(n, Input) for n in graph.nodes.values()):
-        problems.append("no Input: add one, Input(shape=...)")
+        problems.append("no Input: add one, Input(shape=...), or a Poisson")
     if problems:
         return problems
     loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
@@ -108,7 +109,7 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
 
 
 def _out_of_reach(graph: Topology) -> list[str]:
-    waiting = list(graph.inputs)
+    waiting = list(graph.sources)
     reached = set(waiting)
     while waiting:
         new = {e.target for e in graph.out_of(waiting.pop())} - reached
@@ -165,6 +166,11 @@ def problems_of_values(graph: Topology) -> list[str]:
                 )
         if isinstance(node, Sparse):
             problems += [f"{name}: {problem}" for problem in list_problems_of_synapses(node)]
+        if isinstance(node, Poisson) and np.max(node.rate, initial=0) * graph.dt > MOST_MEAN:
+            problems.append(
+                f"{name}.rate: is {np.max(node.rate):g} Hz, {np.max(node.rate) * graph.dt:g} "
+                f"events per tick; at most {MOST_MEAN:g} can be drawn: use a shorter dt"
+            )
     return problems
 
 
@@ -255,7 +261,7 @@ class _Pending:
             name: len({e.source for e in graph.into(name)}) if isinstance(node, Concat) else 1
             for name, node in graph.nodes.items()
         }
-        self._inputs = sorted((self._place[n] for n in graph.inputs), reverse=True)
+        self._inputs = sorted((self._place[n] for n in graph.sources), reverse=True)
         self._ready: list[int] = []
         self._waiting: list[int] = []
         self._done: set[int] = set()

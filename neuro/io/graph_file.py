@@ -26,6 +26,7 @@ from neuro.graph import (
     Node,
     Outer,
     Pointwise,
+    Poisson,
     RMSNorm,
     Softmax,
     Sparse,
@@ -54,7 +55,7 @@ _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes, MaxPool2d)
 _NEURONS = (LIF, ALIF, DiscreteLIF, LI, GatedLI, LIFReset, TernaryLIF, Delta, SigmaDelta)
-_NODES = {c.__name__: c for c in (Input, GradedInput, *_LINEAR, *_HOSTS, *_NEURONS)}
+_NODES = {c.__name__: c for c in (Input, GradedInput, Poisson, *_LINEAR, *_HOSTS, *_NEURONS)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 

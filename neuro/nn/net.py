@@ -24,7 +24,8 @@ from neuro.graph import (
     Sparse,
     Weighted,
 )
-from neuro.graph.inputs import require_inputs
+from neuro.graph.inputs import find_span, require_inputs
+from neuro.graph.poisson import draw_events
 from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import digest_graph
@@ -36,6 +37,7 @@ from neuro.nn.spiking import (
     require_floats,
     require_stimulus,
 )
+from neuro.ops.poisson import Span
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 from neuro.text import format_model
@@ -45,11 +47,12 @@ class NetState(NamedTuple):
     """The state that continues a run: of populations by node, ticks in flight by edge.
 
     An edge holds the last ticks of its source (D B *N): ``delay`` of them, or all since the
-    start at rest if these are fewer.
+    start at rest if these are fewer. ticks: number done; Poisson nodes draw from there on.
     """
 
     populations: dict[str, Any]
     edges: dict[Edge, Tensor]
+    ticks: int = 0
 
 
 class _ConnectionModule(nn.Module):
@@ -105,6 +108,8 @@ class Net(nn.Module):
         require_clocked(graph)
         _require_one_delay(graph)
         self.wiring = graph
+        if graph.poisson:  # they take the device and the dtype of the Net from it
+            self.register_buffer("like", torch.empty(0), persistent=False)
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
             if isinstance(node, Connection):
@@ -123,18 +128,24 @@ class Net(nn.Module):
         return replace(self.wiring, nodes=nodes)
 
     def forward(
-        self, inputs: Mapping[str, Tensor], state: NetState | None = None
+        self,
+        inputs: Mapping[str, Tensor],
+        state: NetState | None = None,
+        *,
+        ticks: int | None = None,
+        samples: int | None = None,
     ) -> tuple[dict[str, Tensor], NetState]:
         """Run T >= 1 ticks.
 
         Args:
             inputs: by Input name, axes T B *N.
             state: of the run to continue; None starts at rest.
+            ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
 
         Returns:
             The activity of every node by name (axes T B *N), and the state.
         """
-        run = _ForwardPass(self, inputs, state)
+        run = _ForwardPass(self, inputs, state, ticks, samples)
         try:
             for group in self.wiring.components:
                 edges = self.wiring.edges
@@ -144,7 +155,7 @@ class Net(nn.Module):
                 else:
                     run.run_node(group[0])
         except LayerError as error:
-            names = [n for n in self.wiring.nodes if n not in self.wiring.inputs]
+            names = [n for n in self.wiring.nodes if n not in self.wiring.sources]
             error.find_name((name, self.parts[_key(name)]) for name in names)
             raise
         return run.out, run.state()
@@ -201,10 +212,17 @@ def _key(name: str) -> str:
 class _ForwardPass:
     """A forward pass: activity so far, and the past of each delayed edge."""
 
-    def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        inputs: Mapping[str, Tensor],
+        state: NetState | None,
+        ticks: int | None,
+        samples: int | None,
+    ) -> None:
         graph = net.wiring
         if not isinstance(inputs, Mapping):
-            cure = f"for example {{{graph.inputs[0]!r}: x}}"
+            cure = f"for example {{{next(iter(graph.inputs), 'input')!r}: x}}"
             raise make_type_error("inputs of a Net", "tensors by name", inputs, cure)
         for x in inputs.values():
             require_stimulus(net, x)
@@ -217,14 +235,19 @@ class _ForwardPass:
         problems = _list_misfits(graph, {name: tuple(x.shape) for name, x in inputs.items()})
         if problems:
             raise LayerError(net, "; ".join(problems))
+        spans = [(x.shape[0], x.shape[1]) for x in inputs.values()]
+        self.ticks, self.batch = find_span(spans, ticks, samples)
         if state is not None:
-            _require_state(net, state, next(iter(inputs.values())).shape[1])
+            _require_state(net, state, self.batch)
         self.net, self.graph, self.before = net, graph, state
         self.out: dict[str, Tensor] = dict(inputs)
         self.populations: dict[str, Any] = dict(state.populations) if state else {}
-        any_input = next(iter(inputs.values()))
-        self.ticks, self.batch = any_input.shape[:2]
-        self.like = any_input
+        own = (*inputs.values(), *net.parameters(), *net.buffers())
+        self.like = next(x for x in own if x.is_floating_point())
+        self.first = state.ticks if state else 0
+        for name in graph.poisson:
+            span = Span(0, self.batch, self.first, self.ticks)
+            self.out[name] = _to_tensor(graph, name, draw_events(graph, name, span), self.like)
 
     def past(self, e: Edge) -> Tensor:
         """Return the ticks that the edge holds from before the run, at most ``delay``."""
@@ -301,7 +324,13 @@ class _ForwardPass:
             for e in self.graph.edges
             if e.delay > 0
         }
-        return NetState(self.populations, edges)
+        return NetState(self.populations, edges, self.first + self.ticks)
+
+
+def _to_tensor(graph: Graph, name: str, events: Events, like: Tensor) -> Tensor:
+    """Return the raster of a node, T B *N, with the dtype and the device of ``like``."""
+    raster = torch.as_tensor(to_raster(events), dtype=like.dtype, device=like.device)
+    return raster.reshape(*events.shape[:2], *graph.shapes[name])
 
 
 def replay(
@@ -309,18 +338,22 @@ def replay(
     inputs: Mapping[str, Events],
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
+    *,
+    ticks: int | None = None,
+    samples: int | None = None,
 ) -> Record:
     """Run a Graph on the clock: every tick, every neuron.
 
     In float64, the default, sums of float32 weights are exact in practice: no spike depends on
-    their order.
+    their order. ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
 
     Raises:
         TypeError: ``graph`` is not a Graph, or inputs are not Events.
         GraphError: the graph does not run on a clock; lists every problem by node.
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
-    return record(graph, record_activity(graph, inputs, dtype, device))
+    activity = record_activity(graph, inputs, dtype, device, ticks=ticks, samples=samples)
+    return record(graph, activity)
 
 
 @torch.no_grad()
@@ -329,6 +362,9 @@ def record_activity(
     inputs: Mapping[str, Events],
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
+    *,
+    ticks: int | None = None,
+    samples: int | None = None,
 ) -> dict[str, Tensor]:
     """Return the output of every node, connections included (axes T B *N).
 
@@ -339,19 +375,17 @@ def record_activity(
         raise make_type_error("dtype", "a precision of torch", dtype, "such as torch.float32")
     require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
-    rasters = {}
-    for name, e in inputs.items():
-        raster = torch.as_tensor(to_raster(e), dtype=dtype, device=device)
-        rasters[name] = raster.reshape(*e.shape[:2], *graph.shapes[name])
+    like = torch.empty(0, dtype=dtype, device=device)
+    rasters = {name: _to_tensor(graph, name, e, like) for name, e in inputs.items()}
     activity: dict[str, Tensor]
-    activity, _ = net(rasters)
+    activity, _ = net(rasters, ticks=ticks, samples=samples)
     return activity
 
 
 def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
     """Return the activity of the clocked executor as a Record."""
     flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
-    firing = [*graph.inputs, *graph.firing]
+    firing = [*graph.sources, *graph.firing]
     raster: np.ndarray = flat[firing[0]]
     return Record(
         executor="torch",

@@ -26,7 +26,7 @@ from neuro.graph import (
     Sparse,
     Unflatten,
 )
-from neuro.graph.requirements import problems_on_a_clock, require_graph
+from neuro.graph.requirements import problems_of_poisson, problems_on_a_clock, require_graph
 from neuro.interop.nir.convert import NOTHING
 from neuro.interop.nir.file import NirError, Tree
 from neuro.interop.nir.nodes import AT_THRESHOLD, FIRES, check_tree
@@ -67,6 +67,7 @@ def to_nir(graph: Graph, *, discretisation: Discretisation = "euler") -> Any:
         import nir
     # A reader would give a loop without delay a tick. What neurons lack is said below.
     problems = problems_on_a_clock(graph, without=graph.nodes)
+    problems += problems_of_poisson(graph, "NIR has no source that draws spikes")
     nodes: dict[str, Tree] = {}
     skipped: set[str] = set()  # nodes that hand on what they take
     for name in graph.order:

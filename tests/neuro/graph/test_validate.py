@@ -200,7 +200,7 @@ def test_dt_is_positive(dt: float) -> None:
 
 
 def test_a_graph_needs_an_input() -> None:
-    assert problems("", {}) == ["no Input: add one, Input(shape=...)"]
+    assert problems("", {}) == ["no Input: add one, Input(shape=...), or a Poisson"]
 
 
 @pytest.mark.parametrize("shape", [(0,), (1, -2, 3)])
