@@ -18,6 +18,9 @@ one for each sign of the weight. ``precise=False`` takes the models with spikes 
 iaf_psc_delta and iaf_psc_exp; spikes fall in the ticks of the torch clock. On that clock a
 spike raises the current before the membrane of its tick is computed, in iaf_psc_exp after it.
 Delays into currents are therefore a tick shorter in NEST, and >= 2 ticks from a population.
+A Poisson node becomes one poisson_generator for each of its rates. Where a neuron of it has
+several synapses, a parrot_neuron hands the same spikes to all of them. NEST draws its own
+random numbers: rates are equal, spikes are not, and the Record lacks those of Poisson nodes.
 Everything else is refused with a list of all reasons.
 A refractory period ends as in neuro: the precise models take an arrival at its very end, as the
 exact clock does; the models at ticks take the tick after it, as the grid does.
@@ -36,7 +39,7 @@ from jaxtyping import Float
 
 from neuro.extras import describe_cure
 from neuro.graph import Graph
-from neuro.graph.inputs import require_inputs
+from neuro.graph.inputs import find_span, require_inputs
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import MS, NestError, plan
 from neuro.io.graph_digest import digest_graph
@@ -47,13 +50,15 @@ Inputs = Mapping[str, Events | Times]
 Membranes = Mapping[str, Float[np.ndarray, "..."]]
 
 
-def run(
+def run(  # noqa: PLR0913 - the run, and its length
     graph: Graph,
     inputs: Inputs,
     *,
     membranes: Membranes | None = None,
     precise: bool = True,
     threads: int = 1,
+    ticks: int | None = None,
+    samples: int | None = None,
 ) -> Record:
     """Run a network in NEST, one sample after the other, each in a process of its own.
 
@@ -65,6 +70,7 @@ def run(
         precise: NEST's models with exact spike times; False: those with spikes at ticks, where
             a population needs 2 ticks of delay to a current.
         threads: of NEST.
+        ticks, samples: of a graph without Inputs, as in :func:`neuro.events.simulate`.
 
     Returns:
         The Record; its ``times`` hold the spikes in continuous time.
@@ -81,11 +87,12 @@ def run(
             "it elsewhere"
         )
     stimuli = _convert_inputs(graph, inputs, precise=precise)
-    samples = range(next(iter(stimuli.values())).shape[1])
+    length, number = find_span((t.shape[:2] for t in stimuli.values()), ticks, samples)
     records = []
-    for sample in samples:
+    for sample in range(number):
         one = {name: of_sample(times, sample) for name, times in stimuli.items()}
-        network = plan(graph, one, membranes or {}, precise=precise)
+        own, drawn = membranes or {}, {"ticks": length, "sample": sample}
+        network = plan(graph, one, own, precise=precise, **drawn)
         records.append(_record(graph, one, network, _simulate(network, threads)))
     return concatenate(records)
 
@@ -97,11 +104,12 @@ def export(
     *,
     membranes: Membranes | None = None,
     precise: bool = True,
+    ticks: int | None = None,
 ) -> Path:
     """Write a network and a script that runs it in NEST, on any number of machines.
 
-    inputs: of one sample. The script ``run_nest.py`` needs NumPy and NEST only; its first lines
-    say how to run it. Exporting does not need NEST.
+    inputs: of one sample. ticks: of a graph without Inputs. The script ``run_nest.py`` needs
+    NumPy and NEST only; its first lines say how to run it. Exporting does not need NEST.
 
     Returns:
         The script.
@@ -110,7 +118,7 @@ def export(
         NestError, ValueError: as :func:`run`.
     """
     stimuli = _convert_inputs(graph, inputs, precise=precise)
-    network = plan(graph, stimuli, membranes or {}, precise=precise)
+    network = plan(graph, stimuli, membranes or {}, precise=precise, ticks=ticks)
     folder.mkdir(parents=True, exist_ok=True)
     return _write(network, folder)
 

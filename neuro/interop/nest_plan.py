@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Node, Reshaping, Sparse
 from neuro.graph.impulse import list_synapses
+from neuro.graph.inputs import find_span
 from neuro.graph.paths import find_bias, find_paths, list_links
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
 from neuro.neurons import Dynamics, Reset, has_normal_form
@@ -121,7 +122,7 @@ def find_dynamics(graph: Graph, name: str) -> Dynamics:
 
 
 def spread_parameter(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
-    """Return a parameter of a population for each of its neurons."""
+    """Return a parameter of a node for each of its neurons."""
     return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)
 
 
@@ -131,14 +132,19 @@ def plan(
     membranes: Mapping[str, Float[np.ndarray, "..."]],
     *,
     precise: bool = True,
+    ticks: int | None = None,
+    sample: int = 0,
 ) -> NestNetwork:
     """Return the network that NEST runs.
 
-    inputs: of one sample. membranes: initial values [weight units], by population.
+    inputs: of one sample. membranes: initial values [weight units], by population. ticks: of a
+    graph without Inputs. sample: gives NEST another seed for Poisson nodes.
 
     Raises:
         NestError: lists everything that NEST cannot do.
+        ValueError: neither inputs nor ``ticks`` give the length of the run.
     """
+    length, _ = find_span((t.shape[:2] for t in inputs.values()), ticks, None)
     problems = _check_inputs(graph, inputs, membranes)
     problems += [
         f"{name}: NEST has no {type(node).__name__}; end the graph before it"
@@ -150,7 +156,7 @@ def plan(
     if problems:
         raise NestError(problems)
     arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
-    for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
+    for way in (w for n in (*graph.sources, *arriving) for w in find_paths(graph, n)):
         for port in find_ports(graph, way[-1].target):
             synapses = find_synapses(graph, way, port, precise=precise)
             late = not precise and port.rate is not None
@@ -167,13 +173,15 @@ def plan(
         cells[name].start["V_m"][:] = np.broadcast_to(value, graph.shapes[name]).ravel()
     return NestNetwork(
         dt=graph.dt * MS,
-        ticks=next(iter(inputs.values())).shape[0],
+        ticks=length,
         precise=precise,
         populations=cells,
         stimuli={
             n: NestStimulus(t.shape[2], t.neuron, _to_ms(t, graph.dt), t.value)
             for n, t in inputs.items()
         },
+        poisson={n: spread_parameter(graph, n, graph.nodes[n].rate) for n in graph.poisson},  # type: ignore[union-attr]
+        seed=1 + (sum(graph.nodes[n].seed for n in graph.poisson) + sample) % (2**32 - 1),  # type: ignore[union-attr]
         synapses=tuple(s for ports in arriving.values() for _, s in ports),
     )
 
@@ -305,7 +313,7 @@ def _check_path(
             "population between"
         )
     least = synapses.delay.min(initial=np.inf)
-    if synapses.source not in graph.inputs and least < 0.5 * graph.dt * MS:
+    if synapses.source not in graph.sources and least < 0.5 * graph.dt * MS:
         problems.append(
             f"{path}: its delay is less than 2 ticks, and with spikes at ticks a current of "
             "NEST acts a tick later; lengthen it to >= 2 ticks or take precise=True"

@@ -51,8 +51,9 @@ class NestSynapses(NamedTuple):
 class NestNetwork(NamedTuple):
     """A network in NEST's terms. dt: NEST's resolution [ms]. ticks: length of the run.
 
-    precise: spike times are not rounded to ticks. synapses: delays of spikes of an Input count
-    from the first tick; see :func:`build`.
+    precise: spike times are not rounded to ticks. poisson: rates of the neurons of each Poisson
+    node [Hz]. seed: of NEST, 1 to 2^32 - 1. synapses: delays of spikes of an Input or a Poisson
+    node count from the first tick; see :func:`build`.
     """
 
     dt: float
@@ -60,6 +61,8 @@ class NestNetwork(NamedTuple):
     precise: bool
     populations: dict[str, NestPopulation]
     stimuli: dict[str, NestStimulus]
+    poisson: dict[str, np.ndarray]
+    seed: int
     synapses: tuple[NestSynapses, ...]
 
 
@@ -128,38 +131,54 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.resolution = network.dt
     nest.local_num_threads = threads
-    nodes, recorders = {}, {}
+    nest.rng_seed = network.seed
+    numbers, recorders = {}, {}
     for name, population in network.populations.items():
         size = population.start["V_m"].size
         silent = {"E_L": 0.0, "V_reset": 0.0, "V_m": 0.0, "I_e": 0.0}
-        nodes[name] = nest.Create(population.model, size)
-        nodes[name].set(**silent | population.parameters)
+        nodes = nest.Create(population.model, size)
+        nodes.set(**silent | population.parameters)
         recorder = nest.Create("spike_recorder", params={"time_in_steps": True})
-        nest.Connect(nodes[name], recorder)
-        recorders[name] = Recorded(nodes[name], recorder)
+        nest.Connect(nodes, recorder)
+        numbers[name], recorders[name] = _list_ids(nodes), Recorded(nodes, recorder)
     for name, stimulus in network.stimuli.items():
-        nodes[name] = _make_generators(nest, stimulus, precise=network.precise)
+        numbers[name] = _list_ids(_make_generators(nest, stimulus, precise=network.precise))
+    more = {name: late for name in network.stimuli}
+    for name, rate in network.poisson.items():
+        numbers[name] = _make_poisson(nest, rate)
+        more[name] = late
+        mine = [s.pre for s in network.synapses if s.source == name]
+        used = [np.bincount(pre, minlength=rate.size) for pre in mine]
+        if np.any(sum(used) > 1):  # each synapse of NEST's generator has a train of its own
+            parrots = nest.Create("parrot_neuron", rate.size)
+            wait = {"delay": np.full(rate.size, network.dt)}
+            nest.Connect(numbers[name], _list_ids(parrots), "one_to_one", wait)
+            numbers[name] = _list_ids(parrots)
+            more[name] = late - network.dt
     for s in network.synapses:
-        more = late * (s.source in network.stimuli)
         if s.pre.size:
             nest.Connect(
-                _first_id(nodes[s.source]) + s.pre.astype(np.int64),
-                _first_id(nodes[s.target]) + s.post.astype(np.int64),
+                numbers[s.source][s.pre],
+                numbers[s.target][s.post],
                 "one_to_one",
-                {"weight": s.weight.astype(np.float64), "delay": s.delay + more},
+                {
+                    "weight": s.weight.astype(np.float64),
+                    "delay": s.delay + more.get(s.source, 0.0),
+                },
             )
     nest.Simulate(late)
     for name, population in network.populations.items():
-        nodes[name].set(**population.start)
+        recorders[name].nodes.set(**population.start)
     return nest, recorders
 
 
 def count_late_ticks(network: NestNetwork) -> int:
     """Return how many ticks NEST is late.
 
-    Models at ticks need two: input to a current must arrive one tick earlier.
+    Models at ticks need two: input to a current must arrive one tick earlier. A Poisson node
+    takes another: its trains may go through parrot neurons.
     """
-    return 1 if network.precise else 2
+    return (1 if network.precise else 2) + bool(network.poisson)
 
 
 def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
@@ -167,13 +186,21 @@ def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
     events = recorded.recorder.events
     # NEST counts whole steps minus an offset; only this order of operations keeps all digits.
     time = (events["times"] - count_late_ticks(network)) * network.dt - events["offsets"]
-    return NestSpikes(time, np.asarray(events["senders"] - _first_id(recorded.nodes), np.int32))
+    first = _list_ids(recorded.nodes)[0]
+    return NestSpikes(time, np.asarray(events["senders"] - first, np.int32))
 
 
-def _first_id(nodes: Any) -> int:
-    """Return NEST's number of the first of these nodes; those of the others follow."""
-    ids = nodes.global_id
-    return int(ids if isinstance(ids, int) else ids[0])
+def _list_ids(nodes: Any) -> np.ndarray:
+    """Return NEST's numbers of nodes, which follow each other."""
+    return np.atleast_1d(np.asarray(nodes.global_id, np.int64))
+
+
+def _make_poisson(nest: Any, rate: np.ndarray) -> np.ndarray:
+    """Return NEST's number of a Poisson generator for each neuron, one for each rate [Hz]."""
+    rates, which = np.unique(rate, return_inverse=True)
+    nodes = nest.Create("poisson_generator", rates.size)
+    nodes.set(rate=rates)
+    return _list_ids(nodes)[which]
 
 
 def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any:
@@ -205,7 +232,7 @@ def _list_arrays(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def load(path: Path) -> NestNetwork:
     """Return what :func:`save` wrote."""
-    tree: dict[str, Any] = {"populations": {}, "stimuli": {}, "synapses": {}}
+    tree: dict[str, Any] = {"populations": {}, "stimuli": {}, "poisson": {}, "synapses": {}}
     with np.load(path) as arrays:
         for key in arrays.files:
             *folders, leaf = key.split("/")
@@ -219,6 +246,8 @@ def load(path: Path) -> NestNetwork:
         precise=tree["precise"],
         populations={name: NestPopulation(**p) for name, p in tree["populations"].items()},
         stimuli={name: NestStimulus(**s) for name, s in tree["stimuli"].items()},
+        poisson=tree["poisson"],
+        seed=tree["seed"],
         synapses=tuple(NestSynapses(**s) for s in tree["synapses"].values()),
     )
 
