@@ -145,8 +145,8 @@ def _require_room(
         needed[f"states of {name}"] = 4 * len(record.states) * wide
         if record.keeps_values(graph, name):
             needed[f"values of {name}"] = ticks * wide
-    for group, window in program.groups:
-        batches = -(-ticks // (window or length))
+    for group, window, loop in program.groups:
+        batches = -(-ticks // (length if loop else window or length))
         index = INDEX * held * (ticks + batches) + BATCH * batches
         kept = (n for n in group if n in graph.firing and record.keeps_spikes(n))
         needed |= {f"the ticks of {name}": index for name in kept}
@@ -181,9 +181,10 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
 
 def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
     """Return the numbers of ticks and samples that run together within the buffers."""
-    fitting = max(1, MAX_BUFFER_VALUES // max(program.sizes[name] for name in program.parts))
-    length = min(ticks, clock.stretch, fitting)
-    return length, max(1, fitting // length)
+    largest = max((program.sizes[name] for name in program.buffered), default=1)
+    length = min(ticks, clock.stretch, max(1, MAX_BUFFER_VALUES // largest))
+    rings = (g.loop.slots * g.loop.rest.size for g in program.groups if g.loop)
+    return length, max(1, MAX_BUFFER_VALUES // max(length * largest, *rings, 1))
 
 
 def _run_samples(  # noqa: PLR0913 - the run, and its samples
@@ -203,8 +204,8 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
         last = min(first + together, stop)
         group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
         own = None if state is None else slice_state(state, first, last)
-        run = GridRun(program, group, own, recording)
-        for spikes in run.advance(length):
+        run = GridRun(program, group, own, recording, length, clock.threads)
+        for spikes in run.advance():
             if before + spikes > clock.budget:
                 raise make_runaway_error(graph, run.partial_record(), clock.budget)
         before += spikes

@@ -17,11 +17,13 @@ class Grid:
 
     dtype: float64 or float32, the precision of membranes and sums.
     stretch: most ticks for which a node is computed at a time [ticks]; bounds memory.
+    threads: number of threads that share the neurons of a loop with different delays.
     budget: most spikes of all populations in a run; more raise Runaway.
     """
 
     dtype: type[np.float32 | np.float64] = np.float64
     stretch: int = 128
+    threads: int = 1
     budget: int = 10**9
 
     def __post_init__(self) -> None:
@@ -31,6 +33,7 @@ class Grid:
                 "float64 is usual"
             )
         _require_at_least_one("Grid", "stretch", self.stretch, "tick; 128 is usual")
+        _require_at_least_one("Grid", "threads", self.threads, "thread; 1 is usual")
         _require_at_least_one("Grid", "budget", self.budget, "spike; 10**9 is usual")
 
 
@@ -111,7 +114,7 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
         if isinstance(names, str):
             cure = f"write {field}=({names!r},)"
             raise make_type_error(f"Recording.{field}", "a tuple of names", names, cure)
-    firing = [*graph.inputs, *graph.firing]
+    firing = [*graph.sources, *graph.firing]
     problems = _unknown("spikes", recording.spikes or (), firing)
     problems += _unknown("values", recording.values or (), list(graph.integrators))
     problems += [

@@ -194,7 +194,7 @@ def threads(quick: bool) -> list[Case]:
         shared,
         subjects={
             **{k: subject for k, subject in shared.subjects.items() if k != BOUND},
-            alone: partial(subjects_neuro.exact_alone, partial(of_delta, *size)),
+            alone: partial(subjects_neuro.alone, shared.subjects[EXACT]),
         },
         pairs=(*shared.pairs, Pair(EXACT, (alone,))),
     )

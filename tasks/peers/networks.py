@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from neuro.events.exact.state import ExactState, make_rest_state
+from neuro.events import Clock, Exact, Grid, simulate
+from neuro.events.engine import State
+from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LI, LIF
@@ -68,10 +70,10 @@ def cuba(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
         **_drive(n, v_inf=11.0, dt=DT),
         "cells": LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(5 * MS)),
         "exc": join_inputs(
-            fixed_probability(excitatory, n, p, 1.62, rng), _no_synapses(inhibitory, n)
+            fixed_probability(excitatory, n, p, 1.62, rng), make_no_synapses(inhibitory, n)
         ),
         "inh": join_inputs(
-            _no_synapses(excitatory, n), fixed_probability(inhibitory, n, p, -9.0, rng)
+            make_no_synapses(excitatory, n), fixed_probability(inhibitory, n, p, -9.0, rng)
         ),
         "ge": LI(tau=5 * MS, gain=psc_gain(Seconds(5 * MS), TAU, DT)),
         "gi": LI(tau=10 * MS, gain=psc_gain(Seconds(10 * MS), TAU, DT)),
@@ -194,12 +196,29 @@ def silence(graph: Graph, duration: Ticks) -> dict[str, Events]:
     }
 
 
-def start(graph: Graph, membranes: Mapping[str, Float[np.ndarray, " N"]]) -> ExactState:
-    """Return the state under ``Exact()`` that starts a network at its membranes."""
-    state = make_rest_state(graph, 1)
+def start(
+    graph: Graph,
+    membranes: Mapping[str, Float[np.ndarray, " N"]],
+    clock: Clock = Exact(),  # noqa: B008
+) -> State:
+    """Return the state that starts a network at its membranes, everything else at rest."""
+    state: State = make_rest_state(graph, 1)
+    if isinstance(clock, Grid):  # its state after a tick without a spike holds none on its way
+        state = simulate(graph, silence(graph, Ticks(1)), clock)[1]
+    neurons = {name: np.zeros_like(old) for name, old in state.neurons.items()}
     for name, v in membranes.items():
-        state.neurons[name][0, 0] = v
-    return state
+        neurons[name][0, 0] = v
+    return replace(state, neurons=neurons)
+
+
+def make_no_synapses(inputs: int, outputs: int) -> Sparse:
+    """Return a connection without synapses, for a bias alone or beside others."""
+    return Sparse(
+        indptr=np.zeros(inputs + 1, np.int64),
+        indices=np.zeros(0, np.int32),
+        weight=np.zeros(0),
+        shape=(outputs,),
+    )
 
 
 # A run's length comes from an Input: this one never spikes, its connection carries the drive.
@@ -209,7 +228,7 @@ _DRIVEN = (Edge("start", "drive"), Edge("drive", "cells"))
 def _drive(n: int, v_inf: float, dt: Seconds) -> dict[str, Node]:
     return {
         "start": Input(shape=(1,)),
-        "drive": replace(_no_synapses(1, n), bias=_bias(n, v_inf, dt)),
+        "drive": replace(make_no_synapses(1, n), bias=_bias(n, v_inf, dt)),
     }
 
 
@@ -221,15 +240,6 @@ def _bias(n: int, v_inf: float, dt: Seconds) -> Float[np.ndarray, " N"]:
 def _kinds(n: int) -> tuple[int, int]:
     """Return how many cells excite and how many inhibit."""
     return n * 4 // 5, n - n * 4 // 5
-
-
-def _no_synapses(inputs: int, outputs: int) -> Sparse:
-    return Sparse(
-        indptr=np.zeros(inputs + 1, np.int64),
-        indices=np.zeros(0, np.int32),
-        weight=np.zeros(0),
-        shape=(outputs,),
-    )
 
 
 def _random(n: int, p: float, excite: float, inhibit: float, rng: Generator) -> Sparse:

@@ -3,12 +3,12 @@
 All of them get the same synapses, weights and membranes. Axes: N cells.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from neuro.graph import Edge, Graph, Input, Sparse
 from neuro.graph.paths import find_bias
@@ -17,12 +17,15 @@ from neuro.spikes import Events
 from neuro.units import Seconds, ticks
 from tasks.peers.networks import PeerNetwork, silence
 
-CELLS = "cells"  # the population of every network here
+CELLS = "cells"  # the population of networks that have one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BenchProblem:
-    """A network with cells of one kind. membranes: where they start [mV], by population."""
+    """A network with cells of one kind. membranes: where they start [mV], by population.
+
+    Cells are numbered through all populations, in their order.
+    """
 
     graph: Graph
     membranes: Mapping[str, Float[np.ndarray, " N"]]
@@ -31,32 +34,48 @@ class BenchProblem:
 
     @property
     def cell(self) -> LIF:
-        """The parameters of the cells."""
-        node = self.graph.nodes[CELLS]
-        if not isinstance(node, LIF):
-            raise TypeError(f"{CELLS} must be LIF, got {type(node).__name__}")
-        return node
+        """The parameters that all cells share."""
+        cells = [self.graph.nodes[name] for name in self.graph.firing]
+        first = cells[0]
+        if not isinstance(first, LIF):
+            raise TypeError(f"cells must be LIF, got {type(first).__name__}")
+        kinds = {(c.tau, c.threshold, c.refractory) if isinstance(c, LIF) else c for c in cells}
+        if len(kinds) > 1:
+            raise ValueError(f"cells must be of one kind, got {len(kinds)}")
+        return first
+
+    @property
+    def first_cells(self) -> dict[str, int]:
+        """The number of the first cell of each population."""
+        sizes = [self.graph.size(name) for name in self.graph.firing]
+        return dict(zip(self.graph.firing, np.cumsum([0, *sizes]).tolist(), strict=False))
 
     @property
     def size(self) -> int:
         """The number of cells."""
-        return self.graph.size(CELLS)
+        return sum(self.graph.size(name) for name in self.graph.firing)
+
+    @property
+    def start(self) -> Float[np.ndarray, " N"]:
+        """Where the membranes start [mV]."""
+        return np.concatenate([self.membranes[name] for name in self.graph.firing])
 
     @property
     def v_inf(self) -> Float[np.ndarray, " N"]:
         """Where the drive alone leads the membranes [mV]."""
-        drive = find_bias(self.graph, CELLS, [])[0]
-        return np.asarray(drive / -np.expm1(-self.graph.dt / self.cell.tau))
+        drive = [find_bias(self.graph, name, [])[0] for name in self.graph.firing]
+        return np.asarray(np.concatenate(drive) / -np.expm1(-self.graph.dt / self.cell.tau))
 
 
 class Projection(NamedTuple):
-    """Synapses from a source into the cells. tau: of their current [s]; None: v jumps.
+    """Synapses from an Input or a population into a population.
 
-    delay: [s].
+    tau: of their current [s]; None: v jumps. delay: [s], without those of single synapses.
     """
 
     name: str
     source: str
+    target: str
     synapses: Sparse
     tau: float | None
     delay: float
@@ -122,14 +141,36 @@ def beside_silent(problem: BenchProblem, times: int) -> BenchProblem:
 def iterate_projections(problem: BenchProblem) -> Iterator[Projection]:
     """Yield the synapses into the cells, by connection."""
     graph = problem.graph
-    for source in (*graph.inputs, CELLS):
+    for source in (*graph.inputs, *graph.firing):
         for edge in graph.out_of(source):
             node = graph.nodes[edge.target]
             if not isinstance(node, Sparse):
                 raise TypeError(f"{edge.target} must be Sparse, got {type(node).__name__}")
             for onward in graph.out_of(edge.target):
-                target = graph.nodes[onward.target]
-                tau = float(target.tau) if isinstance(target, LI) else None
+                target, tau = onward.target, None
+                current = graph.nodes[target]
+                if isinstance(current, LI):
+                    tau, target = float(current.tau), graph.out_of(target)[0].target
                 if node.indices.size:
                     delay = (edge.delay + onward.delay) * graph.dt
-                    yield Projection(edge.target, source, node, tau, delay)
+                    yield Projection(edge.target, source, target, node, tau, delay)
+
+
+class Synapses(NamedTuple):
+    """Synapses one by one. source, target: numbers of cells, or of an Input. delay: [s]."""
+
+    source: Int[np.ndarray, " E"]
+    target: Int[np.ndarray, " E"]
+    weight: Float[np.ndarray, " E"]
+    delay: Float[np.ndarray, " E"]
+
+
+def list_synapses(problem: BenchProblem, projections: Iterable[Projection]) -> Synapses:
+    """Return the synapses of some projections, one projection after the other."""
+    first, dt, columns = problem.first_cells, problem.graph.dt, []
+    for p in projections:
+        own = 0 if p.synapses.delay is None else p.synapses.delay * dt
+        source = p.synapses.source + first.get(p.source, 0)
+        delay = np.broadcast_to(p.delay + own, source.shape)
+        columns.append((source, p.synapses.indices + first[p.target], p.synapses.weight, delay))
+    return Synapses(*(np.concatenate(column) for column in zip(*columns, strict=True)))

@@ -11,7 +11,13 @@ from typing import Any
 
 from tasks.bench.harness import Run, RunTiming
 from tasks.bench.stopwatch import Stopwatch
-from tasks.peers.problem import CELLS, BenchProblem, Projection, iterate_projections
+from tasks.peers.problem import (
+    BenchProblem,
+    Projection,
+    Synapses,
+    iterate_projections,
+    list_synapses,
+)
 from tasks.peers.subjects_neuro import Make
 
 FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
@@ -104,29 +110,32 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
         method="exact",
         namespace=names,
     )
-    cells.v, cells.v_inf = problem.membranes[CELLS] * mv, problem.v_inf * mv
+    cells.v, cells.v_inf = problem.start * mv, problem.v_inf * mv
     monitor = brian2.SpikeMonitor(cells, record=False)
-    parts, sources = [cells, monitor], {CELLS: cells}
+    parts, sources = [cells, monitor], dict.fromkeys(problem.graph.firing, cells)
+    together: dict[tuple[str, float | None], list[Projection]] = {}
     for p in projections:
         if p.source not in sources:
             events = problem.inputs[p.source]
             times = events.tick * problem.graph.dt * second
             source = brian2.SpikeGeneratorGroup(events.shape[2], events.neuron, times)
             sources[p.source] = source
-            parts.append(sources[p.source])
-        k = None if p.tau is None else currents.index(p.tau)
-        parts.append(_synapses(brian2, p, sources[p.source], cells, k))
+            parts.append(source)
+        origin = p.source if p.source in problem.inputs else ""
+        together.setdefault((origin, p.tau), []).append(p)
+    for (_, tau), of_current in together.items():
+        pair = sources[of_current[0].source], cells
+        current = None if tau is None else currents.index(tau)
+        parts.append(_synapses(brian2, list_synapses(problem, of_current), pair, current))
     return brian2.Network(*parts), monitor
 
 
-def _synapses(brian2: Any, p: Projection, source: Any, cells: Any, current: int | None) -> Any:
+def _synapses(brian2: Any, listed: Synapses, pair: tuple[Any, Any], current: int | None) -> Any:
     # A jump finds a cell that is still held as it was; its current goes on.
     effect = "v_post += w * int(not_refractory_post)" if current is None else None
-    synapses = brian2.Synapses(
-        source, cells, "w : volt", on_pre=effect or f"g{current}_post += w"
-    )
-    synapses.connect(i=p.synapses.source, j=p.synapses.indices)
-    synapses.w = p.synapses.weight * brian2.mV
-    if p.delay:
-        synapses.delay = p.delay * brian2.second
+    synapses = brian2.Synapses(*pair, "w : volt", on_pre=effect or f"g{current}_post += w")
+    synapses.connect(i=listed.source, j=listed.target)
+    synapses.w = listed.weight * brian2.mV
+    if listed.delay.any():
+        synapses.delay = listed.delay * brian2.second
     return synapses

@@ -5,35 +5,45 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.events import Clock, Exact, Recording, simulate
+from neuro.events import Clock, Exact, Grid, Recording, simulate
 from neuro.graph import Sparse
 from neuro.ops.jit import kernel
 from neuro.record import Record
 from neuro.spikes import Times
-from tasks.bench.harness import Run
+from tasks.bench.harness import Build, Run
 from tasks.bench.stopwatch import repeat
 from tasks.peers.networks import start
-from tasks.peers.problem import CELLS, BenchProblem, iterate_projections
+from tasks.peers.problem import CELLS, BenchProblem, iterate_projections, list_synapses
 
 Make = Callable[[], BenchProblem]
 
 
-def exact(make: Make, threads: int) -> Run:
-    """Return a run in continuous time."""
+def run_clock(make: Make, clock: Clock) -> Run:
+    """Return a run under a clock."""
     problem = make()
-    graph, clock = problem.graph, Exact(threads=threads)
-    state = start(graph, problem.membranes)
+    state = start(problem.graph, problem.membranes, clock)
 
     def once() -> tuple[int, int]:
-        record, _ = simulate(graph, problem.inputs, clock, state=state)
-        return record.counts[CELLS].spikes, synaptic_events(record)
+        record, _ = simulate(problem.graph, problem.inputs, clock, state=state)
+        spikes = sum(record.counts[name].spikes for name in problem.graph.firing)
+        return spikes, synaptic_events(record)
 
     return repeat(once)
 
 
-def exact_alone(make: Make, _: int) -> Run:
-    """Return the same on one thread, however many the others have."""
-    return exact(make, 1)
+def exact(make: Make, threads: int) -> Run:
+    """Return a run in continuous time."""
+    return run_clock(make, Exact(threads=threads))
+
+
+def alone(subject: Build, _: int) -> Run:
+    """Return a subject on one thread, however many the others have."""
+    return subject(1)
+
+
+def grid(make: Make, threads: int, *, dtype: type) -> Run:
+    """Return a run in ticks."""
+    return run_clock(make, Grid(dtype=dtype, threads=threads))
 
 
 def synaptic_events(record: Record) -> int:
@@ -42,7 +52,7 @@ def synaptic_events(record: Record) -> int:
 
 
 def spikes_of(problem: BenchProblem, clock: Clock = Exact()) -> Times:  # noqa: B008
-    """Return the spikes of the cells, by time."""
+    """Return the spikes of the cells of the only population, by time."""
     state = start(problem.graph, problem.membranes)
     only = Recording(spikes=(CELLS,), values=())
     record, _ = simulate(problem.graph, problem.inputs, clock, state=state, record=only)
@@ -66,11 +76,10 @@ def bound(make: Make, _: int) -> Run:
 
 def rows_of(problem: BenchProblem) -> Sparse:
     """Return all synapses from cells to cells as one connection."""
-    synapses = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
-    if len(synapses) == 1:
-        return synapses[0]
-    columns = [(s.source, s.indices, s.weight) for s in synapses]
-    source, target, weight = (np.concatenate(c) for c in zip(*columns, strict=True))
+    inner = [p for p in iterate_projections(problem) if p.source in problem.graph.firing]
+    if len(inner) == 1:
+        return inner[0].synapses
+    source, target, weight, _ = list_synapses(problem, inner)
     return Sparse.from_coo(source, target, weight, shape=(problem.size, problem.size))
 
 

@@ -52,6 +52,7 @@ class Benchmark:
 
 NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
+    "microcircuit": "the cortical microcircuit beside NEST and Brian2, at three sizes",
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
@@ -71,6 +72,7 @@ NAMES = {
 
 PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and needs all extras
     "engine": "cuba, delta, brette4, large, silent, classifier, threads, cost, memory, compile",
+    "microcircuit": "tenth, third, full, one_delay, building, activity, rates",
     "training": "digits, dense, cifar, checkpointed",
     "mechanisms": "layers, kept, families, skipped",
     "mixers": "recurrences, attention, steps",
@@ -108,6 +110,7 @@ def find(name: str) -> Benchmark:
     require_one_of(name, tuple(NAMES), "benchmark")
     makers = {
         "engine": _engine,
+        "microcircuit": _microcircuit,
         "decode": _decode,
         "regimes": _regimes,
         "imports": _imports,
@@ -158,6 +161,12 @@ def _engine() -> Benchmark:
         "compile": partial(of_rows, cost.first_uses),
     }
     return replace(speeds, parts=parts)
+
+
+def _microcircuit() -> Benchmark:
+    from tasks.peers.microcircuit import PARTS, draw
+
+    return Benchmark(about=NAMES["microcircuit"], parts=PARTS, draw=draw)
 
 
 def _regimes() -> Benchmark:

@@ -57,6 +57,8 @@ class ScaledState(NamedTuple):
     origin: one element, the time when the scale was 1.
     marks: n, whether to check a neuron; work space.
     candidates_until: P, the time until which the candidate list of a block is valid.
+    sums, before: n 4, what :mod:`~neuro.events.exact.step_psc` adds up in a window, and modes
+        at its start.
     """
 
     modes: np.ndarray
@@ -64,6 +66,8 @@ class ScaledState(NamedTuple):
     origin: np.ndarray
     marks: np.ndarray
     candidates_until: np.ndarray
+    sums: np.ndarray
+    before: np.ndarray
 
 
 class BlockWindow(NamedTuple):

@@ -1,14 +1,19 @@
 """A window of neurons with two currents (the second may be idle), all with the same parameters.
 
 Between events v - rest is a sum of three exponentials, with amplitudes (modes) a, b, c. In
-scaled form they are constant, and an arrival adds to two of them. A neuron may fire in the
-window only if
+scaled form they are constant, and an arrival adds to two of them. Let x be v with the positive
+arrivals alone, so that v <= x. A neuron may fire in the window only if
 
-    v(end) + (length^2 / 2) max(-v'') >= threshold
+    x(end) + (length^2 / 2) max(-x'') >= threshold
 
-because v falls by at most the second term from a maximum inside the window, where v' = 0, to
-the end. -v'' is bounded mode by mode. Only neurons that meet this condition are unscaled and
-integrated from event to event.
+because x falls by at most the second term from a maximum inside the window, where x' = 0, to
+the end: arrivals only raise x'. -x'' is bounded mode by mode. The test needs sums of arrivals
+only, so all arrivals of a window are first added up, in any order. Neurons that meet the
+condition are candidates: they take their arrivals once more, one by one, and are unscaled when
+they may fire without further input.
+
+A window with many arrivals is divided into parts, because the condition is sharp if few
+arrivals fall into it.
 
 Axes: n neurons of a component; a, b, c are modes[0], modes[1], modes[2] of the scaled state.
 """
@@ -18,7 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import NeuronTable, add_input, advance_neuron, check_threshold
+from neuro.events.exact.membrane import (
+    NeuronTable,
+    add_input,
+    advance_neuron,
+    check_threshold,
+    round_instant,
+)
 from neuro.events.exact.scaled_state import (
     REFRACTORY,
     UNSCALED,
@@ -43,13 +54,21 @@ from neuro.ops.jit import bare
 # Part of |threshold| + |rest|: the most that rounding leaves a firing neuron below threshold.
 MARGIN = 1e-9
 
+# Arrivals per neuron in a part of a window, on average: fewer cost more scans of the neurons,
+# more arrivals more candidates. And the most parts of a window.
+ARRIVALS_PER_PART = 2.0
+MAX_PARTS = 256
+
+NEURONS_PER_CHUNK = 256  # that are tested and then updated, while the cache holds them
+
 
 class PscFrame(NamedTuple):
     """Constants of scaled modes in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
 
     height: threshold - rest - margin. end_a, end_b, end_c: factor of each scaled mode in v at
     the end of the window. bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the
-    start and at the end.
+    start and at the end. raises_b, raises_c: 1 if positive input to the current makes -v''
+    larger through the mode of the current, 0 if through mode a.
     """
 
     rest: float
@@ -65,6 +84,8 @@ class PscFrame(NamedTuple):
     bend_b_end: float
     bend_c_start: float
     bend_c_end: float
+    raises_b: float
+    raises_c: float
 
 
 class Decays(NamedTuple):
@@ -85,42 +106,216 @@ def run_psc_window(
     out: np.ndarray,
 ) -> None:
     """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE)."""
-    f, (neuron, current, rates) = make_frame(neurons, window), neurons
-    modes, lists, target, weight = scaled.modes, scaled.lists, table.target, table.weight
-    rate, rate_syn = neuron[window.low].rate, rates[window.low]
-    unscale_candidates(neurons, scaled, window, f)
+    parts = count_parts(table, arrivals, neurons.neuron.size)
+    length, start, k = (window.stop - window.start) / parts, window.start, 0
+    for p in range(1, parts + 1):
+        stop, first = round_instant(window.start + p * length, window.quantum), k
+        stop = window.stop if p == parts else stop
+        while k < arrivals.time.size and arrivals.time[k] <= stop:
+            k += 1
+        own = GroupArrivals(
+            arrivals.time[first:k], arrivals.group[first:k], arrivals.value[first:k]
+        )
+        part = BlockWindow(
+            window.low, window.high, window.block, start, stop, window.origin, window.quantum
+        )
+        run_part(neurons, scaled, table, own, part, out)
+        start = stop
+
+
+@bare
+def count_parts(table: SynapseTable, arrivals: GroupArrivals, n: int) -> int:
+    """Return the number of parts of a window, the same in every block."""
+    synapses = 0
+    for g in arrivals.group:
+        synapses += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
+    return min(max(math.ceil(synapses / (ARRIVALS_PER_PART * n)), 1), MAX_PARTS)
+
+
+@bare
+def run_part(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    window: BlockWindow,
+    out: np.ndarray,
+) -> None:
+    """Run the neurons of one block through a part of a window."""
+    f = make_frame(neurons, window)
+    update_released(neurons, scaled, window)
+    add_rows(neurons, scaled, table, arrivals, window, f, True)
+    candidates = take_sums(neurons, scaled, window, f, arrivals.time.size > 0)
+    add_rows(neurons, scaled, table, arrivals, window, f, False)
+    if candidates > 0:
+        run_candidates(neurons, scaled, table, arrivals, window, f, out)
+    finish_unscaled(neurons, scaled.lists, window, out)
+    scale_finished(neurons, scaled, window, f)
+
+
+@bare
+def add_rows(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    window: BlockWindow,
+    f: PscFrame,
+    positive: bool,
+) -> None:
+    """Add all positive arrivals to the sums of their targets, or all others to the modes."""
+    rate, rate_syn = neurons.neuron[window.low].rate, neurons.rate_syn[window.low]
+    for k in range(arrivals.time.size):
+        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
+        upright = (value > 0.0) == positive  # positive weights act in the wanted direction
+        sign, wanted = (1.0, table.excites[g]) if upright else (-1.0, table.inhibits[g])
+        if not wanted:
+            continue
+        port, row = table.port[g], select_range(table, g, window.block)
+        factor_syn = sign * value * math.exp(rate_syn[port] * (t - window.origin))
+        factor = sign * value * math.exp(rate * (t - window.origin))
+        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
+        if positive:
+            first, second = scaled.sums[:, 2 * port], scaled.sums[:, 2 * port + 1]
+        else:
+            first, second = scaled.modes[0], scaled.modes[port + 1]
+        add_weights(first, second, table, row, sign, factor, factor_syn)
+
+
+@bare
+def add_weights(
+    first: np.ndarray,
+    second: np.ndarray,
+    table: SynapseTable,
+    row: SynapseRange,
+    sign: float,
+    factor: float,
+    factor_syn: float,
+) -> None:
+    """Add the weights of one sign, times the factors, to two values of each target of a row."""
+    target, weight = table.target, table.weight
+    alike = row.common_weight == row.common_weight  # not NaN
+    common = max(sign * row.common_weight, 0.0)
+    for s in range(row.start, row.stop):
+        j = s + row.shift if row.contiguous else target[s]
+        x = common if alike else max(sign * weight[s], 0.0)
+        first[j] += x * factor
+        second[j] += x * factor_syn
+
+
+@bare
+def take_sums(
+    neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame, arrived: bool
+) -> int:
+    """Add the sums of arrivals to the modes, and mark the candidates; return their number.
+
+    The modes of a candidate without the arrivals are kept in ``before``. arrived: whether any
+    sum is not 0.
+    """
+    decays, candidates = compute_decays(neurons, window, window.start), 0
+    for low in range(window.low, window.high, NEURONS_PER_CHUNK):
+        high = min(low + NEURONS_PER_CHUNK, window.high)
+        a, b, c = (
+            scaled.modes[0, low:high],
+            scaled.modes[1, low:high],
+            scaled.modes[2, low:high],
+        )
+        marks, sums = scaled.marks[low:high], scaled.sums[low:high]
+        for k in range(marks.size):
+            p = sums[k]
+            marks[k] = may_fire(f, a[k], b[k], c[k], p[0], p[1], p[2], p[3])
+        k = find_next_mark(marks, 0)
+        while k < marks.size:
+            before = scaled.before[low + k]
+            before[0], before[1], before[2] = a[k], b[k], c[k]
+            if abs(a[k]) < UNSCALED and may_fire(f, a[k], b[k], c[k], 0.0, 0.0, 0.0, 0.0):
+                unscale_neuron(neurons, scaled, window, f, low + k, window.start, decays)
+            candidates += 1
+            k = find_next_mark(marks, k + 1)
+        if arrived:
+            for k in range(marks.size):
+                a[k] += sums[k, 0] + sums[k, 2]
+                b[k] += sums[k, 1]
+                c[k] += sums[k, 3]
+                sums[k, 0] = sums[k, 1] = sums[k, 2] = sums[k, 3] = 0.0
+    return candidates
+
+
+@bare
+def run_candidates(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    window: BlockWindow,
+    f: PscFrame,
+    out: np.ndarray,
+) -> None:
+    """Let the candidates take their arrivals one by one, in order of time."""
+    target, weight, marks = table.target, table.weight, scaled.marks
     requested, many = 0, arrivals.time.size
     for k in range(many):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        port, row = table.port[g], select_range(table, g, window.block)
-        excites = table.excites[g] or value < 0.0  # a negative value turns the weights round
-        factor = value * math.exp(rate * (t - window.origin))
-        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
-        factor_syn = value * math.exp(rate_syn[port] * (t - window.origin))
-        mode, s = port + 1, row.start
-        s = add_weights(modes, target, weight, row, s, mode, excites, factor, factor_syn, f)
-        while s < row.stop:
-            j, w = read_synapse(target, weight, row, s)
-            if modes[0, j] >= UNSCALED:
-                advance_neuron(neuron, current, rates, j, t, window.quantum, out)
-                if neuron[j].free_at > window.stop:
-                    modes[0, j] = REFRACTORY
-                else:
-                    add_input(neuron, current, j, port, w * value)
-                    requested = request_test(lists, window, j, requested)
-            elif modes[0, j] > REFRACTORY:
-                unscale_neuron(
-                    neurons, scaled, window, f, j, t, compute_decays(neurons, window, t)
-                )
-                requested = request_test(lists, window, j, requested)
-            s = add_weights(
-                modes, target, weight, row, s + 1, mode, excites, factor, factor_syn, f
-            )
+        row = select_range(table, g, window.block)
+        s = find_candidate(marks, target, row, row.start)
+        if s < row.stop:
+            decays = compute_decays(neurons, window, t)
+            while s < row.stop:
+                j, w = read_synapse(target, weight, row, s)
+                x = w * value
+                if take_arrival(
+                    neurons, scaled, window, f, j, table.port[g], x, t, decays, out
+                ):
+                    requested = request_test(scaled.lists, window, j, requested)
+                s = find_candidate(marks, target, row, s + 1)
         if requested > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
-            run_tests(neuron, lists, window, requested, t, out)
+            run_tests(neurons.neuron, scaled.lists, window, requested, t, out)
             requested = 0
-    finish_unscaled(neurons, lists, window, out)
-    scale_finished(neurons, scaled, window, f)
+
+
+@bare
+def find_candidate(marks: np.ndarray, target: np.ndarray, row: SynapseRange, s: int) -> int:
+    """Return the first synapse of a row, from s, onto a candidate, or the end of the row."""
+    while s < row.stop:
+        j = s + row.shift if row.contiguous else target[s]
+        if marks[j]:
+            break
+        s += 1
+    return s
+
+
+@bare
+def take_arrival(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: PscFrame,
+    j: int,
+    port: int,
+    x: float,
+    t: float,
+    decays: Decays,
+    out: np.ndarray,
+) -> bool:
+    """Add x to a current of candidate ``j`` at time t; say whether to test it then.
+
+    A neuron that stays refractory to the end of the window is no candidate any more.
+    """
+    neuron, current, rates = neurons
+    modes, before = scaled.modes, scaled.before[j]
+    if modes[0, j] >= UNSCALED:
+        advance_neuron(neuron, current, rates, j, t, window.quantum, out)
+        if neuron[j].free_at > window.stop:
+            modes[0, j], scaled.marks[j] = REFRACTORY, False
+            return False
+        add_input(neuron, current, j, port, x)
+        return True
+    before[0] -= x * (f.kappa_b if port == 0 else f.kappa_c) / decays.a
+    before[port + 1] += x / (decays.b if port == 0 else decays.c)
+    if x > 0.0 and may_fire(f, before[0], before[1], before[2], 0.0, 0.0, 0.0, 0.0):
+        unscale_neuron(neurons, scaled, window, f, j, t, decays)
+        return True
+    return False
 
 
 @bare
@@ -152,56 +347,39 @@ def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
         bend_b * end_b,
         bend_c * start_c,
         bend_c * end_c,
+        1.0 if kappa_b < 0.0 else 0.0,
+        1.0 if kappa_c < 0.0 else 0.0,
     )
 
 
 @bare
-def may_fire(f: PscFrame, a: float, b: float, c: float) -> bool:
-    """Say whether a neuron with these modes might fire before the window ends."""
-    end = f.end_a * a + f.end_b * b + f.end_c * c
-    bend = max(f.bend_a_start * a, f.bend_a_end * a)
-    bend += max(f.bend_b_start * b, f.bend_b_end * b)
-    bend += max(f.bend_c_start * c, f.bend_c_end * c)
+def may_fire(
+    f: PscFrame,
+    a: float,
+    b: float,
+    c: float,
+    a_from_b: float,
+    more_b: float,
+    a_from_c: float,
+    more_c: float,
+) -> bool:
+    """Say whether a neuron with these modes might fire before the window ends.
+
+    a_from_b, more_b: the sums that positive arrivals at the first current add to modes a and b
+    at any times in the window; a_from_c, more_c: at the second current, to a and c.
+    """
+    end = f.end_a * (a + a_from_b + a_from_c) + f.end_b * (b + more_b) + f.end_c * (c + more_c)
+    low_a = a + (1.0 - f.raises_b) * a_from_b + (1.0 - f.raises_c) * a_from_c
+    top_b, top_c = b + f.raises_b * more_b, c + f.raises_c * more_c
+    bend = max(f.bend_a_start * low_a, f.bend_a_end * low_a)
+    bend += max(f.bend_b_start * top_b, f.bend_b_end * top_b)
+    bend += max(f.bend_c_start * top_c, f.bend_c_end * top_c)
     return end + max(bend, 0.0) >= f.height
 
 
 @bare
-def add_weights(
-    modes: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray,
-    row: SynapseRange,
-    s: int,
-    mode: int,
-    excites: bool,
-    factor: float,
-    factor_syn: float,
-    f: PscFrame,
-) -> int:
-    """Add to the targets of a row, from synapse s.
-
-    mode: of the current. excites: whether any weight increases it. factor, factor_syn: factors
-    of the weights for mode a and for the mode of the current. Stops after a target that is
-    unscaled or might fire; returns its synapse, or the end of the row.
-    """
-    alike = row.common_weight == row.common_weight  # not NaN
-    step, step_syn = row.common_weight * factor, row.common_weight * factor_syn
-    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
-    while s < row.stop:
-        j = s + row.shift if row.contiguous else target[s]
-        a[j] += step if alike else weight[s] * factor
-        own[j] += step_syn if alike else weight[s] * factor_syn
-        if a[j] >= UNSCALED or (excites and may_fire(f, a[j], b[j], c[j])):
-            break
-        s += 1
-    return s
-
-
-@bare
-def unscale_candidates(
-    neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
-) -> None:
-    """Unscale neurons that might fire without input; update neurons that come free."""
+def update_released(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow) -> None:
+    """Mark each unscaled neuron; update those that come free in the window."""
     modes, lists = scaled.modes, scaled.lists
     decays = compute_decays(neurons, window, window.start)
     for k in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
@@ -213,16 +391,6 @@ def unscale_candidates(
             neurons.neuron[j].time = window.start
             neurons.current[j, 0] = modes[1, j] * decays.b
             neurons.current[j, 1] = modes[2, j] * decays.c
-    low, high = window.low, window.high
-    marks, a = scaled.marks[low:high], modes[0, low:high]
-    b, c = modes[1, low:high], modes[2, low:high]
-    for k in range(a.size):
-        marks[k] = may_fire(f, a[k], b[k], c[k])
-    k = find_next_mark(marks, 0)
-    while k < marks.size:
-        if abs(a[k]) < UNSCALED:
-            unscale_neuron(neurons, scaled, window, f, low + k, window.start, decays)
-        k = find_next_mark(marks, k + 1)
 
 
 @bare
@@ -243,11 +411,11 @@ def unscale_neuron(
     t: float,
     decays: Decays,
 ) -> None:
-    """Write v and currents at time t to the record of neuron ``j``; list it as unscaled."""
-    modes, lists = scaled.modes, scaled.lists
-    b, c = modes[1, j] * decays.b, modes[2, j] * decays.c
+    """Write v and currents of candidate ``j`` at time t to its record; list it as unscaled."""
+    modes, lists, before = scaled.modes, scaled.lists, scaled.before[j]
+    b, c = before[1] * decays.b, before[2] * decays.c
     neurons.current[j, 0], neurons.current[j, 1] = b, c
-    neurons.neuron[j].v = f.rest + modes[0, j] * decays.a + f.kappa_b * b + f.kappa_c * c
+    neurons.neuron[j].v = f.rest + before[0] * decays.a + f.kappa_b * b + f.kappa_c * c
     neurons.neuron[j].time = t
     modes[0, j] = UNSCALED
     lists[UNSCALED_LIST, window.low + lists[UNSCALED_COUNT, window.low]] = j

@@ -29,7 +29,7 @@ class SynapseTable(NamedTuple):
 
     group_indptr: S+1; source s has the groups group_indptr[s]:group_indptr[s + 1].
     delay: G [ticks]. port: G, the current that a group feeds; -1: the group makes v jump.
-    excites: G, whether any weight is positive.
+    excites, inhibits: G, whether any weight is positive, or negative.
     synapse_indptr: G P+1; group g has in block p of the targets the synapses
         synapse_indptr[g, p]:synapse_indptr[g, p + 1].
     first_target: G, the target of a group's first synapse if its targets are contiguous;
@@ -46,6 +46,7 @@ class SynapseTable(NamedTuple):
     delay: np.ndarray
     port: np.ndarray
     excites: np.ndarray
+    inhibits: np.ndarray
     synapse_indptr: np.ndarray
     first_target: np.ndarray
     target: np.ndarray
@@ -357,6 +358,7 @@ def assemble_table(
         delay=sorted_column([p.delay for p in ordered], np.float64),
         port=sorted_column([np.full(p.source.size, p.port) for p in ordered], np.int64),
         excites=survey.excites,
+        inhibits=survey.inhibits,
         synapse_indptr=survey.synapse_indptr,
         first_target=first_target,
         target=target.view(np.uint32),  # unsigned: compiled code need not wrap negative indices
@@ -390,6 +392,7 @@ class GroupSurvey(NamedTuple):
 
     synapse_indptr: np.ndarray
     excites: np.ndarray
+    inhibits: np.ndarray
     nonzero: np.ndarray
     common_weight: np.ndarray
 
@@ -405,7 +408,8 @@ def survey_groups(
 ) -> GroupSurvey:
     """Return the start of the blocks of each group, and properties of its weights."""
     indptr = np.empty((start.size, edges.size), np.int64)
-    excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
+    excites, inhibits = np.zeros(start.size, np.bool_), np.zeros(start.size, np.bool_)
+    nonzero = np.zeros(start.size, np.int64)
     common = np.full(start.size, np.nan)
     for g in range(start.size):
         s, alike = start[g], start[g] < stop[g]
@@ -415,13 +419,14 @@ def survey_groups(
                 if j >= edges[p]:
                     break
                 excites[g] |= weight[s] > 0
+                inhibits[g] |= weight[s] < 0
                 nonzero[g] += weight[s] != 0
                 alike &= weight[s] == weight[start[g]]
                 s += 1
             indptr[g, p] = s
         if alike:
             common[g] = weight[start[g]]
-    return GroupSurvey(indptr, excites, nonzero, common)
+    return GroupSurvey(indptr, excites, inhibits, nonzero, common)
 
 
 @bare

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeGuard, Union
+from functools import cached_property, lru_cache
+from typing import NamedTuple, TypeGuard, Union
 
 import numpy as np
 
 from neuro.events.grid.host_nodes import CompiledHost
+from neuro.events.grid.loops import Loop, make_cells, make_loop, make_path, needs_ring
 from neuro.events.grid.scatter import (
     Scatter,
     add_spikes,
@@ -28,6 +29,7 @@ from neuro.graph import (
     Node,
     Reshaping,
     Slot,
+    Sparse,
 )
 from neuro.graph.requirements import require_clocked, require_normal_form
 from neuro.neurons import SteppedNeuron, is_leaky_integrator, is_stepped
@@ -73,11 +75,30 @@ class Wire:
 
     delay: of edge and synapses [ticks]. scatter: the kernel that adds arriving spikes to the
     target's buffer; None: the source's output buffer is added to it in the same tick.
+    in_loop: a Loop adds the spikes, and ``delay`` is the longest behind the edge.
     """
 
     edge: Edge
     delay: int
     scatter: Scatter | None
+    in_loop: bool = False
+
+    @property
+    def queues(self) -> bool:
+        """Say whether spikes wait at this wire."""
+        return self.in_loop or self.scatter is not None
+
+
+class Group(NamedTuple):
+    """Names of parts that run together, as in ``graph.components``.
+
+    window: their look-ahead window [ticks]; 0: no loop, any number of ticks run at a time.
+    loop: runs them instead, if it can.
+    """
+
+    names: tuple[str, ...]
+    window: int
+    loop: Loop | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,8 +108,6 @@ class Program:
     A Reshaping with one edge into it, and none into a Concat, is left out: the wires behind it
     start at its source.
     parts: by node name, except Inputs and left-out nodes.
-    groups: names of the parts, grouped as in ``graph.components``, each group with its
-        look-ahead window [ticks]; 0: no loop, any number of ticks run at a time.
     into, out_of: wires by the node at which they end or start. No wire leads from a connection
         to the population whose buffer it fills. sizes: of all nodes.
     """
@@ -96,10 +115,27 @@ class Program:
     graph: Graph
     dtype: np.dtype
     parts: Mapping[str, Part]
-    groups: tuple[tuple[tuple[str, ...], int], ...]
+    groups: tuple[Group, ...]
     into: Mapping[str, tuple[Wire, ...]]
     out_of: Mapping[str, tuple[Wire, ...]]
     sizes: Mapping[str, int]
+
+    @cached_property
+    def buffered(self) -> tuple[str, ...]:
+        """Names of the parts with buffers: without those of a loop that get nothing else."""
+        alone = {
+            name
+            for group in self.groups
+            if group.loop
+            for name in group.names
+            if not self.takes_input(name)
+        }
+        return tuple(name for name in self.parts if name not in alone)
+
+    def takes_input(self, name: str) -> bool:
+        """Say whether spikes or values reach the buffer of a part other than in a loop."""
+        into = [n for n, p in self.parts.items() if getattr(p, "fills", n) == name]
+        return any(not wire.in_loop for n in {*into, name} for wire in self.into[n])
 
 
 @lru_cache(maxsize=4)
@@ -128,18 +164,29 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
         drive = sum((_bias(graph, n, dtype) for n in near), none)
         make = _valued if name in valued else _cells
         parts[name] = make(graph, name, layouts[name], drive)
+    names = [tuple(n for n in group if n in parts) for group in graph.components]
+    loops = {group: _make_loop(graph, edges, group, parts, dtype) for group in names if group}
+    paths = {path.edge: path for loop in loops.values() if loop for path in loop.paths}
     carried = {
         n: choose_scatters(graph, n, dtype)
         for n, p in parts.items()
         if isinstance(p, CompiledConnection)
+        and any(e.target == n and e not in paths for e in edges)
     }
-    wires = [w for e in edges for w in _wires(graph, e, parts, carried)]
-    groups = [tuple(n for n in group if n in parts) for group in graph.components]
+    wires = [
+        w
+        for e in edges
+        for w in (
+            [Wire(edge=e, delay=paths[e].longest, scatter=None, in_loop=True)]
+            if e in paths
+            else _wires(graph, e, parts, carried)
+        )
+    ]
     return Program(
         graph=graph,
         dtype=dtype,
         parts=parts,
-        groups=tuple((group, _window(group, wires)) for group in groups if group),
+        groups=tuple(Group(group, _window(group, wires), loops[group]) for group in loops),
         into={n: tuple(w for w in wires if w.edge.target == n) for n in graph.nodes},
         out_of={n: tuple(w for w in wires if w.edge.source == n) for n in graph.nodes},
         sizes={n: graph.size(n) for n in graph.nodes},
@@ -283,6 +330,35 @@ def _wires(
             scatter=add_spikes if direct else make_uncounted_scatter,
         )
     ]
+
+
+def _make_loop(
+    graph: Graph,
+    edges: list[Edge],
+    group: tuple[str, ...],
+    parts: Mapping[str, Part],
+    dtype: np.dtype,
+) -> Loop | None:
+    """Return the loop that runs a group, or None: it needs nodes or delays of other kinds."""
+    cells = {}
+    for name in group:
+        part = parts[name]
+        if isinstance(part, CompiledPopulation) and part.fires and 1 in part.layout:
+            cells[name] = make_cells(part.rest, part.neurons, graph.size(name))
+    paths, places = [], {name: k for k, name in enumerate(cells)}
+    for edge in edges:
+        if edge.source not in group or edge.target not in group:
+            continue
+        part = parts[edge.target]
+        if isinstance(part, CompiledConnection) and part.fills in cells:
+            node = graph.nodes[edge.target]
+            if edge.source not in cells or not isinstance(node, Sparse):
+                return None
+            places_of = places[edge.source], places[part.fills]
+            paths.append(make_path(edge, *places_of, node))
+        elif edge.source in cells or edge.target not in cells:
+            return None
+    return make_loop(cells, paths, dtype) if paths and needs_ring(paths) else None
 
 
 def _window(group: tuple[str, ...], wires: list[Wire]) -> int:

@@ -11,6 +11,7 @@ Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, 
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -28,6 +29,7 @@ from neuro.events.grid.compile import (
 )
 from neuro.events.grid.host_nodes import CompiledHost, compute_values
 from neuro.events.grid.kernels import Buffer, RowSpan, Train, make_empty, make_zeros
+from neuro.events.grid.loops import LoopRun, start_threads
 from neuro.events.grid.state import EngineState
 from neuro.events.grid.updates import (
     CURRENT,
@@ -38,9 +40,11 @@ from neuro.events.grid.updates import (
     catch_up_all,
 )
 from neuro.events.settings import Recording
+from neuro.graph import Edge
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_read_only
 from neuro.record import Counts, Record
+from neuro.spikes import Events
 
 
 class GridRun:
@@ -52,14 +56,17 @@ class GridRun:
         inputs: Mapping[str, SpikeBatch],
         state: EngineState | None,
         recording: Recording,
+        stretch: int,
+        threads: int = 1,
     ) -> None:
         self.program, self.graph = program, program.graph
         self.inputs, self.recording = inputs, recording
+        self.stretch, self.threads = stretch, threads
         batch = next(iter(inputs.values()))
         self.ticks, self.samples, self.now = batch.ticks, len(batch.train.at), 0
         self.counts = {name: Counter[str]() for name in self.graph.nodes}
         self.queues: dict[Wire, list[SpikeBatch]] = {
-            wire: [] for wires in program.into.values() for wire in wires if wire.scatter
+            wire: [] for wires in program.into.values() for wire in wires if wire.queues
         }
         self.fired: dict[str, list[SpikeBatch]] = {}
         self.values: dict[str, np.ndarray] = {}
@@ -67,6 +74,17 @@ class GridRun:
         self.skip: dict[str, SkipState] = {}
         self.states: dict[int, dict[str, np.ndarray]] = {}
         self.layouts: dict[str, Layout] = {}
+        self.loops = {
+            group.names: LoopRun(
+                group.loop,
+                self.samples,
+                stretch,
+                any(name in program.buffered for name in group.names),
+                threads,
+            )
+            for group in program.groups
+            if group.loop
+        }
         for name in self.graph.populations:
             self._set_up(name, program.parts[name])
         if state is not None:
@@ -90,6 +108,13 @@ class GridRun:
         if isinstance(part, CompiledPopulation) and part.fires:
             total = self.samples * places
             self.skip[name] = SkipState(np.zeros(total, np.int64), np.zeros(total, np.uint8))
+        for run in self.loops.values():
+            if name in run.loop.populations:
+                self.layouts[name], self.neurons[name] = (
+                    (1, channels * places),
+                    run.view_cells(name),
+                )
+                del self.skip[name]
         if name in self.graph.firing:
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
@@ -112,30 +137,43 @@ class GridRun:
                 train = pending._replace(tick=pending.tick - first, shape=shape)
                 batch, _ = to_batch(train, int(first) - ticks, self.program.dtype)
                 queue.append(batch)
+        for run in self.loops.values():
+            run.restore(state.pending)
 
-    def advance(self, stretch: int) -> Iterator[int]:
-        """Run all ticks, ``stretch`` at a time.
+    def advance(self) -> Iterator[int]:
+        """Run all ticks, a stretch at a time.
 
         After each stretch it yields the number of spikes of all populations so far.
         """
+        with start_threads(self.threads if self.loops else 1) as pool:
+            yield from self._advance(pool)
+
+    def _advance(self, pool: ThreadPoolExecutor | None) -> Iterator[int]:
+        parts = {name: self.program.parts[name] for name in self.program.buffered}
         buffers = {
-            name: self._make_buffers(part, stretch)
-            for name, part in self.program.parts.items()
+            name: self._make_buffers(part, self.stretch)
+            for name, part in parts.items()
             if not isinstance(part, CompiledConnection) or part.fills == name
         }
         self.input_buffers = {name: inputs for name, (inputs, _) in buffers.items()}
         self.output_buffers = {name: outputs for name, (_, outputs) in buffers.items()}
-        stops = {*range(stretch, self.ticks, stretch), self.ticks}
+        stops = {*range(self.stretch, self.ticks, self.stretch), self.ticks}
         stops |= {tick + 1 for tick in self.recording.states}
         for origin, stop in pairwise([0, *sorted(stops)]):
             for buffer in self.input_buffers.values():
                 buffer.hit.fill(False)
-            for group, window in self.program.groups:
+            for names, window, loop in self.program.groups:
+                if loop is not None:
+                    self._run_loop(names, Rows(origin, 0, stop - origin), pool)
+                    continue
                 step = window or stop - origin
                 for start in range(0, stop - origin, step):
                     rows = Rows(origin, start, min(start + step, stop - origin))
-                    for name in group:
+                    for name in names:
                         self._run_node(name, rows)
+            for wire in self.queues:
+                if wire.in_loop:
+                    self._drop_arrived(wire, stop)
             self.now = stop
             if self.now - 1 in self.recording.states:
                 self.states[self.now - 1] = self._read_states()
@@ -159,12 +197,30 @@ class GridRun:
         values = make_empty((*shape, channels), self.program.dtype)
         return Buffer(values, np.empty(shape, np.bool_), view_read_only(rest))
 
-    def _run_node(self, name: str, rows: Rows) -> None:
-        """Add the arrivals at a node, compute it over ``rows`` and send its output."""
+    def _run_loop(
+        self, names: tuple[str, ...], rows: Rows, pool: ThreadPoolExecutor | None
+    ) -> None:
+        """Run a loop over ``rows``; record and send the spikes of its populations."""
+        run = self.loops[names]
+        for name in names:
+            if any(not wire.in_loop for wire in self.program.into[name]):
+                self._add_arrivals(name, rows)
+        for name in run.loop.populations:
+            if name in self.input_buffers:
+                run.read_input(name, self.input_buffers[name], rows)
+        for name, train in run.advance(rows, pool):
+            self._record_spikes(name, self._make_batch(rows, train))
+            computed = self.samples * (rows.stop - rows.start) * self.program.sizes[name]
+            self.counts[name]["updates"] += computed
+
+    def _add_arrivals(self, name: str, rows: Rows) -> Buffer:
+        """Add the arrivals at a node to the buffer that it fills; return the buffer."""
         part = self.program.parts[name]
         filled = part.fills if isinstance(part, CompiledConnection) else name
         inputs, counts = self.input_buffers[filled], self.counts[name]
         for wire in self.program.into[name]:
+            if wire.in_loop:
+                continue
             if wire.scatter is None:
                 kernels.add_buffer(
                     self.output_buffers[wire.edge.source], inputs, rows.start, rows.stop
@@ -174,10 +230,15 @@ class GridRun:
                 served, served_all = wire.scatter(inputs, span, train)
                 counts["synaptic_events"] += int(served)
                 counts["synaptic_events_all"] += int(served_all)
+        return inputs
+
+    def _run_node(self, name: str, rows: Rows) -> None:
+        """Add the arrivals at a node, compute it over ``rows`` and send its output."""
+        part, inputs = self.program.parts[name], self._add_arrivals(name, rows)
         if isinstance(part, CompiledConnection):
             if part.area > 1:
                 kernels.divide_sums(inputs, rows.start, rows.stop, part.area)
-            if filled == name:
+            if part.fills == name:
                 self._record_and_send(name, rows)
         elif isinstance(part, CompiledHost):
             self._run_host(name, part, rows)
@@ -242,21 +303,25 @@ class GridRun:
     def _send(self, name: str, batch: SpikeBatch) -> None:
         """Append spikes to the delay queues of the wires out of a node."""
         for wire in self.program.out_of[name]:
-            if wire.scatter:
+            if wire.queues:
                 self.queues[wire].append(batch)
 
     def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[RowSpan, Train]]:
         """Yield the spikes that arrive in ``rows``, and remove batches that have arrived."""
-        queue, arrived = self.queues[wire], 0
-        for batch in queue:
+        for batch in self.queues[wire]:
             shift = rows.origin - wire.delay - batch.first
             if -shift >= rows.stop:  # they are in the order of time: all others are later
                 break
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
                 yield RowSpan(start, stop, shift), batch.train
-            arrived += batch.ticks - shift <= rows.stop
-        del queue[:arrived]
+        self._drop_arrived(wire, rows.origin + rows.stop)
+
+    def _drop_arrived(self, wire: Wire, now: int) -> None:
+        """Remove the batches of a queue that have arrived before tick ``now``."""
+        queue = self.queues[wire]
+        while queue and queue[0].first + queue[0].ticks + wire.delay <= now:
+            del queue[0]
 
     def record(self) -> Record:
         """Return the record so far, without spikes of the inputs."""
@@ -270,10 +335,20 @@ class GridRun:
             samples=self.samples,
             spikes=fired,
             values={name: values[: self.now] for name, values in self.values.items()},
-            counts={name: Counts(**counts) for name, counts in self.counts.items()},
+            counts={name: Counts(**counts) for name, counts in self._count().items()},
             states=self.states,
             digest=digest_graph(self.graph),
         )
+
+    def _count(self) -> dict[str, Counter[str]]:
+        """Return the counts so far, with the synaptic events of loops."""
+        counts = {name: Counter(own) for name, own in self.counts.items()}
+        for run in self.loops.values():
+            events = run.count_events(self._list_pending()).tolist()
+            for path, (used, every) in zip(run.loop.paths, events, strict=True):
+                own = counts[path.edge.target]
+                own.update(synaptic_events=used, synaptic_events_all=every)
+        return counts
 
     def partial_record(self) -> Record:
         """Return the record so far, with spikes of the inputs."""
@@ -289,23 +364,27 @@ class GridRun:
 
     def state(self) -> EngineState:
         """Return the state after the last tick."""
+        return EngineState(self._read_states(), self._list_pending(), digest_graph(self.graph))
+
+    def _list_pending(self) -> dict[Edge, Events]:
+        """Return the spikes that are on their way after ``now`` ticks."""
         pending = {}
         # The queue with an edge's longest delay comes last and holds all spikes of the others.
         for wire in sorted(self.queues, key=lambda wire: wire.delay):
             if wire.delay > 0:
                 shape = self._shape(wire.edge.source, wire.delay)
-                first, dtype = self.ticks - wire.delay, self.program.dtype
+                first, dtype = self.now - wire.delay, self.program.dtype
                 pending[wire.edge] = to_events(self.queues[wire], first, shape, dtype)
-        return EngineState(self._read_states(), pending, digest_graph(self.graph))
+        return pending
 
     def _read_states(self) -> dict[str, np.ndarray]:
         """Return the states of all populations after ``now`` ticks, 4 S N."""
         states = {}
         for name, neurons in self.neurons.items():
             part = self.program.parts[name]
-            if isinstance(part, CompiledPopulation) and part.fires:
+            if name in self.skip:
                 rest = self.input_buffers[name].rest
-                catch_up_all(rest, self.now, neurons, self.skip[name], part.neurons)
+                catch_up_all(rest, self.now, neurons, self.skip[name], part.neurons)  # type: ignore[union-attr]
             by_place = neurons.reshape(4, self.samples, *self.layouts[name])
             states[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
             if isinstance(part, CompiledPopulation) and not part.current:

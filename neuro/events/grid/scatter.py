@@ -51,6 +51,8 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
         node = write_out_synapses(node, inputs)
     if isinstance(node, Sparse):
+        if node.indices.size == 0:
+            return {}  # only a bias
         weight = _rounded(node.weight, dtype)
         synapses = _by_delay(node, weight).items()
         return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}

@@ -1,0 +1,471 @@
+"""Compiled ticks of a loop whose synapses have different delays: a ring of delay slots.
+
+A spike adds the weights of its synapses straight to the slots of the ticks at which they
+arrive; a tick takes its slot and clears it. The number of slots is a power of two, so that a
+mask finds a slot. All populations of the loop are one range of neurons, and each thread
+advances a part of it and keeps the slots of that part. Threads meet once in each look-ahead
+window of the least delay, to read each other's spikes. Every slot is summed in the order of
+(tick, source, path) of its spikes, so the sums are the same bit for bit with any number of
+threads, and however a run is split.
+
+Axes: S samples, L ticks of a stretch, n neurons of the loop, M populations, P paths (synapses
+from one population to another), W threads.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array as _populate_array
+
+from neuro.events.grid.kernels import Buffer, Train
+from neuro.events.grid.updates import (
+    ADAPT,
+    BETA,
+    CURRENT,
+    DECAY,
+    DECAY_ADAPT,
+    DECAY_SYN,
+    GAIN,
+    RESET,
+    THRESHOLD,
+    WAIT,
+    Rows,
+    V,
+)
+from neuro.ops.barrier import wait
+from neuro.ops.jit import bare, inlined, kernel
+
+INDPTR, INDICES, WEIGHT, DELAY, NONZERO = range(5)  # columns of LoopNetwork.arrays
+WORD = 8  # flags that are read together
+
+# From this size the ring misses the second-level cache, and slots are prefetched so many
+# synapses ahead. 10 and 100 % of the cortical microcircuit (2 and 20 MB in float32), ns a
+# synaptic event: 2.1 and 6.0 without, 3.1 and 4.3 with prefetching (AMD EPYC).
+PREFETCHED_BYTES, AHEAD = 2**22, 64
+
+
+class LoopNetwork(NamedTuple):
+    """The parameters and synapses of a loop.
+
+    first: M+1; population m is the neurons first[m]:first[m + 1]. k: rows DECAY to RESET as in
+    :class:`~neuro.events.grid.updates.Neurons`, axes 7 n. uniform: M, all its neurons have the
+    parameters of its first one, and none adapts. hard, refractory [ticks]: M, as in Neurons.
+    path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
+    P, the population that a path reaches. late: P, delay of its edge [ticks].
+    arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; a
+    DELAY of 0: no synapse has a delay of its own; a NONZERO of 0: no weight is 0.
+    indices, weight, delay: empty arrays with the dtypes of those columns.
+    """
+
+    first: np.ndarray
+    k: np.ndarray
+    uniform: np.ndarray
+    hard: np.ndarray
+    refractory: np.ndarray
+    path_start: np.ndarray
+    target: np.ndarray
+    late: np.ndarray
+    arrays: np.ndarray
+    indices: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+
+
+class LoopState(NamedTuple):
+    """What a run of a loop changes.
+
+    cells: 4 S n, rows V to WAIT. ring: S (slots n). base: S L n, or S 1 n where it is the same
+    in all ticks: the input from outside with the biases.
+    fired: S (L n); the spikes of a thread with the neurons from ``low`` start at L low.
+    number: W S L+1, of the spikes of a thread before each tick. flags: W, bytes by neuron.
+    sent: P 2, synaptic events (non-zero, all) of the spikes. edges: W+1, neurons by thread.
+    """
+
+    cells: np.ndarray
+    ring: np.ndarray
+    base: np.ndarray
+    fired: np.ndarray
+    number: np.ndarray
+    flags: np.ndarray
+    sent: np.ndarray
+    edges: np.ndarray
+    barrier: np.ndarray
+
+
+class Targets(NamedTuple):
+    """The neurons ``low`` to ``high`` of a thread, in the ring of a sample with ``mask`` + 1
+    slots of ``width`` neurons."""
+
+    low: int
+    high: int
+    mask: int
+    width: int
+
+
+@intrinsic
+def _view_memory(_: Any, address: Any, size: Any, like: Any) -> Any:  # noqa: ARG001
+    """Return the array of ``size`` values at an address, with the dtype of ``like``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.return_type
+        array, item = context.make_array(kind)(context, builder), context.get_constant
+        width = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+        fields = {
+            "data": builder.inttoptr(arguments[0], array.data.type),
+            "shape": [arguments[1]],
+            "strides": [item(types.intp, width)],
+            "itemsize": item(types.intp, width),
+            "meminfo": None,
+        }
+        populate_array(array, **fields)
+        return array._getvalue()
+
+    kind = types.Array(like.dtype, 1, "C")
+    return kind(types.uint64, types.intp, like), generate
+
+
+@intrinsic
+def _prefetch(_: Any, values: Any, k: Any) -> Any:  # noqa: ARG001 - the index
+    """Load the cache line of ``values[k]`` for writing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.globals.get(PREFETCH)
+        function = function or ir.Function(builder.module, kind, PREFETCH)
+        settings = [ir.Constant(number, k) for k in (1, 3, 1)]  # write, keep, data
+        builder.call(function, [builder.bitcast(place, byte), *settings])
+        return ir.Constant(ir.IntType(64), 0)
+
+    return types.int64(values, types.uint64), generate
+
+
+populate_array: Any = _populate_array
+PREFETCH = "llvm.prefetch.p0i8"
+# The declared types still have the first argument, which Numba supplies.
+view_memory: Any = _view_memory
+prefetch: Any = _prefetch
+
+
+class Cells(NamedTuple):
+    """Neurons from ``first`` of the loop, of population m: states and the input of a tick.
+
+    x, base: the input is their sum; x is their slot, which is cleared.
+    """
+
+    v: np.ndarray
+    current: np.ndarray
+    adapt: np.ndarray
+    wait: np.ndarray
+    x: np.ndarray
+    base: np.ndarray
+    first: int
+    m: int
+
+
+@bare
+def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
+    """Advance neurons of a uniform population by a tick; flag those that fire.
+
+    The arithmetic is that of :func:`~neuro.events.grid.updates.step_general`.
+    """
+    vs, currents, _, waits, x, base, first, m = cells
+    k, hard = net.k, net.hard[m]
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    refractory, after = x.dtype.type(net.refractory[m]), k[RESET, first]
+    a, g, c, threshold = (
+        k[DECAY, first],
+        k[GAIN, first],
+        k[DECAY_SYN, first],
+        k[THRESHOLD, first],
+    )
+    for j in range(x.size):
+        i = c * currents[j] + (x[j] + base[j])
+        x[j] = zero
+        free = waits[j] == zero
+        v = a * vs[j] + g * i
+        v = v if free else vs[j]
+        fires = (v >= threshold) & free
+        reset = after if hard else v - after
+        vs[j] = reset if fires else v
+        currents[j] = i
+        waits[j] = refractory if fires else max(waits[j] - one, zero)
+        flags[j] = fires
+
+
+@bare
+def advance_varied(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
+    """Do the same for any population."""
+    vs, currents, adapts, waits, x, base, first, m = cells
+    hard, refractory = net.hard[m], x.dtype.type(net.refractory[m])
+    zero, one, k = x.dtype.type(0), x.dtype.type(1), net.k[:, first : first + x.size]
+    for j in range(x.size):
+        i = k[DECAY_SYN, j] * currents[j] + (x[j] + base[j])
+        x[j] = zero
+        adapt = k[DECAY_ADAPT, j] * adapts[j]
+        free = waits[j] == zero
+        v = k[DECAY, j] * vs[j] + k[GAIN, j] * i
+        v = v if free else vs[j]
+        fires = (v >= k[THRESHOLD, j] + adapt) & free
+        reset = k[RESET, j] if hard else v - (k[RESET, j] + adapt)
+        vs[j] = reset if fires else v
+        currents[j] = i
+        adapts[j] = adapt + k[BETA, j] if fires else adapt
+        waits[j] = refractory if fires else max(waits[j] - one, zero)
+        flags[j] = fires
+
+
+@bare
+def append_flagged(
+    flags: np.ndarray, size: int, low: int, fired: np.ndarray, count: int
+) -> int:
+    """Append ``low`` + each flagged place to ``fired``, of length ``count``; return it."""
+    words = flags.view(np.uint64)
+    for word in range((size + WORD - 1) // WORD):
+        if words[word] != 0:
+            for place in range(WORD * word, min(WORD * (word + 1), size)):
+                if flags[place]:
+                    fired[count] = low + place
+                    count += 1
+    return count
+
+
+@bare
+def advance_part(  # noqa: PLR0913 - a tuple of indices takes time to make
+    net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int, count: int
+) -> int:
+    """Advance the neurons of a thread by the tick of row t; return the number of its spikes."""
+    low, high = state.edges[own], state.edges[own + 1]
+    n, length = state.cells.shape[2], state.fired.shape[1] // state.cells.shape[2]
+    slot = (rows.origin + t) & (state.ring.shape[1] // n - 1)
+    x, base = state.ring[s, slot * n : (slot + 1) * n], state.base[s, 0]
+    if state.base.shape[1] > 1:
+        base = state.base[s, t]
+    fired, flags = state.fired[s, low * length : high * length], state.flags[own]
+    for m in range(net.first.size - 1):
+        first, last = max(low, net.first[m]), min(high, net.first[m + 1])
+        if first >= last:
+            continue
+        cells = Cells(
+            state.cells[V, s, first:last],
+            state.cells[CURRENT, s, first:last],
+            state.cells[ADAPT, s, first:last],
+            state.cells[WAIT, s, first:last],
+            x[first:last],
+            base[first:last],
+            first,
+            m,
+        )
+        if net.uniform[m]:
+            advance_uniform(net, cells, flags)
+        else:
+            advance_varied(net, cells, flags)
+        count = append_flagged(flags, last - first, first, fired, count)
+    return count
+
+
+@bare
+def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
+    """Return the first synapse from start to stop with a target >= ``low``; they rise."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if np.int64(indices[middle]) < low:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+class Row(NamedTuple):
+    """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
+
+    delay: empty if no synapse has one of its own. first: the first neuron of the target
+    population. t: the tick of the spike and the delay of the edge.
+    """
+
+    indices: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+    first: int
+    t: int
+
+
+@inlined
+def find_slot(row: Row, e: int, to: Targets) -> np.uint64:
+    """Return the place of synapse e among the slots of a sample."""
+    slot = (np.uint64(row.t) + np.uint64(row.delay[e])) & np.uint64(to.mask)
+    return slot * np.uint64(to.width) + np.uint64(row.first) + np.uint64(row.indices[e])
+
+
+@bare
+def add_row(slots: np.ndarray, row: Row, to: Targets) -> None:
+    """Add the synapses of a row to the slots of a sample."""
+    end = row.indices.size
+    if row.delay.size == 0:
+        start = (row.t & to.mask) * to.width + row.first
+        own = slots[start : start + to.width - row.first]
+        for e in range(end):
+            own[row.indices[e]] += row.weight[e]
+    elif slots.nbytes < PREFETCHED_BYTES:
+        for e in range(end):
+            slots[find_slot(row, e, to)] += row.weight[e]
+    else:
+        for e in range(-AHEAD, end):
+            if e + AHEAD < end:
+                prefetch(slots, find_slot(row, e + AHEAD, to))
+            if e >= 0:
+                slots[find_slot(row, e, to)] += row.weight[e]
+
+
+@inlined
+def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
+    """Return the synapses of neuron j of a path's source into ``to``; it fired at tick t."""
+    arrays, first, last = net.arrays[p], net.first[net.target[p]], net.first[net.target[p] + 1]
+    indptr = view_memory(arrays[INDPTR], j + 2, net.first)
+    start, stop = indptr[j], indptr[j + 1]
+    indices = view_memory(arrays[INDICES], stop, net.indices)
+    if to.low > first:
+        start = find_target(indices, start, stop, to.low - first)
+    if to.high < last:
+        stop = find_target(indices, start, stop, to.high - first)
+    weight, delay = view_memory(arrays[WEIGHT], stop, net.weight), net.delay
+    if arrays[DELAY] != 0:
+        delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
+    return Row(indices[start:stop], weight[start:stop], delay, first, t + net.late[p])
+
+
+@bare
+def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
+    """Add the synaptic events of a spike of neuron j along a path to ``sent`` (P 2)."""
+    indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
+    every = indptr[j + 1] - indptr[j]
+    used = every
+    if net.arrays[p, NONZERO] != 0:
+        used = view_memory(net.arrays[p, NONZERO], j + 1, net.first)[j]
+    sent[p, 0] += used
+    sent[p, 1] += every
+
+
+@bare
+def send_spikes(
+    net: LoopNetwork,
+    slots: np.ndarray,
+    sent: np.ndarray,
+    fired: np.ndarray,
+    t: int,
+    to: Targets,
+) -> None:
+    """Add the synapses of the neurons ``fired`` (rising) in tick t to the targets ``to``.
+
+    sent: P 2, to count the synaptic events (non-zero, all), or empty.
+    """
+    m = 0
+    for j in fired:
+        while j >= net.first[m + 1]:
+            m += 1
+        for p in range(net.path_start[m], net.path_start[m + 1]):
+            add_row(slots, read_row(net, p, j - net.first[m], t, to), to)
+            if sent.size > 0:
+                count_row(net, p, j - net.first[m], sent)
+
+
+@bare
+def run_part(net: LoopNetwork, state: LoopState, own: int, rows: Rows, window: int) -> None:
+    """Run the neurons of a thread over ``rows`` in windows; every thread calls this."""
+    threads, samples, _ = state.number.shape
+    n, length = state.cells.shape[2], state.fired.shape[1] // state.cells.shape[2]
+    to = Targets(state.edges[own], state.edges[own + 1], state.ring.shape[1] // n - 1, n)
+    sent = state.sent if own == 0 else state.sent[:0]
+    for s in range(samples):
+        slots, count = state.ring[s], 0
+        for start in range(rows.start, rows.stop, window):
+            stop = min(start + window, rows.stop)
+            for t in range(start, stop):
+                state.number[own, s, t - rows.start] = count
+                count = advance_part(net, state, own, s, rows, t, count)
+                state.number[own, s, t - rows.start + 1] = count
+            wait(state.barrier, threads)
+            for t in range(start, stop):
+                for other in range(threads):
+                    low = state.edges[other] * length
+                    before = state.number[other, s, t - rows.start]
+                    after = state.number[other, s, t - rows.start + 1]
+                    fired = state.fired[s, low + before : low + after]
+                    send_spikes(net, slots, sent, fired, rows.origin + t, to)
+
+
+class PastSpikes(NamedTuple):
+    """Spikes before tick ``now``, each along one path, in the order in which they were sent.
+
+    neuron: of the path's source.
+    """
+
+    sample: np.ndarray
+    tick: np.ndarray
+    neuron: np.ndarray
+    path: np.ndarray
+
+
+@bare
+def send_pending(
+    net: LoopNetwork, ring: np.ndarray, past: PastSpikes, now: int, pending: np.ndarray
+) -> None:
+    """Add the synapses of past spikes that arrive at tick ``now`` or later to the ring.
+
+    An empty ring (S 0): they are only counted. pending: P 2, their numbers (non-zero, all).
+    """
+    n = net.first[-1]
+    to = Targets(0, n, ring.shape[1] // n - 1, n)
+    for k in range(past.tick.size):
+        p = past.path[k]
+        row = read_row(net, p, past.neuron[k], past.tick[k], to)
+        for e in range(row.indices.size):
+            late = row.delay[e] if row.delay.size > 0 else 0
+            if row.t + late < now:
+                continue
+            pending[p, 0] += row.weight[e] != 0
+            pending[p, 1] += 1
+            if ring.shape[1] > 0:
+                slot = (row.t + late) & to.mask
+                ring[past.sample[k], slot * n + row.first + row.indices[e]] += row.weight[e]
+
+
+@kernel
+def select_spikes(state: LoopState, first: int, last: int, ticks: int) -> Train:
+    """Return the spikes of the neurons ``first`` to ``last``, numbered from 0."""
+    threads, samples, _ = state.number.shape
+    length = state.fired.shape[1] // state.cells.shape[2]
+    at = np.zeros((samples, ticks + 1), np.int64)
+    neuron = np.empty(state.number[:, :, ticks].sum(), np.int32)
+    e = 0
+    for s in range(samples):
+        at[s, 0] = e
+        for t in range(ticks):
+            for own in range(threads):
+                low = state.edges[own] * length
+                for k in range(state.number[own, s, t], state.number[own, s, t + 1]):
+                    j = state.fired[s, low + k]
+                    if first <= j < last:
+                        neuron[e] = j - first
+                        e += 1
+            at[s, t + 1] = e
+    return Train(at, neuron[:e].copy(), np.ones(e, state.cells.dtype))
+
+
+@bare
+def read_input(inputs: Buffer, rows: Rows, base: np.ndarray) -> None:
+    """Write the values of a buffer to the base input of its population, S L N."""
+    values, hit, rest = inputs
+    places, channels = values.shape[2:]
+    for s in range(values.shape[0]):
+        for t in range(rows.start, rows.stop):
+            for place in range(places):
+                row = min(place, rest.shape[0] - 1)
+                for c in range(channels):
+                    own = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
+                    base[s, t, c * places + place] = own

@@ -1,0 +1,249 @@
+"""Loops of spiking populations and listed synapses with different delays, in compiled code.
+
+All other loops run node by node, in :mod:`neuro.events.grid.run`.
+Axes: as in :mod:`neuro.events.grid.loop_kernels`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from neuro.events.grid import loop_kernels as kernels
+from neuro.events.grid.kernels import Buffer, Train, make_zeros
+from neuro.events.grid.loop_kernels import LoopNetwork, LoopState, PastSpikes
+from neuro.events.grid.updates import ADAPT, BETA, Neurons, Rows
+from neuro.graph import Edge, Sparse
+from neuro.ops.barrier import make_barrier
+from neuro.spikes import Events
+
+LONGEST = 4096  # [ticks]: a loop with longer delays runs node by node, without a ring
+ALIGNED = 16  # the neurons of a thread begin at a multiple of this: no cache line is shared
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoopPath:
+    """The synapses behind an edge from one population of a loop to another.
+
+    source, target: populations, by place in the loop. shortest, longest: delays of the edge and
+    the synapses together [ticks].
+    """
+
+    edge: Edge
+    source: int
+    target: int
+    synapses: Sparse
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoopCells:
+    """A population of a loop. rest: its input in a tick without spikes, N. k: 7 N."""
+
+    rest: np.ndarray
+    k: np.ndarray
+    hard: bool
+    refractory: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loop:
+    """A compiled loop.
+
+    populations: names, in the order of their neurons. window: the least delay [ticks].
+    slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
+    """
+
+    populations: tuple[str, ...]
+    paths: tuple[LoopPath, ...]
+    network: LoopNetwork
+    window: int
+    slots: int
+    rest: np.ndarray
+    kept: tuple[np.ndarray, ...]
+
+
+def make_path(edge: Edge, source: int, target: int, synapses: Sparse) -> LoopPath:
+    """Return the path of an edge; source and target as in a LoopPath."""
+    delay = np.zeros(1, np.int32) if synapses.delay is None else synapses.delay
+    delay = delay if delay.size else np.zeros(1, np.int32)
+    return LoopPath(
+        edge=edge,
+        source=source,
+        target=target,
+        synapses=synapses,
+        shortest=int(edge.delay) + int(delay.min()),
+        longest=int(edge.delay) + int(delay.max()),
+    )
+
+
+def needs_ring(paths: Sequence[LoopPath]) -> bool:
+    """Say whether the paths of a loop have different delays, each from 1 to LONGEST ticks."""
+    delays = {d for p in paths for d in (p.shortest, p.longest)}
+    return len(delays) > 1 and min(delays) >= 1 and max(delays) <= LONGEST
+
+
+def make_loop(
+    cells: Mapping[str, LoopCells], paths: Sequence[LoopPath], dtype: np.dtype
+) -> Loop:
+    """Return a compiled loop. dtype: of the run; weights are rounded to it if it is lower."""
+    paths = sorted(paths, key=lambda path: path.source)
+    nodes = [path.synapses for path in paths]
+    weights = [
+        n.weight if n.weight.dtype.itemsize <= dtype.itemsize else n.weight.astype(dtype)
+        for n in nodes
+    ]
+    weights = _unify(weights)
+    delays = _unify([np.zeros(0, np.int32) if n.delay is None else n.delay for n in nodes])
+    nonzero = [_count_nonzero(n.indptr, w) for n, w in zip(nodes, weights, strict=True)]
+    kept = [
+        (n.indptr, n.indices.view(np.uint32), w, d, z)
+        for n, w, d, z in zip(nodes, weights, delays, nonzero, strict=True)
+    ]
+    addresses = [[a.ctypes.data if a.size else 0 for a in row] for row in kept]
+    groups = list(cells.values())
+    network = LoopNetwork(
+        first=np.cumsum([0, *(c.rest.size for c in groups)]),
+        k=np.concatenate([c.k for c in groups], axis=1),
+        uniform=np.array([np.all(c.k == c.k[:, :1]) and not c.k[BETA].any() for c in groups]),
+        hard=np.array([c.hard for c in groups]),
+        refractory=np.array([c.refractory for c in groups]),
+        path_start=np.searchsorted([p.source for p in paths], np.arange(len(groups) + 1)),
+        target=np.array([p.target for p in paths]),
+        late=np.array([p.edge.delay for p in paths]),
+        arrays=np.array(addresses, np.uint64),
+        indices=np.zeros(0, np.uint32),
+        weight=weights[0][:0].copy(),
+        delay=delays[0][:0].copy(),
+    )
+    return Loop(
+        populations=tuple(cells),
+        paths=tuple(paths),
+        network=network,
+        window=min(p.shortest for p in paths),
+        slots=1 << (max(p.longest for p in paths) - 1).bit_length(),
+        rest=np.concatenate([c.rest for c in groups]),
+        kept=tuple(array for row in kept for array in row),
+    )
+
+
+def make_cells(rest: np.ndarray, neurons: Neurons, size: int) -> LoopCells:
+    """Return a population of N = ``size`` from its compiled parameters, K C and 7 K C.
+
+    The layout has one place or one channel: either way the order is that of the neurons.
+    """
+    k = np.broadcast_to(neurons.k, (7, size // neurons.k.shape[2], neurons.k.shape[2]))
+    return LoopCells(
+        rest=np.broadcast_to(rest, (size // rest.shape[1], rest.shape[1])).ravel(),
+        k=k.reshape(7, size),
+        hard=neurons.hard,
+        refractory=neurons.refractory,
+    )
+
+
+def _unify(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Return arrays with one dtype; those that have it are not copied."""
+    dtype = np.result_type(*arrays)
+    return [array.astype(dtype, copy=False) for array in arrays]
+
+
+def _count_nonzero(indptr: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the non-zero synapses of each row; none if all are."""
+    if np.all(weight):
+        return np.zeros(0, np.int64)
+    before = np.concatenate([[0], np.cumsum(weight != 0)])
+    return np.diff(before[indptr])
+
+
+class LoopRun:
+    """A run of a loop over S samples, with its state."""
+
+    def __init__(
+        self, loop: Loop, samples: int, stretch: int, base: bool, threads: int
+    ) -> None:
+        """Start at rest. base: there is input from outside. stretch: most ticks at a time."""
+        self.loop, dtype = loop, loop.rest.dtype
+        n, threads = loop.rest.size, min(threads, loop.rest.size)
+        edges = np.linspace(0, n, threads + 1).astype(np.int64)
+        if n >= ALIGNED * threads:
+            edges[1:-1] -= edges[1:-1] % ALIGNED
+        width = int(np.diff(edges).max()) // kernels.WORD * kernels.WORD + kernels.WORD
+        self.state = LoopState(
+            cells=make_zeros((4, samples, n), dtype),
+            ring=make_zeros((samples, loop.slots * n), dtype),
+            base=np.tile(loop.rest, (samples, stretch if base else 1, 1)),
+            fired=np.empty((samples, stretch * n), np.int32),
+            number=np.zeros((threads, samples, stretch + 1), np.int64),
+            flags=make_zeros((threads, width), np.dtype(np.uint8)),
+            sent=np.zeros((len(loop.paths), 2), np.int64),
+            edges=edges,
+            barrier=make_barrier(),
+        )
+        self.network = loop.network
+        self.arrived = np.zeros_like(self.state.sent)  # of the spikes before the run
+
+    def view_cells(self, name: str) -> np.ndarray:
+        """Return the state of a population, 4 S N; writing to it changes the run."""
+        m = self.loop.populations.index(name)
+        return self.state.cells[:, :, self.network.first[m] : self.network.first[m + 1]]
+
+    def restore(self, pending: Mapping[Edge, Events]) -> None:
+        """Continue from cells that were written, and from spikes on their way."""
+        adapts = [bool(self.view_cells(name)[ADAPT].any()) for name in self.loop.populations]
+        uniform = self.network.uniform & ~np.array(adapts)
+        self.network = self.network._replace(uniform=uniform)
+        past = self._join_past(pending)
+        kernels.send_pending(self.network, self.state.ring, past, 0, self.arrived)
+
+    def _join_past(self, pending: Mapping[Edge, Events]) -> PastSpikes:
+        """Return spikes before the present tick as if it were tick 0."""
+        parts = []
+        for p, path in enumerate(self.loop.paths):
+            spikes = pending[path.edge]
+            tick = spikes.tick - np.int32(spikes.shape[0])
+            parts.append((spikes.sample, tick, spikes.neuron, np.full(tick.size, p, np.int32)))
+        past = PastSpikes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        first = self.network.first[[path.source for path in self.loop.paths]]
+        order = np.lexsort((past.path, past.neuron + first[past.path], past.tick, past.sample))
+        return PastSpikes(*(column[order] for column in past))
+
+    def count_events(self, pending: Mapping[Edge, Events]) -> np.ndarray:
+        """Return the synaptic events so far, P 2 (non-zero, all). pending: spikes underway."""
+        waiting = np.zeros_like(self.state.sent)
+        past = self._join_past(pending)
+        kernels.send_pending(self.network, self.state.ring[:, :0], past, 0, waiting)
+        return self.state.sent + self.arrived - waiting
+
+    def read_input(self, name: str, inputs: Buffer, rows: Rows) -> None:
+        """Take the input of a population from outside, its biases included."""
+        m = self.loop.populations.index(name)
+        here = slice(self.network.first[m], self.network.first[m + 1])
+        kernels.read_input(inputs, rows, self.state.base[:, :, here])
+
+    def advance(
+        self, rows: Rows, pool: ThreadPoolExecutor | None
+    ) -> Iterator[tuple[str, Train]]:
+        """Run all threads over ``rows``; yield the spikes of each population."""
+        run = partial(self._run_part, rows)
+        threads = range(self.state.edges.size - 1)
+        list(pool.map(run, threads) if pool else map(run, threads))
+        first = self.network.first.tolist()
+        for name, low, high in zip(self.loop.populations, first, first[1:], strict=False):
+            yield name, kernels.select_spikes(self.state, low, high, rows.stop - rows.start)
+
+    def _run_part(self, rows: Rows, own: int) -> None:
+        kernels.run_part(self.network, self.state, own, rows, self.loop.window)
+
+
+@contextmanager
+def start_threads(threads: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Yield a pool of threads, or None for one thread."""
+    if threads == 1:
+        yield None
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool

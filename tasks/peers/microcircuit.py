@@ -1,0 +1,276 @@
+"""``neuro bench microcircuit``: the cortical microcircuit beside NEST and Brian2, at three sizes.
+
+All get the same synapses, weights, delays, membranes and drive. Peers run where they fit into
+24 GB, which they do not at full scale. The spikes of ``Grid()`` are those of NEST at ticks.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from neuro.events import Grid, simulate
+from neuro.graph import Sparse
+from neuro.interop import nest
+from neuro.plot import ACCENT, INK
+from neuro.spikes import Times, to_times
+from neuro.statistics import statistics
+from neuro.units import Seconds, Ticks
+from tasks.bench import plot
+from tasks.bench.comparison import Pair, describe_machine, measure_case
+from tasks.bench.harness import Build, Run, RunTiming, measure
+from tasks.bench.memory import measure_growth
+from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.rows import Row, find_ratio
+from tasks.bench.stopwatch import Stopwatch
+from tasks.peers import subjects_brian, subjects_nest, subjects_neuro
+from tasks.peers.engine import CPP, EXACT, NEST, NEST_GRID, of_network
+from tasks.peers.networks import start
+from tasks.peers.potjans_diesmann import NEURONS, microcircuit
+from tasks.peers.problem import BenchProblem, recurrent
+from tasks.report.figures import save_png
+
+SEED = 1
+GRID, GRID64, LIMIT = "neuro grid, float32", "neuro grid, float64", "limit"
+PUBLISHED = "NEST's example"
+RATES = (0.971, 2.868, 4.746, 5.396, 8.142, 9.078, 0.991, 7.523)
+FULL_RATES = dict(
+    zip(NEURONS, RATES, strict=True)
+)  # 1/s, network_params.py, Poisson background
+GRID_ALONE, EXACT_ALONE = f"{GRID}, 1 thread", f"{EXACT}, 1 thread"
+ONSET, SHOWN = Seconds(0.5), 0.4  # s: left out of statistics; in the picture after that
+LINES = 4000  # most neurons in the picture
+BUILDING = 120.0  # s that building may take at full scale
+
+
+class Size(NamedTuple):
+    """A network, and what is measured of it.
+
+    scale, delay: of :func:`microcircuit`. seconds: simulated. groups: threads, and pairs that
+    are timed together. nanoseconds: limits of a synaptic event, by subject.
+    seconds_per_second: limits of a simulated second, by threads.
+    """
+
+    name: str
+    scale: float
+    groups: tuple[tuple[int, tuple[Pair, ...]], ...] = ()
+    nanoseconds: Mapping[str, float] = {}
+    seconds_per_second: Mapping[int, float] = {}
+    delay: Seconds | None = None
+    seconds: float = 1.0
+
+
+PEERS = (
+    (1, (Pair(GRID, (NEST_GRID,), 13.0), Pair(GRID64, (NEST_GRID,), 13.0))),
+    (1, (Pair(GRID, (CPP,), 10.0), Pair(GRID64, (CPP,), 10.0))),
+    (1, (Pair(EXACT, (NEST,), 20.0),)),
+)
+TWO = (
+    (2, (Pair(GRID, (GRID_ALONE,), 1.7), Pair(GRID, (NEST_GRID,)))),
+    (2, (Pair(EXACT, (EXACT_ALONE,), 1.7),)),
+)
+ALONE = (
+    (1, (Pair(GRID, (LIMIT,), 1.0), Pair(EXACT, (GRID,)))),
+    (2, (Pair(GRID, (LIMIT,), 1.0), Pair(GRID, (GRID_ALONE,), 1.7))),
+)
+EACH = {GRID: 3.0, GRID64: 3.0, EXACT: 12.0}
+SIZES = {
+    "tenth": Size("10 %", 0.1, PEERS + TWO, EACH),
+    "third": Size("35 %", 0.35, PEERS + TWO),
+    "full": Size("full scale", 1.0, ALONE, {GRID: 5.0}, {1: 5.0, 2: 3.0}),
+    "one_delay": Size(
+        "10 %, one delay", 0.1, PEERS, {GRID: 1.5, EXACT: 10.0}, delay=Seconds(1.5e-3)
+    ),
+}
+
+
+def make_problem(size: Size, late: int = 0) -> BenchProblem:
+    """Return the network of a size. late: ticks on top of its delays."""
+    network = microcircuit(size.scale, SEED, delay=size.delay, late=Ticks(late))
+    return recurrent(network, Seconds(size.seconds))
+
+
+def list_subjects(size: Size, threads: int) -> dict[str, Build]:
+    """Return all subjects by name."""
+    own, late = partial(make_problem, size), partial(make_problem, size, 1)
+    grid = partial(subjects_neuro.grid, late, dtype=np.float32)
+    exact = partial(subjects_neuro.exact, own)
+    return {
+        GRID: grid,
+        GRID_ALONE: partial(subjects_neuro.alone, grid),
+        GRID64: partial(subjects_neuro.grid, late, dtype=np.float64),
+        EXACT: exact,
+        EXACT_ALONE: partial(subjects_neuro.alone, exact),
+        NEST: partial(subjects_nest.nest, own, precise=True),
+        NEST_GRID: partial(subjects_nest.nest, late, precise=False),
+        CPP: partial(subjects_brian.cpp, own),
+        LIMIT: partial(take, size.seconds_per_second.get(threads, 0.0) * size.seconds),
+    }
+
+
+def take(seconds: float, _: int) -> Run:
+    """Return a "run" that takes so long."""
+    return lambda: RunTiming(seconds, seconds, 0)
+
+
+def time_size(size: Size, options: BenchOptions) -> Iterator[Row]:
+    """Yield times beside peers, and of a synaptic event on one thread beside its limit."""
+    if options.quick:
+        size = size._replace(scale=size.scale / 50, seconds=0.05)
+    cells = sum(round(n * size.scale) for n in NEURONS.values())
+    alone: dict[str, Row] = {}
+    for threads, pairs in size.groups:
+        subjects = list_subjects(size, threads)
+        subjects = {k: subjects[k] for pair in pairs for k in (pair.ours, *pair.theirs)}
+        name = f"microcircuit, {size.name}{', 2 threads' * (threads == 2)}"
+        case = of_network(name, subjects, pairs, (cells, size.seconds))
+        case = replace(case, threads=threads, clock="cpu" if threads == 1 else "wall")
+        rows = measure_case(case, options.repeats)
+        alone = {row.subject: row for row in rows if threads == 1} | alone
+        yield from rows
+    for name, row in alone.items():
+        speed = row.conditions.get("synaptic_events_per_second")
+        each, most = speed and 1e9 / speed, size.nanoseconds.get(name)
+        yield compare(f"{row.case}, one synaptic event", name, LIMIT, "ns", (each, most))
+
+
+def compare(
+    case: str,
+    subject: str,
+    peer: str,
+    unit: str,
+    values: tuple[float | None, float | None],
+    **more: Any,
+) -> Row:
+    """Return a row. values: ours and theirs; a limit is a target, too."""
+    target = {"target": 1.0} if peer == LIMIT and values[1] is not None else {}
+    return Row(
+        case=case,
+        subject=subject,
+        peer=peer,
+        unit=unit,
+        ours=values[0],
+        theirs=values[1],
+        ratio=find_ratio(*values),
+        note=more.pop("note", ""),
+        conditions={**more, **target, **describe_machine(peer)},
+    )
+
+
+def measure_building(options: BenchOptions) -> Iterator[Row]:
+    """Yield what a synapse takes of memory, and how long building takes, by size."""
+    for name in ("tenth", "third", "full"):
+        size = SIZES[name]
+        scale = size.scale / (50 if options.quick else 1)
+        measured = measure({name: partial(build, scale)}, 1)[name]
+        seconds = rest = peak = None
+        if measured.runs:
+            seconds, (_, _, taken, synapses, grown) = measured.runs[0].wall, measured.runs[0]
+            rest, peak = taken / synapses, grown and grown / synapses
+        for what, unit, found, limit in (
+            ("memory at rest", "bytes a synapse", rest, 10.0),
+            ("most memory while it is built", "bytes a synapse", peak, 12.0),
+            ("building", "s", seconds, BUILDING * scale),
+        ):
+            case, note = f"microcircuit, {size.name}, {what}", measured.problem
+            yield compare(case, "neuro", LIMIT, unit, (found, limit), note=note)
+
+
+def build(scale: float, _: int) -> Run:
+    """Return a "run" that builds a network; it counts its bytes, and its synapses as events."""
+
+    def run() -> RunTiming:
+        kept, watch = [], Stopwatch()
+        grown = measure_growth(lambda: kept.append(microcircuit(scale, SEED)))
+        nodes = [n for n in kept[0].graph.nodes.values() if isinstance(n, Sparse)]
+        columns = [c for n in nodes for c in (n.indices, n.weight, n.delay) if c is not None]
+        timing = watch.timing(
+            sum(c.nbytes for c in columns), sum(n.indices.size for n in nodes)
+        )
+        return timing._replace(grown=grown)
+
+    return run
+
+
+def compare_activity(size: Size, peer: str, options: BenchOptions) -> Iterator[Row]:
+    """Yield statistics of each population beside a peer's, and draw its spikes.
+
+    peer: NEST_GRID, or PUBLISHED, which has rates only.
+    """
+    if options.quick:
+        size = size._replace(scale=size.scale / 50, seconds=0.1)
+    problem = make_problem(size._replace(seconds=ONSET + size.seconds), late=1)
+    graph, clock = problem.graph, Grid()
+    state = start(graph, problem.membranes, clock)
+    record, _ = simulate(graph, problem.inputs, clock, state=state)
+    times = {name: to_times(record.spikes[name], graph.dt) for name in graph.firing}
+    ours, theirs, note = _describe(times, problem.duration), {}, ""
+    if peer == PUBLISHED:
+        theirs = {name: {"rate": rate} for name, rate in FULL_RATES.items()}
+    else:
+        try:
+            run = nest.run(graph, problem.inputs, membranes=problem.membranes, precise=False)
+            theirs = _describe(run.times, problem.duration)
+        except ImportError as error:
+            note = str(error)
+    raster = options.out / f"microcircuit-{size.scale:g}.png"
+    draw_raster(times, raster)
+    for name, found in ours.items():
+        for what, value in found.items():
+            pair = value, theirs.get(name, {}).get(what)
+            unit = "Hz" if what == "rate" else what
+            case = f"microcircuit, {size.name}, {name}, {what}"
+            more = {"simulated_seconds": size.seconds, "raster": str(raster)}
+            yield compare(case, GRID64, peer, unit, pair, note=note, **more)
+
+
+def _describe(times: Mapping[str, Times], duration: Seconds) -> dict[str, dict[str, float]]:
+    """Return rate, CV and correlation of each population, those that are known."""
+    found = {}
+    for name in NEURONS:
+        known = statistics(times[name], ONSET, duration)._asdict()
+        found[name] = {k: v for k, v in known.items() if k != "fano" and np.isfinite(v)}
+    return found
+
+
+@mpl.rc_context(plot.STYLE)
+def draw_raster(times: Mapping[str, Times], path: Path) -> None:
+    """Draw spikes after the onset, layers downwards; of many neurons every few."""
+    step = -(-sum(train.shape[2] for train in times.values()) // LINES)
+    figure = Figure((8, 5), layout="constrained")
+    ax, first, middles = figure.subplots(), 0, []
+    for name, train in times.items():
+        shown = (
+            (train.time > ONSET) & (train.time <= ONSET + SHOWN) & (train.neuron % step == 0)
+        )
+        lines = first + train.neuron[shown] // step
+        ax.plot(
+            1e3 * train.time[shown], lines, ".", color=INK if "E" in name else ACCENT, ms=1.5
+        )
+        after = first + -(-train.shape[2] // step)
+        middles.append((first + after) / 2)
+        first = after
+    ax.set_yticks(middles, [*times])
+    ax.set(xlabel="ms", ylim=(first, 0), title=f"cortical microcircuit, 1 of {step} neurons")
+    save_png(figure, path)
+
+
+def draw(rows: list[Row], path: Path) -> list[Path]:
+    """Draw all ratios; return the paths of the pictures of spikes."""
+    plot.speed(rows, path)
+    return [
+        Path(name) for name in dict.fromkeys(r.conditions.get("raster") for r in rows) if name
+    ]
+
+
+PARTS: dict[str, MeasurePart] = {
+    **{name: partial(time_size, size) for name, size in SIZES.items()},
+    "building": measure_building,
+    "activity": partial(compare_activity, Size("10 %", 0.1, seconds=10.0), NEST_GRID),
+    "rates": partial(compare_activity, Size("full scale", 1.0, seconds=10.0), PUBLISHED),
+}
