@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from neuro.arguments import as_numbers, is_whole, make_type_error, require_whole
@@ -322,7 +322,7 @@ class Sparse(Weighted):
         weight: Float[np.ndarray, " _"],
         *,
         shape: tuple[int, int],
-        delay: Int[np.ndarray, " _"] | None = None,
+        delay: Integer[np.ndarray, " _"] | None = None,
         bias: Float[np.ndarray, " _"] | None = None,
     ) -> "Sparse":
         """Return E listed synapses, in any order. shape: (out, in).
