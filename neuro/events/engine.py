@@ -87,10 +87,11 @@ def simulate(
         return simulate_exact(
             graph, inputs, clock, state=state, recording=record, workers=workers
         )
-    program = compile_graph(graph, np.dtype(clock.dtype))
+    compile_graph(graph, np.dtype(clock.dtype))  # refuses what does not run on a clock
     events = _convert_inputs(graph, inputs)
     ticks, samples = map(int, next(iter(events.values())).shape[:2])
     require_recording(record, graph, ticks)
+    program = _compile(graph, clock, record)
     _require_room(program, clock, ticks, samples, record)
     trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
@@ -103,6 +104,14 @@ def simulate(
     if sum(whole.counts[name].spikes for name in graph.populations) > clock.budget:
         raise make_runaway_error(graph, whole, clock.budget)
     return whole, join_states(list(states))
+
+
+def _compile(graph: Graph, clock: Grid, recording: Recording) -> Program:
+    """Return the compiled graph; loops with membranes to record run node by node."""
+    program = compile_graph(graph, np.dtype(clock.dtype))
+    looped = {name for group in program.groups if group.loop for name in group.names}
+    recorded = tuple(sorted(looped.intersection(recording.values or ())))
+    return compile_graph(graph, np.dtype(clock.dtype), recorded) if recorded else program
 
 
 def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[str, Events]:
@@ -197,7 +206,7 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
     stop: int,
 ) -> list[tuple[Record, EngineState]]:
     """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
-    program = compile_graph(graph, np.dtype(clock.dtype))
+    program = _compile(graph, clock, recording)
     length, together = _plan_parts(program, clock, next(iter(inputs.values())).ticks)
     results, before = [], 0
     for first in range(start, stop, together):

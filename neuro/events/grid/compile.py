@@ -139,10 +139,11 @@ class Program:
 
 
 @lru_cache(maxsize=4)
-def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
+def compile_graph(graph: Graph, dtype: np.dtype, recorded: tuple[str, ...] = ()) -> Program:
     """Return ``graph`` compiled for arithmetic in ``dtype``.
 
-    A Graph never changes; the Programs of the last four Graphs are cached.
+    A Graph never changes; the Programs of the last four Graphs are cached. recorded: LIs whose
+    membranes are recorded, which no Loop does.
 
     Raises:
         GraphError: the graph does not run on a clock, or has neurons without a normal form.
@@ -165,8 +166,13 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
         make = _valued if name in valued else _cells
         parts[name] = make(graph, name, layouts[name], drive)
     names = [tuple(n for n in group if n in parts) for group in graph.components]
-    loops = {group: _make_loop(graph, edges, group, parts, dtype) for group in names if group}
+    loops = {
+        group: _make_loop(graph, edges, group, parts, dtype, recorded)
+        for group in names
+        if group
+    }
     paths = {path.edge: path for loop in loops.values() if loop for path in loop.paths}
+    fed = {e for e in edges for loop in loops.values() if loop and loop.feeds(e)}
     carried = {
         n: choose_scatters(graph, n, dtype)
         for n, p in parts.items()
@@ -176,6 +182,7 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     wires = [
         w
         for e in edges
+        if e not in fed
         for w in (
             [Wire(edge=e, delay=paths[e].longest, scatter=None, in_loop=True)]
             if e in paths
@@ -338,27 +345,36 @@ def _make_loop(
     group: tuple[str, ...],
     parts: Mapping[str, Part],
     dtype: np.dtype,
+    recorded: tuple[str, ...],
 ) -> Loop | None:
     """Return the loop that runs a group, or None: it needs nodes or delays of other kinds."""
-    cells = {}
+    cells, inner = {}, [e for e in edges if e.source in group and e.target in group]
     for name in group:
         part = parts[name]
-        if isinstance(part, CompiledPopulation) and part.fires and 1 in part.layout:
-            cells[name] = make_cells(part.rest, part.neurons, graph.size(name))
-    paths, places = [], {name: k for k, name in enumerate(cells)}
-    for edge in edges:
-        if edge.source not in group or edge.target not in group:
-            continue
-        part = parts[edge.target]
+        if isinstance(part, CompiledPopulation) and 1 in part.layout and name not in recorded:
+            feeds = None if part.fires else _find_fed(edges, name)
+            if part.fires or feeds in graph.firing:
+                cells[name] = make_cells(part.rest, part.neurons, graph.size(name), feeds)
+    paths = []
+    for edge in inner:
+        part, node = parts[edge.target], graph.nodes[edge.target]
         if isinstance(part, CompiledConnection) and part.fills in cells:
-            node = graph.nodes[edge.target]
-            if edge.source not in cells or not isinstance(node, Sparse):
+            if not isinstance(node, Sparse) or edge.source not in cells:
                 return None
-            places_of = places[edge.source], places[part.fills]
-            paths.append(make_path(edge, *places_of, node))
-        elif edge.source in cells or edge.target not in cells:
+            if node.indices.size:
+                paths.append(make_path(edge, part.fills, node))
+        elif edge.target not in cells or (
+            edge.source in cells and cells[edge.source].feeds != edge.target
+        ):
             return None
-    return make_loop(cells, paths, dtype) if paths and needs_ring(paths) else None
+    fire = all(cells[path.source].feeds is None for path in paths)
+    return make_loop(cells, paths, dtype) if fire and paths and needs_ring(paths) else None
+
+
+def _find_fed(edges: list[Edge], name: str) -> str | None:
+    """Return the only target of a node if there is no delay between them."""
+    out = [e for e in edges if e.source == name]
+    return out[0].target if len(out) == 1 and out[0].delay == 0 else None
 
 
 def _window(group: tuple[str, ...], wires: list[Wire]) -> int:

@@ -3,10 +3,12 @@
 A spike adds the weights of its synapses straight to the slots of the ticks at which they
 arrive; a tick takes its slot and clears it. The number of slots is a power of two, so that a
 mask finds a slot. All populations of the loop are one range of neurons, and each thread
-advances a part of it and keeps the slots of that part. Threads meet once in each look-ahead
+advances a part of each and keeps the slots of that part. Threads meet once in each look-ahead
 window of the least delay, to read each other's spikes. Every slot is summed in the order of
 (tick, source, path) of its spikes, so the sums are the same bit for bit with any number of
 threads, and however a run is split.
+
+An LI that feeds one population, a synaptic current, is a population that does not fire.
 
 Axes: S samples, L ticks of a stretch, n neurons of the loop, M populations, P paths (synapses
 from one population to another), W threads.
@@ -53,6 +55,7 @@ class LoopNetwork(NamedTuple):
     first: M+1; population m is the neurons first[m]:first[m + 1]. k: rows DECAY to RESET as in
     :class:`~neuro.events.grid.updates.Neurons`, axes 7 n. uniform: M, all its neurons have the
     parameters of its first one, and none adapts. hard, refractory [ticks]: M, as in Neurons.
+    feeds: M, the population whose input a current adds to; it comes later. -1: m fires.
     path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
     P, the population that a path reaches. late: P, delay of its edge [ticks].
     arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; a
@@ -65,6 +68,7 @@ class LoopNetwork(NamedTuple):
     uniform: np.ndarray
     hard: np.ndarray
     refractory: np.ndarray
+    feeds: np.ndarray
     path_start: np.ndarray
     target: np.ndarray
     late: np.ndarray
@@ -79,9 +83,10 @@ class LoopState(NamedTuple):
 
     cells: 4 S n, rows V to WAIT. ring: S (slots n). base: S L n, or S 1 n where it is the same
     in all ticks: the input from outside with the biases.
-    fired: S (L n); the spikes of a thread with the neurons from ``low`` start at L low.
-    number: W S L+1, of the spikes of a thread before each tick. flags: W, bytes by neuron.
-    sent: P 2, synaptic events (non-zero, all) of the spikes. edges: W+1, neurons by thread.
+    fired: W S L n', the spikes of each thread, with at most n' neurons, one after the other.
+    number: W S L M+1, how many there were before each tick and population.
+    flags: W, bytes for the neurons of a thread. sent: P 2, synaptic events (non-zero, all) of
+    the spikes. edges: W+1 M; thread w has the neurons edges[w, m]:edges[w + 1, m].
     """
 
     cells: np.ndarray
@@ -96,11 +101,10 @@ class LoopState(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The neurons ``low`` to ``high`` of a thread, in the ring of a sample with ``mask`` + 1
-    slots of ``width`` neurons."""
+    """The neurons low[m]:high[m] of a thread, and the ring: ``mask`` + 1 slots of ``width``."""
 
-    low: int
-    high: int
+    low: np.ndarray
+    high: np.ndarray
     mask: int
     width: int
 
@@ -199,6 +203,19 @@ def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
 
 
 @bare
+def advance_current(net: LoopNetwork, cells: Cells, fed: np.ndarray) -> None:
+    """Advance LIs by a tick; add their membranes to the input of those that they feed."""
+    vs, _, _, _, x, base, first, _ = cells
+    zero = x.dtype.type(0)
+    a, g = net.k[DECAY, first : first + x.size], net.k[GAIN, first : first + x.size]
+    for j in range(x.size):
+        v = a[j] * vs[j] + g[j] * (x[j] + base[j])
+        x[j] = zero
+        vs[j] = v
+        fed[j] += v
+
+
+@bare
 def advance_varied(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
     """Do the same for any population."""
     vs, currents, adapts, waits, x, base, first, m = cells
@@ -236,21 +253,19 @@ def append_flagged(
 
 
 @bare
-def advance_part(  # noqa: PLR0913 - a tuple of indices takes time to make
-    net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int, count: int
-) -> int:
-    """Advance the neurons of a thread by the tick of row t; return the number of its spikes."""
-    low, high = state.edges[own], state.edges[own + 1]
-    n, length = state.cells.shape[2], state.fired.shape[1] // state.cells.shape[2]
+def advance_part(
+    net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
+) -> None:
+    """Advance the neurons of a thread by the tick of row t."""
+    n, flags, fired = state.cells.shape[2], state.flags[own], state.fired[own, s]
     slot = (rows.origin + t) & (state.ring.shape[1] // n - 1)
     x, base = state.ring[s, slot * n : (slot + 1) * n], state.base[s, 0]
     if state.base.shape[1] > 1:
         base = state.base[s, t]
-    fired, flags = state.fired[s, low * length : high * length], state.flags[own]
-    for m in range(net.first.size - 1):
-        first, last = max(low, net.first[m]), min(high, net.first[m + 1])
-        if first >= last:
-            continue
+    number, populations = state.number[own, s], net.feeds.size
+    place = (t - rows.start) * populations
+    for m in range(populations):
+        first, last = state.edges[own, m], state.edges[own + 1, m]
         cells = Cells(
             state.cells[V, s, first:last],
             state.cells[CURRENT, s, first:last],
@@ -261,12 +276,17 @@ def advance_part(  # noqa: PLR0913 - a tuple of indices takes time to make
             first,
             m,
         )
-        if net.uniform[m]:
-            advance_uniform(net, cells, flags)
+        count = number[place + m]
+        if net.feeds[m] >= 0:
+            fed = first - net.first[m] + net.first[net.feeds[m]]
+            advance_current(net, cells, x[fed : fed + last - first])
         else:
-            advance_varied(net, cells, flags)
-        count = append_flagged(flags, last - first, first, fired, count)
-    return count
+            if net.uniform[m]:
+                advance_uniform(net, cells, flags)
+            else:
+                advance_varied(net, cells, flags)
+            count = append_flagged(flags, last - first, first, fired, count)
+        number[place + m + 1] = count
 
 
 @bare
@@ -329,10 +349,11 @@ def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
     indptr = view_memory(arrays[INDPTR], j + 2, net.first)
     start, stop = indptr[j], indptr[j + 1]
     indices = view_memory(arrays[INDICES], stop, net.indices)
-    if to.low > first:
-        start = find_target(indices, start, stop, to.low - first)
-    if to.high < last:
-        stop = find_target(indices, start, stop, to.high - first)
+    low, high = to.low[net.target[p]], to.high[net.target[p]]
+    if low > first:
+        start = find_target(indices, start, stop, low - first)
+    if high < last:
+        stop = find_target(indices, start, stop, high - first)
     weight, delay = view_memory(arrays[WEIGHT], stop, net.weight), net.delay
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
@@ -353,50 +374,35 @@ def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
 
 @bare
 def send_spikes(
-    net: LoopNetwork,
-    slots: np.ndarray,
-    sent: np.ndarray,
-    fired: np.ndarray,
-    t: int,
-    to: Targets,
+    net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
-    """Add the synapses of the neurons ``fired`` (rising) in tick t to the targets ``to``.
-
-    sent: P 2, to count the synaptic events (non-zero, all), or empty.
-    """
-    m = 0
-    for j in fired:
-        while j >= net.first[m + 1]:
-            m += 1
-        for p in range(net.path_start[m], net.path_start[m + 1]):
-            add_row(slots, read_row(net, p, j - net.first[m], t, to), to)
-            if sent.size > 0:
-                count_row(net, p, j - net.first[m], sent)
+    """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
+    n, populations = state.cells.shape[2], net.feeds.size
+    to = Targets(state.edges[own], state.edges[own + 1], state.ring.shape[1] // n - 1, n)
+    for m in range(populations):
+        place = (t - rows.start) * populations + m
+        for other in range(state.number.shape[0]):
+            before, after = state.number[other, s, place], state.number[other, s, place + 1]
+            for k in range(before, after):
+                j = state.fired[other, s, k] - net.first[m]
+                for p in range(net.path_start[m], net.path_start[m + 1]):
+                    add_row(state.ring[s], read_row(net, p, j, rows.origin + t, to), to)
+                    if own == 0:
+                        count_row(net, p, j, state.sent)
 
 
 @bare
 def run_part(net: LoopNetwork, state: LoopState, own: int, rows: Rows, window: int) -> None:
     """Run the neurons of a thread over ``rows`` in windows; every thread calls this."""
     threads, samples, _ = state.number.shape
-    n, length = state.cells.shape[2], state.fired.shape[1] // state.cells.shape[2]
-    to = Targets(state.edges[own], state.edges[own + 1], state.ring.shape[1] // n - 1, n)
-    sent = state.sent if own == 0 else state.sent[:0]
     for s in range(samples):
-        slots, count = state.ring[s], 0
         for start in range(rows.start, rows.stop, window):
             stop = min(start + window, rows.stop)
             for t in range(start, stop):
-                state.number[own, s, t - rows.start] = count
-                count = advance_part(net, state, own, s, rows, t, count)
-                state.number[own, s, t - rows.start + 1] = count
+                advance_part(net, state, own, s, rows, t)
             wait(state.barrier, threads)
             for t in range(start, stop):
-                for other in range(threads):
-                    low = state.edges[other] * length
-                    before = state.number[other, s, t - rows.start]
-                    after = state.number[other, s, t - rows.start + 1]
-                    fired = state.fired[s, low + before : low + after]
-                    send_spikes(net, slots, sent, fired, rows.origin + t, to)
+                send_spikes(net, state, own, s, rows, t)
 
 
 class PastSpikes(NamedTuple):
@@ -420,7 +426,7 @@ def send_pending(
     An empty ring (S 0): they are only counted. pending: P 2, their numbers (non-zero, all).
     """
     n = net.first[-1]
-    to = Targets(0, n, ring.shape[1] // n - 1, n)
+    to = Targets(net.first[:-1], net.first[1:], ring.shape[1] // n - 1, n)
     for k in range(past.tick.size):
         p = past.path[k]
         row = read_row(net, p, past.neuron[k], past.tick[k], to)
@@ -436,25 +442,24 @@ def send_pending(
 
 
 @kernel
-def select_spikes(state: LoopState, first: int, last: int, ticks: int) -> Train:
-    """Return the spikes of the neurons ``first`` to ``last``, numbered from 0."""
+def select_spikes(net: LoopNetwork, state: LoopState, m: int, ticks: int) -> Train:
+    """Return the spikes of a population."""
     threads, samples, _ = state.number.shape
-    length = state.fired.shape[1] // state.cells.shape[2]
-    at = np.zeros((samples, ticks + 1), np.int64)
-    neuron = np.empty(state.number[:, :, ticks].sum(), np.int32)
-    e = 0
+    at, populations = np.empty((samples, ticks + 1), np.int64), net.feeds.size
+    many, e = 0, 0
+    for place in range(m, ticks * populations, populations):
+        many += (state.number[:, :, place + 1] - state.number[:, :, place]).sum()
+    neuron = np.empty(many, np.int32)
     for s in range(samples):
         at[s, 0] = e
         for t in range(ticks):
             for own in range(threads):
-                low = state.edges[own] * length
-                for k in range(state.number[own, s, t], state.number[own, s, t + 1]):
-                    j = state.fired[s, low + k]
-                    if first <= j < last:
-                        neuron[e] = j - first
-                        e += 1
+                number = state.number[own, s]
+                for k in range(number[t * populations + m], number[t * populations + m + 1]):
+                    neuron[e] = state.fired[own, s, k] - net.first[m]
+                    e += 1
             at[s, t + 1] = e
-    return Train(at, neuron[:e].copy(), np.ones(e, state.cells.dtype))
+    return Train(at, neuron, np.ones(e, state.cells.dtype))
 
 
 @bare

@@ -28,13 +28,13 @@ ALIGNED = 16  # the neurons of a thread begin at a multiple of this: no cache li
 class LoopPath:
     """The synapses behind an edge from one population of a loop to another.
 
-    source, target: populations, by place in the loop. shortest, longest: delays of the edge and
+    source, target: names of populations. shortest, longest: delays of the edge and
     the synapses together [ticks].
     """
 
     edge: Edge
-    source: int
-    target: int
+    source: str
+    target: str
     synapses: Sparse
     shortest: int
     longest: int
@@ -42,8 +42,12 @@ class LoopPath:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoopCells:
-    """A population of a loop. rest: its input in a tick without spikes, N. k: 7 N."""
+    """A population of a loop. rest: its input in a tick without spikes, N. k: 7 N.
 
+    feeds: the name of the population whose input it is, for a current; None: it fires.
+    """
+
+    feeds: str | None
     rest: np.ndarray
     k: np.ndarray
     hard: bool
@@ -54,8 +58,8 @@ class LoopCells:
 class Loop:
     """A compiled loop.
 
-    populations: names, in the order of their neurons. window: the least delay [ticks].
-    slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
+    populations: names, currents first, in the order of their neurons. window: the least delay
+    [ticks]. slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
     """
 
     populations: tuple[str, ...]
@@ -66,14 +70,20 @@ class Loop:
     rest: np.ndarray
     kept: tuple[np.ndarray, ...]
 
+    def feeds(self, edge: Edge) -> bool:
+        """Say whether an edge leads from a current to the population that it feeds."""
+        if edge.source not in self.populations:
+            return False
+        return bool(self.network.feeds[self.populations.index(edge.source)] >= 0)
 
-def make_path(edge: Edge, source: int, target: int, synapses: Sparse) -> LoopPath:
-    """Return the path of an edge; source and target as in a LoopPath."""
+
+def make_path(edge: Edge, target: str, synapses: Sparse) -> LoopPath:
+    """Return the path of an edge to a population."""
     delay = np.zeros(1, np.int32) if synapses.delay is None else synapses.delay
     delay = delay if delay.size else np.zeros(1, np.int32)
     return LoopPath(
         edge=edge,
-        source=source,
+        source=edge.source,
         target=target,
         synapses=synapses,
         shortest=int(edge.delay) + int(delay.min()),
@@ -91,7 +101,9 @@ def make_loop(
     cells: Mapping[str, LoopCells], paths: Sequence[LoopPath], dtype: np.dtype
 ) -> Loop:
     """Return a compiled loop. dtype: of the run; weights are rounded to it if it is lower."""
-    paths = sorted(paths, key=lambda path: path.source)
+    cells = dict(sorted(cells.items(), key=lambda item: item[1].feeds is None))
+    groups, places = list(cells.values()), list(cells)
+    paths = sorted(paths, key=lambda path: places.index(path.source))
     nodes = [path.synapses for path in paths]
     weights = [
         n.weight if n.weight.dtype.itemsize <= dtype.itemsize else n.weight.astype(dtype)
@@ -105,15 +117,16 @@ def make_loop(
         for n, w, d, z in zip(nodes, weights, delays, nonzero, strict=True)
     ]
     addresses = [[a.ctypes.data if a.size else 0 for a in row] for row in kept]
-    groups = list(cells.values())
+    sources = [places.index(p.source) for p in paths]
     network = LoopNetwork(
         first=np.cumsum([0, *(c.rest.size for c in groups)]),
         k=np.concatenate([c.k for c in groups], axis=1),
         uniform=np.array([np.all(c.k == c.k[:, :1]) and not c.k[BETA].any() for c in groups]),
         hard=np.array([c.hard for c in groups]),
         refractory=np.array([c.refractory for c in groups]),
-        path_start=np.searchsorted([p.source for p in paths], np.arange(len(groups) + 1)),
-        target=np.array([p.target for p in paths]),
+        feeds=np.array([places.index(c.feeds) if c.feeds else -1 for c in groups]),
+        path_start=np.searchsorted(sources, np.arange(len(groups) + 1)),
+        target=np.array([places.index(p.target) for p in paths]),
         late=np.array([p.edge.delay for p in paths]),
         arrays=np.array(addresses, np.uint64),
         indices=np.zeros(0, np.uint32),
@@ -131,13 +144,14 @@ def make_loop(
     )
 
 
-def make_cells(rest: np.ndarray, neurons: Neurons, size: int) -> LoopCells:
+def make_cells(rest: np.ndarray, neurons: Neurons, size: int, feeds: str | None) -> LoopCells:
     """Return a population of N = ``size`` from its compiled parameters, K C and 7 K C.
 
     The layout has one place or one channel: either way the order is that of the neurons.
     """
     k = np.broadcast_to(neurons.k, (7, size // neurons.k.shape[2], neurons.k.shape[2]))
     return LoopCells(
+        feeds=feeds,
         rest=np.broadcast_to(rest, (size // rest.shape[1], rest.shape[1])).ravel(),
         k=k.reshape(7, size),
         hard=neurons.hard,
@@ -159,6 +173,15 @@ def _count_nonzero(indptr: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.diff(before[indptr])
 
 
+def _share_neurons(network: LoopNetwork, threads: int) -> np.ndarray:
+    """Return the neurons of the threads, W+1 M as in a LoopState, a current with its target."""
+    sizes = np.diff(network.first)
+    edges = np.arange(threads + 1)[:, None] * sizes // threads
+    edges[1:-1] -= np.where(sizes >= ALIGNED * threads, edges[1:-1] % ALIGNED, 0)
+    out: np.ndarray = edges + network.first[:-1]
+    return out
+
+
 class LoopRun:
     """A run of a loop over S samples, with its state."""
 
@@ -167,17 +190,16 @@ class LoopRun:
     ) -> None:
         """Start at rest. base: there is input from outside. stretch: most ticks at a time."""
         self.loop, dtype = loop, loop.rest.dtype
-        n, threads = loop.rest.size, min(threads, loop.rest.size)
-        edges = np.linspace(0, n, threads + 1).astype(np.int64)
-        if n >= ALIGNED * threads:
-            edges[1:-1] -= edges[1:-1] % ALIGNED
-        width = int(np.diff(edges).max()) // kernels.WORD * kernels.WORD + kernels.WORD
+        n, edges = loop.rest.size, _share_neurons(loop.network, threads)
+        most = int((edges[1:] - edges[:-1]).sum(axis=1).max())
+        width = most // kernels.WORD * kernels.WORD + kernels.WORD
+        places = stretch * len(loop.populations) + 1
         self.state = LoopState(
             cells=make_zeros((4, samples, n), dtype),
             ring=make_zeros((samples, loop.slots * n), dtype),
             base=np.tile(loop.rest, (samples, stretch if base else 1, 1)),
-            fired=np.empty((samples, stretch * n), np.int32),
-            number=np.zeros((threads, samples, stretch + 1), np.int64),
+            fired=np.empty((threads, samples, stretch * most), np.int32),
+            number=np.zeros((threads, samples, places), np.int64),
             flags=make_zeros((threads, width), np.dtype(np.uint8)),
             sent=np.zeros((len(loop.paths), 2), np.int64),
             edges=edges,
@@ -207,7 +229,8 @@ class LoopRun:
             tick = spikes.tick - np.int32(spikes.shape[0])
             parts.append((spikes.sample, tick, spikes.neuron, np.full(tick.size, p, np.int32)))
         past = PastSpikes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        first = self.network.first[[path.source for path in self.loop.paths]]
+        places = [self.loop.populations.index(path.source) for path in self.loop.paths]
+        first = self.network.first[places]
         order = np.lexsort((past.path, past.neuron + first[past.path], past.tick, past.sample))
         return PastSpikes(*(column[order] for column in past))
 
@@ -229,11 +252,12 @@ class LoopRun:
     ) -> Iterator[tuple[str, Train]]:
         """Run all threads over ``rows``; yield the spikes of each population."""
         run = partial(self._run_part, rows)
-        threads = range(self.state.edges.size - 1)
+        threads = range(len(self.state.edges) - 1)
         list(pool.map(run, threads) if pool else map(run, threads))
-        first = self.network.first.tolist()
-        for name, low, high in zip(self.loop.populations, first, first[1:], strict=False):
-            yield name, kernels.select_spikes(self.state, low, high, rows.stop - rows.start)
+        for m, name in enumerate(self.loop.populations):
+            if self.network.feeds[m] < 0:
+                ticks = rows.stop - rows.start
+                yield name, kernels.select_spikes(self.network, self.state, m, ticks)
 
     def _run_part(self, rows: Rows, own: int) -> None:
         kernels.run_part(self.network, self.state, own, rows, self.loop.window)

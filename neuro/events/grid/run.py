@@ -96,25 +96,19 @@ class GridRun:
 
     def _set_up(self, name: str, part: Part) -> None:
         """Allocate the state of a population at rest, and its recording."""
-        layout = (
-            part.layout
-            if isinstance(part, CompiledPopulation)
-            else (1, self.program.sizes[name])
-        )
+        layout = (1, self.program.sizes[name])
+        in_loop = [run for run in self.loops.values() if name in run.loop.populations]
+        if in_loop:
+            self.neurons[name] = in_loop[0].view_cells(name)
+        elif isinstance(part, CompiledPopulation):
+            layout = part.layout
         self.layouts[name] = places, channels = layout
-        self.neurons[name] = make_zeros(
-            (4, self.samples * places, channels), self.program.dtype
-        )
-        if isinstance(part, CompiledPopulation) and part.fires:
-            total = self.samples * places
-            self.skip[name] = SkipState(np.zeros(total, np.int64), np.zeros(total, np.uint8))
-        for run in self.loops.values():
-            if name in run.loop.populations:
-                self.layouts[name], self.neurons[name] = (
-                    (1, channels * places),
-                    run.view_cells(name),
-                )
-                del self.skip[name]
+        total = self.samples * places
+        if not in_loop:
+            self.neurons[name] = make_zeros((4, total, channels), self.program.dtype)
+            if isinstance(part, CompiledPopulation) and part.fires:
+                next_tick, activity = np.zeros(total, np.int64), np.zeros(total, np.uint8)
+                self.skip[name] = SkipState(next_tick, activity)
         if name in self.graph.firing:
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
@@ -208,10 +202,10 @@ class GridRun:
         for name in run.loop.populations:
             if name in self.input_buffers:
                 run.read_input(name, self.input_buffers[name], rows)
-        for name, train in run.advance(rows, pool):
-            self._record_spikes(name, self._make_batch(rows, train))
             computed = self.samples * (rows.stop - rows.start) * self.program.sizes[name]
             self.counts[name]["updates"] += computed
+        for name, train in run.advance(rows, pool):
+            self._record_spikes(name, self._make_batch(rows, train))
 
     def _add_arrivals(self, name: str, rows: Rows) -> Buffer:
         """Add the arrivals at a node to the buffer that it fills; return the buffer."""

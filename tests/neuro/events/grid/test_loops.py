@@ -60,10 +60,17 @@ def draw_neurons(rng: np.random.Generator, size: int, *, dyadic: bool) -> Node:
     )
 
 
-def draw_loop(seed: int, *, dyadic: bool, fed: bool | None = None) -> Graph:
-    """Return populations a, b, c in a loop, and input to some of them."""
+def draw_loop(
+    seed: int, *, dyadic: bool, fed: bool | None = None, currents: bool | None = None
+) -> Graph:
+    """Return populations a, b, c in a loop, and input to some of them.
+
+    currents: the synapses into c go through two LIs, of which one gets input from outside, too.
+    """
     rng = np.random.default_rng(seed)
     fed = bool(rng.random() < 0.7) if fed is None else fed
+    currents = bool(rng.random() < 0.4) if currents is None else currents
+    into = {"bc": "slow", "cc": "fast", "spread": "fast"} if currents else {}
     nodes: dict[str, Node] = {"x": Input(shape=(4,))}
     nodes |= {name: draw_neurons(rng, n, dyadic=dyadic) for name, n in SIZES.items()}
     edges = []
@@ -73,7 +80,8 @@ def draw_loop(seed: int, *, dyadic: bool, fed: bool | None = None) -> Graph:
         sizes = SIZES[source], SIZES[target]
         nodes[f"{source}{target}"] = draw_synapses(rng, *sizes, dyadic=dyadic, late=late)
         edges.append(Edge(source, f"{source}{target}", Ticks(int(rng.integers(1, 4)))))
-        edges.append(Edge(f"{source}{target}", target))
+        name = f"{source}{target}"
+        edges.append(Edge(name, into.get(name, target)))
     enter = Dense(weight=rng.integers(-2, 9, (SIZES["a"], 4)) / 8)
     spread = Sparse.from_coo(
         rng.integers(0, 4, 30),
@@ -85,7 +93,10 @@ def draw_loop(seed: int, *, dyadic: bool, fed: bool | None = None) -> Graph:
     nodes |= {"enter": enter} | ({"spread": spread} if fed else {})
     edges += [Edge("x", "enter"), Edge("enter", "a", Ticks(1))]
     if fed:
-        edges += [Edge("x", "spread", Ticks(2)), Edge("spread", "c")]
+        edges += [Edge("x", "spread", Ticks(2)), Edge("spread", into.get("spread", "c"))]
+    if currents:
+        nodes |= {"slow": LI(tau=Seconds(1e-3 / math.log(2))), "fast": LI(tau=1e-9, gain=0.5)}
+        edges += [Edge("slow", "c"), Edge("fast", "c")]
     return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
 
 
@@ -123,13 +134,15 @@ def same_states(one: EngineState, other: EngineState) -> None:
 def test_ring_oracle_and_torch_agree_bit_for_bit_and_count_the_same(seed: int) -> None:
     graph, x = draw_loop(seed, dyadic=True), draw_input(seed, ticks=14)
     (loop,) = find_loops(graph)
-    assert set(loop.populations) == {"a", "b", "c"}
+    assert set(loop.populations) - {"slow", "fast"} == {"a", "b", "c"}
     fast, slow = simulate(graph, x)[0], simulate_slowly(graph, x)
     np.testing.assert_equal(fast.spikes, slow.spikes)
     np.testing.assert_equal(fast.spikes, replay(graph, x).spikes)
     implied = count(graph, fast)
     for name, found in fast.counts.items():
-        updates = 14 * 2 * SIZES[name] if name in SIZES else found.updates
+        updates = found.updates
+        if name in loop.populations:
+            updates = 14 * 2 * graph.size(name)
         assert found.updates == updates
         for counted in (slow.counts[name], implied[name]):
             assert replace(found, updates=0) == replace(counted, updates=0)
@@ -276,7 +289,7 @@ def join_directly(graph: Graph) -> Graph:
 
 def add_current(graph: Graph) -> Graph:
     edges = [e for e in graph.edges if (e.source, e.target) != ("ca", "a")]
-    edges += [Edge("ca", "current"), Edge("current", "a")]
+    edges += [Edge("ca", "current"), Edge("current", "a", Ticks(1))]
     nodes = {**graph.nodes, "current": LI(tau=2e-3)}
     return replace(graph, nodes=nodes, edges=tuple(edges))
 
@@ -285,13 +298,13 @@ OTHERS: dict[str, Callable[[Graph], Graph]] = {
     "one delay": lambda graph: without_delays(graph, 3),
     "a matrix": lambda graph: keep(graph, bc=Dense(weight=np.eye(34, 5) / 2)),
     "an edge without connection": join_directly,
-    "a current": add_current,
+    "a current with a delay": add_current,
 }
 
 
 @pytest.mark.parametrize("change", OTHERS, ids=OTHERS.get and str)
 def test_other_loops_run_node_by_node(change: str) -> None:
-    graph = OTHERS[change](draw_loop(5, dyadic=True))
+    graph = OTHERS[change](draw_loop(5, dyadic=True, currents=False))
     assert not find_loops(graph)
     x = draw_input(5, ticks=12)
     fast, slow = simulate(graph, x, Grid(threads=2))[0], simulate_slowly(graph, x)
@@ -301,7 +314,7 @@ def test_other_loops_run_node_by_node(change: str) -> None:
 def test_two_delays_are_a_loop_and_so_is_the_longest_allowed_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    graph = with_delay(without_delays(draw_loop(5, dyadic=True), 3), "ca", 4)
+    graph = with_delay(without_delays(draw_loop(5, dyadic=True, currents=False), 3), "ca", 4)
     (loop,) = find_loops(graph)
     assert (loop.window, loop.slots) == (3, 4)
     monkeypatch.setattr(loops, "LONGEST", 4)
@@ -314,9 +327,27 @@ def test_two_delays_are_a_loop_and_so_is_the_longest_allowed_delay(
 
 
 def test_a_loop_takes_no_buffer_unless_input_reaches_it() -> None:
-    graph = draw_loop(8, dyadic=True, fed=True)
+    graph = draw_loop(8, dyadic=True, fed=True, currents=False)
     program = compile_graph(graph, np.dtype(np.float64))
     assert set(program.buffered) == {"enter", "spread", "a", "c"}
+    graph = draw_loop(8, dyadic=True, fed=True, currents=True)
+    program = compile_graph(graph, np.dtype(np.float64))
+    assert set(program.buffered) == {"enter", "spread", "a", "fast"}
+
+
+def test_currents_come_first_and_recorded_ones_run_node_by_node() -> None:
+    graph, x = draw_loop(8, dyadic=True, fed=True, currents=True), draw_input(8, ticks=20)
+    (loop,) = find_loops(graph)
+    assert set(loop.populations[:2]) == {"slow", "fast"}
+    plain, end = simulate(graph, x)
+    record = Recording(values=("slow", "fast"), states=(11,))
+    recorded, same_end = simulate(graph, x, record=record)
+    np.testing.assert_equal(recorded.spikes, plain.spikes)
+    same_states(same_end, end)
+    for name in ("slow", "fast"):
+        np.testing.assert_array_equal(recorded.values[name][11], recorded.states[11][name][0])
+        np.testing.assert_array_equal(recorded.values[name][-1], end.neurons[name][0])
+        assert np.ptp(recorded.values[name]) > 0
 
 
 def test_weights_and_delays_of_one_kind_are_not_copied() -> None:
