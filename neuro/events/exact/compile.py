@@ -279,13 +279,13 @@ def _choose_family(
     cell, number = template[0], rate_syn.shape[1]
     if max(template["rate"].max(), rate_syn.max(initial=0.0)) * length > MAX_EXPONENT:
         return GENERAL
-    alike = all(np.all(template[name] == cell[name]) for name in (*PARAMETERS, "hard"))
-    if not alike or cell["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
+    alike = [name for name in (*PARAMETERS, "hard") if np.all(template[name] == cell[name])]
+    if "rate" not in alike or template["beta"].any() or np.any(rate_syn != rate_syn[0]):
         return GENERAL
-    if cell["rate"] < LEAST_RATE and cell["drive"] != 0:
+    if cell["rate"] < LEAST_RATE and template["drive"].any():
         return GENERAL
     if number == 0:
-        return DELTA
+        return DELTA if len(alike) == len(PARAMETERS) + 1 else GENERAL
     apart = np.abs(rate_syn[0] - cell["rate"]) > MIN_DIFFERENCE * cell["rate"]
     apart &= np.maximum(rate_syn[0], cell["rate"]) >= LEAST_RATE
     fits = number <= 2 and cell["rate"] > 0 and apart.all() and -1 not in ports

@@ -38,7 +38,6 @@ from neuro.events.exact.readout import (
 )
 from neuro.events.exact.scaled_state import (
     LISTS,
-    PSC,
     SPARE_SPIKES,
     SPIKES_PER_NEURON,
     ScaledState,
@@ -269,8 +268,9 @@ def _run_component(
         origin=np.zeros(1),
         marks=np.zeros(n, np.bool_),
         candidates_until=np.zeros(c.edges.size),
-        sums=np.zeros((n if c.family == PSC else 0, 4)),
-        before=np.zeros((n if c.family == PSC else 0, 4)),
+        sums=np.zeros((4, n)),
+        before=np.zeros((n, 3)),
+        height=np.zeros(n),
     )
     spikes = np.empty(SPIKES_PER_NEURON * n + SPARE_SPIKES * c.edges.size, SPIKE)
     machine = Machine(c.family, neurons, scaled, c.table, spikes.view(np.recarray), c.edges)

@@ -22,7 +22,8 @@ from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_thres
 from neuro.ops.jit import bare, inlined, kernel
 
 # Families of components, by the kernel that runs a window. DELTA: inputs make v jump, all
-# neurons alike. PSC: two currents, all neurons alike. GENERAL: any neurons; none is scaled.
+# neurons alike. PSC: two currents, all neurons with
+# the same rates. GENERAL: any neurons; none is scaled.
 DELTA, PSC, GENERAL = range(3)
 
 # Values of u_0 that mark an unscaled neuron; adding a weight does not change them.
@@ -42,6 +43,9 @@ LISTS = 7
 # moves. exp(50) = 5e21 keeps scaled amplitudes far below UNSCALED, and rescaling is rare.
 MAX_EXPONENT = 50.0
 
+# Part of |threshold| + |rest|: the most that rounding leaves a firing neuron below threshold.
+MARGIN = 1e-9
+
 MARKS_PER_CHUNK = 16  # marks per test: one vector register of bytes
 
 SPIKES_PER_NEURON = 16  # room for spikes in one window, on average over the neurons of a block
@@ -57,8 +61,9 @@ class ScaledState(NamedTuple):
     origin: one element, the time when the scale was 1.
     marks: n, whether to check a neuron; work space.
     candidates_until: P, the time until which the candidate list of a block is valid.
-    sums, before: n 4, what :mod:`~neuro.events.exact.step_psc` adds up in a window, and modes
-        at its start.
+    sums, before, height: 4 n, n 3 and n, for :mod:`~neuro.events.exact.step_psc`: positive
+        arrivals of a window, added up; modes of candidates without them; threshold - rest,
+        less the most that rounding leaves a firing neuron below it.
     """
 
     modes: np.ndarray
@@ -68,6 +73,7 @@ class ScaledState(NamedTuple):
     candidates_until: np.ndarray
     sums: np.ndarray
     before: np.ndarray
+    height: np.ndarray
 
 
 class BlockWindow(NamedTuple):
@@ -94,11 +100,11 @@ def select_spikes(spikes: np.ndarray, window: BlockWindow) -> np.ndarray:
 
 
 @bare
-def compute_rest(neuron: np.ndarray) -> float:
-    """Return the rest of v without input, for equal neurons; 0 without leak."""
+def compute_rest(neuron: np.ndarray, j: int) -> float:
+    """Return the rest of v of neuron ``j`` without input; 0 without leak."""
     rest = 0.0
-    if neuron[0].rate > 0.0:
-        rest = neuron[0].drive / neuron[0].rate
+    if neuron[j].rate > 0.0:
+        rest = neuron[j].drive / neuron[j].rate
     return rest
 
 
@@ -115,10 +121,11 @@ def scale_neurons(
     lists[:] = 0
     if family == GENERAL:
         return
-    rest = compute_rest(neuron)
     for p in range(edges.size - 1):
         unscaled = 0
         for j in range(edges[p], edges[p + 1]):
+            rest, high = compute_rest(neuron, j), neuron[j].threshold
+            scaled.height[j] = high - rest - MARGIN * (abs(high) + abs(rest))
             a = neuron[j].v - rest
             for r in range(current.shape[1]):
                 a -= current[j, r] / (neuron[j].rate - rate_syn[j, r])
@@ -144,7 +151,7 @@ def unscale_neurons(
     """Bring all records to the time ``stop``; no neuron fires before it."""
     neuron, current, rate_syn = neurons
     modes, h = scaled.modes, scaled.origin[0] - stop
-    out, rest = spikes[:SPARE_SPIKES], compute_rest(neuron)
+    out = spikes[:SPARE_SPIKES]
     out[0].neuron = 0
     for j in range(neuron.size):
         if family == GENERAL:
@@ -155,7 +162,9 @@ def unscale_neurons(
             current[j, r] = modes[r + 1, j] * math.exp(rate_syn[j, r] * h)
             v += current[j, r] / (neuron[j].rate - rate_syn[j, r])
         if abs(modes[0, j]) < UNSCALED:
-            neuron[j].v = rest + v + modes[0, j] * math.exp(neuron[j].rate * h)
+            neuron[j].v = (
+                compute_rest(neuron, j) + v + modes[0, j] * math.exp(neuron[j].rate * h)
+            )
         neuron[j].time = stop
 
 

@@ -131,7 +131,7 @@ def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow
     """Return the frame of a window; make a new list of candidates if the old one has ended."""
     cell, lists = neurons.neuron[window.low], scaled.lists
     until, p = scaled.candidates_until, window.block
-    rest = compute_rest(neurons.neuron)
+    rest = compute_rest(neurons.neuron, window.low)
     height, lowest = cell.threshold - rest, math.inf
     short = height < 0.0 and cell.rate * (window.stop - window.start) < CANDIDATES_FOR
     new = not short or window.stop > until[p]

@@ -1,4 +1,4 @@
-"""A window of neurons with two currents (the second may be idle), all with the same parameters.
+"""A window of neurons with two currents (the second may be idle), all with the same rates.
 
 Between events v - rest is a sum of three exponentials, with amplitudes (modes) a, b, c. In
 scaled form they are constant, and an arrival adds to two of them. Let x be v with the positive
@@ -51,9 +51,6 @@ from neuro.events.exact.synapse_table import (
 )
 from neuro.ops.jit import bare
 
-# Part of |threshold| + |rest|: the most that rounding leaves a firing neuron below threshold.
-MARGIN = 1e-9
-
 # Arrivals per neuron in a part of a window, on average: fewer cost more scans of the neurons,
 # more arrivals more candidates. And the most parts of a window.
 ARRIVALS_PER_PART = 2.0
@@ -65,14 +62,12 @@ NEURONS_PER_CHUNK = 256  # that are tested and then updated, while the cache hol
 class PscFrame(NamedTuple):
     """Constants of scaled modes in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
 
-    height: threshold - rest - margin. end_a, end_b, end_c: factor of each scaled mode in v at
+    end_a, end_b, end_c: factor of each scaled mode in v at
     the end of the window. bend_a_start, bend_a_end, ...: its factor in -v'' length^2 / 2 at the
     start and at the end. raises_b, raises_c: 1 if positive input to the current makes -v''
     larger through the mode of the current, 0 if through mode a.
     """
 
-    rest: float
-    height: float
     kappa_b: float
     kappa_c: float
     end_a: float
@@ -176,7 +171,7 @@ def add_rows(
         factor = sign * value * math.exp(rate * (t - window.origin))
         factor *= -(f.kappa_b if port == 0 else f.kappa_c)
         if positive:
-            first, second = scaled.sums[:, 2 * port], scaled.sums[:, 2 * port + 1]
+            first, second = scaled.sums[2 * port], scaled.sums[2 * port + 1]
         else:
             first, second = scaled.modes[0], scaled.modes[port + 1]
         add_weights(first, second, table, row, sign, factor, factor_syn)
@@ -214,30 +209,29 @@ def take_sums(
     """
     decays, candidates = compute_decays(neurons, window, window.start), 0
     for low in range(window.low, window.high, NEURONS_PER_CHUNK):
-        high = min(low + NEURONS_PER_CHUNK, window.high)
-        a, b, c = (
-            scaled.modes[0, low:high],
-            scaled.modes[1, low:high],
-            scaled.modes[2, low:high],
-        )
-        marks, sums = scaled.marks[low:high], scaled.sums[low:high]
+        here = slice(low, min(low + NEURONS_PER_CHUNK, window.high))
+        a, b, c = scaled.modes[0, here], scaled.modes[1, here], scaled.modes[2, here]
+        a_from_b, more_b = scaled.sums[0, here], scaled.sums[1, here]
+        a_from_c, more_c = scaled.sums[2, here], scaled.sums[3, here]
+        marks, height = scaled.marks[here], scaled.height[here]
         for k in range(marks.size):
-            p = sums[k]
-            marks[k] = may_fire(f, a[k], b[k], c[k], p[0], p[1], p[2], p[3])
+            top = bound_end(f, a[k], b[k], c[k], a_from_b[k], more_b[k], a_from_c[k], more_c[k])
+            marks[k] = top >= height[k]
         k = find_next_mark(marks, 0)
         while k < marks.size:
-            before = scaled.before[low + k]
+            j, before = low + k, scaled.before[low + k]
             before[0], before[1], before[2] = a[k], b[k], c[k]
-            if abs(a[k]) < UNSCALED and may_fire(f, a[k], b[k], c[k], 0.0, 0.0, 0.0, 0.0):
-                unscale_neuron(neurons, scaled, window, f, low + k, window.start, decays)
-            candidates += 1
+            marks[k] = a[k] > REFRACTORY
+            candidates += marks[k]
+            if abs(a[k]) < UNSCALED and may_fire(f, before, height[k]):
+                unscale_neuron(neurons, scaled, window, f, j, window.start, decays)
             k = find_next_mark(marks, k + 1)
         if arrived:
             for k in range(marks.size):
-                a[k] += sums[k, 0] + sums[k, 2]
-                b[k] += sums[k, 1]
-                c[k] += sums[k, 3]
-                sums[k, 0] = sums[k, 1] = sums[k, 2] = sums[k, 3] = 0.0
+                a[k] += a_from_b[k] + a_from_c[k]
+                b[k] += more_b[k]
+                c[k] += more_c[k]
+                a_from_b[k] = more_b[k] = a_from_c[k] = more_c[k] = 0.0
     return candidates
 
 
@@ -312,7 +306,7 @@ def take_arrival(
         return True
     before[0] -= x * (f.kappa_b if port == 0 else f.kappa_c) / decays.a
     before[port + 1] += x / (decays.b if port == 0 else decays.c)
-    if x > 0.0 and may_fire(f, before[0], before[1], before[2], 0.0, 0.0, 0.0, 0.0):
+    if x > 0.0 and may_fire(f, before, scaled.height[j]):
         unscale_neuron(neurons, scaled, window, f, j, t, decays)
         return True
     return False
@@ -325,17 +319,13 @@ def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
     rate, rate_b, rate_c = cell.rate, rate_syn[0], rate_syn[1]
     before, after = window.start - window.origin, window.stop - window.origin
     half = (window.stop - window.start) ** 2 / 2.0
-    rest = compute_rest(neurons.neuron)
     kappa_b, kappa_c = 1.0 / (rate - rate_b), 1.0 / (rate - rate_c)
     start_a, end_a = math.exp(-rate * before), math.exp(-rate * after)
     start_b, end_b = math.exp(-rate_b * before), math.exp(-rate_b * after)
     start_c, end_c = math.exp(-rate_c * before), math.exp(-rate_c * after)
     bend_a = -half * rate * rate
     bend_b, bend_c = -half * kappa_b * rate_b**2, -half * kappa_c * rate_c**2
-    height = cell.threshold - rest
     return PscFrame(
-        rest,
-        height - MARGIN * (abs(cell.threshold) + abs(rest)),
         kappa_b,
         kappa_c,
         end_a,
@@ -353,7 +343,13 @@ def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
 
 
 @bare
-def may_fire(
+def may_fire(f: PscFrame, modes: np.ndarray, height: float) -> bool:
+    """Say whether a neuron with these modes might fire in this window without further input."""
+    return bound_end(f, modes[0], modes[1], modes[2], 0.0, 0.0, 0.0, 0.0) >= height
+
+
+@bare
+def bound_end(
     f: PscFrame,
     a: float,
     b: float,
@@ -362,8 +358,8 @@ def may_fire(
     more_b: float,
     a_from_c: float,
     more_c: float,
-) -> bool:
-    """Say whether a neuron with these modes might fire before the window ends.
+) -> float:
+    """Return x(end) - rest + (length^2 / 2) max(-x'') of a neuron with these modes.
 
     a_from_b, more_b: the sums that positive arrivals at the first current add to modes a and b
     at any times in the window; a_from_c, more_c: at the second current, to a and c.
@@ -374,7 +370,7 @@ def may_fire(
     bend = max(f.bend_a_start * low_a, f.bend_a_end * low_a)
     bend += max(f.bend_b_start * top_b, f.bend_b_end * top_b)
     bend += max(f.bend_c_start * top_c, f.bend_c_end * top_c)
-    return end + max(bend, 0.0) >= f.height
+    return end + max(bend, 0.0)
 
 
 @bare
@@ -415,7 +411,8 @@ def unscale_neuron(
     modes, lists, before = scaled.modes, scaled.lists, scaled.before[j]
     b, c = before[1] * decays.b, before[2] * decays.c
     neurons.current[j, 0], neurons.current[j, 1] = b, c
-    neurons.neuron[j].v = f.rest + before[0] * decays.a + f.kappa_b * b + f.kappa_c * c
+    rest = compute_rest(neurons.neuron, j)
+    neurons.neuron[j].v = rest + before[0] * decays.a + f.kappa_b * b + f.kappa_c * c
     neurons.neuron[j].time = t
     modes[0, j] = UNSCALED
     lists[UNSCALED_LIST, window.low + lists[UNSCALED_COUNT, window.low]] = j
@@ -450,7 +447,8 @@ def scale_finished(
         own = neurons.neuron[j]
         if own.time == window.stop and own.free_at <= window.stop:
             b, c = neurons.current[j, 0], neurons.current[j, 1]
-            modes[0, j] = (own.v - f.rest - f.kappa_b * b - f.kappa_c * c) * growth
+            rest = compute_rest(neurons.neuron, j)
+            modes[0, j] = (own.v - rest - f.kappa_b * b - f.kappa_c * c) * growth
             modes[1, j], modes[2, j] = b * growth_b, c * growth_c
             end -= 1
             lists[UNSCALED_LIST, a] = lists[UNSCALED_LIST, end]
