@@ -32,6 +32,7 @@ from tasks.peers.networks import start
 from tasks.peers.problem import CELLS, BenchProblem, beside_silent
 from tasks.peers.subjects_neuro import Make, exact
 
+LIMIT = "limit"
 BYTES = 12.0  # a synapse may take
 SECONDS = 30.0  # the first use of a clock may take
 
@@ -93,24 +94,15 @@ def memory(quick: bool) -> Iterator[Row]:
     )
     for weights in ("float64 weights", "float32 weights"):
         yield _bytes(f"bytes a synapse, {weights}", measured[weights])
-    ours, theirs = (
-        measured[name].peak / 1e6 if measured[name].runs else None for name in (EXACT, NEST)
-    )
-    yield Row(
-        case="peak memory of the process",
-        subject=EXACT,
-        peer=NEST,
-        unit="MB",
-        ours=ours,
-        theirs=theirs,
-        ratio=find_ratio(ours, theirs),
-        note="; ".join(
-            f"{n}: {measured[n].problem}" for n in (EXACT, NEST) if measured[n].problem
-        ),
-        conditions={
-            "synapses": _events_of(measured["float64 weights"]),
-            **describe_machine(NEST),
-        },
+    pair = tuple(measured[k].peak / 1e6 if measured[k].runs else None for k in (EXACT, NEST))
+    problems = [f"{k}: {measured[k].problem}" for k in (EXACT, NEST) if measured[k].problem]
+    yield make_row(
+        "peak memory of the process",
+        (EXACT, NEST),
+        "MB",
+        pair,
+        note="; ".join(problems),
+        synapses=_events_of(measured["float64 weights"]),
     )
 
 
@@ -135,19 +127,33 @@ def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
     return run
 
 
-def _bytes(case: str, measured: Measurement) -> Row:
-    size = measured.runs[0].counted / measured.runs[0].events if measured.runs else None
+def make_row(
+    case: str,
+    names: tuple[str, str],
+    unit: str,
+    values: tuple[float | None, ...],
+    note: str = "",
+    **conditions: Any,
+) -> Row:
+    """Return a row. names, values: of ours, and of the peer or limit."""
+    ours, theirs = values
     return Row(
         case=case,
-        subject=EXACT,
-        peer="limit",
-        unit="bytes",
-        ours=size,
-        theirs=BYTES,
-        ratio=find_ratio(size, BYTES),
-        note=measured.problem,
-        conditions={"target": 1, "synapses": _events_of(measured), **describe_machine("limit")},
+        subject=names[0],
+        peer=names[1],
+        unit=unit,
+        ours=ours,
+        theirs=theirs,
+        ratio=find_ratio(ours, theirs),
+        note=note,
+        conditions={**conditions, **describe_machine(names[1])},
     )
+
+
+def _bytes(case: str, measured: Measurement) -> Row:
+    size = measured.runs[0].counted / measured.runs[0].events if measured.runs else None
+    about = {"target": 1, "synapses": _events_of(measured)}
+    return make_row(case, (EXACT, LIMIT), "bytes", (size, BYTES), measured.problem, **about)
 
 
 def _events_of(measured: Measurement) -> int | None:
@@ -170,9 +176,12 @@ def first_uses(quick: bool) -> Iterator[Row]:
             cache = {name: {"NUMBA_CACHE_DIR": folder}}
             cold, warm = (measure(subject, 1, environments=cache)[name] for _ in range(2))
         cold_seconds, warm_seconds = (m.best("cpu") if m.runs else None for m in (cold, warm))
-        yield _seconds(f"first use, {name}", "limit", (cold_seconds, SECONDS), cold.problem)
-        again = f"first use in a process, {name}"
-        yield _seconds(again, "compiling", (warm_seconds, cold_seconds), warm.problem)
+        for case, peer, pair, note in (
+            ("first use", LIMIT, (cold_seconds, SECONDS), cold.problem),
+            ("first use in a process", "compiling", (warm_seconds, cold_seconds), warm.problem),
+        ):
+            case, about = f"{case}, {name}", {"target": 1, "threads": 1}
+            yield make_row(case, ("neuro", peer), "CPU s", pair, note, **about)
 
 
 def first_use(name: str, _: int) -> Run:
@@ -188,20 +197,3 @@ def first_use(name: str, _: int) -> Run:
         return watch.timing(record.counts[CELLS].spikes)
 
     return run
-
-
-def _seconds(
-    case: str, peer: str, seconds: tuple[float | None, float | None], note: str
-) -> Row:
-    ours, theirs = seconds
-    return Row(
-        case=case,
-        subject="neuro",
-        peer=peer,
-        unit="CPU s",
-        ours=ours,
-        theirs=theirs,
-        ratio=find_ratio(*seconds),
-        note=note,
-        conditions={"target": 1, "threads": 1, **describe_machine(peer)},
-    )

@@ -1,7 +1,7 @@
-"""``neuro bench microcircuit``: the cortical microcircuit beside NEST and Brian2, at three sizes.
+"""``neuro bench microcircuit``: the cortical microcircuit at three sizes, beside its peers.
 
-All get the same synapses, weights, delays, membranes and drive. Peers run where they fit into
-24 GB, which they do not at full scale. The spikes of ``Grid()`` are those of NEST at ticks.
+All get the same synapses, weights, delays, membranes and drive. NEST and Brian2 run where they
+fit into 24 GB, which they do not at full scale. Grid() has the spikes of NEST at ticks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,14 @@ from neuro.spikes import Times, to_times
 from neuro.statistics import statistics
 from neuro.units import Seconds, Ticks
 from tasks.bench import plot
-from tasks.bench.comparison import Pair, describe_machine, measure_case
+from tasks.bench.comparison import Pair, measure_case
 from tasks.bench.harness import Build, Run, RunTiming, measure
 from tasks.bench.memory import measure_growth
 from tasks.bench.options import BenchOptions, MeasurePart
-from tasks.bench.rows import Row, find_ratio
+from tasks.bench.rows import Row
 from tasks.bench.stopwatch import Stopwatch
 from tasks.peers import subjects_brian, subjects_nest, subjects_neuro
+from tasks.peers.cost import LIMIT, make_row
 from tasks.peers.engine import CPP, EXACT, NEST, NEST_GRID, of_network
 from tasks.peers.networks import start
 from tasks.peers.potjans_diesmann import NEURONS, microcircuit
@@ -36,33 +37,35 @@ from tasks.peers.problem import BenchProblem, recurrent
 from tasks.report.figures import save_png
 
 SEED = 1
-GRID, GRID64, LIMIT = "neuro grid, float32", "neuro grid, float64", "limit"
-PUBLISHED = "NEST's example"
-RATES = (0.971, 2.868, 4.746, 5.396, 8.142, 9.078, 0.991, 7.523)
-FULL_RATES = dict(
-    zip(NEURONS, RATES, strict=True)
-)  # 1/s, network_params.py, Poisson background
+GRID, GRID64 = "neuro grid, float32", "neuro grid, float64"
 GRID_ALONE, EXACT_ALONE = f"{GRID}, 1 thread", f"{EXACT}, 1 thread"
+PUBLISHED = "NEST's example"  # its network_params.py: mean rates with Poisson background [1/s]
+RATES = (0.971, 2.868, 4.746, 5.396, 8.142, 9.078, 0.991, 7.523)
+BYTES, BYTES_BUILDING = 10.0, 12.0  # a synapse may take at rest, and while it is drawn
+BUILDING = 120.0  # s that building may take at full scale
 ONSET, SHOWN = Seconds(0.5), 0.4  # s: left out of statistics; in the picture after that
 LINES = 4000  # most neurons in the picture
-BUILDING = 120.0  # s that building may take at full scale
 
 
 class Size(NamedTuple):
     """A network, and what is measured of it.
 
-    scale, delay: of :func:`microcircuit`. seconds: simulated. groups: threads, and pairs that
-    are timed together. nanoseconds: limits of a synaptic event, by subject.
-    seconds_per_second: limits of a simulated second, by threads.
+    scale, delay: of :func:`microcircuit`. groups: threads, and pairs that are timed together.
+    most: the most that a synaptic event may take [ns], by subject. most_seconds: that a
+    simulated second may take [s], by threads.
     """
 
     name: str
     scale: float
     groups: tuple[tuple[int, tuple[Pair, ...]], ...] = ()
-    nanoseconds: Mapping[str, float] = {}
-    seconds_per_second: Mapping[int, float] = {}
+    most: Mapping[str, float] = {}
+    most_seconds: Mapping[int, float] = {}
     delay: Seconds | None = None
     seconds: float = 1.0
+
+    def quick(self) -> "Size":
+        """Return a network that is too small to judge."""
+        return self._replace(scale=self.scale / 50, seconds=0.1)
 
 
 PEERS = (
@@ -78,14 +81,12 @@ ALONE = (
     (1, (Pair(GRID, (LIMIT,), 1.0), Pair(EXACT, (GRID,)))),
     (2, (Pair(GRID, (LIMIT,), 1.0), Pair(GRID, (GRID_ALONE,), 1.7))),
 )
-EACH = {GRID: 3.0, GRID64: 3.0, EXACT: 12.0}
+MOST, MOST_ONE_DELAY = {GRID: 3.0, GRID64: 3.0, EXACT: 12.0}, {GRID: 1.5, EXACT: 10.0}
 SIZES = {
-    "tenth": Size("10 %", 0.1, PEERS + TWO, EACH),
+    "tenth": Size("10 %", 0.1, PEERS + TWO, MOST),
     "third": Size("35 %", 0.35, PEERS + TWO),
     "full": Size("full scale", 1.0, ALONE, {GRID: 5.0}, {1: 5.0, 2: 3.0}),
-    "one_delay": Size(
-        "10 %, one delay", 0.1, PEERS, {GRID: 1.5, EXACT: 10.0}, delay=Seconds(1.5e-3)
-    ),
+    "one_delay": Size("10 %, one delay", 0.1, PEERS, MOST_ONE_DELAY, delay=Seconds(1.5e-3)),
 }
 
 
@@ -109,7 +110,7 @@ def list_subjects(size: Size, threads: int) -> dict[str, Build]:
         NEST: partial(subjects_nest.nest, own, precise=True),
         NEST_GRID: partial(subjects_nest.nest, late, precise=False),
         CPP: partial(subjects_brian.cpp, own),
-        LIMIT: partial(take, size.seconds_per_second.get(threads, 0.0) * size.seconds),
+        LIMIT: partial(take, size.most_seconds.get(threads, 0.0) * size.seconds),
     }
 
 
@@ -120,65 +121,42 @@ def take(seconds: float, _: int) -> Run:
 
 def time_size(size: Size, options: BenchOptions) -> Iterator[Row]:
     """Yield times beside peers, and of a synaptic event on one thread beside its limit."""
-    if options.quick:
-        size = size._replace(scale=size.scale / 50, seconds=0.05)
+    size = size.quick() if options.quick else size
     cells = sum(round(n * size.scale) for n in NEURONS.values())
     alone: dict[str, Row] = {}
     for threads, pairs in size.groups:
-        subjects = list_subjects(size, threads)
-        subjects = {k: subjects[k] for pair in pairs for k in (pair.ours, *pair.theirs)}
+        every = list_subjects(size, threads)
+        subjects = {k: every[k] for pair in pairs for k in (pair.ours, *pair.theirs)}
         name = f"microcircuit, {size.name}{', 2 threads' * (threads == 2)}"
         case = of_network(name, subjects, pairs, (cells, size.seconds))
         case = replace(case, threads=threads, clock="cpu" if threads == 1 else "wall")
-        rows = measure_case(case, options.repeats)
-        alone = {row.subject: row for row in rows if threads == 1} | alone
-        yield from rows
+        for row in measure_case(case, options.repeats):
+            yield row
+            if threads == 1:
+                alone.setdefault(row.subject, row)
     for name, row in alone.items():
-        speed = row.conditions.get("synaptic_events_per_second")
-        each, most = speed and 1e9 / speed, size.nanoseconds.get(name)
-        yield compare(f"{row.case}, one synaptic event", name, LIMIT, "ns", (each, most))
-
-
-def compare(
-    case: str,
-    subject: str,
-    peer: str,
-    unit: str,
-    values: tuple[float | None, float | None],
-    **more: Any,
-) -> Row:
-    """Return a row. values: ours and theirs; a limit is a target, too."""
-    target = {"target": 1.0} if peer == LIMIT and values[1] is not None else {}
-    return Row(
-        case=case,
-        subject=subject,
-        peer=peer,
-        unit=unit,
-        ours=values[0],
-        theirs=values[1],
-        ratio=find_ratio(*values),
-        note=more.pop("note", ""),
-        conditions={**more, **target, **describe_machine(peer)},
-    )
+        speed, most = row.conditions.get("synaptic_events_per_second"), size.most.get(name)
+        pair = speed and 1e9 / speed, most
+        about: dict[str, Any] = {} if most is None else {"target": 1}
+        yield make_row(f"{row.case}, one synaptic event", (name, LIMIT), "ns", pair, **about)
 
 
 def measure_building(options: BenchOptions) -> Iterator[Row]:
     """Yield what a synapse takes of memory, and how long building takes, by size."""
     for name in ("tenth", "third", "full"):
-        size = SIZES[name]
-        scale = size.scale / (50 if options.quick else 1)
-        measured = measure({name: partial(build, scale)}, 1)[name]
+        size = SIZES[name].quick() if options.quick else SIZES[name]
+        measured = measure({name: partial(build, size.scale)}, 1)[name]
         seconds = rest = peak = None
         if measured.runs:
-            seconds, (_, _, taken, synapses, grown) = measured.runs[0].wall, measured.runs[0]
+            _, seconds, taken, synapses, grown = measured.runs[0]
             rest, peak = taken / synapses, grown and grown / synapses
-        for what, unit, found, limit in (
-            ("memory at rest", "bytes a synapse", rest, 10.0),
-            ("most memory while it is built", "bytes a synapse", peak, 12.0),
-            ("building", "s", seconds, BUILDING * scale),
+        for what, unit, pair in (
+            ("memory at rest", "bytes a synapse", (rest, BYTES)),
+            ("peak memory while it is built", "bytes a synapse", (peak, BYTES_BUILDING)),
+            ("building", "s", (seconds, BUILDING * size.scale)),
         ):
-            case, note = f"microcircuit, {size.name}, {what}", measured.problem
-            yield compare(case, "neuro", LIMIT, unit, (found, limit), note=note)
+            case, names = f"microcircuit, {size.name}, {what}", ("neuro", LIMIT)
+            yield make_row(case, names, unit, pair, measured.problem, target=1)
 
 
 def build(scale: float, _: int) -> Run:
@@ -202,57 +180,54 @@ def compare_activity(size: Size, peer: str, options: BenchOptions) -> Iterator[R
 
     peer: NEST_GRID, or PUBLISHED, which has rates only.
     """
-    if options.quick:
-        size = size._replace(scale=size.scale / 50, seconds=0.1)
+    size = size.quick() if options.quick else size
     problem = make_problem(size._replace(seconds=ONSET + size.seconds), late=1)
-    graph, clock = problem.graph, Grid()
+    graph, clock = problem.graph, Grid(dtype=np.float32)
     state = start(graph, problem.membranes, clock)
     record, _ = simulate(graph, problem.inputs, clock, state=state)
-    times = {name: to_times(record.spikes[name], graph.dt) for name in graph.firing}
-    ours, theirs, note = _describe(times, problem.duration), {}, ""
-    if peer == PUBLISHED:
-        theirs = {name: {"rate": rate} for name, rate in FULL_RATES.items()}
-    else:
+    times = {name: to_times(record.spikes[name], graph.dt) for name in NEURONS}
+    theirs, note = {name: {"rate": rate} for name, rate in zip(NEURONS, RATES, strict=True)}, ""
+    if peer == NEST_GRID:
+        theirs = {}
         try:
             run = nest.run(graph, problem.inputs, membranes=problem.membranes, precise=False)
-            theirs = _describe(run.times, problem.duration)
+            theirs = describe_activity(run.times, problem.duration)
         except ImportError as error:
             note = str(error)
     raster = options.out / f"microcircuit-{size.scale:g}.png"
     draw_raster(times, raster)
-    for name, found in ours.items():
+    about = {"simulated_seconds": size.seconds, "raster": str(raster)}
+    for name, found in describe_activity(times, problem.duration).items():
         for what, value in found.items():
-            pair = value, theirs.get(name, {}).get(what)
-            unit = "Hz" if what == "rate" else what
             case = f"microcircuit, {size.name}, {name}, {what}"
-            more = {"simulated_seconds": size.seconds, "raster": str(raster)}
-            yield compare(case, GRID64, peer, unit, pair, note=note, **more)
+            unit = "Hz" if what == "rate" else "1"
+            pair = value, theirs.get(name, {}).get(what)
+            yield make_row(case, (GRID, peer), unit, pair, note, **about)
 
 
-def _describe(times: Mapping[str, Times], duration: Seconds) -> dict[str, dict[str, float]]:
-    """Return rate, CV and correlation of each population, those that are known."""
-    found = {}
-    for name in NEURONS:
-        known = statistics(times[name], ONSET, duration)._asdict()
-        found[name] = {k: v for k, v in known.items() if k != "fano" and np.isfinite(v)}
-    return found
+def describe_activity(
+    times: Mapping[str, Times], duration: Seconds
+) -> dict[str, dict[str, float]]:
+    """Return rate, CV and correlation of each population after the onset, where known."""
+    found = {name: statistics(times[name], ONSET, duration) for name in NEURONS}
+    kinds = ("rate", "cv", "correlation")
+    return {
+        name: {k: value for k in kinds if np.isfinite(value := getattr(own, k))}
+        for name, own in found.items()
+    }
 
 
 @mpl.rc_context(plot.STYLE)
 def draw_raster(times: Mapping[str, Times], path: Path) -> None:
-    """Draw spikes after the onset, layers downwards; of many neurons every few."""
+    """Draw spikes after the onset, the upper layer first; of many neurons every k-th."""
     step = -(-sum(train.shape[2] for train in times.values()) // LINES)
     figure = Figure((8, 5), layout="constrained")
     ax, first, middles = figure.subplots(), 0, []
-    for name, train in times.items():
-        shown = (
-            (train.time > ONSET) & (train.time <= ONSET + SHOWN) & (train.neuron % step == 0)
-        )
-        lines = first + train.neuron[shown] // step
-        ax.plot(
-            1e3 * train.time[shown], lines, ".", color=INK if "E" in name else ACCENT, ms=1.5
-        )
-        after = first + -(-train.shape[2] // step)
+    for name, (_, time, neuron, _, shape) in times.items():
+        shown = (time > ONSET) & (time <= ONSET + SHOWN) & (neuron % step == 0)
+        colour = INK if name.endswith("E") else ACCENT
+        ax.plot(1e3 * time[shown], first + neuron[shown] // step, ".", color=colour, ms=1.5)
+        after = first - (-shape[2] // step)
         middles.append((first + after) / 2)
         first = after
     ax.set_yticks(middles, [*times])
@@ -263,9 +238,8 @@ def draw_raster(times: Mapping[str, Times], path: Path) -> None:
 def draw(rows: list[Row], path: Path) -> list[Path]:
     """Draw all ratios; return the paths of the pictures of spikes."""
     plot.speed(rows, path)
-    return [
-        Path(name) for name in dict.fromkeys(r.conditions.get("raster") for r in rows) if name
-    ]
+    names = dict.fromkeys(row.conditions.get("raster") for row in rows)
+    return [Path(name) for name in names if name]
 
 
 PARTS: dict[str, MeasurePart] = {

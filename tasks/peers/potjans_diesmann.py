@@ -19,16 +19,9 @@ from neuro.neurons.li import psc_gain
 from neuro.units import Seconds, Ticks, ticks
 from tasks.peers.networks import DT, MS, PeerNetwork, make_no_synapses
 
-NEURONS = {
-    "L23E": 20683,
-    "L23I": 5834,
-    "L4E": 21915,
-    "L4I": 5479,
-    "L5E": 4850,
-    "L5I": 1065,
-    "L6E": 14395,
-    "L6I": 2948,
-}
+NAMES = ("L23E", "L23I", "L4E", "L4I", "L5E", "L5I", "L6E", "L6I")
+SIZES = (20683, 5834, 21915, 5479, 4850, 1065, 14395, 2948)
+NEURONS = dict(zip(NAMES, SIZES, strict=True))
 PROBABILITY = np.array(
     [
         [0.1009, 0.1689, 0.0437, 0.0818, 0.0323, 0.0, 0.0076, 0.0],
@@ -41,7 +34,7 @@ PROBABILITY = np.array(
         [0.0364, 0.0010, 0.0034, 0.0005, 0.0277, 0.0080, 0.0658, 0.1443],
     ]
 )  # that a pair of neurons has at least one synapse
-EXTERNAL = dict(zip(NEURONS, (1600, 1500, 2100, 1900, 2000, 1900, 2900, 2100), strict=True))
+EXTERNAL = dict(zip(NAMES, (1600, 1500, 2100, 1900, 2000, 1900, 2900, 2100), strict=True))
 EXTERNAL_RATE = 8.0  # 1/s, of each of these external synapses
 TAU, TAU_SYN, REFRACTORY = Seconds(10 * MS), Seconds(0.5 * MS), Seconds(2 * MS)
 THRESHOLD = 15.0  # mV above rest, which is the reset as well
@@ -91,7 +84,7 @@ def microcircuit(
     for (source, target), synapses in count_synapses(scale).items():
         name = f"{source} to {target}"
         mean = WEIGHT * (2 if (source, target) == ("L4E", "L23E") else 1)
-        sign = 1 if source.endswith("E") else -4
+        sign = 1.0 if source.endswith("E") else -4.0
         late_by = DELAY[source[-1]] / DT
         nodes[name] = fixed_total(
             sizes[source],
@@ -99,7 +92,9 @@ def microcircuit(
             synapses,
             _draw_normal(rng, mean, WEIGHT_SPREAD, 0.0, times=sign),
             rng,
-            None if delay else _draw_normal(rng, late_by, DELAY_SPREAD, 0.5, whole=True),
+            _draw_normal(rng, late_by, DELAY_SPREAD, 0.5, whole=True)
+            if delay is None
+            else None,
         )
         edges += [Edge(source, name, on_edges), Edge(name, f"current of {target}")]
     return PeerNetwork(Graph(nodes=nodes, edges=tuple(edges), dt=DT), membranes)

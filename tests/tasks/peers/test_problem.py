@@ -6,7 +6,13 @@ import pytest
 from neuro.graph import Edge, Graph, Input, Sparse
 from neuro.neurons import LI, LIF
 from neuro.units import Seconds, Ticks
-from tasks.peers.problem import CELLS, BenchProblem, beside_silent, iterate_projections
+from tasks.peers.problem import (
+    CELLS,
+    BenchProblem,
+    beside_silent,
+    iterate_projections,
+    list_synapses,
+)
 
 
 def two_cells() -> BenchProblem:
@@ -47,10 +53,10 @@ def two_cells() -> BenchProblem:
 
 def test_a_delay_is_that_of_both_edges_of_a_connection() -> None:
     found = {
-        p.name: (p.source, p.tau, pytest.approx(p.delay))
+        p.name: (p.source, p.target, p.tau, pytest.approx(p.delay))
         for p in iterate_projections(two_cells())
     }
-    assert found == {"kick": ("in", None, 0.004), "exc": (CELLS, 0.005, 0.003)}
+    assert found == {"kick": ("in", CELLS, None, 0.004), "exc": (CELLS, CELLS, 0.005, 0.003)}
 
 
 def test_silent_cells_get_no_synapse_and_stay_at_half_the_threshold() -> None:
@@ -62,3 +68,75 @@ def test_silent_cells_get_no_synapse_and_stay_at_half_the_threshold() -> None:
     assert exc.indices.tolist() == [1]
     assert np.diff(exc.indptr).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
     assert among.membranes[CELLS].tolist() == [0, 0, 10, 10, 10, 10, 10, 10]
+
+
+def two_populations(refractory: float = 0.002) -> BenchProblem:
+    """Return 3 and 2 cells; both populations reach the second, the second itself late."""
+    cell = LIF(tau=0.02, threshold=20.0, reset="hard", refractory=Seconds(0.002))
+    other = LIF(tau=0.02, threshold=20.0, reset="hard", refractory=Seconds(refractory))
+    graph = Graph(
+        nodes={
+            "in": Input(shape=(1,)),
+            "kick": Sparse.from_coo(
+                np.array([0]),
+                np.array([2]),
+                np.array([9.0]),
+                shape=(3, 1),
+                bias=np.full(3, 0.5),
+            ),
+            "first": cell,
+            "second": other,
+            "forth": Sparse.from_coo(
+                np.array([2, 0]), np.array([1, 0]), np.array([4.0, 5.0]), shape=(2, 3)
+            ),
+            "back": Sparse.from_coo(
+                np.array([1]),
+                np.array([1]),
+                np.array([-6.0]),
+                shape=(2, 2),
+                delay=np.array([7]),
+                bias=np.array([0.25, 1.0]),
+            ),
+            "current": LI(tau=0.005),
+        },
+        edges=(
+            Edge("in", "kick"),
+            Edge("kick", "first"),
+            Edge("first", "forth", Ticks(3)),
+            Edge("forth", "current"),
+            Edge("second", "back", Ticks(2)),
+            Edge("back", "second"),
+            Edge("current", "second"),
+        ),
+        dt=Seconds(1e-3),
+    )
+    membranes = {"second": np.array([4.0, 5.0]), "first": np.array([1.0, 2.0, 3.0])}
+    return BenchProblem(graph=graph, membranes=membranes, inputs={}, duration=Seconds(0.1))
+
+
+def test_cells_are_numbered_through_all_populations() -> None:
+    problem = two_populations()
+    assert problem.graph.firing == ("first", "second")
+    assert problem.first_cells == {"first": 0, "second": 3}
+    assert problem.size == 5
+    assert problem.start.tolist() == [1, 2, 3, 4, 5]
+    leak = -np.expm1(-1e-3 / 0.02)
+    np.testing.assert_allclose(problem.v_inf * leak, [0.5, 0.5, 0.5, 0.25, 1.0], rtol=1e-12)
+    found = [(p.name, p.source, p.target, p.tau) for p in iterate_projections(problem)]
+    assert found == [
+        ("kick", "in", "first", None),
+        ("forth", "first", "second", 0.005),
+        ("back", "second", "second", None),
+    ]
+    listed = list_synapses(problem, list(iterate_projections(problem))[1:])
+    assert [column.tolist() for column in listed[:3]] == [[0, 2, 4], [3, 4, 4], [5, 4, -6]]
+    np.testing.assert_allclose(listed.delay, [0.003, 0.003, 0.009], rtol=1e-12)
+    kick, *_ = iterate_projections(problem)
+    listed = list_synapses(problem, [kick])
+    assert [listed.source.tolist(), listed.target.tolist()] == [[0], [2]]
+
+
+def test_cells_of_two_kinds_are_refused() -> None:
+    assert two_populations().cell.tau == 0.02
+    with pytest.raises(ValueError, match="cells must be of one kind, got 2"):
+        _ = two_populations(0.003).cell

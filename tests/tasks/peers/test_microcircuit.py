@@ -1,0 +1,195 @@
+"""``neuro bench microcircuit``: its rows by hand, what it compares, what it draws."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuro.spikes import Times
+from neuro.units import Seconds
+from tasks.bench.harness import Build, Measurement, RunTiming
+from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row
+from tasks.peers import microcircuit as bench
+from tasks.peers.microcircuit import PARTS, SIZES, Size, build, describe_activity, draw_raster
+from tasks.peers.potjans_diesmann import NEURONS
+
+TIMES = {  # CPU and wall seconds of 2.5 simulated seconds
+    "neuro grid, float32": (1.0, 1.25),
+    "neuro grid, float64": (2.0, 2.25),
+    "neuro exact": (10.0, 20.0),
+    "NEST grid": (16.0, 17.0),
+    "NEST precise": (75.0, 76.0),
+    "Brian2 C++": (9.0, 9.5),
+    "neuro grid, float32, 1 thread": (3.0, 3.5),
+    "neuro exact, 1 thread": (15.0, 30.0),
+}
+
+
+def fake(
+    subjects: Mapping[str, Build], repeats: int, threads: int = 1, environments: object = None
+) -> dict[str, Measurement]:
+    """Return times by hand, and the limit's own; 500 million synaptic events."""
+    del repeats, environments
+    found = {}
+    for name, subject in subjects.items():
+        timing = (
+            subject(threads)()
+            if name == "limit"
+            else RunTiming(*TIMES[name], 400, 500_000_000 if name.startswith("neuro") else 0)
+        )
+        found[name] = Measurement(runs=(timing,), built=2.0, peak=7)
+    return found
+
+
+def rows_of(monkeypatch: pytest.MonkeyPatch, part: str) -> list[Row]:
+    monkeypatch.setattr("tasks.bench.comparison.measure", fake)
+    size = SIZES[part]._replace(seconds=2.5)
+    return list(bench.time_size(size, BenchOptions()))
+
+
+def shorten(rows: list[Row]) -> list[tuple[object, ...]]:
+    return [
+        (row.case, row.subject, row.peer, row.ours, row.ratio, row.conditions.get("target"))
+        for row in rows
+    ]
+
+
+def test_a_tenth_stands_beside_every_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(monkeypatch, "tenth")
+    grid, grid64, exact = "neuro grid, float32", "neuro grid, float64", "neuro exact"
+    one = "microcircuit, 10 %"
+    two, event = f"{one}, 2 threads", f"{one}, one synaptic event"
+    assert shorten(rows) == [
+        (one, grid, "NEST grid", 0.4, 16.0, 13.0),
+        (one, grid64, "NEST grid", 0.8, 8.0, 13.0),
+        (one, grid, "Brian2 C++", 0.4, 9.0, 10.0),
+        (one, grid64, "Brian2 C++", 0.8, 4.5, 10.0),
+        (one, exact, "NEST precise", 4.0, 7.5, 20.0),
+        (two, grid, f"{grid}, 1 thread", 0.5, 2.8, 1.7),
+        (two, grid, "NEST grid", 0.5, 13.6, None),
+        (two, exact, f"{exact}, 1 thread", 8.0, 1.5, 1.7),
+        (event, grid, "limit", 2.0, 1.5, 1),
+        (event, grid64, "limit", 4.0, 0.75, 1),
+        (event, exact, "limit", 20.0, 0.6, 1),
+    ]
+    assert [row.unit for row in rows] == ["s / simulated s"] * 8 + ["ns"] * 3
+    assert {row.conditions["cells"] for row in rows[:8]} == {7717}
+    assert [row.conditions["threads"] for row in rows[:8]] == [1] * 5 + [2] * 3
+    assert rows[0].conditions["ours"]["rate"] == 400 / 2.5 / 7717
+
+
+def test_full_scale_stands_beside_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, one = "neuro grid, float32", "microcircuit, full scale"
+    two, event = f"{one}, 2 threads", f"{one}, one synaptic event"
+    assert shorten(rows_of(monkeypatch, "full")) == [
+        (one, grid, "limit", 0.4, 12.5, 1.0),
+        (one, "neuro exact", grid, 4.0, 0.1, None),
+        (two, grid, "limit", 0.5, 6.0, 1.0),
+        (two, grid, f"{grid}, 1 thread", 0.5, 2.8, 1.7),
+        (event, grid, "limit", 2.0, 2.5, 1),
+        (event, "neuro exact", "limit", 20.0, None, None),
+    ]
+
+
+def test_building_stands_beside_ten_and_twelve_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = RunTiming(9.0, 3.0, 600, 50, 500)
+    monkeypatch.setattr(
+        bench, "measure", lambda s, _: {k: Measurement(runs=(timing,)) for k in s}
+    )
+    rows = list(bench.measure_building(BenchOptions()))
+    assert [(row.case, row.ours, row.theirs) for row in rows[3:6]] == [
+        ("microcircuit, 35 %, memory at rest", 12.0, 10.0),
+        ("microcircuit, 35 %, peak memory while it is built", 10.0, 12.0),
+        ("microcircuit, 35 %, building", 3.0, 42.0),
+    ]
+    assert [row.reached for row in rows] == [False, True, True] * 3
+    none = {k: Measurement(problem="killed") for k in ("tenth", "third", "full")}
+    monkeypatch.setattr(bench, "measure", lambda *_: none)
+    rows = list(bench.measure_building(BenchOptions(quick=True)))
+    assert {(row.ours, row.reached, row.note) for row in rows} == {(None, None, "killed")}
+
+
+def test_a_network_is_built_with_ten_bytes_a_synapse() -> None:
+    timing = build(0.003, 1)()
+    assert timing.counted == 10 * timing.events == 8_966_460
+    assert timing.grown is None or timing.grown > timing.counted
+
+
+def spikes_at(*pairs: tuple[float, int], size: int) -> Times:
+    time, neuron = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], np.int32)
+    none = np.zeros(len(pairs), np.int32)
+    return Times(none, time, neuron, np.ones(len(pairs)), (20_000, 1, size))
+
+
+def test_activity_is_that_after_the_onset() -> None:
+    regular = [(0.5 + 0.25 * k, 0) for k in range(1, 7)]
+    times = {name: spikes_at((0.3, 1), *regular, size=k + 2) for k, name in enumerate(NEURONS)}
+    found = describe_activity(times, Seconds(2.0))
+    assert list(found) == list(NEURONS)
+    for k, name in enumerate(NEURONS):
+        assert found[name]["rate"] == pytest.approx(6 / 1.5 / (k + 2), rel=1e-12)
+        assert found[name]["cv"] == pytest.approx(0, abs=1e-12)
+        assert set(found[name]) == {"rate", "cv"}  # one neuron fires: no correlation
+
+
+def test_spikes_are_drawn_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(bench, "save_png", lambda figure, path: figures.append((figure, path)))
+    monkeypatch.setattr(bench, "LINES", 30)  # of 66 neurons: every third
+    spikes = (0.5, 0), (0.6, 3), (0.7, 4), (0.9, 3), (0.95, 0)
+    times = {name: spikes_at(*spikes, size=5 + k) for k, name in enumerate(NEURONS)}
+    draw_raster({**times, "L6I": spikes_at(size=10)}, tmp_path / "a.png")
+    ((figure, path),) = figures
+    assert path == tmp_path / "a.png"
+    (ax,) = figure.axes
+    # 5, 6, 7, ... neurons of which every third is shown: 2, 2, 3, 3, 3, 4, 4 and 4 lines.
+    first = [0, 2, 4, 7, 10, 13, 17]
+    for line, start in zip(ax.lines[:7], first, strict=True):
+        np.testing.assert_allclose(line.get_xdata(), [600, 900])
+        assert line.get_ydata().tolist() == [start + 1, start + 1]
+    assert ax.lines[7].get_xdata().size == 0
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(NEURONS)
+    assert ax.get_yticks().tolist() == [1, 3, 5.5, 8.5, 11.5, 15, 19, 23]
+    assert ax.get_ylim() == (25, 0)
+    assert "1 of 3 neurons" in ax.get_title("left")
+
+
+def test_rates_stand_beside_published_ones_and_all_beside_nest_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ImportError("NEST is not installed")
+
+    monkeypatch.setattr(bench.nest, "run", gone)
+    monkeypatch.setattr(bench, "ONSET", Seconds(0.02))
+    options = BenchOptions(tmp_path, quick=True)
+    size = Size("1 %", 0.1, seconds=5.0)
+    found = {peer: [*bench.compare_activity(size, peer, options)] for peer in PEERS}
+    for peer, rows in found.items():
+        assert {row.peer for row in rows} == {peer}
+        assert all(row.ours is not None for row in rows)
+    rates = [row for row in found["NEST's example"] if row.unit == "Hz"]
+    assert [row.theirs for row in rates] == [
+        *(0.971, 2.868, 4.746, 5.396),
+        *(8.142, 9.078, 0.991, 7.523),
+    ]
+    assert [row.case for row in rates] == [f"microcircuit, 1 %, {n}, rate" for n in NEURONS]
+    assert {row.theirs for row in found["NEST's example"] if row.unit != "Hz"} <= {None}
+    assert {(row.theirs, row.note) for row in found["NEST grid"]} == {
+        (None, "NEST is not installed")
+    }
+    pictures = bench.draw(found["NEST's example"], tmp_path / "ratios.png")
+    assert pictures == [tmp_path / "microcircuit-0.002.png"]
+    assert pictures[0].read_bytes().startswith(b"\x89PNG")
+
+
+PEERS = ("NEST's example", "NEST grid")
+
+
+def test_parts_are_these() -> None:
+    assert list(PARTS) == [
+        *("tenth", "third", "full", "one_delay"),
+        *("building", "activity", "rates"),
+    ]
