@@ -192,7 +192,7 @@ def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
     """Return the numbers of ticks and samples that run together within the buffers."""
     largest = max((program.sizes[name] for name in program.buffered), default=1)
     length = min(ticks, clock.stretch, max(1, MAX_BUFFER_VALUES // largest))
-    rings = (g.loop.slots * g.loop.rest.size for g in program.groups if g.loop)
+    rings = (g.loop.slots * g.loop.columns for g in program.groups if g.loop)
     return length, max(1, MAX_BUFFER_VALUES // max(length * largest, *rings, 1))
 
 

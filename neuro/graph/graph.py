@@ -7,6 +7,7 @@ Axes: C channels, H height, W width; images are ``C H W``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -166,17 +167,17 @@ class Graph(Topology):
         slot = self.along(edge)
         return slot.offset if isinstance(slot, Slot) else 0
 
-    @property
+    @cached_property
     def populations(self) -> tuple[str, ...]:
         """Names of the populations, read-outs included, sources first."""
         return tuple(n for n in self.order if is_neuron(self.nodes[n]))
 
-    @property
+    @cached_property
     def firing(self) -> tuple[str, ...]:
         """Names of the populations that spike, sources first."""
         return tuple(n for n in self.populations if self.nodes[n].fires)  # type: ignore[union-attr]
 
-    @property
+    @cached_property
     def integrators(self) -> tuple[str, ...]:
         """Names of the populations that put out values, LI and GatedLI, sources first."""
         return tuple(n for n in self.populations if not self.nodes[n].fires)  # type: ignore[union-attr]

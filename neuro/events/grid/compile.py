@@ -122,7 +122,7 @@ class Program:
 
     @cached_property
     def buffered(self) -> tuple[str, ...]:
-        """Names of the parts with buffers: without those of a loop that get nothing else."""
+        """Names of the parts that fill buffers: without those into which only a loop sends."""
         alone = {
             name
             for group in self.groups
@@ -130,7 +130,8 @@ class Program:
             for name in group.names
             if not self.takes_input(name)
         }
-        return tuple(name for name in self.parts if name not in alone)
+        parts = self.parts.items()
+        return tuple(n for n, p in parts if not {n, getattr(p, "fills", n)} & alone)
 
     def takes_input(self, name: str) -> bool:
         """Say whether spikes or values reach the buffer of a part other than in a loop."""

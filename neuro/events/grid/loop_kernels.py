@@ -56,6 +56,7 @@ class LoopNetwork(NamedTuple):
     :class:`~neuro.events.grid.updates.Neurons`, axes 7 n. uniform: M, all its neurons have the
     parameters of its first one, and none adapts. hard, refractory [ticks]: M, as in Neurons.
     feeds: M, the population whose input a current adds to; it comes later. -1: m fires.
+    column: M, of its first neuron in the slots of the ring; -1: no path reaches m.
     path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
     P, the population that a path reaches. late: P, delay of its edge [ticks].
     arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; a
@@ -69,6 +70,7 @@ class LoopNetwork(NamedTuple):
     hard: np.ndarray
     refractory: np.ndarray
     feeds: np.ndarray
+    column: np.ndarray
     path_start: np.ndarray
     target: np.ndarray
     late: np.ndarray
@@ -81,8 +83,9 @@ class LoopNetwork(NamedTuple):
 class LoopState(NamedTuple):
     """What a run of a loop changes.
 
-    cells: 4 S n, rows V to WAIT. ring: S (slots n). base: S L n, or S 1 n where it is the same
-    in all ticks: the input from outside with the biases.
+    cells: 4 S n, rows V to WAIT. ring: S slots C, with C columns. fed: n, the input of
+    populations without columns. base: S L n, or S 1 n where it is the same in all ticks: the
+    input from outside with the biases.
     fired: W S L n', the spikes of each thread, with at most n' neurons, one after the other.
     number: W S L M+1, how many there were before each tick and population.
     flags: W, bytes for the neurons of a thread. sent: P 2, synaptic events (non-zero, all) of
@@ -91,6 +94,7 @@ class LoopState(NamedTuple):
 
     cells: np.ndarray
     ring: np.ndarray
+    fed: np.ndarray
     base: np.ndarray
     fired: np.ndarray
     number: np.ndarray
@@ -101,7 +105,7 @@ class LoopState(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The neurons low[m]:high[m] of a thread, and the ring: ``mask`` + 1 slots of ``width``."""
+    """The neurons low[m]:high[m] of a thread; the ring has ``mask`` + 1 slots of ``width``."""
 
     low: np.ndarray
     high: np.ndarray
@@ -205,11 +209,18 @@ def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
 @bare
 def advance_current(net: LoopNetwork, cells: Cells, fed: np.ndarray) -> None:
     """Advance LIs by a tick; add their membranes to the input of those that they feed."""
-    vs, _, _, _, x, base, first, _ = cells
-    zero = x.dtype.type(0)
-    a, g = net.k[DECAY, first : first + x.size], net.k[GAIN, first : first + x.size]
+    vs, _, _, _, x, base, first, m = cells
+    zero, k = x.dtype.type(0), net.k
+    if net.uniform[m]:
+        a, g = k[DECAY, first], k[GAIN, first]
+        for j in range(x.size):
+            v = a * vs[j] + g * (x[j] + base[j])
+            x[j] = zero
+            vs[j] = v
+            fed[j] += v
+        return
     for j in range(x.size):
-        v = a[j] * vs[j] + g[j] * (x[j] + base[j])
+        v = k[DECAY, first + j] * vs[j] + k[GAIN, first + j] * (x[j] + base[j])
         x[j] = zero
         vs[j] = v
         fed[j] += v
@@ -257,29 +268,28 @@ def advance_part(
     net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
     """Advance the neurons of a thread by the tick of row t."""
-    n, flags, fired = state.cells.shape[2], state.flags[own], state.fired[own, s]
-    slot = (rows.origin + t) & (state.ring.shape[1] // n - 1)
-    x, base = state.ring[s, slot * n : (slot + 1) * n], state.base[s, 0]
+    flags, fired, number = state.flags[own], state.fired[own, s], state.number[own, s]
+    slot, base = state.ring[s, (rows.origin + t) & (state.ring.shape[1] - 1)], state.base[s, 0]
     if state.base.shape[1] > 1:
         base = state.base[s, t]
-    number, populations = state.number[own, s], net.feeds.size
-    place = (t - rows.start) * populations
-    for m in range(populations):
+    place = (t - rows.start) * net.feeds.size
+    for m in range(net.feeds.size):
         first, last = state.edges[own, m], state.edges[own + 1, m]
+        x, count = select_input(net, state, slot, m, first, last), number[place + m]
         cells = Cells(
             state.cells[V, s, first:last],
             state.cells[CURRENT, s, first:last],
             state.cells[ADAPT, s, first:last],
             state.cells[WAIT, s, first:last],
-            x[first:last],
+            x,
             base[first:last],
             first,
             m,
         )
-        count = number[place + m]
         if net.feeds[m] >= 0:
-            fed = first - net.first[m] + net.first[net.feeds[m]]
-            advance_current(net, cells, x[fed : fed + last - first])
+            to, shift = net.feeds[m], net.first[net.feeds[m]] - net.first[m]
+            fed = select_input(net, state, slot, to, first + shift, last + shift)
+            advance_current(net, cells, fed)
         else:
             if net.uniform[m]:
                 advance_uniform(net, cells, flags)
@@ -287,6 +297,18 @@ def advance_part(
                 advance_varied(net, cells, flags)
             count = append_flagged(flags, last - first, first, fired, count)
         number[place + m + 1] = count
+
+
+@inlined
+def select_input(
+    net: LoopNetwork, state: LoopState, slot: np.ndarray, m: int, first: int, last: int
+) -> np.ndarray:
+    """Return the input of the neurons from ``first`` of population m in the tick of a slot."""
+    x = state.fed[first:last]
+    if net.column[m] >= 0:
+        shift = net.column[m] - net.first[m]
+        x = slot[first + shift : last + shift]
+    return x
 
 
 @bare
@@ -304,8 +326,8 @@ def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
 class Row(NamedTuple):
     """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
 
-    delay: empty if no synapse has one of its own. first: the first neuron of the target
-    population. t: the tick of the spike and the delay of the edge.
+    delay: empty if no synapse has one of its own. first: the column of the target population.
+    t: the tick of the spike and the delay of the edge.
     """
 
     indices: np.ndarray
@@ -357,7 +379,8 @@ def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
     weight, delay = view_memory(arrays[WEIGHT], stop, net.weight), net.delay
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
-    return Row(indices[start:stop], weight[start:stop], delay, first, t + net.late[p])
+    column = net.column[net.target[p]]
+    return Row(indices[start:stop], weight[start:stop], delay, column, t + net.late[p])
 
 
 @bare
@@ -377,8 +400,8 @@ def send_spikes(
     net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
     """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
-    n, populations = state.cells.shape[2], net.feeds.size
-    to = Targets(state.edges[own], state.edges[own + 1], state.ring.shape[1] // n - 1, n)
+    populations, ring, slots = net.feeds.size, state.ring[s], state.ring[s].reshape(-1)
+    to = Targets(state.edges[own], state.edges[own + 1], ring.shape[0] - 1, ring.shape[1])
     for m in range(populations):
         place = (t - rows.start) * populations + m
         for other in range(state.number.shape[0]):
@@ -386,7 +409,7 @@ def send_spikes(
             for k in range(before, after):
                 j = state.fired[other, s, k] - net.first[m]
                 for p in range(net.path_start[m], net.path_start[m + 1]):
-                    add_row(state.ring[s], read_row(net, p, j, rows.origin + t, to), to)
+                    add_row(slots, read_row(net, p, j, rows.origin + t, to), to)
                     if own == 0:
                         count_row(net, p, j, state.sent)
 
@@ -423,10 +446,9 @@ def send_pending(
 ) -> None:
     """Add the synapses of past spikes that arrive at tick ``now`` or later to the ring.
 
-    An empty ring (S 0): they are only counted. pending: P 2, their numbers (non-zero, all).
+    An empty ring: they are only counted. pending: P 2, their numbers (non-zero, all).
     """
-    n = net.first[-1]
-    to = Targets(net.first[:-1], net.first[1:], ring.shape[1] // n - 1, n)
+    to = Targets(net.first[:-1], net.first[1:], ring.shape[1] - 1, ring.shape[2])
     for k in range(past.tick.size):
         p = past.path[k]
         row = read_row(net, p, past.neuron[k], past.tick[k], to)
@@ -436,9 +458,9 @@ def send_pending(
                 continue
             pending[p, 0] += row.weight[e] != 0
             pending[p, 1] += 1
-            if ring.shape[1] > 0:
-                slot = (row.t + late) & to.mask
-                ring[past.sample[k], slot * n + row.first + row.indices[e]] += row.weight[e]
+            if ring.size > 0:
+                slot, column = (row.t + late) & to.mask, row.first + row.indices[e]
+                ring[past.sample[k], slot, column] += row.weight[e]
 
 
 @kernel

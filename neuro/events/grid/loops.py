@@ -59,7 +59,7 @@ class Loop:
     """A compiled loop.
 
     populations: names, currents first, in the order of their neurons. window: the least delay
-    [ticks]. slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
+    [ticks]. slots, columns: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
     """
 
     populations: tuple[str, ...]
@@ -67,6 +67,7 @@ class Loop:
     network: LoopNetwork
     window: int
     slots: int
+    columns: int
     rest: np.ndarray
     kept: tuple[np.ndarray, ...]
 
@@ -118,6 +119,9 @@ def make_loop(
     ]
     addresses = [[a.ctypes.data if a.size else 0 for a in row] for row in kept]
     sources = [places.index(p.source) for p in paths]
+    targets = [places.index(p.target) for p in paths]
+    reached = np.isin(np.arange(len(groups)), targets)
+    wide = np.array([c.rest.size for c in groups]) * reached
     network = LoopNetwork(
         first=np.cumsum([0, *(c.rest.size for c in groups)]),
         k=np.concatenate([c.k for c in groups], axis=1),
@@ -125,8 +129,9 @@ def make_loop(
         hard=np.array([c.hard for c in groups]),
         refractory=np.array([c.refractory for c in groups]),
         feeds=np.array([places.index(c.feeds) if c.feeds else -1 for c in groups]),
+        column=np.where(reached, np.cumsum(wide) - wide, -1),
         path_start=np.searchsorted(sources, np.arange(len(groups) + 1)),
-        target=np.array([places.index(p.target) for p in paths]),
+        target=np.array(targets),
         late=np.array([p.edge.delay for p in paths]),
         arrays=np.array(addresses, np.uint64),
         indices=np.zeros(0, np.uint32),
@@ -139,6 +144,7 @@ def make_loop(
         network=network,
         window=min(p.shortest for p in paths),
         slots=1 << (max(p.longest for p in paths) - 1).bit_length(),
+        columns=int(wide.sum()),
         rest=np.concatenate([c.rest for c in groups]),
         kept=tuple(array for row in kept for array in row),
     )
@@ -196,7 +202,8 @@ class LoopRun:
         places = stretch * len(loop.populations) + 1
         self.state = LoopState(
             cells=make_zeros((4, samples, n), dtype),
-            ring=make_zeros((samples, loop.slots * n), dtype),
+            ring=make_zeros((samples, loop.slots, loop.columns), dtype),
+            fed=make_zeros((n,), dtype),
             base=np.tile(loop.rest, (samples, stretch if base else 1, 1)),
             fired=np.empty((threads, samples, stretch * most), np.int32),
             number=np.zeros((threads, samples, places), np.int64),
@@ -238,7 +245,7 @@ class LoopRun:
         """Return the synaptic events so far, P 2 (non-zero, all). pending: spikes underway."""
         waiting = np.zeros_like(self.state.sent)
         past = self._join_past(pending)
-        kernels.send_pending(self.network, self.state.ring[:, :0], past, 0, waiting)
+        kernels.send_pending(self.network, self.state.ring[:0], past, 0, waiting)
         return self.state.sent + self.arrived - waiting
 
     def read_input(self, name: str, inputs: Buffer, rows: Rows) -> None:

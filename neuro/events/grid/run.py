@@ -164,10 +164,8 @@ class GridRun:
                 for start in range(0, stop - origin, step):
                     rows = Rows(origin, start, min(start + step, stop - origin))
                     for name in names:
-                        self._run_node(name, rows)
-            for wire in self.queues:
-                if wire.in_loop:
-                    self._drop_arrived(wire, stop)
+                        if name in parts:
+                            self._run_node(name, rows)
             self.now = stop
             if self.now - 1 in self.recording.states:
                 self.states[self.now - 1] = self._read_states()
@@ -206,6 +204,9 @@ class GridRun:
             self.counts[name]["updates"] += computed
         for name, train in run.advance(rows, pool):
             self._record_spikes(name, self._make_batch(rows, train))
+        for wire in self.queues:
+            if wire.in_loop:
+                self._drop_arrived(wire, rows.origin + rows.stop)
 
     def _add_arrivals(self, name: str, rows: Rows) -> Buffer:
         """Add the arrivals at a node to the buffer that it fills; return the buffer."""
