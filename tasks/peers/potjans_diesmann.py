@@ -92,7 +92,7 @@ def microcircuit(
             synapses,
             _draw_normal(rng, mean, WEIGHT_SPREAD, 0.0, times=sign),
             rng,
-            _draw_normal(rng, late_by, DELAY_SPREAD, 0.5, whole=True)
+            _draw_normal(rng, late_by, DELAY_SPREAD, 1.0, whole=True)
             if delay is None
             else None,
         )
@@ -134,16 +134,18 @@ def _draw_normal(
 ) -> Callable[[int], np.ndarray]:
     """Return a function that draws normal numbers >= ``least``, times a factor, in float32.
 
-    spread: standard deviation over mean. whole: they are rounded.
+    spread: standard deviation over mean. whole: they are rounded before they are compared: of
+    a third of a billion, some lie halfway between 0 and 1.
     """
 
     def draw_any(size: int) -> np.ndarray:
-        return rng.standard_normal(size, np.float32) * (spread * mean) + mean
+        x = rng.standard_normal(size, np.float32) * (spread * mean) + mean
+        return np.rint(x) if whole else x
 
     def draw(size: int) -> np.ndarray:
         x = draw_any(size)
         while (below := x < least).any():
             x[below] = draw_any(int(below.sum()))
-        return np.asarray(np.rint(x) if whole else x * times)
+        return np.asarray(x * times)
 
     return draw
