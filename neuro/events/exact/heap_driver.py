@@ -254,8 +254,11 @@ def has_undelivered(now: list) -> bool:
 
 @kernel
 def find_rank(table: SynapseTable, g: int) -> int:
-    """Return the rank of the targets of a group; all targets of a group have one rank."""
-    if table.synapse_indptr[g, 0] == table.synapse_indptr[g, -1]:
+    """Return the rank at which a group is delivered: that of its targets, or 0 after a delay.
+
+    The targets of a group without delay have one rank.
+    """
+    if table.delay[g] > 0.0 or table.synapse_indptr[g, 0] == table.synapse_indptr[g, -1]:
         return 0
     if table.first_target[g] >= 0:
         return table.rank[table.first_target[g]]

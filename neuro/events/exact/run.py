@@ -311,10 +311,10 @@ def _count_events(
     part: Component | Readout, deliveries: np.ndarray, result: SampleResult
 ) -> None:
     """Count synaptic events; an event into an LI counts once for all populations it feeds."""
-    synapses = part.table.synapse_indptr[:, -1] - part.table.synapse_indptr[:, 0]
-    result.events.update(sum_by_node(part.nodes.counted, deliveries * part.table.nonzero))
-    result.events_all.update(sum_by_node(part.nodes.counted, deliveries * synapses))
-    result.updates.update(sum_by_node(part.nodes.fed, deliveries * synapses))
+    nodes, reached = part.nodes, deliveries[part.nodes.group]
+    result.events.update(sum_by_node(nodes.counted, reached * nodes.nonzero))
+    result.events_all.update(sum_by_node(nodes.counted, reached * nodes.synapses))
+    result.updates.update(sum_by_node(nodes.fed, reached * nodes.synapses))
 
 
 def _run_readout(
@@ -327,12 +327,15 @@ def _run_readout(
 ) -> None:
     """Store values, final state and pending arrivals of an LI."""
     sent = merge_trains(r.first_source, tuple(r.first_source), result.trains)
-    arrivals = expand_arrivals(r.table, sent, pending[r.name])
+    sampled = r.name in kept or r.name not in result.neurons
+    late = sent.time > ticks - r.table.delay.max(initial=0.0)  # may arrive after the end
+    felt = sent if sampled else SourceSpikes(*(column[late] for column in sent))
+    arrivals = expand_arrivals(r.table, felt, pending[r.name])
     until = int(np.searchsorted(arrivals.time, ticks + AT_END, side="right"))
     left = GroupArrivals(*(column[until:] for column in arrivals))
     _count_events(r, count_deliveries(r.table, sent, pending[r.name], left), result)
     result.pending[r.name] = left._replace(time=left.time - ticks)
-    if r.name in kept or r.name not in result.neurons:
+    if sampled:
         state = before[r.name][0].copy()
         values = sample_values(state, r.rate, r.drive, r.table, arrivals, ticks)
         if r.name in kept:

@@ -1,8 +1,9 @@
 """The synapses of a component in continuous time, in one table by source.
 
 A chain of connections from a source of spikes to a population is linear: it becomes synapses
-(target, weight, delay). All synapses of one source with the same delay and port form a group;
-groups are stored by source (CSR), and synapses by group and block of targets (CSR).
+(target, weight, delay). The synapses of one source with the same delay and port form a group,
+also those of several chains; groups are stored by source (CSR), and synapses by group and block
+of targets (CSR).
 
 Axes: S sources (the neurons of the component first), G groups, P blocks of targets.
 """
@@ -36,7 +37,6 @@ class SynapseTable(NamedTuple):
         -1: ``target`` holds the targets, one per synapse.
     target, weight: by synapse; the effect of a synapse is weight times gain.
     gain: G; it is part of the value of an arrival.
-    nonzero: G, the number of synapses with a non-zero weight.
     common_weight: G, the weight of all synapses of a group; NaN: the weights differ.
     rank: by neuron, the place of its population in the order in which populations pass on
         spikes within one instant.
@@ -52,7 +52,6 @@ class SynapseTable(NamedTuple):
     target: np.ndarray
     weight: np.ndarray
     gain: np.ndarray
-    nonzero: np.ndarray
     common_weight: np.ndarray
     rank: np.ndarray
 
@@ -91,15 +90,22 @@ class GroupArrivals(NamedTuple):
 
 
 class NodeIndex(NamedTuple):
-    """The node of each group: names of nodes, and by group the place of its node."""
+    """The node of each row: names of nodes, and by row the place of its node."""
 
     names: tuple[str, ...]
     place: np.ndarray
 
 
 class GroupNodes(NamedTuple):
-    """By group: the node that counts its synapses, and the node that they feed."""
+    """The rows of groups: the synapses of one chain in a group.
 
+    group: of each row. synapses, nonzero: their number, and that with a non-zero weight.
+    counted, fed: the node that counts the synapses of a row, and the node that they feed.
+    """
+
+    group: np.ndarray
+    synapses: np.ndarray
+    nonzero: np.ndarray
     counted: NodeIndex
     fed: NodeIndex
 
@@ -330,47 +336,120 @@ def assemble_table(
     table.
 
     The weights of a single chain are not copied: a synapse needs 12 bytes with float64 weights
-    and 8 with float32.
+    and 8 with float32. Those of several are copied, so that the rows of a group are adjacent.
     """
     listed = [p for p in parts if p.target is not None]
     ordered = [*listed, *(p for p in parts if p.target is None)]
-    shifts = np.cumsum([0] + [p.weight.size for p in ordered])
+    shifts = np.cumsum([0] + [p.weight.size for p in ordered])[:-1]
+    part = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])
     source = _concatenate([p.source for p in ordered], np.int64)
-    by_source = np.argsort(source, kind="stable")
-
-    def sorted_column(columns: list[np.ndarray], dtype: type) -> np.ndarray:
-        return _concatenate(columns, dtype)[by_source]
-
-    start = sorted_column(
-        [p.start + s for p, s in zip(ordered, shifts, strict=False)], np.int64
+    delay = _concatenate([p.delay for p in ordered], np.float64)
+    port = np.array([p.port for p in ordered], np.int64)[part]
+    gain = np.array([p.gain for p in ordered], np.float64)[part]
+    by_source = np.lexsort((delay, port, source))  # stable: chains keep their order
+    start = _concatenate([p.start + s for p, s in zip(ordered, shifts, strict=True)], np.int64)
+    size = _concatenate([p.stop - p.start for p in ordered], np.int64)
+    if len(listed) > 1:
+        rows = by_source[part[by_source] < len(listed)]
+        start[rows] = np.cumsum(size[rows]) - size[rows]
+    target, weight = _place_synapses(listed, ordered, start)
+    part, source, delay, port, gain, start, size = (
+        column[by_source] for column in (part, source, delay, port, gain, start, size)
     )
-    stop = sorted_column([p.stop + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
-    first_target = sorted_column([p.first_target for p in ordered], np.int64)
-    single = {p.weight.dtype for p in ordered if p.weight.size} == {np.dtype(np.float32)}
-    target = _concatenate([p.target for p in listed if p.target is not None], np.int32)
-    weight = _concatenate([p.weight for p in ordered], np.float32 if single else np.float64)
+    joins = np.zeros(part.size, np.bool_)
+    joins[1:] = (part[1:] < len(listed)) & (delay[1:] > 0)
+    for column in (source, delay, port, gain):
+        joins[1:] &= column[1:] == column[:-1]
+    later = np.flatnonzero(joins)  # blocks need targets in order
+    joins[later] = target[start[later]] > target[start[later] - 1]
+    first = np.flatnonzero(~joins)
+    last = np.append(first[1:], part.size)[: first.size] - 1
+    first_target = _concatenate([p.first_target for p in ordered], np.int64)[by_source][first]
     survey = survey_groups(
-        start, stop, first_target, view_read_only(target), view_read_only(weight), edges
+        start[first],
+        start[last] + size[last],
+        first_target,
+        view_read_only(target),
+        view_read_only(weight),
+        edges,
     )
-    part = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
     table = SynapseTable(
-        group_indptr=np.searchsorted(source[by_source], np.arange(sources + 1)),
-        delay=sorted_column([p.delay for p in ordered], np.float64),
-        port=sorted_column([np.full(p.source.size, p.port) for p in ordered], np.int64),
+        group_indptr=np.searchsorted(source[first], np.arange(sources + 1)),
+        delay=delay[first],
+        port=port[first],
         excites=survey.excites,
         inhibits=survey.inhibits,
         synapse_indptr=survey.synapse_indptr,
         first_target=first_target,
         target=target.view(np.uint32),  # unsigned: compiled code need not wrap negative indices
         weight=weight,
-        gain=sorted_column([np.full(p.source.size, p.gain) for p in ordered], np.float64),
-        nonzero=survey.nonzero,
+        gain=gain[first],
         common_weight=survey.common_weight,
         rank=rank,
     )
-    counted = _index_nodes([p.counted for p in ordered], part)
-    nodes = GroupNodes(counted, _index_nodes([p.fed for p in ordered], part))
+    nodes = GroupNodes(
+        group=np.cumsum(~joins) - 1,
+        synapses=size,
+        nonzero=count_nonzero(start, size, view_read_only(weight)),
+        counted=_index_nodes([p.counted for p in ordered], part),
+        fed=_index_nodes([p.fed for p in ordered], part),
+    )
     return view_fields_read_only(table), nodes
+
+
+def _place_synapses(
+    listed: list[ChainSynapses], ordered: list[ChainSynapses], start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return target and weight of all synapses; row k of the chains begins at start[k]."""
+    single = {p.weight.dtype for p in ordered if p.weight.size} == {np.dtype(np.float32)}
+    kind = np.float32 if single else np.float64
+    if len(listed) < 2:
+        columns = [p.target for p in listed if p.target is not None]
+        return _concatenate(columns, np.int32), _concatenate([p.weight for p in ordered], kind)
+    target = np.empty(sum(p.weight.size for p in listed), np.int32)
+    unlisted = [p.weight for p in ordered[len(listed) :]]
+    weight = np.concatenate([np.empty(target.size, kind), *unlisted], dtype=kind)
+    first = 0
+    for p in listed:
+        own = start[first : first + p.source.size]
+        copy_rows(
+            view_read_only(p.start),
+            view_read_only(p.stop),
+            view_read_only(np.asarray(p.target)),
+            view_read_only(p.weight.astype(kind, copy=False)),
+            own,
+            target,
+            weight,
+        )
+        first += p.source.size
+    return target, weight
+
+
+@kernel
+def copy_rows(
+    start: np.ndarray,
+    stop: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    place: np.ndarray,
+    out_target: np.ndarray,
+    out_weight: np.ndarray,
+) -> None:
+    """Copy row k, the synapses start[k]:stop[k], to out_target and out_weight from place[k]."""
+    for k in range(start.size):
+        for s in range(start[k], stop[k]):
+            out_target[place[k] + s - start[k]] = target[s]
+            out_weight[place[k] + s - start[k]] = weight[s]
+
+
+@kernel
+def count_nonzero(start: np.ndarray, size: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the number of non-zero weights of each row."""
+    out = np.zeros(start.size, np.int64)
+    for k in range(start.size):
+        for s in range(start[k], start[k] + size[k]):
+            out[k] += weight[s] != 0
+    return out
 
 
 def _index_nodes(names: list[str], part: np.ndarray) -> NodeIndex:
@@ -393,7 +472,6 @@ class GroupSurvey(NamedTuple):
     synapse_indptr: np.ndarray
     excites: np.ndarray
     inhibits: np.ndarray
-    nonzero: np.ndarray
     common_weight: np.ndarray
 
 
@@ -409,7 +487,6 @@ def survey_groups(
     """Return the start of the blocks of each group, and properties of its weights."""
     indptr = np.empty((start.size, edges.size), np.int64)
     excites, inhibits = np.zeros(start.size, np.bool_), np.zeros(start.size, np.bool_)
-    nonzero = np.zeros(start.size, np.int64)
     common = np.full(start.size, np.nan)
     for g in range(start.size):
         s, alike = start[g], start[g] < stop[g]
@@ -420,13 +497,12 @@ def survey_groups(
                     break
                 excites[g] |= weight[s] > 0
                 inhibits[g] |= weight[s] < 0
-                nonzero[g] += weight[s] != 0
                 alike &= weight[s] == weight[start[g]]
                 s += 1
             indptr[g, p] = s
         if alike:
             common[g] = weight[start[g]]
-    return GroupSurvey(indptr, excites, inhibits, nonzero, common)
+    return GroupSurvey(indptr, excites, inhibits, common)
 
 
 @bare
