@@ -21,16 +21,18 @@ from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LIF
 from neuro.nn import Net, replay
 
+DT = 5e-4
 RATES = np.array([[90.0, 0.0, 700.0], [1500.0, 20.0, 333.0]])
 
 
 def driven(rate: Any = RATES, seed: int = 4) -> Graph:
-    return chain(p=Poisson(rate=rate, shape=(2, 3), seed=seed), n=LIF(tau=0.02, threshold=3.5))
+    source = Poisson(rate=rate, shape=(2, 3), seed=seed)
+    return chain(DT, p=source, n=LIF(tau=0.02, threshold=3.5))
 
 
 def test_a_run_is_given_the_spikes_of_inputs_and_records_those_of_both() -> None:
     nodes = {"x": Input(shape=(2, 3)), "p": driven().nodes["p"], "n": LIF(tau=0.02)}
-    graph = wire("x>n p>n", nodes)
+    graph = wire("x>n p>n", nodes, DT)
     assert (graph.inputs, graph.poisson, graph.sources) == (("x",), ("p",), ("x", "p"))
     x = torch.zeros(40, 3, 2, 3)
     p = Net(graph).double()({"x": x}, ticks=40)[0]["p"]
@@ -38,7 +40,7 @@ def test_a_run_is_given_the_spikes_of_inputs_and_records_those_of_both() -> None
     record = replay(driven(), {}, ticks=40, samples=3)
     assert (p.flatten(2) == torch.from_numpy(to_dense(record, "p"))).all()
     assert not p[:, :, 0, 1].any()
-    assert abs(float(p[:, :, 1, 0].mean()) - 1.5) < 4 * np.sqrt(1.5 / 120)
+    assert abs(float(p[:, :, 1, 0].mean()) - 0.75) < 4 * np.sqrt(0.75 / 120)
 
 
 def to_dense(record: Any, name: str) -> np.ndarray:
@@ -99,15 +101,15 @@ def test_a_file_keeps_the_node_and_its_digest(tmp_path: Path) -> None:
         ({"seed": -1}, "Poisson.seed is -1; it must be from 0"),
         ({"seed": 2**63}, r"it must be from 0 to 2\^63 - 1"),
         (
-            {"rate": 1.0000001e9},
-            r"p.rate: is 1e\+09 Hz, 1e\+06 events per tick; at most 1e\+06",
+            {"rate": 2.0000002e9},
+            r"p.rate: is 2e\+09 Hz, 1e\+06 events per tick; at most 1e\+06",
         ),
     ],
 )
 def test_a_value_out_of_range_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         driven(**change)
-    assert driven(rate=1e9, seed=0).nodes["p"].seed == 0  # type: ignore[union-attr]
+    assert driven(rate=2e9, seed=0).nodes["p"].seed == 0  # type: ignore[union-attr]
 
 
 REFUSING: dict[str, Callable[[Graph], object]] = {

@@ -54,6 +54,11 @@ def test_each_number_is_the_one_of_the_definition(seed: int) -> None:
     found = draw(seed, span, dtype=np.float32)
     for t, s, n in np.ndindex(found.shape):
         assert found[t, s, n] == find_number(seed, 3 + s, 2**33 + t, n, MEANS[n])
+    for few in (MEANS[1:3], MEANS[1:2].repeat(9)):
+        one = draw(seed, span, make_tables(few))[0, 0]
+        assert one.tolist() == [
+            find_number(seed, 3, 2**33, n, mean) for n, mean in enumerate(few)
+        ]
 
 
 @pytest.mark.parametrize("mean", [1e-18, 1e-6, 0.3, 1.6, 50.0, 1000.0, 1e6])
