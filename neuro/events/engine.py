@@ -159,6 +159,9 @@ def _require_room(
         index = INDEX * held * (ticks + batches) + BATCH * batches
         kept = (n for n in group if n in graph.firing and record.keeps_spikes(n))
         needed |= {f"the ticks of {name}": index for name in kept}
+        if loop:
+            ring = loop.slots * loop.columns * size * held
+            needed[f"delay slots of {', '.join(loop.populations)}"] = ring
     require_memory({what: number for what, number in needed.items() if number}, SHORTER)
 
 

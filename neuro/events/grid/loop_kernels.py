@@ -176,54 +176,57 @@ class Cells(NamedTuple):
     m: int
 
 
+class Firing(NamedTuple):
+    """The parameters of a neuron without adaptation, as in Neurons."""
+
+    decay: float
+    gain: float
+    threshold: float
+    after: float
+    hard: bool
+    refractory: float
+
+
+@inlined
+def step_neuron(p: Firing, cells: Cells, flags: np.ndarray, j: int, i: float) -> None:
+    """Advance neuron j by a tick with the input i to its membrane; flag whether it fires."""
+    zero, vs, waits = cells.x.dtype.type(0), cells.v, cells.wait
+    free = waits[j] == zero
+    v = p.decay * vs[j] + p.gain * i
+    v = v if free else vs[j]
+    fires = (v >= p.threshold) & free
+    reset = p.after if p.hard else v - p.after
+    vs[j] = reset if fires else v
+    waits[j] = p.refractory if fires else max(waits[j] - cells.x.dtype.type(1), zero)
+    flags[j] = fires
+
+
 @bare
 def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
     """Advance neurons of a uniform population by a tick; flag those that fire.
 
     The arithmetic is that of :func:`~neuro.events.grid.updates.step_general`.
     """
-    vs, currents, _, waits, x, base, first, m = cells
-    k, hard = net.k, net.hard[m]
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    refractory, after = x.dtype.type(net.refractory[m]), k[RESET, first]
-    a, g, c, threshold = (
+    k, first, x, base, zero = net.k, cells.first, cells.x, cells.base, cells.x.dtype.type(0)
+    a, g, threshold, after = (
         k[DECAY, first],
         k[GAIN, first],
-        k[DECAY_SYN, first],
         k[THRESHOLD, first],
+        k[RESET, first],
     )
-    for j in range(x.size):
-        i = c * currents[j] + (x[j] + base[j])
-        x[j] = zero
-        free = waits[j] == zero
-        v = a * vs[j] + g * i
-        v = v if free else vs[j]
-        fires = (v >= threshold) & free
-        reset = after if hard else v - after
-        vs[j] = reset if fires else v
-        currents[j] = i
-        waits[j] = refractory if fires else max(waits[j] - one, zero)
-        flags[j] = fires
-
-
-@bare
-def advance_current(net: LoopNetwork, cells: Cells, fed: np.ndarray) -> None:
-    """Advance LIs by a tick; add their membranes to the input of those that they feed."""
-    vs, _, _, _, x, base, first, m = cells
-    zero, k = x.dtype.type(0), net.k
-    if net.uniform[m]:
-        a, g = k[DECAY, first], k[GAIN, first]
+    refractory, c = x.dtype.type(net.refractory[cells.m]), k[DECAY_SYN, first]
+    p = Firing(a, g, threshold, after, net.hard[cells.m], refractory)
+    if c == zero:
         for j in range(x.size):
-            v = a * vs[j] + g * (x[j] + base[j])
+            i = x[j] + base[j]
             x[j] = zero
-            vs[j] = v
-            fed[j] += v
+            step_neuron(p, cells, flags, j, i)
         return
     for j in range(x.size):
-        v = k[DECAY, first + j] * vs[j] + k[GAIN, first + j] * (x[j] + base[j])
+        i = c * cells.current[j] + (x[j] + base[j])
         x[j] = zero
-        vs[j] = v
-        fed[j] += v
+        cells.current[j] = i
+        step_neuron(p, cells, flags, j, i)
 
 
 @bare
@@ -246,6 +249,26 @@ def advance_varied(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
         adapts[j] = adapt + k[BETA, j] if fires else adapt
         waits[j] = refractory if fires else max(waits[j] - one, zero)
         flags[j] = fires
+
+
+@bare
+def advance_current(net: LoopNetwork, cells: Cells, fed: np.ndarray) -> None:
+    """Advance LIs by a tick; add their membranes to the input of those that they feed."""
+    vs, _, _, _, x, base, first, m = cells
+    zero, k = x.dtype.type(0), net.k
+    if net.uniform[m]:
+        a, g = k[DECAY, first], k[GAIN, first]
+        for j in range(x.size):
+            v = a * vs[j] + g * (x[j] + base[j])
+            x[j] = zero
+            vs[j] = v
+            fed[j] += v
+        return
+    for j in range(x.size):
+        v = k[DECAY, first + j] * vs[j] + k[GAIN, first + j] * (x[j] + base[j])
+        x[j] = zero
+        vs[j] = v
+        fed[j] += v
 
 
 @bare
