@@ -84,13 +84,13 @@ class WindowRun(NamedTuple):
 
 
 # Places in ``progress``: the next window; whether it was run and its spikes wait to be sent;
-# the number of queued spikes from outside; the number of spikes of the neurons; and whether
-# these exceed the budget.
-WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET = range(5)
+# the number of queued spikes from outside; the number of spikes of the neurons; whether these
+# exceed the budget; the number of arrivals in the next window; and what all threads do now.
+WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET, ARRIVALS, STEP = range(7)
 
 # Room for the next step: enough; too little in the queue or buffer; too little for all spikes
-# of the run. PAUSED: enough, but the run must return to Python.
-ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED = range(4)
+# of the run. PAUSED: enough, but the run must return to Python. READY: run the next window.
+ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED, READY = range(5)
 
 
 @bare
@@ -328,7 +328,7 @@ def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
         queue = enlarge_queue(queue)
     for k in range(pending.time.size):
         push_arrival(queue, pending.group[k], pending.time[k], pending.value[k], 0, plan)
-    buffer, progress = make_buffer(queue.time.size), np.zeros(5, np.int64)
+    buffer, progress = make_buffer(queue.time.size), np.zeros(7, np.int64)
     return WindowRun(queue, buffer, np.empty(CAPACITY), np.empty(CAPACITY, np.int64), progress)
 
 

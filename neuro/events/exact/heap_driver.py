@@ -23,7 +23,7 @@ from neuro.events.exact.membrane import (
     place_crossing,
     settle_sum,
 )
-from neuro.events.exact.scaled_state import BlockWindow, select_spikes
+from neuro.events.exact.scaled_state import select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.jit import kernel, view_fields_read_only
@@ -79,9 +79,7 @@ def run_to_pause(
     push_arrivals(heap, table, outside, pending)
     for j in range(number):
         push_check(neurons, j, plan, heap)
-    out = select_spikes(
-        machine.spikes, BlockWindow(0, number, 0, 0.0, plan.stop, 0.0, plan.quantum)
-    )
+    out = select_spikes(machine.spikes, 0, number, 0)
     to_test, touched = np.zeros(number, np.bool_), np.zeros(number, np.bool_)
     time, source = np.empty(CAPACITY), np.empty(CAPACITY, np.int64)
     fired, within_budget = 0, True

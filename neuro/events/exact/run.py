@@ -51,7 +51,7 @@ from neuro.events.exact.state import (
     select_pending,
 )
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
-from neuro.events.exact.window_driver import Machine, RunResult, run_blocks, run_windows
+from neuro.events.exact.window_driver import Machine, RunResult, run_windows
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Exact, Recording, require_recording
 from neuro.graph import Graph
@@ -277,8 +277,7 @@ def _run_component(
     if c.least_delay == 0 or clock.driver == "heap":
         return run_heap(machine, outside, pending, plan)
     scale_neurons(c.family, neurons, scaled, c.edges)
-    run = run_blocks if c.edges.size > 2 else run_windows
-    return run(machine, outside, pending, plan)
+    return run_windows(machine, outside, pending, plan)
 
 
 def _store_component(

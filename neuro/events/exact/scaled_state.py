@@ -93,10 +93,10 @@ class BlockWindow(NamedTuple):
 
 
 @inlined
-def select_spikes(spikes: np.ndarray, window: BlockWindow) -> np.ndarray:
-    """Return the part of the array for spikes (SPIKE) that belongs to one block."""
-    first = SPIKES_PER_NEURON * window.low + SPARE_SPIKES * window.block
-    return spikes[first : SPIKES_PER_NEURON * window.high + SPARE_SPIKES * (window.block + 1)]
+def select_spikes(spikes: np.ndarray, low: int, high: int, block: int) -> np.ndarray:
+    """Return the part of the array for spikes (SPIKE) that belongs to one block of neurons."""
+    first = SPIKES_PER_NEURON * low + SPARE_SPIKES * block
+    return spikes[first : SPIKES_PER_NEURON * high + SPARE_SPIKES * (block + 1)]
 
 
 @bare

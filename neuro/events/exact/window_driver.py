@@ -5,8 +5,9 @@ known when it begins (conservative look-ahead). Neurons need no common order ins
 each takes its own arrivals in order.
 
 In threads, each goes through all arrivals of a window, over the synapses of its own block of
-targets, and all wait for each other at the end of the window. So spikes are the same bit for
-bit with any number of threads.
+targets. They wait for each other at both ends of a window, inside the kernel; between windows
+the first thread alone sends spikes and sorts arrivals. So spikes are the same bit for bit with
+any number of threads.
 
 Axes: n neurons of a component, P blocks of neurons.
 """
@@ -18,11 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.events.exact.delay_queue import (
+    ARRIVALS,
     ENOUGH,
     FIRED,
     OVER_BUDGET,
     PAUSED,
     QUEUE_FULL,
+    READY,
+    STEP,
     WAS_RUN,
     WINDOW,
     WORK_PER_STEP,
@@ -53,6 +57,7 @@ from neuro.events.exact.step_delta import run_delta_window
 from neuro.events.exact.step_general import run_general_window
 from neuro.events.exact.step_psc import run_psc_window
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
+from neuro.ops.barrier import make_barrier, wait
 from neuro.ops.jit import bare
 
 
@@ -83,16 +88,21 @@ class RunResult(NamedTuple):
 def run_windows(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
-    """Run all neurons as one block, from time 0 to the end of the plan.
+    """Run all neurons from time 0 to the end of the plan, each block in its own thread.
 
     outside: spikes of sources outside the component. pending: arrivals from before the start.
     At the end, the records of the neurons are those of the end of the run.
     """
-    run, lacking = start_run(pending, plan), PAUSED
-    while lacking != ENOUGH:
-        lacking = continue_run(machine, outside, run, plan)
-        if lacking != ENOUGH and lacking != PAUSED:
-            run = enlarge_run(run, lacking)
+    run, lacking, barrier = start_run(pending, plan), PAUSED, make_barrier()
+    blocks = range(machine.edges.size - 1)
+    with ThreadPoolExecutor(len(blocks)) as pool:
+        share = map if len(blocks) == 1 else pool.map
+        while lacking != ENOUGH:
+            lacking = max(
+                share(partial(continue_run, machine, outside, run, plan, barrier), blocks)
+            )
+            if lacking not in (ENOUGH, PAUSED):
+                run = enlarge_run(run, lacking)
     return finish_run(machine, run, plan)
 
 
@@ -109,62 +119,91 @@ def finish_run(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
 
 @bare
 def continue_run(
-    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
+    machine: Machine,
+    outside: SourceSpikes,
+    run: WindowRun,
+    plan: WindowPlan,
+    barrier: np.ndarray,
+    block: int,
 ) -> int:
-    """Run windows to the end of the plan (ENOUGH), or until it is time to pause (PAUSED).
+    """Run windows of one block to the end of the plan (ENOUGH), or until a pause (PAUSED).
 
-    Without room it returns the full part, QUEUE_FULL or SPIKES_FULL.
+    Without room it returns the full part, QUEUE_FULL or SPIKES_FULL. All threads return
+    together, and the same.
     """
-    progress, windows, work = run.progress, count_windows(plan), 0
-    whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0, plan.quantum)
-    out, table = select_spikes(machine.spikes, whole), machine.table
-    while progress[WINDOW] < windows:
-        if not progress[WAS_RUN]:
-            if not receive_spikes(run, machine.table, outside, plan):
-                return QUEUE_FULL
-            arrivals = pop_window(run.queue, progress[WINDOW], run.buffer)
-            start, stop, origin = begin_window(machine, progress[WINDOW], plan)
-            window = BlockWindow(0, whole.high, 0, start, stop, origin, plan.quantum)
-            run_block(machine, run.buffer, arrivals, window)
+    progress, table, work = run.progress, machine.table, 0
+    low, high, threads = machine.edges[block], machine.edges[block + 1], machine.edges.size - 1
+    while True:
+        if block == 0:
+            progress[STEP] = prepare_window(machine, outside, run, plan, work)
+        wait(barrier, threads)
+        if progress[STEP] != READY:
+            return progress[STEP]
+        start, stop = find_bounds(plan, progress[WINDOW])
+        origin, arrivals = machine.scaled.origin[0], progress[ARRIVALS]
+        window = BlockWindow(low, high, block, start, stop, origin, plan.quantum)
+        run_block(machine, run.buffer, arrivals, window)
+        if block == 0:
             progress[WAS_RUN] = 1
             for k in range(arrivals):
                 g = run.buffer.key[k]
                 work += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
-            work += whole.high + WORK_PER_STEP * (1 + arrivals)
-        if out[0].neuron > 0:
-            spikes = copy_spikes(run.buffer, 0, out)
-            lacking = send_spikes(run, machine.table, spikes, plan)
-            if lacking != ENOUGH:
-                return lacking
-            if out[0].neuron >= out.size or progress[FIRED] > plan.budget:
-                progress[OVER_BUDGET] = 1
-                break
-        progress[WAS_RUN] = 0
-        progress[WINDOW] += 1
-        if work > plan.pause:
-            return PAUSED
-    return ENOUGH
+            work += machine.neurons.neuron.size + WORK_PER_STEP * (1 + arrivals)
+        wait(barrier, threads)
 
 
 @bare
-def begin_window(machine: Machine, w: int, plan: WindowPlan) -> tuple[float, float, float]:
-    """Return start and stop of a window, and the origin of the scale in it."""
-    start, stop = find_bounds(plan, w)
+def prepare_window(
+    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan, work: int
+) -> int:
+    """Send the spikes of the last window, and prepare the next one.
+
+    work: since the last pause. Returns READY, or why the run does not go on as
+    :func:`continue_run` does.
+    """
+    progress = run.progress
+    if progress[WAS_RUN]:
+        lacking = send_all_spikes(machine, run, plan)
+        if lacking != ENOUGH or progress[OVER_BUDGET]:
+            return lacking
+        progress[WAS_RUN] = 0
+        progress[WINDOW] += 1
+    if progress[WINDOW] >= count_windows(plan):
+        return ENOUGH
+    if work > plan.pause:
+        return PAUSED
+    if not receive_spikes(run, machine.table, outside, plan):
+        return QUEUE_FULL
+    progress[ARRIVALS] = pop_window(run.queue, progress[WINDOW], run.buffer)
+    start, stop = find_bounds(plan, progress[WINDOW])
     move_origin(machine.family, machine.neurons, machine.scaled, start, stop)
-    return start, stop, machine.scaled.origin[0]
+    return READY
+
+
+@bare
+def send_all_spikes(machine: Machine, run: WindowRun, plan: WindowPlan) -> int:
+    """Send the spikes of all blocks; return ENOUGH, or the full part: then nothing was sent."""
+    spikes, full, edges = 0, False, machine.edges
+    for block in range(edges.size - 1):
+        out = select_spikes(machine.spikes, edges[block], edges[block + 1], block)
+        spikes = copy_spikes(run.buffer, spikes, out)
+        full |= out[0].neuron >= out.size
+    if spikes == 0:
+        return ENOUGH
+    lacking = send_spikes(run, machine.table, spikes, plan)
+    if lacking == ENOUGH and (full or run.progress[FIRED] > plan.budget):
+        run.progress[OVER_BUDGET] = 1
+    return lacking
 
 
 @bare
 def run_block(
     machine: Machine, buffer: WindowBuffer, arrivals: int, window: BlockWindow
-) -> int:
-    """Run one block of neurons through one window; return the number of its spikes.
-
-    arrivals: number of entries of the buffer.
-    """
+) -> None:
+    """Run one block of neurons through one window. arrivals: entries of the buffer."""
     family, neurons, scaled, table, spikes, _ = machine
     a = GroupArrivals(buffer.time[:arrivals], buffer.key[:arrivals], buffer.value[:arrivals])
-    out = select_spikes(spikes, window)
+    out = select_spikes(spikes, window.low, window.high, window.block)
     out[0].neuron = 0
     if family == DELTA:
         run_delta_window(neurons, scaled, table, a, window, out)
@@ -172,51 +211,3 @@ def run_block(
         run_psc_window(neurons, scaled, table, a, window, out)
     else:
         run_general_window(neurons, scaled, table, a, window, out)
-    return out[0].neuron
-
-
-def run_blocks(
-    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
-) -> RunResult:
-    """Run all neurons as :func:`~neuro.events.exact.window_driver.run_windows`, in threads.
-
-    Each block of neurons has one thread.
-    """
-    run, edges = start_run(pending, plan), machine.edges.tolist()
-    blocks = range(len(edges) - 1)
-    with ThreadPoolExecutor(len(blocks)) as pool:
-        while run.progress[WINDOW] < count_windows(plan):
-            while not receive_spikes(run, machine.table, outside, plan):
-                run = enlarge_run(run, QUEUE_FULL)
-            arrivals = pop_window(run.queue, run.progress[WINDOW], run.buffer)
-            start, stop, origin = begin_window(machine, run.progress[WINDOW], plan)
-            windows = [
-                BlockWindow(edges[p], edges[p + 1], p, start, stop, origin, plan.quantum)
-                for p in blocks
-            ]
-            run_one = partial(run_block, machine, run.buffer, arrivals)
-            counts = list(pool.map(run_one, windows))
-            if sum(counts) > 0:
-                outs = [select_spikes(machine.spikes, window) for window in windows]
-                run = _send_spikes(run, machine, outs, plan)
-                full = any(count >= out.size for count, out in zip(counts, outs, strict=True))
-                if full or run.progress[FIRED] > plan.budget:
-                    run.progress[OVER_BUDGET] = 1
-                    break
-            run.progress[WINDOW] += 1
-    return finish_run(machine, run, plan)
-
-
-def _send_spikes(
-    run: WindowRun, machine: Machine, outs: list[np.ndarray], plan: WindowPlan
-) -> WindowRun:
-    """Send the spikes of all blocks; return the run with room for them."""
-    lacking = QUEUE_FULL
-    while lacking != ENOUGH:
-        spikes = 0
-        for out in outs:
-            spikes = copy_spikes(run.buffer, spikes, out)
-        lacking = send_spikes(run, machine.table, spikes, plan)
-        if lacking != ENOUGH:
-            run = enlarge_run(run, lacking)
-    return run
