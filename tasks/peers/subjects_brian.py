@@ -106,7 +106,8 @@ def _network(brian2: Any, problem: BenchProblem) -> tuple[Any, Any]:
         "\n".join([*equations, "v_inf : volt (constant)"]),
         threshold="v >= threshold",
         reset="v = 0*volt",
-        refractory=problem.cell.refractory * second,
+        # Brian2 counts the tick of the spike as well.
+        refractory=(problem.cell.refractory + problem.graph.dt) * second,
         method="exact",
         namespace=names,
     )

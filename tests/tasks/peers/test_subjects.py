@@ -39,16 +39,28 @@ def spikes() -> dict[str, Measurement]:
 
     Ours run here; NEST has a process of its own, and so has each target of Brian2.
     """
-    makes = {"cuba": bench_problems.cuba, "kicked": bench_problems.kicked}
+    makes = {
+        "cuba": bench_problems.cuba,
+        "kicked": bench_problems.kicked,
+        "microcircuit": bench_problems.microcircuit,
+        "late microcircuit": bench_problems.late_microcircuit,
+    }
     simulators = {
         **SIMULATORS,
+        "grid32": partial(subjects_neuro.grid, dtype=np.float32),
+        "grid64": partial(subjects_neuro.grid, dtype=np.float64),
         "Brian2 C++": partial(subjects_brian.cpp, flags=UNOPTIMISED),
         "Brian2 cython": partial(subjects_brian.cython, target="numpy"),
     }
-    ours = (("cuba", EXACT), ("cuba", "scatter-add"), ("kicked", EXACT))
+    late = "late microcircuit"
+    ours = (
+        *(("cuba", EXACT), ("cuba", "scatter-add"), ("kicked", EXACT)),
+        *(("microcircuit", EXACT), (late, "grid32"), (late, "grid64")),
+    )
+    nests = ("cuba", NEST), ("cuba", NEST_GRID), ("kicked", NEST)
     together = (
-        (("cuba", NEST), ("cuba", NEST_GRID), ("kicked", NEST)),
-        (("cuba", "Brian2 cython"),),
+        (*nests, ("microcircuit", NEST), (late, NEST_GRID)),
+        (("cuba", "Brian2 cython"), ("microcircuit", "Brian2 cython")),
         (("kicked", "Brian2 C++"),),
     )
 
@@ -69,6 +81,7 @@ def spikes() -> dict[str, Measurement]:
         ("cuba", "Brian2 cython", 0.1),
         ("kicked", "NEST precise", 0),
         ("kicked", "Brian2 C++", 0.02),
+        ("microcircuit", "NEST precise", 0),
     ],
 )
 def test_simulators_find_as_many_spikes(
@@ -91,6 +104,16 @@ def test_nest_at_ticks_finds_as_many_spikes_as_our_grid(spikes: dict[str, Measur
     state = replace(rest, neurons={**rest.neurons, CELLS: cells})
     ours, _ = simulate(problem.graph, problem.inputs, state=state)
     assert ran(spikes, f"cuba {NEST_GRID}") == ours.spikes[CELLS].tick.size > 400
+
+
+@pytest.mark.parametrize("ours", ["grid32", "grid64"])
+def test_with_a_tick_more_our_grid_finds_the_spikes_of_nest_and_brian_at_ticks(
+    spikes: dict[str, Measurement], ours: str
+) -> None:
+    found = ran(spikes, f"late microcircuit {ours}")
+    assert found == 320
+    assert ran(spikes, f"late microcircuit {NEST_GRID}") == found
+    assert ran(spikes, "microcircuit Brian2 cython") == found
 
 
 @pytest.fixture(scope="module")
