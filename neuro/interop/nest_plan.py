@@ -19,6 +19,7 @@ from neuro.graph.inputs import find_span
 from neuro.graph.paths import find_bias, find_paths, list_links
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
 from neuro.neurons import Dynamics, Reset, has_normal_form
+from neuro.neurons.normal_form import as_array
 from neuro.spikes import Times, find_quantum, to_instants
 from neuro.units import Seconds, ticks
 
@@ -180,7 +181,10 @@ def plan(
             n: NestStimulus(t.shape[2], t.neuron, _to_ms(t, graph.dt), t.value)
             for n, t in inputs.items()
         },
-        poisson={n: spread_parameter(graph, n, graph.nodes[n].rate) for n in graph.poisson},  # type: ignore[union-attr]
+        poisson={
+            n: spread_parameter(graph, n, as_array(graph.nodes[n].rate))  # type: ignore[union-attr]
+            for n in graph.poisson
+        },
         seed=1 + (sum(graph.nodes[n].seed for n in graph.poisson) + sample) % (2**32 - 1),  # type: ignore[union-attr]
         synapses=tuple(s for ports in arriving.values() for _, s in ports),
     )
