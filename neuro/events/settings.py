@@ -17,7 +17,7 @@ class Grid:
 
     dtype: float64 or float32, the precision of membranes and sums.
     stretch: most ticks for which a node is computed at a time [ticks]; bounds memory.
-    threads: number of threads that share the neurons of a loop with different delays.
+    threads: number of threads that share the neurons of a loop of populations.
     budget: most spikes of all populations in a run; more raise Runaway.
     """
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeGuard, Union
 import numpy as np
 
 from neuro.events.grid.host_nodes import CompiledHost
-from neuro.events.grid.loops import Loop, make_cells, make_loop, make_path, needs_ring
+from neuro.events.grid.loops import Loop, fits_ring, make_cells, make_loop, make_path
 from neuro.events.grid.scatter import (
     Scatter,
     add_spikes,
@@ -360,16 +360,16 @@ def _make_loop(
     for edge in inner:
         part, node = parts[edge.target], graph.nodes[edge.target]
         if isinstance(part, CompiledConnection) and part.fills in cells:
-            if not isinstance(node, Sparse) or edge.source not in cells:
+            if not isinstance(node, Sparse | Dense) or edge.source not in cells:
                 return None
-            if node.indices.size:
+            if node.weight.size:
                 paths.append(make_path(edge, part.fills, node))
         elif edge.target not in cells or (
             edge.source in cells and cells[edge.source].feeds != edge.target
         ):
             return None
     fire = all(cells[path.source].feeds is None for path in paths)
-    return make_loop(cells, paths, dtype) if fire and paths and needs_ring(paths) else None
+    return make_loop(cells, paths, dtype) if fire and paths and fits_ring(paths) else None
 
 
 def _find_fed(edges: list[Edge], name: str) -> str | None:

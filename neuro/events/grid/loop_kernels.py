@@ -1,4 +1,4 @@
-"""Compiled ticks of a loop whose synapses have different delays: a ring of delay slots.
+"""Compiled ticks of a loop of populations and synapses: a ring of delay slots.
 
 A spike adds the weights of its synapses straight to the slots of the ticks at which they
 arrive; a tick takes its slot and clears it. The number of slots is a power of two, so that a
@@ -59,8 +59,9 @@ class LoopNetwork(NamedTuple):
     column: M, of its first neuron in the slots of the ring; -1: no path reaches m.
     path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
     P, the population that a path reaches. late: P, delay of its edge [ticks].
-    arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; a
-    DELAY of 0: no synapse has a delay of its own; a NONZERO of 0: no weight is 0.
+    arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; an
+    INDPTR of 0: each source reaches all targets, in their order; a DELAY of 0: no synapse has a
+    delay of its own; a NONZERO of 0: no weight is 0.
     indices, weight, delay: empty arrays with the dtypes of those columns.
     """
 
@@ -349,7 +350,8 @@ def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
 class Row(NamedTuple):
     """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
 
-    delay: empty if no synapse has one of its own. first: the column of the target population.
+    indices: empty if ``weight`` is of all targets from column ``first`` on; otherwise ``first``
+    is the column of the target population. delay: empty if no synapse has one of its own.
     t: the tick of the spike and the delay of the edge.
     """
 
@@ -370,10 +372,14 @@ def find_slot(row: Row, e: int, to: Targets) -> np.uint64:
 @bare
 def add_row(slots: np.ndarray, row: Row, to: Targets) -> None:
     """Add the synapses of a row to the slots of a sample."""
-    end = row.indices.size
+    end = row.weight.size
     if row.delay.size == 0:
         start = (row.t & to.mask) * to.width + row.first
         own = slots[start : start + to.width - row.first]
+        if row.indices.size == 0:
+            for e in range(end):
+                own[e] += row.weight[e]
+            return
         for e in range(end):
             own[row.indices[e]] += row.weight[e]
     elif slots.nbytes < PREFETCHED_BYTES:
@@ -390,27 +396,37 @@ def add_row(slots: np.ndarray, row: Row, to: Targets) -> None:
 @inlined
 def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
     """Return the synapses of neuron j of a path's source into ``to``; it fired at tick t."""
-    arrays, first, last = net.arrays[p], net.first[net.target[p]], net.first[net.target[p] + 1]
-    indptr = view_memory(arrays[INDPTR], j + 2, net.first)
-    start, stop = indptr[j], indptr[j + 1]
-    indices = view_memory(arrays[INDICES], stop, net.indices)
-    low, high = to.low[net.target[p]], to.high[net.target[p]]
-    if low > first:
-        start = find_target(indices, start, stop, low - first)
-    if high < last:
-        stop = find_target(indices, start, stop, high - first)
-    weight, delay = view_memory(arrays[WEIGHT], stop, net.weight), net.delay
+    arrays, target = net.arrays[p], net.target[p]
+    first, last, column = net.first[target], net.first[target + 1], net.column[target]
+    low, high = to.low[target], to.high[target]
+    start, stop = j * (last - first), (j + 1) * (last - first)
+    if arrays[INDPTR] != 0:
+        indptr = view_memory(arrays[INDPTR], j + 2, net.first)
+        start, stop = indptr[j], indptr[j + 1]
+        if low > first:
+            indices = view_memory(arrays[INDICES], stop, net.indices)
+            start = find_target(indices, start, stop, low - first)
+        if high < last:
+            indices = view_memory(arrays[INDICES], stop, net.indices)
+            stop = find_target(indices, start, stop, high - first)
+    else:
+        column, start, stop = column + low - first, start + low - first, stop + high - last
+    indices, delay = net.indices, net.delay
+    if arrays[INDPTR] != 0:
+        indices = view_memory(arrays[INDICES], stop, net.indices)[start:stop]
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
-    column = net.column[net.target[p]]
-    return Row(indices[start:stop], weight[start:stop], delay, column, t + net.late[p])
+    weight = view_memory(arrays[WEIGHT], stop, net.weight)[start:stop]
+    return Row(indices, weight, delay, column, t + net.late[p])
 
 
 @bare
 def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
     """Add the synaptic events of a spike of neuron j along a path to ``sent`` (P 2)."""
-    indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
-    every = indptr[j + 1] - indptr[j]
+    every = net.first[net.target[p] + 1] - net.first[net.target[p]]
+    if net.arrays[p, INDPTR] != 0:
+        indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
+        every = indptr[j + 1] - indptr[j]
     used = every
     if net.arrays[p, NONZERO] != 0:
         used = view_memory(net.arrays[p, NONZERO], j + 1, net.first)[j]
@@ -475,14 +491,15 @@ def send_pending(
     for k in range(past.tick.size):
         p = past.path[k]
         row = read_row(net, p, past.neuron[k], past.tick[k], to)
-        for e in range(row.indices.size):
+        for e in range(row.weight.size):
             late = row.delay[e] if row.delay.size > 0 else 0
+            target = row.indices[e] if row.indices.size > 0 else e
             if row.t + late < now:
                 continue
             pending[p, 0] += row.weight[e] != 0
             pending[p, 1] += 1
             if ring.size > 0:
-                slot, column = (row.t + late) & to.mask, row.first + row.indices[e]
+                slot, column = (row.t + late) & to.mask, row.first + target
                 ring[past.sample[k], slot, column] += row.weight[e]
 
 

@@ -1,4 +1,4 @@
-"""Loops of spiking populations and listed synapses with different delays, in compiled code.
+"""Loops of spiking populations, matrices and listed synapses, in compiled code.
 
 All other loops run node by node, in :mod:`neuro.events.grid.run`.
 Axes: as in :mod:`neuro.events.grid.loop_kernels`.
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from neuro.events.grid import loop_kernels as kernels
 from neuro.events.grid.kernels import Buffer, Train, make_zeros
 from neuro.events.grid.loop_kernels import LoopNetwork, LoopState, PastSpikes
 from neuro.events.grid.updates import ADAPT, BETA, Neurons, Rows
-from neuro.graph import Edge, Sparse
+from neuro.graph import Dense, Edge, Sparse
 from neuro.ops.barrier import make_barrier
 from neuro.spikes import Events
 
@@ -35,7 +36,7 @@ class LoopPath:
     edge: Edge
     source: str
     target: str
-    synapses: Sparse
+    synapses: Sparse | Dense
     shortest: int
     longest: int
 
@@ -78,10 +79,10 @@ class Loop:
         return bool(self.network.feeds[self.populations.index(edge.source)] >= 0)
 
 
-def make_path(edge: Edge, target: str, synapses: Sparse) -> LoopPath:
+def make_path(edge: Edge, target: str, synapses: Sparse | Dense) -> LoopPath:
     """Return the path of an edge to a population."""
-    delay = np.zeros(1, np.int32) if synapses.delay is None else synapses.delay
-    delay = delay if delay.size else np.zeros(1, np.int32)
+    own = getattr(synapses, "delay", None)
+    delay = np.zeros(1, np.int32) if own is None else own
     return LoopPath(
         edge=edge,
         source=edge.source,
@@ -92,10 +93,9 @@ def make_path(edge: Edge, target: str, synapses: Sparse) -> LoopPath:
     )
 
 
-def needs_ring(paths: Sequence[LoopPath]) -> bool:
-    """Say whether the paths of a loop have different delays, each from 1 to LONGEST ticks."""
-    delays = {d for p in paths for d in (p.shortest, p.longest)}
-    return len(delays) > 1 and min(delays) >= 1 and max(delays) <= LONGEST
+def fits_ring(paths: Sequence[LoopPath]) -> bool:
+    """Say whether all delays of a loop are from 1 to LONGEST ticks."""
+    return all(1 <= p.shortest <= p.longest <= LONGEST for p in paths)
 
 
 def make_loop(
@@ -105,17 +105,11 @@ def make_loop(
     cells = dict(sorted(cells.items(), key=lambda item: item[1].feeds is None))
     groups, places = list(cells.values()), list(cells)
     paths = sorted(paths, key=lambda path: places.index(path.source))
-    nodes = [path.synapses for path in paths]
-    weights = [
-        n.weight if n.weight.dtype.itemsize <= dtype.itemsize else n.weight.astype(dtype)
-        for n in nodes
-    ]
-    weights = _unify(weights)
-    delays = _unify([np.zeros(0, np.int32) if n.delay is None else n.delay for n in nodes])
-    nonzero = [_count_nonzero(n.indptr, w) for n, w in zip(nodes, weights, strict=True)]
+    rows = [_list_rows(path.synapses, dtype) for path in paths]
+    weights, delays = _unify([r.weight for r in rows]), _unify([r.delay for r in rows])
     kept = [
-        (n.indptr, n.indices.view(np.uint32), w, d, z)
-        for n, w, d, z in zip(nodes, weights, delays, nonzero, strict=True)
+        (r.indptr, r.indices, weight, delay, r.nonzero)
+        for r, weight, delay in zip(rows, weights, delays, strict=True)
     ]
     addresses = [[a.ctypes.data if a.size else 0 for a in row] for row in kept]
     sources = [places.index(p.source) for p in paths]
@@ -135,8 +129,8 @@ def make_loop(
         late=np.array([p.edge.delay for p in paths]),
         arrays=np.array(addresses, np.uint64),
         indices=np.zeros(0, np.uint32),
-        weight=weights[0][:0].copy(),
-        delay=delays[0][:0].copy(),
+        weight=np.zeros(0, weights[0].dtype),
+        delay=np.zeros(0, delays[0].dtype),
     )
     return Loop(
         populations=tuple(cells),
@@ -171,12 +165,34 @@ def _unify(arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [array.astype(dtype, copy=False) for array in arrays]
 
 
-def _count_nonzero(indptr: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the non-zero synapses of each row; none if all are."""
-    if np.all(weight):
-        return np.zeros(0, np.int64)
-    before = np.concatenate([[0], np.cumsum(weight != 0)])
-    return np.diff(before[indptr])
+class LoopRows(NamedTuple):
+    """The arrays of a path, as in a LoopNetwork; an empty one stands for an address of 0."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+    nonzero: np.ndarray
+
+
+def _list_rows(node: Sparse | Dense, dtype: np.dtype) -> LoopRows:
+    """Return the synapses of a connection by source; arrays of a Sparse are not copied."""
+    weight = (
+        node.weight
+        if node.weight.dtype.itemsize <= dtype.itemsize
+        else node.weight.astype(dtype)
+    )
+    none, every = np.zeros(0, np.int64), bool(np.all(weight))
+    if isinstance(node, Dense):
+        used = none if every else np.count_nonzero(weight, axis=0)
+        late = np.zeros(0, np.int32)
+        return LoopRows(none, none, np.ascontiguousarray(weight.T), late, used)
+    used = none
+    if not every:
+        before = np.concatenate([[0], np.cumsum(weight != 0)])
+        used = np.diff(before[node.indptr])
+    late = np.zeros(0, np.int32) if node.delay is None else node.delay
+    return LoopRows(node.indptr, node.indices.view(np.uint32), weight, late, used)
 
 
 def _share_neurons(network: LoopNetwork, threads: int) -> np.ndarray:

@@ -3,16 +3,17 @@
 import re
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from written_graphs import chain, wire
 
 from neuro.events import Exact, Grid, Recording, engine, resources, simulate
-from neuro.graph import Dense, Graph, Input
+from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 
 LAYERS = wire(
     "x>in in>hidden hidden>out out>read",
@@ -91,8 +92,19 @@ def test_what_a_run_keeps_of_each_node_is_counted(monkeypatch: pytest.MonkeyPatc
     }
 
 
-def test_in_a_loop_every_window_has_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = told(monkeypatch, LOOP, one_spike(1001, 5))
+def test_a_loop_has_slots_for_its_delays_and_a_batch_for_each_stretch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = told(monkeypatch, LOOP, one_spike(1001, 5, samples=3))
+    assert asked["the ticks of cells"] == 8 * 3 * (1001 + 8) + 2000 * 8
+    assert asked["delay slots of cells"] == 3 * 2 * 5 * 8
+
+
+def test_in_a_loop_node_by_node_every_window_has_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edges = (*LOOP.edges, Edge("cells", "cells", Ticks(3)))
+    asked = told(monkeypatch, replace(LOOP, edges=edges), one_spike(1001, 5))
     assert asked["the ticks of cells"] == 8 * (1001 + 501) + 2000 * 501
 
 

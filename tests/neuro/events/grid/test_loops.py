@@ -1,4 +1,4 @@
-"""Loops whose synapses have different delays, which run in a ring of delay slots."""
+"""Loops of populations, matrices and listed synapses, which run in a ring of delay slots."""
 
 import math
 from collections.abc import Callable
@@ -43,6 +43,15 @@ def draw_synapses(
     )
 
 
+def draw_matrix(rng: np.random.Generator, source: int, target: int, *, dyadic: bool) -> Dense:
+    """Return weights of which some, or none, are 0."""
+    shape = (target, source)
+    weight = rng.integers(-3, 5, shape) / 32 if dyadic else rng.normal(0.02, 0.1, shape)
+    if rng.random() < 0.5:
+        weight[weight == 0] = 1 / 32
+    return Dense(weight=weight.astype([np.float32, np.float64][int(rng.integers(2))]))
+
+
 def draw_neurons(rng: np.random.Generator, size: int, *, dyadic: bool) -> Node:
     """Return neurons of which some kinds are alike and others not."""
     reset = "hard" if rng.random() < 0.5 else "soft"
@@ -78,7 +87,12 @@ def draw_loop(
     for k, (source, target) in enumerate(pairs):
         late = bool(k < 2 or rng.random() < 0.6)
         sizes = SIZES[source], SIZES[target]
-        nodes[f"{source}{target}"] = draw_synapses(rng, *sizes, dyadic=dyadic, late=late)
+        matrix = k > 1 and rng.random() < 0.3
+        nodes[f"{source}{target}"] = (
+            draw_matrix(rng, *sizes, dyadic=dyadic)
+            if matrix
+            else draw_synapses(rng, *sizes, dyadic=dyadic, late=late)
+        )
         edges.append(Edge(source, f"{source}{target}", Ticks(int(rng.integers(1, 4)))))
         name = f"{source}{target}"
         edges.append(Edge(name, into.get(name, target)))
@@ -276,8 +290,9 @@ def with_delay(graph: Graph, name: str, delay: int) -> Graph:
 
 
 def without_delays(graph: Graph, delay: int) -> Graph:
-    inner = [n for n, node in graph.nodes.items() if isinstance(node, Sparse) and n != "spread"]
-    graph = keep(graph, **{n: replace(graph.nodes[n], delay=None) for n in inner})
+    late = [n for n, node in graph.nodes.items() if isinstance(node, Sparse) and n != "spread"]
+    graph = keep(graph, **{n: replace(graph.nodes[n], delay=None) for n in late})
+    inner = [n for n in graph.nodes if len(n) == 2 and set(n) <= set("abc")]
     for name in inner:
         graph = with_delay(graph, name, delay)
     return graph
@@ -295,8 +310,7 @@ def add_current(graph: Graph) -> Graph:
 
 
 OTHERS: dict[str, Callable[[Graph], Graph]] = {
-    "one delay": lambda graph: without_delays(graph, 3),
-    "a matrix": lambda graph: keep(graph, bc=Dense(weight=np.eye(34, 5) / 2)),
+    "a synapse without delay": lambda graph: with_delay(graph, "ab", 0),
     "an edge without connection": join_directly,
     "a current with a delay": add_current,
 }
@@ -311,18 +325,19 @@ def test_other_loops_run_node_by_node(change: str) -> None:
     np.testing.assert_equal(fast.spikes, slow.spikes)
 
 
-def test_two_delays_are_a_loop_and_so_is_the_longest_allowed_delay(
+def test_one_delay_needs_a_slot_for_each_of_its_ticks_and_the_longest_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    graph = with_delay(without_delays(draw_loop(5, dyadic=True, currents=False), 3), "ca", 4)
+    graph = without_delays(draw_loop(5, dyadic=True, currents=False), 3)
     (loop,) = find_loops(graph)
     assert (loop.window, loop.slots) == (3, 4)
-    monkeypatch.setattr(loops, "LONGEST", 4)
-    compile.compile_graph.cache_clear()
-    assert find_loops(graph)
-    monkeypatch.setattr(loops, "LONGEST", 3)
-    compile.compile_graph.cache_clear()
-    assert not find_loops(graph)
+    graph = with_delay(with_delay(graph, "ca", 4), "cb", 2)
+    (loop,) = find_loops(graph)
+    assert (loop.window, loop.slots) == (2, 4)
+    for longest, loops_found in ((4, 1), (3, 0)):
+        monkeypatch.setattr(loops, "LONGEST", longest)
+        compile.compile_graph.cache_clear()
+        assert len(find_loops(graph)) == loops_found
     compile.compile_graph.cache_clear()
 
 
