@@ -40,6 +40,7 @@ from neuro import (
     Multiply,
     Outer,
     Pointwise,
+    Poisson,
     RMSNorm,
     Seconds,
     SigmaDelta,
@@ -105,6 +106,12 @@ def residual(neuron: LIF) -> Graph:
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
+def drawn(neuron: LIF) -> Graph:
+    graph = through(Dense(weight=weights(3, 4)), neuron)
+    source = Poisson(rate=700.0, shape=(4,), seed=1)
+    return replace(graph, nodes={**graph.nodes, "input": source})
+
+
 def joined(neuron: LIF) -> Graph:
     nodes = {
         "input": Input(shape=(4,)),
@@ -158,6 +165,7 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
     ),
     "LI, synaptic current": lambda n: through(Dense(weight=weights(3, 4)), LI(tau=0.005), n),
     "GatedLI": lambda _: through(Dense(weight=weights(6, 4)), GatedLI()),
+    "Poisson": drawn,
     "Dense with bias": lambda n: through(Dense(weight=weights(3, 4), bias=weights(3)), n),
     "Sparse": lambda n: through(sparse(), n),
     "Sparse, delays of synapses": lambda n: through(sparse(delay=True), n),
@@ -204,7 +212,8 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
 def stimulus(graph: Graph, ticks: int = TICKS, samples: int = 2) -> dict[str, Events]:
     draw = np.random.default_rng(1)
     shape = (ticks, samples, graph.size("input"))
-    return {"input": to_events((draw.random(shape) < 0.5).astype(np.float64))}
+    raster = to_events((draw.random(shape) < 0.5).astype(np.float64))
+    return dict.fromkeys(graph.inputs, raster)
 
 
 def run_reference(graph: Graph) -> None:
@@ -212,14 +221,14 @@ def run_reference(graph: Graph) -> None:
 
 
 def plan_for_nest(graph: Graph) -> None:
-    (train,) = stimulus(graph).values()
-    plan(graph, {"input": to_times(of_sample(train, 0), graph.dt)}, {})
+    trains = {n: to_times(of_sample(e, 0), graph.dt) for n, e in stimulus(graph).items()}
+    plan(graph, trains, {}, ticks=TICKS)
 
 
 EXECUTORS: Mapping[str, Callable[[Graph], object]] = {
-    "clock (torch)": lambda graph: replay(graph, stimulus(graph)),
-    "events, grid": lambda graph: simulate(graph, stimulus(graph)),
-    "events, exact": lambda graph: simulate(graph, stimulus(graph), Exact()),
+    "clock (torch)": lambda graph: replay(graph, stimulus(graph), ticks=TICKS),
+    "events, grid": lambda graph: simulate(graph, stimulus(graph), ticks=TICKS),
+    "events, exact": lambda graph: simulate(graph, stimulus(graph), Exact(), ticks=TICKS),
     "EventProp": build_layers,
     "chip integers": run_reference,
     "NEST": plan_for_nest,
@@ -277,7 +286,8 @@ def test_the_table_has_every_node_and_no_other() -> None:
 @pytest.mark.parametrize("case", [c for c, found in table().items() if found[0] == YES])
 def test_what_runs_on_the_clock_has_the_same_spikes_on_the_grid(case: str) -> None:
     graph = CASES[case](lif())
-    one, (other, _) = replay(graph, stimulus(graph)), simulate(graph, stimulus(graph))
+    one = replay(graph, stimulus(graph), ticks=TICKS)
+    other, _ = simulate(graph, stimulus(graph), ticks=TICKS)
     for name, events in one.spikes.items():
         assert all(map(np.array_equal, events[:3], other.spikes[name][:3])), name
 

@@ -19,10 +19,18 @@ from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.resources import require_memory, run_over_samples
-from neuro.events.settings import Clock, Exact, Grid, Recording, require_recording
+from neuro.events.settings import (
+    Clock,
+    Exact,
+    Grid,
+    Recording,
+    measure_draws,
+    require_recording,
+)
 from neuro.graph import GradedInput, Graph
-from neuro.graph.inputs import require_inputs, require_trains
+from neuro.graph.inputs import find_span, require_inputs, require_trains
 from neuro.graph.requirements import require_graph
+from neuro.ops.poisson import Span
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, list_problems_of_types, to_ticks
 
@@ -40,7 +48,7 @@ SHORTER = (
 )
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - the run, and its length
     graph: Graph,
     inputs: Mapping[str, Events | Times],
     clock: Clock = Grid(),  # noqa: B008
@@ -48,6 +56,8 @@ def simulate(
     state: State | None = None,
     record: Recording = Recording(),  # noqa: B008
     workers: int = 1,
+    ticks: int | None = None,
+    samples: int | None = None,
 ) -> tuple[Record, State]:
     """Run a network on events.
 
@@ -64,6 +74,8 @@ def simulate(
         record: the parts to record in addition to the counts.
         workers: number of threads over which the samples are split, with the same result.
             Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
+        ticks, samples: of a graph without Inputs, whose Poisson nodes draw their own spikes;
+            one sample by default. Otherwise the inputs give them.
 
     Returns:
         The Record, with ``counts``, and the final state: an EngineState for ``Grid()``, an
@@ -84,18 +96,20 @@ def simulate(
     if isinstance(clock, Exact):
         from neuro.events.exact.run import simulate_exact
 
+        length = ticks, samples
         return simulate_exact(
-            graph, inputs, clock, state=state, recording=record, workers=workers
+            graph, inputs, clock, length, state=state, recording=record, workers=workers
         )
     compile_graph(graph, np.dtype(clock.dtype))  # refuses what does not run on a clock
     events = _convert_inputs(graph, inputs)
-    ticks, samples = map(int, next(iter(events.values())).shape[:2])
+    ticks, samples = find_span((train.shape[:2] for train in events.values()), ticks, samples)
     require_recording(record, graph, ticks)
     program = _compile(graph, clock, record)
     _require_room(program, clock, ticks, samples, record)
     trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
-    run = partial(_run_samples, graph, batches, clock, start, record)
+    span = Span(0, samples, 0 if start is None else start.ticks, ticks)
+    run = partial(_run_samples, graph, batches, clock, start, record, span)
     parts = run_over_samples(run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
@@ -149,6 +163,7 @@ def _require_room(
     copies = 1 if samples <= together else 2  # of the parts, and of the whole
     held = min(samples, together)
     needed = {f"the ticks of {n}": INDEX * samples * (ticks + 1) for n in graph.inputs}
+    needed |= measure_draws(graph, record, ticks * samples)
     for name in graph.populations:
         wide = samples * program.sizes[name] * size * copies
         needed[f"states of {name}"] = 4 * len(record.states) * wide
@@ -193,7 +208,8 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
 
 def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
     """Return the numbers of ticks and samples that run together within the buffers."""
-    largest = max((program.sizes[name] for name in program.buffered), default=1)
+    names = (*program.buffered, *program.graph.poisson)
+    largest = max((program.sizes[name] for name in names), default=1)
     length = min(ticks, clock.stretch, max(1, MAX_BUFFER_VALUES // largest))
     rings = (g.loop.slots * g.loop.columns for g in program.groups if g.loop)
     return length, max(1, MAX_BUFFER_VALUES // max(length * largest, *rings, 1))
@@ -205,18 +221,20 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
     clock: Grid,
     state: EngineState | None,
     recording: Recording,
+    span: Span,
     start: int,
     stop: int,
 ) -> list[tuple[Record, EngineState]]:
     """Run the samples ``start`` to ``stop`` in groups that fit the buffers."""
     program = _compile(graph, clock, recording)
-    length, together = _plan_parts(program, clock, next(iter(inputs.values())).ticks)
+    length, together = _plan_parts(program, clock, span.ticks)
     results, before = [], 0
     for first in range(start, stop, together):
         last = min(first + together, stop)
         group = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
         own = None if state is None else slice_state(state, first, last)
-        run = GridRun(program, group, own, recording, length, clock.threads)
+        part = span._replace(first_sample=first, samples=last - first)
+        run = GridRun(program, group, own, recording, part, length, clock.threads)
         for spikes in run.advance():
             if before + spikes > clock.budget:
                 raise make_runaway_error(graph, run.partial_record(), clock.budget)

@@ -8,6 +8,7 @@ import numpy as np
 
 from neuro.arguments import is_real, make_type_error, require_whole
 from neuro.graph import Graph
+from neuro.graph.poisson import find_tables
 from neuro.units import Seconds, Ticks
 
 
@@ -72,6 +73,7 @@ class Exact:
 
 
 Clock = Grid | Exact
+BYTES_PER_SPIKE = 40  # of a source: as drawn, and as an event
 
 
 def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None:
@@ -100,6 +102,20 @@ class Recording:
     def keeps_values(self, graph: Graph, name: str) -> bool:
         """Return whether the membranes of this LI or GatedLI are kept."""
         return name in (graph.readouts if self.values is None else self.values)
+
+
+def measure_draws(graph: Graph, recording: Recording, ticks: int) -> dict[str, int]:
+    """Return the bytes of the recorded spikes of Poisson nodes, by content.
+
+    ticks: of all samples together.
+    """
+    return {
+        f"the spikes of {name}": int(
+            BYTES_PER_SPIKE * find_tables(graph, name)[0].spikes * ticks
+        )
+        for name in graph.poisson
+        if recording.keeps_spikes(name)
+    }
 
 
 def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:

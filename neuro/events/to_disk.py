@@ -25,6 +25,7 @@ from jaxtyping import Shaped
 from neuro.events import Clock, EngineState, Grid, Recording, simulate
 from neuro.events.exact.state import ExactState, Pending
 from neuro.graph import Edge, Graph
+from neuro.graph.inputs import find_span
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
@@ -33,7 +34,8 @@ from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import Events, Times, join_in_time, measure_in_ticks
 from neuro.units import Seconds, Ticks
 
-Piece = Mapping[str, Events | Times]
+Inputs = Mapping[str, Events | Times]
+Piece = Inputs | Ticks | int
 State = EngineState | ExactState
 
 
@@ -168,7 +170,8 @@ def simulate_to_disk(
 
     Args:
         pieces: the stimulus of each chunk, in order: from :func:`cut`, or generated during the
-            run. To continue a stream, pass all pieces again, from the first.
+            run; of a graph without Inputs, the numbers of ticks. To continue a stream, pass all
+            pieces again, from the first.
         folder: for this stream only.
         clock: as in :func:`neuro.events.simulate`.
         state: at the start of the first piece; None: rest.
@@ -195,7 +198,9 @@ def simulate_to_disk(
         )
     chunk = -1
     for chunk, piece in enumerate(pieces):
-        path, stimulus = _name_chunk(folder, chunk), digest(dict(piece))
+        given: Inputs = piece if isinstance(piece, Mapping) else {}
+        ticks = None if isinstance(piece, Mapping) else piece
+        path, stimulus = _name_chunk(folder, chunk), digest(ticks or dict(given))
         before, history = history, digest((history, stimulus))
         if chunk < complete:
             if _read_chunk(path, chunk, before).stimulus != stimulus:
@@ -206,10 +211,12 @@ def simulate_to_disk(
             if chunk == complete - 1:
                 _require_end(folder, progress, history)
             continue
-        length = next(iter(piece.values())).shape[0]
+        length, _ = find_span((train.shape[:2] for train in given.values()), ticks, None)
         moments = tuple(t - progress.ticks for t in record.states)  # of this piece: 0 on
         kept = replace(record, states=tuple(t for t in moments if 0 <= t < length))
-        result, after = simulate(graph, piece, clock, state=progress.state, record=kept)
+        result, after = simulate(
+            graph, given, clock, state=progress.state, record=kept, ticks=ticks
+        )
         progress = _Progress(chunk + 1, progress.ticks + length, history, after)
         write_json(folder / "stream.json", asdict(header))
         _write(path, "chunk", _Chunk(chunk, before, stimulus, result))
@@ -226,7 +233,7 @@ def read_state(folder: str | Path) -> State | None:
     return cast(_Progress, _read(_name_state(Path(folder)), "state", _Progress)).state
 
 
-def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
+def cut(inputs: Inputs, chunk: Ticks, dt: Seconds) -> Iterator[Inputs]:
     """Yield a stimulus in pieces of ``chunk`` ticks of ``dt`` [s]; the last may be shorter.
 
     Raises:

@@ -53,12 +53,14 @@ from neuro.events.exact.state import (
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
 from neuro.events.resources import require_memory, run_over_samples
-from neuro.events.settings import Exact, Recording, require_recording
+from neuro.events.settings import Exact, Recording, measure_draws, require_recording
 from neuro.graph import Graph
-from neuro.graph.inputs import require_inputs
+from neuro.graph.inputs import find_span, require_inputs
+from neuro.graph.poisson import draw_events, find_tables
 from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_fields_read_only
+from neuro.ops.poisson import Span
 from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import NEAR, Events, Times, join_in_time, round_times, to_instants, to_ticks
 from neuro.units import Seconds
@@ -66,6 +68,7 @@ from neuro.units import Seconds
 # The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit takes from one
 # to a few hundred nanoseconds, so this is a second at most.
 WORK_PER_PAUSE = 2**22
+MOST_DRAWN = 2**21  # spikes of Poisson nodes that are drawn at a time
 INT_BYTES = FLOAT_BYTES = 8  # of int64 and float64
 
 
@@ -92,6 +95,7 @@ def simulate_exact(
     graph: Graph,
     inputs: Mapping[str, Events | Times],
     clock: Exact,
+    length: tuple[int | None, int | None],
     *,
     state: object,
     recording: Recording,
@@ -100,7 +104,7 @@ def simulate_exact(
     """Do the same as :func:`neuro.events.simulate`, in continuous time."""
     require_continuous(graph)
     require_inputs(graph, inputs)
-    ticks, samples, _ = next(iter(inputs.values())).shape
+    ticks, samples = find_span((train.shape[:2] for train in inputs.values()), *length)
     require_sizes(inputs)
     quantum = find_run_quantum(graph, ticks)
     trains = {n: to_instants(e, graph.dt, quantum) for n, e in inputs.items()}
@@ -109,26 +113,33 @@ def simulate_exact(
     current = require_exact_state(graph, samples, before)
     network = compile_exactly(graph, clock.threads)
     needed = state_memory(network, clock, recording, (ticks, samples), quantum)
+    needed |= measure_draws(graph, recording, ticks * samples)
     require_memory(needed, "run fewer ticks at a time, or lengthen Exact.window")
     records: list[Record] = []
-    states = {}
-    stops = sorted({*(int(tick) + 1 for tick in recording.states), ticks})
+    states, spikes = {}, 0
+    per_tick = samples * sum(find_tables(graph, n)[0].spikes for n in graph.poisson)
+    most = int(max(1, min(ticks, MOST_DRAWN / max(per_tick, 1))))
+    pieces = range(most, ticks, most)
+    stops = sorted({*(int(tick) + 1 for tick in recording.states), *pieces, ticks})
     for start, stop in zip([0, *stops], stops, strict=False):
         part = {n: cut_times(t, start, stop) for n, t in trains.items()}
+        here = Span(0, samples, current.ticks, stop - start)
+        drawn = {n: draw_events(graph, n, here) for n in graph.poisson}
+        part |= {n: to_instants(e, graph.dt, quantum) for n, e in drawn.items()}
         run = partial(_run_samples, graph, clock, recording, part, current, quantum)
         shares = run_over_samples(run, samples, workers)
         results = [result for share in shares for result in share]
-        new = make_record(graph, part, results, recording)
-        records = [append_record(records[0], new) if records else new]
-        spikes = sum(records[0].counts[n].spikes for n in graph.populations)
+        records.append(make_record(graph, part, results, recording))
+        spikes += sum(records[-1].counts[n].spikes for n in graph.populations)
         if spikes > clock.budget or not all(result.within_budget for result in results):
-            kept = _in_seconds(records[0], inputs, graph.dt)
+            kept = _in_seconds(join_records(records), inputs, graph.dt)
             raise make_runaway_error(graph, kept, clock.budget)
-        current = join_states(graph, results)
+        current = replace(join_states(graph, results), ticks=current.ticks + stop - start)
         require_finite_states(current.neurons)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons
-    return replace(_in_seconds(records[0], inputs, graph.dt), states=states), current
+    whole = _in_seconds(join_records(records), inputs, graph.dt)
+    return replace(whole, states=states), current
 
 
 def state_memory(
@@ -394,25 +405,21 @@ def make_record(
     )
 
 
-def append_record(first: Record, second: Record) -> Record:
-    """Return two successive runs as one, with the nodes that both completed; times in ticks."""
-    ticks = first.ticks
-    times = {
-        n: join_in_time([(t, ticks), (second.times[n], second.ticks)], 1.0)
-        for n, t in first.times.items()
-        if n in second.times
-    }
+def join_records(parts: list[Record]) -> Record:
+    """Return successive runs as one, with the nodes that all completed; times in ticks."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    names = [n for n in first.times if all(n in p.times for p in parts)]
+    times = {n: join_in_time([(p.times[n], p.ticks) for p in parts], 1.0) for n in names}
+    read = [n for n in first.values if all(n in p.values for p in parts)]
     return Record(
         executor=first.executor,
-        ticks=ticks + second.ticks,
+        ticks=sum(p.ticks for p in parts),
         samples=first.samples,
         spikes={n: to_ticks(t, Seconds(1.0)) for n, t in times.items()},
-        values={
-            n: np.concatenate([v, second.values[n]])
-            for n, v in first.values.items()
-            if n in second.values
-        },
-        counts={n: sum_counts((c, second.counts[n])) for n, c in first.counts.items()},
+        values={n: np.concatenate([p.values[n] for p in parts]) for n in read},
+        counts={n: sum_counts(p.counts[n] for p in parts) for n in first.counts},
         times=times,
         digest=first.digest,
     )

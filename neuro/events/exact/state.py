@@ -32,11 +32,13 @@ class ExactState:
         [ticks], of each population, axes 4 B N.
     pending: arrivals after the end, by component (named after its first population) or LI.
     digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
+    ticks: of all runs so far, from which Poisson nodes draw on.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
     pending: Mapping[str, Pending]
     digest: str
+    ticks: int = 0
 
 
 def make_rest_state(graph: Graph, samples: int) -> ExactState:

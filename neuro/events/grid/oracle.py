@@ -237,7 +237,7 @@ class _Sample:
         self, graph: Graph, reach: Mapping[str, SynapseRows], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
-        self.spiking = {*graph.inputs, *graph.firing}
+        self.spiking = {*graph.sources, *graph.firing}
         self.ticks = next(iter(inputs.values())).shape[0]
         self.rank = {name: r for r, name in enumerate(graph.order)}
         self.heap: list[Delivery] = []

@@ -41,8 +41,10 @@ from neuro.events.grid.updates import (
 )
 from neuro.events.settings import Recording
 from neuro.graph import Edge
+from neuro.graph.poisson import find_tables
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_read_only
+from neuro.ops.poisson import Span, draw_spikes
 from neuro.record import Counts, Record
 from neuro.spikes import Events
 
@@ -50,25 +52,27 @@ from neuro.spikes import Events
 class GridRun:
     """A run of samples together: exhaust ``advance``, then read ``record`` and ``state``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a run, and its extent
         self,
         program: Program,
         inputs: Mapping[str, SpikeBatch],
         state: EngineState | None,
         recording: Recording,
+        span: Span,
         stretch: int,
         threads: int = 1,
     ) -> None:
         self.program, self.graph = program, program.graph
         self.inputs, self.recording = inputs, recording
         self.stretch, self.threads = stretch, threads
-        batch = next(iter(inputs.values()))
-        self.ticks, self.samples, self.now = batch.ticks, len(batch.train.at), 0
+        self.span, self.ticks, self.samples, self.now = span, span.ticks, span.samples, 0
         self.counts = {name: Counter[str]() for name in self.graph.nodes}
         self.queues: dict[Wire, list[SpikeBatch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.queues
         }
-        self.fired: dict[str, list[SpikeBatch]] = {}
+        self.fired: dict[str, list[SpikeBatch]] = {
+            name: [] for name in self.graph.poisson if recording.keeps_spikes(name)
+        }
         self.values: dict[str, np.ndarray] = {}
         self.neurons: dict[str, np.ndarray] = {}
         self.skip: dict[str, SkipState] = {}
@@ -156,6 +160,7 @@ class GridRun:
         for origin, stop in pairwise([0, *sorted(stops)]):
             for buffer in self.input_buffers.values():
                 buffer.hit.fill(False)
+            self._draw_sources(origin, stop)
             for names, window, loop in self.program.groups:
                 if loop is not None:
                     self._run_loop(names, Rows(origin, 0, stop - origin), pool)
@@ -170,6 +175,15 @@ class GridRun:
             if self.now - 1 in self.recording.states:
                 self.states[self.now - 1] = self._read_states()
             yield sum(self.counts[name]["spikes"] for name in self.graph.firing)
+
+    def _draw_sources(self, start: int, stop: int) -> None:
+        """Draw the spikes of Poisson nodes in these ticks; record and send them."""
+        span = self.span._replace(first_tick=self.span.first_tick + start, ticks=stop - start)
+        for name in self.graph.poisson:
+            drawn = draw_spikes(
+                *find_tables(self.graph, name), span, np.zeros(0, self.program.dtype)
+            )
+            self._record_spikes(name, SpikeBatch(start, span.ticks, Train(*drawn)))
 
     def _make_buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
         """Return the input and the output buffer of a node; one may serve as both."""
@@ -359,7 +373,9 @@ class GridRun:
 
     def state(self) -> EngineState:
         """Return the state after the last tick."""
-        return EngineState(self._read_states(), self._list_pending(), digest_graph(self.graph))
+        done = self.span.first_tick + self.now
+        own = self._read_states(), self._list_pending(), digest_graph(self.graph)
+        return EngineState(*own, ticks=done)
 
     def _list_pending(self) -> dict[Edge, Events]:
         """Return the spikes that are on their way after ``now`` ticks."""

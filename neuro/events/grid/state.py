@@ -21,11 +21,13 @@ class EngineState:
         synapses behind it. A train has as many ticks as the longest of these delays; with that
         delay its spikes of tick k arrive at tick k of the next run.
     digest: of the Graph, see :func:`neuro.io.graph_digest.digest_graph`.
+    ticks: of all runs so far, from which Poisson nodes draw on.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
     pending: Mapping[Edge, Events]
     digest: str
+    ticks: int = 0
 
 
 def slice_state(state: EngineState, start: int, stop: int) -> EngineState:
@@ -34,6 +36,7 @@ def slice_state(state: EngineState, start: int, stop: int) -> EngineState:
         neurons={k: v[:, start:stop] for k, v in state.neurons.items()},
         pending={k: cut_samples(e, start, stop) for k, e in state.pending.items()},
         digest=state.digest,
+        ticks=state.ticks,
     )
 
 
@@ -46,4 +49,5 @@ def join_states(states: list[EngineState]) -> EngineState:
         neurons={k: np.concatenate([s.neurons[k] for s in states], 1) for k in first.neurons},
         pending={k: join([s.pending[k] for s in states]) for k in first.pending},
         digest=first.digest,
+        ticks=first.ticks,
     )
