@@ -6,7 +6,7 @@ bias of a Sparse connection. Every network is a function of its seed alone.
 Axes: N neurons; the first 80 % of them excite, the others inhibit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from numpy.random import Generator
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.engine import State
 from neuro.events.exact.state import make_rest_state
-from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph import Dense, Edge, Graph, Input, Node, Poisson, Sparse
 from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LI, LIF
 from neuro.neurons.li import psc_gain
@@ -121,53 +121,31 @@ def brunel(regime: Regime, seed: int, n: int = 12_500) -> PeerNetwork:
     Each cell receives from 1,000 excitatory and 250 inhibitory ones, also when n is smaller
     (>= 1,250) than the 12,500 of the paper: the rates stay, the correlations grow. J = 0.1 and
     -g J mV, delay 1.5 ms, refractory 2 ms; rest 0, reset 10, threshold 20 mV, here -10, 0, 10.
-    The external Poisson input comes by the Input "external" straight into the cells: feed it
-    with :func:`poisson`.
+    The 1,000 external synapses of a cell are one Poisson process of eta threshold / (J tau), at
+    least 9,000 a second.
     """
     rng = np.random.default_rng(seed)
     excitatory, inhibitory = _kinds(n)
+    each = np.arange(n)
     recurrent = join_inputs(
         fixed_indegree(excitatory, n, 1000, 0.1, rng),
         fixed_indegree(inhibitory, n, 250, -0.1 * regime.g, rng),
     )
     nodes: dict[str, Node] = {
-        "external": Input(shape=(n,)),
+        "external": Poisson(rate=regime.eta * 20.0 / (0.1 * TAU), shape=(n,), seed=seed),
+        "synapses": Sparse.from_coo(each, each, np.full(n, 0.1), shape=(n, n)),
         "cells": LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(2 * MS)),
         "recurrent": replace(recurrent, bias=_bias(n, -10.0, DT)),
     }
     edges = (
-        Edge("external", "cells"),
+        Edge("external", "synapses"),
+        Edge("synapses", "cells"),
         Edge("cells", "recurrent", ticks(Seconds(1.5 * MS), DT)),
         Edge("recurrent", "cells"),
     )
     return PeerNetwork(
         Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(-10, 10, n)}
     )
-
-
-def poisson(
-    regime: Regime, seed: int, n: int, duration: Ticks, chunk: Ticks = Ticks(200)
-) -> Iterator[dict[str, Events]]:
-    """Yield the external input of Brunel's network, ``chunk`` ticks at a time.
-
-    The 1,000 external synapses of a cell are one Poisson process of eta threshold / (J tau), at
-    least 9,000 a second, drawn as the number of its spikes in each tick, times J.
-    """
-    rng = np.random.default_rng([seed, 1])
-    expected = regime.eta * 20.0 / (0.1 * TAU) * DT
-    for start in range(0, duration, chunk):
-        length = min(chunk, duration - start)
-        number = rng.poisson(expected, (length, n))
-        tick, neuron = np.nonzero(number)
-        yield {
-            "external": Events(
-                np.zeros(tick.size, np.int32),
-                tick.astype(np.int32),
-                neuron.astype(np.int32),
-                0.1 * number[tick, neuron],
-                (length, 1, n),
-            )
-        }
 
 
 def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) -> PeerNetwork:

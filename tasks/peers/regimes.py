@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from neuro.events import Clock, Exact, Grid, Recording, simulate
 from neuro.plot import ACCENT, INK
-from neuro.spikes import Times, to_times
+from neuro.spikes import to_times
 from neuro.statistics import Statistics, statistics
 from neuro.units import Seconds, ticks
 from tasks.bench.plot import STYLE
 from tasks.bench.rows import Row, find_ratio
-from tasks.peers.networks import REGIMES, Regime, brunel, poisson
+from tasks.peers.networks import REGIMES, Regime, brunel
 from tasks.report.figures import save_png
 
 ONSET = Seconds(0.1)  # left out of the statistics
@@ -35,20 +35,12 @@ class Extent:
 
 
 def activity(regime: Regime, extent: Extent, clock: Clock) -> Statistics:
-    """Return the statistics of a regime after its onset; its input is never held whole."""
+    """Return the statistics of a regime after its onset."""
     graph, _ = brunel(regime, extent.seed, extent.n)
     duration = ticks(extent.duration, graph.dt)
-    state, start, parts = None, 0, []
-    for piece in poisson(regime, extent.seed, extent.n, duration):
-        record, state = simulate(
-            graph, piece, clock, state=state, record=Recording(spikes=("cells",))
-        )
-        spikes = record.times.get("cells") or to_times(record.spikes["cells"], graph.dt)
-        parts.append((spikes.time + start * graph.dt, spikes.neuron))
-        start += record.ticks
-    time, neuron = (np.concatenate(column) for column in zip(*parts, strict=True))
-    none, ones = np.zeros(time.size, np.int32), np.ones(time.size)
-    times = Times(none, time, neuron, ones, (duration, 1, extent.n))
+    kept = Recording(spikes=("cells",))
+    record, _ = simulate(graph, {}, clock, record=kept, ticks=duration)
+    times = record.times.get("cells") or to_times(record.spikes["cells"], graph.dt)
     return statistics(times, ONSET, extent.duration)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuro.events import Exact, simulate
-from neuro.graph import Graph, Sparse
+from neuro.graph import Graph, Poisson, Sparse
 from neuro.neurons import LIF, psc_gain
 from neuro.statistics import statistics
 from neuro.units import Seconds, Ticks
@@ -16,7 +16,6 @@ from tasks.peers.networks import (
     cuba,
     delta,
     feed_forward,
-    poisson,
     silence,
     start,
 )
@@ -130,19 +129,15 @@ def test_a_seed_is_a_network() -> None:
         assert not np.array_equal(one.membranes["cells"], other.membranes["cells"])
 
 
-def test_the_external_input_is_poisson_and_the_same_in_chunks_of_any_length() -> None:
-    regime = REGIMES["SI fast"]
-    (whole,) = poisson(regime, 1, n=300, duration=Ticks(250), chunk=Ticks(250))
-    parts = list(poisson(regime, 1, n=300, duration=Ticks(250), chunk=Ticks(100)))
-    assert [p["external"].shape for p in parts] == [(100, 1, 300), (100, 1, 300), (50, 1, 300)]
-    values = np.concatenate([p["external"].value for p in parts])
-    np.testing.assert_array_equal(values, whole["external"].value)
-    number = values / 0.1
-    np.testing.assert_allclose(number, np.rint(number), rtol=1e-12)
+def test_the_external_input_of_brunels_network_is_a_poisson_process_for_each_cell() -> None:
+    graph = brunel(REGIMES["SI fast"], seed=3, n=1300).graph
+    external, synapses = graph.nodes["external"], sparse(graph, "synapses")
+    assert isinstance(external, Poisson)
     # eta threshold / (J tau) = 4 * 20 / (0.1 * 20 ms) = 40 a ms, 4 a tick of 0.1 ms.
-    assert number.sum() / (250 * 300) == pytest.approx(4, rel=0.01)
-    square = (number**2).sum() / (250 * 300) - (number.sum() / (250 * 300)) ** 2
-    assert square == pytest.approx(4, rel=0.02)
+    assert external.rate == pytest.approx(40_000)
+    assert (external.shape, external.seed) == ((1300,), 3)
+    np.testing.assert_array_equal(synapses.indices, np.arange(1300))
+    assert set(synapses.weight) == {0.1}
 
 
 def test_a_network_without_input_still_runs_for_its_ticks() -> None:

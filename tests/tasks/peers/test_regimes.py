@@ -8,7 +8,8 @@ from neuro.units import Seconds
 from tasks.peers.networks import REGIMES
 from tasks.peers.regimes import Extent, activity, rows
 
-EXTENT = Extent(n=2500, duration=Seconds(0.3))
+# Half of all cells reach each cell: the correlations of AI are .07 to .18 in 8 seeds.
+EXTENT = Extent(n=2500, duration=Seconds(0.3), seed=5)
 
 
 @pytest.fixture(scope="module")
