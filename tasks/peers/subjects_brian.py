@@ -72,12 +72,11 @@ def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
     brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
     problem, device = make(), brian2.get_device()
     network, monitor = _network(brian2, problem)
-    device.insert_code("main", "const std::clock_t _begun = std::clock();")
+    begin = "const std::clock_t _begun = std::clock();"
+    end = f'std::ofstream("{CPU_TIME}") << double(std::clock() - _begun) / CLOCKS_PER_SEC;'
+    device.insert_code("before_network_run", begin)  # behind the sorting of the delays
+    device.insert_code("after_network_run", end)
     network.run(problem.duration * brian2.second)
-    device.insert_code(
-        "main",
-        f'std::ofstream("{CPU_TIME}") << double(std::clock() - _begun) / CLOCKS_PER_SEC;',
-    )
     device.build(directory=folder.name, compile=True, run=False, with_output=False)
 
     def run() -> RunTiming:

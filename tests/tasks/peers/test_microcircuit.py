@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from neuro.spikes import Times
+from neuro.events import Grid, simulate
+from neuro.graph import Graph
+from neuro.spikes import Events, Times, to_times
 from neuro.units import Seconds
 from tasks.bench.harness import Build, Measurement, RunTiming
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row
 from tasks.peers import microcircuit as bench
 from tasks.peers.microcircuit import PARTS, SIZES, Size, build, describe_activity, draw_raster
+from tasks.peers.networks import start
 from tasks.peers.potjans_diesmann import NEURONS
 
 TIMES = {  # CPU and wall seconds of 2.5 simulated seconds
@@ -146,9 +151,9 @@ def test_spikes_are_drawn_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (ax,) = figure.axes
     # 5, 6, 7, ... neurons of which every third is shown: 2, 2, 3, 3, 3, 4, 4 and 4 lines.
     first = [0, 2, 4, 7, 10, 13, 17]
-    for line, start in zip(ax.lines[:7], first, strict=True):
+    for line, at in zip(ax.lines[:7], first, strict=True):
         np.testing.assert_allclose(line.get_xdata(), [600, 900])
-        assert line.get_ydata().tolist() == [start + 1, start + 1]
+        assert line.get_ydata().tolist() == [at + 1, at + 1]
     assert ax.lines[7].get_xdata().size == 0
     assert [t.get_text() for t in ax.get_yticklabels()] == list(NEURONS)
     assert ax.get_yticks().tolist() == [1, 3, 5.5, 8.5, 11.5, 15, 19, 23]
@@ -186,6 +191,32 @@ def test_rates_stand_beside_published_ones_and_all_beside_nest_where_it_is(
 
 
 PEERS = ("NEST's example", "NEST grid")
+
+
+def test_statistics_of_nest_stand_beside_ours_with_the_number_of_equal_populations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(graph: Graph, inputs: dict[str, Events], **how: Any) -> SimpleNamespace:
+        assert how["precise"] is False
+        state = start(graph, how["membranes"], Grid())
+        record, _ = simulate(graph, inputs, Grid(), state=state)
+        spikes = {name: record.spikes[name] for name in NEURONS}
+        last = spikes["L6I"]
+        spikes["L6I"] = last._replace(neuron=last.neuron[::-1].copy())
+        return SimpleNamespace(
+            spikes=spikes, times={n: to_times(s, graph.dt) for n, s in spikes.items()}
+        )
+
+    monkeypatch.setattr(bench.nest, "run", run)
+    monkeypatch.setattr(bench, "ONSET", Seconds(0.01))
+    options = BenchOptions(tmp_path, quick=True)
+    rows = list(bench.compare_activity(Size("1 %", 0.2, seconds=5.0), "NEST grid", options))
+    assert {row.note for row in rows} == {"every spike is NEST's in 7 of 8 populations"}
+    rates = [row for row in rows if row.unit == "Hz"]
+    assert len(rates) == 8
+    assert all(row.theirs == row.ours for row in rates)
+    assert sum(row.ratio == 1 for row in rates) > 4
+    assert {row.subject for row in rows} == {"neuro grid, float64"}
 
 
 def test_parts_are_these() -> None:
