@@ -18,6 +18,7 @@ from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
 from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
+from neuro.events.progress import Tell, show_progress
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import (
     Clock,
@@ -58,6 +59,7 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     workers: int = 1,
     ticks: int | None = None,
     samples: int | None = None,
+    progress: bool = False,
 ) -> tuple[Record, State]:
     """Run a network on events.
 
@@ -76,6 +78,7 @@ def simulate(  # noqa: PLR0913 - the run, and its length
             Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
         ticks, samples: of a graph without Inputs, whose Poisson nodes draw their own spikes;
             one sample by default. Otherwise the inputs give them.
+        progress: whether to show a bar with the remaining time on stderr, if it is a terminal.
 
     Returns:
         The Record, with ``counts``, and the final state: an EngineState for ``Grid()``, an
@@ -96,10 +99,8 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     if isinstance(clock, Exact):
         from neuro.events.exact.run import simulate_exact
 
-        length = ticks, samples
-        return simulate_exact(
-            graph, inputs, clock, length, state=state, recording=record, workers=workers
-        )
+        run_exactly = partial(simulate_exact, graph, inputs, clock, (ticks, samples))
+        return run_exactly(state=state, recording=record, workers=workers, progress=progress)
     compile_graph(graph, np.dtype(clock.dtype))  # refuses what does not run on a clock
     events = _convert_inputs(graph, inputs)
     ticks, samples = find_span((train.shape[:2] for train in events.values()), ticks, samples)
@@ -109,8 +110,9 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
     span = Span(0, samples, 0 if start is None else start.ticks, ticks)
-    run = partial(_run_samples, graph, batches, clock, start, record, span)
-    parts = run_over_samples(run, samples, workers)
+    with show_progress(progress, ticks * samples) as tell:
+        run = partial(_run_samples, graph, batches, clock, start, record, span, tell)
+        parts = run_over_samples(run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
     kept = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
@@ -222,6 +224,7 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
     state: EngineState | None,
     recording: Recording,
     span: Span,
+    tell: Tell,
     start: int,
     stop: int,
 ) -> list[tuple[Record, EngineState]]:
@@ -235,7 +238,10 @@ def _run_samples(  # noqa: PLR0913 - the run, and its samples
         own = None if state is None else slice_state(state, first, last)
         part = span._replace(first_sample=first, samples=last - first)
         run = GridRun(program, group, own, recording, part, length, clock.threads)
+        told = 0
         for spikes in run.advance():
+            tell((last - first) * (run.now - told))
+            told = run.now
             if before + spikes > clock.budget:
                 raise make_runaway_error(graph, run.partial_record(), clock.budget)
         before += spikes

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import joblib
-from joblib._parallel_backends import ThreadingBackend
-from joblib.parallel import get_active_backend
 
 from neuro.arguments import make_type_error
+from neuro.events.progress import runs_in_threads
 
 MEMINFO = Path("/proc/meminfo")  # of Linux
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -69,8 +68,7 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
     if shares == 1:
         return [run(0, samples)]
     bounds = [samples * k // shares for k in range(shares + 1)]
-    backend, _ = get_active_backend(prefer="threads")
-    if isinstance(backend, ThreadingBackend):
+    if runs_in_threads():
         with ThreadPoolExecutor(shares) as pool:
             return list(pool.map(run, bounds[:-1], bounds[1:]))
     jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))

@@ -148,7 +148,9 @@ def simulate_samples(
     for name, placed in clocks.items():
         stimulus = placed.place(whole)
         start = time.perf_counter()
-        record, _ = simulate(graph, stimulus, placed.clock, record=kept, workers=workers)
+        record, _ = simulate(
+            graph, stimulus, placed.clock, record=kept, workers=workers, progress=True
+        )
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)

@@ -52,6 +52,7 @@ from neuro.events.exact.state import (
 )
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
+from neuro.events.progress import Tell, show_progress, tell_nobody
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Exact, Recording, measure_draws, require_recording
 from neuro.graph import Graph
@@ -100,6 +101,7 @@ def simulate_exact(
     state: object,
     recording: Recording,
     workers: int,
+    progress: bool,
 ) -> tuple[Record, ExactState]:
     """Do the same as :func:`neuro.events.simulate`, in continuous time."""
     require_continuous(graph)
@@ -121,23 +123,24 @@ def simulate_exact(
     most = int(max(1, min(ticks, MOST_DRAWN / max(per_tick, 1))))
     pieces = range(most, ticks, most)
     stops = sorted({*(int(tick) + 1 for tick in recording.states), *pieces, ticks})
-    for start, stop in zip([0, *stops], stops, strict=False):
-        part = {n: cut_times(t, start, stop) for n, t in trains.items()}
-        here = Span(0, samples, current.ticks, stop - start)
-        drawn = {n: draw_events(graph, n, here) for n in graph.poisson}
-        part |= {n: to_instants(e, graph.dt, quantum) for n, e in drawn.items()}
-        run = partial(_run_samples, graph, clock, recording, part, current, quantum)
-        shares = run_over_samples(run, samples, workers)
-        results = [result for share in shares for result in share]
-        records.append(make_record(graph, part, results, recording))
-        spikes += sum(records[-1].counts[n].spikes for n in graph.populations)
-        if spikes > clock.budget or not all(result.within_budget for result in results):
-            kept = _in_seconds(join_records(records), inputs, graph.dt)
-            raise make_runaway_error(graph, kept, clock.budget)
-        current = replace(join_states(graph, results), ticks=current.ticks + stop - start)
-        require_finite_states(current.neurons)
-        if stop - 1 in recording.states:
-            states[stop - 1] = current.neurons
+    with show_progress(progress, ticks * samples * len(network.components)) as tell:
+        for start, stop in zip([0, *stops], stops, strict=False):
+            part = {n: cut_times(t, start, stop) for n, t in trains.items()}
+            here = Span(0, samples, current.ticks, stop - start)
+            drawn = {n: draw_events(graph, n, here) for n in graph.poisson}
+            part |= {n: to_instants(e, graph.dt, quantum) for n, e in drawn.items()}
+            run = partial(_run_samples, graph, clock, recording, part, current, quantum, tell)
+            shares = run_over_samples(run, samples, workers)
+            results = [result for share in shares for result in share]
+            records.append(make_record(graph, part, results, recording))
+            spikes += sum(records[-1].counts[n].spikes for n in graph.populations)
+            if spikes > clock.budget or not all(result.within_budget for result in results):
+                kept = _in_seconds(join_records(records), inputs, graph.dt)
+                raise make_runaway_error(graph, kept, clock.budget)
+            current = replace(join_states(graph, results), ticks=current.ticks + stop - start)
+            require_finite_states(current.neurons)
+            if stop - 1 in recording.states:
+                states[stop - 1] = current.neurons
     whole = _in_seconds(join_records(records), inputs, graph.dt)
     return replace(whole, states=states), current
 
@@ -176,6 +179,7 @@ def _run_samples(
     inputs: Mapping[str, Times],
     state: ExactState,
     quantum: float,
+    tell: Tell,
     start: int,
     stop: int,
 ) -> list[SampleResult]:
@@ -190,7 +194,7 @@ def _run_samples(
         pending = {n: select_pending(state, n, b) for n in names}
         trains = {n: select_sample(t, b) for n, t in inputs.items()}
         sample = partial(run_sample, network, trains, before, pending, clock)
-        results.append(sample(ticks=ticks, quantum=quantum, kept=kept))
+        results.append(sample(ticks=ticks, quantum=quantum, kept=kept, tell=tell))
     return results
 
 
@@ -204,11 +208,12 @@ def run_sample(
     ticks: int,
     quantum: float,
     kept: tuple[str, ...],
+    tell: Tell = tell_nobody,
 ) -> SampleResult:
     """Run one sample.
 
     before: the state of each population, 4 N. pending: by component or LI. ticks: T. quantum:
-    of instants. kept: LIs with recorded values.
+    of instants. kept: LIs with recorded values. tell: takes the ticks that a component has run.
     """
     stop = float(ticks)
     result = SampleResult(dict(inputs), {}, {}, {}, {}, {}, {}, True)
@@ -216,7 +221,7 @@ def run_sample(
         neurons = _load_neurons(c, before, quantum)
         outside = merge_trains(c.first_source, c.outside, result.trains)
         plan = _plan_windows(network, c, clock, stop, quantum)
-        run = _run_component(c, neurons, outside, pending[c.name], plan, clock)
+        run = _run_component(c, neurons, outside, pending[c.name], plan, clock, tell)
         _store_component(c, neurons, run.spikes, result, stop)
         pairs = zip(outside, run.spikes, strict=True)
         sent = SourceSpikes(*(np.concatenate(pair) for pair in pairs))
@@ -269,6 +274,7 @@ def _run_component(
     pending: GroupArrivals,
     plan: WindowPlan,
     clock: Exact,
+    tell: Tell,
 ) -> RunResult:
     """Run a component with a suitable driver."""
     outside, pending = view_fields_read_only(outside), view_fields_read_only(pending)
@@ -286,9 +292,11 @@ def _run_component(
     spikes = np.empty(SPIKES_PER_NEURON * n + SPARE_SPIKES * c.edges.size, SPIKE)
     machine = Machine(c.family, neurons, scaled, c.table, spikes.view(np.recarray), c.edges)
     if c.least_delay == 0 or clock.driver == "heap":
-        return run_heap(machine, outside, pending, plan)
+        result = run_heap(machine, outside, pending, plan)
+        tell(plan.stop)
+        return result
     scale_neurons(c.family, neurons, scaled, c.edges)
-    return run_windows(machine, outside, pending, plan)
+    return run_windows(machine, outside, pending, plan, tell)
 
 
 def _store_component(

@@ -57,6 +57,7 @@ from neuro.events.exact.step_delta import run_delta_window
 from neuro.events.exact.step_general import run_general_window
 from neuro.events.exact.step_psc import run_psc_window
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
+from neuro.events.progress import Tell, tell_nobody
 from neuro.ops.barrier import make_barrier, wait
 from neuro.ops.jit import bare
 
@@ -86,14 +87,19 @@ class RunResult(NamedTuple):
 
 
 def run_windows(
-    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
+    machine: Machine,
+    outside: SourceSpikes,
+    pending: GroupArrivals,
+    plan: WindowPlan,
+    tell: Tell = tell_nobody,
 ) -> RunResult:
     """Run all neurons from time 0 to the end of the plan, each block in its own thread.
 
     outside: spikes of sources outside the component. pending: arrivals from before the start.
-    At the end, the records of the neurons are those of the end of the run.
+    tell: takes the ticks that have been run. At the end, the records of the neurons are those
+    of the end of the run.
     """
-    run, lacking, barrier = start_run(pending, plan), PAUSED, make_barrier()
+    run, lacking, barrier, told = start_run(pending, plan), PAUSED, make_barrier(), 0.0
     blocks = range(machine.edges.size - 1)
     with ThreadPoolExecutor(len(blocks)) as pool:
         share = map if len(blocks) == 1 else pool.map
@@ -101,6 +107,9 @@ def run_windows(
             lacking = max(
                 share(partial(continue_run, machine, outside, run, plan, barrier), blocks)
             )
+            now = min(run.progress[WINDOW] * plan.length, plan.stop)
+            tell(now - told)
+            told = now
             if lacking not in (ENOUGH, PAUSED):
                 run = enlarge_run(run, lacking)
     return finish_run(machine, run, plan)
