@@ -13,7 +13,8 @@ from neuro.events import Clock, Exact, Grid, Recording, simulate
 from neuro.events.checks import Runaway
 from neuro.events.exact import run
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.events.to_disk import read_state, simulate_to_disk
+from neuro.events.settings import measure_draws
+from neuro.events.to_disk import StreamError, read_state, simulate_to_disk
 from neuro.graph import Dense, Graph, Input, Node, Poisson, Sparse
 from neuro.neurons import LIF
 from neuro.nn import replay
@@ -138,6 +139,8 @@ def test_recorded_states_and_a_stream_continue_the_source(clock: Clock, tmp_path
     graph = make_graph()
     whole, end = simulate(graph, {}, clock, ticks=TICKS, record=Recording(states=(8, 40)))
     simulate_to_disk(graph, [17], tmp_path, clock)
+    with pytest.raises(StreamError, match="chunk 0 is of another stimulus"):
+        simulate_to_disk(graph, [18], tmp_path, clock)
     stream = simulate_to_disk(graph, [17, TICKS - 17], tmp_path, clock)
     for name in ("p", "n", "m"):
         assert same(stream.spikes(name), whole.spikes[name])
@@ -163,3 +166,6 @@ def test_recorded_spikes_that_do_not_fit_are_refused_before_the_run(clock: Clock
     graph = wire("p>n", {"p": Poisson(rate=1e4, shape=(9000,), seed=1), "n": LIF(tau=0.02)})
     with pytest.raises(ValueError, match=r"the spikes of p \S+ GB"):
         simulate(graph, {}, clock, ticks=10**8)
+    spikes = -9000 * np.expm1(-10)
+    assert measure_draws(graph, Recording(), 50) == {"the spikes of p": int(40 * spikes * 50)}
+    assert measure_draws(graph, Recording(spikes=("n",)), 50) == {}
