@@ -73,7 +73,7 @@ def fixed_total(
 
     It is the rule "fixed_total_number" of NEST: a pair may be drawn several times. Synapses are
     drawn in blocks of rows, straight into the arrays of the connection; no array of the size of
-    all of them is sorted. Delays are stored as uint16.
+    all of them is sorted. Delays are rounded to ticks and stored as uint16.
 
     Raises:
         ValueError: synapses is < 0, or there is no neuron to draw; a delay is not from 0 to
@@ -170,11 +170,12 @@ def _draw(value: Any, size: int) -> np.ndarray:
 
 
 def _require_delays(delays: np.ndarray) -> np.ndarray:
-    """Return delays as int64; raise a ValueError unless all fit uint16."""
+    """Return delays, rounded, as int64; raise a ValueError unless all fit uint16."""
+    delays = np.rint(delays).astype(np.int64)
     low, high = delays.min(initial=0), delays.max(initial=0)
     if low < 0 or high > LONGEST:
         raise ValueError(f"delays must be from 0 to {LONGEST} ticks, got {low} to {high}")
-    return delays.astype(np.int64)
+    return delays
 
 
 def _iterate_blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -143,20 +143,19 @@ def time_size(size: Size, options: BenchOptions) -> Iterator[Row]:
 
 def measure_building(options: BenchOptions) -> Iterator[Row]:
     """Yield what a synapse takes of memory, and how long building takes, by size."""
+    kinds = ("memory at rest", "peak memory while it is built", "building")
     for name in ("tenth", "third", "full"):
         size = SIZES[name].quick() if options.quick else SIZES[name]
         measured = measure({name: partial(build, size.scale)}, 1)[name]
-        seconds = rest = peak = None
+        found: tuple[float | None, ...] = (None,) * 3
         if measured.runs:
             _, seconds, taken, synapses, grown = measured.runs[0]
-            rest, peak = taken / synapses, grown and grown / synapses
-        for what, unit, pair in (
-            ("memory at rest", "bytes a synapse", (rest, BYTES)),
-            ("peak memory while it is built", "bytes a synapse", (peak, BYTES_BUILDING)),
-            ("building", "s", (seconds, BUILDING * size.scale)),
-        ):
+            found = taken / synapses, grown and grown / synapses, seconds
+        limits = BYTES, BYTES_BUILDING, BUILDING * size.scale
+        for what, *pair in zip(kinds, found, limits, strict=True):
+            unit = "s" if what == "building" else "bytes a synapse"
             case, names = f"microcircuit, {size.name}, {what}", ("neuro", LIMIT)
-            yield make_row(case, names, unit, pair, measured.problem, target=1)
+            yield make_row(case, names, unit, tuple(pair), measured.problem, target=1)
 
 
 def build(scale: float, _: int) -> Run:
@@ -212,12 +211,11 @@ def describe_activity(
     times: Mapping[str, Times], duration: Seconds
 ) -> dict[str, dict[str, float]]:
     """Return rate, CV and correlation of each population after the onset, where known."""
-    found = {name: statistics(times[name], ONSET, duration) for name in NEURONS}
-    kinds = ("rate", "cv", "correlation")
-    return {
-        name: {k: value for k in kinds if np.isfinite(value := getattr(own, k))}
-        for name, own in found.items()
-    }
+    found = {}
+    for name in NEURONS:
+        known = statistics(times[name], ONSET, duration)._asdict()
+        found[name] = {k: v for k, v in known.items() if k != "fano" and np.isfinite(v)}
+    return found
 
 
 @mpl.rc_context(plot.STYLE)

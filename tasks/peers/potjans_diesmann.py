@@ -84,18 +84,11 @@ def microcircuit(
     for (source, target), synapses in count_synapses(scale).items():
         name = f"{source} to {target}"
         mean = WEIGHT * (2 if (source, target) == ("L4E", "L23E") else 1)
-        sign = 1.0 if source.endswith("E") else -4.0
-        late_by = DELAY[source[-1]] / DT
-        nodes[name] = fixed_total(
-            sizes[source],
-            sizes[target],
-            synapses,
-            _draw_normal(rng, mean, WEIGHT_SPREAD, 0.0, times=sign),
-            rng,
-            _draw_normal(rng, late_by, DELAY_SPREAD, 1.0, whole=True)
-            if delay is None
-            else None,
-        )
+        mean *= 1 if source.endswith("E") else -4
+        weights = _draw_normal(rng, mean, WEIGHT_SPREAD, 0.0)
+        delays = _draw_normal(rng, DELAY[source[-1]] / DT, DELAY_SPREAD, 0.5)
+        sized = sizes[source], sizes[target], synapses
+        nodes[name] = fixed_total(*sized, weights, rng, delays if delay is None else None)
         edges += [Edge(source, name, on_edges), Edge(name, f"current of {target}")]
     return PeerNetwork(Graph(nodes=nodes, edges=tuple(edges), dt=DT), membranes)
 
@@ -124,28 +117,18 @@ def _make_drive(name: str, size: int) -> Sparse:
 
 
 def _draw_normal(
-    rng: np.random.Generator,
-    mean: float,
-    spread: float,
-    least: float,
-    *,
-    times: float = 1.0,
-    whole: bool = False,
+    rng: np.random.Generator, mean: float, spread: float, least: float
 ) -> Callable[[int], np.ndarray]:
-    """Return a function that draws normal numbers >= ``least``, times a factor, in float32.
+    """Return a function that draws normal numbers of the sign of ``mean``, at least ``least``.
 
-    spread: standard deviation over mean. whole: they are rounded before they are compared: of
-    a third of a billion, some lie halfway between 0 and 1.
+    spread: standard deviation over mean. least: of the absolute values.
     """
 
-    def draw_any(size: int) -> np.ndarray:
-        x = rng.standard_normal(size, np.float32) * (spread * mean) + mean
-        return np.rint(x) if whole else x
-
     def draw(size: int) -> np.ndarray:
-        x = draw_any(size)
-        while (below := x < least).any():
-            x[below] = draw_any(int(below.sum()))
-        return np.asarray(x * times)
+        x = rng.standard_normal(size, np.float32) * (spread * abs(mean)) + mean
+        below = x * np.sign(mean) < least
+        if below.any():
+            x[below] = draw(int(below.sum()))
+        return x
 
     return draw

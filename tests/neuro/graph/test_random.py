@@ -175,6 +175,13 @@ def test_drawing_a_total_takes_hardly_more_than_its_ten_bytes_a_synapse() -> Non
     assert 20_000_000 < peak < 24_000_000  # blocks: 65,536 synapses of about 50 bytes
 
 
+def test_delays_of_a_total_are_rounded_to_ticks() -> None:
+    drawn = iter([np.array([0.6, 2.4, 3.6]), np.array([])])
+    node = fixed_total(1, 4, 3, 1.5, rng(), lambda _: next(drawn))
+    assert node.delay is not None
+    assert sorted(node.delay.tolist()) == [1, 2, 4]
+
+
 def test_no_block_has_more_rows_than_a_key_can_number() -> None:
     node = fixed_total(70_000, 3, 69_000, 1.5, rng(), delay=2**16 - 1)
     assert node.delay is not None
