@@ -86,7 +86,7 @@ def test_every_executor_has_the_same_spikes() -> None:
 
 @CLOCKS
 @given(st.integers(1, TICKS - 1), st.integers(1, 4), st.integers(1, 9), st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_division_changes_no_spike(
     clock: Clock, cut: int, workers: int, drawn: int, beside: bool
 ) -> None:

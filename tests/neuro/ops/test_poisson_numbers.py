@@ -95,7 +95,7 @@ def test_neurons_ticks_samples_and_seeds_are_independent() -> None:
 
 
 @given(st.integers(0, 5), st.integers(1, 5), st.integers(0, 9), st.integers(1, 9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_part_of_a_span_is_drawn_alike(b: int, samples: int, t: int, ticks: int) -> None:
     whole = draw(11, Span(0, 10, 0, 18))
     part = draw(11, Span(b, samples, t, ticks))
