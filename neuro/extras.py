@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Extra = Literal["lava", "driving", "eeg", "language", "cluster", "peers", "interop"]
+Extra = Literal[
+    "lava", "driving", "eeg", "language", "cluster", "peers", "interop", "connectome"
+]
 
 
 def name_install_command(extra: Extra) -> str:
