@@ -53,6 +53,7 @@ class Benchmark:
 NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
     "microcircuit": "the cortical microcircuit beside NEST and Brian2, at three sizes",
+    "fly_brain": "a fly's whole brain, generated, beside Brian2",
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
@@ -73,6 +74,7 @@ NAMES = {
 PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and needs all extras
     "engine": "cuba, delta, brette4, large, silent, classifier, threads, cost, memory, compile",
     "microcircuit": "tenth, third, full, one_delay, building, activity, rates",
+    "fly_brain": "brain",
     "training": "digits, dense, cifar, checkpointed",
     "mechanisms": "layers, kept, families, skipped",
     "mixers": "recurrences, attention, steps",
