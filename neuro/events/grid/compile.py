@@ -89,7 +89,7 @@ class Wire:
         return self.in_loop or self.scatter is not None
 
 
-class Group(NamedTuple):
+class NodeGroup(NamedTuple):
     """Names of parts that run together, as in ``graph.components``.
 
     window: their look-ahead window [ticks]; 0: no loop, any number of ticks run at a time.
@@ -115,7 +115,7 @@ class Program:
     graph: Graph
     dtype: np.dtype
     parts: Mapping[str, Part]
-    groups: tuple[Group, ...]
+    groups: tuple[NodeGroup, ...]
     into: Mapping[str, tuple[Wire, ...]]
     out_of: Mapping[str, tuple[Wire, ...]]
     sizes: Mapping[str, int]
@@ -194,7 +194,7 @@ def compile_graph(graph: Graph, dtype: np.dtype, recorded: tuple[str, ...] = ())
         graph=graph,
         dtype=dtype,
         parts=parts,
-        groups=tuple(Group(group, _window(group, wires), loops[group]) for group in loops),
+        groups=tuple(NodeGroup(group, _window(group, wires), loops[group]) for group in loops),
         into={n: tuple(w for w in wires if w.edge.target == n) for n in graph.nodes},
         out_of={n: tuple(w for w in wires if w.edge.source == n) for n in graph.nodes},
         sizes={n: graph.size(n) for n in graph.nodes},

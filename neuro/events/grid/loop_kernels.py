@@ -105,7 +105,7 @@ class LoopState(NamedTuple):
     barrier: np.ndarray
 
 
-class Targets(NamedTuple):
+class TargetRange(NamedTuple):
     """The neurons low[m]:high[m] of a thread; the ring has ``mask`` + 1 slots of ``width``."""
 
     low: np.ndarray
@@ -161,7 +161,7 @@ view_memory: Any = _view_memory
 prefetch: Any = _prefetch
 
 
-class Cells(NamedTuple):
+class TickOfCells(NamedTuple):
     """Neurons from ``first`` of the loop, of population m: states and the input of a tick.
 
     x, base: the input is their sum; x is their slot, which is cleared.
@@ -189,7 +189,7 @@ class Firing(NamedTuple):
 
 
 @inlined
-def step_neuron(p: Firing, cells: Cells, flags: np.ndarray, j: int, i: float) -> None:
+def step_neuron(p: Firing, cells: TickOfCells, flags: np.ndarray, j: int, i: float) -> None:
     """Advance neuron j by a tick with the input i to its membrane; flag whether it fires."""
     zero, vs, waits = cells.x.dtype.type(0), cells.v, cells.wait
     free = waits[j] == zero
@@ -203,7 +203,7 @@ def step_neuron(p: Firing, cells: Cells, flags: np.ndarray, j: int, i: float) ->
 
 
 @bare
-def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
+def advance_uniform(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> None:
     """Advance neurons of a uniform population by a tick; flag those that fire.
 
     The arithmetic is that of :func:`~neuro.events.grid.updates.step_general`.
@@ -231,7 +231,7 @@ def advance_uniform(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
 
 
 @bare
-def advance_varied(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
+def advance_varied(net: LoopNetwork, cells: TickOfCells, flags: np.ndarray) -> None:
     """Do the same for any population."""
     vs, currents, adapts, waits, x, base, first, m = cells
     hard, refractory = net.hard[m], x.dtype.type(net.refractory[m])
@@ -253,7 +253,7 @@ def advance_varied(net: LoopNetwork, cells: Cells, flags: np.ndarray) -> None:
 
 
 @bare
-def advance_current(net: LoopNetwork, cells: Cells, fed: np.ndarray) -> None:
+def advance_current(net: LoopNetwork, cells: TickOfCells, fed: np.ndarray) -> None:
     """Advance LIs by a tick; add their membranes to the input of those that they feed."""
     vs, _, _, _, x, base, first, m = cells
     zero, k = x.dtype.type(0), net.k
@@ -300,7 +300,7 @@ def advance_part(
     for m in range(net.feeds.size):
         first, last = state.edges[own, m], state.edges[own + 1, m]
         x, count = select_input(net, state, slot, m, first, last), number[place + m]
-        cells = Cells(
+        cells = TickOfCells(
             state.cells[V, s, first:last],
             state.cells[CURRENT, s, first:last],
             state.cells[ADAPT, s, first:last],
@@ -347,7 +347,7 @@ def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
     return start
 
 
-class Row(NamedTuple):
+class SynapseRow(NamedTuple):
     """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
 
     indices: empty if ``weight`` is of all targets from column ``first`` on; otherwise ``first``
@@ -363,14 +363,14 @@ class Row(NamedTuple):
 
 
 @inlined
-def find_slot(row: Row, e: int, to: Targets) -> np.uint64:
+def find_slot(row: SynapseRow, e: int, to: TargetRange) -> np.uint64:
     """Return the place of synapse e among the slots of a sample."""
     slot = (np.uint64(row.t) + np.uint64(row.delay[e])) & np.uint64(to.mask)
     return slot * np.uint64(to.width) + np.uint64(row.first) + np.uint64(row.indices[e])
 
 
 @bare
-def add_row(slots: np.ndarray, row: Row, to: Targets) -> None:
+def add_row(slots: np.ndarray, row: SynapseRow, to: TargetRange) -> None:
     """Add the synapses of a row to the slots of a sample."""
     end = row.weight.size
     if row.delay.size == 0:
@@ -394,7 +394,7 @@ def add_row(slots: np.ndarray, row: Row, to: Targets) -> None:
 
 
 @inlined
-def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
+def read_row(net: LoopNetwork, p: int, j: int, t: int, to: TargetRange) -> SynapseRow:
     """Return the synapses of neuron j of a path's source into ``to``; it fired at tick t."""
     arrays, target = net.arrays[p], net.target[p]
     first, last, column = net.first[target], net.first[target + 1], net.column[target]
@@ -417,7 +417,7 @@ def read_row(net: LoopNetwork, p: int, j: int, t: int, to: Targets) -> Row:
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
     weight = view_memory(arrays[WEIGHT], stop, net.weight)[start:stop]
-    return Row(indices, weight, delay, column, t + net.late[p])
+    return SynapseRow(indices, weight, delay, column, t + net.late[p])
 
 
 @bare
@@ -440,7 +440,7 @@ def send_spikes(
 ) -> None:
     """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
     populations, ring, slots = net.feeds.size, state.ring[s], state.ring[s].reshape(-1)
-    to = Targets(state.edges[own], state.edges[own + 1], ring.shape[0] - 1, ring.shape[1])
+    to = TargetRange(state.edges[own], state.edges[own + 1], ring.shape[0] - 1, ring.shape[1])
     for m in range(populations):
         place = (t - rows.start) * populations + m
         for other in range(state.number.shape[0]):
@@ -487,7 +487,7 @@ def send_pending(
 
     An empty ring: they are only counted. pending: P 2, their numbers (non-zero, all).
     """
-    to = Targets(net.first[:-1], net.first[1:], ring.shape[1] - 1, ring.shape[2])
+    to = TargetRange(net.first[:-1], net.first[1:], ring.shape[1] - 1, ring.shape[2])
     for k in range(past.tick.size):
         p = past.path[k]
         row = read_row(net, p, past.neuron[k], past.tick[k], to)
