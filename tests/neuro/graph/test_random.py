@@ -106,13 +106,11 @@ def test_a_delay_may_be_one_number() -> None:
 Draw = Callable[[int], np.ndarray]
 
 
-def draw_weights(seed: int) -> Draw:
-    draws = rng(seed)
+def draw_weights(draws: np.random.Generator) -> Draw:
     return lambda n: draws.normal(2.5, 0.5, n).astype(np.float32)
 
 
-def draw_delays(seed: int) -> Draw:
-    draws = rng(seed)
+def draw_delays(draws: np.random.Generator) -> Draw:
     return lambda n: draws.integers(0, 4, n)
 
 
@@ -129,10 +127,10 @@ def test_a_total_is_drawn_row_by_row_as_one_synapse_after_the_other_would_be(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "BLOCK", block)
-        node = fixed_total(
-            inputs, outputs, synapses, draw_weights(seed), rng(seed), draw_delays(seed)
-        )
-    draws, delay, weight = rng(seed), draw_delays(seed), draw_weights(seed)
+        one = rng(seed)
+        node = fixed_total(inputs, outputs, synapses, draw_weights(one), one, draw_delays(one))
+    draws = rng(seed)
+    delay, weight = draw_delays(draws), draw_weights(draws)
     sizes = draws.multinomial(synapses, [1 / inputs] * inputs).tolist()
     expected, row = [], 0
     while row < inputs:
@@ -167,7 +165,7 @@ def test_a_total_spreads_over_inputs_and_outputs_alike_and_repeats_pairs() -> No
 
 def test_drawing_a_total_takes_hardly_more_than_its_ten_bytes_a_synapse() -> None:
     tracemalloc.start()
-    node = fixed_total(700, 900, 2_000_000, draw_weights(1), rng(), draw_delays(1))
+    node = fixed_total(700, 900, 2_000_000, draw_weights(rng(1)), rng(), draw_delays(rng(2)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert node.delay is not None
@@ -183,10 +181,11 @@ def test_delays_of_a_total_are_rounded_to_ticks() -> None:
 
 
 def test_no_block_has_more_rows_than_a_key_can_number() -> None:
-    node = fixed_total(70_000, 3, 69_000, 1.5, rng(), delay=2**16 - 1)
+    node = fixed_total(70_000, 90_000, 69_000, 1.5, rng(), delay=2**16 - 1)
     assert node.delay is not None
     assert set(node.delay.tolist()) == {65535}
     assert np.bincount(node.source, minlength=70_000)[32_766:].sum() > 30_000
+    assert np.count_nonzero(node.indices >= 2**16) == pytest.approx(69_000 * 0.2718, rel=0.03)
     holds(node)
 
 
