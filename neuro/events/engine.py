@@ -5,7 +5,7 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
 from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
-from neuro.events.progress import Tell, show_progress
+from neuro.events.progress import Tell, add_up
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import (
     Clock,
@@ -59,7 +59,7 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     workers: int = 1,
     ticks: int | None = None,
     samples: int | None = None,
-    progress: bool = False,
+    progress: Callable[[float], object] | None = None,
 ) -> tuple[Record, State]:
     """Run a network on events.
 
@@ -78,7 +78,8 @@ def simulate(  # noqa: PLR0913 - the run, and its length
             Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
         ticks, samples: of a graph without Inputs, whose Poisson nodes draw their own spikes;
             one sample by default. Otherwise the inputs give them.
-        progress: whether to show a bar with the remaining time on stderr, if it is a terminal.
+        progress: takes the share of the run that is done (0 to 1) now and then, from any thread
+            of the run; not where samples are split over processes.
 
     Returns:
         The Record, with ``counts``, and the final state: an EngineState for ``Grid()``, an
@@ -110,9 +111,9 @@ def simulate(  # noqa: PLR0913 - the run, and its length
     trains, batches = _read_inputs(graph, events, program.dtype)
     start = None if state is None else require_state(program, samples, state)
     span = Span(0, samples, 0 if start is None else start.ticks, ticks)
-    with show_progress(progress, ticks * samples) as tell:
-        run = partial(_run_samples, graph, batches, clock, start, record, span, tell)
-        parts = run_over_samples(run, samples, workers)
+    tell = add_up(progress, ticks * samples)
+    run = partial(_run_samples, graph, batches, clock, start, record, span, tell)
+    parts = run_over_samples(run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
     kept = {name: train for name, train in trains.items() if record.keeps_spikes(name)}

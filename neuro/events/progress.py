@@ -1,7 +1,7 @@
-"""The progress of a run: a bar with the remaining time, on stderr."""
+"""The progress of a run, told to a function."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from threading import Lock
 
 from joblib._parallel_backends import ThreadingBackend
 from joblib.parallel import get_active_backend
@@ -13,24 +13,21 @@ def tell_nobody(done: float | int) -> None:
     """Take what has been done."""
 
 
-@contextmanager
-def show_progress(shown: bool, total: float | int) -> Iterator[Tell]:
-    """Yield a function that shows how much of ``total`` is done, from any thread.
+def add_up(progress: Callable[[float], object] | None, total: float | int) -> Tell:
+    """Return a function for parts of ``total``, from any thread; ``progress`` gets their share.
 
-    It shows nothing unless ``shown``, in a terminal only, and not from processes, whose samples
-    it does not see.
+    It does nothing in processes, which do not know of each other.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    if progress is None or not runs_in_threads():
+        return tell_nobody
+    lock, sums = Lock(), [0.0]
 
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal and runs_in_threads()):
-        yield tell_nobody
-        return
-    columns = (TextColumn("simulating"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("", total=total)
-        yield lambda done: bars.advance(task, done)
+    def tell(done: float | int) -> None:
+        with lock:
+            sums[0] += done
+            progress(min(1.0, sums[0] / total))
+
+    return tell
 
 
 def runs_in_threads() -> bool:

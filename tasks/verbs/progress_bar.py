@@ -45,6 +45,20 @@ def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Te
 
 
 @contextmanager
+def show_share(words: str) -> Iterator[Callable[[float], None]]:
+    """Yield a function that shows a share from 0 to 1 on stderr, with the remaining time.
+
+    It shows nothing where stderr is no terminal.
+    """
+    console = Console(stderr=True)
+    columns: list[Any] = [TextColumn(words, markup=False), BarColumn(), TimeRemainingColumn()]
+    hidden = not console.is_terminal
+    with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
+        item = bars.add_task(words, total=1.0)
+        yield lambda share: bars.update(item, completed=share)
+
+
+@contextmanager
 def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell]:
     """Yield a function that prints a line for each validation of this process."""
     history: list[Row] = []  # it grows; ``done`` rows of it are printed

@@ -33,6 +33,7 @@ from tasks.runs.samples import (
 )
 from tasks.runs.task import TaskRun, Tree
 from tasks.runs.trained_run import ChipNetwork, open_trained_run
+from tasks.verbs.progress_bar import show_share
 
 SHOWN = 20  # test samples whose record is kept for the report
 CLOCKS = ("exact", "exact_spread")  # beside the grid
@@ -148,9 +149,9 @@ def simulate_samples(
     for name, placed in clocks.items():
         stimulus = placed.place(whole)
         start = time.perf_counter()
-        record, _ = simulate(
-            graph, stimulus, placed.clock, record=kept, workers=workers, progress=True
-        )
+        with show_share("simulating") as progress:
+            run = partial(simulate, graph, stimulus, placed.clock, progress=progress)
+            record, _ = run(record=kept, workers=workers)
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)

@@ -6,7 +6,7 @@ sampled. A run is cut at each recorded state.
 Axes: T ticks, B samples, N neurons of a node.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ from neuro.events.exact.state import (
 )
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
-from neuro.events.progress import Tell, show_progress, tell_nobody
+from neuro.events.progress import Tell, add_up, tell_nobody
 from neuro.events.resources import require_memory, run_over_samples
 from neuro.events.settings import Exact, Recording, measure_draws, require_recording
 from neuro.graph import Graph
@@ -101,7 +101,7 @@ def simulate_exact(
     state: object,
     recording: Recording,
     workers: int,
-    progress: bool,
+    progress: Callable[[float], object] | None,
 ) -> tuple[Record, ExactState]:
     """Do the same as :func:`neuro.events.simulate`, in continuous time."""
     require_continuous(graph)
@@ -123,24 +123,24 @@ def simulate_exact(
     most = int(max(1, min(ticks, MOST_DRAWN / max(per_tick, 1))))
     pieces = range(most, ticks, most)
     stops = sorted({*(int(tick) + 1 for tick in recording.states), *pieces, ticks})
-    with show_progress(progress, ticks * samples * len(network.components)) as tell:
-        for start, stop in zip([0, *stops], stops, strict=False):
-            part = {n: cut_times(t, start, stop) for n, t in trains.items()}
-            here = Span(0, samples, current.ticks, stop - start)
-            drawn = {n: draw_events(graph, n, here) for n in graph.poisson}
-            part |= {n: to_instants(e, graph.dt, quantum) for n, e in drawn.items()}
-            run = partial(_run_samples, graph, clock, recording, part, current, quantum, tell)
-            shares = run_over_samples(run, samples, workers)
-            results = [result for share in shares for result in share]
-            records.append(make_record(graph, part, results, recording))
-            spikes += sum(records[-1].counts[n].spikes for n in graph.populations)
-            if spikes > clock.budget or not all(result.within_budget for result in results):
-                kept = _in_seconds(join_records(records), inputs, graph.dt)
-                raise make_runaway_error(graph, kept, clock.budget)
-            current = replace(join_states(graph, results), ticks=current.ticks + stop - start)
-            require_finite_states(current.neurons)
-            if stop - 1 in recording.states:
-                states[stop - 1] = current.neurons
+    tell = add_up(progress, ticks * samples * len(network.components))
+    for start, stop in zip([0, *stops], stops, strict=False):
+        part = {n: cut_times(t, start, stop) for n, t in trains.items()}
+        here = Span(0, samples, current.ticks, stop - start)
+        drawn = {n: draw_events(graph, n, here) for n in graph.poisson}
+        part |= {n: to_instants(e, graph.dt, quantum) for n, e in drawn.items()}
+        run = partial(_run_samples, graph, clock, recording, part, current, quantum, tell)
+        shares = run_over_samples(run, samples, workers)
+        results = [result for share in shares for result in share]
+        records.append(make_record(graph, part, results, recording))
+        spikes += sum(records[-1].counts[n].spikes for n in graph.populations)
+        if spikes > clock.budget or not all(result.within_budget for result in results):
+            kept = _in_seconds(join_records(records), inputs, graph.dt)
+            raise make_runaway_error(graph, kept, clock.budget)
+        current = replace(join_states(graph, results), ticks=current.ticks + stop - start)
+        require_finite_states(current.neurons)
+        if stop - 1 in recording.states:
+            states[stop - 1] = current.neurons
     whole = _in_seconds(join_records(records), inputs, graph.dt)
     return replace(whole, states=states), current
 
