@@ -101,7 +101,7 @@ def scatter_dense(
     return served, served_all
 
 
-@kernel
+@bare
 def scatter_sparse(
     buffer: Buffer, span: RowSpan, train: Train, synapses: SynapseArrays
 ) -> tuple[int, int]:

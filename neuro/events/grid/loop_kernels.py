@@ -528,11 +528,16 @@ def select_spikes(net: LoopNetwork, state: LoopState, m: int, ticks: int) -> Tra
 def read_input(inputs: Buffer, rows: Rows, base: np.ndarray) -> None:
     """Write the values of a buffer to the base input of its population, S L N."""
     values, hit, rest = inputs
-    places, channels = values.shape[2:]
-    for s in range(values.shape[0]):
+    samples, _, places, channels = values.shape
+    for s in range(samples):
         for t in range(rows.start, rows.stop):
-            for place in range(places):
-                row = min(place, rest.shape[0] - 1)
+            own, arrives, out = values[s, t], hit[s, t], base[s, t]
+            if places == 1:
                 for c in range(channels):
-                    own = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
-                    base[s, t, c * places + place] = own
+                    out[c] = own[0, c] if arrives[0] else rest[0, c]
+            elif rest.shape[0] == 1:
+                for place in range(places):
+                    out[place] = own[place, 0] if arrives[place] else rest[0, 0]
+            else:
+                for place in range(places):
+                    out[place] = own[place, 0] if arrives[place] else rest[place, 0]
