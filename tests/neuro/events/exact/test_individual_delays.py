@@ -166,8 +166,8 @@ def test_no_order_of_arrivals_lifts_v_above_the_bound(
     window = BlockWindow(0, 1, 0, start, start + length, origin, 2.0**-40)
     f = make_frame(neurons, window)
     kappa = 1 / (rates[0] - rate[1:])
-    modes = rng.normal(0, 1, 3)
-    t = rng.uniform(start, start + length, 6)
+    modes = rng.normal(0, 1, 3) * rng.choice([0.0, 0.05, 1.0])
+    t = start + length * rng.uniform(0, 1, 6) ** rng.choice([1, 6])  # also early arrivals
     port, w = rng.integers(0, 2, 6), rng.uniform(0, 0.4, 6)
     more, from_syn = np.zeros(2), np.zeros(2)
     np.add.at(more, port, w * np.exp(rate[1 + port] * (t - origin)))
