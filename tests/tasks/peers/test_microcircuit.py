@@ -1,6 +1,7 @@
 """``neuro bench microcircuit``: its rows by hand, what it compares, what it draws."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neuro.events import Grid, simulate
+from neuro.events import Exact, Grid, simulate
 from neuro.graph import Graph
 from neuro.spikes import Events, Times, to_times
 from neuro.units import Seconds
+from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Build, Measurement, RunTiming
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row
-from tasks.peers import microcircuit as bench
+from tasks.peers import microcircuit as bench, subjects_neuro
+from tasks.peers.cost import make_row
 from tasks.peers.microcircuit import PARTS, SIZES, Size, build, describe_activity, draw_raster
 from tasks.peers.networks import start
 from tasks.peers.potjans_diesmann import NEURONS
@@ -83,6 +86,54 @@ def test_a_tenth_stands_beside_every_peer(monkeypatch: pytest.MonkeyPatch) -> No
     assert {row.conditions["cells"] for row in rows[:8]} == {7717}
     assert [row.conditions["threads"] for row in rows[:8]] == [1] * 5 + [2] * 3
     assert rows[0].conditions["ours"]["rate"] == 400 / 2.5 / 7717
+
+
+def test_all_run_the_same_network_with_a_tick_more_on_the_grid_and_at_ticks_of_nest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subjects_neuro, "run_clock", lambda *used: partial(tuple, used))
+    size = Size("", 0.001, delay=Seconds(7e-4), seconds=0.3)
+    subjects = bench.list_subjects(size, 2)
+    ours = {name: subjects[name](2)() for name in TIMES if name.startswith("neuro")}
+    assert {name: clock for name, (_, clock) in ours.items()} == {
+        "neuro grid, float32": Grid(dtype=np.float32, threads=2),
+        "neuro grid, float32, 1 thread": Grid(dtype=np.float32),
+        "neuro grid, float64": Grid(threads=2),
+        "neuro exact": Exact(threads=2),
+        "neuro exact, 1 thread": Exact(),
+    }
+    makes = {name: make for name, (make, _) in ours.items()}
+    makes |= {name: subjects[name].args[0] for name in TIMES if name not in ours}
+    for name, make in makes.items():
+        problem, late = make(), int("grid" in name)
+        assert {e.delay for e in problem.graph.out_of("L4E")} == {7 + late}
+        assert problem.duration == 0.3
+    precise = {n: subjects[n].keywords.get("precise") for n in ("NEST grid", "NEST precise")}
+    assert precise == {"NEST grid": False, "NEST precise": True}
+
+
+def test_a_synaptic_event_is_that_of_the_first_run_on_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speeds = iter([1e9, 2e9, 5e8])
+
+    def measured(case: Case, _: int) -> list[Row]:
+        return [
+            make_row(case.name, (p.ours, p.theirs[0]), "s", (1.0, 2.0), **about)
+            for about in [{"synaptic_events_per_second": next(speeds)}]
+            for p in case.pairs
+        ]
+
+    monkeypatch.setattr(bench, "measure_case", measured)
+    exact, grid = (
+        Pair("neuro exact", ("NEST precise",)),
+        Pair("neuro grid, float32", ("limit",)),
+    )
+    size = Size("1 %", 0.01, ((2, (exact,)), (1, (grid,)), (1, (grid,))))
+    rows = list(bench.time_size(size, BenchOptions()))
+    assert [(row.case, row.subject, row.ours) for row in rows[3:]] == [
+        ("microcircuit, 1 %, one synaptic event", "neuro grid, float32", 0.5)
+    ]
 
 
 def test_full_scale_stands_beside_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +249,8 @@ def test_statistics_of_nest_stand_beside_ours_with_the_number_of_equal_populatio
 ) -> None:
     def run(graph: Graph, inputs: dict[str, Events], **how: Any) -> SimpleNamespace:
         assert how["precise"] is False
+        assert inputs["start"].shape[0] == 1100
+        assert {e.delay for e in graph.out_of("L4E")} == {1}
         state = start(graph, how["membranes"], Grid())
         record, _ = simulate(graph, inputs, Grid(), state=state)
         spikes = {name: record.spikes[name] for name in NEURONS}

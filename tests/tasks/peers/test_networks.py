@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuro.events import Exact, simulate
+from neuro.events import Exact, Grid, simulate
 from neuro.graph import Graph, Poisson, Sparse
 from neuro.neurons import LIF, psc_gain
 from neuro.statistics import statistics
@@ -149,3 +149,14 @@ def test_the_classifier_has_two_layers() -> None:
     graph = feed_forward(1).graph
     assert graph.outputs == ("out",)
     assert [graph.size(n) for n in ("in", "hidden", "out")] == [784, 512, 10]
+
+
+@pytest.mark.parametrize("clock", [Exact(), Grid(), Grid(dtype=np.float32)])
+def test_a_start_is_rest_but_for_the_given_membranes(clock: Exact | Grid) -> None:
+    network = delta(1, n=50)
+    rest = start(network.graph, {}, clock).neurons["cells"]
+    assert rest.shape == (4, 1, 50)
+    assert not rest.any()
+    begun = start(network.graph, network.membranes, clock).neurons["cells"]
+    np.testing.assert_allclose(begun[0, 0], network.membranes["cells"], rtol=1e-6)
+    assert not begun[1:].any()
