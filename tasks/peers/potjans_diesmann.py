@@ -41,10 +41,7 @@ THRESHOLD = 15.0  # mV above rest, which is the reset as well
 WEIGHT = 87.8 * 0.04  # mV; L4E -> L23E twice that, inhibitory ones -4 times
 WEIGHT_SPREAD, DELAY_SPREAD = 0.1, 0.5  # standard deviations over means
 DELAY = {"E": 1.5 * MS, "I": 0.75 * MS}  # s, by the last letter of the source
-MEMBRANE = (
-    7.0,
-    5.0,
-)  # mV above rest, mean and deviation; the authors' are 7 and 10
+MEMBRANE = (7.0, 5.0)  # mV above rest, mean and deviation; the authors take 7 and 10
 
 
 def microcircuit(
