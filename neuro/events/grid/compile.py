@@ -354,7 +354,7 @@ def _make_loop(
         part = parts[name]
         if isinstance(part, CompiledPopulation) and 1 in part.layout and name not in recorded:
             feeds = None if part.fires else _find_fed(edges, name)
-            if part.fires or feeds in graph.firing:
+            if part.fires or feeds:
                 cells[name] = make_cells(part.rest, part.neurons, graph.size(name), feeds)
     paths = []
     for edge in inner:

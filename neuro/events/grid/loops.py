@@ -16,7 +16,7 @@ import numpy as np
 from neuro.events.grid import loop_kernels as kernels
 from neuro.events.grid.kernels import Buffer, Train, make_zeros
 from neuro.events.grid.loop_kernels import LoopNetwork, LoopState, PastSpikes
-from neuro.events.grid.updates import ADAPT, BETA, Neurons, Rows
+from neuro.events.grid.updates import BETA, DECAY_ADAPT, Neurons, Rows
 from neuro.graph import Dense, Edge, Sparse
 from neuro.ops.barrier import make_barrier
 from neuro.spikes import Events
@@ -119,7 +119,7 @@ def make_loop(
     network = LoopNetwork(
         first=np.cumsum([0, *(c.rest.size for c in groups)]),
         k=np.concatenate([c.k for c in groups], axis=1),
-        uniform=np.array([np.all(c.k == c.k[:, :1]) and not c.k[BETA].any() for c in groups]),
+        uniform=np.array([bool(np.all(c.k == c.k[:, :1])) and not _adapts(c) for c in groups]),
         hard=np.array([c.hard for c in groups]),
         refractory=np.array([c.refractory for c in groups]),
         feeds=np.array([places.index(c.feeds) if c.feeds else -1 for c in groups]),
@@ -142,6 +142,10 @@ def make_loop(
         rest=np.concatenate([c.rest for c in groups]),
         kept=tuple(array for row in kept for array in row),
     )
+
+
+def _adapts(cells: LoopCells) -> bool:
+    return bool(cells.k[BETA].any() or cells.k[DECAY_ADAPT].any())
 
 
 def make_cells(rest: np.ndarray, neurons: Neurons, size: int, feeds: str | None) -> LoopCells:
@@ -238,9 +242,6 @@ class LoopRun:
 
     def restore(self, pending: Mapping[Edge, Events]) -> None:
         """Continue from cells that were written, and from spikes on their way."""
-        adapts = [bool(self.view_cells(name)[ADAPT].any()) for name in self.loop.populations]
-        uniform = self.network.uniform & ~np.array(adapts)
-        self.network = self.network._replace(uniform=uniform)
         past = self._join_past(pending)
         kernels.send_pending(self.network, self.state.ring, past, 0, self.arrived)
 

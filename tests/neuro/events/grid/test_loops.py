@@ -96,6 +96,9 @@ def draw_loop(
         edges.append(Edge(source, f"{source}{target}", Ticks(int(rng.integers(1, 4)))))
         name = f"{source}{target}"
         edges.append(Edge(name, into.get(name, target)))
+    again = draw_synapses(rng, SIZES["c"], SIZES["a"], dyadic=dyadic, late=True)
+    nodes["again"] = replace(again, bias=None)  # a second path from c to a
+    edges += [Edge("c", "again", Ticks(2)), Edge("again", "a")]
     enter = Dense(weight=rng.integers(-2, 9, (SIZES["a"], 4)) / 8)
     spread = Sparse.from_coo(
         rng.integers(0, 4, 30),
@@ -292,7 +295,7 @@ def with_delay(graph: Graph, name: str, delay: int) -> Graph:
 def without_delays(graph: Graph, delay: int) -> Graph:
     late = [n for n, node in graph.nodes.items() if isinstance(node, Sparse) and n != "spread"]
     graph = keep(graph, **{n: replace(graph.nodes[n], delay=None) for n in late})
-    inner = [n for n in graph.nodes if len(n) == 2 and set(n) <= set("abc")]
+    inner = [n for n in graph.nodes if len(n) == 2 and set(n) <= set("abc") or n == "again"]
     for name in inner:
         graph = with_delay(graph, name, delay)
     return graph
