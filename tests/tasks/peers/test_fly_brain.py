@@ -16,6 +16,7 @@ from neuro.units import Ticks
 from tasks.peers import subjects_brian, subjects_neuro
 from tasks.peers.engine import CPP, EXACT
 from tasks.peers.fly_brain import FULL, SMALL, STIMULUS, brain, fly_brain, make_problem
+from tasks.peers.microcircuit import GRID
 from tasks.peers.networks import DT
 from tasks.peers.problem import CELLS
 
@@ -87,11 +88,12 @@ def test_a_source_has_the_synapses_of_its_neuron() -> None:
 
 
 def test_the_input_of_a_problem_is_that_of_its_poisson_node() -> None:
-    problem = make_problem((30, 40, 12), 0.5)
+    problem = make_problem((200, 40, 190), 0.5)
+    assert (problem.cell.refractory, problem.cell.threshold) == (2.2e-3, 7.0)
     events = problem.inputs[STIMULUS]
-    assert abs(events.value.sum() - 200 * 0.5 * 12) < 4 * math.sqrt(1200)
+    assert abs(events.value.sum() - 200 * 0.5 * 190) < 400  # 1 % come twice
     assert (events.value == 1).all()
-    graph, _ = fly_brain(draw_connectome(1, 30, 40), np.arange(12))
+    graph, _ = fly_brain(draw_connectome(1, 200, 40), np.arange(190))
     keep = Recording(spikes=(STIMULUS,))
     record, _ = simulate(graph, {}, Grid(), ticks=5000, record=keep)
     assert np.array_equal(record.spikes[STIMULUS].tick, events.tick)
@@ -103,13 +105,12 @@ def test_both_clocks_and_brian2_run_the_same_brain() -> None:
     found = measure_together({"Brian2": partial(subjects_brian.cython, make, target="numpy")})
     if "is not installed" in found["Brian2"].problem:
         pytest.skip(found["Brian2"].problem)
-    for kind in (np.float32, np.float64):
-        grid = partial(subjects_neuro.grid, partial(make, 1), dtype=kind)
-        found[kind.__name__] = run_one(grid)
-    found[EXACT] = run_one(partial(subjects_neuro.exact, make))
+    (quick,) = brain(True)
+    found |= {name: run_one(quick.subjects[name]) for name in (EXACT, GRID)}
+    found["float64"] = run_one(partial(subjects_neuro.grid, partial(make, 1), dtype=np.float64))
     counts = {name: own.runs[0].counted for name, own in found.items()}
     assert counts["float64"] == counts["Brian2"] > 1000
-    assert counts["float32"] == pytest.approx(counts["Brian2"], rel=0.002)
+    assert counts[GRID] == pytest.approx(counts["Brian2"], rel=0.002)
     assert counts[EXACT] == pytest.approx(counts["Brian2"], rel=0.02)
 
 
