@@ -295,7 +295,7 @@ def with_delay(graph: Graph, name: str, delay: int) -> Graph:
 def without_delays(graph: Graph, delay: int) -> Graph:
     late = [n for n, node in graph.nodes.items() if isinstance(node, Sparse) and n != "spread"]
     graph = keep(graph, **{n: replace(graph.nodes[n], delay=None) for n in late})
-    inner = [n for n in graph.nodes if len(n) == 2 and set(n) <= set("abc") or n == "again"]
+    inner = [n for n in graph.nodes if (len(n) == 2 and set(n) <= set("abc")) or n == "again"]
     for name in inner:
         graph = with_delay(graph, name, delay)
     return graph
