@@ -83,7 +83,7 @@ def make_parameters(
         bounds=np.stack(columns[7:]),
         refractory=k.refractory,
         hard=k.hard,
-        plain=not (c.any() or b.any() or k.refractory),
+        plain=not (c.any() or r.any() or b.any() or k.refractory),
     )
 
 

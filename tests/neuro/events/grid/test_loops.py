@@ -377,3 +377,53 @@ def test_weights_and_delays_of_one_kind_are_not_copied() -> None:
     (loop,) = find_loops(Graph(nodes=nodes, edges=edges, dt=DT))
     for column in (rows.indptr, rows.indices, rows.weight, rows.delay):
         assert any(np.shares_memory(column, kept) for kept in loop.kept)
+
+
+def join_twice(cells: Node, seed: int) -> Graph:
+    """Return 12 neurons and two listed connections from them to the first three of them."""
+    rng = np.random.default_rng(seed)
+    nodes: dict[str, Node] = {"x": Input(shape=(12,)), "cells": cells}
+    edges = [Edge("x", "cells")]
+    for name in ("one", "two"):
+        nodes[name] = Sparse.from_coo(
+            rng.integers(0, 12, 90),
+            rng.integers(0, 3, 90),
+            rng.normal(0.0, 0.3, 90),
+            shape=(12, 12),
+            delay=rng.integers(2, 5, 90),
+        )
+        edges += [Edge("cells", name), Edge(name, "cells")]
+    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spikes_on_their_way_are_added_in_the_order_of_their_run(seed: int) -> None:
+    """Many weights that sum to other last bits in another order meet in few neurons."""
+    graph = join_twice(LIF(tau=20e-3, threshold=4.0), seed)
+    raster = np.zeros((7, 1, 12), np.float32)
+    raster[:2] = 5.0
+    x = to_events(raster)
+    _, end = simulate(graph, {"x": x})
+    assert np.unique(end.neurons["cells"][0]).size > 3
+    for middle in range(1, 7):
+        _, state = simulate(graph, {"x": cut(x, 0, middle)})
+        same_states(simulate(graph, {"x": cut(x, middle, 7)}, state=state)[1], end)
+
+
+def test_a_threshold_raised_by_an_earlier_run_falls_in_a_loop_as_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = join_twice(ALIF(leak=0.2, threshold=0.2, beta=0.0, rho=0.75), 1)
+    rng = np.random.default_rng(0)
+    x = {"x": to_events((rng.random((20, 1, 12)) < 0.4).astype(np.float32))}
+    ends = []
+    for longest in (loops.LONGEST, 0):
+        monkeypatch.setattr(loops, "LONGEST", longest)
+        compile.compile_graph.cache_clear()
+        assert bool(find_loops(graph)) is (longest > 0)
+        _, state = simulate(graph, {"x": cut(x["x"], 0, 1)})
+        state.neurons["cells"][2] = 0.4
+        ends.append(simulate(graph, x, state=state)[0].spikes["cells"])
+    compile.compile_graph.cache_clear()
+    np.testing.assert_equal(ends[0], ends[1])
+    assert ends[0].tick.size == 41
