@@ -40,6 +40,7 @@ State = EngineState | ExactState
 # Most values in one node's buffer; it limits the samples and ticks that run together. In
 # float32 it is 2 MB, about a second-level cache; chosen by hand, not measured.
 MAX_BUFFER_VALUES = 2**19
+LOOP_STRETCHES = 8  # that run together where there are loops only, which need no buffers
 MAX_TICKS = 2**31 - 1  # of a run in ticks, and of a delay: the range of int32
 INDEX = 8  # bytes for each tick and sample of a spike train: the index of its first spike
 BATCH = 2000  # bytes of Python's and NumPy's objects around the spikes of a window; measured
@@ -213,7 +214,8 @@ def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
     """Return the numbers of ticks and samples that run together within the buffers."""
     names = (*program.buffered, *program.graph.poisson)
     largest = max((program.sizes[name] for name in names), default=1)
-    length = min(ticks, clock.stretch, max(1, MAX_BUFFER_VALUES // largest))
+    stretch = clock.stretch if names else LOOP_STRETCHES * clock.stretch
+    length = min(ticks, stretch, max(1, MAX_BUFFER_VALUES // largest))
     rings = (g.loop.slots * g.loop.columns for g in program.groups if g.loop)
     return length, max(1, MAX_BUFFER_VALUES // max(length * largest, *rings, 1))
 

@@ -116,14 +116,15 @@ def _make_drive(name: str, size: int) -> Sparse:
 def _draw_normal(
     rng: np.random.Generator, mean: float, spread: float, least: float
 ) -> Callable[[int], np.ndarray]:
-    """Return a function that draws normal numbers of the sign of ``mean``, at least ``least``.
+    """Return a function that draws normal numbers of the sign of ``mean``, above ``least``.
 
-    spread: standard deviation over mean. least: of the absolute values.
+    spread: standard deviation over mean. least: of the absolute values; not itself: of a third
+    of a billion delays some are 0.5, which would be rounded to 0.
     """
 
     def draw(size: int) -> np.ndarray:
         x = rng.standard_normal(size, np.float32) * (spread * abs(mean)) + mean
-        below = x * np.sign(mean) < least
+        below = x * np.sign(mean) <= least
         if below.any():
             x[below] = draw(int(below.sum()))
         return x

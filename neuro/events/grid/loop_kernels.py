@@ -52,11 +52,11 @@ PREFETCHED_BYTES, AHEAD = 2**22, 64
 class LoopNetwork(NamedTuple):
     """The parameters and synapses of a loop.
 
-    first: M+1; population m is the neurons first[m]:first[m + 1]. k: rows DECAY to RESET as in
+    first, size: M; population m is the neurons first[m]:first[m] + size[m]. k: rows as in
     :class:`~neuro.events.grid.updates.Neurons`, axes 7 n. uniform: M, all its neurons have the
     parameters of its first one, and none adapts. hard, refractory [ticks]: M, as in Neurons.
     feeds: M, the population whose input a current adds to; it comes later. -1: m fires.
-    column: M, of its first neuron in the slots of the ring; -1: no path reaches m.
+    reached: M, whether a path leads to m, which then has columns in the ring.
     path_start: M+1; the paths out of population m are path_start[m]:path_start[m + 1]. target:
     P, the population that a path reaches. late: P, delay of its edge [ticks].
     arrays: P 5, the addresses of its CSR arrays and of its non-zero synapses by source; an
@@ -66,12 +66,13 @@ class LoopNetwork(NamedTuple):
     """
 
     first: np.ndarray
+    size: np.ndarray
     k: np.ndarray
     uniform: np.ndarray
     hard: np.ndarray
     refractory: np.ndarray
     feeds: np.ndarray
-    column: np.ndarray
+    reached: np.ndarray
     path_start: np.ndarray
     target: np.ndarray
     late: np.ndarray
@@ -84,13 +85,18 @@ class LoopNetwork(NamedTuple):
 class LoopState(NamedTuple):
     """What a run of a loop changes.
 
+    Thread w has the neurons edges[w, m] to edges[w + 1, m] of population m, counted within it,
+    from place start[w, m] of the arrays on, and from column column[w, m] of the ring. So each
+    thread writes to memory of its own: processors that fetch the next lines beforehand would
+    else take them from each other, which took half of the time of two threads.
+
     cells: 4 S n, rows V to WAIT. ring: S slots C, with C columns. fed: n, the input of
     populations without columns. base: S L n, or S 1 n where it is the same in all ticks: the
     input from outside with the biases.
     fired: W S L n', the spikes of each thread, with at most n' neurons, one after the other.
     number: W S L M+1, how many there were before each tick and population.
     flags: W, bytes for the neurons of a thread. sent: P 2, synaptic events (non-zero, all) of
-    the spikes. edges: W+1 M; thread w has the neurons edges[w, m]:edges[w + 1, m].
+    the spikes.
     """
 
     cells: np.ndarray
@@ -102,14 +108,20 @@ class LoopState(NamedTuple):
     flags: np.ndarray
     sent: np.ndarray
     edges: np.ndarray
+    start: np.ndarray
+    column: np.ndarray
     barrier: np.ndarray
 
 
 class TargetRange(NamedTuple):
-    """The neurons low[m]:high[m] of a thread; the ring has ``mask`` + 1 slots of ``width``."""
+    """The neurons low[m]:high[m] of a thread, which begin at column[m] of the ring.
+
+    The ring has ``mask`` + 1 slots of ``width`` columns.
+    """
 
     low: np.ndarray
     high: np.ndarray
+    column: np.ndarray
     mask: int
     width: int
 
@@ -298,40 +310,37 @@ def advance_part(
         base = state.base[s, t]
     place = (t - rows.start) * net.feeds.size
     for m in range(net.feeds.size):
-        first, last = state.edges[own, m], state.edges[own + 1, m]
-        x, count = select_input(net, state, slot, m, first, last), number[place + m]
+        low, high = state.edges[own, m], state.edges[own + 1, m]
+        count, start = number[place + m], state.start[own, m]
+        stop = start + high - low
         cells = TickOfCells(
-            state.cells[V, s, first:last],
-            state.cells[CURRENT, s, first:last],
-            state.cells[ADAPT, s, first:last],
-            state.cells[WAIT, s, first:last],
-            x,
-            base[first:last],
-            first,
+            state.cells[V, s, start:stop],
+            state.cells[CURRENT, s, start:stop],
+            state.cells[ADAPT, s, start:stop],
+            state.cells[WAIT, s, start:stop],
+            select_input(state, slot, own, m),
+            base[start:stop],
+            net.first[m] + low,
             m,
         )
         if net.feeds[m] >= 0:
-            to, shift = net.feeds[m], net.first[net.feeds[m]] - net.first[m]
-            fed = select_input(net, state, slot, to, first + shift, last + shift)
-            advance_current(net, cells, fed)
+            advance_current(net, cells, select_input(state, slot, own, net.feeds[m]))
         else:
             if net.uniform[m]:
                 advance_uniform(net, cells, flags)
             else:
                 advance_varied(net, cells, flags)
-            count = append_flagged(flags, last - first, first, fired, count)
+            count = append_flagged(flags, high - low, low, fired, count)
         number[place + m + 1] = count
 
 
 @inlined
-def select_input(
-    net: LoopNetwork, state: LoopState, slot: np.ndarray, m: int, first: int, last: int
-) -> np.ndarray:
-    """Return the input of the neurons from ``first`` of population m in the tick of a slot."""
-    x = state.fed[first:last]
-    if net.column[m] >= 0:
-        shift = net.column[m] - net.first[m]
-        x = slot[first + shift : last + shift]
+def select_input(state: LoopState, slot: np.ndarray, own: int, m: int) -> np.ndarray:
+    """Return the input of a thread's neurons of population m in the tick of a slot."""
+    size, start = state.edges[own + 1, m] - state.edges[own, m], state.start[own, m]
+    x = state.fed[start : start + size]
+    if state.column[own, m] >= 0:
+        x = slot[state.column[own, m] : state.column[own, m] + size]
     return x
 
 
@@ -350,8 +359,8 @@ def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
 class SynapseRow(NamedTuple):
     """The synapses of a spike from one path: columns as in a Sparse, in a thread's targets.
 
-    indices: empty if ``weight`` is of all targets from column ``first`` on; otherwise ``first``
-    is the column of the target population. delay: empty if no synapse has one of its own.
+    first: the column of target 0, which may be another thread's (negative); or, if ``indices``
+    is empty, that of the first of all targets. delay: empty if no synapse has one of its own.
     t: the tick of the spike and the delay of the edge.
     """
 
@@ -375,55 +384,54 @@ def add_row(slots: np.ndarray, row: SynapseRow, to: TargetRange) -> None:
     end = row.weight.size
     if row.delay.size == 0:
         start = (row.t & to.mask) * to.width + row.first
-        own = slots[start : start + to.width - row.first]
         if row.indices.size == 0:
+            own = slots[start : start + end]
             for e in range(end):
                 own[e] += row.weight[e]
             return
         for e in range(end):
-            own[row.indices[e]] += row.weight[e]
+            slots[np.uint64(start) + np.uint64(row.indices[e])] += row.weight[e]
     elif slots.nbytes < PREFETCHED_BYTES:
         for e in range(end):
             slots[find_slot(row, e, to)] += row.weight[e]
     else:
-        for e in range(-AHEAD, end):
-            if e + AHEAD < end:
-                prefetch(slots, find_slot(row, e + AHEAD, to))
-            if e >= 0:
-                slots[find_slot(row, e, to)] += row.weight[e]
+        full = max(end - AHEAD, 0)
+        for e in range(min(AHEAD, end)):
+            prefetch(slots, find_slot(row, e, to))
+        for e in range(full):
+            prefetch(slots, find_slot(row, e + AHEAD, to))
+            slots[find_slot(row, e, to)] += row.weight[e]
+        for e in range(full, end):
+            slots[find_slot(row, e, to)] += row.weight[e]
 
 
 @inlined
 def read_row(net: LoopNetwork, p: int, j: int, t: int, to: TargetRange) -> SynapseRow:
     """Return the synapses of neuron j of a path's source into ``to``; it fired at tick t."""
     arrays, target = net.arrays[p], net.target[p]
-    first, last, column = net.first[target], net.first[target + 1], net.column[target]
-    low, high = to.low[target], to.high[target]
-    start, stop = j * (last - first), (j + 1) * (last - first)
+    size, low, high = net.size[target], to.low[target], to.high[target]
+    start, stop, first = j * size + low, j * size + high, to.column[target]
     if arrays[INDPTR] != 0:
         indptr = view_memory(arrays[INDPTR], j + 2, net.first)
-        start, stop = indptr[j], indptr[j + 1]
-        if low > first:
-            indices = view_memory(arrays[INDICES], stop, net.indices)
-            start = find_target(indices, start, stop, low - first)
-        if high < last:
-            indices = view_memory(arrays[INDICES], stop, net.indices)
-            stop = find_target(indices, start, stop, high - first)
-    else:
-        column, start, stop = column + low - first, start + low - first, stop + high - last
+        start, stop, first = indptr[j], indptr[j + 1], first - low
+        indices = view_memory(arrays[INDICES], stop, net.indices)
+        if low > 0:
+            start = find_target(indices, start, stop, low)
+        if high < size:
+            stop = find_target(indices, start, stop, high)
     indices, delay = net.indices, net.delay
     if arrays[INDPTR] != 0:
         indices = view_memory(arrays[INDICES], stop, net.indices)[start:stop]
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
     weight = view_memory(arrays[WEIGHT], stop, net.weight)[start:stop]
-    return SynapseRow(indices, weight, delay, column, t + net.late[p])
+    return SynapseRow(indices, weight, delay, first, t + net.late[p])
 
 
 @bare
 def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
     """Add the synaptic events of a spike of neuron j along a path to ``sent`` (P 2)."""
-    every = net.first[net.target[p] + 1] - net.first[net.target[p]]
+    every = net.size[net.target[p]]
     if net.arrays[p, INDPTR] != 0:
         indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
         every = indptr[j + 1] - indptr[j]
@@ -440,13 +448,14 @@ def send_spikes(
 ) -> None:
     """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
     populations, ring, slots = net.feeds.size, state.ring[s], state.ring[s].reshape(-1)
-    to = TargetRange(state.edges[own], state.edges[own + 1], ring.shape[0] - 1, ring.shape[1])
+    low, high, column = state.edges[own], state.edges[own + 1], state.column[own]
+    to = TargetRange(low, high, column, ring.shape[0] - 1, ring.shape[1])
     for m in range(populations):
         place = (t - rows.start) * populations + m
         for other in range(state.number.shape[0]):
             before, after = state.number[other, s, place], state.number[other, s, place + 1]
             for k in range(before, after):
-                j = state.fired[other, s, k] - net.first[m]
+                j = state.fired[other, s, k]
                 for p in range(net.path_start[m], net.path_start[m + 1]):
                     add_row(slots, read_row(net, p, j, rows.origin + t, to), to)
                     if own == 0:
@@ -481,26 +490,34 @@ class PastSpikes(NamedTuple):
 
 @bare
 def send_pending(
-    net: LoopNetwork, ring: np.ndarray, past: PastSpikes, now: int, pending: np.ndarray
+    net: LoopNetwork,
+    state: LoopState,
+    past: PastSpikes,
+    now: int,
+    counted: bool,
+    pending: np.ndarray,
 ) -> None:
     """Add the synapses of past spikes that arrive at tick ``now`` or later to the ring.
 
-    An empty ring: they are only counted. pending: P 2, their numbers (non-zero, all).
+    counted: they are only counted. pending: P 2, their numbers (non-zero, all).
     """
-    to = TargetRange(net.first[:-1], net.first[1:], ring.shape[1] - 1, ring.shape[2])
-    for k in range(past.tick.size):
-        p = past.path[k]
-        row = read_row(net, p, past.neuron[k], past.tick[k], to)
-        for e in range(row.weight.size):
-            late = row.delay[e] if row.delay.size > 0 else 0
-            target = row.indices[e] if row.indices.size > 0 else e
-            if row.t + late < now:
-                continue
-            pending[p, 0] += row.weight[e] != 0
-            pending[p, 1] += 1
-            if ring.size > 0:
-                slot, column = (row.t + late) & to.mask, row.first + target
-                ring[past.sample[k], slot, column] += row.weight[e]
+    ring = state.ring
+    for own in range(state.start.shape[0]):
+        low, high, column = state.edges[own], state.edges[own + 1], state.column[own]
+        to = TargetRange(low, high, column, ring.shape[1] - 1, ring.shape[2])
+        for k in range(past.tick.size):
+            p = past.path[k]
+            row = read_row(net, p, past.neuron[k], past.tick[k], to)
+            for e in range(row.weight.size):
+                late = row.delay[e] if row.delay.size > 0 else 0
+                target = np.int64(row.indices[e]) if row.indices.size > 0 else e
+                if row.t + late < now:
+                    continue
+                pending[p, 0] += row.weight[e] != 0
+                pending[p, 1] += 1
+                if not counted:
+                    slot = (row.t + late) & to.mask
+                    ring[past.sample[k], slot, row.first + target] += row.weight[e]
 
 
 @kernel
@@ -518,26 +535,24 @@ def select_spikes(net: LoopNetwork, state: LoopState, m: int, ticks: int) -> Tra
             for own in range(threads):
                 number = state.number[own, s]
                 for k in range(number[t * populations + m], number[t * populations + m + 1]):
-                    neuron[e] = state.fired[own, s, k] - net.first[m]
+                    neuron[e] = state.fired[own, s, k]
                     e += 1
             at[s, t + 1] = e
     return Train(at, neuron, np.ones(e, state.cells.dtype))
 
 
 @bare
-def read_input(inputs: Buffer, rows: Rows, base: np.ndarray) -> None:
-    """Write the values of a buffer to the base input of its population, S L N."""
+def read_input(inputs: Buffer, rows: Rows, base: np.ndarray, places: np.ndarray) -> None:
+    """Write the values of a buffer to the base input (S L n) of neurons at ``places``."""
     values, hit, rest = inputs
-    samples, _, places, channels = values.shape
+    samples, _, number, channels = values.shape
     for s in range(samples):
         for t in range(rows.start, rows.stop):
             own, arrives, out = values[s, t], hit[s, t], base[s, t]
-            if places == 1:
+            if number == 1:
                 for c in range(channels):
-                    out[c] = own[0, c] if arrives[0] else rest[0, c]
-            elif rest.shape[0] == 1:
-                for place in range(places):
-                    out[place] = own[place, 0] if arrives[place] else rest[0, 0]
+                    out[places[c]] = own[0, c] if arrives[0] else rest[0, c]
             else:
-                for place in range(places):
-                    out[place] = own[place, 0] if arrives[place] else rest[place, 0]
+                step = min(1, rest.shape[0] - 1)
+                for k in range(number):
+                    out[places[k]] = own[k, 0] if arrives[k] else rest[step * k, 0]

@@ -22,7 +22,7 @@ from neuro.ops.barrier import make_barrier
 from neuro.spikes import Events
 
 LONGEST = 4096  # [ticks]: a loop with longer delays runs node by node, without a ring
-ALIGNED = 16  # the neurons of a thread begin at a multiple of this: no cache line is shared
+LINE, PAGE = 16, 1024  # float32 values in a cache line, and in a page of memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class Loop:
     """A compiled loop.
 
     populations: names, currents first, in the order of their neurons. window: the least delay
-    [ticks]. slots, columns: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
+    [ticks]. slots: of the ring. rest: n. kept: arrays whose addresses ``network`` has.
     """
 
     populations: tuple[str, ...]
@@ -68,9 +68,13 @@ class Loop:
     network: LoopNetwork
     window: int
     slots: int
-    columns: int
     rest: np.ndarray
     kept: tuple[np.ndarray, ...]
+
+    @property
+    def columns(self) -> int:
+        """Number of neurons that synapses reach: columns of the ring, without gaps."""
+        return int(self.network.size[self.network.reached].sum())
 
     def feeds(self, edge: Edge) -> bool:
         """Say whether an edge leads from a current to the population that it feeds."""
@@ -115,15 +119,16 @@ def make_loop(
     sources = [places.index(p.source) for p in paths]
     targets = [places.index(p.target) for p in paths]
     reached = np.isin(np.arange(len(groups)), targets)
-    wide = np.array([c.rest.size for c in groups]) * reached
+    size = np.array([c.rest.size for c in groups])
     network = LoopNetwork(
-        first=np.cumsum([0, *(c.rest.size for c in groups)]),
+        first=np.cumsum(size) - size,
+        size=size,
         k=np.concatenate([c.k for c in groups], axis=1),
         uniform=np.array([bool(np.all(c.k == c.k[:, :1])) and not _adapts(c) for c in groups]),
         hard=np.array([c.hard for c in groups]),
         refractory=np.array([c.refractory for c in groups]),
         feeds=np.array([places.index(c.feeds) if c.feeds else -1 for c in groups]),
-        column=np.where(reached, np.cumsum(wide) - wide, -1),
+        reached=reached,
         path_start=np.searchsorted(sources, np.arange(len(groups) + 1)),
         target=np.array(targets),
         late=np.array([p.edge.delay for p in paths]),
@@ -138,7 +143,6 @@ def make_loop(
         network=network,
         window=min(p.shortest for p in paths),
         slots=1 << (max(p.longest for p in paths) - 1).bit_length(),
-        columns=int(wide.sum()),
         rest=np.concatenate([c.rest for c in groups]),
         kept=tuple(array for row in kept for array in row),
     )
@@ -199,13 +203,30 @@ def _list_rows(node: Sparse | Dense, dtype: np.dtype) -> LoopRows:
     return LoopRows(node.indptr, node.indices.view(np.uint32), weight, late, used)
 
 
-def _share_neurons(network: LoopNetwork, threads: int) -> np.ndarray:
-    """Return the neurons of the threads, W+1 M as in a LoopState, a current with its target."""
-    sizes = np.diff(network.first)
-    edges = np.arange(threads + 1)[:, None] * sizes // threads
-    edges[1:-1] -= np.where(sizes >= ALIGNED * threads, edges[1:-1] % ALIGNED, 0)
-    out: np.ndarray = edges + network.first[:-1]
-    return out
+class Shares(NamedTuple):
+    """The neurons of the threads, as in a LoopState, and the sizes n and C of its arrays."""
+
+    edges: np.ndarray
+    start: np.ndarray
+    column: np.ndarray
+    n: int
+    columns: int
+
+
+def _share_neurons(network: LoopNetwork, threads: int) -> Shares:
+    """Return about equal parts of each population; a current goes with its target."""
+    edges = np.arange(threads + 1)[:, None] * network.size // threads
+    start, n = _place_parts(np.diff(edges, axis=0))
+    column, columns = _place_parts(np.diff(edges, axis=0) * network.reached)
+    return Shares(edges, start, np.where(network.reached, column, -1), n, columns)
+
+
+def _place_parts(sizes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return where parts W M begin, each at a cache line and each thread at a page; the end."""
+    filled = -(-sizes // LINE) * LINE
+    wide = -(-filled.sum(axis=1) // PAGE) * PAGE if len(sizes) > 1 else filled.sum(axis=1)
+    first = np.cumsum(wide) - wide
+    return first[:, None] + np.cumsum(filled, axis=1) - filled, int(wide.sum())
 
 
 class LoopRun:
@@ -216,34 +237,49 @@ class LoopRun:
     ) -> None:
         """Start at rest. base: there is input from outside. stretch: most ticks at a time."""
         self.loop, dtype = loop, loop.rest.dtype
-        n, edges = loop.rest.size, _share_neurons(loop.network, threads)
-        most = int((edges[1:] - edges[:-1]).sum(axis=1).max())
+        shares = _share_neurons(loop.network, threads)
+        self.places = self._find_places(shares)
+        most = int(np.diff(shares.edges, axis=0).sum(axis=1).max())
         width = most // kernels.WORD * kernels.WORD + kernels.WORD
-        places = stretch * len(loop.populations) + 1
+        numbers = stretch * len(loop.populations) + 1
+        rest = np.zeros(shares.n, dtype)
+        rest[np.concatenate(list(self.places.values()))] = loop.rest
         self.state = LoopState(
-            cells=make_zeros((4, samples, n), dtype),
-            ring=make_zeros((samples, loop.slots, loop.columns), dtype),
-            fed=make_zeros((n,), dtype),
-            base=np.tile(loop.rest, (samples, stretch if base else 1, 1)),
+            cells=make_zeros((4, samples, shares.n), dtype),
+            ring=make_zeros((samples, loop.slots, shares.columns), dtype),
+            fed=make_zeros((shares.n,), dtype),
+            base=np.tile(rest, (samples, stretch if base else 1, 1)),
             fired=np.empty((threads, samples, stretch * most), np.int32),
-            number=np.zeros((threads, samples, places), np.int64),
+            number=np.zeros((threads, samples, numbers), np.int64),
             flags=make_zeros((threads, width), np.dtype(np.uint8)),
             sent=np.zeros((len(loop.paths), 2), np.int64),
-            edges=edges,
+            edges=shares.edges,
+            start=shares.start,
+            column=shares.column,
             barrier=make_barrier(),
         )
-        self.network = loop.network
         self.arrived = np.zeros_like(self.state.sent)  # of the spikes before the run
 
-    def view_cells(self, name: str) -> np.ndarray:
-        """Return the state of a population, 4 S N; writing to it changes the run."""
-        m = self.loop.populations.index(name)
-        return self.state.cells[:, :, self.network.first[m] : self.network.first[m + 1]]
+    def _find_places(self, shares: Shares) -> dict[str, np.ndarray]:
+        """Return the place of each neuron of each population in the arrays of the state."""
+        parts = zip(shares.start, np.diff(shares.edges, axis=0), strict=True)
+        places = [[np.arange(n) + at for at, n in zip(*part, strict=True)] for part in parts]
+        columns = [np.concatenate(column) for column in zip(*places, strict=True)]
+        return dict(zip(self.loop.populations, columns, strict=True))
+
+    def read_cells(self, name: str) -> np.ndarray:
+        """Return the state of a population, 4 S N."""
+        cells: np.ndarray = self.state.cells[:, :, self.places[name]]
+        return cells
+
+    def write_cells(self, name: str, cells: np.ndarray) -> None:
+        """Set the state of a population, 4 S N."""
+        self.state.cells[:, :, self.places[name]] = cells
 
     def restore(self, pending: Mapping[Edge, Events]) -> None:
         """Continue from cells that were written, and from spikes on their way."""
         past = self._join_past(pending)
-        kernels.send_pending(self.network, self.state.ring, past, 0, self.arrived)
+        kernels.send_pending(self.loop.network, self.state, past, 0, False, self.arrived)
 
     def _join_past(self, pending: Mapping[Edge, Events]) -> PastSpikes:
         """Return spikes before the present tick as if it were tick 0."""
@@ -254,7 +290,7 @@ class LoopRun:
             parts.append((spikes.sample, tick, spikes.neuron, np.full(tick.size, p, np.int32)))
         past = PastSpikes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         places = [self.loop.populations.index(path.source) for path in self.loop.paths]
-        first = self.network.first[places]
+        first = self.loop.network.first[places]
         order = np.lexsort((past.path, past.neuron + first[past.path], past.tick, past.sample))
         return PastSpikes(*(column[order] for column in past))
 
@@ -262,14 +298,12 @@ class LoopRun:
         """Return the synaptic events so far, P 2 (non-zero, all). pending: spikes underway."""
         waiting = np.zeros_like(self.state.sent)
         past = self._join_past(pending)
-        kernels.send_pending(self.network, self.state.ring[:0], past, 0, waiting)
+        kernels.send_pending(self.loop.network, self.state, past, 0, True, waiting)
         return self.state.sent + self.arrived - waiting
 
     def read_input(self, name: str, inputs: Buffer, rows: Rows) -> None:
         """Take the input of a population from outside, its biases included."""
-        m = self.loop.populations.index(name)
-        here = slice(self.network.first[m], self.network.first[m + 1])
-        kernels.read_input(inputs, rows, self.state.base[:, :, here])
+        kernels.read_input(inputs, rows, self.state.base, self.places[name])
 
     def advance(
         self, rows: Rows, pool: ThreadPoolExecutor | None
@@ -279,12 +313,12 @@ class LoopRun:
         threads = range(len(self.state.edges) - 1)
         list(pool.map(run, threads) if pool else map(run, threads))
         for m, name in enumerate(self.loop.populations):
-            if self.network.feeds[m] < 0:
+            if self.loop.network.feeds[m] < 0:
                 ticks = rows.stop - rows.start
-                yield name, kernels.select_spikes(self.network, self.state, m, ticks)
+                yield name, kernels.select_spikes(self.loop.network, self.state, m, ticks)
 
     def _run_part(self, rows: Rows, own: int) -> None:
-        kernels.run_part(self.network, self.state, own, rows, self.loop.window)
+        kernels.run_part(self.loop.network, self.state, own, rows, self.loop.window)
 
 
 @contextmanager

@@ -102,9 +102,7 @@ class GridRun:
         """Allocate the state of a population at rest, and its recording."""
         layout = (1, self.program.sizes[name])
         in_loop = [run for run in self.loops.values() if name in run.loop.populations]
-        if in_loop:
-            self.neurons[name] = in_loop[0].view_cells(name)
-        elif isinstance(part, CompiledPopulation):
+        if not in_loop and isinstance(part, CompiledPopulation):
             layout = part.layout
         self.layouts[name] = places, channels = layout
         total = self.samples * places
@@ -122,6 +120,9 @@ class GridRun:
 
     def _restore(self, state: EngineState) -> None:
         """Continue from the state of an earlier run."""
+        for run in self.loops.values():
+            for name in run.loop.populations:
+                run.write_cells(name, state.neurons[name])
         for name, neurons in self.neurons.items():
             places, channels = self.layouts[name]
             by_channel = state.neurons[name].reshape(4, self.samples, channels, places)
@@ -398,8 +399,12 @@ class GridRun:
                 catch_up_all(rest, self.now, neurons, self.skip[name], part.neurons)  # type: ignore[union-attr]
             by_place = neurons.reshape(4, self.samples, *self.layouts[name])
             states[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
+        for run in self.loops.values():
+            states |= {name: run.read_cells(name) for name in run.loop.populations}
+        for name, own in states.items():
+            part = self.program.parts[name]
             if isinstance(part, CompiledPopulation) and not part.current:
-                states[name][CURRENT] = 0
+                own[CURRENT] = 0
         return states
 
     def _shape(self, name: str, ticks: int) -> tuple[int, int, int]:
