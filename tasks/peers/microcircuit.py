@@ -64,8 +64,9 @@ class Size(NamedTuple):
     seconds: float = 1.0
 
     def quick(self) -> "Size":
-        """Return a network that is too small to judge."""
-        return self._replace(scale=self.scale / 50, seconds=0.1)
+        """Return a network that is too small to judge, and says so in its name."""
+        name = f"{self.name} / 50, too small to judge"
+        return self._replace(name=name, scale=self.scale / 50, seconds=0.1)
 
 
 PEERS = (

@@ -92,7 +92,7 @@ def check_nest(graph: Graph, ticks: int) -> list[str]:
         for name in graph.inputs
     }
     try:
-        nest_plan.plan(graph, silent, {})
+        nest_plan.plan(graph, silent, {}, ticks=ticks)
     except nest_plan.NestError as error:
         return error.problems
     return []

@@ -1,6 +1,7 @@
 """Each target says what it cannot take, in the words by which it refuses a run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,16 @@ from lava_export import LowerError, RuleBreach, check as check_rules, lower, low
 from lava_export.netx import NetxError, write_net
 from neuro.energy import OneCoreChip, load_chips
 from neuro.events import Exact, simulate
-from neuro.graph import Dense, Edge, Graph, GraphError, Input, Softmax
+from neuro.graph import Dense, Edge, Graph, GraphError, Input, Poisson, Softmax
 from neuro.interop import nir
 from neuro.interop.nest_plan import NestError, plan
 from neuro.io.graph_file import save_graph
 from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.spikes import Times, to_events
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 from tasks.verbs import import_network
-from tasks.verbs.check import TARGETS, check_network, read_targets
+from tasks.verbs.check import TARGETS, check_nest, check_network, read_targets
 
 NAMES = tuple(TARGETS)
 
@@ -204,3 +205,16 @@ def test_longer_runs_need_more_head_room(tmp_path: Path) -> None:
     net = chain(x=Input(shape=(1,)), fc=Dense(weight=np.ones((1, 1))), out=LIF(tau=np.inf))
     save_graph(tmp_path / "net.safetensors", net)
     assert check_network(tmp_path / "net.safetensors", ["lava"], ticks=10) == {"lava": []}
+
+
+def test_a_graph_that_draws_its_own_spikes_is_checked_for_nest() -> None:
+    nodes = {
+        "x": Poisson(rate=40.0, shape=(3,), seed=5),
+        "fc": Dense(weight=np.full((2, 3), 0.5)),
+        "cells": LIF(tau=0.02, refractory=Seconds(2e-3), reset="hard"),
+    }
+    edges = (Edge("x", "fc"), Edge("fc", "cells", Ticks(1)))
+    own = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    assert check_nest(own, 7) == []
+    soft = replace(own, nodes={**nodes, "cells": LIF(tau=0.02, refractory=Seconds(2e-3))})
+    assert any("cells" in problem for problem in check_nest(soft, 7))
