@@ -6,6 +6,8 @@ from threading import Lock
 from joblib._parallel_backends import ThreadingBackend
 from joblib.parallel import get_active_backend
 
+from neuro.arguments import make_type_error
+
 Tell = Callable[[float | int], None]  # takes what has been done since the last call
 
 
@@ -17,9 +19,15 @@ def add_up(progress: Callable[[float], object] | None, total: float | int) -> Te
     """Return a function for parts of ``total``, from any thread; ``progress`` gets their share.
 
     It does nothing in processes, which do not know of each other.
+
+    Raises:
+        TypeError: ``progress`` is no function.
     """
     if progress is None or not runs_in_threads():
         return tell_nobody
+    if not callable(progress):
+        cure = "for example progress=lambda share: print(f'{share:.0%}')"
+        raise make_type_error("progress", "a function of the share that is done", progress, cure)
     lock, sums = Lock(), [0.0]
 
     def tell(done: float | int) -> None:

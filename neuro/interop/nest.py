@@ -100,7 +100,7 @@ def run(  # noqa: PLR0913 - the run, and its length
 def export(
     graph: Graph,
     inputs: Inputs,
-    folder: Path,
+    folder: str | Path,
     *,
     membranes: Membranes | None = None,
     precise: bool = True,
@@ -119,6 +119,7 @@ def export(
     """
     stimuli = _convert_inputs(graph, inputs, precise=precise)
     network = plan(graph, stimuli, membranes or {}, precise=precise, ticks=ticks)
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return _write(network, folder)
 

@@ -382,6 +382,8 @@ concatenate([])
     ValueError: no records | at least one
 replace(RECORD, spikes={"input": RASTER}, values={"out": X})
     TypeError: spikes of input must be Events | values of out must be a NumPy array
+simulate(GRAPH, STIMULUS, progress=True)
+    TypeError: progress must be a function of the share that is done, got True | lambda share
 simulate(GRAPH, STIMULUS, record=("out",))
     TypeError: record must be a Recording, got a tuple | Recording(spikes=("hidden",))
 simulate(GRAPH, STIMULUS, Exact(), record=Recording)
