@@ -38,10 +38,13 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
         if want.get(name) != have[name]:
             continue
         wait = values[3] if has_normal_form(graph.nodes[name]) else np.zeros(1)
+        most = getattr(getattr(program.parts[name], "neurons", None), "refractory", 0)
         if not np.isfinite(values).all():
             problems.append(f"{name}: the state is not finite")
-        elif ((wait < 0) | (wait != np.floor(wait))).any():
-            problems.append(f"{name}: the rest of refractory periods must be whole ticks >= 0")
+        elif ((wait < 0) | (wait > most) | (wait != np.floor(wait))).any():
+            problems.append(
+                f"{name}: the rest of refractory periods must be whole ticks from 0 to {most}"
+            )
     if problems:
         cure = "continue with the same graph, samples and dtype, or start at rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))

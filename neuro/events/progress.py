@@ -26,8 +26,9 @@ def add_up(progress: Callable[[float], object] | None, total: float | int) -> Te
     if progress is None or not runs_in_threads():
         return tell_nobody
     if not callable(progress):
+        need = "a function of the share that is done"
         cure = "for example progress=lambda share: print(f'{share:.0%}')"
-        raise make_type_error("progress", "a function of the share that is done", progress, cure)
+        raise make_type_error("progress", need, progress, cure)
     lock, sums = Lock(), [0.0]
 
     def tell(done: float | int) -> None:

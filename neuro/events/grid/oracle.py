@@ -171,7 +171,7 @@ class Delivery(NamedTuple):
 
     arrival: orders deliveries that are otherwise equal. spike: True for a spike, False for a
     real value. late: the synapse whose delay has passed; None: the value goes to all synapses
-    of the place, and waits for the delays of some.
+    of the place without a delay.
     """
 
     tick: int
@@ -277,11 +277,20 @@ class _Sample:
         return self.record()
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
-        """Send one value along every edge out of ``name``."""
+        """Send one value along every edge out of ``name``.
+
+        A synapse with a delay of its own gets the value for itself: in a loop without another
+        delay its connection has had its turn in this tick.
+        """
         spike = name in self.spiking
         for edge in self.graph.out_of(name):
-            place = index + self.graph.offset(edge)
-            self.post(tick + edge.delay, edge.target, place, value, spike)
+            place, due = index + self.graph.offset(edge), tick + edge.delay
+            synapses = self.synapses.get(edge.target, [[]] * (place + 1))[place]
+            for synapse in synapses:
+                if synapse.delay:
+                    self.post(due + synapse.delay, edge.target, place, value, spike, synapse)
+            if not synapses or not all(synapse.delay for synapse in synapses):
+                self.post(due, edge.target, place, value, spike)
 
     def post(
         self,
@@ -305,9 +314,7 @@ class _Sample:
         for item in due:
             for synapse in [item.late] if item.late else self.synapses[name][item.place]:
                 if synapse.delay and not item.late:
-                    tick_due = tick + synapse.delay
-                    self.post(tick_due, name, item.place, item.value, item.spike, synapse)
-                    continue
+                    continue  # it was sent for itself
                 sums[synapse.target] += synapse.weight * item.value
                 counts["synaptic_events"] += synapse.weight != 0
                 counts["synaptic_events_all"] += 1

@@ -12,6 +12,7 @@ from neuro.graph import Dense, Graph, Input, Node
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LIF
 from neuro.spikes import Events, to_events
+from neuro.units import Seconds
 
 CLOCKS = (Grid(), Exact())
 
@@ -91,3 +92,16 @@ def test_each_sample_goes_on_from_its_own_state(clock: Clock, workers: int) -> N
             )
         reached.append({float(one.neurons["cells"][0, 0, 0]) for one in alone})
     assert len(reached[0]) == 3
+
+
+@pytest.mark.parametrize("refractory", [0, 3])
+def test_no_neuron_waits_longer_than_its_refractory_period(refractory: int) -> None:
+    cells = LIF(tau=0.01, threshold=0.5, reset="hard", refractory=Seconds(refractory * 1e-3))
+    graph = replace(network(), nodes={**network().nodes, "cells": cells})
+    _, state = simulate(graph, stimulus())
+    state.neurons["cells"][3] = [[refractory, 0, refractory]]
+    simulate(graph, stimulus(), state=state)
+    for wait in (refractory + 1, -1, 0.5):
+        state.neurons["cells"][3, 1, 2] = wait
+        with pytest.raises(ValueError, match=rf"cells: .* whole ticks from 0 to {refractory}$"):
+            simulate(graph, stimulus(), state=state)

@@ -427,3 +427,15 @@ def test_a_threshold_raised_by_an_earlier_run_falls_in_a_loop_as_elsewhere(
     compile.compile_graph.cache_clear()
     np.testing.assert_equal(ends[0], ends[1])
     assert ends[0].tick.size == 41
+
+
+def test_a_loop_whose_only_delay_is_that_of_its_synapses_agrees_with_the_oracle() -> None:
+    graph = join_twice(LIF(tau=math.inf, threshold=2.0, reset="hard"), 3)
+    for name in ("one", "two"):
+        node = graph.nodes[name]
+        graph = keep(graph, **{name: replace(node, weight=np.round(node.weight * 32) / 8)})
+    x = {"x": to_events(2.0 * np.eye(9, 12, dtype=np.float32)[:, None])}
+    fast, slow = simulate(graph, x)[0], simulate_slowly(graph, x)
+    np.testing.assert_equal(fast.spikes, slow.spikes)
+    assert fast.counts["one"].synaptic_events == slow.counts["one"].synaptic_events > 0
+    assert fast.counts["cells"].spikes > 9
