@@ -223,7 +223,7 @@ def draw_speed() -> Figure:
     """Draw the speed of the engine and of training beside others, from RESULTS.md."""
     times: dict[str, dict[float, float]] = {}
     network, rate = "", 0.0
-    for row in _read_rows("Speed of the event engine"):
+    for row in _read_rows("Networks with one delay, and the classifier"):
         if row[0]:
             network, rate = row[0], _read_number(row[1])
         if network.startswith("delta") and "20,000" not in network:

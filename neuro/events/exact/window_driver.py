@@ -177,10 +177,10 @@ def prepare_window(
             return lacking
         progress[WAS_RUN] = 0
         progress[WINDOW] += 1
+        if work > plan.pause and progress[WINDOW] < count_windows(plan):
+            return PAUSED
     if progress[WINDOW] >= count_windows(plan):
         return ENOUGH
-    if work > plan.pause:
-        return PAUSED
     if not receive_spikes(run, machine.table, outside, plan):
         return QUEUE_FULL
     progress[ARRIVALS] = pop_window(run.queue, progress[WINDOW], run.buffer)
