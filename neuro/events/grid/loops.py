@@ -6,7 +6,6 @@ Axes: as in :mod:`neuro.events.grid.loop_kernels`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from neuro.events.grid import loop_kernels as kernels
 from neuro.events.grid.kernels import Buffer, Train, make_zeros
 from neuro.events.grid.loop_kernels import LoopNetwork, LoopState, PastSpikes
+from neuro.events.grid.scatter import round_weights
 from neuro.events.grid.updates import BETA, DECAY_ADAPT, Neurons, Rows
 from neuro.graph import Dense, Edge, Sparse
 from neuro.ops.barrier import make_barrier
@@ -185,11 +185,7 @@ class LoopRows(NamedTuple):
 
 def _list_rows(node: Sparse | Dense, dtype: np.dtype) -> LoopRows:
     """Return the synapses of a connection by source; arrays of a Sparse are not copied."""
-    weight = (
-        node.weight
-        if node.weight.dtype.itemsize <= dtype.itemsize
-        else node.weight.astype(dtype)
-    )
+    weight = round_weights(node.weight, dtype)
     none, every = np.zeros(0, np.int64), bool(np.all(weight))
     if isinstance(node, Dense):
         used = none if every else np.count_nonzero(weight, axis=0)
@@ -319,13 +315,3 @@ class LoopRun:
 
     def _run_part(self, rows: Rows, own: int) -> None:
         kernels.run_part(self.loop.network, self.state, own, rows, self.loop.window)
-
-
-@contextmanager
-def start_threads(threads: int) -> Iterator[ThreadPoolExecutor | None]:
-    """Yield a pool of threads, or None for one thread."""
-    if threads == 1:
-        yield None
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield pool

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,7 +30,7 @@ from neuro.events.grid.compile import (
 )
 from neuro.events.grid.host_nodes import CompiledHost, compute_values
 from neuro.events.grid.kernels import Buffer, RowSpan, Train, make_empty, make_zeros
-from neuro.events.grid.loops import LoopRun, start_threads
+from neuro.events.grid.loops import LoopRun
 from neuro.events.grid.state import EngineState
 from neuro.events.grid.updates import (
     CURRENT,
@@ -144,7 +145,8 @@ class GridRun:
 
         After each stretch it yields the number of spikes of all populations so far.
         """
-        with start_threads(self.threads if self.loops else 1) as pool:
+        shared = self.loops and self.threads > 1
+        with ThreadPoolExecutor(self.threads) if shared else nullcontext() as pool:
             yield from self._advance(pool)
 
     def _advance(self, pool: ThreadPoolExecutor | None) -> Iterator[int]:
@@ -353,8 +355,9 @@ class GridRun:
     def _count(self) -> dict[str, Counter[str]]:
         """Return the counts so far, with the synaptic events of loops."""
         counts = {name: Counter(own) for name, own in self.counts.items()}
+        pending = self._list_pending() if self.loops else {}
         for run in self.loops.values():
-            events = run.count_events(self._list_pending()).tolist()
+            events = run.count_events(pending).tolist()
             for path, (used, every) in zip(run.loop.paths, events, strict=True):
                 own = counts[path.edge.target]
                 own.update(synaptic_events=used, synaptic_events_all=every)

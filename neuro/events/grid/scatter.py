@@ -47,17 +47,17 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
     """
     node, inputs, shape = graph.nodes[name], graph.input_shape(name), graph.shapes[name]
     if isinstance(node, Dense):
-        return {0: _bind(kernels.scatter_dense, _in_blocks(_rounded(node.weight, dtype)))}
+        return {0: _bind(kernels.scatter_dense, _in_blocks(round_weights(node.weight, dtype)))}
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
         node = write_out_synapses(node, inputs)
     if isinstance(node, Sparse):
         if node.indices.size == 0:
             return {}  # only a bias
-        weight = _rounded(node.weight, dtype)
+        weight = round_weights(node.weight, dtype)
         synapses = _by_delay(node, weight).items()
         return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
-        by_input = _rounded(node.by_input(), dtype)  # C_in, outputs of a group, kH, kW
+        by_input = round_weights(node.by_input(), dtype)  # C_in, outputs of a group, kH, kW
         rows = copy_aligned(by_input.transpose(0, 2, 3, 1))
         weights = WeightArrays(rows, np.count_nonzero(by_input, axis=1))
         pairs = (inputs, shape, node.window, node.stride, node.padding)
@@ -103,7 +103,7 @@ def _in_blocks(weight: np.ndarray) -> WeightArrays:
     )
 
 
-def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def round_weights(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return weights in their precision, or in that of the run if it is lower."""
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
