@@ -41,6 +41,17 @@ def _add_atomically(_: Any, words: Any, k: Any, value: Any) -> Any:  # noqa: ARG
 
 
 @intrinsic
+def _load_atomically(_: Any, words: Any, k: Any) -> Any:  # noqa: ARG001
+    """Return ``words[k]`` (int64) with all that was written before it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
+
+    return types.int64(words, types.int64), generate
+
+
+@intrinsic
 def _yield_processor(_: Any) -> Any:
     """Let the operating system run another thread."""
 
@@ -55,6 +66,7 @@ def _yield_processor(_: Any) -> Any:
 
 # The decorator's declared type still has the first argument, which Numba supplies.
 add_atomically: Any = _add_atomically
+load_atomically: Any = _load_atomically
 yield_processor: Any = _yield_processor
 
 
@@ -71,13 +83,13 @@ def wait(barrier: np.ndarray, threads: int) -> None:
     """
     if threads == 1:
         return
-    met = add_atomically(barrier, ROUND, 0)
+    met = load_atomically(barrier, ROUND)
     if add_atomically(barrier, COUNT, 1) == threads - 1:
         add_atomically(barrier, COUNT, -threads)
         add_atomically(barrier, ROUND, 1)
         return
     looks = 0
-    while add_atomically(barrier, ROUND, 0) == met:
+    while load_atomically(barrier, ROUND) == met:
         looks += 1
         if looks > LOOKS:
             yield_processor()

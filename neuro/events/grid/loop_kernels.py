@@ -14,13 +14,9 @@ Axes: S samples, L ticks of a stretch, n neurons of the loop, M populations, P p
 from one population to another), W threads.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array as _populate_array
 
 from neuro.events.grid.kernels import Buffer, Train
 from neuro.events.grid.updates import (
@@ -39,14 +35,23 @@ from neuro.events.grid.updates import (
 )
 from neuro.ops.barrier import wait
 from neuro.ops.jit import bare, inlined, kernel
+from neuro.ops.memory import prefetch, view_memory
 
 INDPTR, INDICES, WEIGHT, DELAY, NONZERO = range(5)  # columns of LoopNetwork.arrays
-WORD = 8  # flags that are read together
+PATH, SOURCE, TICK, START, STOP, FIELDS = range(6)  # columns of LoopState.queue, their number
+# The neurons of a population in a thread are filled up to a multiple of so many: two cache
+# lines of float32, which processors fetch together. Vector loops then leave no rest.
+FILLED = 32
+FLAGS = 64  # that are searched together
 
 # From this size the ring misses the second-level cache, and slots are prefetched so many
 # synapses ahead. 10 and 100 % of the cortical microcircuit (2 and 20 MB in float32), ns a
 # synaptic event: 2.1 and 6.0 without, 3.1 and 4.3 with prefetching (AMD EPYC).
 PREFETCHED_BYTES, AHEAD = 2**22, 64
+# Rows of synapses lie anywhere in memory. While one is added, so many synapses of the next are
+# loaded, and before that the indices where the rows of the queue begin.
+HEAD, QUEUED = 64, 32
+NEAR = 32  # synapses beside the place where a thread's part of a row would be on average
 
 
 class LoopNetwork(NamedTuple):
@@ -95,8 +100,9 @@ class LoopState(NamedTuple):
     input from outside with the biases.
     fired: W S L n', the spikes of each thread, with at most n' neurons, one after the other.
     number: W S L M+1, how many there were before each tick and population.
-    flags: W, bytes for the neurons of a thread. sent: P 2, synaptic events (non-zero, all) of
-    the spikes.
+    flags: W, bytes for the neurons of a thread. queue: W, rows of synapses to be added next: a
+    path, the neuron that fired, its tick, and which synapses have targets in the thread.
+    sent: P 2, synaptic events (non-zero, all) of the spikes.
     """
 
     cells: np.ndarray
@@ -106,6 +112,7 @@ class LoopState(NamedTuple):
     fired: np.ndarray
     number: np.ndarray
     flags: np.ndarray
+    queue: np.ndarray
     sent: np.ndarray
     edges: np.ndarray
     start: np.ndarray
@@ -124,53 +131,6 @@ class TargetRange(NamedTuple):
     column: np.ndarray
     mask: int
     width: int
-
-
-@intrinsic
-def _view_memory(_: Any, address: Any, size: Any, like: Any) -> Any:  # noqa: ARG001
-    """Return the array of ``size`` values at an address, with the dtype of ``like``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.return_type
-        array, item = context.make_array(kind)(context, builder), context.get_constant
-        width = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-        fields = {
-            "data": builder.inttoptr(arguments[0], array.data.type),
-            "shape": [arguments[1]],
-            "strides": [item(types.intp, width)],
-            "itemsize": item(types.intp, width),
-            "meminfo": None,
-        }
-        populate_array(array, **fields)
-        return array._getvalue()
-
-    kind = types.Array(like.dtype, 1, "C")
-    return kind(types.uint64, types.intp, like), generate
-
-
-@intrinsic
-def _prefetch(_: Any, values: Any, k: Any) -> Any:  # noqa: ARG001 - the index
-    """Load the cache line of ``values[k]`` for writing."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(array.data, [arguments[1]])
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = builder.module.globals.get(PREFETCH)
-        function = function or ir.Function(builder.module, kind, PREFETCH)
-        settings = [ir.Constant(number, k) for k in (1, 3, 1)]  # write, keep, data
-        builder.call(function, [builder.bitcast(place, byte), *settings])
-        return ir.Constant(ir.IntType(64), 0)
-
-    return types.int64(values, types.uint64), generate
-
-
-populate_array: Any = _populate_array
-PREFETCH = "llvm.prefetch.p0i8"
-# The declared types still have the first argument, which Numba supplies.
-view_memory: Any = _view_memory
-prefetch: Any = _prefetch
 
 
 class TickOfCells(NamedTuple):
@@ -290,12 +250,14 @@ def append_flagged(
 ) -> int:
     """Append ``low`` + each flagged place to ``fired``, of length ``count``; return it."""
     words = flags.view(np.uint64)
-    for word in range((size + WORD - 1) // WORD):
-        if words[word] != 0:
-            for place in range(WORD * word, min(WORD * (word + 1), size)):
-                if flags[place]:
-                    fired[count] = low + place
-                    count += 1
+    for start in range(0, size, FLAGS):
+        some = np.uint64(0)
+        for word in range(start // 8, (start + FLAGS) // 8):
+            some |= words[word]
+        if some != 0:
+            for place in range(start, min(start + FLAGS, size)):
+                fired[count] = low + place
+                count += flags[place]
     return count
 
 
@@ -312,19 +274,23 @@ def advance_part(
     for m in range(net.feeds.size):
         low, high = state.edges[own, m], state.edges[own + 1, m]
         count, start = number[place + m], state.start[own, m]
-        stop = start + high - low
+        size = high - low
+        if net.uniform[m]:
+            size = -(-size // FILLED) * FILLED
+        stop = start + size
         cells = TickOfCells(
             state.cells[V, s, start:stop],
             state.cells[CURRENT, s, start:stop],
             state.cells[ADAPT, s, start:stop],
             state.cells[WAIT, s, start:stop],
-            select_input(state, slot, own, m),
+            select_input(state, slot, own, m, size),
             base[start:stop],
             net.first[m] + low,
             m,
         )
         if net.feeds[m] >= 0:
-            advance_current(net, cells, select_input(state, slot, own, net.feeds[m]))
+            fed = select_input(state, slot, own, net.feeds[m], size)
+            advance_current(net, cells, fed)
         else:
             if net.uniform[m]:
                 advance_uniform(net, cells, flags)
@@ -335,18 +301,36 @@ def advance_part(
 
 
 @inlined
-def select_input(state: LoopState, slot: np.ndarray, own: int, m: int) -> np.ndarray:
+def select_input(state: LoopState, slot: np.ndarray, own: int, m: int, size: int) -> np.ndarray:
     """Return the input of a thread's neurons of population m in the tick of a slot."""
-    size, start = state.edges[own + 1, m] - state.edges[own, m], state.start[own, m]
+    start = state.start[own, m]
     x = state.fed[start : start + size]
     if state.column[own, m] >= 0:
         x = slot[state.column[own, m] : state.column[own, m] + size]
     return x
 
 
+@inlined
+def guess_target(start: int, stop: int, low: int, size: int) -> int:
+    """Return about where the synapses with targets >= ``low`` of ``size`` begin in a row."""
+    return start + (stop - start) * low // size
+
+
 @bare
-def find_target(indices: np.ndarray, start: int, stop: int, low: int) -> int:
-    """Return the first synapse from start to stop with a target >= ``low``; they rise."""
+def find_target(indices: np.ndarray, start: int, stop: int, low: int, size: int) -> int:
+    """Return the first synapse from start to stop with a target >= ``low``; they rise.
+
+    The search begins where the synapse would be if targets were evenly spread.
+    """
+    if low == 0 or low == size:
+        return stop if low else start
+    guess = guess_target(start, stop, low, size)
+    for near in (guess - NEAR, guess + NEAR):
+        if start <= near < stop:
+            if np.int64(indices[near]) < low:
+                start = near + 1
+            else:
+                stop = near
     while start < stop:
         middle = (start + stop) // 2
         if np.int64(indices[middle]) < low:
@@ -406,21 +390,28 @@ def add_row(slots: np.ndarray, row: SynapseRow, to: TargetRange) -> None:
 
 
 @inlined
-def read_row(net: LoopNetwork, p: int, j: int, t: int, to: TargetRange) -> SynapseRow:
-    """Return the synapses of neuron j of a path's source into ``to``; it fired at tick t."""
-    arrays, target = net.arrays[p], net.target[p]
+def find_row(net: LoopNetwork, p: int, j: int, to: TargetRange) -> tuple[int, int]:
+    """Return where the synapses of neuron j of a path's source into ``to`` begin and end."""
+    target = net.target[p]
     size, low, high = net.size[target], to.low[target], to.high[target]
-    start, stop, first = j * size + low, j * size + high, to.column[target]
-    if arrays[INDPTR] != 0:
-        indptr = view_memory(arrays[INDPTR], j + 2, net.first)
-        start, stop, first = indptr[j], indptr[j + 1], first - low
-        indices = view_memory(arrays[INDICES], stop, net.indices)
-        if low > 0:
-            start = find_target(indices, start, stop, low)
-        if high < size:
-            stop = find_target(indices, start, stop, high)
+    start, stop = j * size + low, j * size + high
+    if net.arrays[p, INDPTR] != 0:
+        indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
+        indices = view_memory(net.arrays[p, INDICES], indptr[j + 1], net.indices)
+        start = find_target(indices, indptr[j], indptr[j + 1], low, size)
+        stop = find_target(indices, indptr[j], indptr[j + 1], high, size)
+    return start, stop
+
+
+@inlined
+def view_row(
+    net: LoopNetwork, p: int, start: int, stop: int, t: int, to: TargetRange
+) -> SynapseRow:
+    """Return synapses from start to stop of a path, of a spike at tick t."""
+    arrays, first = net.arrays[p], to.column[net.target[p]]
     indices, delay = net.indices, net.delay
     if arrays[INDPTR] != 0:
+        first -= to.low[net.target[p]]
         indices = view_memory(arrays[INDICES], stop, net.indices)[start:stop]
     if arrays[DELAY] != 0:
         delay = view_memory(arrays[DELAY], stop, net.delay)[start:stop]
@@ -428,7 +419,7 @@ def read_row(net: LoopNetwork, p: int, j: int, t: int, to: TargetRange) -> Synap
     return SynapseRow(indices, weight, delay, first, t + net.late[p])
 
 
-@bare
+@inlined
 def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
     """Add the synaptic events of a spike of neuron j along a path to ``sent`` (P 2)."""
     every = net.size[net.target[p]]
@@ -443,23 +434,68 @@ def count_row(net: LoopNetwork, p: int, j: int, sent: np.ndarray) -> None:
 
 
 @bare
+def prefetch_targets(net: LoopNetwork, queue: np.ndarray, to: TargetRange) -> None:
+    """Load the indices near the ends of queued rows."""
+    for p, j in queue[:, :TICK]:
+        if net.arrays[p, INDPTR] != 0:
+            target = net.target[p]
+            indptr = view_memory(net.arrays[p, INDPTR], j + 2, net.first)
+            indices = view_memory(net.arrays[p, INDICES], indptr[j + 1], net.indices)
+            for end in (to.low[target], to.high[target]):
+                near = guess_target(indptr[j], indptr[j + 1], end, net.size[target])
+                prefetch(indices, np.uint64(near))
+
+
+@inlined
+def prefetch_row(row: SynapseRow) -> None:
+    """Load the first synapses of a row."""
+    for e in range(0, min(HEAD, row.weight.size), 16):  # 16 indices fill a cache line
+        prefetch(row.weight, np.uint64(e))
+        if row.indices.size > 0:
+            prefetch(row.indices, np.uint64(e))
+        if row.delay.size > 0:
+            prefetch(row.delay, np.uint64(e))
+
+
+@bare
+def add_rows(net: LoopNetwork, state: LoopState, own: int, s: int, queue: np.ndarray) -> None:
+    """Add the synapses of queued rows to the targets of a thread."""
+    ring = state.ring[s]
+    slots, low, high = ring.reshape(-1), state.edges[own], state.edges[own + 1]
+    to = TargetRange(low, high, state.column[own], ring.shape[0] - 1, ring.shape[1])
+    prefetch_targets(net, queue, to)
+    for i in range(len(queue) + 1):
+        if i < len(queue):
+            p, j = queue[i, PATH], queue[i, SOURCE]
+            queue[i, START], queue[i, STOP] = find_row(net, p, j, to)
+            if own == 0:
+                count_row(net, p, j, state.sent)
+            prefetch_row(view_row(net, p, queue[i, START], queue[i, STOP], 0, to))
+        if i > 0:
+            p, _, t, start, stop = queue[i - 1]
+            add_row(slots, view_row(net, p, start, stop, t, to), to)
+
+
+@bare
 def send_spikes(
     net: LoopNetwork, state: LoopState, own: int, s: int, rows: Rows, t: int
 ) -> None:
     """Add the synapses of all spikes in the tick of row t to the targets of a thread."""
-    populations, ring, slots = net.feeds.size, state.ring[s], state.ring[s].reshape(-1)
-    low, high, column = state.edges[own], state.edges[own + 1], state.column[own]
-    to = TargetRange(low, high, column, ring.shape[0] - 1, ring.shape[1])
+    populations, queue, queued = net.feeds.size, state.queue[own], 0
     for m in range(populations):
         place = (t - rows.start) * populations + m
         for other in range(state.number.shape[0]):
             before, after = state.number[other, s, place], state.number[other, s, place + 1]
             for k in range(before, after):
-                j = state.fired[other, s, k]
                 for p in range(net.path_start[m], net.path_start[m + 1]):
-                    add_row(slots, read_row(net, p, j, rows.origin + t, to), to)
-                    if own == 0:
-                        count_row(net, p, j, state.sent)
+                    queue[queued, PATH] = p
+                    queue[queued, SOURCE] = state.fired[other, s, k]
+                    queue[queued, TICK] = rows.origin + t
+                    queued += 1
+                    if queued == len(queue):
+                        add_rows(net, state, own, s, queue)
+                        queued = 0
+    add_rows(net, state, own, s, queue[:queued])
 
 
 @bare
@@ -507,7 +543,8 @@ def send_pending(
         to = TargetRange(low, high, column, ring.shape[1] - 1, ring.shape[2])
         for k in range(past.tick.size):
             p = past.path[k]
-            row = read_row(net, p, past.neuron[k], past.tick[k], to)
+            start, stop = find_row(net, p, past.neuron[k], to)
+            row = view_row(net, p, start, stop, past.tick[k], to)
             for e in range(row.weight.size):
                 late = row.delay[e] if row.delay.size > 0 else 0
                 target = np.int64(row.indices[e]) if row.indices.size > 0 else e

@@ -22,7 +22,6 @@ from neuro.ops.barrier import make_barrier
 from neuro.spikes import Events
 
 LONGEST = 4096  # [ticks]: a loop with longer delays runs node by node, without a ring
-LINE, PAGE = 16, 1024  # float32 values in a cache line, and in a page of memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -218,11 +217,10 @@ def _share_neurons(network: LoopNetwork, threads: int) -> Shares:
 
 
 def _place_parts(sizes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return where parts W M begin, each at a cache line and each thread at a page; the end."""
-    filled = -(-sizes // LINE) * LINE
-    wide = -(-filled.sum(axis=1) // PAGE) * PAGE if len(sizes) > 1 else filled.sum(axis=1)
-    first = np.cumsum(wide) - wide
-    return first[:, None] + np.cumsum(filled, axis=1) - filled, int(wide.sum())
+    """Return where parts W M begin, filled up and one after the other, and where they end."""
+    filled = -(-sizes // kernels.FILLED) * kernels.FILLED
+    start = (np.cumsum(filled) - filled.ravel()).reshape(sizes.shape)
+    return start, int(filled.sum())
 
 
 class LoopRun:
@@ -236,7 +234,7 @@ class LoopRun:
         shares = _share_neurons(loop.network, threads)
         self.places = self._find_places(shares)
         most = int(np.diff(shares.edges, axis=0).sum(axis=1).max())
-        width = most // kernels.WORD * kernels.WORD + kernels.WORD
+        width = -(-most // kernels.FLAGS) * kernels.FLAGS
         numbers = stretch * len(loop.populations) + 1
         rest = np.zeros(shares.n, dtype)
         rest[np.concatenate(list(self.places.values()))] = loop.rest
@@ -248,6 +246,7 @@ class LoopRun:
             fired=np.empty((threads, samples, stretch * most), np.int32),
             number=np.zeros((threads, samples, numbers), np.int64),
             flags=make_zeros((threads, width), np.dtype(np.uint8)),
+            queue=make_zeros((threads, kernels.QUEUED, kernels.FIELDS), np.dtype(np.int64)),
             sent=np.zeros((len(loop.paths), 2), np.int64),
             edges=shares.edges,
             start=shares.start,
