@@ -126,9 +126,10 @@ def lower(
     problems += list_problems_of_coders(parts)
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
     if not hosted:  # those cut it into parts
-        problems += list_separate_parts(
-            [*graph.inputs, *graph.populations], [(r.source, r.target) for r in routes]
-        )
+        names = [*graph.inputs, *graph.populations]
+        ends = [(r.source, r.target) for r in routes]
+        currents = [(e.source, e.target) for e in graph.edges if {*e[:2]} <= {*names}]
+        problems += list_separate_parts(names, ends + currents)
     if problems:
         raise LowerError(problems)
     sources = [

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.spikes import Times
+from neuro.spikes import Times, require_train
 from neuro.units import Seconds
 
 EDGE = 1e-6  # part of a bin: the most that rounding moves a spike
@@ -126,6 +126,7 @@ def _within(
     times: Times, start: Seconds, stop: Seconds
 ) -> tuple[Float[np.ndarray, " E"], Int[np.ndarray, " E"]]:
     """Return time and neuron of the spikes in (start, stop], in order of time."""
+    require_train("times", times, Times)
     if times.shape[1] != 1:
         raise ValueError(
             f"statistics describe one sample, got {times.shape[1]}; "

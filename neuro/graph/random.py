@@ -1,7 +1,10 @@
 """Random sparse connections, drawn row by row: no more memory than the synapses themselves.
 
 A weight is one number, or a function that draws as many as it is asked for; a delay the same,
-in ticks. A neuron may reach itself.
+in ticks, rounded and stored as uint16. A neuron may reach itself.
+
+Each function raises a ValueError if a delay is not from 0 to 65,535 ticks, or a function draws
+another number of values.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.arguments import require_whole
+from neuro.arguments import make_type_error, require_whole
 from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]
@@ -27,7 +30,7 @@ def fixed_probability(
     delay: Delay | None = None,
 ) -> Sparse:
     """Return synapses of which each possible one exists with probability ``p``."""
-    _require_sizes(inputs, outputs)
+    _require_arguments(inputs, outputs, rng)
     if not 0 <= p <= 1:
         raise ValueError(f"p must be from 0 to 1, got {p}; it is the chance of a synapse")
     sizes = rng.binomial(outputs, p, inputs)
@@ -47,7 +50,7 @@ def fixed_indegree(
     delay: Delay | None = None,
 ) -> Sparse:
     """Return synapses such that every output has ``indegree`` different inputs."""
-    _require_sizes(inputs, outputs)
+    _require_arguments(inputs, outputs, rng)
     require_whole("indegree", indegree, "it is the number of inputs of an output")
     if not 0 <= indegree <= inputs:
         raise ValueError(f"indegree must be from 0 to the {inputs} inputs, got {indegree}")
@@ -73,13 +76,12 @@ def fixed_total(
 
     It is the rule "fixed_total_number" of NEST: a pair may be drawn several times. Synapses are
     drawn in blocks of rows, straight into the arrays of the connection; no array of the size of
-    all of them is sorted. Delays are rounded to ticks and stored as uint16.
+    all of them is sorted.
 
     Raises:
-        ValueError: synapses is < 0, or there is no neuron to draw; a delay is not from 0 to
-            65,535 ticks.
+        ValueError: synapses is < 0, or there is no neuron to draw.
     """
-    _require_sizes(inputs, outputs)
+    _require_arguments(inputs, outputs, rng)
     require_whole("synapses", synapses, "it is the number of all synapses")
     if synapses < 0 or (synapses and not (inputs and outputs)):
         raise ValueError(
@@ -98,7 +100,7 @@ def fixed_total(
         # One number per synapse sorts by row, then target, then delay.
         key = row << 48 | rng.integers(0, outputs, size) << 16
         if delay is not None:
-            key |= _require_delays(_draw(delay, size))
+            key |= _draw_delays(delay, size)
         key.sort()
         indices[here] = key >> 16 & 0xFFFFFFFF
         weights[here] = _draw(weight, size)
@@ -137,9 +139,12 @@ def join_inputs(*parts: Sparse) -> Sparse:
     )
 
 
-def _require_sizes(inputs: int, outputs: int) -> None:
+def _require_arguments(inputs: int, outputs: int, rng: np.random.Generator) -> None:
     require_whole("inputs", inputs, "they are so many neurons")
     require_whole("outputs", outputs, "they are so many neurons")
+    if not isinstance(rng, np.random.Generator):
+        cure = "np.random.default_rng(0) makes one"
+        raise make_type_error("rng", "a NumPy Generator", rng, cure)
 
 
 def _draw_distinct(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -160,18 +165,25 @@ def _draw_parameters(
         indptr=indptr,
         indices=indices,
         weight=_draw(weight, indices.size),
-        delay=None if delay is None else _draw(delay, indices.size),
+        delay=None if delay is None else _draw_delays(delay, indices.size).astype(np.uint16),
         shape=(outputs,),
     )
 
 
 def _draw(value: Any, size: int) -> np.ndarray:
-    return np.asarray(value(size)) if callable(value) else np.full(size, value)
+    """Return ``size`` weights or delays."""
+    drawn = np.asarray(value(size)) if callable(value) else np.full(size, value)
+    if drawn.shape != (size,):
+        raise ValueError(
+            f"a function of weights or delays must draw an array of ({size},) for {size} "
+            f"synapses, got {drawn.shape}"
+        )
+    return drawn
 
 
-def _require_delays(delays: np.ndarray) -> np.ndarray:
+def _draw_delays(delay: Delay, size: int) -> np.ndarray:
     """Return delays, rounded, as int64; raise a ValueError unless all fit uint16."""
-    delays = np.rint(delays).astype(np.int64)
+    delays = np.rint(_draw(delay, size)).astype(np.int64)
     low, high = delays.min(initial=0), delays.max(initial=0)
     if low < 0 or high > LONGEST:
         raise ValueError(f"delays must be from 0 to {LONGEST} ticks, got {low} to {high}")

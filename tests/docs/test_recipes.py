@@ -25,6 +25,7 @@ from drivers.text import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits, Confidence
+from neuro.events import Grid, simulate
 from neuro.interop.imported import RETURNED, verify_import
 from neuro.mixers import MIXERS, NamedMixer
 from neuro.neurons.surrogate import arctan
@@ -339,6 +340,24 @@ def test_a_published_checkpoint_of_rwkv_writes_text(
     assert page.logits.shape == (24, 1, 300)
     whole, _ = page.model(torch.tensor([*page.prompt, page.token])[:, None])
     torch.testing.assert_close(page.more[0], whole[-1])
+
+
+def test_a_balanced_network_fires_irregularly_goes_on_and_stays_in_its_loop() -> None:
+    page = run_page("balanced_network")
+    delays = page.graph.nodes["E to I"].delay
+    assert (delays.dtype, delays.min(), delays.max()) == (np.uint16, 5, 30)
+    for name in page.sizes:
+        assert 5 < page.found[name].rate < 20
+        assert page.found[name].cv > 0.6
+        assert abs(page.found[name].correlation) < 0.02
+    whole, _ = simulate(
+        page.graph, {}, Grid(dtype=np.float32), ticks=11_000, record=page.spikes
+    )
+    for name, size in page.sizes.items():
+        parts = [page.record.spikes[name], page.more.spikes[name]]
+        assert sum(p.tick.size for p in parts) == whole.spikes[name].tick.size
+        assert parts[1].shape == (1_000, 1, size)
+        assert page.exact.times[name].time.size > 0
 
 
 def test_a_graph_by_hand_runs_everywhere_and_says_what_is_true() -> None:

@@ -609,3 +609,22 @@ def test_thresholds_are_rounded_up_but_for_what_floats_err(above: float, n: int)
     program = lower(one(neuron, np.ones((1, 2))), largest_weight=2)
     assert program["n"].scale == 2
     assert program["n"].vth.item() + 1 == n
+
+
+def test_a_current_into_neurons_is_refused_but_does_not_count_as_a_gap() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "w": Dense(weight=np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.25]])),
+            "current": LI(tau=5e-3),
+            "cells": LIF(tau=10e-3, threshold=1.5),
+        },
+        edges=(Edge("x", "w"), Edge("w", "current"), Edge("current", "cells")),
+        dt=1e-3,
+    )
+    with pytest.raises(LowerError) as e:
+        lower(graph)
+    assert str(e.value).splitlines()[1:] == [
+        "current: is a current into cells, which a chip keeps in the neuron itself; leave it "
+        "out and give cells tau_syn=0.005"
+    ]

@@ -117,6 +117,10 @@ save_graph(GRAPH, "net.safetensors")
     TypeError: graph must be a Graph, got 'net.safetensors' | trace(net,
 fixed_indegree(3, 3, 1.5, 1.0, np.random.default_rng(0))
     TypeError: indegree must be a whole number, got 1.5 | number of inputs
+fixed_probability(3, 4, 0.5, 1.0, 0)
+    TypeError: rng must be a NumPy Generator, got 0 | np.random.default_rng(0)
+statistics(RECORD.spikes["input"], 0.1, 0.2)
+    TypeError: times must be a Times, got an Events | record.times["hidden"]
 fixed_probability(3, 3.5, 0.5, 1.0, np.random.default_rng(0))
     TypeError: outputs must be a whole number, got 3.5 | neurons
 Sparse.from_coo([[0]], [[0]], [[1.0]], shape=(1, 1))

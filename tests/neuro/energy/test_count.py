@@ -25,7 +25,7 @@ from neuro.graph import (
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
-from neuro.spikes import Events, to_events
+from neuro.spikes import Events, Times, to_events
 
 
 def draw_record(graph: Graph, ticks: int, rng: np.random.Generator) -> Record:
@@ -284,6 +284,20 @@ def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_o
     with pytest.raises(ValueError, match="p: a neuron fires more than once in a tick") as e:
         count(graph, record)
     assert str(e.value).startswith("operations are counted by tick, and those of this record")
+
+
+def test_spikes_of_an_input_that_share_a_tick_are_refused_and_a_large_value_is_one() -> None:
+    silent = LIF(tau=0.01, threshold=100.0)
+    graph = chain(x=Input(shape=(2,)), w=Dense(weight=np.ones((3, 2))), p=silent)
+    column = np.zeros(3, np.int32), np.array([1.2e-3, 1.3e-3, 4.5e-3])
+    for neuron, refused in (([0, 0, 1], True), ([0, 1, 1], False)):
+        train = Times(*column, np.array(neuron, np.int32), np.full(3, 2.5), (6, 1, 2))
+        record, _ = simulate(graph, {"x": train}, Exact())
+        if refused:
+            with pytest.raises(ValueError, match="x: a neuron fires more than once in a tick"):
+                count(graph, record)
+        else:
+            assert count(graph, record)["w"].synaptic_events == 9
 
 
 def test_spikes_that_nobody_looked_at_are_counted_in_order_or_not_at_all() -> None:

@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,11 +174,27 @@ def test_drawing_a_total_takes_hardly_more_than_its_ten_bytes_a_synapse() -> Non
     assert 20_000_000 < peak < 24_000_000  # blocks: 65,536 synapses of about 50 bytes
 
 
-def test_delays_of_a_total_are_rounded_to_ticks() -> None:
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda delay: fixed_total(1, 4, 3, 1.5, rng(), delay),
+        lambda delay: fixed_probability(1, 3, 1.0, 1.5, rng(), delay),
+        lambda delay: fixed_indegree(1, 3, 1, 1.5, rng(), delay),
+    ],
+)
+def test_delays_are_rounded_to_ticks(draw: Callable[[Any], Sparse]) -> None:
     drawn = iter([np.array([0.6, 2.4, 3.6]), np.array([])])
-    node = fixed_total(1, 4, 3, 1.5, rng(), lambda _: next(drawn))
+    node = draw(lambda _: next(drawn))
     assert node.delay is not None
+    assert node.delay.dtype == np.uint16
     assert sorted(node.delay.tolist()) == [1, 2, 4]
+
+
+def test_a_function_that_draws_another_number_of_values_is_refused() -> None:
+    message = r"draw an array of \(6,\) for 6 synapses, got \(3,\)"
+    for weight, delay in ((lambda _: np.ones(3), None), (1.0, lambda _: np.ones(3))):
+        with pytest.raises(ValueError, match=message):
+            fixed_probability(2, 3, 1.0, weight, rng(), delay)
 
 
 def test_no_block_has_more_rows_than_a_key_can_number() -> None:
