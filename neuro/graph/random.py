@@ -183,7 +183,7 @@ def _draw(value: Any, size: int) -> np.ndarray:
 
 def _draw_delays(delay: Delay, size: int) -> np.ndarray:
     """Return delays, rounded, as int64; raise a ValueError unless all fit uint16."""
-    delays = np.rint(_draw(delay, size)).astype(np.int64)
+    delays: np.ndarray = np.rint(_draw(delay, size)).astype(np.int64)
     low, high = delays.min(initial=0), delays.max(initial=0)
     if low < 0 or high > LONGEST:
         raise ValueError(f"delays must be from 0 to {LONGEST} ticks, got {low} to {high}")
