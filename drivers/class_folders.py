@@ -19,7 +19,7 @@ from PIL import Image
 from drivers.folders import found_in
 from drivers.image_files import DAMAGE, open_image
 from drivers.npz import read_npz
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 Content = Literal["images", "latents"]
 SUFFIXES: dict[Content, tuple[str, ...]] = {

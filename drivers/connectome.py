@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
 from neuro.graph import Sparse
 
 NEURONS, PAIRS = 138_639, 15_091_983

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 Entry = tuple[Path, int]  # a file and its label
 

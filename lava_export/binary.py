@@ -16,7 +16,7 @@ from lava_export.run import run
 from neuro.energy import Chip
 from neuro.graph import Graph
 from neuro.io.store import Arrays
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 @dataclass(frozen=True)

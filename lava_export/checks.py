@@ -25,7 +25,7 @@ from lava_export.program import (
     ProgramError,
     require_program,
 )
-from neuro.arguments import require_whole_ticks
+from neuro.base.arguments import require_whole_ticks
 from neuro.graph.inputs import (
     CANNOT_START,
     list_problems_of_inputs,
@@ -76,8 +76,8 @@ def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[st
         if graded.size:
             yield (
                 f"{p.name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi takes "
-                "binary spikes: encode the values, e.g. with neuro.codes.rate, or make them "
-                "whole numbers of a GradedInput"
+                "binary spikes: encode the values, e.g. with neuro.spikes.codes.rate, or make "
+                "them whole numbers of a GradedInput"
             )
         return
     yield from list_ungraded_values(p.name, events.value, p.message_bits)

@@ -18,7 +18,7 @@ from lava_export.program import LoihiProgram, take_apart
 from lava_export.run import LavaFailed, LavaMissing
 from lava_export.xylo import XyloProgram, lower_to_xylo
 from lava_export.xylo.chip import XyloChipProgram
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.energy import Chip, Hardware, OneCoreChip
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part

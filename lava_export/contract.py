@@ -14,8 +14,8 @@ from lava_export.parity import Parity
 from lava_export.program import take_apart
 from neuro.graph import Graph
 from neuro.io.store import Arrays, save_arrays
-from neuro.record import Record
 from neuro.spikes import Events
+from neuro.spikes.record import Record
 
 Stimulus = Mapping[str, Events]
 

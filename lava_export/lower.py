@@ -50,7 +50,8 @@ from lava_export.population import (
 )
 from lava_export.program import EXPONENTS, LoihiProgram, list_separate_parts
 from lava_export.rules import compute_head_room, keeps_no_memory, list_overflows
-from neuro.arguments import require_whole_ticks
+from neuro.base.arguments import require_whole_ticks
+from neuro.base.units import Seconds
 from neuro.graph import Graph, Hosted
 from neuro.graph.partition import assign_lags, find_tight_loops
 from neuro.graph.paths import find_bias, find_routes
@@ -70,7 +71,6 @@ from neuro.neurons import (
     is_stepped,
 )
 from neuro.neurons.normal_form import as_array
-from neuro.units import Seconds
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 

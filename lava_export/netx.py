@@ -32,7 +32,7 @@ from lava_export.program import (
     Population,
     require_program,
 )
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
 from neuro.io.store import write_bytes
 
 BIAS_UNIT = 64  # the loader sets bias_exp = 6

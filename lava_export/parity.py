@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from neuro.networks import join_layers, join_messages, name_layer
+from neuro.energy.networks import join_layers, join_messages, name_layer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ from lava_export.population import (
     as_int32,
     check_population,
 )
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.graph.convolutions import Conv2d, count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 

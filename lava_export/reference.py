@@ -26,8 +26,8 @@ from lava_export.sigma_delta import (
     step_sigma_delta,
 )
 from neuro.ops.sparse_linear import apply_linear
-from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
+from neuro.spikes.record import Record, concatenate
 
 CHUNK = 64  # samples at once: their images stay in the processor's cache
 

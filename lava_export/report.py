@@ -22,8 +22,8 @@ from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import require_program_of
-from neuro.record import Record, require_records
 from neuro.spikes import Events, of_sample, to_raster
+from neuro.spikes.record import Record, require_records
 
 
 def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, Any]]:

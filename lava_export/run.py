@@ -15,11 +15,11 @@ import numpy as np
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
 from lava_export.sigma_delta import require_messages
-from neuro.extras import name_install_command
+from neuro.base.extras import name_install_command
+from neuro.base.units import Seconds
 from neuro.io.store import name_own, remove_stale
-from neuro.record import Record
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 RUNNER = Path(__file__).with_name("runner.py")
 FOLDER = "neuro-lava"  # in the temporary directory

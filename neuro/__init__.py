@@ -1,5 +1,10 @@
 """Spiking networks from training to chip: one Graph, three executors, one Record."""
 
+import sys
+
+from neuro.base import units
+from neuro.base.units import Joules, Seconds, Ticks, ticks
+from neuro.base.version import __version__
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -40,10 +45,22 @@ from neuro.neurons import (
 )
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
-from neuro.record import Counts, Record
-from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
-from neuro.units import Joules, Seconds, Ticks
-from neuro.version import __version__
+from neuro.spikes import (
+    Events,
+    Times,
+    codes,
+    record,
+    statistics,
+    to_events,
+    to_raster,
+    to_ticks,
+    to_times,
+)
+from neuro.spikes.record import Counts, Record
+
+# Paths of earlier versions: ``from neuro.units import Seconds`` still works.
+for _module in (units, codes, record, statistics):
+    sys.modules[f"neuro.{_module.__name__.rsplit('.', 1)[1]}"] = _module
 
 __all__ = [
     "ALIF",
@@ -94,6 +111,7 @@ __all__ = [
     "Unflatten",
     "Upsample",
     "__version__",
+    "ticks",
     "to_events",
     "to_raster",
     "to_ticks",

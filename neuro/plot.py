@@ -18,15 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from neuro.base.text import format_shape
+from neuro.base.units import Seconds
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.nodes import Edge
 from neuro.graph.requirements import require_graph
 from neuro.graph.validate import get_kind
 from neuro.neurons import is_neuron
-from neuro.record import Record, require_records
 from neuro.spikes import of_sample, to_raster
-from neuro.text import format_shape
-from neuro.units import Seconds
+from neuro.spikes.record import Record, require_records
 
 INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
 SHADE = "#1b82ba"  # of images: readable on light and dark pages

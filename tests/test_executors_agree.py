@@ -19,7 +19,7 @@ from neuro.events.grid.oracle import simulate_slowly
 from neuro.graph import Weighted
 from neuro.neurons import LIF
 from neuro.nn import replay
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 SEEDS = st.integers(0, 10**6)
 

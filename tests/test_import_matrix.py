@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from neuro.base.seeds import seeded
 from neuro.interop import (
     nir as nir_reader,
     norse as norse_reader,
@@ -23,7 +24,6 @@ from neuro.interop import (
 )
 from neuro.interop.capture import CaptureError
 from neuro.interop.imported import ImportedNetwork, verify_import
-from neuro.seeds import seeded
 
 nir = pytest.importorskip("nir")
 snn = pytest.importorskip("snntorch")

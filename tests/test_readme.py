@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neuro.nn import replay
-from tasks.cli import VERBS
+from tasks.cli.parser import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -58,8 +58,8 @@ from neuro.events import Exact, simulate
 from neuro.graph import GraphError
 from neuro.interop.nest_plan import NestError, plan
 from neuro.nn import replay
-from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_times
+from neuro.spikes.record import Record
 
 PAGE = Path(__file__).parents[1] / "docs" / "support_matrix.md"
 DT = Seconds(1e-3)

@@ -12,6 +12,7 @@ from builders import same as same_graph
 from hypothesis import given, settings, strategies as st
 from valued_graphs import valued_graph, valued_stimulus
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import count
 from neuro.events import Exact, Grid, Recording, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -32,9 +33,8 @@ from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.nn.rounding import compute_margins
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 SEEDS = st.integers(0, 10**6)
 LAST_BITS = 1e-12

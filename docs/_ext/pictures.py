@@ -174,11 +174,11 @@ def draw_integers() -> Figure:
 def draw_tiers() -> Figure:
     """Draw the tiers of one small network on two chips, each from low to high."""
     from neuro import ALIF, LI, Spiking, Stack, to_events
-    from neuro.codes import rate
+    from neuro.base.seeds import seeded
     from neuro.energy import estimate
     from neuro.events import simulate
     from neuro.nn.trace import trace
-    from neuro.seeds import seeded
+    from neuro.spikes.codes import rate
 
     with seeded(0):
         layers = {"fc1": nn.Linear(784, 64), "hidden": Spiking(ALIF())}
@@ -271,10 +271,10 @@ def draw_import() -> Figure:
     """Draw a network of snnTorch beside its import: a membrane and the spikes of both."""
     import snntorch as snn
 
+    from neuro.base.seeds import seeded
     from neuro.events import simulate
     from neuro.interop.imported import run_clock
     from neuro.interop.snntorch import import_module
-    from neuro.seeds import seeded
     from neuro.spikes import to_events, to_raster
 
     with seeded(5):

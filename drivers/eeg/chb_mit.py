@@ -31,7 +31,7 @@ from drivers.eeg.recordings import (
     SkippedRecording,
 )
 from drivers.folders import found_in, in_neuro_data, read_text
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 CHANNELS = (
     "FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1", "FP2-F4",

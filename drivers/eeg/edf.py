@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 FIXED, PER_CHANNEL = 256, 256  # bytes of a header
 FIELDS = {  # characters of a field of each channel, in the order of the file

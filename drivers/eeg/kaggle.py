@@ -31,8 +31,8 @@ from jaxtyping import Float32, Int64
 from drivers.eeg.recordings import require_signals
 from drivers.folders import found_in
 from drivers.npz import read_npz
-from neuro.extras import require_extra
-from neuro.text import shorten_list
+from neuro.base.extras import require_extra
+from neuro.base.text import shorten_list
 
 Competition = Literal["prediction", "detection"]
 Kind = Literal["preictal", "ictal", "interictal", "test"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from drivers.eeg.edf import EdfFile
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from drivers.folders import Entry
+from neuro.base.units import Seconds, ticks as whole_ticks
 from neuro.spikes import LARGEST, Events, Times, as_tick_column
-from neuro.units import Seconds, ticks as whole_ticks
 
 MICROSECOND = Seconds(1e-6)
 # The types of columns.

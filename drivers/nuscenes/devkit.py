@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
 
 
 def require_devkit() -> AbstractContextManager[None]:

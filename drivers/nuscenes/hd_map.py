@@ -16,7 +16,7 @@ from drivers.nuscenes.expansion import Expansion, expansion_file, list_nodes, re
 from drivers.nuscenes.geometry import leave_frame
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.road_map import Lane, RoadMap
-from neuro.text import escape
+from neuro.base.text import escape
 
 STEP = 0.5  # [m] between the points of a centreline
 AREAS = ("drivable", "crossings", "walkways", "stop_lines", "intersections")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuro.text import escape
+from neuro.base.text import escape
 
 SHOWN = 8  # problems in one message
 

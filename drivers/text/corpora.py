@@ -22,9 +22,9 @@ from typing import Any, BinaryIO, TypeVar
 
 from drivers.folders import found_in, leads_out
 from drivers.text.files import LINK
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
+from neuro.base.text import shorten_list
 from neuro.io.store import StoreError, parse_json
-from neuro.text import shorten_list
 
 TAGS = ("licence", "license")  # names of files, without or with .txt, and keys of lines
 PILE = (".jsonl", ".jsonl.zst")

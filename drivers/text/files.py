@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drivers.folders import found_in, leads_out
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 CHUNK = 2**20  # bytes to read at once while checking files
 LINE = 2**12  # bytes to search for the end of a line before a cut

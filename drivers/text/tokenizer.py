@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
 
 
 @runtime_checkable

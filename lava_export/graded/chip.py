@@ -16,8 +16,8 @@ from lava_export.report import compare
 from neuro.energy import Chip
 from neuro.graph import Graph
 from neuro.io.store import Arrays
-from neuro.record import Record
 from neuro.spikes import Events, of_sample
+from neuro.spikes.record import Record
 
 GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process for each stage
 

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lava_export.processes.fixed_point import GATE
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 
 Kind = Literal[
     "input", "synapses", "scale", "add", "norm", "spikes", "silu", "join", "gated", "multiply"

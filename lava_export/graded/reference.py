@@ -13,8 +13,8 @@ from lava_export.graded.program import GradedProgram, NeuronGroup, require_grade
 from lava_export.processes import fixed_point as arithmetic
 from lava_export.processes.fixed_point import FRACTION, LIMIT
 from neuro.graph.inputs import list_problems_of_inputs
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
+from neuro.spikes.record import Record
 
 States = Mapping[str, Int[np.ndarray, "B N"]]  # of the gated groups, in units of 2^-16
 

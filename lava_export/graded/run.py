@@ -14,9 +14,9 @@ from lava_export.graded.program import GradedProgram
 from lava_export.graded.reference import quantise_input
 from lava_export.program import take_apart
 from lava_export.run import require_lava, run_child
-from neuro.record import Record
+from neuro.base.units import Seconds
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 Ports = tuple[tuple[str, int], ...]  # name and size of what a port, or a part of one, carries
 PORTS = 4  # of lava_export.processes.stage, on either side

@@ -20,7 +20,7 @@ from lava_export.xylo.report import (
 from neuro.energy import OneCoreChip
 from neuro.graph import Graph
 from neuro.io.store import Arrays
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from lava_export.xylo.program import (
     XyloPopulation,
     XyloProgram,
 )
-from neuro.arguments import require_whole_ticks
+from neuro.base.arguments import require_whole_ticks
 from neuro.graph import GradedInput, Graph, Hosted, Input
 from neuro.graph.impulse import to_matrix
 from neuro.graph.partition import assign_lags, find_tight_loops

@@ -28,7 +28,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lava_export.program import ProgramError, as_int32
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 
 LARGEST_STATE = 2**15 - 1
 LARGEST_XYLO_WEIGHT = 127  # 8 bits; -128 is left out, so that a sign can be turned

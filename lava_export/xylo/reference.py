@@ -22,10 +22,10 @@ from lava_export.xylo.program import (
     XyloProgram,
     require_xylo_program,
 )
-from neuro.arguments import require_whole_ticks
+from neuro.base.arguments import require_whole_ticks
 from neuro.graph.inputs import CANNOT_START, list_problems_of_inputs
-from neuro.record import Record, concatenate
 from neuro.spikes import Events, of_sample, to_events, to_raster
+from neuro.spikes.record import Record, concatenate
 
 CHUNK = 64  # samples at a time
 LEAST_STATE = -LARGEST_STATE - 1
@@ -91,7 +91,8 @@ def require_xylo_run(program: XyloProgram, inputs: Mapping[str, Events], ticks: 
                 problems.append(
                     f"{name}: {int((~whole).sum())} values are no whole numbers from 0 to "
                     f"{CHANNEL_SPIKES} (first {e.value[~whole][0]:g}); a channel of Xylo sends "
-                    "so many spikes in a step: encode the values, e.g. with neuro.codes.rate"
+                    "so many spikes in a step: encode the values, e.g. with "
+                    "neuro.spikes.codes.rate"
                 )
     if problems:
         raise ProgramError("\n".join([CANNOT_START, *problems]))

@@ -31,7 +31,7 @@ from neuro.graph.paths import Route
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import Coefficients, has_normal_form
 from neuro.neurons.normal_form import charge_membrane, reset_membrane, rest_membrane
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 Rasters = Mapping[str, np.ndarray]
 

@@ -39,7 +39,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.energy.chip import (
     Allowed,
     Barrier,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuro.base.units import Joules
 from neuro.energy.chip import Constant
 from neuro.energy.count import Arrivals, count_macs
 from neuro.graph import Concat, Connection, Exceeds, Graph, Hosted, Reshaping, Weighted
-from neuro.record import Record
-from neuro.units import Joules
+from neuro.spikes.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,8 @@ from neuro.graph.requirements import require_graph
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import digest_graph, list_foreign_record
 from neuro.neurons import LI, is_leaky_integrator, is_neuron, run_population
-from neuro.record import Counts, Record, require_records
 from neuro.spikes import list_problems, list_problems_of_order, to_events
+from neuro.spikes.record import Counts, Record, require_records
 
 
 class Arrivals(NamedTuple):

@@ -18,7 +18,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from neuro.arguments import require_ticks
+from neuro.base.arguments import require_ticks
+from neuro.base.units import Ticks
 from neuro.energy.chip import Chip
 from neuro.energy.count import require_record, restrict_to_chip
 from neuro.energy.estimate import find_chips
@@ -27,8 +28,7 @@ from neuro.energy.synapses import compose, count_synaptic_events
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part
 from neuro.graph.paths import Route
-from neuro.record import Record
-from neuro.units import Ticks
+from neuro.spikes.record import Record
 
 Load = Literal["cores", "events"]
 Names = tuple[str, ...]

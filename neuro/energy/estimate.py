@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, NamedTuple
 
-from neuro.arguments import make_type_error, require_ticks
+from neuro.base.arguments import make_type_error, require_ticks
+from neuro.base.units import Joules, Seconds
 from neuro.energy.chip import Bounds, Chip, Constant, Hardware, Interval, sum_intervals
 from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.conventions import (
@@ -26,6 +27,7 @@ from neuro.energy.conventions import (
 from neuro.energy.count import count_arrivals, count_host_macs, require_record, restrict_to_chip
 from neuro.energy.latency import STATES, CoreLoad, Latency, estimate_latency, measure_loads
 from neuro.energy.mapping import Cores, Placement, place, place_as_given
+from neuro.energy.networks import join_layers, join_messages, name_layer
 from neuro.energy.one_core import OneCoreChip, load_one_core_chips, price_one_core
 from neuro.energy.operations import (
     Operations,
@@ -37,9 +39,7 @@ from neuro.energy.operations import (
 from neuro.energy.traffic import count_sent
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
-from neuro.networks import join_layers, join_messages, name_layer
-from neuro.record import Record, require_records
-from neuro.units import Joules, Seconds
+from neuro.spikes.record import Record, require_records
 
 
 class NetworkRuns(NamedTuple):
@@ -318,7 +318,9 @@ ESTIMATORS: Mapping[type[Hardware], Callable[..., Estimate]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedEstimate(EnergyTiers):
-    """Several networks on one chip, per inference; layers by :func:`neuro.networks.name_layer`.
+    """Several networks on one chip, per inference.
+
+    Names of layers are of :func:`neuro.energy.networks.name_layer`.
 
     runs: by network. samples: those of the first.
     """

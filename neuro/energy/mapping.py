@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
-from neuro.arguments import as_numbers
+from neuro.base.arguments import as_numbers
 from neuro.energy.chip import Chip, ChipLimits
 from neuro.energy.synapses import compose, count_reached_cores, iterate_reached_cores
 from neuro.graph import Conv2d, Graph

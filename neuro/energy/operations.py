@@ -22,7 +22,7 @@ from neuro.energy.synapses import (
 from neuro.energy.traffic import Sent, Traffic, add_traffic
 from neuro.graph import Graph
 from neuro.graph.paths import Route
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from neuro.base.units import Joules
 from neuro.energy.chip import Chip, Constant, Interval, Range
 from neuro.energy.chip_file import load_chips
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, horowitz45
 from neuro.energy.estimate import EnergyTiers, Estimate, JoinedEstimate
 from neuro.energy.mapping import Placement
+from neuro.energy.networks import join_layers
 from neuro.energy.traffic import locate_cores
-from neuro.networks import join_layers
-from neuro.units import Joules
 
 T = TypeVar("T", bound=EnergyTiers)
 

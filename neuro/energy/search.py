@@ -21,7 +21,7 @@ from neuro.energy.operations import Workload, count_workload
 from neuro.energy.splits import GOALS, Goal, SplitSearch
 from neuro.energy.traffic import count_sent
 from neuro.graph import Graph
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 class MappingError(ValueError):

@@ -18,8 +18,8 @@ from neuro.graph import Graph, Sparse
 from neuro.graph.connections import FanOut
 from neuro.graph.paths import Route, find_routes
 from neuro.graph.requirements import problems_on_a_clock
-from neuro.record import Record
 from neuro.spikes import Events
+from neuro.spikes.record import Record
 
 CHUNK = 256  # cores at a time, so that memory stays small however fine the split is
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.eventprop.spiking import LIFParameters, compute_lift, find_peak
 from neuro.graph import Dense, Edge, Graph, Host, Input
 from neuro.graph.requirements import problems_of_poisson
 from neuro.neurons import Dynamics, Neuron, Reset, has_normal_form, is_neuron
-from neuro.units import Seconds
 
 
 class EventPropError(ValueError):

@@ -9,7 +9,7 @@ from neuro.events.grid.state import EngineState
 from neuro.graph import Graph
 from neuro.io.graph_digest import list_foreign
 from neuro.neurons import has_normal_form
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 def require_state(program: Program, samples: int, state: object) -> EngineState:

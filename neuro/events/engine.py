@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.events.checks import make_runaway_error, require_state
 from neuro.events.exact.state import ExactState
 from neuro.events.grid.batches import SpikeBatch, slice_samples, to_batch
@@ -32,8 +32,8 @@ from neuro.graph import GradedInput, Graph
 from neuro.graph.inputs import find_span, require_inputs, require_trains
 from neuro.graph.requirements import require_graph
 from neuro.ops.poisson import Span
-from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, list_problems_of_types, to_ticks
+from neuro.spikes.record import Record, concatenate
 
 State = EngineState | ExactState
 

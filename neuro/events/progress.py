@@ -6,7 +6,7 @@ from threading import Lock
 from joblib._parallel_backends import ThreadingBackend
 from joblib.parallel import get_active_backend
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 
 Tell = Callable[[float | int], None]  # takes what has been done since the last call
 

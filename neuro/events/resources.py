@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import joblib
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.events.progress import runs_in_threads
 
 MEMINFO = Path("/proc/meminfo")  # of Linux

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from neuro.arguments import is_real, make_type_error, require_whole
+from neuro.base.arguments import is_real, make_type_error, require_whole
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Graph
 from neuro.graph.poisson import find_tables
-from neuro.units import Seconds, Ticks
 
 
 @dataclass(frozen=True)

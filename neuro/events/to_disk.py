@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from jaxtyping import Shaped
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Clock, EngineState, Grid, Recording, simulate
 from neuro.events.exact.state import ExactState, Pending
 from neuro.graph import Edge, Graph
@@ -30,9 +31,8 @@ from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, read_json, save_arrays, write_json
-from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import Events, Times, join_in_time, measure_in_ticks
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Counts, Record, sum_counts
 
 Inputs = Mapping[str, Events | Times]
 Piece = Inputs | Ticks | int

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from neuro.arguments import as_numbers, is_whole, make_type_error, require_whole
+from neuro.base.arguments import as_numbers, is_whole, make_type_error, require_whole
 
 Shape = tuple[int, ...]
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from neuro.base.text import align_columns, format_model, format_shape
 from neuro.graph.connections import Concat, Connection, Shape, Slot, Weighted
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Node, Topology
@@ -23,7 +24,6 @@ from neuro.graph.validate import (
 )
 from neuro.neurons import is_leaky_integrator, is_neuron
 from neuro.neurons.parameter_names import describe_other_dt, warn_of_long_times
-from neuro.text import align_columns, format_model, format_shape
 
 HEAD = ("node", "what", "shape", "neurons", "parameters", "synapses", "from")
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import as_numbers, require_whole
+from neuro.base.arguments import as_numbers, require_whole
 from neuro.graph.connections import pair_up
 from neuro.graph.convolutions import count_all_windows
 

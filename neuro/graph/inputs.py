@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from neuro.arguments import make_type_error, require_whole
+from neuro.base.arguments import make_type_error, require_whole
+from neuro.base.units import Seconds
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import GradedInput
 from neuro.spikes import (
@@ -16,7 +17,6 @@ from neuro.spikes import (
     list_problems_of_order,
     list_problems_of_types,
 )
-from neuro.units import Seconds
 
 CANNOT_START = "the run cannot start:"
 

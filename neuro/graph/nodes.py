@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from neuro.arguments import as_numbers, is_real, is_whole, make_type_error, require_whole
+from neuro.base.arguments import as_numbers, is_real, is_whole, make_type_error, require_whole
+from neuro.base.units import Seconds, Ticks
 from neuro.graph.connections import Connection, as_shape
 from neuro.graph.host_ops import Host
 from neuro.neurons import Neuron, is_neuron
-from neuro.units import Seconds, Ticks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

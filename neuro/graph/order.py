@@ -7,9 +7,9 @@ import graphlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from neuro.base.units import Ticks
 from neuro.graph.connections import Sparse
 from neuro.graph.nodes import Edge, Topology
-from neuro.units import Ticks
 
 if TYPE_CHECKING:
     import networkx as nx

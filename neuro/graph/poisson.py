@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import Poisson
 from neuro.ops.poisson import PoissonTables, Span, draw_spikes, make_tables
 from neuro.spikes import Events, as_tick_column
-from neuro.units import Seconds
 
 
 def find_tables(graph: Graph, name: str) -> tuple[PoissonTables, np.uint64]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.arguments import make_type_error, require_whole
+from neuro.base.arguments import make_type_error, require_whole
 from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]

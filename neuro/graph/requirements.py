@@ -4,7 +4,7 @@ from collections.abc import Container
 
 import numpy as np
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.graph.graph import Graph
 from neuro.graph.order import find_least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, get_kind

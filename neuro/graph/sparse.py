@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.base.units import Ticks
 from neuro.graph.connections import (
     Connection,
     Dense,
@@ -19,7 +20,6 @@ from neuro.graph.graph import Graph
 from neuro.graph.impulse import list_synapses
 from neuro.graph.nodes import Edge
 from neuro.graph.validate import GraphError
-from neuro.units import Ticks
 
 
 class Unrolled(NamedTuple):

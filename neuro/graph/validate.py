@@ -9,14 +9,14 @@ from heapq import heappop, heappush
 import numpy as np
 from torch import Tensor
 
-from neuro.arguments import is_whole
+from neuro.base.arguments import is_whole
+from neuro.base.text import escape
 from neuro.graph.connections import Concat, Connection, Shape, Sparse
 from neuro.graph.host_ops import Host, halve_shape
 from neuro.graph.nodes import Edge, Input, Node, Poisson, Topology
 from neuro.neurons import GatedLI, find_misfit, is_leaky_integrator, is_neuron
 from neuro.neurons.normal_form import as_array
 from neuro.ops.poisson import MOST_MEAN
-from neuro.text import escape
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
 
@@ -82,7 +82,7 @@ def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
         if not is_whole(e.delay) or e.delay < 0:
             problems.append(
                 f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
-                "ticks >= 0; convert seconds with neuro.units.ticks"
+                "ticks >= 0; convert seconds with neuro.ticks"
             )
     return list(dict.fromkeys(problems))
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.graph import Graph
 from neuro.interop.decoding import (
     Decoding,
@@ -56,7 +57,6 @@ from neuro.interop.recording import (
 )
 from neuro.interop.tick_operations import TICK_OPERATIONS
 from neuro.io.graph_digest import digest_graph
-from neuro.units import Seconds
 
 Run = Callable[[nn.Module, Tensor], Any]  # runs a module on all ticks of x (T B *N)
 OPERATIONS = {**LAYER_OPERATIONS, **TICK_OPERATIONS}

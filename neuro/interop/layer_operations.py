@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuro.arguments import to_numpy
+from neuro.base.arguments import to_numpy
 from neuro.graph import (
     AvgPool2d,
     Conv1d,

@@ -37,14 +37,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from jaxtyping import Float
 
-from neuro.extras import describe_cure
+from neuro.base.extras import describe_cure
 from neuro.graph import Graph
 from neuro.graph.inputs import find_span, require_inputs
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import MS, NestError, plan
 from neuro.io.graph_digest import digest_graph
-from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
+from neuro.spikes.record import Record, concatenate
 
 Inputs = Mapping[str, Events | Times]
 Membranes = Mapping[str, Float[np.ndarray, "..."]]

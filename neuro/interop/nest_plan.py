@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from neuro.base.units import Seconds, ticks
 from neuro.graph import Edge, Graph, Hosted, Node, Reshaping, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.inputs import find_span
@@ -21,7 +22,6 @@ from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus,
 from neuro.neurons import Dynamics, Reset, has_normal_form
 from neuro.neurons.normal_form import as_array
 from neuro.spikes import Times, find_quantum, to_instants
-from neuro.units import Seconds, ticks
 
 MS = 1e3  # a second in ms
 

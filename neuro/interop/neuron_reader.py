@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.graph import Node
-from neuro.units import Seconds
 
 
 class CaptureError(ValueError):

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
+from neuro.base.units import Seconds
 from neuro.interop.capture import Run, Way, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
@@ -32,7 +33,6 @@ from neuro.interop.parameters import (
     require_known,
     require_readable,
 )
-from neuro.units import Seconds
 
 _KNOWN = frozenset({*CELLS, *OVER_TIME})
 # Modules that only call others; their code is recorded like the user's.

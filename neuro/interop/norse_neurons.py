@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.graph import Dense
 from neuro.interop.layer_operations import narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
@@ -33,7 +34,6 @@ from neuro.interop.parameters import (
 )
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
-from neuro.units import Seconds
 
 # Surrogates of norse.torch.functional.threshold, all of which fire where x > 0.
 _METHODS = ("heaviside", "super", "triangle", "tanh", "circ", "heavi_erfc")

@@ -12,6 +12,8 @@ from itertools import pairwise, product
 import numpy as np
 from torch import nn
 
+from neuro.base.text import format_model
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Edge, Graph, Input, MaxPool2d, Node
 from neuro.interop.imported import MappedNode
 from neuro.interop.layer_operations import PADDED_MAXIMUM, digest, make_scale_node
@@ -33,8 +35,6 @@ from neuro.interop.recording import (
 )
 from neuro.neurons import LI, is_neuron
 from neuro.nn.trace import make_any_spike_nodes
-from neuro.text import format_model
-from neuro.units import Seconds, Ticks
 
 INPUT, STIMULUS = "input", "@input"  # the name of the node, and its key
 MAX_CHOICES = 6  # layers of late spikes whose place is tried both ways

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
+from neuro.base.units import Seconds
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.neurons import LI, DiscreteLIF
 from neuro.neurons.normal_form import as_array
-from neuro.units import Seconds
 
 Shape = tuple[int, ...]
 Value = float | np.ndarray

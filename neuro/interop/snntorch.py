@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.arguments import to_numpy
-from neuro.extras import require_extra
+from neuro.base.arguments import to_numpy
+from neuro.base.extras import require_extra
+from neuro.base.units import Seconds
 from neuro.graph import Conv2d, Dense, Node
 from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
@@ -30,7 +31,6 @@ from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
 from neuro.interop.parameters import ParameterReader, Shape, list_unknown
 from neuro.neurons import DiscreteLIF
-from neuro.units import Seconds
 
 # The states of each class, in the order of the arguments of its forward.
 STATES: Mapping[str, tuple[str, ...]] = {

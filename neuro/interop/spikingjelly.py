@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
+from neuro.base.units import Seconds
 from neuro.interop.capture import EACH_TICK, Run, Way, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
@@ -27,7 +28,6 @@ from neuro.interop.spikingjelly_neurons import (
     make_readout,
     never_fires,
 )
-from neuro.units import Seconds
 
 # Layers that keep a state, or draw chance; others are recorded as functions of torch.
 _REFUSED = ("SynapseFilter", "NeuNorm", "DropConnectLinear", "TemporalEffective", "ThroughTime")

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.interop.parameters import ParameterReader, Shape, Value, describe, show_parameter
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
-from neuro.units import Seconds
 
 
 def convert_neuron(node: Any, kind: str, shape: Shape) -> DiscreteLIF:

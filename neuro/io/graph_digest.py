@@ -10,7 +10,7 @@ from torch import Tensor
 from neuro.graph import Graph
 from neuro.io.pytree import digest
 from neuro.neurons import is_neuron
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 @lru_cache(maxsize=4)  # as compiled networks are

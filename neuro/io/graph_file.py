@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -49,7 +50,6 @@ from neuro.neurons import (
     TernaryLIF,
 )
 from neuro.neurons.surrogate import arctan, triangle
-from neuro.units import Seconds
 
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)

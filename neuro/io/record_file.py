@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, load_value, save_arrays
-from neuro.record import Counts, Record, require_records
 from neuro.spikes import Events, Times, list_problems
-from neuro.units import Seconds
+from neuro.spikes.record import Counts, Record, require_records
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from neuro.text import shorten_list
+from neuro.base.text import shorten_list
 
 MOST_TOLD, LONGEST = 20, 400  # problems of a message, and characters of a problem
 LARGEST = 2**1023  # whole numbers up to here fit a float

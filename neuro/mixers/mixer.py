@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neuro.arguments import describe, is_whole, make_type_error
+from neuro.base.arguments import describe, is_whole, make_type_error
 
 MakeLinear = Callable[[int, int], nn.Module]  # (numbers of inputs, of outputs) -> layer
 BASE = 10_000.0  # of rotary positions

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import require_dt
+from neuro.base.arguments import require_dt
+from neuro.base.units import Seconds
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
 from neuro.neurons.normal_form import (
     Coefficients,
@@ -33,7 +34,6 @@ from neuro.neurons.parameter_names import (
 )
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
-from neuro.units import Seconds
 
 
 class ALIFState(NamedTuple):

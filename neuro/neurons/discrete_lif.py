@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.neurons.lif import (
     LIFState,
     count_refractory_ticks,
@@ -31,7 +32,6 @@ from neuro.neurons.normal_form import (
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, is_hard
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
-from neuro.units import Seconds
 
 
 @explain_parameters

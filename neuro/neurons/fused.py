@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuro.base.units import Seconds, Ticks
 from neuro.neurons import fused_backward as backward_kernels, fused_kernels as kernels
 from neuro.neurons.fused_backward import ForwardArrays, GradientArrays
 from neuro.neurons.fused_kernels import FormArrays, PoolBlocks, StateArrays
@@ -29,7 +30,6 @@ from neuro.neurons.normal_form import Tensors
 from neuro.neurons.reset import SOFT_OR_HARD, is_hard
 from neuro.neurons.surrogate import Surrogate, arctan, triangle
 from neuro.ops.threads import can_read, run_in_shares
-from neuro.units import Seconds, Ticks
 
 SURROGATES = {arctan: backward_kernels.ARCTAN, triangle: backward_kernels.TRIANGLE}
 NOT_POOLED = PoolBlocks(0, 0, 0, 0)

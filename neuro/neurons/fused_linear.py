@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.units import Seconds
 from neuro.neurons import fused_kernels as kernels
 from neuro.neurons.fused import (
     NOT_POOLED,
@@ -26,7 +27,6 @@ from neuro.neurons.fused_kernels import StateArrays
 from neuro.neurons.neuron import Neuron
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights, find_active
 from neuro.ops.threads import can_read
-from neuro.units import Seconds
 
 
 def fused_linear(

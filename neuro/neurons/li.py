@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import require_dt
+from neuro.base.arguments import require_dt
+from neuro.base.units import Seconds
 from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
     Coefficients,
@@ -24,7 +25,6 @@ from neuro.neurons.normal_form import (
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
-from neuro.units import Seconds
 
 
 class LIState(NamedTuple):

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
+from neuro.base.units import Seconds, Ticks, ticks
 from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
     Coefficients,
@@ -27,7 +28,6 @@ from neuro.neurons.normal_form import (
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
-from neuro.units import Seconds, Ticks, ticks
 
 MOST_REFRACTORY = 2**24  # ticks: the state counts them in its precision, which may be float32
 

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import require_whole
+from neuro.base.arguments import require_whole
+from neuro.base.units import Seconds, Ticks
 from neuro.neurons.lif import LIF, LIFState
 from neuro.neurons.normal_form import Coefficients
 from neuro.neurons.parameter_names import explain_parameters
-from neuro.units import Seconds, Ticks
 
 
 class LIFResetState(NamedTuple):

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, runtime_checkabl
 
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.neurons.normal_form import Coefficients, Dynamics, Tensors
 from neuro.neurons.reset import ResetLike
 from neuro.neurons.surrogate import Surrogate
-from neuro.units import Seconds
 
 Model = TypeVar("Model")
 

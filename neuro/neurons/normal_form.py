@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neuro.arguments import as_numbers, make_type_error
+from neuro.base.arguments import as_numbers, make_type_error
+from neuro.base.units import Seconds, Ticks
 from neuro.neurons.reset import Reset, is_hard
-from neuro.units import Seconds, Ticks
 
 Param = float | np.ndarray | Tensor
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
+from neuro.base.units import Seconds
 from neuro.neurons.normal_form import Param, as_array
-from neuro.units import Seconds
 
 M = TypeVar("M", bound=Callable[..., Any])
 

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import Param, as_array, convert_like, freeze_parameters, require
 from neuro.neurons.parameter_names import explain_parameters
-from neuro.units import Seconds
 
 
 class ChangeState(NamedTuple):

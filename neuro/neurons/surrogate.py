@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 
 Surrogate = Callable[[Tensor], Tensor]
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.neurons.lif import LIFState, make_rest_state
 from neuro.neurons.neuron import Untrained
 from neuro.neurons.normal_form import (
@@ -23,7 +24,6 @@ from neuro.neurons.normal_form import (
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
-from neuro.units import Seconds
 
 
 @explain_parameters

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
 
-from neuro.arguments import make_type_error, require_whole, require_whole_ticks
+from neuro.base.arguments import make_type_error, require_whole, require_whole_ticks
+from neuro.base.units import Ticks
 from neuro.nn.spiking import Temporal, require_module, require_stimulus
-from neuro.units import Ticks
 
 
 class Checkpointed(Temporal):

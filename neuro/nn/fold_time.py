@@ -12,7 +12,7 @@ import torch
 import torch.nn.modules.module as _torch
 from torch import Tensor, nn
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
 from neuro.nn.spiking import LayerError, Temporal, require_module
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights

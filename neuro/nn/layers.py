@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.arguments import describe, make_type_error, require_ticks
+from neuro.base.arguments import describe, make_type_error, require_ticks
+from neuro.base.units import Ticks
 from neuro.neurons import NO_CONTEXT
 from neuro.nn.fold_time import (
     BATCH_NORMS,
@@ -39,7 +40,6 @@ from neuro.nn.spiking import (
     require_stimulus,
     split_state,
 )
-from neuro.units import Ticks
 
 __all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal", "list_steps"]
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.graph import (
     Concat,
     CountSpikes,
@@ -32,7 +33,6 @@ from neuro.neurons import LI, GatedLI
 from neuro.nn.mixer_block import BlockSizes, MixerBlock, MixerModel
 from neuro.nn.recurrent_depth import DepthSizes, RecurrentModel
 from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
-from neuro.units import Seconds
 
 TICK = Seconds(1e-3)  # a token; any length would do
 NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.arguments import describe, make_type_error
+from neuro.base.arguments import describe, make_type_error
+from neuro.base.text import format_model
 from neuro.graph import (
     Concat,
     Connection,
@@ -38,9 +39,8 @@ from neuro.nn.spiking import (
     require_stimulus,
 )
 from neuro.ops.poisson import Span
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
-from neuro.text import format_model
+from neuro.spikes.record import Record
 
 
 class NetState(NamedTuple):

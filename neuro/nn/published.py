@@ -7,10 +7,10 @@ import math
 
 from torch import nn
 
+from neuro.base.units import Seconds
 from neuro.neurons import LI, LIF, Delta, SigmaDelta
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.spiking import DT
-from neuro.units import Seconds
 
 FRAME = (3, 33, 100)  # (C, H, W) of a frame of PilotNet
 CHANNELS = (24, 36, 64, 64)

@@ -29,8 +29,8 @@ from neuro.neurons import Coefficients, LinearNeuron, has_normal_form
 from neuro.neurons.normal_form import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import record_activity
-from neuro.record import Record
 from neuro.spikes import Events, to_raster
+from neuro.spikes.record import Record
 
 OPERATIONS = 4  # roundings of a product, a sum and a coefficient, and of second order
 

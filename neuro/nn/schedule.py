@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from neuro.base.units import Ticks
 from neuro.neurons import FusedContext
 from neuro.neurons.fused_linear import FusedLinear, fused_linear
 from neuro.nn.fold_time import has_hooks, is_one_tick, is_sample_wise, is_timeless, run_on_ticks
 from neuro.nn.spiking import RESTART, LayerError, Spiking, Temporal
 from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
-from neuro.units import Ticks
 
 IMAGES = 64  # of a part with gradients: its values between two modules fit in the cache
 SAMPLE_VALUES = 2**18  # of a sample over all ticks that fit in the cache

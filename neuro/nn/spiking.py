@@ -15,7 +15,9 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.arguments import describe, make_type_error, require_dt
+from neuro.base.arguments import describe, make_type_error, require_dt
+from neuro.base.text import format_model
+from neuro.base.units import Seconds
 from neuro.neurons import (
     NO_CONTEXT,
     FusedContext,
@@ -26,8 +28,6 @@ from neuro.neurons import (
 )
 from neuro.neurons.normal_form import to_number
 from neuro.neurons.parameter_names import describe_other_dt, warn_of_long_times
-from neuro.text import format_model
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 RESTART = "continue with the samples and model of the last run, or start at rest: state=None"

@@ -17,9 +17,9 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from neuro.base.units import Seconds
 from neuro.neurons import IF
 from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
-from neuro.units import Seconds
 
 EPS = 1e-6  # as in the published fused layers (Zhu et al. 2024, 2406.02528)
 LEAST = 1e-5  # smallest scale

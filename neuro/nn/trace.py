@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from neuro.arguments import make_type_error, to_numpy
+from neuro.base.arguments import make_type_error, to_numpy
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -44,7 +45,6 @@ from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.fold_time import DROPOUTS, has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
-from neuro.units import Seconds, Ticks
 
 
 def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:

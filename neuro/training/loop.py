@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
+from neuro.base.seeds import derive_seed, seeded
 from neuro.io.pytree import flatten, unflatten
 from neuro.neurons import ALIFState, GatedState, LIFState, LIState
-from neuro.seeds import derive_seed, seeded
 from neuro.training.checkpoint import (
     BEST,
     LAST,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from neuro.arguments import describe, is_real, is_whole
+from neuro.base.arguments import describe, is_real, is_whole
 from neuro.training.course import TrainError
 
 REFUSED_PRECISIONS = {

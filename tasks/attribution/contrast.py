@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 
 Kind = Literal["crops", "supervised", "shifted"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from neuro.seeds import derive_seed
+from neuro.base.seeds import derive_seed
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import load
 from tasks.attribution.language_model import SourceModel, prepend_begin

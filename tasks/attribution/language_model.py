@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.mixers import layer_floors
 from neuro.nn.mixer_block import NextTokenModel
-from neuro.seeds import seeded
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents
 

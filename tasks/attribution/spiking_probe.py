@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.spiking import DT
-from neuro.units import Seconds
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.language_model import InnerStates
 

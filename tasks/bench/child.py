@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from tasks.allocator import keep_freed_memory
 from tasks.bench.harness import Failure, Run
 from tasks.bench.memory import measure_peak
+from tasks.runs.allocator import keep_freed_memory
 
 
 def main() -> None:
@@ -46,7 +46,9 @@ def _answer(out: BinaryIO, answer: Any) -> None:
 def told(error: Exception) -> str:
     """Return an error in a line, with the cure where a package is missing."""
     if isinstance(error, ModuleNotFoundError):
-        from neuro.extras import describe_cure  # and with it torch, which few subjects need
+        from neuro.base.extras import (
+            describe_cure,  # and with it torch, which few subjects need
+        )
 
         return f"{error.name} is not installed; {describe_cure('peers')}"
     return f"{type(error).__name__}: {error}".splitlines()[0]

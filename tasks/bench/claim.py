@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tasks.bench.rows import Row
-from tasks.bench.statistics import Paired, compare_paired
+from tasks.measures.statistics import Paired, compare_paired
 
 FEW = 6  # with fewer pairs, all to one side, a sign test is not below 5 %
 HOLDS, FAILS, OPEN = "holds", "does not hold", "is not shown"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.allocator import return_freed_memory
+from tasks.runs.allocator import return_freed_memory
 
 OWN = Path("/proc/self")
 

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from neuro.training import Course, fit
 from tasks.runs.task import Task
 

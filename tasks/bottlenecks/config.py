@@ -59,7 +59,7 @@ class BottleneckConfig:
         four times their channels.
     narrow: the layers at the cuts.
     held, train, test, compared, batch, epochs, lr, warm, decay, seed_of_data: as of
-        :class:`tasks.image_classification.data.ImageConfig`; shift: largest random shift in
+        :class:`tasks.images.classification.data.ImageConfig`; shift: largest random shift in
         training [pixels].
     """
 

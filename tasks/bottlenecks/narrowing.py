@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuro.base.seeds import seeded
+from neuro.base.units import Ticks
 from neuro.energy import (
     AER,
     BITMAP,
@@ -29,10 +31,8 @@ from neuro.graph import Graph
 from neuro.io.run_folder import RunError
 from neuro.nn import replay
 from neuro.nn.trace import trace
-from neuro.record import Record, concatenate
-from neuro.seeds import seeded
 from neuro.spikes import to_events
-from neuro.units import Ticks
+from neuro.spikes.record import Record, concatenate
 from tasks.bottlenecks import task
 from tasks.bottlenecks.boundary import copy_original, initialise_boundaries
 from tasks.bottlenecks.config import (
@@ -45,8 +45,8 @@ from tasks.bottlenecks.config import (
     find_side,
 )
 from tasks.bottlenecks.network import list_boundaries, name_boundary
-from tasks.image_classification.classifier import Answers, count_confusion
-from tasks.image_classification.network import scores
+from tasks.images.classification.classifier import Answers, count_confusion
+from tasks.images.classification.network import scores
 from tasks.runs.provenance import describe_trained
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import TrainedRun

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Residual, Spiking, Stack, list_steps
-from neuro.units import Seconds
 from tasks.bottlenecks.config import (
     WIDER,
     BottleneckConfig,

@@ -21,11 +21,11 @@ from neuro.nn.layers import Stack
 from neuro.training import Plan
 from tasks.bottlenecks import config as configs, network, teaching
 from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
-from tasks.image_classification import data as image_data, network as image_net
-from tasks.image_classification.cifar10 import read_colours
-from tasks.image_classification.classifier import Answers, make_classifier
-from tasks.image_classification.data import SEED_CHANGES, Labelled, take_split
-from tasks.image_classification.mnist import read_digits
+from tasks.images.classification import data as image_data, network as image_net
+from tasks.images.classification.cifar10 import read_colours
+from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
+from tasks.images.classification.mnist import read_digits
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Pair, Split, Task
 

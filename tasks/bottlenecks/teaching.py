@@ -28,7 +28,7 @@ from tasks.bottlenecks.boundary import (
 from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
 from tasks.bottlenecks.links import Gates
 from tasks.bottlenecks.network import name_boundary
-from tasks.image_classification.network import scores
+from tasks.images.classification.network import scores
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import describe_trained
 from tasks.runs.trained_run import load_trained_model

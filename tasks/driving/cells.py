@@ -16,12 +16,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.neurons import LIF, Neuron
 from neuro.neurons.neuron import Untrained
 from neuro.neurons.surrogate import Surrogate, arctan
 from neuro.nn import Residual, Spiking, Stack
 from neuro.nn.layers import DT
-from neuro.units import Seconds
 from tasks.driving.config import Cells
 
 RATE = 0.15  # usual spikes per tick

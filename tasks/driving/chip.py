@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import AvgPool2d, Concat, Conv2d, Edge, Graph, Input, Node, Upsample
 from neuro.graph.partition import find_tight_loops
 from neuro.graph.paths import find_routes
@@ -29,7 +30,6 @@ from neuro.neurons import LIF
 from neuro.neurons.reset import Reset
 from neuro.nn import Net, Stack
 from neuro.nn.trace import Tracer
-from neuro.units import Seconds, Ticks
 from tasks.driving.batch import Observation
 from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_first

@@ -40,7 +40,7 @@ from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.state import WorldState
 from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
-from neuro.arguments import describe, is_whole
+from neuro.base.arguments import describe, is_whole
 from tasks.driving.batch import Observation
 from tasks.driving.planners import Planner
 from tasks.driving.sampler import EgoState

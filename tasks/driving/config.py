@@ -10,7 +10,7 @@ from typing import Literal
 
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
-from neuro.units import Ticks
+from neuro.base.units import Ticks
 from tasks.driving.ranges import list_out_of_range
 
 StageName = Literal["perception", "prediction", "planning"]

@@ -27,12 +27,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.base.units import Ticks
 from neuro.graph import Concat, Conv2d, Edge, Graph, Input, Multiply, Node, Pointwise, Upsample
 from neuro.nn import Net, Stack
 from neuro.nn.layers import DT
 from neuro.nn.recompute import run_in_blocks
 from neuro.training.distributed import draw_shard
-from neuro.units import Ticks
 from tasks.driving.cells import (
     convolve,
     draw_weights,

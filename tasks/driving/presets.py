@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
-from neuro.units import Ticks
+from neuro.base.units import Ticks
 from tasks.driving.config import (
     MAPPERS,
     ClassWeights,

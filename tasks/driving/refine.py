@@ -19,11 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drivers.nuscenes.window import FRAME
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Conv2d, Edge, Graph, Input, Node
 from neuro.neurons import LIF
 from neuro.nn import Net, Stack
 from neuro.nn.layers import DT
-from neuro.units import Seconds, Ticks
 from tasks.driving.cells import SURROGATES, convolve, draw_weights, make_cells
 from tasks.driving.config import Cells, DrivingConfig, Navigation
 from tasks.driving.sampler import NAVIGATION, EgoState, encode_navigation, find_moves

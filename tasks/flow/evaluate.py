@@ -19,8 +19,8 @@ from tasks.flow.features import make_reference
 from tasks.flow.generate import Context, draw_start, generate, generate_path, list_contexts
 from tasks.flow.loss import LOSS, measure_loss, require_flow
 from tasks.flow.sampler import count_calls
-from tasks.image_metrics.autoencoder import load_published, make_published_reference
-from tasks.image_metrics.sheet import draw_sheet
+from tasks.images.metrics.autoencoder import load_published, make_published_reference
+from tasks.images.metrics.sheet import draw_sheet
 from tasks.runs.task import Findings, Metric, Picture, Table
 
 FEATURE_FD = Metric(name="feature_fd", better="lower", format=".3f")

@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.flow.config import FlowConfig
 from tasks.flow.data import read_split
-from tasks.image_metrics.frechet import Gaussian, compute_distance, fit_gaussian
+from tasks.images.metrics.frechet import Gaussian, compute_distance, fit_gaussian
 
 FEATURES = 64
 STEPS, BATCH, RATE = 400, 100, 2e-3

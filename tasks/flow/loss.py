@@ -12,8 +12,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import RunError
-from neuro.seeds import seeded
 from neuro.training.distributed import draw_shard
 from tasks.flow.config import FlowConfig
 from tasks.flow.data import batches

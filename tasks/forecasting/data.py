@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from drivers.series import generate_lorenz, generate_mackey_glass
-from neuro.codes import delta
+from neuro.spikes.codes import delta
 from neuro.training.shuffle import shuffle_batches
 from tasks.forecasting.bins import fit_bins
 from tasks.forecasting.config import ForecastConfig, Source, require_sound
@@ -227,8 +227,8 @@ def encode_changes(
     """Return the delta code of signals, its counts in binary places, as spikes.
 
     At each tick the code counts by how many steps a signal rose or fell since its last event,
-    first from 0 (:func:`neuro.codes.delta`). Channel k spikes where that count has the k-th
-    binary place, the lowest first; channel places + k does so where the signal fell.
+    first from 0 (:func:`neuro.spikes.codes.delta`). Channel k spikes where that count has the
+    k-th binary place, the lowest first; channel places + k does so where the signal fell.
 
     Raises:
         ValueError: a count has more places; or the signal or the step is out of range.

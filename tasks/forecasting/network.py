@@ -14,10 +14,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.spiking import DT
-from neuro.units import Seconds
 from tasks.forecasting.config import ForecastConfig, require_sound
 from tasks.forecasting.data import count_channels
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from neuro.base.text import align_columns
 from neuro.interop.imported import ComparedPopulation
-from neuro.text import align_columns
 from tasks.imported.files import (
     ImportFacts,
     PrecisionFacts,

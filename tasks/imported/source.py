@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
+from neuro.base.text import format_model
+from neuro.base.version import __version__
 from neuro.graph import Graph
 from neuro.interop.imported import ImportedNetwork, MappedNode, SourceRun
 from neuro.interop.parameters import require_readable
@@ -27,8 +29,6 @@ from neuro.io.graph_file import load_graph
 from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
-from neuro.text import format_model
-from neuro.version import __version__
 from tasks.runs.find import digest, run_file
 from tasks.runs.names import UnknownName, require_one_of
 from tasks.runs.settings import read_value

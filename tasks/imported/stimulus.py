@@ -17,9 +17,9 @@ from tokenize import TokenError
 
 import numpy as np
 
+from neuro.base.text import format_shape
 from neuro.graph import Graph
 from neuro.io.store import StoreError, read_bytes, write_bytes
-from neuro.text import format_shape
 from tasks.runs.settings import require_seed
 
 # What zip files and headers of NumPy raise where they are damaged.

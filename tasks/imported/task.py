@@ -22,7 +22,7 @@ from neuro.interop.decoding import Decoding
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import NETWORK, Run, RunError, read_header
 from neuro.nn.net import Net
-from tasks.image_classification.classifier import show_confusion
+from tasks.images.classification.classifier import show_confusion
 from tasks.imported.files import (
     DECODING,
     STIMULUS,

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.mixers import layer_floors
 from neuro.nn.ternary import EPS, BitLinear, PackedLinear, pack_model, round_weights
 from neuro.ops.ternary import multiply_packed, pack_ternary
-from neuro.seeds import seeded
 from tasks.bench.comparison import Case, Pair, measure_case
 from tasks.bench.harness import Build, Run
 from tasks.bench.memory import measure_resident

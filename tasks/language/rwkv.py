@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
 from neuro.mixers import RWKV5, RWKV6, TimeMixState
 from neuro.mixers.mixer import CURE, require_positive
 from neuro.mixers.rwkv import shift_tokens

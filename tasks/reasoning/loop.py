@@ -22,8 +22,8 @@ from neuro.graph import Graph
 from neuro.nn.mixer_graph import DRIVEN, LOGITS, MEMBRANE, make_loop_graph
 from neuro.nn.net import replay
 from neuro.nn.recurrent_depth import Exits
-from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
+from neuro.spikes.record import Record, concatenate
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.deployment import embed_answers
 from tasks.reasoning.items import PAD

@@ -21,11 +21,11 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from neuro.io.store import write_bytes
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE, draw_membranes, draw_raster, shade
-from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
+from neuro.spikes.record import Record
 from tasks.report.tables import format_nominal, list_core_seconds
+from tasks.report.terminal import show_controls
 from tasks.runs.task import Html
-from tasks.terminal import show_controls
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))

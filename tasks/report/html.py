@@ -9,8 +9,8 @@ from typing import NamedTuple
 from PIL import Image
 from rich.table import Table
 
+from tasks.report.terminal import show_controls
 from tasks.runs.task import Html
-from tasks.terminal import show_controls
 
 MOST_PIXELS = 1 << 26  # of a picture: a small file may unpack to any number
 

@@ -13,7 +13,7 @@ from neuro.io.record_file import load_record
 from neuro.io.run_folder import RECORD, find_file
 from neuro.io.store import StoreError, read_bytes, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
-from neuro.record import Record
+from neuro.spikes.record import Record
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import (

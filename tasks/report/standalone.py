@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.energy import require_record_of
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import write_bytes
-from neuro.record import Record
+from neuro.spikes.record import Record
 from tasks.report import html as page
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import list_agreement, list_prices
@@ -39,8 +39,8 @@ def write_samples_report(
             same path with the suffix ".png".
         graph: the network.
         record: of a run on the event engine; its first samples are drawn.
-        verify: the result of :func:`tasks.verbs.verify.verify_samples`.
-        energy: the result of :func:`tasks.verbs.energy.estimate_samples`.
+        verify: the result of :func:`tasks.measures.verify.verify_samples`.
+        energy: the result of :func:`tasks.measures.energy.estimate_samples`.
         metrics: the format of the values of ``verify``; other values are left out.
 
     Raises:

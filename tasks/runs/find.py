@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
 from neuro.io.run_folder import (
     Run,
     RunError,
@@ -34,10 +34,10 @@ from tasks.runs.settings import list_settings, require_seed, set_fields
 from tasks.runs.task import Task, TaskRun
 
 TASKS = {
-    "mnist": "tasks.image_classification.mnist",
-    "cifar10": "tasks.image_classification.cifar10",
-    "yinyang": "tasks.yinyang",
-    "image_generation": "tasks.image_generation",
+    "mnist": "tasks.images.classification.mnist",
+    "cifar10": "tasks.images.classification.cifar10",
+    "yinyang": "tasks.images.yinyang",
+    "image_generation": "tasks.images.generation",
     "driving": "tasks.driving",
     "language": "tasks.language",
     "bottlenecks": "tasks.bottlenecks",

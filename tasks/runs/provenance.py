@@ -16,6 +16,7 @@ import drivers
 import lava_export
 import neuro
 import tasks
+from neuro.base.seeds import seeded
 from neuro.energy import Hardware, find_chip
 from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
@@ -23,7 +24,6 @@ from neuro.io.pytree import digest
 from neuro.io.run_folder import NETWORK, Run, RunError, digest_configuration, read_header
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, read_bytes, read_json
-from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import LAST, read_curve

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from neuro.arguments import make_type_error
+from neuro.base.arguments import make_type_error
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs, require_trains
 from neuro.graph.requirements import require_graph
 from neuro.io.run_folder import RunError
-from neuro.record import Record
 from neuro.spikes import Events, join, of_sample, to_raster
+from neuro.spikes.record import Record
 from tasks.runs.task import Tree
 
 MAKE_SAMPLES = "Samples(stimulus, labels)"

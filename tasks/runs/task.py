@@ -1,8 +1,8 @@
 """The contract of a task: what training needs, what a chip runs, what an evaluation returns.
 
 The verbs and the report know nothing else about a task than these three parts. Classification
-(:mod:`tasks.image_classification.classifier`) and image generation
-(:mod:`tasks.image_generation`) are two examples.
+(:mod:`tasks.images.classification.classifier`) and image generation
+(:mod:`tasks.images.generation`) are two examples.
 Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
 
 from torch import Tensor, nn
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
 from neuro.graph import Graph
 from neuro.io.run_folder import Run
 from neuro.training import Plan

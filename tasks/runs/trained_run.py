@@ -11,13 +11,13 @@ import numpy as np
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from neuro.arguments import describe
+from neuro.base.arguments import describe
+from neuro.base.seeds import seeded
 from neuro.graph import Graph
 from neuro.io.run_folder import RunError, digest_configuration, read_header
 from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from neuro.training import get_best_weights_path, load_weights
 from tasks.runs.find import name_train_command

@@ -33,13 +33,13 @@ from neuro.nn.layers import DT
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.cli import main
+from tasks.imported import import_network
 from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.reasoning.config import tiny
 from tasks.reasoning.data import PUZZLES, load
 from tasks.reasoning.model import build
 from tasks.reasoning.task import TASK
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
-from tasks.verbs import import_network
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 N = 40

@@ -31,8 +31,8 @@ from neuro.graph import Dense, Input, Softmax
 from neuro.io.store import StoreError, load_arrays, save_arrays
 from neuro.neurons import LI, LIF, DiscreteLIF, TernaryLIF
 from neuro.nn.mixer_graph import EMBEDDED, LOGITS
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
+from neuro.spikes.record import Record
 
 SMALL = make_small(layers=1, tokens=11, samples=2)
 CHIPS = (find_chip("loihi1"), find_chip("loihi1_sanafe"), find_chip("loihi2"))

@@ -14,6 +14,7 @@ from lava_export.chip_program import load_program, save_program
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram, Population, as_int32
 from lava_export.rules import check, compute_head_room
+from neuro.base.units import Seconds
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -32,7 +33,6 @@ from neuro.graph.partition import chip_part
 from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF, GatedLI, TernaryLIF
 from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds
 
 DT = Seconds(1.0)
 HALF = Seconds(1 / math.log(2))  # a time constant that halves in one tick of DT

@@ -12,12 +12,12 @@ from lava_export.binary import BinaryChipProgram
 from lava_export.lower import LowerError
 from lava_export.program import LoihiProgram
 from lava_export.run import available, run
+from neuro.base.units import Seconds, Ticks
 from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, GradedInput, Graph, Input
 from neuro.neurons import LI, LIF, Delta, LIFReset, SigmaDelta, TernaryLIF
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 DT = Seconds(1.0)
 HALF = -1 / math.log(0.5)  # half of v stays

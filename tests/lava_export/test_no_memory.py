@@ -12,13 +12,13 @@ from written_graphs import wire
 from lava_export import list_breaches, lower, reference
 from lava_export.program import as_int32
 from lava_export.rules import keeps_no_memory
+from neuro.base.units import Seconds
 from neuro.events import simulate
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events, to_raster
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 

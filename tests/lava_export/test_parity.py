@@ -1,8 +1,8 @@
 """Parities and exports of the networks of a task are joined by the names of their layers."""
 
 from lava_export.parity import ExportReport, Parity, join_exports, join_parities
+from tasks.measures.verify import has_disagreement
 from tasks.report.tables import describe_parity
-from tasks.verbs.verify import has_disagreement
 
 LAYERS = {"lif": {"mismatches": 1}}
 RAN = Parity(samples=2, mismatches=1, layers=LAYERS, of_one={"first": None})

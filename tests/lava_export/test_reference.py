@@ -23,8 +23,8 @@ from lava_export.reference import (
     step,
     to_float,
 )
-from neuro.record import Record
 from neuro.spikes import to_events, to_raster
+from neuro.spikes.record import Record
 
 M = 2**23
 

@@ -15,8 +15,8 @@ import lava_export
 from lava_export import reference
 from lava_export.program import LoihiProgram, as_int32
 from lava_export.run import RUNNER, LavaFailed, LavaMissing, available, find_interpreter, run
+from neuro.base.units import Seconds
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Dense, Input
 from neuro.neurons import LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
@@ -22,9 +23,8 @@ from neuro.plot import (
     place_nodes,
     pool_neurons,
 )
-from neuro.record import NoSuchNode, Record
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import NoSuchNode, Record
 
 RASTER = np.zeros((5, 2, 3), np.float32)
 RASTER[[1, 4], 0, [0, 2]] = 1

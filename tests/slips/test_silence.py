@@ -13,12 +13,12 @@ from neuro import LI, LIF, Dense, Edge, Graph, to_events
 from neuro.energy import estimate
 from neuro.events import Exact, simulate
 from neuro.nn import replay
+from tasks.measures.energy import estimate_samples
+from tasks.measures.verify import verify_samples
 from tasks.report.key_figures import list_agreement
 from tasks.report.standalone import write_samples_report
 from tasks.report.tables import describe_energy, describe_silence, list_silent
 from tasks.runs.samples import Samples
-from tasks.verbs.energy import estimate_samples
-from tasks.verbs.verify import verify_samples
 
 TOLD = "no spike of {} in all samples: there is nothing to compare or to price; raise weights"
 

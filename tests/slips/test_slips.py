@@ -134,7 +134,7 @@ change(out=LIF(tau=0.02, threshold=torch.ones(2, requires_grad=True)))
 graph(dt=True)
     TypeError: got True | 1 ms is 1e-3
 graph(edges=(Edge("input", "fc"), Edge("fc", "out", True)))
-    GraphError: delay True is not a whole number of ticks | neuro.units.ticks
+    GraphError: delay True is not a whole number of ticks | neuro.ticks
 graph(nodes={**GRAPH.nodes, 1: LIF(tau=0.02)})
     TypeError: the name of a node must be a word, got 1 | "cells"
 graph(edges=((0, 1),))
@@ -265,7 +265,7 @@ Residual(LIF(tau=0.02))
 Checkpointed(LIF(tau=0.02), 4)
     TypeError: got a LIF | Spiking(LIF(tau=0.02))
 Delay(0.005)
-    TypeError: Delay.ticks must be a whole number of ticks, got 0.005 | neuro.units.ticks
+    TypeError: Delay.ticks must be a whole number of ticks, got 0.005 | neuro.ticks
 Recurrent(CELLS, nn.Linear(3, 3), 0)
     ValueError: Recurrent.delay must be >= 1, got 0 | the next tick
 net()(RASTER)
@@ -327,7 +327,7 @@ Stack(CELLS, **{"0": CELLS})
 Checkpointed(nn.Linear(3, 2), 4)
     TypeError: Checkpointed.module must be a Stack | got a Linear | Stack(module)
 Checkpointed(net(), 0.01)
-    TypeError: Checkpointed.ticks must be a whole number of ticks, got 0.01 | neuro.units
+    TypeError: Checkpointed.ticks must be a whole number of ticks, got 0.01 | neuro.base.units
 Checkpointed(net(), 4, 2.5)
     TypeError: Checkpointed.states must be a whole number, got 2.5 | None keeps
 trace(net(), X.shape)
@@ -356,7 +356,7 @@ ticks("5ms", DT)
 ticks(0.005, "1ms")
     TypeError: dt must be | 1 ms is 1e-3
 rate(X[0], 8.5)
-    TypeError: ticks must be a whole number of ticks, got 8.5 | neuro.units.ticks(seconds, dt)
+    TypeError: ticks must be a whole number of ticks, got 8.5 | neuro.ticks(seconds, dt)
 to_events(np.full((1, 2, 3), np.nan))
     ValueError: a raster must be finite, got 6 values like nan (tick 0, sample 0, neuron 0)
 to_events(torch.tensor([[[0.0, 1.0]], [[0.0, -math.inf]]]))
@@ -424,11 +424,11 @@ reference.run(lower(GRAPH, ticks=4), {"input": RASTER}, 4)
 reference.run(GRAPH, STIMULUS, 4)
     TypeError: program must be a LoihiProgram, got a Graph | lava_export.lower(graph, ticks=...)
 reference.run(PROGRAM, STIMULUS, ticks=4.0)
-    TypeError: ticks must be a whole number of ticks, got 4.0 | neuro.units.ticks(seconds, dt)
+    TypeError: ticks must be a whole number of ticks, got 4.0 | neuro.ticks(seconds, dt)
 lava_export.run(GRAPH, STIMULUS, 4)
     TypeError: got a Graph | lava_export.lower(graph, ticks=...)
 lower(GRAPH, ticks=30.0)
-    TypeError: ticks must be a whole number of ticks, got 30.0 | neuro.units.ticks(seconds, dt)
+    TypeError: ticks must be a whole number of ticks, got 30.0 | neuro.ticks(seconds, dt)
 lava_export.check(GRAPH)
     TypeError: got a Graph | lower(graph
 lava_export.list_breaches(PROGRAM, 2)
@@ -469,8 +469,9 @@ lava_export.make_scaling_table(GRAPH, GRAPH)
     TypeError: got a Graph | lower(graph
 """
 MODULES = """
-neuro.codes neuro.energy neuro.events neuro.neurons neuro.nn neuro.nn.trace neuro.record
-neuro.graph.random neuro.io.graph_file neuro.io.record_file neuro.units lava_export neuro
+neuro.spikes.codes neuro.energy neuro.events neuro.neurons neuro.nn neuro.nn.trace
+neuro.spikes.record
+neuro.graph.random neuro.io.graph_file neuro.io.record_file neuro.base.units lava_export neuro
 written_slips dataclasses
 """
 NAMES = {k: x for name in MODULES.split() for k, x in vars(import_module(name)).items()}

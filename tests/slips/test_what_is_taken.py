@@ -26,10 +26,10 @@ from neuro import (
     to_events,
     to_raster,
 )
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import estimate, find_chip
 from neuro.io.graph_digest import digest_graph
 from neuro.nn.trace import trace
-from neuro.units import Seconds, Ticks
 
 
 def test_all_that_is_wrong_is_told_together() -> None:

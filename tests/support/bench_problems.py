@@ -1,8 +1,8 @@
 """Small networks for the tests of the benchmarks; child processes build them too."""
 
-from neuro.units import Seconds, Ticks
-from tasks.peers import networks, potjans_diesmann, problem
-from tasks.peers.problem import BenchProblem
+from neuro.base.units import Seconds, Ticks
+from tasks.bench.peers import networks, potjans_diesmann, problem
+from tasks.bench.peers.problem import BenchProblem
 
 DURATION = Seconds(0.2)
 

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
-from neuro.seeds import seeded
 from neuro.training import Batch, Course, Progress
-from neuro.units import Seconds, Ticks
 
 
 def spikes(*shape: int, seed: int = 0, p: float = 0.4) -> torch.Tensor:

@@ -10,8 +10,8 @@ from driving_windows import make_window, small_config
 from torch import Tensor
 
 from drivers.nuscenes.window import Window
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run, begin_run
-from neuro.seeds import seeded
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
@@ -55,9 +55,7 @@ def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         for name in ("open_split", "open_truth"):
             monkeypatch.setattr(f"tasks.{module}.{name}", open_split, raising=False)
-    monkeypatch.setattr(
-        "tasks.driving.benchmark.window_results.digest_tables", lambda _: "tables"
-    )
+    monkeypatch.setattr("tasks.driving.bench.window_results.digest_tables", lambda _: "tables")
     assert data.count_windows(SMALL, "test") == MANY["test"]
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from neuro.energy import Chip
-from neuro.record import Record
 from neuro.spikes import to_events
+from neuro.spikes.record import Record
 
 
 def record_of(**rasters: np.ndarray) -> Record:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
-from neuro.record import Record
 from neuro.spikes import Events, Times, to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 DT = Seconds(2**-10)
 CLOCK = Exact(budget=20_000)

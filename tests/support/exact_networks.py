@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds
 from neuro.graph import Dense, Graph, Input, Node
 from neuro.neurons import LI, LIF
 from neuro.spikes import Times
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 T = 40

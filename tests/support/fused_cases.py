@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LIF, Neuron
 from neuro.neurons.fused import make_fused_form, run_fused
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 Outcome = tuple[list[Tensor], list[Tensor | None]]

@@ -15,12 +15,12 @@ from itertools import pairwise
 import numpy as np
 from sanafe import tutorial
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import Estimate, estimate
 from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input, Unflatten
 from neuro.neurons import IF
 from neuro.spikes import to_events
-from neuro.units import Seconds, Ticks
 
 CORES = (1, 4, 16, 16, 4, 1)  # of each layer, in SANA-FE's example
 PEER = """

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from written_graphs import DT, read_edges
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -22,7 +23,6 @@ from neuro.graph import (
 )
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
 
 
 def random_graph(

@@ -7,13 +7,13 @@ from functools import partial
 from shared_cases import Case
 from torch import nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
+from neuro.base.units import Ticks
 from neuro.training import Batch, Course
-from neuro.units import Ticks
-from tasks.image_generation.config import GenerationConfig, ann, tiny
-from tasks.image_generation.images import batches
-from tasks.image_generation.latents import evaluate_mode
-from tasks.image_generation.task import build, loss
+from tasks.images.generation.config import GenerationConfig, ann, tiny
+from tasks.images.generation.images import batches
+from tasks.images.generation.latents import evaluate_mode
+from tasks.images.generation.task import build, loss
 from tasks.runs.task import Split
 
 # Of two copies one may fire: the noise of scheduled sampling decides.

@@ -10,10 +10,10 @@ import numpy as np
 from torch import nn
 
 from neuro import LI, Spiking, Stack
+from neuro.base.units import Seconds
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.interop.imported import ImportedNetwork, MappedNode, run_clock
 from neuro.neurons import DiscreteLIF
-from neuro.units import Seconds
 
 Reset = Literal["soft", "hard"]
 

@@ -4,11 +4,11 @@ import numpy as np
 from graphs import DT
 from torch import nn
 
+from neuro.base.seeds import seeded
 from neuro.graph import Connection, Graph, Sparse
 from neuro.neurons import LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 
 
 def random_synapses(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.nn.layers import Stack, list_steps
-from neuro.seeds import seeded
 from tasks.bottlenecks import task
 from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, Link
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.base.units import Seconds, ticks
 from neuro.graph import Sparse
 from neuro.spikes import Times
-from neuro.units import Seconds, ticks
-from tasks.peers.networks import PeerNetwork, brette4, cuba, delta, silence, start
+from tasks.bench.peers.networks import PeerNetwork, brette4, cuba, delta, silence, start
 
 PATH = Path(__file__).parents[1] / "data" / "nest.npz"
 SEED = 1

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lava_export.program import LoihiConnection, LoihiProgram, Population, as_int32
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 def same(one: Record, other: Record) -> None:

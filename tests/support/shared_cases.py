@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from neuro.codes import direct
+from neuro.base.seeds import seeded
+from neuro.base.units import Ticks
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
-from neuro.seeds import seeded
+from neuro.spikes.codes import direct
 from neuro.training import Batch, Course
 from neuro.training.distributed import draw_shard, get_rank_and_world_size, list_own_samples
-from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neuro.base.seeds import seeded
 from neuro.graph import Graph
 from neuro.nn.mixer_graph import EMBEDDED, make_graph
-from neuro.seeds import seeded
 from neuro.spikes import Events, to_events
 from tasks.language.config import LanguageConfig
 from tasks.language.model import LanguageModel

@@ -6,7 +6,7 @@ from straight_road import make_straight_road
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import EGO_MIDDLE, Ego
-from tasks.driving.benchmark.recorded_scenes import (
+from tasks.driving.bench.recorded_scenes import (
     FRAMES,
     RecordedDrive,
     find_route,

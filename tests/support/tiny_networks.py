@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 import mpmath
 import numpy as np
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
-from neuro.record import Record
 from neuro.spikes import Events, Times, to_events
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 TICKS = 14
 BUDGET = 20_000

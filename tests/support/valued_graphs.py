@@ -3,6 +3,7 @@
 import numpy as np
 from written_graphs import DT, read_edges
 
+from neuro.base.units import Ticks
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -21,7 +22,6 @@ from neuro.graph import (
 )
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.spikes import Events, to_events
-from neuro.units import Ticks
 
 
 def valued_graph(seed: int, *, smooth: bool = True, listed: bool = True) -> Graph:

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuro.base.units import Seconds
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.io.run_folder import Run
 from neuro.neurons import LI, LIF
 from neuro.nn import Net
 from neuro.training import Plan
-from neuro.units import Seconds
 from tasks.runs.task import (
     Deployment,
     Evaluation,

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Node
 from neuro.neurons import LIF
-from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 

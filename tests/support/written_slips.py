@@ -10,8 +10,8 @@ from written_graphs import chain
 
 from lava_export import lower
 from neuro import LIF, Dense, Graph, Input, Spiking, Stack, to_events
+from neuro.base.units import Seconds
 from neuro.events import simulate
-from neuro.units import Seconds
 
 DT, HALF = Seconds(1e-3), Seconds(5e-4)
 RASTER = np.ones((4, 2, 3), np.float32)

@@ -28,8 +28,8 @@ from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import is_leaky_integrator
-from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
+from neuro.spikes.record import Counts, Record, concatenate
 
 Place = tuple[str, int]
 

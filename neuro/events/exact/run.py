@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.events.checks import make_runaway_error
 from neuro.events.exact.compile import (
     CompiledNetwork,
@@ -62,9 +63,8 @@ from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_fields_read_only
 from neuro.ops.poisson import Span
-from neuro.record import Counts, Record, sum_counts
 from neuro.spikes import NEAR, Events, Times, join_in_time, round_times, to_instants, to_ticks
-from neuro.units import Seconds
+from neuro.spikes.record import Counts, Record, sum_counts
 
 # The work of compiled code between two checks for Ctrl-C, see WindowPlan. A unit takes from one
 # to a few hundred nanoseconds, so this is a second at most.

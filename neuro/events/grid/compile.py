@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeGuard, Union
 
 import numpy as np
 
+from neuro.base.units import Ticks
 from neuro.events.grid.host_nodes import CompiledHost
 from neuro.events.grid.loops import Loop, fits_ring, make_cells, make_loop, make_path
 from neuro.events.grid.scatter import (
@@ -33,7 +34,6 @@ from neuro.graph import (
 )
 from neuro.graph.requirements import require_clocked, require_normal_form
 from neuro.neurons import SteppedNeuron, is_leaky_integrator, is_stepped
-from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
 Part = Union["CompiledConnection", "CompiledPopulation", CompiledHost]

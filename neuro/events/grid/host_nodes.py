@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neuro.base.units import Seconds
 from neuro.events.grid.kernels import Buffer
 from neuro.events.grid.updates import Rows
 from neuro.graph import Hosted
 from neuro.neurons import Neuron, SteppedNeuron, is_neuron, run_population
-from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -36,8 +36,8 @@ from neuro.graph.requirements import require_normal_form
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import Coefficients, GatedLI, is_stepped
 from neuro.neurons.normal_form import as_array
-from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
+from neuro.spikes.record import Counts, Record, concatenate
 
 Shape = tuple[int, ...]
 Values = list[float]

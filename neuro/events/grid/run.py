@@ -46,8 +46,8 @@ from neuro.graph.poisson import find_tables
 from neuro.io.graph_digest import digest_graph
 from neuro.ops.jit import view_read_only
 from neuro.ops.poisson import Span, draw_spikes
-from neuro.record import Counts, Record
 from neuro.spikes import Events
+from neuro.spikes.record import Counts, Record
 
 
 class GridRun:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro.base.units import Seconds, Ticks, ticks
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -22,7 +23,6 @@ from neuro.interop.nir.nodes import FIRING, NEURONS, NirNode, find_lost
 from neuro.interop.nir.shapes import Shape, get_steps
 from neuro.interop.nir.steps import NirDecays, NirStep, find_decays, find_rest
 from neuro.neurons import LI, DiscreteLIF
-from neuro.units import Seconds, Ticks, ticks
 
 NOTHING = 800.0  # exp(-NOTHING) is 0 in float64
 LONGEST_DELAY = 2**31 - 1  # ticks: the range of int32

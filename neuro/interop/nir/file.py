@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from neuro.extras import require_extra
-from neuro.text import escape, shorten_list
+from neuro.base.extras import require_extra
+from neuro.base.text import escape, shorten_list
 
 Tree = dict[str, Any]  # a value is a Tree, an array, a number, a word, or None
 

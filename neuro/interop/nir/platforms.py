@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from neuro.base.units import Ticks
 from neuro.graph import Edge, Graph
 from neuro.graph.connections import Weighted
 from neuro.interop.imported import run_clock
 from neuro.interop.nir.reader import read
 from neuro.neurons import DiscreteLIF
 from neuro.neurons.normal_form import as_array
-from neuro.units import Ticks
 
 
 @dataclass(frozen=True, kw_only=True)

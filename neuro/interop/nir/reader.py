@@ -13,7 +13,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from neuro.arguments import require_dt
+from neuro.base.arguments import require_dt
+from neuro.base.text import format_model
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Edge, Graph, GraphError, Node, Pointwise
 from neuro.graph.connections import Connection
 from neuro.graph.sparse import unroll_delays
@@ -34,8 +36,6 @@ from neuro.interop.nir.steps import (
     find_rest,
 )
 from neuro.neurons import LI, DiscreteLIF
-from neuro.text import format_model
-from neuro.units import Seconds, Ticks
 
 
 def read(

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from neuro.arguments import require_dt
-from neuro.extras import require_extra
+from neuro.base.arguments import require_dt
+from neuro.base.extras import require_extra
+from neuro.base.units import Seconds
 from neuro.interop.nir.file import NirError
 from neuro.spikes import NEAR, Events, as_tick_column, require_train
-from neuro.units import Seconds
 
 SPIKES = "spikes"  # name of the observable
 

@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from neuro.base.units import Seconds
 from neuro.interop.nir.nodes import FIRING, NEURONS, NirNetwork, NirNode
-from neuro.units import Seconds
 
 Discretisation = Literal["euler", "exponential"]
 NirReset = Literal["hard", "soft", "delayed"]

@@ -11,7 +11,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from neuro.extras import require_extra
+from neuro.base.extras import require_extra
+from neuro.base.units import Ticks
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -35,7 +36,6 @@ from neuro.interop.nir.steps import Discretisation, find_charge
 from neuro.neurons import DiscreteLIF, has_normal_form, is_neuron
 from neuro.neurons.normal_form import Coefficients, as_array
 from neuro.neurons.reset import Reset
-from neuro.units import Ticks
 
 WHAT = "the graph cannot be written as NIR"
 

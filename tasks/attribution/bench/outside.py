@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from neuro.base.seeds import seeded
 from neuro.plot import ACCENT, INK, STYLE
-from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
 from tasks.attribution.acceptance import measure_gap
 from tasks.attribution.config import AttributionConfig, four, tiny
@@ -31,8 +31,8 @@ from tasks.attribution.task import TASK
 from tasks.bench.options import BenchOptions
 from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.bench.training import train_task
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 

@@ -47,7 +47,7 @@ from tasks.attribution.retrain import count_cost
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.task import ACCURACY, Metric

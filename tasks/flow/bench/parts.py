@@ -20,7 +20,6 @@ from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.flow.bench.samples import draw_strips
 from tasks.flow.bench.settings import (
     FULL,
@@ -43,6 +42,7 @@ from tasks.flow.bench.train import (
     train_all,
 )
 from tasks.flow.evaluate import FAD, FEATURE_FD, MATCH
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 

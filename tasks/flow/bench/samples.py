@@ -20,7 +20,7 @@ from tasks.bench.rows import Row
 from tasks.flow.config import FlowConfig
 from tasks.flow.generate import Context, draw_start, generate
 from tasks.flow.loss import require_flow
-from tasks.image_metrics.sheet import draw_sheet
+from tasks.images.metrics.sheet import draw_sheet
 from tasks.report.figures import save_png
 
 SAMPLES = 20  # images of an arm and context

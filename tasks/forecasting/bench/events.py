@@ -14,7 +14,6 @@ from rich.table import Table
 from neuro.plot import ACCENT, LINE, MUTED
 from tasks.bench.options import BenchOptions
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.forecasting.bench.seizures import (
     DETECTOR,
     FULL_SEIZURES,
@@ -30,6 +29,7 @@ from tasks.forecasting.bench.seizures import (
 )
 from tasks.forecasting.bench.settings import GUIDED, LABELS, SHUFFLED, SMOOTHED
 from tasks.forecasting.bench.train import SECONDS, Reached, count_training
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.tables import make_table
 
 UNIT = "AUC"

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from drivers.series import generate_lorenz
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, make_key, read_results
 from tasks.forecasting.bench.settings import (

@@ -21,7 +21,6 @@ from rich.table import Table
 from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
 from tasks.forecasting.bench.events import (
     UNIT,
     announce_seizures,
@@ -65,6 +64,7 @@ from tasks.forecasting.bench.train import (
     train_all,
 )
 from tasks.forecasting.echo_state import EchoState, measure_free_runs
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 

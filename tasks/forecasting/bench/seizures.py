@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float64
 from torch import nn
 
+from neuro.base.seeds import seeded
 from neuro.nn.layers import Stack
-from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.forecasting.alarms import compute_auc

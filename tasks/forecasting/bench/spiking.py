@@ -7,11 +7,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.energy import count
 from neuro.nn import replay
 from neuro.nn.layers import Stack
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from neuro.training import Course, fit, get_best_weights_path, load_weights
 from tasks.forecasting.config import ForecastConfig

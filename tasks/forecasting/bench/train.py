@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.nn.layers import Stack
-from neuro.seeds import seeded
 from neuro.training.threads import limit_threads
 from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.forecasting.baselines import list_baselines

@@ -21,7 +21,7 @@ from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.results import announce_trainings
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.bench.statistics import judge_pairs, summarise_seeds
+from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.reasoning.bench.settings import (
     FULL,
     QUICK,

@@ -7,8 +7,8 @@ from clips import clip_of, random_clip
 from hypothesis import given, strategies as st
 
 from drivers.event_camera import Clip, frames, moving_bars, to_events, to_times
+from neuro.base.units import Seconds
 from neuro.spikes import to_raster, to_ticks
-from neuro.units import Seconds
 
 MS = Seconds(1e-3)
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy.active import count_charged, count_reached
 from neuro.energy.synapses import compose
 from neuro.events import simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, IF, LI, LIF
-from neuro.record import Record
 from neuro.spikes import to_events, to_raster
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 DT = Seconds(1.0)
 NEURONS: list[Node] = [

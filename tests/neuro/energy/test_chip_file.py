@@ -24,7 +24,7 @@ from neuro.energy import (
 )
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 LOIHI1 = (chip_file.FOLDER / "loihi1.toml").read_text()
 

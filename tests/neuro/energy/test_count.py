@@ -24,8 +24,8 @@ from neuro.graph import (
 )
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
-from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events
+from neuro.spikes.record import Counts, Record
 
 
 def draw_record(graph: Graph, ticks: int, rng: np.random.Generator) -> Record:

@@ -10,6 +10,7 @@ from energy_cases import record_of, with_limit
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import (
     AER,
     BITMAP,
@@ -26,8 +27,7 @@ from neuro.energy import (
 )
 from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node, Pointwise
 from neuro.neurons import LIF
-from neuro.record import Record
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 DT = Seconds(1e-3)
 LOIHI = find_chip("loihi1")

@@ -8,6 +8,7 @@ from energy_cases import record_of, with_limit
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import (
     Bounds,
     Chip,
@@ -26,8 +27,7 @@ from neuro.energy.traffic import Traffic
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Exceeds, Flatten, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
-from neuro.record import Record, concatenate
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record, concatenate
 
 CHIPS = [*load_chips().values()]
 DT = Seconds(1e-3)

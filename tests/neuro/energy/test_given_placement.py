@@ -12,7 +12,7 @@ from neuro.energy.synapses import compose
 from neuro.graph import Conv2d, Dense, Flatten, Graph, Input
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 def images() -> Graph:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.energy import as_json, count_host_macs, count_macs, estimate, find_chip, place
 from neuro.energy.active import count_reached
 from neuro.energy.count import count_arrivals
 from neuro.graph import Dense, Edge, Graph, Input, Softmax
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import replay
-from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 
 def lifted() -> Graph:

@@ -8,6 +8,7 @@ import pytest
 from energy_cases import record_of
 from written_graphs import chain
 
+from neuro.base.units import Joules
 from neuro.energy import (
     Bounds,
     Estimate,
@@ -21,7 +22,6 @@ from neuro.energy import (
 from neuro.energy.latency import Latency
 from neuro.graph import Dense, Input
 from neuro.neurons import LIF
-from neuro.units import Joules
 from tasks.driving.joules import list_joules
 
 CHIP = find_chip("loihi1")

@@ -11,12 +11,12 @@ from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
 from lava_export import lower
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import Chip, find_chip, place
 from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
 from neuro.graph import AvgPool2d, Conv2d, ConvTranspose2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
-from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 

@@ -9,6 +9,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds
 from neuro.energy.count import (
     compute_node_outputs,
     delay_raster,
@@ -19,7 +20,6 @@ from neuro.graph import Concat, Dense, Graph, Input, Softmax, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.spikes import to_raster
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 

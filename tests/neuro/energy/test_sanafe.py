@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from energy_cases import with_limit
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import Estimate, estimate, find_chip
 from neuro.energy.mapping import Placement, place
 from neuro.energy.synapses import compose
@@ -20,9 +21,8 @@ from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LIF
-from neuro.record import Record
 from neuro.spikes import to_events, to_raster
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 pytest.importorskip("sanafe")
 TICKS, INPUTS = 40, 36

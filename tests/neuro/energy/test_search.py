@@ -17,7 +17,7 @@ from neuro.energy.search import MappingError, search_mapping
 from neuro.energy.splits import GOALS, Goal, Split, SplitCost, SplitSearch, list_splits
 from neuro.graph import Conv2d, Dense, Graph, Input
 from neuro.neurons import LIF
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 LOIHI2 = find_chip("loihi2")
 SMALL = with_limit(with_limit(LOIHI2, "tile_cores", 1.0), "cores", 4.0)

@@ -32,8 +32,8 @@ from neuro.graph.connections import apply_connection
 from neuro.graph.paths import Route
 from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
-from neuro.record import Record
 from neuro.spikes import to_events
+from neuro.spikes.record import Record
 
 
 def pooled() -> Graph:

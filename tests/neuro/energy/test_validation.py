@@ -20,8 +20,8 @@ from neuro.energy.validation import (
 from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Flatten, Graph, Input
 from neuro.neurons import LIF
-from neuro.record import Record
 from neuro.spikes import to_events, to_raster
+from neuro.spikes.record import Record
 
 
 def test_pilotnet_costs_what_was_measured_within_a_quarter() -> None:

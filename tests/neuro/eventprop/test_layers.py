@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.eventprop import EventPropError
 from neuro.eventprop.layers import build_layers, push
 from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF, GatedLI
-from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 

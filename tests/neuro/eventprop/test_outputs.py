@@ -8,6 +8,7 @@ from exact_networks import DT, T, drawn, network, times
 from torch import nn
 from written_graphs import chain, wire
 
+from neuro.base.seeds import seeded
 from neuro.eventprop import (
     LEAST,
     EventPropError,
@@ -22,7 +23,6 @@ from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events, to_times
 
 

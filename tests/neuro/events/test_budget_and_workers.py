@@ -8,15 +8,15 @@ import pytest
 from graphs import random_graph, stimulus
 from written_graphs import read_edges
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, Grid, Recording, Runaway, engine, simulate
 from neuro.events.exact import heap_driver, run as exact_run
 from neuro.events.exact.heap_driver import run_to_pause
 from neuro.events.resources import run_over_samples
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LIF
-from neuro.record import Record
 from neuro.spikes import to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 NODES = {
     "x": Input(shape=(2,)),

@@ -11,13 +11,13 @@ from exact_laws import CLOCK, at_any_time, network, on_ticks
 from graphs import joined_graph, stimulus
 from numba import typeof
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact import heap_driver, run as exact_run, synapse_table, window_driver
 from neuro.events.grid import kernels, run as grid_run
 from neuro.graph import Dense, Edge, Graph, Input, Sparse
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 TYPES = defaultdict[str, set[tuple[Any, ...]]]

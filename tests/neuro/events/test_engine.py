@@ -9,14 +9,14 @@ from graphs import random_graph, stimulus
 from hypothesis import Phase, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import count
 from neuro.events import EngineState, Grid, engine, simulate, simulate_slowly
 from neuro.graph import AvgPool2d, Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.nn import replay
-from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Counts, Record
 
 SEEDS = st.integers(0, 10**6)
 MS = Seconds(1e-3)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, Recording, engine, resources, simulate
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds, Ticks
 
 LAYERS = wire(
     "x>in in>hidden hidden>out out>read",

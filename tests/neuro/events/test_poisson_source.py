@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.energy import count
 from neuro.events import Clock, Exact, Grid, Recording, simulate
 from neuro.events.checks import Runaway
@@ -18,9 +19,8 @@ from neuro.events.to_disk import StreamError, read_state, simulate_to_disk
 from neuro.graph import Dense, Graph, Input, Node, Poisson, Sparse
 from neuro.neurons import LIF
 from neuro.nn import replay
-from neuro.record import Record
 from neuro.spikes import Events, join_in_time
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 TICKS, SAMPLES = 60, 3
 RATES = np.array([700.0, 0.0, 1600.0, 90.0, 333.0])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Clock, Exact, Grid, make_rest_state, simulate
 from neuro.graph import Dense, Graph, Input, Node
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LIF
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds
 
 CLOCKS = (Grid(), Exact())
 

@@ -10,6 +10,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import read_edges
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, Recording, Runaway, simulate, to_disk
 from neuro.events.to_disk import (
     Stream,
@@ -23,9 +24,8 @@ from neuro.graph import Dense, Graph, Input
 from neuro.io.pytree import digest
 from neuro.io.store import StoreError, save_arrays, write_json
 from neuro.neurons import LI, LIF
-from neuro.record import Record
 from neuro.spikes import Events, Times, join_in_time, to_events, to_times
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 Damage = Callable[[Path, Path], None]  # of a folder, with a folder of another stream
 SEEDS = st.integers(0, 10_000)

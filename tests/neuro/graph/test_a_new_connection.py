@@ -18,7 +18,7 @@ from neuro.graph import Input, Weighted
 from neuro.graph.connections import FanOut, Shape, Synapse, SynapseRows
 from neuro.neurons import LIF
 from neuro.nn import replay
-from neuro.record import Record
+from neuro.spikes.record import Record
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

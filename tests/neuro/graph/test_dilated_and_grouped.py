@@ -16,6 +16,8 @@ from written_graphs import chain, wire
 
 from lava_export import lower, reference
 from lava_export.run import available, run
+from neuro.base.seeds import seeded
+from neuro.base.units import Seconds
 from neuro.energy import count, find_chip
 from neuro.energy.mapping import place
 from neuro.energy.synapses import compose, count_route_fan_out, iterate_reached_cores
@@ -40,9 +42,7 @@ from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.record import Record
-from neuro.seeds import seeded
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 SEEDS = st.integers(0, 10**6)
 DT = Seconds(2**-10)

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -26,7 +27,6 @@ from neuro.graph.paths import Route, find_bias, find_gain, find_routes
 from neuro.graph.random import fixed_probability
 from neuro.graph.sparse import to_dense
 from neuro.neurons import ALIF, LI, LIF
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings, strategies as st
 from layer_cases import random_synapses
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
 from neuro.graph.sparse import to_dense, unroll_delays
 from neuro.neurons import LI, LIF
 from neuro.nn import Net, record_activity, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 

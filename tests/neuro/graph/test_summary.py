@@ -5,13 +5,13 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Concat, Connection, Dense, Input
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import LIF
 from neuro.nn import Net
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.units import Seconds, Ticks
 
 
 @settings(max_examples=25)

@@ -14,6 +14,8 @@ from torch import nn
 from written_graphs import chain, wire
 
 from lava_export import lower, reference
+from neuro.base.seeds import seeded
+from neuro.base.units import Seconds
 from neuro.energy import count
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -35,9 +37,7 @@ from neuro.neurons import LI, LIF
 from neuro.nn import Net, replay
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import TraceError, trace
-from neuro.record import Record
-from neuro.seeds import seeded
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 DT = Seconds(1e-3)
 SEEDS = st.integers(0, 10**6)

@@ -188,7 +188,7 @@ def test_a_delay_is_a_whole_number_of_ticks(delay: float) -> None:
         Graph(nodes=populations("a"), edges=(tuple.__new__(Edge, ("x", "a", delay)),), dt=DT)
     assert error.value.problems == [
         f"edge x -> a: delay {delay} is not a whole number of ticks >= 0; convert seconds "
-        "with neuro.units.ticks"
+        "with neuro.ticks"
     ]
 
 

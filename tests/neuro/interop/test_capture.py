@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.interop.capture import CaptureError
 from neuro.interop.decoding import DecodingError
 from neuro.interop.imported import ImportedNetwork, run_clock, verify_import
-from neuro.seeds import seeded
 
 snn = pytest.importorskip("snntorch")
 

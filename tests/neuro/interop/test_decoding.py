@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.interop.decoding import (
     MAXIMUM,
     Decoding,
@@ -20,7 +21,6 @@ from neuro.interop.decoding import (
 )
 from neuro.interop.imported import RETURNED, ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
-from neuro.seeds import seeded
 
 snn = pytest.importorskip("snntorch")
 

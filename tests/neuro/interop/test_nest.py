@@ -12,6 +12,7 @@ import pytest
 import torch
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, simulate
 from neuro.graph import (
     AvgPool2d,
@@ -32,7 +33,6 @@ from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
 from neuro.nn import replay
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
-from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 MS = 1e-3

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.graph import Dense, Graph, Poisson
 from neuro.interop import nest
 from neuro.interop.nest_script import load
 from neuro.neurons import LIF
-from neuro.units import Seconds
 
 RATES = np.array([10.0, 40.0, 90.0, 40.0])
 TICKS, SAMPLES, DT = 20_000, 2, 1e-3

@@ -18,7 +18,7 @@ from neuro.interop.imported import run_clock, verify_import
 from neuro.neurons import LI, DiscreteLIF
 from neuro.nn import replay
 from neuro.spikes import to_events
-from tasks.tutorials.random_nir import draw_graph
+from tasks.imported.tutorials.random_nir import draw_graph
 
 DATA = Path(os.environ.get("NEURO_DATA", ".")) / "nir"
 

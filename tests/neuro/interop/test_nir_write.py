@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 pytest.importorskip("nir")
 import nir
 
+from neuro.base.units import Seconds
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -27,8 +28,7 @@ from neuro.interop.imported import run_clock
 from neuro.interop.nir.spikes import to_nir_data
 from neuro.neurons import ALIF, IF, LI, LIF, DiscreteLIF
 from neuro.spikes import to_events
-from neuro.units import Seconds
-from tasks.tutorials.random_nir import draw_graph
+from tasks.imported.tutorials.random_nir import draw_graph
 
 
 def make_graph(*nodes, shape, dt=1e-3, more=()):

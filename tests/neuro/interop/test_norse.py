@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.graph import Dense, Edge
 from neuro.interop.imported import ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.norse import import_module
 from neuro.neurons import LI, DiscreteLIF
-from neuro.seeds import seeded
 
 norse = pytest.importorskip("norse.torch")
 
@@ -258,7 +258,7 @@ def test_the_module_stays_as_it_was() -> None:
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_random_network_runs_as_in_norse(seed: int) -> None:
-    from tasks.tutorials.random_norse import draw_norse
+    from tasks.imported.tutorials.random_norse import draw_norse
 
     with seeded(seed):
         net = draw_norse(np.random.default_rng(seed))

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.interop.neuron_reader import CaptureError, NeuronNodes
 from neuro.interop.norse_neurons import CELLS, OVER_TIME, convert_cell, widen
 from neuro.neurons import LI, DiscreteLIF
-from neuro.units import Seconds
 
 norse = pytest.importorskip("norse.torch")
 functional = pytest.importorskip("norse.torch.functional.lif_box")

@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.graph import MaxPool2d
 from neuro.interop.capture import CaptureError
 from neuro.interop.imported import RETURNED, ImportedNetwork, verify_import
 from neuro.neurons import ALIF, LI, DiscreteLIF
-from neuro.seeds import seeded
 
 snn = pytest.importorskip("snntorch")
 
 from snntorch import surrogate, utils  # noqa: E402
 
 from neuro.interop.snntorch import import_module  # noqa: E402
-from tasks.tutorials.random_snntorch import draw_network  # noqa: E402
+from tasks.imported.tutorials.random_snntorch import draw_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature")
 

@@ -15,19 +15,19 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.graph import AvgPool2d, Conv2d, Edge
 from neuro.interop.imported import RETURNED, STIMULI, ImportedNetwork, verify_import
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.spikingjelly import import_module
 from neuro.neurons import LI, DiscreteLIF
-from neuro.seeds import seeded
 
 jelly = pytest.importorskip("spikingjelly.activation_based")
 functional = pytest.importorskip("spikingjelly.activation_based.functional")
 layer = pytest.importorskip("spikingjelly.activation_based.layer")
 neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
-from tasks.tutorials.spikingjelly import CSNN, FullyConnected  # noqa: E402
+from tasks.imported.tutorials.spikingjelly import CSNN, FullyConnected  # noqa: E402
 
 
 def lif(**more: Any) -> Any:
@@ -361,7 +361,7 @@ def test_the_module_stays_as_it_was() -> None:
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_random_network_runs_as_in_spikingjelly(seed: int) -> None:
-    from tasks.tutorials.random_spikingjelly import draw_spikingjelly
+    from tasks.imported.tutorials.random_spikingjelly import draw_spikingjelly
 
     with seeded(seed):
         net = draw_spikingjelly(np.random.default_rng(seed))

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuro.base.units import Seconds
 from neuro.interop.neuron_reader import CaptureError
 from neuro.interop.spikingjelly_neurons import NEURONS, convert_neuron
-from neuro.units import Seconds
 
 jelly = pytest.importorskip("spikingjelly.activation_based.neuron")
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")

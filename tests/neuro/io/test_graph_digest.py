@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Dense, Edge, Exceeds, Graph, Input, Multiply, Node
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF
 from neuro.neurons.surrogate import triangle
-from neuro.units import Seconds, Ticks
 
 WEIGHT = np.array([[0.5, 0.25], [1.0, -0.5]], np.float32)
 

@@ -13,11 +13,11 @@ from builders import same
 from safetensors import safe_open
 from written_graphs import chain
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input, Sparse
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.store import StoreError, load_arrays, save_arrays
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
-from neuro.units import Seconds, Ticks
 
 
 def graph() -> Graph:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neuro.base.units import Seconds
 from neuro.io.record_file import load_record, save_record
 from neuro.io.store import VERSIONS, StoreError, load_arrays, save_arrays
-from neuro.record import Counts, Record
 from neuro.spikes import to_events, to_times
-from neuro.units import Seconds
+from neuro.spikes.record import Counts, Record
 
 
 def record() -> Record:

@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import pytest
 
+from neuro.base.units import Ticks
 from neuro.io.schema import SchemaError, convert
-from neuro.units import Ticks
 
 
 class Kind(StrEnum):

@@ -14,6 +14,7 @@ from builders import same
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -46,9 +47,8 @@ from neuro.io.store import (
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.surrogate import triangle
 from neuro.nn import replay
-from neuro.record import Counts, Record
 from neuro.spikes import to_events, to_ticks, to_times
-from neuro.units import Seconds
+from neuro.spikes.record import Counts, Record
 
 
 def graph(seed: int = 0) -> Graph:

@@ -5,10 +5,10 @@ import torch
 from mixer_cases import draw_from
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.mixers import MIXERS, MLGRU, BothWays, SoftmaxAttention
 from neuro.mixers.softmax import KeysValues, run_softmax, run_softmax_recurrence
 from neuro.nn.mixer_block import BlockSizes, MixerModel, make_mixer
-from neuro.seeds import seeded
 
 WIDTH = 16
 EVERY = pytest.mark.parametrize("stack", MIXERS)

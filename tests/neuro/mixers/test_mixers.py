@@ -10,6 +10,7 @@ from mixer_cases import draw_from
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.mixers import (
     GLA,
     HGRN,
@@ -32,7 +33,6 @@ from neuro.mixers.gla import run_gla
 from neuro.mixers.mixer import rotate
 from neuro.mixers.recurrence import keep_and_write
 from neuro.mixers.scan import run_scan
-from neuro.seeds import seeded
 
 WIDTH = 16
 

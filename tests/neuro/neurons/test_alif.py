@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, ALIFState, run_population
 from neuro.neurons.surrogate import triangle
-from neuro.units import Seconds
 
 DT = Seconds(1.0)
 leaks = st.floats(0, 1, width=32, exclude_min=True)

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
 from lava_export import lower, reference
+from neuro.base.units import Seconds
 from neuro.eventprop import EventPropError
 from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, Grid, simulate
@@ -23,9 +24,8 @@ from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import DiscreteLIF
 from neuro.nn import compute_margins, replay
-from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster, to_times
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 DT = Seconds(2**-10)
 SEEDS = st.integers(0, 10**6)

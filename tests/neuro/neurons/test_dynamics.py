@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI, LIF
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 TAUS = st.one_of(st.floats(1e-4, 10.0), st.just(math.inf))

@@ -8,6 +8,7 @@ import torch
 from fused_cases import DT, MODELS, Case, bell, drawn, outcome, require_same
 from hypothesis import assume, given, settings, strategies as st
 
+from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.fused import (
     FusedContext,
@@ -18,7 +19,6 @@ from neuro.neurons.fused import (
 )
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.nn import Spiking
-from neuro.units import Seconds, Ticks
 
 SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
 

@@ -8,6 +8,7 @@ from fused_cases import DT, MODELS
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.neurons import ALIF, LI, LIF, run_population
 from neuro.neurons.fused_linear import FusedLinear, fused_linear
 from neuro.neurons.surrogate import arctan
@@ -15,7 +16,6 @@ from neuro.nn import schedule
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
 from neuro.ops.sparse_linear import apply_linear, store_by_input
-from neuro.seeds import seeded
 
 Kind = st.sampled_from(sorted(MODELS))
 

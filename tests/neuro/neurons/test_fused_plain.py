@@ -7,10 +7,10 @@ import torch
 from fused_cases import DT, MODELS, Case, bell, drawn
 from torch import Tensor
 
+from neuro.base.units import Ticks
 from neuro.neurons import FusedContext, run_population
 from neuro.neurons.fused import step_population
 from neuro.neurons.surrogate import arctan
-from neuro.units import Ticks
 
 POOLED = FusedContext(Ticks(0), (2, 2))
 

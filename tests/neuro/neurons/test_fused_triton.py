@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from neuro.base.units import Seconds
 from neuro.neurons import LIF
 from neuro.neurons.fused import FusedOnCPU, choose_operator, has_triton, make_fused_form
-from neuro.units import Seconds
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")

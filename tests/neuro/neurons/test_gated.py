@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from neuro.base.units import Seconds
 from neuro.neurons import GatedLI, GatedState, run_population
 from neuro.nn.layers import Spiking
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from neuro.base.units import Seconds
 from neuro.neurons import LI, LIState, psc_gain, run_population
-from neuro.units import Seconds
 
 DT = Seconds(1.0)
 HALF = 1 / math.log(2)

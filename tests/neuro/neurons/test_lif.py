@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from neuro.base.units import Seconds
 from neuro.neurons import IF, LIF, LIFState, run_population
 from neuro.neurons.surrogate import triangle
-from neuro.units import Seconds
 
 DT = Seconds(1.0)
 HALF = 1 / math.log(2)  # with dt = 1 s the decay is 1/2: exact in binary

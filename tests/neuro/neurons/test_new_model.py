@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from written_graphs import chain
 
 from lava_export import lower
+from neuro.base.units import Seconds
 from neuro.energy import count, estimate, find_chip
 from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, Grid, simulate
@@ -44,7 +45,6 @@ from neuro.neurons.surrogate import Surrogate, spike, triangle
 from neuro.nn import Net, Spiking, Stack, compute_margins, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events, to_times
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from neuro.base.units import Seconds
 from neuro.neurons import ALIF, IF, LI, LIF, Coefficients, Neuron, run_population
-from neuro.units import Seconds
 
 DT = Seconds(1.0)
 HALF, QUARTER = 1 / math.log(2), 1 / math.log(4)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.graph import Graph, Input
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.nn.layers import Spiking
-from neuro.units import Seconds
 
 MODELS: dict[str, Any] = {
     "LIF.tau": lambda p: LIF(tau=p),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import count, estimate
 from neuro.events import Exact, Grid, simulate
 from neuro.events.grid.oracle import simulate_slowly
@@ -16,9 +17,8 @@ from neuro.graph import Dense, Edge, Graph, GraphError, Input
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF, Delta, LIFReset, SigmaDelta, TernaryLIF, run_population
 from neuro.nn import replay
-from neuro.record import Record
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 DT = Seconds(1e-3)
 TAU = -1e-3 / math.log(0.5)  # half of v stays

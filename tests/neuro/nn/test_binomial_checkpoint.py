@@ -14,11 +14,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from neuro.codes import direct
+from neuro.base.units import Ticks
 from neuro.neurons import ALIF, LI
 from neuro.nn.checkpoint import Checkpointed, choose_stride
 from neuro.nn.layers import Delay, Spiking, Stack, Temporal
-from neuro.units import Ticks
+from neuro.spikes.codes import direct
 
 
 class Alive(TorchDispatchMode):

@@ -7,12 +7,12 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from neuro.codes import direct
+from neuro.base.seeds import seeded
+from neuro.base.units import Ticks
 from neuro.neurons import ALIF, LI, LIF, run_population
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import DT, Delay, Recurrent, Residual, Spiking, Stack
-from neuro.seeds import seeded
-from neuro.units import Ticks
+from neuro.spikes.codes import direct
 
 
 def net() -> Stack:

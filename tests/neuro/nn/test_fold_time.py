@@ -6,14 +6,14 @@ from builders import dyadic, dyadic_rand
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from neuro.codes import direct
+from neuro.base.seeds import seeded
+from neuro.base.units import Ticks
 from neuro.neurons import ALIF, LIF
 from neuro.nn import schedule
 from neuro.nn.fold_time import is_one_tick, run_on_ticks
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops.sparse_linear import apply_linear
-from neuro.seeds import seeded
-from neuro.units import Ticks
+from neuro.spikes.codes import direct
 
 
 def gradients(y: Tensor, *wanted: Tensor) -> list[Tensor]:

@@ -4,12 +4,12 @@ from builders import example, spikes
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
+from neuro.base.seeds import seeded
+from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, IF, LIF
 from neuro.nn import Checkpointed, Net
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
-from neuro.units import Seconds, Ticks
 
 
 @settings(max_examples=10)

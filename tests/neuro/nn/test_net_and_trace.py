@@ -9,15 +9,15 @@ from torch import nn
 from written_graphs import chain, wire
 
 from lava_export import lower, reference
+from neuro.base.seeds import seeded
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Grid, simulate
 from neuro.graph import Concat, Conv2d, Dense, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import TraceError, trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
-from neuro.units import Seconds, Ticks
 
 SHAPE = (1, 5, 5)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neuro.base.seeds import seeded
 from neuro.neurons import LIF
 from neuro.nn import Residual, Spiking, Stack
 from neuro.nn.recompute import count_kept, list_blocks, note_recomputed, run_in_blocks
-from neuro.seeds import seeded
 
 
 def make_stack(wide: int = 6) -> Stack:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuro.base.seeds import seeded
 from neuro.mixers import MIXERS, layer_floors
 from neuro.nn.mixer_block import MixerModel
 from neuro.nn.recurrent_depth import (
@@ -20,7 +21,6 @@ from neuro.nn.recurrent_depth import (
     has_settled,
     list_depth_problems,
 )
-from neuro.seeds import seeded
 
 WORDS = 11
 SMALL = DepthSizes(stack="softmax", width=8, hidden=12, heads=2, depth=3)

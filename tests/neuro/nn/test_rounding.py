@@ -10,6 +10,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain, read_edges, wire
 
+from neuro.base.units import Seconds
 from neuro.events import Grid, simulate
 from neuro.graph import AvgPool2d, Concat, Dense, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
@@ -21,9 +22,8 @@ from neuro.nn.rounding import (
     count_near,
     find_first_differences,
 )
-from neuro.record import Record
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 DT = Seconds(1e-3)
 SEEDS = st.integers(0, 10**6)

@@ -12,12 +12,12 @@ from written_graphs import wire
 
 import neuro
 from neuro import neurons
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.nn import Net, net
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.spiking import LayerError
-from neuro.units import Seconds, Ticks
 
 PLAIN, CURRENT = LIF(tau=0.02), LIF(tau=0.02, tau_syn=0.01)
 HELD = LIF(tau=0.02, refractory=Seconds(2e-3))

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from llvmlite import binding
 
+from neuro.base.seeds import seeded
 from neuro.nn.ternary import (
     AbsMax,
     BitLinear,
@@ -16,7 +17,6 @@ from neuro.nn.ternary import (
     round_weights,
 )
 from neuro.ops.ternary import has_dot_product, map_packed
-from neuro.seeds import seeded
 
 
 def test_another_processor_that_the_user_names_gets_the_plain_loop(

@@ -15,12 +15,12 @@ from torch.nn.modules.module import (
 )
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
+from neuro.base.seeds import seeded
 from neuro.events import simulate
 from neuro.neurons import ALIF, LI, LIF, has_normal_form
 from neuro.nn import Checkpointed, replay
 from neuro.nn.layers import Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import TraceError, trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from written_graphs import wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.graph import Dense, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
 from neuro.nn import Net
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn.spiking import LayerError, NotANumber
-from neuro.units import Seconds, Ticks
 
 MODELS: dict[str, Neuron] = {
     "soft": LIF(tau=0.01),

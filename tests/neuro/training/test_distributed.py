@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor, nn
 from two import SHARDED, Found, alone, in_two
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from neuro.training import distributed as processes
 from neuro.training.course import TrainError
 from neuro.training.distributed import (

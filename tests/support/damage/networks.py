@@ -13,6 +13,7 @@ from xylo_programs import draw_program
 from damage.ways import Rng, Subject, damage_arrays, damage_bytes, fresh, of_json, of_tensors
 from lava_export.chip_program import load_program, save_program
 from lava_export.graded import lower_graded
+from neuro.base.units import Seconds, Ticks
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
 from neuro.graph import CountSpikes, Dense, Graph, Input, RMSNorm
@@ -24,7 +25,6 @@ from neuro.io.store import load_tensors
 from neuro.neurons import ALIF, LI, LIF, DiscreteLIF
 from neuro.spikes import Events, to_events
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from neuro.units import Seconds, Ticks
 from tasks.imported.stimulus import make_stimulus as read_stimulus, read_arrays
 from tasks.language.config import LanguageConfig
 from tasks.language.packed import load_packed, make_empty, save_packed

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 from small_attribution import small_attribution
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.attribution.config import Arm
 from tasks.attribution.cost import PartCost, count_costs
 from tasks.attribution.model import build

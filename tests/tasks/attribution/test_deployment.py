@@ -9,10 +9,10 @@ import torch
 from command_line import CommandLine
 from small_attribution import small_attribution
 
+from neuro.base.seeds import seeded
 from neuro.graph import RMSNorm
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
-from neuro.seeds import seeded
 from tasks.attribution.config import Arm, AttributionConfig
 from tasks.attribution.deployment import (
     chip_part,

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.attribution import gradients
 from tasks.attribution.config import AttributionConfig, tiny
 from tasks.attribution.documents import Documents

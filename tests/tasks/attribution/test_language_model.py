@@ -6,8 +6,8 @@ import torch
 from small_attribution import small_attribution
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import RunError
-from neuro.seeds import seeded
 from tasks.attribution.acceptance import (
     compute_entropies,
     fit_entropies,

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.attribution.config import tiny
 from tasks.attribution.documents import Documents
 from tasks.attribution.gradients import EpochModel, Output, ScoredOutput, score_tracin

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_attribution import small_attribution
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.attribution.answers import answer_by_chains, answer_by_neighbours, embed
 from tasks.attribution.begin import begin, put_centroids
 from tasks.attribution.chains import ALPHAS, choose_chains, fit_chains

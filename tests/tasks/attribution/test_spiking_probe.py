@@ -8,9 +8,9 @@ from hypothesis import given, strategies as st
 from small_attribution import small_attribution
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.events import simulate
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.attribution.config import AttributionConfig, require_sound
 from tasks.attribution.cost import count_probe_macs

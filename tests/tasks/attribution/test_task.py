@@ -10,8 +10,8 @@ from command_line import CommandLine
 from safetensors.torch import load_file
 from small_attribution import small_attribution
 
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run
-from neuro.seeds import seeded
 from tasks.attribution.acceptance import measure_gap
 from tasks.attribution.answers import answer_by_chains, answer_by_probe
 from tasks.attribution.config import Arm, tiny

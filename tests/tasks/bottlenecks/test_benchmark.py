@@ -12,8 +12,8 @@ from rich.console import Console
 from neuro.energy import find_chip
 from tasks.bench.claim import FAILS, HOLDS
 from tasks.bench.options import BenchOptions
-from tasks.bottlenecks.benchmark import cells as cells_of, findings
-from tasks.bottlenecks.benchmark.cells import (
+from tasks.bottlenecks.bench import cells as cells_of, findings, parts as bench
+from tasks.bottlenecks.bench.cells import (
     FULL,
     LEARNED,
     QUICK,
@@ -32,8 +32,7 @@ from tasks.bottlenecks.benchmark.cells import (
 )
 from tasks.bottlenecks.config import BottleneckConfig, count_channels, find_side
 from tasks.bottlenecks.task import count_bits
-from tasks.verbs import bench_bottlenecks as bench
-from tasks.verbs.bench import show
+from tasks.cli.benches import show
 
 
 def make_config(cell: NarrowCell, scale: NarrowScale) -> BottleneckConfig:

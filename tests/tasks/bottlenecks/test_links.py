@@ -6,12 +6,12 @@ import pytest
 import torch
 from narrow_cases import narrow
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.bottlenecks import task
+from tasks.bottlenecks.bottleneck import drop_penalty
 from tasks.bottlenecks.links import Gates, Quantiser
 from tasks.bottlenecks.network import make_boundary
 from tasks.bottlenecks.teaching import compute_loss, price_bits
-from tasks.verbs.bottleneck import drop_penalty
 
 
 class TestQuantiser:

@@ -14,12 +14,7 @@ from narrow_cases import narrow, small
 from neuro.energy import CutError, find_chip
 from neuro.io.run_folder import RunError
 from tasks.bottlenecks import narrowing, task
-from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
-from tasks.bottlenecks.teaching import load_run_model
-from tasks.cli import main
-from tasks.runs.find import make_run, name_train_command, open_folder
-from tasks.runs.provenance import describe_trained
-from tasks.verbs.bottleneck import (
+from tasks.bottlenecks.bottleneck import (
     NarrowWords,
     describe_result,
     list_links,
@@ -27,6 +22,11 @@ from tasks.verbs.bottleneck import (
     read_links,
     tabulate_cuts,
 )
+from tasks.bottlenecks.config import BottleneckConfig, BoundaryConfig, count_channels
+from tasks.bottlenecks.teaching import load_run_model
+from tasks.cli import main
+from tasks.runs.find import make_run, name_train_command, open_folder
+from tasks.runs.provenance import describe_trained
 
 SMALL = (
     *("train=40", "held=20", "test=20", "batch=20", "epochs=1", "compared=4", "ticks=2"),

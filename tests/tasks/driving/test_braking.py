@@ -7,7 +7,7 @@ import pytest
 import torch
 from driving_windows import make_window, small_config
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.driving.batch import make_batch
 from tasks.driving.cost import FACTORS, Surroundings
 from tasks.driving.model import RATES, UNSURE, Planner, brake_along, doubt

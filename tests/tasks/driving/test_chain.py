@@ -17,15 +17,15 @@ from tasks.driving import data, evaluate
 from tasks.driving.config import DrivingConfig
 from tasks.driving.deployment import HOST
 from tasks.driving.joules import show_joules
+from tasks.measures import export, simulate as simulating
+from tasks.measures.energy import estimate_energy
+from tasks.measures.export import export_run
+from tasks.measures.simulate import simulate_run
+from tasks.measures.train import evaluate_run, launch_fabric, train_run
+from tasks.measures.verify import verify_run
 from tasks.report.report import write_report
 from tasks.runs.find import make_run
 from tasks.runs.task import Split, TaskRun
-from tasks.verbs import export, simulate as simulating
-from tasks.verbs.energy import estimate_energy
-from tasks.verbs.export import export_run
-from tasks.verbs.simulate import simulate_run
-from tasks.verbs.train import evaluate_run, launch_fabric, train_run
-from tasks.verbs.verify import verify_run
 
 SMALL = small_config()
 PARTS = ("encoder", "uncertainty", "pathways", "start", "GRU")

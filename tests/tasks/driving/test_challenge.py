@@ -23,8 +23,8 @@ from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.tables import Tables
 from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.windows import Windows
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run
-from neuro.seeds import seeded
 from tasks.driving import data, evaluate
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.challenge import (

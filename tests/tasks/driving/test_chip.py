@@ -10,10 +10,10 @@ from driving_windows import make_window, small_config
 from torch import Tensor, nn
 from written_graphs import wire
 
+from neuro.base.seeds import seeded
 from neuro.graph import Conv2d, Graph, Input
 from neuro.neurons import LIF
 from neuro.nn import Net
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.driving import data
 from tasks.driving.batch import make_batch
@@ -29,9 +29,9 @@ from tasks.driving.chip import (
 )
 from tasks.driving.config import DrivingConfig
 from tasks.driving.model import Driver
+from tasks.measures.verify import verify_samples
 from tasks.runs.samples import NO_ANSWERS, Samples
 from tasks.runs.task import Split
-from tasks.verbs.verify import verify_samples
 
 SMALL = small_config()
 SWEEPS = replace(SMALL, source=replace(SMALL.source, sweeps=1))

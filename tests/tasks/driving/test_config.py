@@ -6,7 +6,7 @@ import pytest
 
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
-from neuro.units import Ticks
+from neuro.base.units import Ticks
 from tasks.driving.config import Cells, Depth, EncoderConfig, Source
 from tasks.driving.presets import (
     paper,

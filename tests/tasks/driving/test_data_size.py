@@ -11,7 +11,7 @@ pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world.make import find_cache
 from drivers.nuscenes.world.write.names import name_scenes
-from neuro.units import Ticks
+from neuro.base.units import Ticks
 from tasks.driving.config import EncoderConfig
 from tasks.driving.data import count_windows, make_generator_settings
 from tasks.driving.data_size import describe_data

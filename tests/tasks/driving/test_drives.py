@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.world.drive import plan_by_rules
-from neuro.units import Ticks
+from neuro.base.units import Ticks
 from tasks.driving import drives
 from tasks.driving.batch import DrivingBatch, Observation, join_ticks, make_batch
 from tasks.driving.config import DrivingConfig

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from drivers.nuscenes.grid import GroundGrid
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.driving import model as module
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import DrivingConfig

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from drivers.nuscenes.grid import GroundGrid
+from neuro.base.seeds import seeded
 from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from tasks.driving.batch import DrivingBatch, Observation, make_batch, make_blank, make_seen
 from tasks.driving.config import CHANNELS
 from tasks.driving.cost import Surroundings

@@ -19,8 +19,8 @@ from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.world.drive import PlannedDrive
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run
-from neuro.seeds import seeded
 from tasks.driving import closed_loop, evaluate, film, pictures
 from tasks.driving.config import DrivingConfig, Source
 from tasks.driving.model import Driver

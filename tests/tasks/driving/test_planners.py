@@ -9,7 +9,7 @@ from driving_windows import small_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.driving.batch import Observation, make_blank
 from tasks.driving.model import Driver
 from tasks.driving.planners import (

@@ -7,10 +7,10 @@ from driving_windows import small_config
 from torch import nn
 
 from drivers.nuscenes.grid import GroundGrid
+from neuro.base.seeds import seeded
 from neuro.events import simulate
 from neuro.graph import Host
 from neuro.neurons import LIF
-from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import DrivingConfig, Fusion
 from tasks.driving.prediction import Prediction, Uncertainty, make_pathways, move_cells

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drivers.nuscenes.problem import NuScenesError, Problem
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.driving.data import read_ahead
 
 PROBLEM = Problem(table="sample", token="abc", what="is bad", cure="mend it")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from driving_windows import small_config
 
+from neuro.base.seeds import seeded
 from neuro.events import simulate
 from neuro.graph import Host
-from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import Cells
 from tasks.driving.presets import tiny, without_spikes

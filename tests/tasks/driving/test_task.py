@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from drivers.nuscenes.grid import GroundGrid
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
 from tasks.driving.batch import (
     Observation,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from driving_windows import make_window, small_config
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import MAPPERS, DrivingConfig, Phase, find_phase
 from tasks.driving.model import TASKS, Driver

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from lava_export.graded import is_graded, lower_graded, run_graded, to_floats
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.flow.chip import INPUT, make_state_graph
 from tasks.flow.chip_states import StateRecord, list_states, record_state

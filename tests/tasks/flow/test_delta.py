@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
+from neuro.base.seeds import seeded
 from neuro.nn.ternary import BitLinear, SpikeCount
-from neuro.seeds import seeded
 from tasks.flow.chip import list_maps
 from tasks.flow.config import FlowConfig, tiny_spiking
 from tasks.flow.delta import code_counts, code_deltas, quantise_by

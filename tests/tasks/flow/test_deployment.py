@@ -11,10 +11,10 @@ from command_line import CommandLine
 from torch import nn
 
 from lava_export.parity import Parity
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
 from neuro.nn.ternary import BitLinear
-from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.flow.chip import INPUT, list_maps
 from tasks.flow.chip_states import list_states
@@ -147,7 +147,7 @@ def test_every_verb_takes_the_spiking_network(
     """Lava runs in verify; a second time, for export, takes too long here."""
     monkeypatch.setattr("tasks.flow.features.STEPS", 5)
     skipped = Parity(samples=0, skipped="not here")
-    monkeypatch.setattr("tasks.verbs.export.check_samples", lambda *_: skipped)
+    monkeypatch.setattr("tasks.measures.export.check_samples", lambda *_: skipped)
     folder = tmp_path / "run"
     small = {
         **SMALL,

@@ -14,7 +14,7 @@ from tasks.flow.features import (
     make_reference,
     measure_floor,
 )
-from tasks.image_metrics.frechet import compute_distance, fit_gaussian
+from tasks.images.metrics.frechet import compute_distance, fit_gaussian
 
 
 @given(labels=st.lists(st.integers(0, 3), max_size=30))

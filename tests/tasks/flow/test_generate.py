@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.flow.config import Arm, FlowConfig, tiny
 from tasks.flow.generate import (
     Start,

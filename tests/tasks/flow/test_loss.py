@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.flow.config import tiny
 from tasks.flow.loss import draw, loss, measure_loss, validate
 from tasks.flow.model import FlowModel, build

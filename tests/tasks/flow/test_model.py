@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.flow import config as configs
 from tasks.flow.config import Arm, FlowConfig, list_problems, tiny
 from tasks.flow.cost import count_macs, count_parameters

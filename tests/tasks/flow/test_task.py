@@ -10,7 +10,7 @@ from class_files import write_class_images, write_latent_cache
 from command_line import CommandLine
 from torch import Tensor, nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.cli import main
 from tasks.flow.config import FlowConfig, tiny
 from tasks.flow.data import batches

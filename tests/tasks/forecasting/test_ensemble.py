@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from neuro.training import Course, TrainError, fit, get_best_weights_path, load_weights
 from tasks.forecasting.config import ForecastConfig, tiny_ann
 from tasks.forecasting.data import batches, count_steps

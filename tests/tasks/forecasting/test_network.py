@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from neuro.base.seeds import seeded
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
 from neuro.training.checkpoint import load_weights, save_weights
 from tasks.forecasting.config import guided_ann, tiny, tiny_ann
 from tasks.forecasting.data import batches, count_channels

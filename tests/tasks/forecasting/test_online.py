@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.forecasting.config import ForecastConfig, tiny_ann
 from tasks.forecasting.drift import PageHinkley
 from tasks.forecasting.ensemble import (

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.forecasting.published import ConvolutionalLSTM, MultichannelTransformer
 
 

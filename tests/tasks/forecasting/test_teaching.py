@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.forecasting.config import TAUGHT, ForecastConfig
 from tasks.forecasting.teaching import (
     compute_loss,

@@ -21,8 +21,8 @@ from tasks.language.config import LanguageConfig
 from tasks.language.data import count_bytes, make_tokenizer
 from tasks.language.model import LanguageModel
 from tasks.language.task import build
+from tasks.language.writer import Writer, generate_text, load_writer
 from tasks.runs.find import open_folder
-from tasks.verbs.generate import Writer, generate_text, load_writer
 
 TASK_FILE = """
 from dataclasses import replace

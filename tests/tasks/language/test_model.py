@@ -8,11 +8,11 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from drivers.text import Bytes
+from neuro.base.seeds import seeded
 from neuro.graph import RMSNorm
 from neuro.mixers import MIXERS, parse_stack
 from neuro.nn.mixer_graph import make_graph
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
-from neuro.seeds import seeded
 from tasks.language.config import (
     LanguageConfig,
     matmulfree_1b,

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.io.store import StoreError, load_tensors, save_tensors
 from neuro.nn.ternary import pack_model
-from neuro.seeds import seeded
 from tasks.language.config import LanguageConfig, matmulfree_370m
 from tasks.language.model import LanguageModel
 from tasks.language.packed import load_packed, make_empty, measure_size, save_packed
-from tasks.verbs.generate import Writer, generate_text, load_writer
+from tasks.language.writer import Writer, generate_text, load_writer
 
 SMALL = LanguageConfig(
     stack="mlgru*2+softmax", width=132, hidden=70, heads=2, linear="spiking", ticks=3

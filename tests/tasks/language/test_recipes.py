@@ -7,7 +7,7 @@ import torch
 from command_line import CommandLine
 from torch import nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from neuro.training.plan import scale_lr
 from tasks.cli import main
 from tasks.language.config import LanguageConfig, matmulfree_1b, matmulfree_370m, tiny

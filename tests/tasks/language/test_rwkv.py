@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.language.rwkv import RWKV, RWKVSizes, generate, initialise, load_rwkv, make_rwkv
 
 WORDS, PROMPT = 40, [3, 17, 5, 39, 0, 8, 8]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from toy_puzzles import GRAPHS
 
+from neuro.base.seeds import seeded
 from neuro.nn.mixer_block import Reading
-from neuro.seeds import seeded
 from tasks.reasoning.answer import Said, answer_items, answer_split
 from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import count_words

@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy_puzzles import GRAPHS
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.reasoning.batches import arrange_items, batches, count_steps, make_dummy_batch
 from tasks.reasoning.config import ReasoningConfig, list_problems
 from tasks.reasoning.curriculum import (

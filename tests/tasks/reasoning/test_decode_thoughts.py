@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.reasoning import decode_thoughts
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.data import load

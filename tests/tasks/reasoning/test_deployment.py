@@ -9,12 +9,13 @@ import pytest
 import torch
 from command_line import CommandLine
 
+from neuro.base.seeds import seeded
 from neuro.energy import NetworkRuns, find_chip, join_estimates
 from neuro.io.run_folder import RunError
 from neuro.nn.mixer_graph import DRIVEN, EMBEDDED, LOGITS, make_loop_graph
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.cli import main
+from tasks.measures.energy import price_samples
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.config import Arm, ReasoningConfig, tiny, tiny_depth, tiny_spiking
 from tasks.reasoning.deployment import (
@@ -30,7 +31,6 @@ from tasks.reasoning.evaluate import explain_exit
 from tasks.reasoning.items import ANSWER, END
 from tasks.reasoning.model import ReasoningModel, build
 from tasks.runs.samples import Samples
-from tasks.verbs.energy import price_samples
 
 SMALL = ("train=40", "val=6", "test=8", "batch=20", "width=16", "hidden=16", "stages=2")
 SHORT = ("epochs=3", "first_epochs=1", "stage_epochs=1", "puzzle=addition", "size=3")

@@ -11,8 +11,8 @@ import torch
 from command_line import CommandLine
 from torch import Tensor
 
+from neuro.base.seeds import seeded
 from neuro.mixers import MIXERS
-from neuro.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.batches import arrange_items, batches, make_dummy_batch

@@ -8,8 +8,8 @@ import torch
 
 from lava_export import available
 from lava_export.graded import lower_graded, run_graded, run_graded_on_lava
+from neuro.base.seeds import seeded
 from neuro.nn.mixer_graph import DRIVEN, LOGITS, MEMBRANE, make_loop_graph
-from neuro.seeds import seeded
 from neuro.spikes import to_events
 from tasks.reasoning.config import ReasoningConfig, tiny_depth
 from tasks.reasoning.loop import find_exits, list_executors, run_loop

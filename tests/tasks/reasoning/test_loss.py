@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from neuro.base.seeds import seeded
 from neuro.nn.recurrent_depth import draw_depth
-from neuro.seeds import seeded
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.curriculum import make_batch
 from tasks.reasoning.items import ANSWER, END, PAD, SPEAK, EncodedItem

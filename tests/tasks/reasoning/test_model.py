@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuro.base.seeds import seeded
 from neuro.mixers import MIXERS
-from neuro.seeds import seeded
 from tasks.reasoning.config import Arm, ReasoningConfig, coconut
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import PUZZLES, list_words

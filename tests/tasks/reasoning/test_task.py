@@ -11,7 +11,7 @@ import torch
 from command_line import CommandLine
 from toy_puzzles import GRAPHS, write_gsm8k, write_implicit, write_prosqa
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.cli import main
 from tasks.reasoning.answer import answer_split
 from tasks.reasoning.batches import batches

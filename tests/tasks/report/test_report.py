@@ -18,9 +18,9 @@ from PIL import Image
 from neuro.io.record_file import load_record, save_record
 from neuro.io.run_folder import RunError, begin_run
 from neuro.io.store import StoreError
-from neuro.record import Record
 from neuro.spikes import to_events
-from tasks.image_classification.mnist import tiny
+from neuro.spikes.record import Record
+from tasks.images.classification.mnist import tiny
 from tasks.report import figures as pictures, html, report, tables as show
 from tasks.report.report import show_parity, write_report
 from tasks.runs.find import find_task, make_run

@@ -14,12 +14,12 @@ from written_graphs import wire
 from neuro.events import Exact, simulate
 from neuro.graph import Dense, Graph, Input
 from neuro.neurons import LI, LIF
-from neuro.record import Record
 from neuro.spikes import Events, join, of_sample, to_events
+from neuro.spikes.record import Record
+from tasks.measures.energy import estimate_samples
+from tasks.measures.verify import verify_samples
 from tasks.report.standalone import _require_fit, write_samples_report
 from tasks.runs.samples import Samples
-from tasks.verbs.energy import estimate_samples
-from tasks.verbs.verify import verify_samples
 
 WEIGHT = np.random.default_rng(0).random((4, 3))
 LABELS = torch.tensor([0, 1, 0])

@@ -3,12 +3,12 @@ from itertools import islice
 import pytest
 import torch
 
+from neuro.base.seeds import seeded
 from neuro.nn.trace import trace
-from neuro.seeds import seeded
-from tasks.image_classification.mnist import MnistConfig, batches, demo, digits, tiny
+from tasks.images import task_template
+from tasks.images.classification.mnist import MnistConfig, batches, demo, digits, tiny
 from tasks.runs.find import NAMES, find_config, find_task, split_name
 from tasks.runs.names import CONFIGURATIONS, UnknownName
-from tasks.verbs import task_template
 
 # driving makes its data in minutes, language carries a state and its tiny one sends no spikes:
 # so do those of reasoning, flow and attribution: tests of their own (tests/tasks/driving,

@@ -27,6 +27,7 @@ from neuro.io.store import load_tensors, save_tensors
 from neuro.neurons import LIF
 from neuro.spikes import to_events
 from tasks.cli import main
+from tasks.measures.verify import verify_run
 from tasks.runs import provenance, trained_run
 from tasks.runs.find import open_folder
 from tasks.runs.provenance import (
@@ -44,7 +45,6 @@ from tasks.runs.provenance import (
 )
 from tasks.runs.task import Task, TaskRun
 from tasks.runs.trained_run import open_trained_run
-from tasks.verbs.verify import verify_run
 
 SUPPORT = Path(__file__).parents[2] / "support"
 TASK = str(SUPPORT / "forecast_task.py")

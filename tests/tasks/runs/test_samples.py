@@ -15,9 +15,9 @@ from written_graphs import chain
 from neuro.graph import Dense, Input
 from neuro.neurons import LI
 from neuro.spikes import Events, to_events, to_raster
+from tasks.measures.energy import estimate_samples
+from tasks.measures.verify import verify_samples
 from tasks.runs.samples import CLASSIFIER, Judge, Samples, iterate_batches
-from tasks.verbs.energy import estimate_samples
-from tasks.verbs.verify import verify_samples
 
 T, B, N, K = 4, 3, 3, 2
 GRAPH = chain(
@@ -138,7 +138,7 @@ def test_a_slip_is_answered_with_what_was_wrong_and_the_cure(code: str, answer: 
 
 def test_what_is_wrong_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in ("verify", "energy"):
-        monkeypatch.setattr(f"tasks.verbs.{verb}.simulate", None)
+        monkeypatch.setattr(f"tasks.measures.{verb}.simulate", None)
     answers = dict(read_table(SLIPS))
     for code in (
         "with_labels(LABELS[:2])",

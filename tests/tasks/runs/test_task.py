@@ -11,7 +11,7 @@ def test_what_is_no_metric_or_function_is_refused_with_what_to_write(tmp_path: P
     assert text.count("validation=RMSE,") == 1
     file = tmp_path / "mine.py"
     file.write_text(text.replace("validation=RMSE,", 'validation="mae", eventprop=True,'))
-    code = f"from tasks.cli import main; main(['train', {str(file)!r}])"
+    code = f"from tasks.cli.parser import main; main(['train', {str(file)!r}])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

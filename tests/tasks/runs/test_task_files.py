@@ -11,6 +11,7 @@ from command_line import CommandLine
 
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
+from tasks.images import task_template
 from tasks.runs.find import (
     digest,
     find_task,
@@ -20,7 +21,6 @@ from tasks.runs.find import (
     open_folder,
     split_name,
 )
-from tasks.verbs import task_template
 
 VERBS = ("eval", "simulate", "export", "verify", "energy", "report")
 

@@ -8,7 +8,7 @@ import pytest
 from command_line import CommandLine
 
 from tasks.cli import main
-from tasks.verbs import task_template
+from tasks.images import task_template
 
 TEMPLATE = Path(task_template.__file__).read_text()
 

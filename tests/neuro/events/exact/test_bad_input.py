@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, KINDS, PLAIN, at_any_time, network, run, with_nodes
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, Recording, Runaway, simulate
 from neuro.events.exact import heap_driver, run as exact_run, window_driver
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Times
-from neuro.units import Seconds, Ticks
 
 TRAIN = at_any_time(0)
 

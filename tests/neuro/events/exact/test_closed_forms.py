@@ -10,6 +10,7 @@ from exact_laws import CLOCK, DT, agree, run
 from hypothesis import Phase, example, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Grid, simulate
 from neuro.events.exact.membrane import (
     NEURON,
@@ -23,7 +24,6 @@ from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.li import psc_gain
 from neuro.spikes import Times
-from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 clocks = pytest.mark.parametrize("clock", [CLOCK, HEAP], ids=["window", "heap"])

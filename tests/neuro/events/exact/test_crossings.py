@@ -8,13 +8,13 @@ from exact_laws import CLOCK, DT, run
 from hypothesis import Phase, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle_neuron import integrate_product
 from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 CELLS, FINE = 600, 400

@@ -8,6 +8,7 @@ from exact_laws import CLOCK, DT, agree, at_any_time, on_ticks, run, same
 from hypothesis import Phase, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import simulate
 from neuro.events.exact.compile import Component, compile_exactly
 from neuro.events.exact.membrane import NEURON, NeuronTable
@@ -18,7 +19,6 @@ from neuro.events.exact.synapse_table import GroupArrivals
 from neuro.graph import Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
 from neuro.spikes import Times
-from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 MILD = {"jumps": 0.6, "one current": 0.3, "two currents": 0.45}

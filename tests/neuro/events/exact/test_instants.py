@@ -10,12 +10,12 @@ from hypothesis import given, settings, strategies as st
 from tiny_networks import TICKS, count_meetings, find_differences, make_network, run_engine
 from written_graphs import chain, wire
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LI, LIF
 from neuro.spikes import Times, to_events
-from neuro.units import Seconds, Ticks
 
 
 @settings(max_examples=15)

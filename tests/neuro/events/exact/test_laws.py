@@ -21,6 +21,7 @@ from exact_laws import (
 from hypothesis import Phase, given, reject, settings, strategies as st
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.events import Grid, Runaway, simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
@@ -29,7 +30,6 @@ from neuro.events.exact.scaled_state import GENERAL
 from neuro.graph import Dense, Graph, Input, Sparse
 from neuro.neurons import ALIF, LIF, DiscreteLIF
 from neuro.spikes import Events, Times, to_events, to_times
-from neuro.units import Seconds
 
 SEEDS = st.integers(0, 10**6)
 HEAP = replace(CLOCK, driver="heap")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree
 
+from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, Recording, simulate
 from neuro.events.exact import heap_driver, run as exact_run, window_driver
 from neuro.events.exact.currents import convert_to_slope
@@ -15,7 +16,6 @@ from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, Times
-from neuro.units import Seconds, Ticks
 
 CLOCKS = {
     "window": CLOCK,

@@ -10,12 +10,12 @@ from graphs import random_graph, stimulus
 from hypothesis import Phase, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LIF
 from neuro.spikes import Times
-from neuro.units import Seconds
 
 HEAP = replace(CLOCK, driver="heap")
 DELTAS = ("delta", "no leak", "adaptive", "deltas and currents")

@@ -8,6 +8,7 @@ from exact_laws import network, on_ticks
 from hypothesis import given, settings, strategies as st
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
@@ -15,7 +16,6 @@ from neuro.graph import Dense, Graph, Input
 from neuro.neurons import ALIF, LIF
 from neuro.nn import replay
 from neuro.spikes import Times, to_events
-from neuro.units import Seconds
 
 DT = Seconds(1e-3)
 TICKS = 12

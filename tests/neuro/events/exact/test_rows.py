@@ -21,8 +21,8 @@ from neuro.events.exact.synapse_table import (
 from neuro.graph import Connection, Dense, Graph, Input, Sparse
 from neuro.neurons import LIF
 from neuro.ops.jit import view_read_only
-from neuro.record import Record
 from neuro.spikes import Times
+from neuro.spikes.record import Record
 
 TICKS = 60
 

@@ -9,14 +9,14 @@ from exact_laws import CLOCK, DT, KINDS, agree, network, same
 from hypothesis import Phase, assume, given, settings, strategies as st
 from written_graphs import wire
 
+from neuro.base.units import Seconds
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.state import ExactState, make_rest_state
 from neuro.graph import Dense, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LIF
-from neuro.record import Record
 from neuro.spikes import Times
-from neuro.units import Seconds
+from neuro.spikes.record import Record
 
 HEAP = replace(CLOCK, driver="heap")
 THREADS = replace(CLOCK, threads=2)

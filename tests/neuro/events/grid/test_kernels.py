@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from numba.core.dispatcher import Dispatcher
 from written_graphs import chain
 
+from neuro.base.units import Seconds
 from neuro.events import Grid, Recording, engine, simulate
 from neuro.events.grid import (
     batches,
@@ -21,7 +22,6 @@ from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.ops import gather_rows as rows
 from neuro.spikes import to_events
-from neuro.units import Seconds
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
+from neuro.base.units import Seconds, Ticks
 from neuro.energy import count
 from neuro.events import EngineState, Grid, Recording, Runaway, simulate, simulate_slowly
 from neuro.events.grid import compile, loops
@@ -15,9 +16,8 @@ from neuro.events.grid.compile import compile_graph
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
-from neuro.record import Record
 from neuro.spikes import Events, to_events
-from neuro.units import Seconds, Ticks
+from neuro.spikes.record import Record
 
 DT = Seconds(1e-3)
 SEEDS = st.integers(0, 10**6)

@@ -5,8 +5,8 @@ from written_graphs import chain, wire
 from neuro.events.grid.oracle import list_synapses, simulate_slowly
 from neuro.graph import AvgPool2d, Conv2d, Dense, Input
 from neuro.neurons import LIF
-from neuro.record import Counts
 from neuro.spikes import to_events
+from neuro.spikes.record import Counts
 
 GRAPH = chain(
     x=Input(shape=(1, 2, 3)),

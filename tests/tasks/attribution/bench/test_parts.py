@@ -57,8 +57,8 @@ from tasks.attribution.evaluate import TV
 from tasks.attribution.language_model import make_lm
 from tasks.attribution.shapley import list_subsets
 from tasks.bench.options import BenchOptions
+from tasks.cli.benches import show
 from tasks.runs.task import ACCURACY, Task
-from tasks.verbs.bench import show
 
 CASE = QUICK.cases["causes"]
 PROBE, SAMPLES = "attention, mean", 5

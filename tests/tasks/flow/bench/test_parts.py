@@ -16,8 +16,9 @@ from numpy.testing import assert_array_equal
 from rich.console import Console
 from torch import nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.bench.options import BenchOptions
+from tasks.cli.benches import show
 from tasks.flow.bench import parts, train
 from tasks.flow.bench.parts import draw, make_rows, tabulate
 from tasks.flow.bench.samples import SAMPLES, make_strips, read_strip
@@ -48,8 +49,7 @@ from tasks.flow.config import FlowConfig, list_problems
 from tasks.flow.evaluate import FEATURE_FD
 from tasks.flow.generate import Context, draw_start
 from tasks.flow.model import FlowModel, build
-from tasks.image_metrics.sheet import draw_sheet
-from tasks.verbs.bench import show
+from tasks.images.metrics.sheet import draw_sheet
 
 MEANS = {SIT: 4.0, ARFLOW: 3.0, FREE_SIT: 5.0, FREE_ARFLOW: 6.0, GROUPED: 4.5}
 SIX = replace(

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tasks.bench.options import BenchOptions
+from tasks.cli.benches import show
 from tasks.forecasting.bench import online, parts, seizures, train
 from tasks.forecasting.bench.online import LEARNERS
 from tasks.forecasting.bench.parts import (
@@ -36,7 +37,6 @@ from tasks.forecasting.bench.settings import (
 )
 from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import SECONDS, TEACHER, UPDATES, Reached
-from tasks.verbs.bench import show
 
 SETTING = ForecastSetting(lookback=8, horizon=5, train=100)
 MEANS = {GUIDED: 9.0, SMOOTHED: 8.0, SHUFFLED: 40.0}

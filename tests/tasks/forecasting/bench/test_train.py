@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.forecasting.bench import train
 from tasks.forecasting.bench.settings import (
     ARMS,

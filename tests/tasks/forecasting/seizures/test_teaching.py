@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.seeds import seeded
+from neuro.base.seeds import seeded
 from tasks.forecasting.data import batches, prepare
 from tasks.forecasting.ensemble import ask_teachers, stack_windows
 from tasks.forecasting.network import build, build_teacher

@@ -10,10 +10,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from neuro.base.seeds import seeded
 from neuro.graph import Graph
-from neuro.record import Record
-from neuro.seeds import seeded
+from neuro.spikes.record import Record
 from tasks.bench.options import BenchOptions
+from tasks.cli.benches import show
 from tasks.reasoning import loop
 from tasks.reasoning.answer import Said
 from tasks.reasoning.bench import train
@@ -54,7 +55,6 @@ from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.loop import CHIP, LOOPS, name_loop
 from tasks.reasoning.model import ReasoningModel, build
-from tasks.verbs.bench import show
 
 SIX = replace(QUICK, seeds=tuple(range(6)))
 MEANS = {PLAIN: 0.6, COT: 0.8, "iCoT": 0.7, "Coconut": 0.9, PAUSE: 0.9, "CODI": 0.5}

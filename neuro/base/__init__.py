@@ -1,0 +1,1 @@
+"""What all packages share: units, checks of arguments, seeds, texts of messages."""

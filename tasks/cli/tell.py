@@ -1,0 +1,92 @@
+"""What the verbs of the command line share: they open a run, train it, and tell its state.
+
+Heavy imports wait inside the functions, so that ``neuro --help`` answers at once.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tasks.report.terminal import DONE, FAILED, make_console
+
+console = make_console()
+
+
+def train_and_tell(
+    run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
+) -> None:
+    """Train a run, and print its progress; a training that diverged ends with 1."""
+    from tasks.measures.progress_bar import describe_training, show_progress
+    from tasks.measures.train import launch_fabric, train_run
+
+    fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
+    with show_progress(console, run, shown=fabric.is_global_zero) as tell:
+        progress = train_run(run, fabric, tell)
+    if fabric.is_global_zero:
+        mark = FAILED if progress.has_diverged or progress.silent else DONE
+        first, *more = describe_training(run, progress)
+        console.print(mark, first, soft_wrap=True)
+        for line in more:
+            console.print(line, soft_wrap=True)
+        tell_out_of_date(run)
+        if progress.has_diverged:
+            raise SystemExit(1)
+
+
+def tell_memory(run: Any, devices: int) -> None:
+    """Print the memory that a training would need on each of so many devices."""
+    from tasks.measures.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
+    from tasks.report.tables import make_table
+
+    memory = measure_dry_run(run, devices)
+    title = "MB on one device" if devices == 1 else f"MB on each of {devices} devices"
+    table = make_table(title, "of what", "whole models (DDP)", "sharded (FSDP)")
+    for row in describe_dry_run(memory):
+        table.add_row(*row)
+    console.print(table)
+    for line in (explain_dry_run(memory), *memory.data):
+        console.print(line, highlight=False, soft_wrap=True)
+    estimate = run.definition.training.estimate
+    for found in estimate(run.config) if estimate else ():
+        console.print(make_table(found.title, *found.head, rows=found.rows))
+        console.print(found.caption, highlight=False, soft_wrap=True)
+
+
+def is_first_process() -> bool:
+    """Say whether this process, of all that share the work, is the one that prints."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def tell_out_of_date(run: Any, verb: str = "") -> None:
+    """Print what is out of date or unfinished in a run folder, and the remark of its origin.
+
+    verb: the verb that has just written its results; "": none, as after a training.
+    """
+    from tasks.report.key_figures import name_command
+    from tasks.runs.provenance import describe_trained, describe_unfinished, list_out_of_date
+    from tasks.runs.results import KEY
+
+    if line := describe_unfinished(run):
+        console.print(line, highlight=False, soft_wrap=True)
+    origin = run.definition.origin
+    if origin and origin.remark:
+        console.print(origin.remark, highlight=False, soft_wrap=True)
+    now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
+    for old, why in list_out_of_date(run.folder, now).items():
+        line = f"{old}.json is {why}; measure again: {name_command(run, old)}"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def open_to_write(folder: Path) -> Any:
+    """Return the run of a folder, into which a verb can write its results."""
+    from neuro.io.store import require_writable
+    from tasks.runs.find import open_folder
+
+    run = open_folder(folder)
+    require_writable(folder)
+    return run
+
+
+def list_metrics(run: Any) -> Any:
+    """Return the metrics of the task of a run."""
+    return run.definition.evaluation.metrics

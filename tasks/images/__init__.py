@@ -1,0 +1,1 @@
+"""Tasks on images: classification, generation and their metrics; Yin-Yang."""

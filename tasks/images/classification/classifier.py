@@ -1,0 +1,299 @@
+"""The task of a classifier: accuracy, confusion matrix, and the part of the model on the chip.
+
+Axes: T ticks, B batch, K classes.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from typing import Any, Generic, TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from neuro.base.arguments import describe
+from neuro.energy import count_macs
+from neuro.eventprop import LEAST
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import StoreError
+from neuro.nn.layers import Spiking, Stack, list_steps
+from neuro.nn.trace import trace
+from neuro.training import Plan
+from tasks.report import html as page
+from tasks.runs.results import check_facts
+from tasks.runs.task import (
+    ACCURACY,
+    C,
+    Deployment,
+    Evaluation,
+    Findings,
+    Html,
+    Pair,
+    Split,
+    Stimulus,
+    Task,
+    Training,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How outputs become answers.
+
+    classes: names of the classes.
+    scores: output T B ``*K`` -> scores B K, one per class; the highest wins.
+    """
+
+    classes: Sequence[str]
+    scores: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Generic[C]):
+    """The functions of a classifier's Task; its model maps (x, state) to (y, state).
+
+    batches: (configuration, split, epoch) -> batches of stimuli T B ... and labels B.
+    loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
+    answers: classes and scores.
+    encodes: whether the input is analog. If so, the model must be a Stack; a host runs its
+        layers up to the first population, with a maximum pool that follows, and a chip runs the
+        rest.
+    compared: number of samples of a split that other executors run; 0: all.
+    """
+
+    batches: Callable[[C, Split, int], Iterable[Pair]]
+    loss: Callable[[C, Tensor, Tensor], Tensor]
+    answers: Answers
+    encodes: Callable[[C], bool]
+    compared: Callable[[C], int]
+
+    def batch_loss(self, config: C, model: nn.Module, batch: Pair, at: float) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Raises:
+            RunError: the scores do not have shape (samples, classes).
+        """
+        x, labels = batch
+        y = model(x)[0]
+        if at == 0:
+            require_scores(self.answers, self.answers.scores(y))
+        return self.loss(config, y, labels)
+
+    def validate(self, config: C, model: nn.Module) -> float:
+        """Return the accuracy on the validation split."""
+        confusion = count_confusion(model, self.batches(config, "val", 0), self.answers)
+        return float(confusion.trace() / confusion.sum())
+
+    def evaluate(self, run: Run, model: nn.Module) -> Findings:
+        """Return the accuracy on the test split, and the confusion matrix."""
+        confusion = count_confusion(model, self.batches(run.config, "test", 0), self.answers)
+        n, correct = int(confusion.sum()), int(confusion.trace())
+        classes = list(self.answers.classes)
+        facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
+        return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
+
+    def chip_part(self, config: C, model: nn.Module) -> nn.Module:
+        """Return the model, without the encoder that a host runs."""
+        if not self.encodes(config):
+            return model
+        return Stack(**dict(list_steps(model)[_count_encoder_steps(model) :]))
+
+    def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+        """Yield stimuli of the chip part, with labels."""
+        left = self.compared(config) or sys.maxsize
+        for x, labels in self.batches(config, split, 0):
+            x, labels = x[:, :left], labels[:left]
+            if self.encodes(config):
+                with torch.no_grad():
+                    x = _take_encoder(model)(x)[0]
+            yield Stimulus({"input": x}, labels)
+            left -= len(labels)
+            if left <= 0:
+                return
+
+    def host(self, config: C, model: nn.Module) -> dict[str, int]:
+        """Return the multiply-accumulates of the encoder."""
+        if not self.encodes(config):
+            return {}
+        x, _ = next(iter(self.batches(config, "val", 0)))
+        return count_macs(trace(_take_encoder(model), tuple(x.shape[2:])))
+
+    def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+        """Return the class with the highest score for each sample."""
+        (y,) = outputs.values()
+        return self.answers.scores(y).argmax(1)
+
+    def measure(self, config: C, answers: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """Return the share of correct answers."""
+        return {"accuracy": int((answers == labels).sum()) / len(labels)}
+
+    def describe(self, config: C, answers: Tensor, labels: Tensor) -> list[str]:  # noqa: ARG002
+        """Return "true class → answer" of each sample."""
+        names = self.answers.classes
+        return [
+            f"{names[true]} → {names[answer]}" + "  ✗" * (true != answer)
+            for true, answer in zip(labels.tolist(), answers.tolist(), strict=True)
+        ]
+
+
+def make_classifier(  # noqa: PLR0913 - the named parts of a task
+    *,
+    summary: str,
+    configs: Mapping[str, Callable[[], C]],
+    build: Callable[[C], nn.Module],
+    plan: Callable[[C], Plan],
+    steps: Callable[[C], int],
+    batches: Callable[[C, Split, int], Iterable[Pair]],
+    loss: Callable[[C, Tensor, Tensor], Tensor],
+    answers: Answers,
+    encodes: Callable[[C], bool] = lambda _: False,
+    compared: Callable[[C], int] = lambda _: 0,
+    eventprop: Callable[[C], float] = lambda _: LEAST,
+    dummy_batch: Callable[[C], Pair] | None = None,
+    seed_changes: str = "",
+) -> Task[C]:
+    """Return the task of a classifier.
+
+    summary, configs: see Task. build, plan, steps, eventprop, dummy_batch, seed_changes: see
+    Training. The rest: see :class:`Classifier`.
+    """
+    batches = partial(_check_batches, batches, len(answers.classes))
+    classifier = Classifier(
+        batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
+    )
+    return Task(
+        summary=summary,
+        configs=configs,
+        training=Training(
+            build=build,
+            plan=plan,
+            steps=steps,
+            batches=batches,
+            loss=classifier.batch_loss,
+            validation=ACCURACY,
+            validate=classifier.validate,
+            eventprop=eventprop,
+            dummy_batch=dummy_batch,
+            seed_changes=seed_changes,
+        ),
+        deployment=Deployment(
+            part=classifier.chip_part, stimuli=classifier.stimuli, host=classifier.host
+        ),
+        evaluation=Evaluation(
+            metrics=(ACCURACY,),
+            evaluate=classifier.evaluate,
+            decode=classifier.decode,
+            measure=classifier.measure,
+            describe=classifier.describe,
+            reading="Captions: true class → answer, the class with the highest output.",
+            sections=show_confusion,
+        ),
+    )
+
+
+def _check_batches(
+    batches: Callable[[C, Split, int], Iterable[Pair]],
+    classes: int,
+    config: C,
+    split: Split,
+    epoch: int,
+) -> Iterator[Pair]:
+    """Yield the batches of a classifier.
+
+    Raises:
+        RunError: there are no samples, or the labels are not one class index per sample.
+    """
+    samples = 0
+    for x, labels in batches(config, split, epoch):
+        samples += len(labels)
+        if labels.shape != x.shape[1:2] or labels.dtype != torch.int64:
+            raise RunError(
+                f"batches of {split!r}: the labels of a stimulus T B ... must be one whole "
+                f"number per sample, ({x.shape[1]},) of torch.int64, got {describe(labels)}; "
+                "convert a column with labels.flatten().long(), one-hot rows with "
+                "labels.argmax(1)"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise RunError(
+                f"batches of {split!r}: there are {classes} classes, but labels from "
+                f"{int(labels.min())} to {int(labels.max())}; count from 0, and name every "
+                "class in Answers.classes"
+            )
+        yield x, labels
+    if samples == 0:
+        raise RunError(
+            f"batches of {split!r}: there are no samples; give each split samples of its own"
+        )
+
+
+class ConfusionFacts(TypedDict):
+    """Additional values in ``eval.json`` of a classifier. confusion: rows are true classes."""
+
+    correct: int
+    classes: list[str]
+    confusion: list[list[int]]
+
+
+def show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+    """Return the confusion matrix of ``eval.json`` as a section of the report.
+
+    Raises:
+        StoreError: ``eval.json`` holds no square confusion matrix.
+    """
+    check_facts(run.folder, evaluation, ConfusionFacts)
+    k = len(evaluation["classes"])
+    if [len(row) for row in evaluation["confusion"]] != [k] * k:
+        raise StoreError(
+            f"{run.folder / 'eval.json'}: its confusion matrix is not {k} x {k}; write it "
+            "again with neuro eval"
+        )
+    caption = (
+        f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
+        "correct. Rows: true class. Columns: answer. Shade: share of the row."
+    )
+    matrix = page.matrix(evaluation["classes"], evaluation["confusion"])
+    return [page.section("Confusion matrix", matrix, page.paragraph(caption, "caption"))]
+
+
+def require_scores(answers: Answers, scores: Tensor) -> None:
+    """Raise a RunError unless scores have axes B K."""
+    k = len(answers.classes)
+    if scores.dim() != 2 or scores.shape[1] != k:
+        raise RunError(
+            f"there are {k} classes, so the scores of a batch must have shape (samples, {k}), "
+            f"got {tuple(scores.shape)}; end the model in nn.Linear(..., {k}), or name the "
+            "right classes in Answers.classes"
+        )
+
+
+@torch.no_grad()
+def count_confusion(
+    model: nn.Module, batches: Iterable[Pair], answers: Answers
+) -> Int64[np.ndarray, "K K"]:
+    """Count answers: rows are true classes, columns answers."""
+    k = len(answers.classes)
+    counts = np.zeros((k, k), np.int64)
+    device = next(model.parameters()).device
+    for x, labels in batches:
+        y, _ = model(x.to(device))
+        scores = answers.scores(y)
+        require_scores(answers, scores)
+        np.add.at(counts, (labels.numpy(), scores.argmax(1).cpu().numpy()), 1)
+    return counts
+
+
+def _take_encoder(model: nn.Module) -> Stack:
+    """Return the encoder of a Stack, for evaluation."""
+    return Stack(**dict(list_steps(model)[: _count_encoder_steps(model)])).eval()
+
+
+def _count_encoder_steps(model: nn.Module) -> int:
+    """Return the number of steps up to the first population and its maximum pools."""
+    steps = [module for _, module in list_steps(model)]
+    first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
+    pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])
+    return first + 1 + len(list(pools))

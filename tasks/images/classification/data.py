@@ -1,0 +1,148 @@
+"""Batches of labelled images: splits, order, augmentation, code.
+
+Axes: N images, C H W of an image, T ticks, B batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from neuro.training import Plan
+from neuro.training.shuffle import shuffle_batches
+from tasks.images.classification.network import InputCode, NetConfig, stimulus
+from tasks.runs.task import Pair, Split
+
+SEED_CHANGES = (
+    "the initial weights and the draws of dropout; order and augmentation of the images follow "
+    "from the epoch and seed_of_data"
+)
+EVALUATED = 100  # images of a batch outside training
+
+
+@runtime_checkable
+class SplitSizes(Protocol):
+    """The fields of a configuration that :func:`take_split` reads."""
+
+    @property
+    def held(self) -> int:
+        """Number of images at the end of the training part for model selection."""
+
+    @property
+    def train(self) -> int:
+        """Largest number of training images (0: all)."""
+
+    @property
+    def test(self) -> int:
+        """Largest number of test images (0: all)."""
+
+    @property
+    def batch(self) -> int:
+        """Images per batch."""
+
+
+@runtime_checkable
+class Batching(SplitSizes, InputCode, Protocol):
+    """The fields of a configuration that :func:`batches` reads."""
+
+    @property
+    def seed_of_data(self) -> int:
+        """Seed of the order and of the augmentation."""
+
+
+Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(NetConfig):
+    """An experiment on images.
+
+    held: number of images at the end of the training part for model selection. train, test:
+    largest number of images (0: all). compared: test samples that other executors run (0: all).
+    lr: peak learning rate. warm: share of the training in which it rises. decay: of weights.
+    """
+
+    held: int
+    train: int = 0
+    test: int = 0
+    compared: int = 0
+    batch: int = 50
+    epochs: int = 12
+    lr: float = 5e-3
+    warm: float = 0.0
+    decay: float = 0.0
+    seed_of_data: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """Images and the class of each. source: for messages."""
+
+    images: UInt8[np.ndarray, "N C H W"]
+    labels: Int64[np.ndarray, " N"]
+    source: str
+
+    def take(self, part: slice) -> "Labelled":
+        """Return part of the images."""
+        return replace(self, images=self.images[part], labels=self.labels[part])
+
+
+def plan(config: ImageConfig) -> Plan:
+    """Return how to train."""
+    return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
+
+
+def take_split(
+    part: Callable[[str], Labelled], config: SplitSizes, split: Split, smaller: str
+) -> Labelled:
+    """Return a split; "val" is the held-out end of the training part.
+
+    part: "train" or "test" -> that part of a data set.
+    smaller: name of a configuration that needs fewer images, for the message.
+
+    Raises:
+        ValueError: the training part is too small.
+    """
+    if split == "test":
+        return part("test").take(slice(0, config.test or None))
+    whole = part("train")
+    most = len(whole.labels) - config.held
+    if most < config.batch:
+        raise ValueError(
+            f"{whole.source}: too few images for {config.held} for model selection and a batch "
+            f"of {config.batch}; use the whole data set, or {smaller}"
+        )
+    if split == "val":
+        return whole.take(slice(most, None))
+    return whole.take(slice(0, min(config.train or most, most)))
+
+
+def batches(
+    data: Labelled, config: Batching, augment: Augment, split: Split, epoch: int
+) -> Iterator[Pair]:
+    """Yield the batches of a split in the order of the data set.
+
+    In training they are whole, and shuffled and augmented as the epoch says.
+    """
+    if split != "train":
+        for i in range(0, len(data.labels), EVALUATED):
+            some = slice(i, i + EVALUATED)
+            yield _batch(data.images[some], data.labels[some], config)
+        return
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    for indices in shuffle_batches(len(data.labels), config.batch, rng):
+        yield _batch(augment(data.images[indices], rng), data.labels[indices], config)
+
+
+def make_dummy_batch(config: Batching, image: tuple[int, int, int]) -> Pair:
+    """Return a training batch of black images C H W."""
+    labels = torch.zeros(config.batch, dtype=torch.int64)
+    return torch.zeros(config.ticks, config.batch, *image), labels
+
+
+def _batch(images: np.ndarray, labels: np.ndarray, config: InputCode) -> Pair:
+    x = torch.from_numpy(images.astype(np.float32) / 255)
+    return stimulus(x, config), torch.from_numpy(labels)

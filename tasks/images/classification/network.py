@@ -1,0 +1,137 @@
+"""Networks for images: blocks of convolutions and pools, dense layers, an output.
+
+    {conv - batch norm - ALIF | pool} x n -> {dropout - dense - ALIF} x m -> dense -> output
+
+The output is a leaky read-out, or a vote: the mean rate of several firing neurons per class.
+Axes: T ticks, B batch, K classes, V voters per class.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from neuro.base.units import Seconds, Ticks
+from neuro.neurons import ALIF, LI
+from neuro.nn.layers import Spiking, Stack
+from neuro.spikes.codes import direct, rate
+
+
+@runtime_checkable
+class InputCode(Protocol):
+    """The fields of a configuration that :func:`stimulus` reads, see :class:`NetConfig`."""
+
+    @property
+    def ticks(self) -> int:
+        """Length of a run."""
+
+    @property
+    def code(self) -> Literal["rate", "direct"]:
+        """How pixels become spikes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """A network for images, and the code of its input.
+
+    ticks: length of a run. code: "rate": evenly spaced spikes, more of them for brighter
+    pixels; "direct": the image itself at every tick, which a host turns into the spikes of the
+    first population.
+    blocks: channels of each convolution; 0 is a pool of 2 x 2. first: side of the kernels of
+    the first convolution, the others have 3. padded: whether maps keep their size. norm:
+    whether a batch norm follows each convolution. pool: of averages or of maxima.
+    hidden: neurons of each dense layer. dropout: probability of a dropout before each of the
+    first dense layers. vote: firing neurons per class; 0: a leaky read-out.
+    threshold: whether the network learns thresholds; it always learns leaks. beta: rise of a
+    threshold with a spike [weight units].
+    """
+
+    ticks: int = 8
+    code: Literal["rate", "direct"] = "rate"
+    blocks: tuple[int, ...] = (12, 0, 24, 0)
+    first: int = 3
+    padded: bool = True
+    norm: bool = True
+    pool: Literal["average", "max"] = "average"
+    hidden: tuple[int, ...] = ()
+    dropout: tuple[float, ...] = ()
+    vote: int = 0
+    threshold: Literal["learned", "fixed"] = "learned"
+    beta: float = 0.0
+
+
+def build(config: NetConfig, image: tuple[int, int, int], classes: int) -> Stack:
+    """Return a new network for images C H W. Input T B C H W, output T B K (T B K V)."""
+    net = Stack(**dict(_modules(config, image, classes)))
+    for name, p in net.named_parameters():
+        if name.endswith(".threshold") and config.threshold == "fixed":
+            p.requires_grad_(False)
+    return net
+
+
+def _modules(
+    config: NetConfig, image: tuple[int, int, int], classes: int
+) -> Iterator[tuple[str, nn.Module]]:
+    channels, *sides = image
+    cells = ALIF(threshold=0.5, beta=config.beta)
+    convolutions = pools = 0
+    for width in config.blocks:
+        if width == 0:
+            pools += 1
+            sides = [side // 2 for side in sides]
+            kind = nn.AvgPool2d if config.pool == "average" else nn.MaxPool2d
+            yield f"pool{pools}", kind(2)
+            continue
+        convolutions += 1
+        size = 3 if convolutions > 1 else config.first
+        yield f"conv{convolutions}", _conv(channels, width, size, config)
+        if config.norm:
+            yield f"norm{convolutions}", nn.BatchNorm2d(width)
+        yield f"alif{convolutions}", Spiking(cells)
+        channels, sides = width, sides if config.padded else [s - size + 1 for s in sides]
+    yield "flat", nn.Flatten()
+    width = channels * math.prod(sides)
+    for k, neurons in enumerate(config.hidden):
+        if k < len(config.dropout):
+            yield f"drop{k + 1}", nn.Dropout(config.dropout[k])
+        yield f"fc{k + 1}", nn.Linear(width, neurons, bias=False)
+        yield f"dense{k + 1}", Spiking(cells)
+        width = neurons
+    if len(config.dropout) > len(config.hidden):
+        yield "drop", nn.Dropout(config.dropout[-1])
+    yield "fc", nn.Linear(width, classes * max(config.vote, 1), bias=False)
+    yield "readout", Spiking(cells if config.vote else LI(tau=Seconds(0.02)))
+
+
+def _conv(inputs: int, outputs: int, size: int, config: NetConfig) -> nn.Conv2d:
+    """Return a convolution without bias, so that silent inputs cost nothing."""
+    padding = size // 2 if config.padded else 0
+    conv = nn.Conv2d(inputs, outputs, size, padding=padding, bias=False)
+    if not config.norm:
+        nn.init.normal_(conv.weight, std=math.sqrt(4 / (inputs * size * size)))
+    return conv
+
+
+def stimulus(images: Float[Tensor, "B C H W"], config: InputCode) -> Float[Tensor, "T B C H W"]:
+    """Encode images with values from 0 to 1 for a network."""
+    ticks = Ticks(config.ticks)
+    return rate(images, ticks) if config.code == "rate" else direct(images, ticks)
+
+
+def scores(y: Float[Tensor, "T B N"], classes: int = 10) -> Float[Tensor, "B K"]:
+    """Return the mean over the ticks and over the voters of each class."""
+    return y.mean(0).reshape(y.shape[1], classes, -1).mean(2)
+
+
+def loss(
+    config: NetConfig, y: Float[Tensor, "T B N"], labels: Int64[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of a read-out, or the mean squared error of a vote."""
+    s = scores(y)
+    if not config.vote:
+        return F.cross_entropy(s, labels)
+    return F.mse_loss(s, F.one_hot(labels, s.shape[1]).to(s))

@@ -1,0 +1,166 @@
+"""The Yin-Yang data set in spike times, for surrogate and exact gradients.
+
+    (x, y, 1 - x, 1 - y) -> one spike each, larger values earlier, and one at the start
+    -> dense -> LIF with a synaptic current, hard reset -> dense -> integrating read-out
+
+The class with the highest mean read-out over the ticks wins, so earlier hidden spikes count for
+longer. The start spike replaces biases.
+Axes: T ticks, B batch, K classes.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from drivers import yinyang
+from drivers.yinyang import CLASSES, Points
+from neuro.base.units import Seconds, Ticks
+from neuro.eventprop import LEAST
+from neuro.neurons import LI, LIF
+from neuro.nn.layers import Spiking, Stack
+from neuro.spikes.codes import latency
+from neuro.training import Plan
+from neuro.training.shuffle import shuffle_batches
+from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.runs.task import Pair, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class YinYangConfig:
+    """One experiment on the Yin-Yang points.
+
+    ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
+    hidden: neurons. tau, tau_syn: of the membrane and of the current [s]. reset: at a spike.
+    tau_out: of the read-out [s]; None: it does not leak.
+    train, test: largest number of points (0: all). seed_of_data: of the points and their order.
+    least_slope: with --gradient eventprop, the lower bound of slopes at spikes, see
+    :class:`tasks.runs.task.Training`; 0: no bound.
+    """
+
+    ticks: int = 100
+    dt: float = 5e-4
+    coded: int = 60
+    hidden: int = 120
+    tau: float = 0.02
+    tau_syn: float = 0.005
+    train: int = 0
+    test: int = 0
+    batch: int = 100
+    epochs: int = 40
+    lr: float = 3e-3
+    seed_of_data: int = 0
+    least_slope: float = LEAST
+    reset: Literal["soft", "hard"] = "hard"
+    tau_out: float | None = None
+
+
+def full() -> YinYangConfig:
+    """The published sizes: 5,000 points through 4(+1)-120-3 neurons."""
+    return YinYangConfig()
+
+
+def tiny() -> YinYangConfig:
+    """A smaller network with ticks twice as long: trains in seconds."""
+    return replace(
+        full(), ticks=50, dt=1e-3, coded=30, hidden=30, train=500, test=200, batch=50, epochs=4
+    )
+
+
+def xylo() -> YinYangConfig:
+    """A network that fits Xylo: leaks of 1/16 and 1/4 a tick, 1/32 of the read-out."""
+    dt = 1e-3
+    tau, tau_syn, tau_out = (-dt / math.log1p(-leak) for leak in (1 / 16, 1 / 4, 1 / 32))
+    times = replace(full(), ticks=50, dt=dt, coded=30, tau=tau, tau_syn=tau_syn)
+    return replace(times, tau_out=tau_out, reset="soft", epochs=10)
+
+
+def build(config: YinYangConfig) -> nn.Module:
+    """Return a new network. Input T B 5, output T B 3."""
+    dt = Seconds(config.dt)
+    # After an input spike V peaks at several times its weight, so a few spikes cause one.
+    unit = 0.15 * config.dt / 5e-4
+    first = nn.Linear(5, config.hidden, bias=False)
+    nn.init.normal_(first.weight, mean=unit / 3, std=unit)
+    second = nn.Linear(config.hidden, len(CLASSES), bias=False)
+    nn.init.normal_(second.weight, std=1 / math.sqrt(config.hidden))
+    tau_out = math.inf if config.tau_out is None else config.tau_out
+    return Stack(
+        fc1=first,
+        hidden=Spiking(LIF(tau=config.tau, tau_syn=config.tau_syn, reset=config.reset), dt),
+        fc2=second,
+        readout=Spiking(LI(tau=tau_out, gain=5.0), dt),
+    )
+
+
+@functools.lru_cache(maxsize=6)
+def _part(split: Split, seed: int) -> Points:
+    return yinyang.generate(split, seed)
+
+
+def points(config: YinYangConfig, split: Split) -> Points:
+    """Return a split, cut to the size in the configuration."""
+    part = _part(split, config.seed_of_data)
+    most = {"train": config.train, "val": config.test, "test": config.test}[split] or None
+    return replace(part, points=part.points[:most], labels=part.labels[:most])
+
+
+def batches(config: YinYangConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (spikes T B 5, labels B); the epoch seeds the order in training."""
+    part = points(config, split)
+    if split != "train":
+        for i in range(0, len(part.labels), 500):
+            yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
+        return
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    for indices in shuffle_batches(len(part.labels), config.batch, rng):
+        yield _batch(part, indices, config)
+
+
+def _batch(part: Points, indices: np.ndarray, config: YinYangConfig) -> Pair:
+    start = torch.ones(len(indices), 1, dtype=torch.float64)
+    x = torch.cat([torch.from_numpy(part.points[indices]), start], 1)
+    spikes = F.pad(
+        latency(x, Ticks(config.coded)), (0, 0, 0, 0, 0, config.ticks - config.coded)
+    )
+    return spikes, torch.from_numpy(part.labels[indices])
+
+
+def make_dummy_batch(config: YinYangConfig) -> Pair:
+    """Return a training batch without spikes."""
+    labels = torch.zeros(config.batch, dtype=torch.int64)
+    return torch.zeros(config.ticks, config.batch, 5), labels
+
+
+def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
+    """Return the mean of the read-out over the ticks."""
+    return y.mean(0)
+
+
+def loss(
+    _: YinYangConfig, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the scores."""
+    return F.cross_entropy(scores(y), labels)
+
+
+TASK = make_classifier(
+    summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
+    configs={"tiny": tiny, "full": full, "xylo": xylo},
+    build=build,
+    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    steps=lambda config: len(points(config, "train").labels) // config.batch,
+    batches=batches,
+    dummy_batch=make_dummy_batch,
+    loss=loss,
+    answers=Answers(classes=CLASSES, scores=scores),
+    eventprop=lambda config: config.least_slope,
+    seed_changes="the initial weights; points and order follow from the epoch and seed_of_data",
+)

@@ -1,0 +1,372 @@
+"""``neuro import``: a network that was not trained here as a run folder, proved equal first.
+
+The source runs in its own library beside neuro's clock. Where a spike differs, nothing is
+written, nor where there are labels and a run cannot hold how the source makes its answers. The
+folder is made under another name and renamed when it is whole.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from neuro.base.version import __version__
+from neuro.graph import Graph
+from neuro.interop.decoding import Decoding
+from neuro.interop.imported import (
+    RETURNED,
+    ComparedPopulation,
+    DrawnStimulus,
+    ImportedNetwork,
+    verify_import,
+)
+from neuro.io.graph_file import save_graph
+from neuro.io.run_folder import NETWORK, Run, RunError, begin_run
+from neuro.io.store import is_free, rename_when_whole, require_utf_8, write_json
+from tasks.imported.answers import (
+    compare_answers,
+    compare_precision,
+    describe_answers,
+    find_answers,
+    say_otherwise,
+)
+from tasks.imported.files import (
+    ABOUT,
+    DECODING,
+    STIMULUS,
+    ImportFacts,
+    StimulusFacts,
+    describe_mapping,
+    describe_rows,
+    digest_files,
+    list_digests,
+    make_config,
+    name_source,
+    read_mapping,
+    read_rows,
+    save_decoding,
+    shorten_places,
+)
+from tasks.imported.sections import (
+    MAPPED,
+    TOTALS,
+    add_stimuli,
+    describe_comparison,
+    describe_stimulus,
+    list_cells,
+    list_differing,
+    list_own_figures,
+    list_remarks,
+)
+from tasks.imported.source import OpenedSource, open_source
+from tasks.imported.stimulus import (
+    LABELS,
+    ImportedStimulus,
+    StimulusError,
+    find_shapes,
+    generate_stimulus,
+    make_stimulus,
+    read_arrays,
+    require_numbers,
+    require_run_of_source,
+    save_stimulus,
+)
+from tasks.runs.names import IMPORTED
+from tasks.runs.settings import split_settings
+
+USUAL_TICKS = 100  # of a random stimulus
+TICKS, SAMPLES, SEED = 64, 4, 0  # of each stimulus of the comparison with the source
+STRONGER = (4, 16, 64)  # largest values that are tried while a population never fires
+MOST_VALUES = 2**24  # of one tick of one sample
+GIVEN = 4  # samples of the user's stimulus that are compared, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class StimulusWords:
+    """What the command line says of the stimulus.
+
+    file: None: random spikes of the numbers below. ticks: None: USUAL_TICKS, or as many as the
+    source always runs.
+    """
+
+    file: Path | None = None
+    labels: Path | None = None
+    ticks: int | None = None
+    samples: int = 16
+    rate: float = 0.1
+    seed: int = 0
+
+
+def import_network(
+    source: str,
+    out: Path,
+    words: StimulusWords,
+    shape: tuple[int, ...] | None = None,
+    choices: Mapping[str, str] | None = None,
+) -> ImportFacts:
+    """Make the run folder ``out`` of a source; return what ``import.json`` holds.
+
+    shape, choices: see :func:`tasks.imported.source.open_source`.
+
+    Raises:
+        RunError: the folder exists, or the network differs from its source.
+        SourceError, TaskFileError, StimulusError: source or stimulus cannot be used.
+        ValueError: a reader refuses the source; lists every reason with its cure.
+    """
+    require_new(out)
+    ticks = USUAL_TICKS if words.ticks is None else words.ticks
+    values = 1 if words.file or shape is None else math.prod(shape)
+    require_numbers(ticks, words.samples, words.rate, words.seed, values)
+    if words.file is None and words.labels is not None:
+        raise StimulusError(
+            [f"--labels {words.labels}: labels are of a stimulus; give it with --stimulus"]
+        )
+    if words.file is not None and words.ticks is not None:
+        raise StimulusError(
+            [f"--ticks {words.ticks}: {words.file} has its own ticks; leave --ticks out"]
+        )
+    arrays = {} if words.file is None else read_arrays(words.file)
+    opened = open_source(source, shape or _guess_shape(arrays), choices)
+    graph = opened.network.graph
+    if LABELS in graph.inputs:
+        raise StimulusError([f"an input of the network is called {LABELS!r}; rename it"])
+    fixed, static = opened.network.ticks, opened.network.static
+    if words.file is None:
+        stimulus = generate_stimulus(
+            graph,
+            ticks=words.ticks or fixed or USUAL_TICKS,
+            samples=words.samples,
+            rate=words.rate,
+            seed=words.seed,
+            static=static,
+        )
+    else:
+        classes = opened.network.classes
+        stimulus = make_stimulus(graph, words.file, arrays, words.labels, classes)
+    path = words.file or Path("--ticks")
+    require_run_of_source(path, stimulus, fixed, static=static)
+    network = opened.network
+    decoding = find_answers(opened.name, network, stimulus)
+    rows = compare_with_source(opened, stimulus, words, decoding)
+    facts = describe_import(opened, rows, stimulus, words)
+    compared = facts["verification"]
+    if network.own is not None:
+        compare = partial(_compare, stimulus=stimulus, words=words)
+        precision = compare_precision(network, network.own, compare)
+        precision["casts"] = [shorten_places(x, opened.folder) for x in precision["casts"]]
+        compared["precision"] = precision
+        network = replace(network, own=None) if precision["failed"] else network
+    shown = any(row.population == RETURNED for row in rows)
+    facts["choices"].update(describe_answers(network, stimulus.ticks, shown=shown))
+    if decoding is not None and network.find_decoding is not None:
+        compared["answers"] = compare_answers(opened.name, network, stimulus, decoding)
+    write_run(out, opened, facts, stimulus, decoding)
+    return facts
+
+
+def name_run(source: str) -> str:
+    """Return the name of the default run folder of a source.
+
+    >>> name_run("nets/cnn.nir"), name_run("my_net.py:make")
+    ('cnn', 'my_net-make')
+    """
+    file, colon, function = source.rpartition(":")
+    if colon and file.endswith(".py"):
+        return f"{Path(file).stem}-{function}"
+    return Path(source).stem
+
+
+def read_choices(words: Sequence[str]) -> dict[str, str]:
+    """Return the choices of ``--set``, by name."""
+    return split_settings(words, "dt=0.0001")
+
+
+def read_shape(text: str) -> tuple[int, ...] | None:
+    """Return the shape that ``--shape`` names; None for "".
+
+    >>> read_shape("2,34,34"), read_shape("16"), read_shape("")
+    ((2, 34, 34), (16,), None)
+
+    Raises:
+        ValueError: it names none.
+    """
+    if not text:
+        return None
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ValueError(f"--shape is whole numbers with commas, as 2,34,34; got {text!r}")
+    if math.prod(shape) > MOST_VALUES:
+        raise ValueError(
+            f"--shape {text} has {math.prod(shape):,} values; it must have <= {MOST_VALUES:,}. "
+            "Give the shape of one tick of one sample"
+        )
+    return shape
+
+
+def require_new(out: Path) -> None:
+    """Raise unless a run folder can be made here: what is there is not overwritten."""
+    require_utf_8(out)
+    if not is_free(out):
+        raise RunError(f"{out} exists; choose another --out, or delete it")
+
+
+def _guess_shape(arrays: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape of the only input of a file; None: it has none, or there are several."""
+    shapes = list(find_shapes(arrays).values())
+    return (shapes[0] or None) if len(shapes) == 1 else None
+
+
+def compare_with_source(
+    opened: OpenedSource,
+    stimulus: ImportedStimulus,
+    words: StimulusWords,
+    decoding: Decoding | None,
+) -> tuple[ComparedPopulation, ...]:
+    """Return the comparison with the source, under random stimuli and the user's own.
+
+    What is returned is left out where no decoding makes it, and none is needed.
+
+    Raises:
+        CaptureError: the source changes by the tick; names the line.
+        RunError: they differ; holds the whole table, and the first population that differs; or
+            the answers are made otherwise than by the decoding.
+    """
+    rows = _compare(opened.network, stimulus, words)
+    wrong = next((row for row in rows if not row.agrees and row.population != RETURNED), None)
+    if wrong:
+        what = (
+            f"{wrong.different:,} spikes differ (of {wrong.spikes:,} of the source)"
+            if wrong.different
+            else f"values differ by {wrong.error:.2g}, the largest is {wrong.largest:.2g}"
+        )
+        raise RunError(
+            f"{list_differing(rows)}\n{opened.name}: the network differs from its source in "
+            f"{opened.network.library}, first in {wrong.population} under {wrong.stimulus}: "
+            f"{what}. Nothing was written. This is a fault of the import: please report it "
+            "with the source"
+        )
+    if all(row.agrees for row in rows):
+        return rows
+    if decoding is not None:
+        raise RunError(f"{opened.name}: {say_otherwise(decoding)}")
+    return tuple(row for row in rows if row.population != RETURNED)
+
+
+def _compare(
+    network: ImportedNetwork, stimulus: ImportedStimulus, words: StimulusWords
+) -> tuple[ComparedPopulation, ...]:
+    few = {name: x[:, :GIVEN] for name, x in stimulus.inputs.items()}
+    named = {} if words.file is None else {f"{words.file.name}, first samples": few}
+    rows = verify_import(network, TICKS, SAMPLES, SEED, named)
+    for largest in STRONGER:
+        if not _find_silent(network.graph, rows):
+            break
+        drawn = [DrawnStimulus(f"values from 0 to {largest}", None, largest)]
+        rows += verify_import(network, TICKS, SAMPLES, SEED, drawn=drawn)
+    return rows
+
+
+def _find_silent(graph: Graph, rows: Sequence[ComparedPopulation]) -> list[str]:
+    """Return the compared populations that can fire and never did."""
+    shown = {row.population for row in rows}
+    fired = {row.population for row in rows if row.spikes}
+    return [name for name in graph.firing if name in shown and name not in fired]
+
+
+def describe_import(
+    opened: OpenedSource,
+    rows: tuple[ComparedPopulation, ...],
+    stimulus: ImportedStimulus,
+    words: StimulusWords,
+) -> ImportFacts:
+    """Return what ``import.json`` holds."""
+    graph, shown = opened.network.graph, {row.population for row in rows}
+    drawn = {"rate": words.rate, "seed": words.seed, "static": opened.network.static}
+    return ImportFacts(
+        neuro=__version__,
+        source={
+            "name": opened.name,
+            "function": opened.function,
+            "digest": opened.digest,
+        },
+        library=opened.network.library,
+        choices={
+            name: shorten_places(text, opened.folder)
+            for name, text in opened.network.choices.items()
+        },
+        mapping=describe_mapping(opened.network, opened.folder),
+        verification={
+            "ticks": opened.network.ticks or TICKS,
+            "samples": SAMPLES,
+            "seed": SEED,
+            "rows": describe_rows(rows),
+            "hidden": [n for n in graph.populations if n not in shown],
+            "silent": _find_silent(graph, rows),
+        },
+        stimulus=StimulusFacts(
+            file=words.file.name if words.file else "",
+            ticks=stimulus.ticks,
+            samples=stimulus.samples,
+            labels=stimulus.labels is not None,
+            **({} if words.file else drawn),  # type: ignore[typeddict-item]
+        ),
+    )
+
+
+def write_run(
+    out: Path,
+    opened: OpenedSource,
+    facts: ImportFacts,
+    stimulus: ImportedStimulus,
+    decoding: Decoding | None,
+) -> None:
+    """Write the run folder: whole, or not at all.
+
+    Raises:
+        RunError: another process has made one there in the meantime.
+        StoreError: it cannot be written.
+    """
+    with rename_when_whole(out) as part:
+        save_graph(part / NETWORK, opened.network.graph)
+        save_stimulus(part / STIMULUS, stimulus)
+        if decoding is not None:
+            save_decoding(part / DECODING, decoding)
+        write_json(part / ABOUT, facts)
+        config, seed = make_config(part), facts["stimulus"].get("seed", 0)
+        begin_run(Run(folder=part, task=IMPORTED, name=out.name, seed=seed, config=config))
+    if digest_files(out) != list_digests(config):
+        raise RunError(f"{out}: another process made it in the meantime; choose another --out")
+
+
+def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
+    """Print what became of what, the comparison with the source, and the stimulus."""
+    from tasks.report.tables import make_table
+
+    said = partial(console.print, highlight=False, soft_wrap=True)
+    said(f"{name_source(facts)} ({facts['library']})")
+    if facts["mapping"]:
+        rows = [[m.node, m.source, m.became] for m in read_mapping(facts)]
+        console.print(make_table("What became of what", *MAPPED, rows=rows))
+    for name, choice in facts["choices"].items():
+        said(f"{name}: {choice}")
+    if totals := add_stimuli(read_rows(facts)):
+        table = make_table("Is it equal to its source?", *TOTALS, rows=map(list_cells, totals))
+        console.print(table)
+    for line in (describe_comparison(facts), *list_own_figures(facts), *list_remarks(facts)):
+        if line:
+            said(line)
+    stimulus = facts["stimulus"]
+    said(
+        describe_stimulus(stimulus)
+        or f"stimulus: {stimulus['file']}, {stimulus['ticks']:,} ticks, "
+        f"{stimulus['samples']:,} samples{', with labels' * stimulus['labels']}"
+    )
+    said(f"wrote {out}; next: neuro verify {shlex.quote(str(out))}")

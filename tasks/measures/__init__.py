@@ -1,0 +1,1 @@
+"""What is done with a run: it is trained, simulated, verified, exported, priced, compared."""

@@ -1,0 +1,161 @@
+"""``neuro energy``: joules per inference, from the operations of the test split."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lava_export.chip_program import list_misfits
+from neuro.energy import (
+    Chip,
+    Estimate,
+    Goal,
+    Hardware,
+    MappingError,
+    NetworkRuns,
+    add_host_macs,
+    as_json,
+    compare_mappings,
+    estimate_chips,
+    find_chips,
+    find_hardware,
+    join_estimates,
+    load_chips,
+    search_mapping,
+)
+from neuro.events import simulate
+from neuro.graph import Graph
+from neuro.spikes.record import Record, concatenate
+from tasks.runs.provenance import (
+    describe_chip,
+    describe_samples,
+    digest_stimuli,
+    write_result,
+)
+from tasks.runs.results import KEY
+from tasks.runs.samples import Samples, iterate_batches
+from tasks.runs.task import TaskRun
+from tasks.runs.trained_run import open_trained_run
+
+
+def estimate_energy(
+    run: TaskRun, chip: str | None = None, goal: Goal | None = None
+) -> dict[str, Any]:
+    """Estimate joules per inference from the test split's spikes; write ``energy.json``.
+
+    Host operations before or behind the chip are counted in MACs, as the task says. ``misfits``
+    of a chip says why the network does not fit it.
+
+    chip: the file of a chip that is not in the folder ``neuro/energy/chips``, or the name of
+        one that is. The result holds a digest of the constants in that file.
+    goal: search for a placement of little "energy" or "time" on each chip, of which the result
+        is then; what it brings stands in ``mapping.searched`` of the chip.
+    """
+    trained = open_trained_run(run)
+    chips: dict[str, Hardware] = {**load_chips()}
+    measured_on, chip_file = dict(trained.measured_on), {}
+    if chip is not None and (own := find_hardware([chip])[0]).name not in chips:
+        chips[own.name] = own
+        if chip != own.name:  # a file of the user
+            measured_on["chip_file"] = describe_chip(own)
+            chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
+    deployment, model = run.definition.deployment, trained.model
+    networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
+    greedy: list[dict[str, NetworkRuns]] = [{} for _ in chips]
+    kept: list[list[str]] = [[] for _ in chips]
+    for name, net in trained.networks.items():
+        host = {} if name else deployment.host(run.config, model)
+        priced = price_samples(
+            net.graph, net.iterate_samples(), chips.values(), host, net.ann_passes
+        )
+        for k, estimate in enumerate(priced.estimates):
+            greedy[k][name] = networks[k][name] = NetworkRuns(estimate, net.runs)
+            if goal is not None:
+                found, why = search_placement(net.graph, priced.record, estimate, goal)
+                networks[k][name] = NetworkRuns(found, net.runs)
+                kept[k] += [": ".join(filter(None, (name, line))) for line in why]
+    joined = [join_estimates(of_chip) for of_chip in networks]
+    result = as_json(*joined)
+    if goal is not None:
+        for best, before, why in zip(joined, map(join_estimates, greedy), kept, strict=True):
+            mapping = result[best.chip.name]["mapping"]
+            mapping["searched"] = compare_mappings(best, before, goal, why)
+    if deployment.step:
+        ticks = next(chip["ticks"] for chip in result.values() if "ticks" in chip)
+        steps = ticks // trained.network.runs  # each run takes the steps of the sequence
+        result["sequence"] = {"step": deployment.step, "steps": steps}
+    result |= chip_file
+    if tables := deployment.prices(run.config, model, result):
+        result["tables"] = [asdict(table) for table in tables]
+    write_result(run, "energy", result, measured_on)
+    return result
+
+
+def estimate_samples(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    chips: Iterable[Hardware | str] | None = None,
+    beside: Mapping[str, int] | None = None,
+    ann_passes: int | None = None,
+) -> dict[str, Any]:
+    """Estimate joules per inference from the spikes of samples on the event engine.
+
+    chips: values or names; None: all chips. beside: multiply-accumulates per inference of host
+    operations before or behind the graph, by name. ann_passes: as of
+    :func:`neuro.energy.estimate`; for a sequence, its number of steps.
+
+    Returns:
+        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run the
+        graph; measured_on: of :func:`describe_samples`.
+
+    Raises:
+        TypeError, ValueError: samples or chips are of another kind, or do not fit the graph;
+            says the cure.
+    """
+    priced = price_samples(graph, samples, chips, beside or {}, ann_passes)
+    return {**as_json(*priced.estimates), KEY: priced.digests}
+
+
+class PricedSamples(NamedTuple):
+    """The estimates of a run of samples, by chip, the run, and its digests."""
+
+    estimates: list[Estimate]
+    record: Record
+    digests: dict[str, str]
+
+
+def price_samples(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    chips: Iterable[Hardware | str] | None,
+    beside: Mapping[str, int],
+    ann_passes: int | None,
+) -> PricedSamples:
+    """Return what :func:`estimate_samples` writes, before it is JSON."""
+    all_chips = find_chips() if chips is None else find_hardware(chips)
+    batches = iterate_batches(graph, samples)
+    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
+    misfits = list_misfits(graph, record.ticks, all_chips)
+    stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
+    priced = [
+        replace(add_host_macs(estimate, beside), misfits=misfits[estimate.chip.name])
+        for estimate in estimates
+    ]
+    return PricedSamples(priced, record, describe_samples(graph, stimuli))
+
+
+def search_placement(
+    graph: Graph, record: Record, greedy: Estimate, goal: Goal
+) -> tuple[Estimate, Sequence[str]]:
+    """Return the estimate of a searched placement, and why that of ``place`` was kept."""
+    if not isinstance(greedy.chip, Chip):
+        return greedy, [f"{greedy.chip.hardware} has no mesh of cores"]
+    try:
+        searched = search_mapping(graph, record, greedy.chip, goal)
+    except MappingError as error:  # a layer that fits no core
+        return greedy, error.problems
+    if not searched.better:
+        return greedy, [f"no other placement takes less {goal}"]
+    found, kept = searched.found, ("convention", "host_macs", "silent", "misfits")
+    return replace(found, **{name: getattr(greedy, name) for name in kept}), ()

@@ -1,0 +1,113 @@
+"""``neuro export``: the trained network as Loihi integers, checked against Lava."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lava_export import ChipProgram, LowerError, RuleBreach, load_program, lower_graph
+from lava_export.netx import NetxError
+from lava_export.parity import ExportReport, join_exports
+from neuro.energy import load_chips
+from neuro.energy.networks import join_messages, name_layer
+from neuro.graph import Graph
+from neuro.io.graph_file import save_graph
+from tasks.measures.verify import check_samples
+from tasks.runs.provenance import write_result
+from tasks.runs.samples import Samples, iterate_batches
+from tasks.runs.task import TaskRun
+from tasks.runs.trained_run import open_trained_run
+
+
+class LoweredNetwork(NamedTuple):
+    """The program of a network, and what ``export.json`` holds of it."""
+
+    program: ChipProgram
+    report: ExportReport
+
+
+def export_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
+    """Write the graph, its program and ``export.json``; return the latter.
+
+    Their files are ``graph.safetensors`` and ``program.safetensors``. Further networks of the
+    chip stand in files of their own, ``graph-NAME.safetensors``.
+
+    Returns:
+        The report of :func:`export_samples`, of all networks that the chip runs, as plain
+        values.
+
+    Raises:
+        LowerError: the networks have parts that Loihi cannot run.
+        RuleBreach: a program fits none of the chips.
+    """
+    trained = open_trained_run(run)
+    reports: dict[str, ExportReport] = {}
+    problems = []
+    for name, net in trained.networks.items():
+        save_graph(run.folder / name_file("graph", name), net.graph)
+        samples = net.iterate_samples(most=lava_samples or 1)  # one says how many ticks
+        try:
+            program, reports[name] = export_samples(net.graph, samples, lava_samples)
+        except LowerError as error:
+            problems += [name_layer(name, problem) for problem in error.problems]
+        else:
+            program.save(run.folder / name_file("program", name))
+    if problems:
+        raise LowerError(problems)
+    result = join_exports(reports).as_json()
+    write_result(run, "export", result, trained.measured_on)
+    return result
+
+
+def write_nets(folder: Path) -> list[str]:
+    """Write each program of an exported run for netx of lava-dl, beside its own file.
+
+    Returns:
+        A line a file, with the call that loads it.
+
+    Raises:
+        NetxError: netx cannot hold a program; no file is written.
+    """
+    files = sorted(folder.glob("program*.safetensors"))
+    programs = {file: load_program(file) for file in files}
+    problems = join_messages(
+        {
+            file.stem.removeprefix("program").lstrip("-"): program.list_net_problems()
+            for file, program in programs.items()
+        }
+    )
+    if problems:
+        raise NetxError(problems)
+    written = {file.with_suffix(".net"): program for file, program in programs.items()}
+    return [f"wrote {path}; {p.write_net(path)} loads it" for path, p in written.items()]
+
+
+def export_samples(
+    graph: Graph, samples: Samples | Iterable[Samples], lava_samples: int = 8
+) -> LoweredNetwork:
+    """Lower a network to the integers of Loihi, and check its program against Lava.
+
+    samples: the first batch runs; all have as many ticks. lava_samples: how many of it run on
+    Lava, at most; 0: none.
+
+    Raises:
+        LowerError: the network has parts that Loihi cannot run.
+        RuleBreach: the program fits none of the chips.
+        TypeError, ValueError: the samples do not fit the graph; says the cure.
+    """
+    first = next(iterate_batches(graph, samples))
+    program = lower_graph(graph, first.ticks)
+    chips = [chip for chip in load_chips().values() if not chip.base]
+    fits = {chip.name: program.list_breaches(chip) for chip in chips}
+    if all(fits.values()):
+        raise RuleBreach(chips[-1], fits[chips[-1].name])
+    report = ExportReport(
+        fits=fits,
+        scaling=program.tabulate_rounding(graph),
+        parity=check_samples(program, first, lava_samples),
+    )
+    return LoweredNetwork(program, report)
+
+
+def name_file(kind: str, part: str) -> str:
+    """Return the file of a part's graph or program; the first part adds nothing."""
+    return f"{kind}-{part}.safetensors" if part else f"{kind}.safetensors"

@@ -1,0 +1,144 @@
+"""``neuro export --chip``: the network in the integers of one chip, beside the floats."""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from lava_export import LowerError, RuleBreach, lower_graph
+from lava_export.contract import ChipProgram
+from lava_export.excess import Excess, add_excess, describe_excess
+from neuro.energy import Hardware
+from neuro.events import simulate
+from neuro.graph import Graph
+from tasks.measures.verify import find_layer_differences
+from tasks.runs.provenance import write_result
+from tasks.runs.results import name_result
+from tasks.runs.samples import (
+    CLASSIFIER,
+    Judge,
+    Samples,
+    iterate_batches,
+    join_batches,
+    measure_answers,
+    read_answers,
+    read_targets,
+)
+from tasks.runs.task import TaskRun, Tree
+from tasks.runs.trained_run import open_trained_run
+
+PAIR = ("floats", "integers")
+
+
+def export_run_to(run: TaskRun, chip: Hardware) -> dict[str, Any]:
+    """Write ``program-CHIP.safetensors`` and ``export-CHIP.json``; return the latter.
+
+    Returns:
+        The result of :func:`export_samples_to` on the whole test split.
+
+    Raises:
+        LowerError: the chip cannot run the network, or the run has several.
+        RuleBreach: the network is too large for the chip.
+    """
+    trained = open_trained_run(run)
+    if len(trained.networks) > 1:
+        names = ", ".join(name or "the first" for name in trained.networks)
+        raise LowerError(
+            [f"the run has several networks ({names}), a chip of one core runs one"],
+            chip.hardware,
+        )
+    net = trained.networks[""]
+    program, result = export_samples_to(net.graph, net.iterate_samples(), chip, net.judge)
+    program.save(run.folder / f"program-{chip.name}.safetensors")
+    write_result(run, name_result(chip.name), result, trained.measured_on)
+    return result
+
+
+def export_samples_to(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    chip: Hardware,
+    judge: Judge = CLASSIFIER,
+) -> tuple[ChipProgram, dict[str, Any]]:
+    """Lower a network to the integers of a chip, and run them beside the floats.
+
+    Ranges of integers are chosen on the stimuli of the first batch; no target is looked at.
+
+    Returns:
+        The program, and plain values. scaling: a row a layer. layers: {name: spikes of the
+        floats and of the integers, and the share of ticks x neurons in which they differ}, of
+        a read-out the root mean square of the difference over that of its values. metrics: of
+        the answers of both. excess: where the integers left the rules of the float network, a
+        line each. n, ticks: of the samples.
+
+    Raises:
+        LowerError: the chip cannot run the network.
+        RuleBreach: the network is too large for the chip.
+        TypeError, ValueError: the samples do not fit the graph or the chip; says the cure.
+    """
+    batches = iterate_batches(graph, samples)
+    first = next(batches)
+    program = lower_graph(graph, first.ticks, type(chip)).calibrate(graph, first.inputs)
+    if breaches := program.list_breaches(chip):
+        raise RuleBreach(chip, breaches)
+    sums: dict[str, dict[str, Any]] = {}
+    answers: dict[str, list[Tree]] = {who: [] for who in PAIR}
+    targets, excess, n = [], dict[str, Excess](), 0
+    for some in chain([first], batches):
+        program.require_run(some.inputs)
+        integers, found = program.run_with_excess(some.inputs)
+        excess = add_excess(excess, found)
+        records = simulate(graph, some.inputs)[0], integers
+        for who, record in zip(PAIR, records, strict=True):
+            answers[who].append(read_answers(judge, graph, record))
+        _add_differences(sums, graph, *records)
+        targets.append(read_targets(some))
+        n += some.n
+    known = join_batches(targets)
+    measured = {who: measure_answers(judge, join_batches(answers[who]), known) for who in PAIR}
+    return program, {
+        "chip": chip.title,
+        "scaling": program.tabulate_rounding(graph),
+        "layers": {name: _share(of_layer) for name, of_layer in sums.items()},
+        "metrics": {
+            name: {who: by_name[name] for who, by_name in measured.items()}
+            for name in measured[PAIR[0]]
+        },
+        "excess": describe_excess(excess),
+        "n": n,
+        "ticks": first.ticks,
+    }
+
+
+def _add_differences(
+    sums: dict[str, dict[str, Any]], graph: Graph, floats: Any, integers: Any
+) -> None:
+    """Add what one batch of both differs in."""
+    differ = find_layer_differences(graph, floats, integers)
+    for name, where in differ.items():
+        if name in floats.spikes:
+            found: dict[str, Any] = {
+                "spikes": len(floats.spikes[name].tick),
+                "integers": len(integers.spikes[name].tick),
+                "differ": int(where.sum()),
+                "of": where.size,
+            }
+        else:
+            value = floats.values[name].astype(np.float64)
+            found = {
+                "error": float(np.square(integers.values[name] - value).sum()),
+                "square": float(np.square(value).sum()),
+            }
+        mine = sums.setdefault(name, dict.fromkeys(found, 0))
+        for key, x in found.items():
+            mine[key] += x
+
+
+def _share(of_layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts with the share of them that differs."""
+    if "of" in of_layer:
+        counts = {k: int(of_layer[k]) for k in ("spikes", "integers")}
+        return {**counts, "differ": of_layer["differ"] / of_layer["of"]}
+    square = of_layer["square"]
+    return {"differ": float(np.sqrt(of_layer["error"] / square)) if square else 0.0}

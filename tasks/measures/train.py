@@ -1,0 +1,342 @@
+"""``neuro train`` and ``neuro eval``."""
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from neuro.base.arguments import describe
+from neuro.base.seeds import seeded
+from neuro.eventprop import LEAST, Tally, compute_module_outputs
+from neuro.io.run_folder import RunError, begin_run
+from neuro.io.store import require_utf_8, require_writable
+from neuro.training import Course, Plan, Progress, fit, has_checkpoint
+from neuro.training.distributed import make_sharding
+from tasks.runs.allocator import keep_freed_memory
+from tasks.runs.find import keep_task_file
+from tasks.runs.provenance import digest_file, write_result
+from tasks.runs.task import TaskRun, Tree, as_json
+from tasks.runs.trained_run import build_fresh_model, open_trained_run, require_declared
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers.logger import Logger
+
+Tell = Callable[[Progress, int, int], None]
+Kind = Literal["none", "csv", "tensorboard"]  # of a logger
+SILENT = "silent.json"  # the populations without a spike in the last validation
+
+
+def require_device(device: str, devices: int = 1) -> None:
+    """Raise a RunError unless this machine has so many of a ``device`` for torch."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    if devices < 1:
+        raise RunError(f"--devices must be >= 1, got {devices}")
+    count = torch.cuda.device_count()
+    if device == "cuda" and devices > count:
+        raise RunError(f"--devices {devices}: torch sees {count} CUDA devices here; use fewer")
+
+
+def launch_fabric(
+    run: TaskRun, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
+) -> "Fabric":
+    """Return Fabric, launched on ``devices`` processes of a device, or on those of torchrun.
+
+    sharded: each process keeps a share of the parameters (FSDP), otherwise all of them (DDP).
+
+    Raises:
+        RunError: there is no such device here, the logger is not installed, or a single process
+            cannot share a model.
+    """
+    from lightning_fabric import Fabric
+
+    require_device(device, devices)
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    plan = make_plan(run)
+    precision: Any = plan.precision
+    number = int(os.environ.get("WORLD_SIZE", devices))
+    if sharded and number == 1:
+        raise RunError("--sharded needs several processes to share a model: add --devices 2")
+    strategy: Any = make_sharding(number) if sharded else "ddp"
+    out = Fabric(
+        accelerator=device,
+        devices=devices,
+        strategy=strategy if devices > 1 else "auto",
+        precision=precision,
+        loggers=make_loggers(logger, run.folder),
+    )
+    with _keep_quiet():
+        out.launch()
+    return out
+
+
+@contextmanager
+def _keep_quiet() -> Iterator[None]:
+    """Run a block in which Fabric prints only warnings: it greets every launch."""
+    log = logging.getLogger("lightning_fabric")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def make_plan(run: TaskRun) -> Plan:
+    """Return the plan of a training.
+
+    Raises:
+        RunError: the task does not return a Plan.
+        ValueError: its numbers are out of range.
+    """
+    plan = run.definition.training.plan(run.config)
+    if not isinstance(plan, Plan):
+        raise RunError(
+            f"{run.task}: Training.plan must return a Plan, got {describe(plan)}; return "
+            "Plan(epochs=3, lr=5e-3)"
+        )
+    return plan
+
+
+def count_steps(run: TaskRun) -> int:
+    """Return the number of batches in an epoch of training.
+
+    Raises:
+        RunError: the task does not return a whole number >= 1.
+    """
+    steps = run.definition.training.steps(run.config)
+    if not isinstance(steps, Integral) or steps < 1:
+        raise RunError(
+            f"{run.task}: Training.steps must be a whole number of batches >= 1, got "
+            f"{describe(steps)}; -(-samples // batch) counts a smaller last one, too"
+        )
+    return int(steps)
+
+
+def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
+    """Return Fabric's logger of that kind, which writes into ``logs`` of a run folder.
+
+    csv: ``logs/version_K/metrics.csv``, with a new K each time the training resumes.
+    tensorboard: event files in ``logs``; ``tensorboard --logdir logs`` shows them.
+
+    Raises:
+        RunError: TensorBoard is not installed.
+    """
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    logs = folder / "logs"
+    try:
+        if kind == "csv":
+            return [CSVLogger(logs, name="")]
+        return [TensorBoardLogger(logs, name="", version="")] if kind == "tensorboard" else []
+    except ModuleNotFoundError as error:
+        raise RunError(
+            "--logger tensorboard needs TensorBoard: pip install tensorboard; or take csv"
+        ) from error
+
+
+def build_beginning(run: TaskRun) -> nn.Module:
+    """Return a fresh model, with what its task begins with unless a checkpoint replaces it."""
+    model, begin = build_fresh_model(run), run.definition.training.begin
+    if begin is not None and not has_checkpoint(run.folder):
+        with seeded(run.seed):
+            begin(run.config, model)
+    return model
+
+
+def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
+    """Train a run from its last checkpoint to the end; a finished run does not change.
+
+    tell: called after every step with (progress, step, steps in an epoch).
+    """
+    keep_freed_memory(of_any_size=True)
+    training, config = run.definition.training, run.config
+    steps = count_steps(run)
+    exact = run.gradient == "eventprop"
+    least = require_exact(run, fabric) if exact else LEAST
+    if fabric.is_global_zero:
+        require_utf_8(run.folder)
+        require_writable(run.folder)
+    begin_run(run, write=False)  # what a task begins with may take long, or be refused
+    model, tally = build_beginning(run), Tally()
+    digest = begin_run(run, write=fabric.is_global_zero)
+    if fabric.is_global_zero:
+        keep_task_file(run)
+    fabric.barrier()
+
+    def watch(progress: Progress, step: int) -> None:
+        if tell is not None:
+            tell(progress, step, steps)
+        if step == 0 and progress.history and fabric.is_global_zero:
+            write_progress(run, progress)
+
+    def batches(epoch: int) -> Iterable[Tree]:
+        whole = training.batches(config, "train", epoch)
+        return whole if epoch else require_all_counted(whole, steps)
+
+    def loss(wrapped: nn.Module, batch: Tree, at: float, *state: Any) -> Any:
+        timed = InExactTime(model, tally, least) if exact else wrapped
+        return training.loss(config, timed, batch, at, *state)
+
+    resume = training.batches_from
+    course = Course(
+        batches=batches,
+        batches_from=None if resume is None else partial(resume, config),
+        batch_axis=training.batch_axis,
+        sharded=training.sharded,
+        steps=steps,
+        loss=loss,
+        carry=training.carry,
+        carry_types=training.carry_types,
+        validate=partial(validate_run, run),
+        metric=training.validation.name,
+        better=training.validation.better,
+        seed=run.seed,
+        watched=not exact,  # which traces the model
+        tally=vars(tally) if exact else {},
+        run=digest,
+    )
+    progress = fit(model, course, make_plan(run), fabric, run.folder, watch)
+    for logger in fabric.loggers:
+        logger.finalize("success")
+    if fabric.is_global_zero:
+        write_progress(run, progress)
+    return progress
+
+
+def write_progress(run: TaskRun, progress: Progress) -> None:
+    """Write the curve of a training, and its silent populations if there are any."""
+    run.write_lines("metrics.jsonl", progress.history)
+    if progress.silent:
+        epoch = progress.history[-1]["epoch"]
+        run.write(SILENT, {"epoch": epoch, "silent": list(progress.silent)})
+    else:
+        (run.folder / SILENT).unlink(missing_ok=True)
+
+
+def validate_run(run: TaskRun, model: nn.Module) -> float:
+    """Return the score of a model on the validation split.
+
+    Raises:
+        RunError: the split is empty.
+    """
+    training = run.definition.training
+    try:
+        score = training.validate(run.config, place_in_trained_time(run, model))
+    except ZeroDivisionError:
+        score = math.nan
+    is_nan = score != score  # a task may return NaN, too
+    if is_nan and next(iter(training.batches(run.config, "val", 0)), None) is None:
+        raise RunError(
+            f"{run.task}: the validation split is empty, and the best weights cannot be "
+            'chosen; let batches(config, "val", 0) give samples that training does not use'
+        )
+    return score
+
+
+def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
+    """Yield batches; raise before the last of ``steps`` if there are more.
+
+    Raises:
+        RunError: every epoch would leave batches out.
+    """
+    rest = iter(batches)
+    for step, batch in enumerate(rest, 1):
+        if step == steps and next(rest, None) is not None:
+            raise RunError(
+                f"an epoch has more than the {steps} batches that Training.steps says: the "
+                "rest would never be trained on; count them all (-(-samples // batch) where "
+                "the last may be smaller), or end the batches there (itertools.islice)"
+            )
+        yield batch
+
+
+class InExactTime(nn.Module):
+    """A model in the continuous time of EventProp; maps (x) to (y, None).
+
+    tally, least: as of :func:`neuro.eventprop.compute_outputs`.
+    """
+
+    def __init__(
+        self, model: nn.Module, tally: Tally | None = None, least: float = LEAST
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.tally = tally or Tally()
+        self.least = least
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return (outputs, None): there is no state."""
+        return compute_module_outputs(self.model, x, self.tally, self.least), None
+
+
+def place_in_trained_time(run: TaskRun, model: nn.Module) -> nn.Module:
+    """Return a model on the clock, or in continuous time if EventProp trains the run."""
+    return InExactTime(model) if run.gradient == "eventprop" else model
+
+
+def require_exact(run: TaskRun, fabric: "Fabric") -> float:
+    """Return the least slope; raise unless EventProp can train a run with this Fabric."""
+    if fabric.world_size > 1:
+        raise RunError("--gradient eventprop runs in one process; leave --devices out")
+    training = run.definition.training
+    if training.eventprop is None:
+        raise RunError(
+            f"{run.task} cannot be trained with --gradient eventprop: its Training.eventprop "
+            "is None; leave --gradient out, or, if its loss calls the model as y, _ = model(x) "
+            "once, give eventprop=lambda config: 0.1 (the least slope at a spike)"
+        )
+    least = training.eventprop(run.config)
+    x, _ = next(iter(training.batches(run.config, "val", 0)))
+    InExactTime(build_fresh_model(run), least=least)(x[:, :1].to(fabric.device))
+    return least
+
+
+def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
+    """Measure the trained model on the test split; write and return ``eval.json``.
+
+    A run that EventProp trained is measured in continuous time, too.
+
+    Returns:
+        The value of each metric by its name; n, split, counted, gradient; the facts that the
+        task adds; notes, tables and pictures if there are any; and direction, unit and format
+        of ``metrics``.
+    """
+    require_device(device)
+    trained = open_trained_run(run)
+    model = place_in_trained_time(run, trained.model.to(device)).eval()
+    evaluation = run.definition.evaluation
+    findings = evaluation.evaluate(run, model)
+    require_declared(run, findings.values)
+    shown = {
+        "notes": dict(findings.notes),
+        "tables": [asdict(table) for table in findings.tables],
+        "pictures": [
+            {**asdict(picture), "digest": digest_file(run.folder / picture.file)}
+            for picture in findings.pictures
+        ],
+    }
+    result = {
+        **findings.values,
+        "n": findings.n,
+        "split": findings.split,
+        "counted": findings.counted,
+        **findings.facts,
+        **{k: v for k, v in shown.items() if v},
+        "metrics": as_json(m for m in evaluation.metrics if m.name in findings.values),
+        "gradient": run.gradient,
+        "seed_changes": run.definition.training.seed_changes,
+    }
+    write_result(run, "eval", result, trained.measured_on)
+    return result

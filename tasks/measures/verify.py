@@ -1,0 +1,370 @@
+"""``neuro verify``: torch = events, reference = Lava, and how far integers are from floats.
+
+Two pairs must agree exactly: the torch clock and the event engine on one Graph, and the integer
+reference and Lava on one LoihiProgram. What lies between the pairs is quantisation: measured
+layer by layer, never asserted away.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from lava_export import ChipProgram, LowerError, ProgramError, lower_graph
+from lava_export.chip_program import check_parity
+from lava_export.parity import Parity, join_parities
+from neuro.base.arguments import make_type_error
+from neuro.energy.networks import join_layers, join_messages, name_layer
+from neuro.events import Grid, simulate
+from neuro.graph import Graph
+from neuro.nn import replay
+from neuro.nn.rounding import (
+    bound_rounding,
+    compute_margins,
+    count_near,
+    find_first_differences,
+    find_unbounded,
+)
+from neuro.spikes import Events, to_raster
+from neuro.spikes.record import Record
+from tasks.runs.provenance import describe_samples, digest_stimuli, write_result
+from tasks.runs.results import KEY
+from tasks.runs.samples import (
+    CLASSIFIER,
+    Judge,
+    Samples,
+    iterate_batches,
+    join_batches,
+    measure_answers,
+    read_answers,
+    read_targets,
+    require_judge,
+)
+from tasks.runs.task import TaskRun, Tree
+from tasks.runs.trained_run import open_trained_run
+
+EXECUTORS = ("torch", "events", "integers")
+DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
+ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """``verify.json``; :func:`verify_samples` says what its figures mean.
+
+    layers, flips: by layer. unexplained: differences that rounding cannot bring about. misfits:
+    why there are no integers; none where there are. measured_on: digests of the graph and of
+    the stimuli. without_metric: networks that no metric covers.
+    """
+
+    layers: Mapping[str, Mapping[str, Any]]
+    flips: Mapping[str, Mapping[str, Any]]
+    unexplained: Sequence[Mapping[str, Any]]
+    parity: Parity
+    quantisation: Mapping[str, float]
+    metrics: Mapping[str, Mapping[str, float]]
+    n: int
+    ticks: int
+    misfits: Sequence[str]
+    measured_on: Mapping[str, str]
+    without_metric: Sequence[str] = ()
+
+    @property
+    def mismatches(self) -> int:
+        """Differences between torch and the event engine, of all layers."""
+        return sum(layer["mismatches"] for layer in self.layers.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for a results file."""
+        return {
+            "torch_events": {
+                "layers": dict(self.layers),
+                "mismatches": self.mismatches,
+                "float32_flips": dict(self.flips),
+                "unexplained": list(self.unexplained),
+            },
+            "reference_lava": self.parity.as_json(),
+            "quantisation": dict(self.quantisation),
+            "metrics": dict(self.metrics),
+            "n": self.n,
+            "ticks": self.ticks,
+            **({"misfits": list(self.misfits)} if self.misfits else {}),
+            **({"without_metric": list(self.without_metric)} if self.without_metric else {}),
+            KEY: dict(self.measured_on),
+        }
+
+
+def join_verifications(networks: Mapping[str, Verification]) -> Verification:
+    """Return the verification of all networks; metrics, n and digests are of the first."""
+    first = next(iter(networks.values()))
+    return replace(
+        first,
+        layers=join_layers({k: v.layers for k, v in networks.items()}),
+        flips=join_layers({k: v.flips for k, v in networks.items()}),
+        unexplained=[
+            {**difference, "name": name_layer(k, difference["name"])}
+            for k, v in networks.items()
+            for difference in v.unexplained
+        ],
+        parity=join_parities({k: v.parity for k, v in networks.items()}),
+        quantisation=join_layers({k: v.quantisation for k, v in networks.items()}),
+        misfits=join_messages({k: v.misfits for k, v in networks.items()}),
+        without_metric=list(networks)[1:],
+    )
+
+
+def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
+    """Compare the executors on the whole test split; write and return ``verify.json``.
+
+    Returns:
+        The result of :func:`verify_samples`, of all networks that the chip runs. Of several,
+        without_metric: the networks that do not answer; the metrics are of the other one.
+    """
+    trained = open_trained_run(run)
+    networks = {
+        name: compare_executors(net.graph, net.iterate_samples(), net.judge, lava_samples)
+        for name, net in trained.networks.items()
+    }
+    result = join_verifications(networks).as_json()
+    write_result(run, "verify", result, trained.measured_on)
+    return result
+
+
+def verify_samples(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    judge: Judge = CLASSIFIER,
+    lava_samples: int = 8,
+) -> dict[str, Any]:
+    """Compare torch, the event engine, the integers and Lava on samples.
+
+    A network that does not fit Loihi, or has graded spikes as its stimulus, is compared only on
+    torch and the event engine.
+
+    Args:
+        graph: the network.
+        samples: all of as many ticks; several batches need less memory than one.
+        judge: how outputs are judged against the targets.
+        lava_samples: the most samples of the first batch that run on Lava; 0: none.
+
+    Returns:
+        torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
+            mismatches, both sides in float64; margins: how far from its threshold each was.
+            Values of a read-out may differ by the rounding of sums in different orders;
+            rounding: the largest such distance, over the largest value.
+            ``float32_flips``: by layer, spikes that float32 rounding alone changes in torch
+            (flips) and the largest margin among them; spikes that differ between torch and the
+            engine, both in float32 (executors); and membranes of the float64 run so near to
+            their threshold that float32 decides (near), None where that is unknown.
+            ``unexplained``: first differences of a sample that rounding cannot cause.
+        reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
+        quantisation: share of ticks x neurons whose spike differs between events and integers;
+            of a read-out, the root mean square of the difference over that of its values.
+        metrics: of the answers that torch, events and integers give: {metric: {executor:
+            value}}. n, ticks: test samples, and the length of each. measured_on: of
+            :func:`describe_samples`.
+        misfits: why there are no integers; missing where there are.
+
+    Raises:
+        TypeError, ValueError: samples or judge are of another kind, do not fit the graph, or do
+            not fit each other; says the cure.
+        GraphError: the graph does not run on a clock.
+    """
+    return compare_executors(graph, samples, judge, lava_samples).as_json()
+
+
+@torch.no_grad()
+def compare_executors(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    judge: Judge = CLASSIFIER,
+    lava_samples: int = 8,
+) -> Verification:
+    """Return the result of :func:`verify_samples` before it becomes JSON."""
+    require_judge(judge)
+    if not isinstance(lava_samples, int) or lava_samples < 0:
+        cure = "0 leaves Lava out"
+        raise make_type_error("lava_samples", "a whole number >= 0", lava_samples, cure)
+    batches = iterate_batches(graph, samples)
+    first = next(batches)
+    program, misfits = _try_to_lower(graph, first)
+    tally = _Tally(graph, program)
+    answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
+    targets, stimuli, n = [], list[str](), 0
+    for some in chain([first], batches):
+        targets.append(read_targets(some))
+        records = {"torch": replay(graph, some.inputs)}
+        records["events"], _ = simulate(graph, some.inputs)
+        if program is not None:
+            records["integers"] = program.run(some.inputs)
+        tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
+        for who, record in records.items():
+            answers[who].append(read_answers(judge, graph, record))
+        stimuli += digest_stimuli(some.inputs)
+        n += some.n
+    known = join_batches(targets)
+    values = {
+        who: measure_answers(judge, join_batches(batches_of_answers), known)
+        for who, batches_of_answers in answers.items()
+    }
+    parity = Parity(samples=0, skipped=DOES_NOT_FIT)
+    if program is not None:
+        parity = check_samples(program, first, lava_samples)
+    return Verification(
+        layers=tally.layers,
+        flips=tally.flips,
+        unexplained=tally.unexplained,
+        parity=parity,
+        quantisation=tally.quantisation(),
+        metrics={
+            name: {who: by_name[name] for who, by_name in values.items()}
+            for name in values["torch"]
+        },
+        n=n,
+        ticks=first.ticks,
+        misfits=misfits,
+        measured_on=describe_samples(graph, stimuli),
+    )
+
+
+def has_disagreement(result: Mapping[str, Any]) -> bool:
+    """Say whether executors differ in a result that must not, or Lava failed."""
+    both = result["torch_events"]
+    wrong = both["mismatches"] or both["unexplained"]
+    return bool(wrong) or differs_from_lava(result["reference_lava"])
+
+
+def differs_from_lava(parity: Mapping[str, Any]) -> bool:
+    """Say whether Lava computed otherwise than the reference, or failed."""
+    return bool(parity.get("mismatches") or parity.get("failed"))
+
+
+def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list[str]]:
+    """Return the program, or why there is none for such samples."""
+    try:
+        program = lower_graph(graph, some.ticks)
+        program.require_run(some.inputs)
+    except LowerError as error:
+        return None, error.problems
+    except ProgramError as error:
+        return None, str(error).splitlines()[1:]
+    return program, []
+
+
+def check_samples(program: ChipProgram, samples: Samples, most: int) -> Parity:
+    """Compare a program with Lava on samples, ``most`` at most; 0: on none."""
+    if not most:
+        return Parity(samples=0, skipped="no samples asked for")
+    return check_parity(program, samples.take(most).inputs)
+
+
+def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
+    """Return, for each recorded population, where two records differ: bool, T B N.
+
+    Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
+    same numbers in another order.
+    """
+    out = {}
+    for name in graph.populations:
+        if name in one.spikes:
+            out[name] = to_raster(one.spikes[name]) != to_raster(other.spikes[name])
+        elif name in one.values:
+            a, b = one.values[name], other.values[name]
+            near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
+            out[name] = ~near  # NaN differs, too
+    return out
+
+
+class _Tally:
+    """Differences between executors, summed over batches."""
+
+    def __init__(self, graph: Graph, program: ChipProgram | None) -> None:
+        self.graph, self.program = graph, program
+        self.layers: dict[str, dict[str, Any]] = {
+            name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
+            for name in graph.populations
+            if name in graph.firing or name in graph.readouts
+        }
+        self.bounded, self.samples = not find_unbounded(graph), 0
+        self.flips: dict[str, dict[str, Any]] = {
+            name: {
+                "flips": 0,
+                "largest_margin": 0.0,
+                "executors": 0,
+                "near": 0 if self.bounded else None,
+            }
+            for name in graph.firing
+        }
+        self.unexplained: list[dict[str, Any]] = []
+        self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
+        self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
+
+    def add(
+        self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
+    ) -> None:
+        """Compare one batch; integers: of the program, where there is one."""
+        for name, differ in find_layer_differences(self.graph, clock, events).items():
+            layer = self.layers[name]
+            layer["spikes"] += len(clock.spikes[name].tick) if name in clock.spikes else 0
+            layer["mismatches"] += int(differ.sum())
+            if differ.any() and name in self.flips:
+                near = np.abs(compute_margins(self.graph, inputs, name)[differ])
+                layer["margins"] += near.tolist()
+        self._float32(inputs, clock, events)
+        for name in self.off:
+            values, largest = clock.values[name], np.abs(clock.values[name]).max(initial=0)
+            apart = np.abs(values - events.values[name]).max(initial=0)
+            share = float(apart / largest) if largest else 0.0
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], share)
+        if self.program and integers:
+            self._quantised(events, integers)
+
+    def _quantised(self, events: Record, integers: Record) -> None:
+        gap = find_layer_differences(self.graph, events, integers)
+        for name, tally in self.quantised.items():
+            tally["differ"] += int(gap[name].sum())
+            tally["of"] += gap[name].size
+        for name, sums in self.off.items():
+            value = events.values[name].astype(np.float64)
+            sums["error"] += float(np.square(integers.values[name] - value).sum())
+            sums["of"] += float(np.square(value).sum())
+
+    def _float32(self, inputs: dict[str, Events], clock: Record, events: Record) -> None:
+        rounded = replay(self.graph, inputs, torch.float32)
+        engine, _ = simulate(self.graph, inputs, Grid(dtype=np.float32))
+        self._explain("torch, events", clock, events, np.float64)
+        self._explain("torch, torch in float32", clock, rounded, np.float32)
+        self._explain("torch, events in float32", rounded, engine, np.float32)
+        self.samples += clock.samples
+        near = count_near(bound_rounding(self.graph, clock)) if self.bounded else {}
+        changed = find_layer_differences(self.graph, clock, rounded)
+        apart = find_layer_differences(self.graph, rounded, engine)
+        for name, flip in self.flips.items():
+            flip["executors"] += int(apart[name].sum())
+            if self.bounded:
+                flip["near"] += near[name]
+            differ = changed[name]
+            if differ.any():
+                margin = np.abs(compute_margins(self.graph, inputs, name)[differ]).max()
+                flip["flips"] += int(differ.sum())
+                flip["largest_margin"] = max(flip["largest_margin"], float(margin))
+
+    def _explain(self, pair: str, one: Record, other: Record, dtype: type) -> None:
+        """Keep the first differences that rounding to ``dtype`` does not explain."""
+        if not self.bounded:
+            return
+        for found in find_first_differences(self.graph, one, other, dtype):
+            if not found.is_rounding:
+                where = found._replace(sample=found.sample + self.samples)
+                self.unexplained.append({"pair": pair, **where._asdict()})
+
+    def quantisation(self) -> dict[str, float]:
+        """Return the share of differing spikes by layer, and the errors of read-outs."""
+        spikes = {n: t["differ"] / t["of"] for n, t in self.quantised.items() if t["of"]}
+        values = {
+            n: np.sqrt(s["error"] / s["of"]).item() for n, s in self.off.items() if s["of"]
+        }
+        return spikes | values

@@ -1,0 +1,34 @@
+"""What ``neuro bench mixers`` measures beside each other computes the same."""
+
+import pytest
+import torch
+
+from tasks.bench.peers import mixers
+from tasks.bench.peers.mixers import CASES, CORES, INDEXED, LOOP, CoreSizes, run_indexed_scan
+
+
+@pytest.mark.parametrize("core", ["scan", "GLA", "delta rule"])
+def test_both_sides_return_the_same_numbers(core: str) -> None:
+    fast, slow = CORES[core]
+    given = CoreSizes(core=core, tokens=40, batch=2, heads=2, channels=8).arguments()
+    for ours, theirs in zip(fast(*given), slow(*given), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loop_that_one_writes_first_is_a_scan() -> None:
+    given = CoreSizes(core="scan", tokens=40, batch=2, heads=2, channels=8).arguments()
+    for ours, theirs in zip(CORES["scan"][1](*given), run_indexed_scan(*given), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_every_subject_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixers, "repeat", lambda once: once)
+    names = []
+    for cases in CASES.values():
+        for case in cases(True):
+            counted = {build(1)() for build in case.subjects.values()}
+            assert len(counted) == 1
+            free = [pair.theirs[0] for pair in case.pairs if pair.target is None]
+            assert free == ([LOOP] if INDEXED in case.subjects else [])
+            names.append(case.name)
+    assert len(names) == len(set(names)) == 9
