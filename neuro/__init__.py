@@ -111,9 +111,13 @@ __all__ = [
     "Unflatten",
     "Upsample",
     "__version__",
+    "codes",
+    "record",
+    "statistics",
     "ticks",
     "to_events",
     "to_raster",
     "to_ticks",
     "to_times",
+    "units",
 ]

@@ -79,7 +79,9 @@ def test_tests_are_those_that_execute_the_line() -> None:
 
     assert choose(4) == choose(5) == [[near], [far]]  # 5 is in the statement of 4
     assert choose(9) == [[far]]
-    assert choose(1) == choose(2) == [["tests/neuro/base/test_units.py"], ["neuro/base/units.py"]]
+    assert (
+        choose(1) == choose(2) == [["tests/neuro/base/test_units.py"], ["neuro/base/units.py"]]
+    )
 
 
 @pytest.mark.usefixtures("root")

@@ -53,6 +53,10 @@ def test_a_package_only_re_exports(path: Path) -> None:
     for node in rest:
         if isinstance(node, ast.ImportFrom):
             imported += [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.For):  # paths of modules that have moved
+            assert path == ROOT / "neuro" / "__init__.py"
+        elif isinstance(node, ast.Import):
+            assert [alias.name for alias in node.names] == ["sys"]
         else:
             assert isinstance(node, ast.Assign)
             assert [ast.unparse(target) for target in node.targets] == ["__all__"]
