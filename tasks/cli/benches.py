@@ -14,6 +14,7 @@ from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, write
 from tasks.report.tables import make_table
 from tasks.report.terminal import DONE, FAILED
+from tasks.runs.find import is_file, load_experiments, split_name
 from tasks.runs.names import require_one_of
 
 
@@ -98,9 +99,11 @@ TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
     "hybrids": "tasks.language.bench.parts",
     "forecasting": "tasks.forecasting.bench.parts",
     "reasoning": "tasks.reasoning.bench.parts",
-    "flow": "tasks.flow.bench.parts",
     "attribution": "tasks.attribution.bench.parts",
 }
+
+
+EXPERIMENTS = {"flow": "tasks.flow.bench"}  # modules with list_experiments
 
 
 def find(name: str) -> Benchmark:
@@ -109,6 +112,8 @@ def find(name: str) -> Benchmark:
     Raises:
         UnknownName: there is no such benchmark.
     """
+    if is_file(name):
+        return _make_file(Path(name))
     require_one_of(name, tuple(NAMES), "benchmark")
     makers = {
         "engine": _engine,
@@ -120,6 +125,9 @@ def find(name: str) -> Benchmark:
         "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
+    if name in EXPERIMENTS:
+        make = import_module(EXPERIMENTS[name]).list_experiments
+        return _make_experiments(name, make, NAMES[name], ("workers",))
     if name in TRAININGS:
         return _make_trainings(name)
     return makers[name]() if name in makers else _make_speeds(name)
@@ -197,6 +205,34 @@ def _make_trainings(name: str) -> Benchmark:
     )
 
 
+def _make_experiments(
+    name: str, make: Callable[[bool], Any], about: str, accepts: tuple[str, ...]
+) -> Benchmark:
+    """Return the benchmark of experiments. make: quick -> the experiments by part."""
+    from tasks.bench import experiment
+
+    return Benchmark(
+        about=about,
+        parts=experiment.make_parts(make, name),
+        draw=experiment.draw,
+        tabulate=experiment.tabulate,
+        accepts=accepts,
+        announce=partial(experiment.announce, make, name),
+    )
+
+
+def _make_file(path: Path) -> Benchmark:
+    """Return the benchmark of the experiments in a task's file."""
+
+    def make(_: bool) -> Mapping[str, Any]:
+        found = load_experiments(path)
+        return {
+            part: replace(e, run=f"{path}:{split_name(e.run)[1]}") for part, e in found.items()
+        }
+
+    return _make_experiments(path.stem, make, f"experiments of {path}", ())
+
+
 def _imports() -> Benchmark:
     from tasks.imported.bench import PARTS, TABLES, draw_imports
 
@@ -260,10 +296,12 @@ def show(console: Console, name: str, options: BenchOptions) -> None:
 
     benchmark = find(name)
     parts = benchmark.choose_parts(options.parts)
+    if is_file(name) and options.quick:
+        raise ValueError("--quick is for the benches of neuro; choose small arms in the file")
     if unused := benchmark.list_unused(options):
         raise ValueError(f"neuro bench {name} does not use {unused}; leave it out")
     require_writable(options.out)
-    path = options.out / f"{name}.json"
+    path = options.out / f"{Path(name).stem if is_file(name) else name}.json"
     rows: list[Row] = []
     if benchmark.announce:
         console.print(benchmark.announce(options), highlight=False, soft_wrap=True)

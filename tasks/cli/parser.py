@@ -357,7 +357,7 @@ def bench(  # noqa: PLR0913 - a flag each
     """Compare neuro with its peers on this machine; without a name, list the benchmarks.
 
     Args:
-        name: a benchmark.
+        name: a benchmark, or a task's file that defines EXPERIMENTS.
         out: folder for NAME.json and NAME.png.
         repeats: timed runs of each subject; the best and the median are kept.
         only: the parts to measure, separated by commas.

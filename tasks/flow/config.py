@@ -40,6 +40,7 @@ class FlowConfig:
         number of images (0: all).
     sampler, steps: how images are made of noise, see :mod:`tasks.flow.sampler`. guidance: its
         weight; 1 is none. samples: images of an evaluation.
+    lent: whether an evaluation also lends images the past of others, at twice the cost.
     lr, warm, decay, clip: see :class:`neuro.training.Plan`.
     """
 
@@ -69,6 +70,7 @@ class FlowConfig:
     steps: int = 25
     guidance: float = 1.0
     samples: int = 1000
+    lent: bool = True
     epochs: int = 14
     lr: float = 3e-3
     warm: float = 0.05

@@ -28,6 +28,7 @@ FAD = Metric(name="fad", better="lower", format=".2f")
 MATCH = Metric(name="class_match", format=".2%")
 CALLS = Metric(name="network_calls", better="lower", format=".0f")
 METRICS = (FEATURE_FD, FAD, MATCH, LOSS, CALLS)
+CONTEXTS = "contexts"  # in eval.json: metrics behind another past, or none
 COLUMNS = 20  # of a sheet
 SEEN = 32  # pixels of a sheet that an image takes: smaller ones are enlarged
 DELTAS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of delta codes [thresholds of the counts]
@@ -94,6 +95,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         return Findings(values=values, n=len(choose_indices(config, "test")), facts=facts)
     found = measure_contexts(config, model, run.seed, list_contexts(config))
     reference = make_reference(config)
+    others = {f"{context} past": own for context, own in found.items() if context != "own"}
     tables = [_tabulate(found, reference.floor, reference.test)]
     if config.maps == "spiking" and config.sampler != "heun":
         tables.append(_tabulate_deltas(measure_deltas(config, model, run.seed)))
@@ -103,7 +105,12 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
         split=None,
         counted="new images",
         notes={FEATURE_FD.name: f"{config.samples:,} new images; floor {reference.floor:.2f}"},
-        facts={**facts, "floor": reference.floor, "real_test": reference.test},
+        facts={
+            **facts,
+            "floor": reference.floor,
+            "real_test": reference.test,
+            CONTEXTS: others,
+        },
         tables=tables,
         pictures=_draw(run, model),
     )

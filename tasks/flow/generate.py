@@ -51,9 +51,11 @@ class Start(NamedTuple):
 
 
 def list_contexts(config: FlowConfig) -> tuple[Context, ...]:
-    """Return the contexts of an arm, its own first."""
+    """Return the contexts of an arm that an evaluation measures, its own first."""
     if not config.has_state:
         return ("own",)
+    if not config.lent:
+        return ("own", "reset")
     if not config.is_labelled:
         return ("own", "reset", "other image")
     if config.classes == 1:

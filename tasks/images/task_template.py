@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from drivers import mnist
-from neuro import ALIF, LI, Spiking, Stack
-from neuro.base.units import Ticks
+from neuro import ALIF, LI, Spiking, Stack, Ticks
 from neuro.spikes.codes import rate
 from neuro.training import Plan
 from tasks.images.classification.classifier import Answers, make_classifier

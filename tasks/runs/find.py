@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -122,6 +122,22 @@ def load_task(path: Path) -> Task[Any]:
             "neuro new writes does"
         )
     return task
+
+
+def load_experiments(path: Path) -> Any:
+    """Return the ``EXPERIMENTS`` of a task's file, by part.
+
+    Raises:
+        TaskFileError: it defines no task, or no experiments.
+    """
+    load_task(path)
+    found = getattr(sys.modules[_module_name(digest(read_bytes(path)))], "EXPERIMENTS", None)
+    if not isinstance(found, Mapping) or not found:
+        raise TaskFileError(
+            f"{path}: defines no experiments; assign a dictionary of "
+            "tasks.bench.experiment.Experiment by name to EXPERIMENTS"
+        )
+    return found
 
 
 def run_file(path: Path) -> ModuleType:
