@@ -43,7 +43,7 @@ class Case:
 
     unit: of the times, each divided by ``per``. cell_seconds: cells times simulated seconds,
     by which spikes become rates; 0: they do not. clock: which time is compared.
-    conditions: what else a row says. environments: variables of the process of a subject.
+    conditions: what else a row says.
     """
 
     name: str
@@ -55,12 +55,11 @@ class Case:
     threads: int = 1
     clock: Literal["cpu", "wall"] = "cpu"
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def measure_case(case: Case, repeats: int) -> list[Row]:
     """Measure a case; return a row a pair, also where one of the two could not be measured."""
-    measurements = measure(case.subjects, repeats, case.threads, case.environments)
+    measurements = measure(case.subjects, repeats, case.threads)
     return [_row(case, pair, measurements, repeats) for pair in case.pairs]
 
 

@@ -52,14 +52,12 @@ class Benchmark:
 
 
 NAMES = {
-    "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
+    "engine": "speed beside NEST, Brian2 and torch libraries; memory, first use",
     "microcircuit": "the cortical microcircuit beside NEST and Brian2, at three sizes",
     "fly_brain": "a fly's whole brain, generated, beside Brian2",
     "training": "a step of training and of inference beside torch libraries",
-    "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
     "decode": "text of a packed model beside unpacked ones, a transformer and litespark",
-    "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "lava": "the integer reference in batches beside Lava's simulation of the same program",
     "forecasting": "forecasters with a teacher that sees later, beside controls without one",
@@ -73,25 +71,23 @@ NAMES = {
 }
 
 PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and needs all extras
-    "engine": "cuba, delta, brette4, large, silent, classifier, threads, cost, memory, compile",
+    "engine": "cuba, delta, brette4, large, silent, classifier, threads, memory, compile",
     "microcircuit": "tenth, third, full, one_delay, building, activity, rates",
     "fly_brain": "brain",
     "training": "digits, dense, cifar, checkpointed",
-    "mechanisms": "layers, kept, families, skipped",
     "mixers": "recurrences, attention, steps",
     "decode": "matrix, layers, generation",
-    "regimes": "SR, SI fast, AI, SI slow",
     "hybrids": "recall, text",
     "lava": "dense",
     "forecasting": "grid, few, lorenz, paper, gated, spiking, online, anchor, seizures",
-    "imports": "tutorials, random, platforms, speed",
+    "imports": "tutorials, random, speed",
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
     "spiking_loop",
     "flow": "digits, seen, mnist, short",
     "attribution": "causes, answers, near, far, outside",
     "bottlenecks": "untrained, depth, controls, links, spikes",
-    "driving": "closed, ceiling, open, maps, speed, labels, loader",
+    "driving": "closed, ceiling, open, maps",
 }
 
 
@@ -119,7 +115,6 @@ def find(name: str) -> Benchmark:
         "engine": _engine,
         "microcircuit": _microcircuit,
         "decode": _decode,
-        "regimes": _regimes,
         "imports": _imports,
         "energy": _energy,
         "bottlenecks": _bottlenecks,
@@ -166,7 +161,6 @@ def _engine() -> Benchmark:
     speeds = _make_speeds("engine")
     parts: dict[str, MeasurePart] = {
         **speeds.parts,
-        "cost": partial(_of_cases, cost.cost),
         "memory": partial(of_rows, cost.memory),
         "compile": partial(of_rows, cost.first_uses),
     }
@@ -177,19 +171,6 @@ def _microcircuit() -> Benchmark:
     from tasks.bench.peers.microcircuit import PARTS, draw
 
     return Benchmark(about=NAMES["microcircuit"], parts=PARTS, draw=draw)
-
-
-def _regimes() -> Benchmark:
-    from neuro.base.units import Seconds
-    from tasks.bench.peers.networks import REGIMES
-    from tasks.bench.peers.regimes import Extent, draw_rates, rows
-
-    def of_regime(name: str, options: BenchOptions) -> Iterator[Row]:
-        small = Extent(n=1250, duration=Seconds(0.12))
-        return rows(name, small if options.quick else Extent())
-
-    parts: dict[str, MeasurePart] = {name: partial(of_regime, name) for name in REGIMES}
-    return Benchmark(about=NAMES["regimes"], parts=parts, draw=draw_rates, accepts=())
 
 
 def _make_trainings(name: str) -> Benchmark:
@@ -272,7 +253,7 @@ def _driving() -> Benchmark:
         parts=PARTS,
         draw=draw_planners,
         tabulate=tabulate,
-        accepts=("repeats", "runs", "workers"),
+        accepts=("runs", "workers"),
     )
 
 
@@ -343,10 +324,6 @@ def tabulate_results(part: str, rows: list[Row]) -> Group:
         "ratio": [_number(row.ratio) for row in rows],
         "target": [_target(row) for row in rows],
         "Hz": [_rates(row) for row in rows],
-        **{
-            k: [_number(row.conditions.get("statistics", {}).get(k)) for row in rows]
-            for k in ("cv", "correlation", "fano")
-        },
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
         "% of scatter-add": [_work(row, "share_of_bound", 100.0) for row in rows],
     }

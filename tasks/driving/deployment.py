@@ -125,41 +125,26 @@ def host(config: DrivingConfig, model: nn.Module) -> dict[str, int]:  # noqa: AR
     """
     with torch.device("meta"):
         driver = Driver(config).eval()
-    _, macs, by_module = run_counted(driver, make_blank(config, "meta"))
+    _, macs = run_counted(driver, make_blank(config, "meta"))
     out = {}
     for name, paths in HOST.items():
         if getattr(driver.prediction, OPTIONAL.get(name, "pathways")) is None:
             continue
-        missing = [path for path in paths if path not in by_module]
+        missing = [path for path in paths if path not in macs]
         if missing:
             raise RuntimeError(f"host: the driver ran no {', '.join(missing)}; correct HOST")
-        out[name] = sum(by_module[path] for path in paths)
+        out[name] = sum(macs[path] for path in paths)
     return out | {"lift": macs["lift"]}
 
 
-def count_macs(config: DrivingConfig) -> dict[str, int]:
-    """Return the multiply-accumulates of a window by part, including zeros.
-
-    The stem runs once per image, regardless of its repetitions, and once per sweep. Lifting
-    counts the products of features and depth, the planner only its layers.
-    """
-    with torch.device("meta"):
-        model = Driver(config).eval()
-    return run_counted(model, make_blank(config, "meta"))[1]
-
-
-def run_counted(
-    model: Driver, seen: Observation
-) -> tuple[DrivingOutputs, dict[str, int], dict[str, int]]:
-    """Return outputs, and the multiply-accumulates by part and by module path."""
+def run_counted(model: Driver, seen: Observation) -> tuple[DrivingOutputs, dict[str, int]]:
+    """Return outputs, and multiply-accumulates by module path, and of lifting as "lift"."""
     config = model.config
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = model(seen)
-    names = ("encoder", "prediction", "decoder", "heads", "planner")
-    by_module = {
+    macs = {
         path.removeprefix("Driver."): sum(counts.values()) // 2
         for path, counts in counter.get_flop_counts().items()
     }
-    macs = {k: by_module.get(k, 0) for k in names}
     lifted = seen.images.shape[:3].numel() * config.depth.bins * config.channels
-    return outputs, macs | {"lift": lifted * prod(config.feature_size)}, by_module
+    return outputs, macs | {"lift": lifted * prod(config.feature_size)}

@@ -1,4 +1,4 @@
-"""``neuro bench imports``: tutorials, random networks, platforms and speed.
+"""``neuro bench imports``: tutorials, random networks and speed.
 
 Axes: T ticks, B samples, ``*N`` the shape of a node.
 """
@@ -47,7 +47,6 @@ RANDOM = 300  # networks of each library
 IMPORT = """from neuro.interop import {0}
 network = {0}.import_module(net, shape)
 """
-BRAILLE = "braille_noDelay_noBias_subtract.nir"  # Pedersen et al. 2024
 
 
 def list_tutorials() -> dict[str, Tutorial]:
@@ -251,44 +250,6 @@ def _draw_import(library: str, seed: int) -> ImportedNetwork:
     return _import_module(library, module, shape)
 
 
-def compare_discretisations(options: BenchOptions) -> Iterator[Row]:
-    """Yield what the choices of each platform change of the spikes of one published file."""
-    from neuro.interop.nir.platforms import compare_platforms
-
-    folder = in_neuro_data(["nir"])
-    if folder is None or not (folder / BRAILLE).is_file():
-        yield Row(
-            case=BRAILLE,
-            subject="",
-            peer="",
-            unit="",
-            ours=None,
-            theirs=None,
-            ratio=None,
-            note=f"set NEURO_DATA to a folder with nir/{BRAILLE}, a file of the NIR paper",
-        )
-        return
-    samples, ticks = (4, 32) if options.quick else (64, 256)
-    first, *others = compare_platforms(folder / BRAILLE, ticks=ticks, samples=samples)
-    for other in others:
-        yield Row(
-            case=BRAILLE,
-            subject=first.platform,
-            peer=other.platform,
-            unit="spikes",
-            ours=float(first.spikes),
-            theirs=float(other.spikes),
-            ratio=None,
-            conditions={
-                "different": other.different,
-                "recounted": other.recounted,
-                "changed": other.changed,
-                "samples": samples,
-                "ticks": ticks,
-            },
-        )
-
-
 def time_tutorials(options: BenchOptions) -> Iterator[Row]:
     """Yield the speed of each imported network beside its library, batch 1 and 64."""
     for name, tutorial in list_tutorials().items():
@@ -364,24 +325,6 @@ def tabulate_random(rows: list[Row]) -> Table:
     return make_table("Random networks", "library", *head, rows=lines)
 
 
-def tabulate_platforms(rows: list[Row]) -> Table:
-    """Return a table with a line for each choice."""
-    head = ("choice", "spikes", "other places", "other counts", "other answers")
-    lines = [
-        (
-            row.peer,
-            f"{row.theirs:,.0f}",
-            f"{row.conditions['different']:,}",
-            f"{row.conditions['recounted']:,}",
-            f"{row.conditions['changed']} of {row.conditions['samples']}",
-        )
-        for row in rows
-        if row.theirs is not None
-    ]
-    first = [(rows[0].subject, f"{rows[0].ours:,.0f}", "", "", "")] if lines else []
-    return make_table(f"One file, other choices: {BRAILLE}", *head, rows=first + lines)
-
-
 def tabulate_tutorials(rows: list[Row]) -> Table:
     """Return a table with a line for each tutorial."""
     head = ("network", "spikes", "differ", "source", *EXECUTORS, "core, uJ")
@@ -440,11 +383,9 @@ def draw_imports(rows: list[Row], path: Path) -> None:
 PARTS: Mapping[str, MeasurePart] = {
     "tutorials": compare_tutorials,
     "random": compare_random,
-    "platforms": compare_discretisations,
     "speed": time_tutorials,
 }
 TABLES: Mapping[str, Callable[[list[Row]], Table]] = {
     "tutorials": tabulate_tutorials,
     "random": tabulate_random,
-    "platforms": tabulate_platforms,
 }

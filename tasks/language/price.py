@@ -26,7 +26,6 @@ from neuro.energy import Chip, Interval, find_chip
 from neuro.energy.chip import sum_intervals
 from neuro.energy.mapping import count_demand
 from tasks.language.config import LanguageConfig, matmulfree_370m
-from tasks.language.cpu_speed import tabulate_speed
 from tasks.runs.task import Table
 
 CHIP = "loihi2"
@@ -244,11 +243,11 @@ def measure_token(config: LanguageConfig, energies: Mapping[str, Any]) -> TokenS
 
 
 def tabulate_prices(
-    config: LanguageConfig, model: nn.Module, energies: Mapping[str, Any]
+    config: LanguageConfig, _: nn.Module, energies: Mapping[str, Any]
 ) -> Sequence[Table]:
     """Return joules and speed a token, of a run and of the published 370M beside its chips.
 
-    Behind it the speed of this machine's processor. energies: ``energy.json`` of the run.
+    energies: ``energy.json`` of the run.
     """
     chip, big = find_chip(CHIP), matmulfree_370m()
     own, published = measure_token(config, energies), describe_token(big)
@@ -294,7 +293,6 @@ def tabulate_prices(
                 "not in the time."
             ),
         ),
-        tabulate_speed(model, big, (rows[0][4], rows[1][4]), PUBLISHED["tokens"]),
     )
 
 

@@ -50,8 +50,8 @@ def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASK.configs, "tiny_ann", lambda: TWIN)  # type: ignore[arg-type]
     for module in (
         "driving.data",
-        "driving.benchmark.entrants",
-        "driving.benchmark.window_results",
+        "driving.bench.entrants",
+        "driving.bench.window_results",
     ):
         for name in ("open_split", "open_truth"):
             monkeypatch.setattr(f"tasks.{module}.{name}", open_split, raising=False)

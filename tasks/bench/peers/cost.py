@@ -1,4 +1,4 @@
-"""What a run costs us by spikes, cells and synapses, and what the first one costs.
+"""What a synapse takes of memory, and what the first run costs.
 
 The peer is neuro itself, or a limit that we keep to.
 """
@@ -14,71 +14,18 @@ import numpy as np
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Sparse
-from tasks.bench.comparison import Case, Pair, describe_machine
+from tasks.bench.comparison import describe_machine
 from tasks.bench.harness import Measurement, Run, RunTiming, measure
-from tasks.bench.peers.engine import (
-    EXACT,
-    NEST,
-    RTF,
-    SIMULATORS,
-    of_cuba,
-    of_delta,
-    of_kicked,
-    of_network,
-)
+from tasks.bench.peers.engine import EXACT, NEST, SIMULATORS, of_cuba, of_delta
 from tasks.bench.peers.networks import start
-from tasks.bench.peers.problem import CELLS, BenchProblem, beside_silent
-from tasks.bench.peers.subjects_neuro import Make, exact
+from tasks.bench.peers.problem import CELLS
+from tasks.bench.peers.subjects_neuro import Make
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import Stopwatch
 
 LIMIT = "limit"
 BYTES = 12.0  # a synapse may take
 SECONDS = 30.0  # the first use of a clock may take
-
-
-def cost(quick: bool) -> list[Case]:
-    """Return the same network with fewer spikes, and with more cells that do nothing."""
-    if quick:
-        return [_fewer_spikes((400, 0.1), 12.0), _more_cells((400, 0.1))]
-    # A cell that has just fired ignores a kick, and inhibition grows with the network: so many
-    # kicks a second give ten times the spikes of one.
-    return [
-        _fewer_spikes((4000, 1.0), 12.0),
-        _fewer_spikes((20_000, 1.0), 15.0),
-        _more_cells((4000, 1.0)),
-    ]
-
-
-def _fewer_spikes(size: tuple[int, float], kicks: float) -> Case:
-    more = "10x the spikes"
-    subjects = {
-        name: partial(exact, partial(of_kicked, *size, kicks=number))
-        for name, number in ((more, kicks), (EXACT, 1.0))
-    }
-    pairs = (Pair(EXACT, (more,), 8.0),)
-    return of_network(f"fewer spikes, {size[0]:,} cells", subjects, pairs, size)
-
-
-def _more_cells(size: tuple[int, float]) -> Case:
-    n, seconds = size
-    make, fewer = partial(of_kicked, *size, kicks=15.0), f"{n:,} cells"
-    return Case(
-        name=f"{9 * n:,} silent cells more",
-        subjects={
-            fewer: partial(exact, make),
-            EXACT: partial(exact, partial(among_silent, make, 10)),
-        },
-        pairs=(Pair(EXACT, (fewer,), 1 / 1.2),),
-        unit=RTF,
-        per=seconds,
-        conditions={"cells": 10 * n, "simulated_seconds": seconds},
-    )
-
-
-def among_silent(make: Make, times: int) -> BenchProblem:
-    """Return a problem among so many times as many cells, the others silent."""
-    return beside_silent(make(), times)
 
 
 def memory(quick: bool) -> Iterator[Row]:

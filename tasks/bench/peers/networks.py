@@ -19,8 +19,8 @@ from neuro.base.units import Seconds, Ticks, ticks
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.engine import State
 from neuro.events.exact.state import make_rest_state
-from neuro.graph import Dense, Edge, Graph, Input, Node, Poisson, Sparse
-from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
+from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph.random import fixed_probability, join_inputs
 from neuro.neurons import LI, LIF
 from neuro.neurons.li import psc_gain
 from neuro.spikes import Events
@@ -35,26 +35,6 @@ class PeerNetwork(NamedTuple):
 
     graph: Graph
     membranes: Mapping[str, Float[np.ndarray, " N"]]
-
-
-class Regime(NamedTuple):
-    """A state of Brunel's network, and what he measured.
-
-    g: inhibition over excitation. eta: external rate over the one that would just fire a cell.
-    rate: of his simulation [1/s] (Brunel 2000, table 1), which has none for SR.
-    """
-
-    g: float
-    eta: float
-    rate: float | None
-
-
-REGIMES = {
-    "SR": Regime(3.0, 2.0, None),
-    "SI fast": Regime(6.0, 4.0, 60.7),
-    "AI": Regime(5.0, 2.0, 37.7),
-    "SI slow": Regime(4.5, 0.9, 5.5),
-}
 
 
 def cuba(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
@@ -113,39 +93,6 @@ def brette4(seed: int, n: int = 4000, p: float = 0.02) -> PeerNetwork:
     cell = LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(5 * MS))
     synapses = _random(n, p, 0.25, -2.25, rng)
     return _jumps(rng, synapses, cell, 11.0, delay=dt, dt=dt)
-
-
-def brunel(regime: Regime, seed: int, n: int = 12_500) -> PeerNetwork:
-    """Return the network of Brunel 2000 (model A) in one of its ``REGIMES``.
-
-    Each cell receives from 1,000 excitatory and 250 inhibitory ones, also when n is smaller
-    (>= 1,250) than the 12,500 of the paper: the rates stay, the correlations grow. J = 0.1 and
-    -g J mV, delay 1.5 ms, refractory 2 ms; rest 0, reset 10, threshold 20 mV, here -10, 0, 10.
-    The 1,000 external synapses of a cell are one Poisson process of eta threshold / (J tau), at
-    least 9,000 a second.
-    """
-    rng = np.random.default_rng(seed)
-    excitatory, inhibitory = _kinds(n)
-    each = np.arange(n)
-    recurrent = join_inputs(
-        fixed_indegree(excitatory, n, 1000, 0.1, rng),
-        fixed_indegree(inhibitory, n, 250, -0.1 * regime.g, rng),
-    )
-    nodes: dict[str, Node] = {
-        "external": Poisson(rate=regime.eta * 20.0 / (0.1 * TAU), shape=(n,), seed=seed),
-        "synapses": Sparse.from_coo(each, each, np.full(n, 0.1), shape=(n, n)),
-        "cells": LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(2 * MS)),
-        "recurrent": replace(recurrent, bias=_bias(n, -10.0, DT)),
-    }
-    edges = (
-        Edge("external", "synapses"),
-        Edge("synapses", "cells"),
-        Edge("cells", "recurrent", ticks(Seconds(1.5 * MS), DT)),
-        Edge("recurrent", "cells"),
-    )
-    return PeerNetwork(
-        Graph(nodes=nodes, edges=edges, dt=DT), {"cells": rng.uniform(-10, 10, n)}
-    )
 
 
 def feed_forward(seed: int, *, layers: tuple[int, int, int] = (784, 512, 10)) -> PeerNetwork:

@@ -115,29 +115,6 @@ def kicked(network: PeerNetwork, inputs: int, weight: float, duration: Seconds) 
     )
 
 
-def beside_silent(problem: BenchProblem, times: int) -> BenchProblem:
-    """Return the same cells, synapses and input among ``times`` as many cells.
-
-    The others receive no spikes, and rest at half the threshold.
-    """
-    graph, n, rest = problem.graph, problem.size, 0.5 * float(problem.cell.threshold)
-    more = (times - 1) * n
-    nodes = dict(graph.nodes)
-    for name, node in nodes.items():
-        if not isinstance(node, Sparse):
-            continue
-        indptr = node.indptr
-        if any(e.source == CELLS for e in graph.into(name)):
-            indptr = np.concatenate([indptr, np.full(more, indptr[-1])])
-        drive = node.bias
-        if drive is not None:
-            still = -np.expm1(-graph.dt / problem.cell.tau) * rest
-            drive = np.concatenate([drive, np.full(more, still)])
-        nodes[name] = replace(node, indptr=indptr, shape=(n + more,), bias=drive)
-    membranes = {CELLS: np.concatenate([problem.membranes[CELLS], np.full(more, rest)])}
-    return replace(problem, graph=replace(graph, nodes=nodes), membranes=membranes)
-
-
 def iterate_projections(problem: BenchProblem) -> Iterator[Projection]:
     """Yield the synapses into the cells, by connection."""
     graph = problem.graph

@@ -85,9 +85,7 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
         line[row.peer] = _cell(row, "theirs", row.theirs) + (
             "*" if _is_significant(row) else ""
         )
-    spread = any("sd" in row.conditions.get("ours", {}) for row in rows)
-    title = f"{part}: mean ± deviation over seeds" if spread else part
-    out = make_table(title, WORD, *names)
+    out = make_table(f"{part}: mean ± deviation over seeds", WORD, *names)
     for figure, line in cells.items():
         out.add_row(figure, *(line.get(name, "") for name in names))
     tests = [text for key, text in TESTS.items() if any(key in row.conditions for row in rows)]

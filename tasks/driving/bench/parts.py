@@ -29,10 +29,7 @@ from tasks.driving.bench.entrants import (
     make_rules,
     open_comparison,
 )
-from tasks.driving.bench.label_rows import compare_labels
-from tasks.driving.bench.loader import measure_loader
 from tasks.driving.bench.recorded_scenes import score_all
-from tasks.driving.bench.throughput import measure_throughput
 from tasks.driving.bench.window_results import (
     OWN,
     OWN_COPY,
@@ -315,13 +312,6 @@ def _list_targets(
         yield from make_rows(MAP, figure, comparison.subject, {**about, "target": 1.0})
 
 
-def measure_speed(options: BenchOptions) -> Iterator[Row]:
-    """Throughput: yield rows of speed, memory and time by module."""
-    comparison = open_comparison(options.runs, options.quick)
-    batches = (1,) if options.quick else (1, comparison.config.batch)
-    yield from measure_throughput(comparison, 1 if options.quick else options.repeats, batches)
-
-
 def _describe(comparison: Comparison) -> dict[str, Any]:
     """Return the conditions of all rows."""
     runs = {name: [str(run.folder) for run in runs] for name, runs in comparison.runs.items()}
@@ -338,7 +328,4 @@ PARTS = {
     "ceiling": drive_ceiling,
     "open": score_windows,
     "maps": compare_maps,
-    "speed": measure_speed,
-    "labels": compare_labels,
-    "loader": measure_loader,
 }

@@ -1,4 +1,4 @@
-"""neuro.interop.nir.read beside the imports of other libraries, and what their choices do."""
+"""neuro.interop.nir.read beside the imports of other libraries."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from nir_graphs import chain
 
 from neuro.interop import nir as neuro_nir
 from neuro.interop.imported import run_clock
-from neuro.interop.nir.platforms import PLATFORMS, compare_platforms
 
 
 def make_graph(r):
@@ -51,34 +50,3 @@ def test_a_lif_fires_as_in_the_library_that_imports_it(load, r):
     ours = run_clock(network.graph, {"input": x}).outputs["n1"][:, 0]
     assert ours.sum() > 30
     assert (ours == np.array(theirs)).all()
-
-
-def test_the_choices_of_platforms_change_spikes_and_the_reference_none():
-    rng = np.random.default_rng(2)
-    values = {"tau_mem": 6e-4, "tau_syn": 4e-4, "r": 6.0, "w_in": 4.0, "v_leak": 0.0}
-    values |= {"v_threshold": 1.0, "v_reset": 0.0}
-
-    def cell(size):
-        return nir.CubaLIF(**{k: np.full(size, v) for k, v in values.items()})
-
-    graph = chain(
-        nir.Linear(rng.normal(size=(8, 6))),
-        cell(8),
-        nir.Linear(rng.normal(size=(3, 8)) * 0.5),
-        cell(3),
-        inputs=[6],
-        outputs=[3],
-    )
-    graph.nodes["back"] = nir.Linear(rng.normal(size=(8, 8)) * 0.3)
-    graph.edges += [("n1", "back"), ("back", "n1")]
-    rows = compare_platforms(graph, ticks=60, samples=4)
-    assert [row.platform for row in rows] == [p.name for p in PLATFORMS]
-    first, at_threshold, *others = rows
-    assert first.spikes > 100
-    assert (first.different, first.recounted, first.changed) == (0, 0, 0)
-    assert at_threshold.different == 0  # no membrane meets its threshold exactly
-    assert all(row.different > 0 for row in others)
-    # What is missing and what is added do not cancel; a moved spike is no other number.
-    assert all(abs(r.spikes - first.spikes) <= r.recounted <= r.different for r in rows)
-    assert any(r.recounted > abs(r.spikes - first.spikes) for r in rows)
-    assert all(row.changed <= row.samples == 4 for row in rows)

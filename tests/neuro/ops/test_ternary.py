@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from unpack import unpack_ternary
 
 from neuro.ops.ternary import (
     LARGEST,
@@ -21,6 +20,12 @@ def draw(tokens: int, outputs: int, inputs: int) -> tuple[np.ndarray, np.ndarray
     rng = np.random.default_rng(inputs)
     weight = rng.integers(-1, 2, (outputs, inputs)).astype(np.int8)
     return weight, rng.integers(-128, 128, (tokens, inputs)).astype(np.int8)
+
+
+def unpack_ternary(packed: np.ndarray, columns: int) -> np.ndarray:
+    """Return unpacked weights, M N; the inverse of pack_ternary."""
+    codes = np.concatenate([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
+    return codes[:, :columns].astype(np.int8) - 1
 
 
 def test_four_weights_stand_in_a_byte_the_first_in_its_lowest_bits() -> None:

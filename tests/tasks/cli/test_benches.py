@@ -93,22 +93,6 @@ def test_a_part_is_measured_printed_written_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "engine.png").read_bytes().startswith(PNG)
 
 
-def test_regimes_have_a_row_a_clock_and_a_picture(tmp_path: Path) -> None:
-    console, file = terminal()
-    show(console, "regimes", BenchOptions(tmp_path, parts=("AI", "SR"), quick=True))
-    found = json.loads((tmp_path / "regimes.json").read_text(encoding="utf-8"))
-    assert [(r["case"], r["subject"]) for r in found] == [
-        ("SR", "neuro exact"),
-        ("SR", "neuro grid"),
-        ("AI", "neuro exact"),
-        ("AI", "neuro grid"),
-    ]
-    assert "the paper gives no rate for it" in file.getvalue()
-    assert "correlation" in file.getvalue()
-    assert "targets" not in file.getvalue()
-    assert (tmp_path / "regimes.png").read_bytes().startswith(PNG)
-
-
 def test_notes_are_printed_as_they_are_and_what_is_open_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +129,7 @@ def test_without_a_name_all_benchmarks_and_their_parts_are_listed() -> None:
 
 
 def test_parts_of_the_engine_are_these() -> None:
-    parts = "cuba delta brette4 large silent classifier threads cost memory compile"
+    parts = "cuba delta brette4 large silent classifier threads memory compile"
     assert list(find("engine").parts) == parts.split()
 
 
@@ -164,24 +148,22 @@ def test_mistakes_suggest_what_was_meant() -> None:
     ("name", "idle"),
     [
         ("engine", "--runs, --workers"),
-        ("regimes", "--repeats, --runs, --workers"),
         ("hybrids", "--repeats, --runs"),
         ("bottlenecks", "--repeats, --runs"),
         ("forecasting", "--repeats, --runs"),
         ("reasoning", "--repeats, --runs"),
         ("flow", "--repeats, --runs"),
         ("attribution", "--repeats, --runs"),
-        ("driving", ""),
+        ("driving", "--repeats"),
     ],
 )
 def test_a_flag_of_which_a_benchmark_takes_no_notice_is_told(name: str, idle: str) -> None:
     asked = BenchOptions(repeats=5, runs=(Path("runs/a"),), workers=2)
     assert find(name).list_unused(asked) == idle
     assert find(name).list_unused(BenchOptions()) == ""
-    if idle:
-        told = f"neuro bench {name} does not use {idle}; leave it out"
-        with pytest.raises(ValueError, match=told):
-            show(terminal()[0], name, asked)
+    told = f"neuro bench {name} does not use {idle}; leave it out"
+    with pytest.raises(ValueError, match=told):
+        show(terminal()[0], name, asked)
 
 
 def test_searched_mappings_stand_beside_greedy_ones(tmp_path: Path) -> None:

@@ -432,7 +432,7 @@ def test_the_paper_size_has_the_released_sizes() -> None:
     assert count(model.prediction) == pytest.approx(2.45e6, rel=0.005)
     assert count(model.planner) == pytest.approx(0.35e6, rel=0.005)
 
-    found, macs, _ = run_counted(model, make_blank(paper(), "meta"))
+    found, macs = run_counted(model, make_blank(paper(), "meta"))
     assert found.depth.shape == (1, 3, 6, 48, 28, 60)
     assert found.maps["vehicle"].shape == (1, 7, 200, 200)
     assert found.maps["lane"].shape == (1, 1, 200, 200)

@@ -10,17 +10,14 @@ import torch
 from rich.console import Console
 
 from tasks.bench.options import BenchOptions
-from tasks.bench.rows import Row
 from tasks.imported import bench as bench_imports
 from tasks.imported.bench import (
     DigitSplit,
-    compare_discretisations,
     compare_random,
     compare_tutorials,
     draw_imports,
     import_tutorial,
     list_tutorials,
-    tabulate_platforms,
     tabulate_random,
     tabulate_tutorials,
 )
@@ -115,31 +112,6 @@ def test_random_networks_of_four_kinds_have_the_spikes_of_their_sources() -> Non
         assert row.theirs > 50
         assert row.conditions["networks"] == 3
     assert "snntorch 3" in printed(tabulate_random(rows))
-
-
-def test_platforms_without_the_file_say_where_it_belongs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("NEURO_DATA", raising=False)
-    (row,) = compare_discretisations(QUICK)
-    assert "NEURO_DATA" in row.note
-    printed(tabulate_platforms([row]))
-
-
-def test_platforms_stand_beside_the_choices_of_nir() -> None:
-    row = Row(
-        case="file",
-        subject="hard",
-        peer="soft",
-        unit="spikes",
-        ours=100.0,
-        theirs=120.0,
-        ratio=None,
-        conditions={"different": 40, "recounted": 20, "changed": 1, "samples": 4, "ticks": 8},
-    )
-    line = printed(tabulate_platforms([row]))
-    assert "hard 100" in line
-    assert "soft 120 40 20 1 of 4" in line
 
 
 def test_stimuli_are_digits_as_the_tutorial_shows_them() -> None:

@@ -306,18 +306,14 @@ def test_a_spiking_run_goes_through_all_verbs(
     assert "graded spikes" in exported["fits"]["loihi1"][0]
     assert load_program(folder / "program.safetensors").program.latency == 5
     energy = json.loads((folder / "energy.json").read_text())
-    table, processor = energy["tables"]
-    assert table["rows"][-1][3] == "70.8"
-    assert all(float(row[3].replace(",", "")) > 0 for row in processor["rows"])
-    assert processor["rows"][1][1] == "341,049,344"
+    assert energy["tables"][0]["rows"][-1][3] == "70.8"
     assert energy["sequence"] == {"step": "token", "steps": 16}
     assert "Energy per inference of 16 tokens" in told
     token = format_joules(energy["loihi2"]["chip"]["nominal"] / 16)
     assert re.search(rf"loihi2 +chip, per token +{token} \(", told)
     assert "misfits" in energy["loihi1"]
     assert not energy["loihi2"]["misfits"]
-    for title in ("A token on Loihi 2", "A token on this machine's processor, packed weights"):
-        assert title in told
+    assert "A token on Loihi 2" in told
     page = (folder / "report.html").read_text()
     assert "A token on Loihi 2" in page
     assert f" per inference of 16 tokens; {token} per token<" in page

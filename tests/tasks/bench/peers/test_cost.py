@@ -23,18 +23,6 @@ def test_a_synapse_of_a_compiled_network_takes_twelve_bytes() -> None:
         assert (timing.counted, timing.events) == (size * synapses, synapses)
 
 
-def test_cases_of_cost_compare_the_same_network_with_itself() -> None:
-    fewer, silent = cost.cost(quick=True)
-    counted = []
-    for case in (fewer, silent):
-        (pair,) = case.pairs
-        found = [case.subjects[name](1)() for name in (*pair.theirs, pair.ours)]
-        counted.append([timing.counted for timing in found])
-    many, few = counted[0]
-    assert 8 < many / few < 14
-    assert counted[1][0] == counted[1][1]
-
-
 def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

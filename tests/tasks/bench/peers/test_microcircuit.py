@@ -43,10 +43,10 @@ TIMES = {  # CPU and wall seconds of 2.5 simulated seconds
 
 
 def fake(
-    subjects: Mapping[str, Build], repeats: int, threads: int = 1, environments: object = None
+    subjects: Mapping[str, Build], repeats: int, threads: int = 1
 ) -> dict[str, Measurement]:
     """Return times by hand, and the limit's own; 500 million synaptic events."""
-    del repeats, environments
+    del repeats
     found = {}
     for name, subject in subjects.items():
         timing = (

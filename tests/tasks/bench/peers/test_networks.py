@@ -5,14 +5,12 @@ import pytest
 
 from neuro.base.units import Seconds, Ticks
 from neuro.events import Exact, Grid, simulate
-from neuro.graph import Graph, Poisson, Sparse
+from neuro.graph import Graph, Sparse
 from neuro.neurons import LIF, psc_gain
 from neuro.spikes.statistics import statistics
 from tasks.bench.peers.networks import (
-    REGIMES,
     PeerNetwork,
     brette4,
-    brunel,
     cuba,
     delta,
     feed_forward,
@@ -35,8 +33,8 @@ def cells(network: PeerNetwork) -> LIF:
     return node
 
 
-def leads_to(graph: Graph, name: str = "drive") -> float:
-    (bias,) = set(sparse(graph, name).bias.tolist())  # type: ignore[union-attr]
+def leads_to(graph: Graph) -> float:
+    (bias,) = set(sparse(graph, "drive").bias.tolist())  # type: ignore[union-attr]
     return float(bias / -np.expm1(-graph.dt / TAU))
 
 
@@ -94,18 +92,6 @@ def test_size_density_and_drive_of_the_delta_network_are_free() -> None:
     assert leads_to(graph) == pytest.approx(19, rel=1e-14)
 
 
-def test_every_cell_of_brunels_network_hears_1000_and_250_others() -> None:
-    network = brunel(REGIMES["SI slow"], seed=1, n=1300)
-    graph, cell = network.graph, cells(network)
-    synapses = sparse(graph, "recurrent")
-    for sign, degree in ((1, 1000), (-1, 250)):
-        into = np.bincount(synapses.indices[sign * synapses.weight > 0], minlength=1300)
-        assert set(into) == {degree}
-    assert set(np.round(synapses.weight, 12)) == {0.1, -0.45}
-    assert (cell.threshold, cell.refractory) == (10, 0.002)
-    assert leads_to(graph, "recurrent") == pytest.approx(-10, rel=1e-14)
-
-
 def test_cuba_is_as_active_as_nest_found_it_within_the_spread_of_seeds() -> None:
     early, whole = [], []
     for seed in range(12):
@@ -127,17 +113,6 @@ def test_a_seed_is_a_network() -> None:
         one, same, other = build(1, n=200), build(1, n=200), build(2, n=200)
         np.testing.assert_array_equal(one.membranes["cells"], same.membranes["cells"])
         assert not np.array_equal(one.membranes["cells"], other.membranes["cells"])
-
-
-def test_the_external_input_of_brunels_network_is_a_poisson_process_for_each_cell() -> None:
-    graph = brunel(REGIMES["SI fast"], seed=3, n=1300).graph
-    external, synapses = graph.nodes["external"], sparse(graph, "synapses")
-    assert isinstance(external, Poisson)
-    # eta threshold / (J tau) = 4 * 20 / (0.1 * 20 ms) = 40 a ms, 4 a tick of 0.1 ms.
-    assert external.rate == pytest.approx(40_000)
-    assert (external.shape, external.seed) == ((1300,), 3)
-    np.testing.assert_array_equal(synapses.indices, np.arange(1300))
-    assert set(synapses.weight) == {0.1}
 
 
 def test_a_network_without_input_still_runs_for_its_ticks() -> None:

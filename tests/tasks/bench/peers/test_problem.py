@@ -9,7 +9,6 @@ from neuro.neurons import LI, LIF
 from tasks.bench.peers.problem import (
     CELLS,
     BenchProblem,
-    beside_silent,
     iterate_projections,
     list_synapses,
 )
@@ -57,17 +56,6 @@ def test_a_delay_is_that_of_both_edges_of_a_connection() -> None:
         for p in iterate_projections(two_cells())
     }
     assert found == {"kick": ("in", CELLS, None, 0.004), "exc": (CELLS, CELLS, 0.005, 0.003)}
-
-
-def test_silent_cells_get_no_synapse_and_stay_at_half_the_threshold() -> None:
-    problem = two_cells()
-    among = beside_silent(problem, 4)
-    assert among.size == 8
-    exc = among.graph.nodes["exc"]
-    assert isinstance(exc, Sparse)
-    assert exc.indices.tolist() == [1]
-    assert np.diff(exc.indptr).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
-    assert among.membranes[CELLS].tolist() == [0, 0, 10, 10, 10, 10, 10, 10]
 
 
 def two_populations(refractory: float = 0.002) -> BenchProblem:

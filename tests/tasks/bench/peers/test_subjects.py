@@ -15,7 +15,7 @@ from tasks.bench.harness import Build, Measurement
 from tasks.bench.peers import subjects_brian, subjects_neuro
 from tasks.bench.peers.engine import CLASSIFIERS, EXACT, NEST, NEST_GRID, SIMULATORS
 from tasks.bench.peers.networks import start
-from tasks.bench.peers.problem import CELLS, BenchProblem, beside_silent, iterate_projections
+from tasks.bench.peers.problem import CELLS, BenchProblem, iterate_projections
 from tasks.bench.peers.subjects_torch import TorchStimulus
 
 UNOPTIMISED = ("-w", "-O0", "-std=c++11")  # the compiler then takes a third of the time
@@ -174,18 +174,6 @@ def test_kicks_come_from_outside_and_drive_all_there_is() -> None:
     ]
     assert counts[0] > 150
     assert counts[1] == 0
-
-
-def test_silent_cells_change_neither_spikes_nor_synapses() -> None:
-    problem = bench_problems.kicked()
-    among = beside_silent(problem, 10)
-    assert among.size == 10 * problem.size
-    np.testing.assert_allclose(among.v_inf, 10.0, rtol=1e-12)
-    alone, together = (subjects_neuro.spikes_of(p) for p in (problem, among))
-    np.testing.assert_array_equal(alone.time, together.time)
-    np.testing.assert_array_equal(alone.neuron, together.neuron)
-    for p, q in zip(iterate_projections(problem), iterate_projections(among), strict=True):
-        np.testing.assert_array_equal(p.synapses.weight, q.synapses.weight)
 
 
 def test_projections_say_how_spikes_act() -> None:
