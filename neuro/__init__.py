@@ -43,7 +43,6 @@ from neuro.neurons import (
     SigmaDelta,
     TernaryLIF,
 )
-from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.spikes import (
     Events,
@@ -68,7 +67,6 @@ __all__ = [
     "LI",
     "LIF",
     "AvgPool2d",
-    "Checkpointed",
     "Concat",
     "Conv1d",
     "Conv2d",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import lava_export
 
@@ -61,8 +60,6 @@ def test_the_tour_goes_from_training_to_lava() -> None:
     assert got["more"].ticks == got["counts"].ticks == 8
     assert set(got["counts"].spikes) == {"hidden"}
     assert np.array_equal(got["both"].spikes["hidden"].tick, events.tick)
-    again, _ = got["long"](got["spikes"])
-    assert torch.equal(again, got["net"](got["spikes"])[0])
     answer = got["integers"].values["out"].mean(0).argmax(1)
     assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
     if lava_export.available():

@@ -9,7 +9,6 @@ from drivers.text.pieces import CutCorpus, Pieces, cut_corpora, require_apart, s
 from drivers.text.stream import (
     Position,
     Read,
-    count_tokens,
     require_lossless,
     stream_tokens,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "Text",
     "Tokenizer",
     "WorldTokenizer",
-    "count_tokens",
     "cut_corpora",
     "find_part",
     "load",

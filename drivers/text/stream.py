@@ -73,12 +73,6 @@ def stream_tokens(
         yield Read(np.concatenate(ready), position)
 
 
-def count_tokens(text: Text, tokenizer: Tokenizer) -> int:
-    """Return the number of tokens of a text."""
-    blocks = _iterate_blocks(text, 0, again=False)
-    return sum(len(_encode(tokenizer, data, ends)) for _, data, ends in blocks)
-
-
 def require_lossless(text: Text, tokenizer: Tokenizer) -> None:
     """Raise unless the tokens of a text decode to the text.
 

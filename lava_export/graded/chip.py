@@ -35,12 +35,12 @@ class GradedChipProgram(ChipProgram):
 
     def run(self, inputs: Stimulus) -> Record:
         """Return what the reference computes, read-outs in units of the float network."""
-        return to_floats(run_graded(self.program, inputs)[0])
+        return to_floats(run_graded(self.program, inputs))
 
     def compare_with_lava(self, inputs: Stimulus) -> Parity:
         """Run the first GRADED_TICKS of a sample on the reference and on Lava."""
         inputs = {k: _cut_ticks(of_sample(e, 0), GRADED_TICKS) for k, e in inputs.items()}
-        record, _ = run_graded(self.program, inputs)  # says best which value has too many bits
+        record = run_graded(self.program, inputs)  # says best which value has too many bits
         lava = run_graded_on_lava(self.program, inputs)
         return make_parity(lava, compare(record, lava), ticks=lava.ticks)
 

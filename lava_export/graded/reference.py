@@ -16,36 +16,24 @@ from neuro.graph.inputs import list_problems_of_inputs
 from neuro.spikes import Events, to_events, to_raster
 from neuro.spikes.record import Record
 
-States = Mapping[str, Int[np.ndarray, "B N"]]  # of the gated groups, in units of 2^-16
-
 
 class RangeError(ValueError):
     """A value that its 24 bits do not hold."""
 
 
-def run_graded(
-    program: GradedProgram, inputs: Mapping[str, Events], states: States | None = None
-) -> tuple[Record, dict[str, Int[np.ndarray, "B N"]]]:
-    """Return (Record, states of the gates) of a run; ``states`` of the run before it, or rest.
+def run_graded(program: GradedProgram, inputs: Mapping[str, Events]) -> Record:
+    """Return the Record of a run from rest.
 
-    The record holds the graded spikes of the input (in units of 2^-16) and of every group that
+    It holds the graded spikes of the input (in units of 2^-16) and of every group that
     counts, and the values of the read-outs (int64, in units of 2^-16).
 
     Raises:
         TypeError: the program is of another kind.
-        ValueError: the inputs, or the states, do not fit.
+        ValueError: the inputs do not fit.
         RangeError: a value has more than 24 bits; says where, and the cure.
     """
     x = quantise_input(program, inputs)
     values: dict[str, np.ndarray] = {program.input.name: x}
-    after: dict[str, np.ndarray] = {}
-    gated = [g for g in program.groups if g.kind == "gated"]
-    if states is not None and {g.name: (x.shape[1], g.size) for g in gated} != {
-        name: state.shape for name, state in states.items()
-    }:
-        raise ValueError(
-            "states of other gates or samples; go on with those that this program returned"
-        )
     for g in program.groups:
         if g.kind == "input":
             continue
@@ -54,23 +42,18 @@ def run_graded(
             np.concatenate(sources, -1) if g.kind == "join" else sum(sources[1:], sources[0])
         )
         if g.kind == "gated":
-            start = np.zeros((x.shape[1], g.size), np.int64)
-            start = start if states is None else states[g.name]
-            values[g.name], after[g.name] = _run_gate(g, arriving, start)
+            values[g.name] = _run_gate(g, arriving)
         else:
             values[g.name] = compute_group(g, arriving)
         require_range(g.name, values[g.name])
     counted = {g.name: values[g.name] for g in program.groups if g.kind in ("input", "spikes")}
-    return (
-        Record(
-            executor="integers",
-            ticks=x.shape[0],
-            samples=x.shape[1],
-            spikes={name: to_events(v.astype(np.float64)) for name, v in counted.items()},
-            values={name: values[name] for name in program.readouts},
-            digest=program.digest,
-        ),
-        after,
+    return Record(
+        executor="integers",
+        ticks=x.shape[0],
+        samples=x.shape[1],
+        spikes={name: to_events(v.astype(np.float64)) for name, v in counted.items()},
+        values={name: values[name] for name in program.readouts},
+        digest=program.digest,
     )
 
 
@@ -105,16 +88,15 @@ def compute_group(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray
     return np.asarray(sums.astype(np.int64))
 
 
-def _run_gate(
-    g: NeuronGroup, x: Int[np.ndarray, "T B M"], state: Int[np.ndarray, "B N"]
-) -> tuple[Int[np.ndarray, "T B N"], Int[np.ndarray, "B N"]]:
-    """Return (values, last state); raise a RangeError where a state leaves its bits."""
+def _run_gate(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
+    """Return the values from rest; raise a RangeError where a state leaves its bits."""
     rest, out = g.array.astype(np.int64), np.zeros((*x.shape[:2], g.size), np.int64)
+    state = np.zeros((x.shape[1], g.size), np.int64)
     for t, now in enumerate(x):
         state = arithmetic.advance_gate(now, state, rest)
         require_range(f"{g.name} (state)", state[None], tick=t)
         out[t] = arithmetic.read_gate(state)
-    return out, state
+    return out
 
 
 def require_range(name: str, x: Int[np.ndarray, "T B N"], tick: int = 0) -> None:

@@ -79,15 +79,6 @@ def gather_flows(
     )
 
 
-def price_slots(flows: CoreFlows, slots: Int[np.ndarray, " K"], chip: Chip) -> float:
-    """Return the nominal joules of all messages on their way, from the definition."""
-    places = _locate_priced(np.append(slots, 0), chip)
-    row = np.repeat(np.arange(len(slots)), np.diff(flows.indptr))
-    between = np.abs(places[row] - places[flows.indices]).sum(1)
-    entered = np.abs(places[:-1] - places[-1]).sum(1)
-    return float(flows.messages @ between / 2 + flows.entering @ entered)
-
-
 def choose_slots(
     flows: CoreFlows, slots: Int[np.ndarray, " K"], allowed: int, chip: Chip, seed: int = 0
 ) -> Int[np.ndarray, " K"]:

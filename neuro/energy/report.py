@@ -19,12 +19,8 @@ from neuro.energy.traffic import locate_cores
 T = TypeVar("T", bound=EnergyTiers)
 
 
-def as_json(
-    *estimates: Estimate | JoinedEstimate, beside: Mapping[str, int] | None = None
-) -> dict[str, Any]:
+def as_json(*estimates: Estimate | JoinedEstimate) -> dict[str, Any]:
     """Return estimates of one run as JSON values; joules and seconds are per inference.
-
-    beside: see :func:`add_host_macs`.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
     host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``;
@@ -32,8 +28,6 @@ def as_json(
     spike, where there are any. A nominal value that is not published is None, with the reason.
     Where an inference runs several networks, parts: {network: {runs, chip: {core, seconds}}}.
     """
-    if beside:
-        return as_json(*(add_host_macs(e, beside) for e in estimates))
     result: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if result.keys() & {"host", "silent", "tables", "conventional45nm"}:
         raise ValueError(

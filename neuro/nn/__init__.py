@@ -1,12 +1,10 @@
-"""Spiking networks in torch: layers over time, the Net of a Graph, memory for training."""
+"""Spiking networks in torch: layers over time, the Net of a Graph."""
 
-from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal
 from neuro.nn.net import Net, NetState, record, record_activity, replay
 from neuro.nn.rounding import compute_margins
 
 __all__ = [
-    "Checkpointed",
     "Delay",
     "Net",
     "NetState",

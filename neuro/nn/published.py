@@ -1,6 +1,6 @@
-"""Networks that were measured on Loihi and published, to train, lower and price here.
+"""A network that was measured on Loihi and published, to train, lower and price here.
 
-Only their shapes: no weights. Axes: T ticks, B samples, C channels, H height, W width.
+Only its shape: no weights. Axes: T ticks, B samples, C channels, H height, W width.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 from torch import nn
 
 from neuro.base.units import Seconds
-from neuro.neurons import LI, LIF, Delta, SigmaDelta
+from neuro.neurons import LI, Delta, SigmaDelta
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.spiking import DT
 
@@ -60,28 +60,3 @@ def build_pilotnet_sdnn(
 
 def _relu(threshold: float, dt: Seconds) -> Spiking:
     return Spiking(SigmaDelta(threshold=threshold), dt)
-
-
-def build_keyword_spotter(
-    *,
-    sizes: tuple[int, ...] = (390, 256, 256, 29),
-    tau: Seconds = Seconds(0.02),
-    dt: Seconds = DT,
-) -> Stack:
-    """Return a spotter of keywords in speech: spikes (T B 390) to scores (T B 29).
-
-    390 inputs (a window of cepstral features), two layers of 256 LIFs, and a read-out of 29
-    characters. It runs about 10 ticks a window.
-
-    sizes: smaller for tests. tau: of all membranes [s].
-
-    Source: the shape is that of Blouw et al. 2019, arXiv 1812.01739, who converted a trained
-    network of ReLUs and measured it on Loihi 1; their neurons and weights are not these.
-    """
-    layers: dict[str, nn.Module] = {}
-    for k in range(1, len(sizes) - 1):
-        layers[f"fc{k}"] = nn.Linear(sizes[k - 1], sizes[k])
-        layers[f"cells{k}"] = Spiking(LIF(tau=tau, reset="hard"), dt)
-    layers["fc_out"] = nn.Linear(sizes[-2], sizes[-1])
-    layers["scores"] = Spiking(LI(tau=tau), dt)
-    return Stack(**layers)

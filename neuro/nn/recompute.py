@@ -1,9 +1,7 @@
 """Training with less memory where batch norms train: each block is computed twice.
 
-:class:`~neuro.nn.checkpoint.Checkpointed` divides a run in time, which batch norms in training
-mode do not allow: they take all ticks and samples as one batch. Here a Stack is divided into
-its blocks, and each sees the whole batch, so that outputs, gradients and running statistics are
-those of the Stack alone.
+Batch norms take all ticks and samples as one batch. A Stack is divided into its blocks, and
+each sees the whole batch: outputs, gradients and running statistics are those of the Stack.
 """
 
 from collections.abc import Callable, Iterator

@@ -91,9 +91,8 @@ class SpikeCount:
 class BitLinear(nn.Module):
     """Ternary weights on inputs that are normalised and quantised to 8 bits; no bias.
 
-    weight: M N, float. gain: N. fused: one autograd function, which keeps only x and computes
-    the rest again; False: torch's own functions (the slow twin). quantise: of the inputs.
-    eps: added to the mean square of a token.
+    weight: M N, float. gain: N. quantise: of the inputs. eps: added to the mean square of a
+    token. One autograd function keeps only x and computes the rest again.
     """
 
     def __init__(
@@ -103,26 +102,19 @@ class BitLinear(nn.Module):
         quantise: Quantise | None = None,
         *,
         eps: float = EPS,
-        fused: bool = True,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.gain = nn.Parameter(torch.ones(inputs))
         self.quantise = quantise or AbsMax()
-        self.eps, self.fused = eps, fused
+        self.eps = eps
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
 
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
         """Return y."""
-        if self.fused:
-            apply: Any = _Fused.apply  # torch annotates it in some versions only
-            out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
-            return out
-        normal = x * _invert_size(x, self.eps) * self.gain
-        whole, scale = self.quantise(normal.detach())
-        signs, size = round_weights(self.weight.detach())
-        inputs = normal + (whole * scale - normal).detach()
-        return inputs @ (self.weight + (signs * size - self.weight).detach()).T
+        apply: Any = _Fused.apply  # torch annotates it in some versions only
+        out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
+        return out
 
 
 def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:

@@ -1,6 +1,6 @@
 """A trained torch module as a Graph, or the list of parts that a Graph cannot hold, and why.
 
-A Graph can hold Stack, Checkpointed, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
 Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
 BatchNorm (folded into the convolution or Linear before it); Identity and the Dropouts, which do
 nothing in evaluation; as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
@@ -41,7 +41,6 @@ from neuro.graph import (
 )
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
-from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.fold_time import DROPOUTS, has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
@@ -120,7 +119,7 @@ _POINTWISE: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
 }
 _KNOWN: tuple[type[nn.Module], ...] = (
-    *(Stack, Checkpointed, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
+    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
     *(nn.Flatten, nn.Unflatten, nn.Identity, *_DROPOUTS),
     *(*_BatchNorm, nn.Softmax, *_POINTWISE),
@@ -284,8 +283,6 @@ class Tracer:
             why = f"{type(module).__name__} has {', '.join(acts)}, which a node cannot hold"
             return self.refuse(name, f"{why}; {_cure(module)}", sources)
         match module:
-            case Checkpointed():
-                return self.visit(module.module, name, sources)
             case Stack() | nn.Sequential():
                 temporal = any(isinstance(part, Temporal) for part in module.modules())
                 if isinstance(module, nn.Sequential) and temporal:

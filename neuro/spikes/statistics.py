@@ -30,21 +30,14 @@ class Statistics(NamedTuple):
     fano: float
 
 
-def statistics(
-    times: Times,
-    start: Seconds,
-    stop: Seconds,
-    *,
-    correlation_bin: Seconds = Seconds(2e-3),
-    fano_bin: Seconds = Seconds(1e-3),
-) -> Statistics:
+def statistics(times: Times, start: Seconds, stop: Seconds) -> Statistics:
     """Return four statistics of a network; NaN where a statistic has too few spikes."""
     cv = cv_isi(times, start, stop)
     return Statistics(
         rate=float(rates(times, start, stop).mean()),
         cv=float(cv.mean()) if cv.size else float("nan"),
-        correlation=mean_correlation(times, start, stop, correlation_bin),
-        fano=population_fano(times, start, stop, fano_bin),
+        correlation=mean_correlation(times, start, stop),
+        fano=population_fano(times, start, stop),
     )
 
 
@@ -54,23 +47,19 @@ def rates(times: Times, start: Seconds, stop: Seconds) -> Float[np.ndarray, " N"
     return np.bincount(neuron, minlength=times.shape[2]) / (stop - start)
 
 
-def cv_isi(
-    times: Times, start: Seconds, stop: Seconds, least: int = 5
-) -> Float[np.ndarray, " M"]:
-    """Return the irregularity of the M neurons with at least ``least`` (>= 2) spikes.
+def cv_isi(times: Times, start: Seconds, stop: Seconds) -> Float[np.ndarray, " M"]:
+    """Return the irregularity of the M neurons with at least 5 spikes.
 
     It is the coefficient of variation of a neuron's interspike intervals, their standard
     deviation over their mean: 0 for periodic firing, 1 for a Poisson process.
     """
-    if least < 2:
-        raise ValueError(f"an interval takes two spikes, got least={least}; 5 is usual")
     time, neuron = _within(times, start, stop)
     order = np.argsort(neuron, kind="stable")  # by neuron, then in order of time
     time, neuron = time[order], neuron[order]
     same = neuron[1:] == neuron[:-1]
     interval, owner = np.diff(time)[same], neuron[1:][same]
     number = np.bincount(owner, minlength=times.shape[2])
-    enough = number >= least - 1
+    enough = number >= 4
     number = np.maximum(number, 1)
     mean = np.bincount(owner, interval, minlength=times.shape[2]) / number
     # Around the mean, not as a difference of squares: regular firing has a CV near 0.

@@ -28,19 +28,10 @@ def score_softmax(logits: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, " N
     return np.asarray(1 - 1 / np.exp(shifted).sum(1))
 
 
-def score_energy(
-    logits: Float64[np.ndarray, "N K"], temperature: float = 1.0
-) -> Float64[np.ndarray, " N"]:
-    """Return the free energy of the logits, at a temperature > 0.
-
-    Raises:
-        ValueError: the temperature is not a finite number > 0.
-    """
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature is {temperature}; give a finite number > 0")
-    z = logits / temperature
-    most = z.max(1)
-    return np.asarray(-temperature * (most + np.log(np.exp(z - most[:, None]).sum(1))))
+def score_energy(logits: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, " N"]:
+    """Return the free energy of the logits, at temperature 1."""
+    most = logits.max(1)
+    return np.asarray(-(most + np.log(np.exp(logits - most[:, None]).sum(1))))
 
 
 @dataclass(frozen=True, eq=False)

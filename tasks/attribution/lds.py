@@ -6,24 +6,13 @@ the score of the method is Spearman's correlation of both over all subsets (Park
 arXiv 2303.14186). Axes: S subsets, K corpora, N documents, R draws.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from tasks.attribution.metrics import correlate_ranks
 from tasks.attribution.shapley import count_corpora, list_subsets
 
-DRAWS = 200  # of the bootstrap
 TINY = 1e-300
-
-
-class ScoreInterval(NamedTuple):
-    """A mean over documents, and 95 % of the means of documents drawn anew."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def predict_values(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "S N"]:
@@ -53,14 +42,3 @@ def measure_lds(
     # Sums that differ by rounding alone are equal ranks, not an order.
     predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
     return np.nan_to_num(correlate_ranks(predicted.T, values.T))
-
-
-def summarise_lds(each: Float64[np.ndarray, " N"], seed: int = 0) -> ScoreInterval:
-    """Return the mean over documents with its bootstrap interval; seed: of the draws.
-
-    Documents are drawn, not subsets: all subsets are there.
-    """
-    drawn: Int64[np.ndarray, "R N"]
-    drawn = np.random.default_rng(seed).integers(0, len(each), (DRAWS, len(each)))
-    low, high = np.percentile(each[drawn].mean(1), (2.5, 97.5))
-    return ScoreInterval(float(each.mean()), float(low), float(high))

@@ -54,13 +54,12 @@ def train_lm(
     config: AttributionConfig,
     documents: Documents,
     seed: int,
-    epochs: int | None = None,
     watch: Callable[[SourceModel], None] | None = None,
 ) -> SourceModel:
     """Return a language model trained on documents, in evaluation mode.
 
-    seed: of its initial weights. epochs: passes over the documents; None: ``lm_epochs``.
-    watch: called with it after each epoch; None: it is validated at the end alone.
+    seed: of its initial weights. watch: called with it after each epoch; None: it is validated
+    at the end alone.
 
     Raises:
         TrainError: the training has diverged.
@@ -74,7 +73,6 @@ def train_lm(
         )
     lm = make_lm(config, seed)
     plan, steps = make_lm_plan(config), -(-len(documents) // config.batch)
-    plan = replace(plan, epochs=epochs or plan.epochs)
 
     def validate(_: nn.Module) -> float:
         if watch is not None:

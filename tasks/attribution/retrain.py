@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
 from neuro.io.run_folder import RunError
 from neuro.training.plan import scale_lr
@@ -21,7 +21,6 @@ from tasks.attribution.documents import Documents, load
 from tasks.attribution.gradients import EpochModel
 from tasks.attribution.language_model import (
     SourceModel,
-    compute_log_likelihood,
     make_lm,
 )
 from tasks.attribution.lm_training import train_lm
@@ -130,19 +129,3 @@ def list_rates(config: AttributionConfig, documents: int) -> list[float]:
     at = np.arange(epochs * steps) / (epochs * steps)
     rates = [scale_lr(config.lm_lr, config.warm, float(x)) for x in at]
     return [float(x) for x in np.reshape(rates, (epochs, steps)).mean(1)]
-
-
-def compute_values(
-    config: AttributionConfig, documents: Documents, seed: int
-) -> Float64[np.ndarray, "S N"]:
-    """Return v(S)(y) for all subsets: 2^K trainings, one after the other.
-
-    Raises:
-        RunError: the subsets exceed the budget.
-        TrainError: a training has diverged.
-    """
-    rows = [
-        compute_log_likelihood(retrain(config, held, seed), documents)
-        for held in list_subsets(config.protected)
-    ]
-    return torch.stack(rows).double().numpy()

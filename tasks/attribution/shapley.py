@@ -23,11 +23,6 @@ def list_subsets(corpora: int) -> Bool[np.ndarray, "S K"]:
     return np.asarray(np.arange(2**corpora)[:, None] >> np.arange(corpora) & 1, bool)
 
 
-def find_subset(held: Bool[np.ndarray, " K"]) -> int:
-    """Return the number of a subset; held: of each corpus whether it is in."""
-    return int((held << np.arange(len(held))).sum())
-
-
 def drop_one(corpora: int) -> list[int]:
     """Return the number of the subset without corpus k, for each k."""
     return [2**corpora - 1 - 2**k for k in range(corpora)]

@@ -44,10 +44,6 @@ class Components:
     directions: Float[Tensor, "C C"]
     variances: Float[Tensor, " C"]
 
-    def count_error(self, width: int) -> float:
-        """Return the mean squared error, summed over channels, of the strongest ``width``."""
-        return float(self.variances[width:].clamp(min=0).sum())
-
 
 def find_components(activity: Iterable[Float[Tensor, "T B C *S"]]) -> Components:
     """Return the principal components of activity, over positions, ticks and samples.

@@ -74,7 +74,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "engine": "cuba, delta, brette4, large, silent, classifier, threads, memory, compile",
     "microcircuit": "tenth, third, full, one_delay, building, activity, rates",
     "fly_brain": "brain",
-    "training": "digits, dense, cifar, checkpointed",
+    "training": "digits, dense, cifar",
     "mixers": "recurrences, attention, steps",
     "decode": "matrix, layers, generation",
     "hybrids": "recall, text",

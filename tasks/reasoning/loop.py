@@ -53,25 +53,13 @@ def list_executors(graph: Graph) -> dict[str, RunProgram]:
     }
 
 
-def run_loop(
-    run: RunProgram,
-    e: Float[Tensor, "T B D"],
-    depth: int,
-    exit_kl: float = 0.0,
-    words: int | None = None,
-) -> LoopRuns:
-    """Return so many runs, or as many as it takes until every token has come to its exit.
-
-    words: only so many of the last tokens must have come to it.
-    """
+def run_loop(run: RunProgram, e: Float[Tensor, "T B D"], depth: int) -> LoopRuns:
+    """Return so many runs."""
     driven = e.double().numpy()
-    s, records, exits = np.zeros_like(driven), list[Record](), Exits(exit_kl)
-    while len(records) < depth and (not records or bool(exits.left.any())):
+    s, records = np.zeros_like(driven), list[Record]()
+    for _ in range(depth):
         record = run({DRIVEN: to_events(driven + s)})
         s = record.values[MEMBRANE].astype(np.float64).reshape(driven.shape)
-        logits = torch.from_numpy(record.values[LOGITS].astype(np.float64))
-        due = logits if words is None else logits[-words:]
-        exits.add(due, due)
         records.append(record)
     logits, membrane = (
         torch.stack([torch.from_numpy(r.values[name].astype(np.float64)) for r in records])

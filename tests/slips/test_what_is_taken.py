@@ -14,7 +14,6 @@ from neuro import (
     ALIF,
     LIF,
     AvgPool2d,
-    Checkpointed,
     Conv2d,
     ConvTranspose2d,
     Dense,
@@ -26,9 +25,8 @@ from neuro import (
     to_events,
     to_raster,
 )
-from neuro.base.units import Seconds, Ticks
+from neuro.base.units import Seconds
 from neuro.energy import estimate, find_chip
-from neuro.io.graph_digest import digest_graph
 from neuro.nn.trace import trace
 
 
@@ -90,15 +88,6 @@ def test_a_shape_that_is_only_wrong_is_not_taken_for_that_of_x() -> None:
         with pytest.raises(GraphError) as told:
             trace(net(), shape)
         assert "x.shape" not in str(told.value)
-
-
-def test_what_is_checkpointed_is_traced_as_the_module_inside() -> None:
-    inside = net()
-    plain = trace(inside, (3,))
-    whole = trace(Checkpointed(inside, Ticks(2)), (3,))
-    part = trace(Stack(part=Checkpointed(inside, Ticks(2), states=1)), (3,))
-    assert digest_graph(whole) == digest_graph(plain)
-    assert list(part.nodes) == ["input", "part_fc", "part_cells"]
 
 
 @pytest.mark.parametrize(

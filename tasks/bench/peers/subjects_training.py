@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
-from neuro.base.units import Seconds, Ticks
+from neuro.base.units import Seconds
 from neuro.neurons import LIF
-from neuro.nn.checkpoint import Checkpointed
-from neuro.nn.layers import Spiking, Stack, Temporal
+from neuro.nn.layers import Spiking, Stack
 from neuro.ops.sparse_linear import store_by_input
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
@@ -39,7 +38,6 @@ class Work:
 
     name: of the network, see LAYERS. share: of inputs that spike in a tick; 0: an analog image
     that is the same at every tick. trains: forward, backward and a step of Adam; else forward.
-    chunk: ticks of a Checkpointed around ours; 0: there is none. states: that it keeps at most.
     """
 
     name: str
@@ -47,8 +45,6 @@ class Work:
     batch: int
     share: float = 0.0
     trains: bool = False
-    chunk: int = 0
-    states: int | None = None
 
     def stimulus(self) -> Tensor:
         """Return the input, T B ..., the same for everyone."""
@@ -126,8 +122,7 @@ def neuro(work: Work, threads: int) -> Run:
     """Return our Stack."""
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
-    net: Temporal = store_by_input(Stack(*layers))
-    net = Checkpointed(net, Ticks(work.chunk), work.states) if work.chunk else net
+    net = store_by_input(Stack(*layers))
     return timed(work, threads, net, lambda x: net(x)[0])
 
 

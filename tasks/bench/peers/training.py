@@ -81,41 +81,8 @@ def cifar(quick: bool) -> list[Case]:
     return case("6 convolutions, 32 x 32", SMALL if quick else work, (1.0, 1.0))
 
 
-def checkpointed(quick: bool) -> list[Case]:
-    """Return four times the ticks in twice the memory, and in the same."""
-    work = Work(name="digits", ticks=64, batch=64, trains=True)
-    work = replace(work, ticks=8, batch=2) if quick else work
-    chunk = 2 if quick else 8
-    chunked = replace(work, chunk=chunk)
-    fewer = replace(work, ticks=work.ticks // 4, chunk=chunk // 2)
-    four = replace(chunked, states=4)
-    longer = replace(four, ticks=4 * work.ticks)
-    return [_in_less(chunked, fewer, 0.5), _in_less(longer, four, 0.9)]
-
-
-def _in_less(work: Work, fewer: Work, target: float) -> Case:
-    """Return training in chunks beside that in one, and beside fewer ticks.
-
-    target: least ratio of the memory of fewer ticks to that of all.
-    """
-    kept = "" if work.states is None else f", {work.states} states"
-    chunked = f"{work.chunk} ticks at a time{kept}"
-    few = f"{fewer.ticks} ticks, {fewer.chunk} at a time{kept}"
-    works = {NEURO: replace(work, chunk=0), chunked: work, few: fewer}
-    return of_work(
-        f"2 convolutions, {work.ticks} ticks, training",
-        work,
-        {name: partial(subjects.neuro, some) for name, some in works.items()},
-        Pair(chunked, (NEURO,)),
-        Pair(chunked, (NEURO,), by="memory"),
-        Pair(chunked, (few,)),
-        Pair(chunked, (few,), target, by="memory"),
-    )
-
-
-PEERED: Mapping[str, Callable[[bool], list[Case]]] = {
+CASES: Mapping[str, Callable[[bool], list[Case]]] = {
     "digits": digits,
     "dense": dense,
     "cifar": cifar,
 }
-CASES = {**PEERED, "checkpointed": checkpointed}

@@ -18,8 +18,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from drivers.eeg import PatientRecordings
-from drivers.eeg.kaggle import EegSegment
-from tasks.forecasting.recordings.windows import EegWindows, count_samples
+from tasks.forecasting.recordings.windows import EegWindows
 
 BINS = (*range(1, 57), *range(64, 117), *range(124, 129))
 FLOOR = 1e-6
@@ -72,24 +71,6 @@ def read_spectrograms(
     if problems:
         raise ValueError("\n".join(["windows that cannot be read:", *problems]))
     return compute_spectrogram(torch.from_numpy(np.stack(signals)), patient.rate)[:, None]
-
-
-def cut_segment(segment: EegSegment, seconds: float) -> Float32[Tensor, "N 1 C T F"]:
-    """Return the spectrograms of a segment in windows without overlap.
-
-    Raises:
-        ValueError: the segment is shorter than a window.
-    """
-    count = count_samples(segment.rate, seconds)
-    number = segment.data.shape[1] // count
-    if number < 1:
-        raise ValueError(
-            f"{segment.path}: {segment.data.shape[1]} samples, and a window has {count}; give "
-            "less seconds"
-        )
-    x = torch.from_numpy(segment.data[:, : number * count].copy())
-    cut = x.reshape(len(x), number, count).transpose(0, 1)
-    return compute_spectrogram(cut, segment.rate)[:, None]
 
 
 def iterate_batches(

@@ -15,7 +15,6 @@ from jaxtyping import Int64
 from tasks.forecasting.recordings.windows import EegWindows
 
 LEAST = 3  # seizures: one to train on, to validate on, to test on
-TESTED = 0.35  # share of the seizures, as published (Gunasekaran et al. 2025)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,26 +36,6 @@ def leave_one_seizure_out(windows: EegWindows) -> list[EegSplit]:
     seizures, blocks = _list_blocks(windows)
     count = len(seizures)
     return [_join(blocks, seizures, [(k + 1) % count], [k]) for k in range(count)]
-
-
-def split_in_time(windows: EegWindows, tested: float = TESTED) -> EegSplit:
-    """Return the split in which the last seizures are tested on, the one before validated on.
-
-    tested: share of the seizures, at least one.
-
-    Raises:
-        ValueError: there are fewer than three seizures, or interictal windows; or the share
-            leaves none to train on.
-    """
-    seizures, blocks = _list_blocks(windows)
-    last = max(1, round(tested * len(seizures)))
-    left = len(seizures) - last - 1
-    if left < 1:
-        raise ValueError(
-            f"{last} of {len(seizures)} seizures are tested on and one validated on, none is "
-            "left to train on; give a smaller share"
-        )
-    return _join(blocks, seizures, [left], range(left + 1, len(seizures)))
 
 
 def _list_blocks(

@@ -7,7 +7,15 @@ import pytest
 from written_graphs import chain
 
 from neuro.base.units import Seconds
-from neuro.energy import as_json, count_host_macs, count_macs, estimate, find_chip, place
+from neuro.energy import (
+    add_host_macs,
+    as_json,
+    count_host_macs,
+    count_macs,
+    estimate,
+    find_chip,
+    place,
+)
 from neuro.energy.active import count_reached
 from neuro.energy.count import count_arrivals
 from neuro.graph import Dense, Edge, Graph, Input, Softmax
@@ -115,7 +123,7 @@ def test_a_host_reads_an_integrator_as_it_is() -> None:
 def test_what_a_host_does_beside_the_graph_is_listed_and_priced_for_both_networks() -> None:
     graph = lifted()
     found = estimate(graph, ran(graph), find_chip("loihi1"))
-    alone, both = as_json(found), as_json(found, beside={"encoder": 1000})
+    alone, both = as_json(found), as_json(add_host_macs(found, {"encoder": 1000}))
     assert both["host"] == [{"node": "encoder", "macs": 1000}, *alone["host"]]
     for who in ("snn", "ann", "host"):
         more = both["conventional45nm"][who] - alone["conventional45nm"][who]

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from written_graphs import wire
 
 from neuro.energy import Chip, estimate, find_chip
-from neuro.energy.mesh import CoreFlows, choose_slots, gather_flows, price_slots
+from neuro.energy.mesh import CoreFlows, choose_slots, gather_flows
 from neuro.energy.operations import count_workload
 from neuro.energy.traffic import count_sent, locate_cores
 from neuro.graph import Dense, Input
@@ -41,6 +41,13 @@ def measure_distances(slots: int, chip: Chip) -> np.ndarray:
     step = np.array([energy.hop_x.value, energy.hop_y.value, energy.crossing.value])
     places = locate_cores(np.arange(slots), chip) * step
     return np.asarray(np.abs(places[:, None] - places).sum(-1))
+
+
+def price_slots(flows: CoreFlows, slots: np.ndarray, chip: Chip) -> float:
+    apart = measure_distances(int(slots.max()) + 1, chip)
+    row = np.repeat(np.arange(len(slots)), np.diff(flows.indptr))
+    between = apart[slots[row], slots[flows.indices]]
+    return float(flows.messages @ between / 2 + flows.entering @ apart[slots, 0])
 
 
 def test_the_price_of_slots_is_the_hop_energy_of_the_estimate() -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from neuro.base.seeds import seeded
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, IF, LIF
-from neuro.nn import Checkpointed, Net
+from neuro.nn import Net
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import trace
 
@@ -129,4 +129,3 @@ def test_a_network_is_printed_with_its_neurons_and_delays() -> None:
     assert repr(net) == told
     parts = repr(Net(trace(Stack(fc=nn.Linear(3, 2), s=Spiking(LIF(tau=0.01))), (3,))))
     assert "(node_fc): _ConnectionModule(Dense(weight=float32[2, 3], bias=float32[2]))" in parts
-    assert "ticks=5, states=2" in repr(Checkpointed(net, Ticks(5), states=2))

@@ -10,7 +10,7 @@ from lava_export import list_breaches, lower, reference
 from neuro.events import simulate
 from neuro.graph import GradedInput, Graph
 from neuro.nn.layers import Spiking
-from neuro.nn.published import build_keyword_spotter, build_pilotnet_sdnn
+from neuro.nn.published import build_pilotnet_sdnn
 from neuro.nn.trace import trace
 from neuro.spikes import to_events, to_raster
 
@@ -28,23 +28,13 @@ def test_pilotnet_has_its_published_size() -> None:
     assert count_weights(net) == convolutions + 64 * 40 * 100 + 100 * 50 + 50 * 10 + 10
 
 
-def test_the_keyword_spotter_has_its_published_size() -> None:
-    with torch.device("meta"):
-        net = build_keyword_spotter()
-        y, _ = net(torch.empty(10, 2, 390))
-    assert y.shape == (10, 2, 29)
-    assert count_weights(net) == 391 * 256 + 257 * 256 + 257 * 29
-
-
-def draw_weights(net: nn.Module, mean: float, spread: float) -> None:
+def draw_weights(net: nn.Module, spread: float) -> None:
     """Draw weights whose sums over all inputs of a neuron spread so far."""
     generator = torch.Generator().manual_seed(0)
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             std = spread / layer.weight[0].numel() ** 0.5
-            nn.init.normal_(layer.weight, mean, std, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            nn.init.normal_(layer.weight, 0.0, std, generator=generator)
 
 
 def make_graded(graph: Graph, bits: int) -> Graph:
@@ -59,7 +49,7 @@ def test_a_small_pilotnet_goes_from_torch_to_loihis_integers() -> None:
     )
     coders = [m.model for m in net.modules() if isinstance(m, Spiking)][:-1]
     assert [float(m.threshold) for m in coders] == [2.0] * 7
-    draw_weights(net, 0.0, 1.4)
+    draw_weights(net, 1.4)
     graph = make_graded(trace(net, (1, 33, 28)), 8)
     rng = np.random.default_rng(0)
     there = np.arange(33)[:, None] + np.arange(28) + 3 * np.arange(12)[:, None, None]
@@ -77,18 +67,3 @@ def test_a_small_pilotnet_goes_from_torch_to_loihis_integers() -> None:
     ours = reference.run(program, inputs, 12)
     off = reference.to_float(program, name, ours.values[name]) - on_torch
     assert np.abs(off).max() < 0.1 * np.abs(on_torch).max()
-
-
-def test_a_small_keyword_spotter_goes_from_torch_to_loihis_integers() -> None:
-    net = build_keyword_spotter(sizes=(30, 20, 20, 5))
-    draw_weights(net, 0.1, 2.0)
-    graph = trace(net, (30,))
-    inputs = {"input": to_events(np.random.default_rng(0).random((10, 4, 30)) < 0.3)}
-    record, _ = simulate(graph, inputs)
-    assert len(record.spikes["cells2"].tick) > 20
-    program = lower(graph, ticks=10)
-    assert [p.kind for p in program.populations] == ["input", "lif", "lif", "li"]
-    assert list_breaches(program, "loihi1") == []  # Loihi 1 has run it
-    ours = reference.run(program, inputs, 10)
-    same = to_raster(ours.spikes["cells1"]) == to_raster(record.spikes["cells1"])
-    assert same.mean() > 0.98

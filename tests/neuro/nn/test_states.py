@@ -82,8 +82,6 @@ Recurrent(Spiking(PLAIN), linear())(x(), (state_of(Spiking(PLAIN), 3), x(ticks=1
     Spiking: its state has v of shape (3, 3), x needs (2, 3)
 Residual(Spiking(PLAIN))(x(), (None,) * 3)
     Residual: its state is a tuple of 2, got 3
-Checkpointed(Stack(cells=Spiking(PLAIN)), Ticks(2))(x(3), (state_of(Spiking(PLAIN)),))
-    cells: its state has v of shape (2, 3), x needs (3, 3)
 loop("a", "b")({"input": x(3)}, state_of(loop("a", "b")))
     Net: its state has b -> a (1 ticks) of shape (1, 2, 3), x needs (1, 3, 3)
 loop("a", "b")({"input": x()}, state_of(loop("a", "c")))

@@ -10,12 +10,11 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from written_graphs import wire
 
-from neuro.base.units import Seconds, Ticks
+from neuro.base.units import Seconds
 from neuro.graph import Dense, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
 from neuro.nn import Net
-from neuro.nn.checkpoint import Checkpointed
-from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.nn.layers import Recurrent, Residual, Spiking, Stack
 from neuro.nn.spiking import LayerError, NotANumber
 
 MODELS: dict[str, Neuron] = {
@@ -77,10 +76,6 @@ PLACES = {
     "cells": in_a_stack,
     "cells.spiking": lambda c: Stack(cells=Recurrent(c, nn.Linear(3, 3))),
     "block.body.cells": lambda c: Stack(block=Residual(in_a_stack(c))),
-    "part.module.cells": lambda c: Stack(part=Checkpointed(in_a_stack(c), Ticks(2))),
-    "1.module.cells": lambda c: Stack(
-        Delay(Ticks(1)), Checkpointed(in_a_stack(c), Ticks(2), states=1)
-    ),
     "inner.0": lambda c: Stack(inner=Stack(c, nn.AvgPool1d(1))),
 }
 

@@ -12,7 +12,6 @@ from tasks.attribution.documents import load
 from tasks.attribution.language_model import compute_log_likelihood, make_lm
 from tasks.attribution.lm_training import train_lm
 from tasks.attribution.retrain import (
-    compute_values,
     count_cost,
     list_rates,
     require_affordable,
@@ -20,7 +19,7 @@ from tasks.attribution.retrain import (
     retrain_with_checkpoints,
     select_documents,
 )
-from tasks.attribution.shapley import compute_shapley, list_subsets
+from tasks.attribution.shapley import list_subsets
 
 SMALL = replace(
     tiny(),
@@ -70,17 +69,6 @@ def test_rates_are_those_of_the_training():
     assert_allclose(rates, [np.mean(steps[:3]), np.mean(steps[3:])])
     assert rates[1] < rates[0] <= SMALL.lm_lr
     assert list_rates(SMALL, 0) == []
-
-
-def test_values_are_those_of_each_model_and_shapley_shares_their_difference():
-    config = replace(SMALL, protected=3, documents=80)
-    test, every = load(config, "test"), np.array([True] * 3)
-    values = compute_values(config, test, 1)
-    assert values.shape == (8, 6)
-    last = compute_log_likelihood(retrain(config, every, 1), test)
-    first = compute_log_likelihood(retrain(config, ~every, 1), test)
-    assert_array_equal(values[[0, -1]], [first, last])
-    assert_allclose(compute_shapley(values).sum(0), last - first)
 
 
 def test_cost_counts_each_document_as_often_as_it_is_read():

@@ -51,8 +51,8 @@ class TestClosedForm:
         cases = x.movedim(2, -1).reshape(-1, 5).numpy().astype(float)
         singular = np.linalg.svd(cases - cases.mean(0), compute_uv=False)
         assert error == pytest.approx((singular[width:] ** 2).sum(), rel=1e-4)
-        told = find_components([x]).count_error(width)
-        assert told * len(cases) == pytest.approx((singular[width:] ** 2).sum())
+        told = find_components([x]).variances[width:].sum()
+        assert float(told) * len(cases) == pytest.approx((singular[width:] ** 2).sum())
 
     def test_of_all_channels_passes_everything(self) -> None:
         x = draw_activity()

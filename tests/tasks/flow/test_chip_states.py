@@ -71,7 +71,7 @@ def test_integers_stay_within_a_bound_of_the_state(
     seen = record(config, model)
     program = lower_graded(make_state_graph(NAME, SIZE))
     x = seen.x.double().numpy()
-    result, _ = run_graded(program, {INPUT: to_events(x)})
+    result = run_graded(program, {INPUT: to_events(x)})
     found = to_floats(result).values[NAME]
     keeps, drive = 1 / (1 + np.exp(-x[..., :SIZE])), x[..., SIZE:]
     e = 2**-17 / 4 + (2**-5) ** 2 / 8 / (6 * 3**0.5) + 1.5 * 2**-18

@@ -64,15 +64,14 @@ def test_a_loop_ends_where_every_token_has_come_to_its_exit() -> None:
     config, deep, _ = make(exit_kl=threshold, depth=9)
     reading = deep.read(e)
     for name, run in list_executors(make_loop_graph(deep)).items():
-        loop = run_loop(run, e, config.depth, threshold)
+        loop = run_loop(run, e, config.depth)
         exits = find_exits(loop.logits, threshold)
         if name != "integers":
             assert not exits.left.any()
-            assert int(exits.depth.max()) == len(loop.records) <= 5
+            assert int(exits.depth.max()) <= 5
             assert torch.equal(exits.depth, reading.depth)
             want = deep.head(reading.hidden).double()
             torch.testing.assert_close(exits.hidden, want, rtol=1e-4, atol=1e-5)
-        assert bool(exits.left.any()) == (len(loop.records) == 9)
     assert find_exits(full, 0.0).left.all()
 
 
@@ -83,7 +82,7 @@ def test_lava_in_closed_loop_is_the_reference_bit_for_bit() -> None:
     s = np.zeros((TOKENS, 1, 16))
     for _ in range(2):
         inputs = {DRIVEN: to_events(e[:, :1].double().numpy() + s)}
-        reference, _ = run_graded(program, inputs)
+        reference = run_graded(program, inputs)
         lava = run_graded_on_lava(program, inputs)
         for name in (LOGITS, MEMBRANE):
             assert np.array_equal(lava.values[name], reference.values[name])

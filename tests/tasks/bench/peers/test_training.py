@@ -11,13 +11,12 @@ from tasks.bench.peers import subjects_tick
 from tasks.bench.peers.training import (
     ALL,
     ALONE,
+    CASES,
     FLOOR,
     LIBRARIES,
     NEURO,
-    PEERED,
     PEERS,
     SMALL,
-    checkpointed,
 )
 
 # The graph of a tick is captured whole, as for inductor, and run without its C++.
@@ -26,14 +25,8 @@ CAPTURED = {"torch.compile by ticks": partial(subjects_tick.compiled, backend="a
 
 @pytest.fixture(scope="module")
 def ran() -> dict[str, Measurement]:
-    """Return a step of everyone by name; by place and name, ours beside that in chunks."""
-    makes = {**ALL, **CAPTURED}
-    chunked = {
-        f"{which} {name}": case.subjects[name]
-        for which, case in enumerate(checkpointed(True))
-        for name in (NEURO, case.pairs[0].ours)
-    }
-    return measure_together({n: partial(makes[n], SMALL) for n in ALL} | chunked)
+    """Return a step of everyone by name."""
+    return measure_together({n: partial(m, SMALL) for n, m in {**ALL, **CAPTURED}.items()})
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -50,7 +43,7 @@ def test_the_floor_has_no_neurons(ran: dict[str, Measurement]) -> None:
 
 
 def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
-    for cases in PEERED.values():
+    for cases in CASES.values():
         for case in cases(True):
             first, libraries, *rest, last = case.pairs
             assert set(first.theirs) == set(last.theirs) == set(PEERS) - set(ALONE)
@@ -60,22 +53,6 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert [pair.target for pair in rest] == [None] * len(rest)
             assert [pair.by for pair in rest] == ["time"] * len(rest)
             assert (last.by, last.target) == ("memory", 1)
-
-
-@pytest.mark.parametrize(("which", "ticks", "target"), [(0, 8, 0.5), (1, 32, 0.9)])
-def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
-    ran: dict[str, Measurement], which: int, ticks: int, target: float
-) -> None:
-    case = checkpointed(True)[which]
-    assert case.conditions["ticks"] == ticks
-    assert [(pair.by, pair.target) for pair in case.pairs] == [
-        *(("time", None), ("memory", None)),  # beside one chunk
-        *(("time", None), ("memory", target)),  # beside a quarter of the ticks
-    ]
-    found = [ran[f"{which} {name}"] for name in (case.pairs[0].ours, NEURO)]
-    assert [one.problem for one in found] == ["", ""]
-    # Not the same number: each has been trained by as many steps as it made in a time.
-    assert all(one.runs[0].counted > 0 for one in found)
 
 
 def test_memory_of_a_step_is_known_where_the_system_tells(ran: dict[str, Measurement]) -> None:

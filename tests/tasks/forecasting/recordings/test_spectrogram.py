@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eeg_files import write_chb_mit, write_prediction
+from eeg_files import write_chb_mit
 
 from drivers.eeg.chb_mit import load
-from drivers.eeg.kaggle import read_segment
 from tasks.forecasting.recordings.spectrogram import (
     BINS,
     compute_spectrogram,
-    cut_segment,
     iterate_batches,
     list_bins,
     read_spectrograms,
@@ -70,14 +68,3 @@ def test_windows_of_files_become_batches_with_their_labels(tmp_path: Path) -> No
     assert [labels.tolist() for _, labels in batches] == [[1, 0], [0]]
     alone = compute_spectrogram(torch.from_numpy(patient.read(0, 6 * 256, 512)), 256.0)
     assert torch.equal(read_spectrograms(patient, windows, order)[2, 0], alone)
-
-
-def test_a_segment_is_cut_into_windows(tmp_path: Path) -> None:
-    write_prediction(tmp_path, hours=1)
-    segment = read_segment(tmp_path / "Dog_1" / "Dog_1_preictal_segment_0002.mat")
-    found = cut_segment(segment, 30.0)
-    assert found.shape == (20, 1, 3, 59, 2)  # 4 Hz have two bins
-    third = torch.from_numpy(segment.data[:, 240:360])
-    assert torch.equal(found[2, 0], compute_spectrogram(third, 4.0))
-    with pytest.raises(ValueError, match="2400 samples, and a window has 4000"):
-        cut_segment(segment, 1000.0)

@@ -13,7 +13,6 @@ from drivers.eeg.edf import EdfChannel, EdfFile
 from tasks.forecasting.recordings.splits import (
     draw_balanced,
     leave_one_seizure_out,
-    split_in_time,
 )
 from tasks.forecasting.recordings.windows import (
     EegWindows,
@@ -182,7 +181,7 @@ def test_every_seizure_is_tested_once_and_no_window_is_in_two_parts(
     assert validated == [{(k + 1) % seizures} for k in range(seizures)]  # the next one
     tested = np.concatenate([f.test for f in folds])
     assert sorted(tested) == list(range(len(windows.label)))
-    for fold in [*folds, split_in_time(windows)]:
+    for fold in folds:
         parts = (fold.train, fold.val, fold.test)
         assert sorted(np.concatenate(parts)) == list(range(len(windows.label)))
         each = [set(windows.seizure[p][windows.label[p] == 1]) for p in parts]
@@ -190,23 +189,9 @@ def test_every_seizure_is_tested_once_and_no_window_is_in_two_parts(
         assert all((windows.label[p] == 0).any() for p in parts)
 
 
-def test_in_time_each_class_is_trained_on_before_it_is_tested_on() -> None:
-    windows = make_windows(6, 2, 12)
-    split = split_in_time(windows)
-    assert split.seizures == (4, 5)  # the last 35 %
-    for c in (0, 1):
-        train, val, test = (
-            p[windows.label[p] == c] for p in (split.train, split.val, split.test)
-        )
-        assert train.max() < val.min() <= val.max() < test.min()
-    with pytest.raises(ValueError, match="5 of 6 seizures are tested on and one validated on"):
-        split_in_time(windows, 0.8)
-
-
 def test_too_few_seizures_are_refused() -> None:
-    for split in (leave_one_seizure_out, split_in_time):
-        with pytest.raises(ValueError, match="2 seizures and 9 interictal windows: give a"):
-            split(make_windows(2, 2, 9))  # type: ignore[operator]
+    with pytest.raises(ValueError, match="2 seizures and 9 interictal windows: give a"):
+        leave_one_seizure_out(make_windows(2, 2, 9))
 
 
 def test_training_alone_is_balanced() -> None:
