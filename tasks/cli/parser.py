@@ -566,7 +566,3 @@ def _find_task_line(error: BaseException) -> str | None:
     from tasks.runs.find import find_task_line
 
     return find_task_line(error)
-
-
-if __name__ == "__main__":
-    main()

@@ -211,7 +211,7 @@ def test_a_run_writes_text(run: Path, cli: CommandLine) -> None:
 def test_who_reads_a_part_alone_is_told_nothing(run: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    argv = [sys.executable, "-m", "tasks.cli.parser", "generate", str(run), "--prompt", "3"]
+    argv = [sys.executable, "-m", "tasks.cli", "generate", str(run), "--prompt", "3"]
     ended = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (1, b"")
