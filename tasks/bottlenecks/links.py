@@ -110,8 +110,8 @@ class Gates(nn.Module):
         shift = self.BETA * math.log(-self.GAMMA / self.ZETA)
         return torch.sigmoid(self.a - shift)
 
-    def find_open(self, least: int = 1) -> Any:
-        """Return the channels that evaluation leaves open, at least the ``least`` strongest."""
+    def find_open(self) -> Any:
+        """Return the channels that evaluation leaves open, at least the strongest."""
         gates = torch.sigmoid(self.a.detach()) * (self.ZETA - self.GAMMA) + self.GAMMA
-        number = max(least, int((gates > 0).sum()))
+        number = max(1, int((gates > 0).sum()))
         return gates.argsort(descending=True, stable=True)[:number].sort().values

@@ -11,32 +11,29 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from tasks.forecasting.windows import PreparedSeries
-from tasks.runs.task import Split
 
 PENALTIES = tuple(10.0**k for k in range(-14, 3))  # samples of a smooth series are collinear
 
 
-def list_baselines(
-    prepared: PreparedSeries, split: Split
-) -> dict[str, Float64[np.ndarray, " N"]]:
-    """Return the answers of each to a split, by name."""
-    part = prepared.windows[split]
+def list_baselines(prepared: PreparedSeries) -> dict[str, Float64[np.ndarray, " N"]]:
+    """Return the answers of each to the test, by name."""
+    part = prepared.windows["test"]
     mean = float(prepared.windows["train"].labels.mean())
     last = part.own[:, -1].astype(np.float64) * prepared.sd + prepared.mean
     return {
         "constant": np.full(len(part.labels), mean),
         "persistence": prepared.bins.place(last),
-        "ridge": predict_ridge(prepared, split),
+        "ridge": predict_ridge(prepared),
     }
 
 
-def predict_ridge(prepared: PreparedSeries, split: Split) -> Float64[np.ndarray, " N"]:
-    """Return what a linear function of the window answers."""
+def predict_ridge(prepared: PreparedSeries) -> Float64[np.ndarray, " N"]:
+    """Return what a linear function of the window answers to the test."""
     inputs = {k: _add_one(part.own) for k, part in prepared.windows.items()}
     labels = {k: part.labels.astype(np.float64) for k, part in prepared.windows.items()}
     fits = [fit_ridge(inputs["train"], labels["train"], penalty) for penalty in PENALTIES]
     errors = [float(np.mean((inputs["val"] @ w - labels["val"]) ** 2)) for w in fits]
-    return np.asarray(inputs[split] @ fits[int(np.argmin(errors))])
+    return np.asarray(inputs["test"] @ fits[int(np.argmin(errors))])
 
 
 def fit_ridge(

@@ -81,15 +81,13 @@ def score_split(
 
 
 @torch.no_grad()
-def score_teacher(
-    config: ForecastConfig, model: GuidedForecaster, split: Split
-) -> Float[Tensor, "N K"]:
-    """Return the scores of the teacher on its own later windows."""
+def score_teacher(config: ForecastConfig, model: GuidedForecaster) -> Float[Tensor, "N K"]:
+    """Return the scores of the teacher on its own later windows of the test."""
     teacher = model.teacher
     if teacher is None:
         raise ValueError(f'arm "{config.arm}" has no teacher; set arm=future')
     device = next(model.parameters()).device
-    later = torch.from_numpy(prepare(config).windows[split].later)
+    later = torch.from_numpy(prepare(config).windows["test"].later)
     return ask_teacher(teacher, later.to(device)).cpu()
 
 
@@ -158,9 +156,9 @@ def _list_rows(
     yield _as_row(f"student, {config.arm}", values)
     if isinstance(model, GuidedForecaster) and model.teacher is not None:
         labels = torch.from_numpy(prepare(config).windows["test"].labels)
-        yield _as_row("teacher", measure(config, score_teacher(config, model, "test"), labels))
+        yield _as_row("teacher", measure(config, score_teacher(config, model), labels))
     truth = prepare(config).windows["test"].labels
-    for name, answers in list_baselines(prepare(config), "test").items():
+    for name, answers in list_baselines(prepare(config)).items():
         yield name, float(f"{np.mean((answers - truth) ** 2):.4g}"), "", ""
 
 

@@ -23,7 +23,7 @@ from tasks.reasoning.data import load
 from tasks.reasoning.items import BEGIN, MARKS, EncodedItem
 from tasks.reasoning.loss import require_reasoning
 from tasks.report.figures import save_png
-from tasks.runs.task import Picture, Split, Table
+from tasks.runs.task import Picture, Table
 
 PICTURE = "thoughts.png"
 BEGINNING = "behind the question"
@@ -62,14 +62,12 @@ def read_thoughts(
     return words.cpu()
 
 
-def decode_split(
-    config: ReasoningConfig, model: nn.Module, split: Split
-) -> DecodedThoughts | None:
-    """Return what thoughts of a split stand for; None: no batch has two items to compare."""
+def decode_test(config: ReasoningConfig, model: nn.Module) -> DecodedThoughts | None:
+    """Return what thoughts of the test stand for; None: no batch has two items to compare."""
     data = load(config)
-    most = max(len(item.steps) for item in data.items[split])
+    most = max(len(item.steps) for item in data.items["test"])
     own, other = list[Tensor](), list[Tensor]()
-    for items in arrange_items(config, data, split, 0):
+    for items in arrange_items(config, data, "test", 0):
         longest = [item for item in items if len(item.steps) == most]
         if len(longest) < 2:
             continue

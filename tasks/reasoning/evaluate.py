@@ -15,8 +15,8 @@ from neuro.io.run_folder import Run
 from neuro.plot import ACCENT, STYLE
 from tasks.reasoning.answer import Said, answer_split, judge_filled
 from tasks.reasoning.config import LATENT, ReasoningConfig
-from tasks.reasoning.decode_thoughts import decode_split, draw_thoughts, tabulate_thoughts
-from tasks.reasoning.fill import bound_split
+from tasks.reasoning.decode_thoughts import decode_test, draw_thoughts, tabulate_thoughts
+from tasks.reasoning.fill import bound_test
 from tasks.reasoning.orders import draw_orders, fill_in_orders, tabulate_orders
 from tasks.report.figures import save_png
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
@@ -82,12 +82,8 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     if filled:
         tables.append(tabulate_orders(filled))
         pictures.append(draw_orders(config, filled, run.folder))
-        facts["bound_nats"] = bound_split(config, model, "test")
-    if (
-        config.arm in LATENT
-        and config.thoughts
-        and (thoughts := decode_split(config, model, "test"))
-    ):
+        facts["bound_nats"] = bound_test(config, model)
+    if config.arm in LATENT and config.thoughts and (thoughts := decode_test(config, model)):
         tables.append(tabulate_thoughts(thoughts))
         pictures.append(draw_thoughts(thoughts, run.folder))
     if config.depth:

@@ -79,13 +79,13 @@ def fill_items(
 
 
 @torch.no_grad()
-def bound_split(config: ReasoningConfig, model: nn.Module, split: Split) -> float:
-    """Return the upper bound of -log p of an answer [nat], mean over the items of a split."""
+def bound_test(config: ReasoningConfig, model: nn.Module) -> float:
+    """Return the upper bound of -log p of an answer [nat], mean over the items of the test."""
     inner, training = require_reasoning(model), model.training
     model.eval()
     device, rng = inner.embedding.weight.device, np.random.default_rng(config.seed_of_data)
     bounds = list[torch.Tensor]()
-    for items in arrange_items(config, load(config), split, 0):
+    for items in arrange_items(config, load(config), "test", 0):
         question = stack_tokens([(*item.question, BEGIN) for item in items]).to(device)
         said = stack_tokens([item.answer for item in items]).to(device)
         places = choose_places(question, said, in_question=False)

@@ -529,11 +529,10 @@ def send_pending(
     net: LoopNetwork,
     state: LoopState,
     past: PastSpikes,
-    now: int,
     counted: bool,
     pending: np.ndarray,
 ) -> None:
-    """Add the synapses of past spikes that arrive at tick ``now`` or later to the ring.
+    """Add the synapses of past spikes that arrive at tick 0 or later to the ring.
 
     counted: they are only counted. pending: P 2, their numbers (non-zero, all).
     """
@@ -548,7 +547,7 @@ def send_pending(
             for e in range(row.weight.size):
                 late = row.delay[e] if row.delay.size > 0 else 0
                 target = np.int64(row.indices[e]) if row.indices.size > 0 else e
-                if row.t + late < now:
+                if row.t + late < 0:
                     continue
                 pending[p, 0] += row.weight[e] != 0
                 pending[p, 1] += 1

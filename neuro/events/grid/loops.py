@@ -274,7 +274,7 @@ class LoopRun:
     def restore(self, pending: Mapping[Edge, Events]) -> None:
         """Continue from cells that were written, and from spikes on their way."""
         past = self._join_past(pending)
-        kernels.send_pending(self.loop.network, self.state, past, 0, False, self.arrived)
+        kernels.send_pending(self.loop.network, self.state, past, False, self.arrived)
 
     def _join_past(self, pending: Mapping[Edge, Events]) -> PastSpikes:
         """Return spikes before the present tick as if it were tick 0."""
@@ -293,7 +293,7 @@ class LoopRun:
         """Return the synaptic events so far, P 2 (non-zero, all). pending: spikes underway."""
         waiting = np.zeros_like(self.state.sent)
         past = self._join_past(pending)
-        kernels.send_pending(self.loop.network, self.state, past, 0, True, waiting)
+        kernels.send_pending(self.loop.network, self.state, past, True, waiting)
         return self.state.sent + self.arrived - waiting
 
     def read_input(self, name: str, inputs: Buffer, rows: Rows) -> None:

@@ -85,7 +85,7 @@ def train_setting(setting: ForecastSetting, scale: ForecastScale) -> Reached:
     for config in plain:
         prepared = prepare(config)
         truth = prepared.windows["test"].labels
-        for name, answers in list_baselines(prepared, "test").items():
+        for name, answers in list_baselines(prepared).items():
             own = found.setdefault(name, {"mse": []})
             own["mse"].append(float(np.mean((answers - truth) ** 2)))
     return found

@@ -9,7 +9,6 @@ to 250. Distances in the two codes have different units: never compare them.
 Axes: N images, C colours, H height, W width.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,15 +104,13 @@ def compute_codes(
     return np.concatenate(codes)
 
 
-def load_published(
-    environ: Mapping[str, str] | None = None,
-) -> tuple[Autoencoder, Gaussian] | None:
+def load_published() -> tuple[Autoencoder, Gaussian] | None:
     """Return the published autoencoder of MNIST and the codes of its test part.
 
     None without mnist_autoencoder_64.npz and mnist_test_64.npz in
     ``$NEURO_DATA/fsvae_metrics/``.
     """
-    data = find_neuro_data(environ)
+    data = find_neuro_data()
     folder = Path(data) / FOLDER
     files = [folder / name for name in ("mnist_autoencoder_64.npz", "mnist_test_64.npz")]
     if not data or not all(f.is_file() for f in files):

@@ -10,7 +10,7 @@ from tasks.forecasting.data import make_series, prepare_series
 def measure(series: np.ndarray, lookback: int, horizon: int) -> dict[str, float]:
     prepared = prepare_series(series, "series", 20, lookback=lookback, horizon=horizon)
     labels = prepared.windows["test"].labels
-    found = list_baselines(prepared, "test")
+    found = list_baselines(prepared)
     assert list(found) == ["constant", "persistence", "ridge"]
     return {name: float(np.mean((answers - labels) ** 2)) for name, answers in found.items()}
 
@@ -37,7 +37,7 @@ def test_ridge_errs_no_more_than_least_squares_where_samples_are_collinear() -> 
         np.append(w.own.astype(float), np.ones((len(w.own), 1)), 1) for w in (train, test)
     )
     answers = seen @ np.linalg.lstsq(x, train.labels, rcond=None)[0]
-    ridge = list_baselines(prepared, "test")["ridge"]
+    ridge = list_baselines(prepared)["ridge"]
     ours, theirs = (np.mean((found - test.labels) ** 2) for found in (ridge, answers))
     assert ours < 1.01 * theirs
 

@@ -70,7 +70,7 @@ def test_the_teacher_lies_among_the_weights_as_plain_numbers(run: Path) -> None:
     assert not torch.equal(
         model.get_parameter("teacher.fc1.weight"), fresh.get_parameter("teacher.fc1.weight")
     )
-    assert score_teacher(config, model, "test").shape == (95, 25)  # type: ignore[arg-type]
+    assert score_teacher(config, model).shape == (95, 25)  # type: ignore[arg-type]
 
 
 def test_the_twin_without_spikes_stays_on_torch(tmp_path: Path, cli: CommandLine) -> None:
@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 def test_a_teacher_is_asked_for_where_there_is_none() -> None:
     config = replace(tiny_ann(), arm="none")
     with pytest.raises(ValueError, match='arm "none" has no teacher; set arm=future'):
-        score_teacher(config, build(config), "test")
+        score_teacher(config, build(config))
 
 
 def test_metrics_of_three_read_outs_by_hand() -> None:

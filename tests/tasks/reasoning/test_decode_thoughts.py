@@ -13,7 +13,7 @@ from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.data import load
 from tasks.reasoning.decode_thoughts import (
     PICTURE,
-    decode_split,
+    decode_test,
     draw_thoughts,
     read_thoughts,
     tabulate_thoughts,
@@ -52,7 +52,7 @@ def test_shares_are_of_steps_of_the_longest_items_and_of_the_next_item(
         return torch.tensor([[0] * len(items), [item.steps[1][-1] for item in items]])
 
     monkeypatch.setattr(decode_thoughts, "read_thoughts", name_second_step)
-    found = decode_split(SMALL, build(SMALL), "test")
+    found = decode_test(SMALL, build(SMALL))
     assert found is not None
     items = [i for i in load(SMALL).items["test"] if len(i.steps) == longest]
     assert found.items == len(items)
@@ -74,4 +74,4 @@ def test_shares_are_of_steps_of_the_longest_items_and_of_the_next_item(
 
 
 def test_one_item_has_no_other_to_compare() -> None:
-    assert decode_split(replace(SMALL, test=1), build(SMALL), "test") is None
+    assert decode_test(replace(SMALL, test=1), build(SMALL)) is None

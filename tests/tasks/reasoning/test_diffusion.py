@@ -20,7 +20,7 @@ from tasks.reasoning.config import ORDERS, ReasoningConfig, list_problems, sudok
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import ReasoningData, count_context, list_item_problems, load
 from tasks.reasoning.deployment import explain_only_torch
-from tasks.reasoning.fill import bound_split, fill_items, fill_split, recall_questions
+from tasks.reasoning.fill import bound_test, fill_items, fill_split, recall_questions
 from tasks.reasoning.items import BEGIN, EncodedItem
 from tasks.reasoning.loss import loss
 from tasks.reasoning.masked_items import MaskedBatch, make_masked_batch
@@ -159,7 +159,7 @@ def test_an_untrained_network_has_the_bound_of_guessing() -> None:
     model = make()
     model.head.weight.data.zero_()
     want = 16 * np.log(model.vocabulary)
-    assert bound_split(SMALL, model, "test") == pytest.approx(want, rel=1e-6)
+    assert bound_test(SMALL, model) == pytest.approx(want, rel=1e-6)
 
 
 def test_the_bound_is_of_the_answer_behind_its_question() -> None:
@@ -176,7 +176,7 @@ def test_the_bound_is_of_the_answer_behind_its_question() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "guess", guess)
-        found = bound_split(SMALL, model, "test")
+        found = bound_test(SMALL, model)
     want = 16 * np.log(1 + (model.vocabulary - 1) * np.exp(-2.0))
     assert found == pytest.approx(want, rel=1e-6)
     assert model.training
