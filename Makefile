@@ -17,7 +17,7 @@ SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 # Tests share the cores by processes, so that torch needs one thread in each.
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 
-.PHONY: demo test quick docs mutants setup clean
+.PHONY: demo test quick nightly docs mutants setup clean
 
 demo: $(VENV)/.run
 	$(BIN)/neuro demo
@@ -30,6 +30,10 @@ test: $(VENV)/.test
 quick: $(VENV)/.test
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
 	$(call part,fast tests,$(PYTEST) $(SPREAD) -m "not slow")
+
+# Laws are drawn 200 times, not 25.
+nightly: export NEURO_NIGHTLY := 1
+nightly: test
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs

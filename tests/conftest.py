@@ -124,7 +124,8 @@ class TorchRandom:
 TORCH_RANDOM = TorchRandom()  # Hypothesis keeps a weak reference
 register_random(TORCH_RANDOM)
 # Laws hold however long an example takes: compilation and a loaded machine make one slow.
-settings.register_profile("neuro", deadline=None)
+EXAMPLES = 200 if os.environ.get("NEURO_NIGHTLY") == "1" else 25
+settings.register_profile("neuro", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("neuro")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from jaxtyping import config
 from written_graphs import wire
 
@@ -156,7 +156,6 @@ def damaged(draw: st.DrawFn) -> Case:
     return draw(st.sampled_from(DAMAGES))(draw, sound(draw(st.integers(0, 999))))
 
 
-@settings(max_examples=200)
 @given(case=damaged())
 def test_every_executor_refuses_a_damaged_train_in_the_same_words(case: Case) -> None:
     train, word = case
@@ -164,7 +163,6 @@ def test_every_executor_refuses_a_damaged_train_in_the_same_words(case: Case) ->
     assert word in told
 
 
-@settings(max_examples=60)
 @given(case=damaged())
 def test_every_executor_of_times_refuses_them_in_the_same_words(case: Case) -> None:
     train, _ = case

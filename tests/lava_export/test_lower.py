@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain, wire
 
 from lava_export import reference
@@ -488,7 +488,6 @@ def dyadic(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return w
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6))
 def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -521,7 +520,6 @@ def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) 
     assert np.array_equal(got, wanted["out"])
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6))
 def test_with_a_leak_the_first_spike_is_early_by_at_most_one_weight_unit(seed: int) -> None:
     """Membranes between two multiples of 64 are what Lava's threshold cannot tell apart."""

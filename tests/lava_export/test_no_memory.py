@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 from written_graphs import wire
 
@@ -45,7 +45,6 @@ def test_a_sum_just_below_the_threshold_never_fires_with_the_help_of_memory() ->
     assert len(reference.run(lower(graph, ticks=10), x, 10).spikes["n"].tick) == 0
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), inputs=st.sampled_from([1, 2, 40, 300]))
 def test_integers_without_memory_fire_as_floats_do(seed: int, inputs: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from lava_export.program import LoihiConnection, LoihiProgram, Population, as_int32
 from lava_export.reference import iterate_ticks
@@ -301,7 +301,6 @@ def test_every_breach_of_every_rule_is_told_at_once() -> None:
         check(p, "loihi3")
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
     rng = np.random.default_rng(seed)

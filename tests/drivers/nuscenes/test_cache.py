@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings as example_settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
@@ -182,7 +182,6 @@ def test_a_cache_that_cannot_be_written_is_refused(short: Path, tmp_path: Path) 
         )
     )
 )
-@example_settings(max_examples=60)
 def test_packed_arrays_come_back(array: np.ndarray) -> None:
     packed, shapes = pack_arrays({"name": array})
     again = unpack_arrays(packed, shapes)["name"]

@@ -40,7 +40,6 @@ def make_box(**changes: float) -> Box:
 
 
 @given(quaternions)
-@settings(max_examples=30)
 def test_a_quaternion_turns_as_the_devkit_says(q: np.ndarray) -> None:
     quaternion = pytest.importorskip("pyquaternion")
     np.testing.assert_allclose(
@@ -59,7 +58,6 @@ def test_a_quaternion_is_w_x_y_z_of_length_1() -> None:
 
 
 @given(quaternions, st.tuples(*[st.floats(-50, 50)] * 3).map(np.array))
-@settings(max_examples=30)
 def test_a_transform_and_its_inverse_undo_each_other(q: np.ndarray, at: np.ndarray) -> None:
     transform = make_transform(at, q)
     np.testing.assert_allclose(invert_transform(transform) @ transform, np.eye(4), atol=1e-12)
@@ -72,7 +70,6 @@ def test_a_transform_and_its_inverse_undo_each_other(q: np.ndarray, at: np.ndarr
 
 
 @given(poses, poses)
-@settings(max_examples=30)
 def test_flat_poses_are_transforms_on_the_ground(pose: np.ndarray, frame: np.ndarray) -> None:
     inside = enter_frame(pose, frame)
     np.testing.assert_allclose(lift(frame) @ lift(inside), lift(pose), atol=1e-9)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from drivers.series.events import EventTable, find_events
 
@@ -24,7 +24,6 @@ def test_events_begin_above_one_value_and_end_below_another() -> None:
 
 
 @given(st.lists(st.integers(1, 5), max_size=8), st.integers(0, 30))
-@settings(max_examples=30)
 def test_samples_are_marked_as_the_table_says(lengths: list[int], samples: int) -> None:
     edges = np.cumsum([0, *lengths])
     table = make_table(*zip(edges[:-1:2].tolist(), edges[1::2].tolist(), strict=False))

@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from texts import everything, write
 
 from drivers.text import load, load_default, split_evenly, take_first
@@ -105,7 +105,6 @@ def test_the_first_bytes_end_behind_a_line(tmp_path: Path) -> None:
         take_first(text, 0)
 
 
-@settings(max_examples=30)
 @given(many=st.integers(1, 6), files=st.lists(st.text("aé\n😀", max_size=20), min_size=1))
 def test_even_shares_are_the_whole(
     tmp_path_factory: pytest.TempPathFactory, many: int, files: list[str]

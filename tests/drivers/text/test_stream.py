@@ -2,7 +2,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from drivers.text import (
     Bytes,
@@ -47,7 +47,6 @@ def test_tokens_of_a_whole_text_are_its_bytes(
     assert np.count_nonzero(tokens == tokenizer.end) == 3
 
 
-@settings(max_examples=30)
 @given(count=st.integers(1, 300), many=st.integers(1, 30), more=st.integers(1, 300))
 def test_reading_goes_on_from_any_position(
     text: Text, count: int, many: int, more: int

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import wire
 
 from neuro.base.units import Seconds, Ticks
@@ -56,7 +56,6 @@ def walk(k: Any, drive: list[float], fired: list[bool], unit: float) -> list[boo
 
 
 @pytest.mark.filterwarnings("ignore:a tick of dt")
-@settings(max_examples=80)
 @given(seed=st.integers(0, 10**6), which=st.integers(0, len(NEURONS) - 1))
 def test_charged_neurons_are_those_of_a_walk_over_ticks(seed: int, which: int) -> None:
     rng, neuron = np.random.default_rng(seed), NEURONS[which]

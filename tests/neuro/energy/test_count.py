@@ -159,7 +159,6 @@ def slowly(graph: Graph, record: Record) -> tuple[dict[str, Counts], dict[str, i
 
 
 @given(seed=st.integers(0, 9999), delay=st.integers(0, 3), ticks=st.integers(1, 5))
-@settings(max_examples=40)
 def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
     seed: int, delay: int, ticks: int
 ) -> None:
@@ -202,7 +201,6 @@ def test_a_spike_that_would_arrive_after_the_last_tick_is_no_event() -> None:
 
 
 @given(seed=st.integers(0, 999), delays=st.integers(1, 3), edge=st.integers(0, 2))
-@settings(max_examples=30)
 def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
     seed: int, delays: int, edge: int
 ) -> None:
@@ -231,7 +229,6 @@ def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
 
 
 @given(seed=st.integers(0, 9999))
-@settings(max_examples=40)
 def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int) -> None:
     module, shape = random_layer(seed)
     node, graph = trace_layer(module, shape)

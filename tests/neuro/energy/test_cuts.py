@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from energy_cases import record_of, with_limit
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from neuro.base.units import Seconds, Ticks
@@ -216,7 +216,6 @@ def wirings(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 class TestSearch:
-    @settings(max_examples=30)
     @given(wirings(), st.integers(2, 4), st.sampled_from([0.0, 1e-4, 1e-2, 1.0]))
     def test_finds_the_best_of_all_partitions(
         self, wiring: tuple[dict[str, int], list[tuple[str, str]]], chips: int, weight: float

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from energy_cases import record_of, with_limit
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain, wire
 
 from neuro.base.units import Seconds, Ticks
@@ -285,7 +285,6 @@ def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
-@settings(max_examples=25)
 def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> None:
     graph, base, more = image_graph(), spikes_of(seed, rate), spikes_of(seed + 1, 0.2)
     few = all_bounds(graph, record_of(**base), which)
@@ -294,7 +293,6 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> Non
 
 
 @given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
-@settings(max_examples=25)
 def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip) -> None:
     found = all_bounds(image_graph(), record_of(**spikes_of(seed, rate)), which)
     assert (np.diff(found, axis=1) >= 0).all()

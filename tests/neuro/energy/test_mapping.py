@@ -7,7 +7,7 @@ from operator import or_
 import numpy as np
 import pytest
 from energy_cases import with_limit
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from lava_export import lower
@@ -162,7 +162,6 @@ def measure_slowly(conv: Conv2d, seen: list[int], per_core: int) -> dict[str, in
     }
 
 
-@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_a_convolution_takes_the_fewest_cores_that_hold_all_its_synapses(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -351,7 +350,6 @@ def test_sixty_four_weights_of_a_row_share_a_header(outputs: int, words: int) ->
     assert found["synapse_words"] == 3 * words
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_a_program_needs_what_the_mapping_of_its_graph_says(seed: int) -> None:
     rng = np.random.default_rng(seed)

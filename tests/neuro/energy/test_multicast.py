@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from neuro.energy.synapses import (
@@ -46,7 +46,6 @@ def by_windows(route: Route, size: int, per_core: int) -> np.ndarray:
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     per_core=st.integers(1, 60),
 )
-@settings(max_examples=40)
 def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
     size: tuple[int, int],
     kernel: tuple[int, int],

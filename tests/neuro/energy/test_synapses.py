@@ -138,7 +138,6 @@ def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: 
 
 
 @given(seed=st.integers(0, 9999), pool=st.integers(1, 3), step=st.integers(1, 3))
-@settings(max_examples=30)
 def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
     seed: int, pool: int, step: int
 ) -> None:

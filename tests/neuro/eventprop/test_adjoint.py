@@ -63,7 +63,6 @@ def differentiable(graph: Graph, x: Times, asked: tuple[np.ndarray, np.ndarray])
     return out
 
 
-@settings(max_examples=25)
 @given(seed=SEEDS, ratio=st.one_of(st.floats(0.1, 5.0), st.just(1.0), st.just(0.5)))
 def test_gradients_by_weight_equal_central_differences(seed: int, ratio: float) -> None:
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from exact_networks import DT, T, drawn, network, one_neuron, times
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from neuro.eventprop import EventPropError, adjoint, compute_activity
@@ -30,7 +30,6 @@ def membrane(tau: float, tau_syn: float, arrivals: np.ndarray, since: float, t: 
     return v
 
 
-@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     tau=st.floats(0.003, 0.05),

@@ -195,7 +195,6 @@ def test_a_threshold_that_decays_faster_than_the_membrane_is_not_missed() -> Non
     equal(record, simulate_slowly(graph, x))
 
 
-@settings(max_examples=60)
 @given(
     tau=st.sampled_from([math.inf, 0.1, 0.01]),
     tau_syn=st.sampled_from([None, 0.003]),

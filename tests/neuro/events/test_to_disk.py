@@ -389,7 +389,6 @@ def test_a_chunk_has_at_least_a_tick() -> None:
 
 
 @given(seed=SEEDS, chunk=st.integers(1, 20))
-@settings(max_examples=30)
 def test_a_cut_stimulus_loses_nothing_and_counts_anew(seed: int, chunk: int) -> None:
     graph = random_graph(0)
     x = stimulus(graph, seed)["x"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from graphs import DT
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from layer_cases import random_layer, trace_layer
 from torch import Tensor, nn
 
@@ -29,7 +29,6 @@ from neuro.neurons import LIF
 from neuro.nn.trace import TraceError
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None:
     module, shape = random_layer(seed)
@@ -41,7 +40,6 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
     torch.testing.assert_close(ours, y, rtol=0, atol=0)
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_written_out_it_is_the_same_map(seed: int) -> None:
     module, shape = random_layer(seed)

@@ -100,7 +100,6 @@ def same(one: Record, other: Record) -> None:
     np.testing.assert_equal(one.spikes, other.spikes)
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_clock_queue_and_oracle_agree_in_spikes_and_counts(seed: int) -> None:
     graph = drawn(seed)
@@ -137,7 +136,6 @@ def without_ties(graph: Graph, seed: int) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
     graph = without_ties(drawn(seed), seed)
@@ -148,7 +146,6 @@ def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
         assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(max_examples=40)
 @given(seed=SEEDS, axes=st.integers(1, 2))
 def test_synapses_and_fan_out_are_those_of_unit_impulses(seed: int, axes: int) -> None:
     rng = np.random.default_rng(seed)
@@ -169,7 +166,6 @@ def test_synapses_and_fan_out_are_those_of_unit_impulses(seed: int, axes: int) -
     np.testing.assert_array_equal(node.fan_out(shape).nonzero, (y != 0).sum(1))
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_a_plain_kernel_is_the_same_map(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -205,7 +201,6 @@ def in_a_row(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
     return chain(dt=DT, **nodes), images, y.flatten(1)
 
 
-@settings(max_examples=40)
 @given(seed=SEEDS, axes=st.integers(1, 2))
 def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
     seed: int, axes: int
@@ -231,7 +226,6 @@ def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
             )
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS, per_core=st.integers(1, 40))
 def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: int) -> None:
     graph = drawn(seed)

@@ -3,7 +3,7 @@ import cProfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain, dense, lif, populations, problems, wire
 
 from neuro.graph import (
@@ -50,7 +50,6 @@ class TestWhatIsDerived:
         assert g.outputs == ("out",)
         assert g.components == tuple((name,) for name in g.order)
 
-    @settings(max_examples=30)
     @given(
         size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
         kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),

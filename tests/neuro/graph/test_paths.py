@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 from written_graphs import chain, wire
 
@@ -109,7 +109,6 @@ def chains(draw: st.DrawFn) -> tuple[list[Node], tuple[int, int, int]]:
 
 
 @given(made=chains(), seed=st.integers(0, 999))
-@settings(max_examples=60)
 def test_a_route_does_to_any_image_what_torch_does_layer_by_layer(
     made: tuple[list[Node], tuple[int, int, int]], seed: int
 ) -> None:

@@ -21,7 +21,6 @@ def holds(node: Sparse) -> Graph:
     return chain(x=Input(shape=(node.indptr.size - 1,)), w=node, a=LIF(tau=1.0))
 
 
-@settings(max_examples=30)
 @given(
     inputs=st.integers(1, 20),
     outputs=st.integers(1, 20),
@@ -115,7 +114,6 @@ def draw_delays(draws: np.random.Generator) -> Draw:
     return lambda n: draws.integers(0, 4, n)
 
 
-@settings(max_examples=40)
 @given(
     inputs=st.integers(1, 9),
     outputs=st.integers(1, 5),

@@ -1,7 +1,7 @@
 import numpy as np
 from builders import example
 from graphs import random_graph
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 from written_graphs import wire
 
@@ -14,7 +14,6 @@ from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.trace import trace
 
 
-@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_parameters_are_those_of_the_net_and_synapses_those_listed_one_by_one(
     seed: int,

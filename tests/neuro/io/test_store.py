@@ -144,7 +144,6 @@ def test_times_and_states_come_back_bit_for_bit(tmp_path: Path) -> None:
 
 
 @given(keep=st.integers(0, 400))
-@settings(max_examples=30)
 def test_a_file_cut_short_is_named_and_never_half_read(
     tmp_path_factory: pytest.TempPathFactory, keep: int
 ) -> None:
@@ -263,7 +262,6 @@ def test_tensors_that_share_memory_and_strided_ones_are_stored_by_value(tmp_path
 
 
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
-@settings(max_examples=100)
 def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
 ) -> None:

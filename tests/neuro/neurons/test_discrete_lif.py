@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from lava_export import lower, reference
@@ -189,7 +189,6 @@ def run_plainly(m: DiscreteLIF, x: np.ndarray) -> list[int]:
     return fired
 
 
-@settings(max_examples=60)
 @given(seed=SEEDS)
 def test_in_float64_every_executor_at_ticks_computes_the_plain_voltages(seed: int) -> None:
     model, x = drawn(seed)
@@ -198,7 +197,6 @@ def test_in_float64_every_executor_at_ticks_computes_the_plain_voltages(seed: in
         assert ticks_of(CLOCKS[executor], network(model), *x) == want, (executor, model)
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_in_float32_torch_and_grid_agree_with_any_numbers(seed: int) -> None:
     model, x = drawn(seed)
@@ -208,7 +206,6 @@ def test_in_float32_torch_and_grid_agree_with_any_numbers(seed: int) -> None:
     assert one == other
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_chip_integers_have_the_spikes_of_floats_where_no_decay_rounds(seed: int) -> None:
     model, x = drawn(seed)
@@ -219,7 +216,6 @@ def test_chip_integers_have_the_spikes_of_floats_where_no_decay_rounds(seed: int
     )
 
 
-@settings(max_examples=30)
 @given(
     seed=SEEDS,
     decay=st.sampled_from([0.5, 0.25, 1.0]),
@@ -275,7 +271,6 @@ def test_continuous_time_refuses_what_has_no_meaning_there() -> None:
             simulate(network(model), values(1), Exact())
 
 
-@settings(max_examples=40)
 @given(seed=SEEDS)
 def test_in_continuous_time_the_drivers_agree_with_the_oracle(seed: int) -> None:
     model, x = drawn(seed, fires_between=True)

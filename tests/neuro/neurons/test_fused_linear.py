@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from fused_cases import DT, MODELS
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
@@ -26,7 +26,6 @@ def spikes(shape: tuple[int, ...], share: float, seed: int, dtype: torch.dtype) 
     return drawn * (torch.rand(shape, generator=g) < share)
 
 
-@settings(max_examples=40)
 @given(
     kind=Kind,
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 64, 100])),

@@ -6,7 +6,7 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor, nn
 from written_graphs import wire
 
@@ -28,7 +28,6 @@ MODELS: dict[str, Neuron] = {
 }
 
 
-@settings(max_examples=60)
 @given(
     kind=st.sampled_from(list(MODELS)),
     ticks=st.integers(1, 6),

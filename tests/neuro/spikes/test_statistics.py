@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.base.units import Seconds
 from neuro.spikes import Times, to_events, to_times
@@ -59,7 +59,6 @@ def test_n_neurons_that_fire_together_have_correlation_1_and_fano_n_times_the_em
     assert population_fano(times, 0.0, 1.0, 0.001) == pytest.approx(3 * 3 / 4, abs=1e-12)
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), neurons=st.integers(2, 12), rate=st.floats(2.0, 80.0))
 def test_the_correlation_is_the_mean_over_all_pairs(
     seed: int, neurons: int, rate: float

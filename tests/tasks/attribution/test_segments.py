@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from jaxtyping import Float64
 
 from tasks.attribution.segments import SWITCHES, compute_posterior, draw_segments
@@ -28,7 +28,6 @@ def enumerate_posterior(
     return posterior / posterior.sum(2, keepdims=True)
 
 
-@settings(max_examples=25)
 @given(
     authors=st.integers(2, 3),
     tokens=st.integers(3, 6),

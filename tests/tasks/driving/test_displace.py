@@ -5,7 +5,7 @@ import pytest
 import torch
 from driving_runs import SMALL, plan_off_the_way, put_small
 from driving_windows import make_window
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch.utils._pytree import tree_leaves
 
 from tasks.driving.batch import DrivingBatch, make_batch
@@ -48,7 +48,6 @@ def batch() -> DrivingBatch:
 
 
 @given(side=st.floats(-SIDE, SIDE), turn=st.floats(-TURN, TURN), speed=st.floats(0.5, 15.0))
-@settings(max_examples=50)
 def test_a_path_starts_as_the_car_stands_and_ends_on_the_recorded_one(
     side: float, turn: float, speed: float
 ) -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from drivers.nuscenes.grid import GroundGrid
@@ -27,7 +27,6 @@ MASKS = arrays.arrays(bool, (2, 4, 4))
 SEGMENTS = arrays.arrays(np.int64, (3, 5, 5), elements=st.integers(0, 3))
 
 
-@settings(max_examples=30)
 @given(MASKS, MASKS, MASKS)
 def test_overlap_is_counted_over_what_is_not_ignored(
     made: np.ndarray, truth: np.ndarray, aside: np.ndarray
@@ -59,7 +58,6 @@ def segments(*cells: tuple[int, int, slice]) -> np.ndarray:
     return out
 
 
-@settings(max_examples=30)
 @given(SEGMENTS)
 def test_the_truth_has_a_panoptic_quality_of_one(truth: np.ndarray) -> None:
     found = count_segments(truth, truth)
@@ -70,7 +68,6 @@ def test_the_truth_has_a_panoptic_quality_of_one(truth: np.ndarray) -> None:
     assert renamed == found
 
 
-@settings(max_examples=30)
 @given(SEGMENTS, SEGMENTS)
 def test_pq_is_sq_by_rq_and_every_segment_is_counted(
     made: np.ndarray, truth: np.ndarray

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tasks.driving.presets import paper, tiny
 from tasks.driving.sampler import (
@@ -37,7 +37,6 @@ def test_the_first_candidate_keeps_speed_and_curvature() -> None:
     torch.testing.assert_close(turning[-1, :2], end, atol=2e-3, rtol=1e-3)
 
 
-@settings(max_examples=25)
 @given(st.floats(0, 20), st.floats(-0.5, 0.5), st.sampled_from(COMMANDS))
 def test_anchored_candidates_change_speed_by_what_a_car_can(
     speed: float, yaw_rate: float, command: str

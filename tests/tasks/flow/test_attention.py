@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -57,7 +57,6 @@ def test_it_equals_the_loop_in_values_state_and_gradients(
         torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=25)
 @given(
     images=st.integers(1, 5),
     cuts=st.lists(st.integers(1, 4), max_size=3),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tasks.forecasting.alarms import (
     Warnings,
@@ -36,7 +36,6 @@ def test_auc_by_hand(scores: tuple[int, ...], labels: tuple[int, ...], auc: floa
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=2, max_size=20))
-@settings(max_examples=40)
 def test_auc_counts_pairs(pairs: list[tuple[int, int]]) -> None:
     yes, no = ([s for s, label in pairs if label == k] for k in (1, 0))
     scores, labels = (np.array(v) for v in zip(*pairs, strict=True))
@@ -72,7 +71,6 @@ def test_a_score_by_hand() -> None:
 
 
 @given(st.lists(st.integers(-3, 25), max_size=6), st.integers(1, 8))
-@settings(max_examples=40)
 def test_warning_is_the_share_of_answers_in_the_time_of_an_alarm(
     alarms: list[int], sop: int
 ) -> None:

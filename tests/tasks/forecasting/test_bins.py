@@ -19,7 +19,6 @@ def test_all_bins_are_of_equal_width_and_lie_within_the_targets() -> None:
 
 
 @given(st.integers(2, 60), st.lists(st.floats(-50, 50), min_size=1, max_size=9))
-@settings(max_examples=40)
 def test_a_place_rounds_to_its_class_and_decodes_to_its_value(
     count: int, values: list[float]
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tasks.forecasting.config import ForecastConfig, tiny, tiny_ann
 from tasks.forecasting.data import (
@@ -97,7 +97,6 @@ def test_seeds_begin_the_series_elsewhere() -> None:
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=12), st.floats(0.05, 0.5))
-@settings(max_examples=50)
 def test_the_events_add_up_to_the_signal_within_a_step(x: list[float], step: float) -> None:
     signal = torch.tensor(x)[:, None]
     spikes = encode_changes(signal, step, 6)

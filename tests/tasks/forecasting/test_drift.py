@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from tasks.forecasting.drift import PageHinkley, begin_test, fit_test, observe
@@ -40,7 +40,6 @@ def test_three_errors_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 9), min_size=2, max_size=40))
-@settings(max_examples=30)
 def test_it_is_the_rise_above_the_least_sum(errors: list[float]) -> None:
     """The common form: the sum of errors above their mean, less its least value."""
     delta, state = 0.3, begin_test(1)

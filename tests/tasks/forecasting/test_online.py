@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from neuro.base.seeds import seeded
@@ -42,7 +42,6 @@ def guide(config: ForecastConfig = CONFIG):  # type: ignore[no-untyped-def]
 
 
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 9))
-@settings(max_examples=40)
 def test_released_windows_end_a_horizon_ago(step: int, horizon: int, kept: int) -> None:
     released = list_released(step, horizon, kept)
     assert all(0 <= k <= step - horizon for k in released)

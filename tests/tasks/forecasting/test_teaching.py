@@ -33,7 +33,6 @@ def run(config: ForecastConfig, scores: Tensor, taught: Tensor, labels: Tensor) 
 
 
 @given(st.integers(0, 99), st.floats(0, 1), st.floats(0.5, 8))
-@settings(max_examples=25)
 def test_the_loss_is_that_of_torch(seed: int, alpha: float, tau: float) -> None:
     scores, taught, labels = draw(seed, 4, 7)
     config = ForecastConfig(arm="future", alpha=alpha, temperature=tau)

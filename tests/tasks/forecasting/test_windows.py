@@ -12,7 +12,6 @@ sizes = st.tuples(
 
 
 @given(sizes, st.data())
-@settings(max_examples=50)
 def test_the_teacher_sees_later_samples_and_has_the_same_target(
     drawn: tuple[int, int, int, int], data: st.DataObject
 ) -> None:
@@ -55,7 +54,6 @@ def test_a_lookback_longer_than_its_split_is_refused() -> None:
 
 
 @given(st.integers(30, 5000), st.integers(0, 20))
-@settings(max_examples=50)
 def test_splits_are_apart_by_the_gap(points: int, gap: int) -> None:
     train, val, test = (find_range(points, split, gap) for split in ("train", "val", "test"))  # type: ignore[arg-type]
     assert train == (0, round(0.6 * points))

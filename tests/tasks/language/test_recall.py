@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
 from tasks.language.data import NOTHING
@@ -66,7 +66,6 @@ def list_answers(drawn: Sequences, sample: int) -> dict[int, int]:
 
 
 @given(EVERY, st.integers(0, 99))
-@settings(max_examples=40)
 def test_a_reader_of_the_sequence_finds_each_answer_and_no_other(
     sizes: RecallSizes, seed: int
 ) -> None:

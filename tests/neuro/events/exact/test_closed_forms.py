@@ -27,7 +27,7 @@ from neuro.spikes import Times
 
 HEAP = replace(CLOCK, driver="heap")
 clocks = pytest.mark.parametrize("clock", [CLOCK, HEAP], ids=["window", "heap"])
-laws = settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
+laws = settings(phases=(Phase.explicit, Phase.generate))
 
 
 def spikes(*times: float, ticks: int, values: tuple[float, ...] | None = None) -> Times:

@@ -149,7 +149,6 @@ def test_a_window_has_a_part_for_every_two_arrivals_per_neuron() -> None:
         assert count_parts(found.table, arrivals, n) == want
 
 
-@settings(max_examples=300)
 @given(
     seed=st.integers(0, 10**6),
     rates=st.sampled_from(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact_laws import network, on_ticks
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import chain
 
 from neuro.base.units import Seconds
@@ -57,7 +57,6 @@ def test_continuous_time_hears_input_at_the_very_end_of_the_period(
         assert record.spikes["cell"].tick.tolist() == list(IN_TIME[ticks])
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6), kind=st.sampled_from(["delta", "no leak"]), n=st.integers(0, 4)
 )

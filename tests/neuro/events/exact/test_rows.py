@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree, same
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from written_graphs import read_edges
 
 from neuro.events import simulate
@@ -113,7 +113,6 @@ def test_a_row_has_a_common_weight_only_if_all_weights_are_the_same() -> None:
     np.testing.assert_array_equal(common, [1.0, np.nan, 0.0, 0.0])
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     longest=st.sampled_from([0, 1, 7, 300, 2**16 - 1, 2**16, 2**20]),
@@ -170,7 +169,6 @@ def test_more_spikes_than_there_was_room_for_are_sent_once_each() -> None:
         assert record.counts["loop"].synaptic_events == 2 * size
 
 
-@settings(max_examples=200)
 @given(seed=st.integers(0, 10**6), size=st.integers(0, 300), ways=st.integers(1, 400))
 def test_a_window_is_sorted_by_time_then_number(seed: int, size: int, ways: int) -> None:
     rng = np.random.default_rng(seed)

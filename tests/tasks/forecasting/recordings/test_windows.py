@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eeg_files import DUPLICATED, make_noise, write_chb_mit, write_edf
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from drivers.eeg import PatientRecordings, RecordedFile, SeizureTable
 from drivers.eeg.chb_mit import load
@@ -82,7 +82,6 @@ def test_classes_around_one_seizure() -> None:
     st.integers(0, 30),
     st.integers(1, 20),
 )
-@settings(max_examples=30)
 def test_no_window_of_a_class_is_where_it_must_not_be(
     onsets: list[int], sph: int, sop: int
 ) -> None:
@@ -170,7 +169,6 @@ def make_windows(seizures: int, before: int, far: int) -> EegWindows:
 
 
 @given(st.integers(3, 7), st.integers(1, 4), st.integers(7, 30))
-@settings(max_examples=30)
 def test_every_seizure_is_tested_once_and_no_window_is_in_two_parts(
     seizures: int, before: int, far: int
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tasks.forecasting.seizures.features import (
     LEAST,
@@ -15,7 +15,6 @@ ONE = np.array([0], np.int64)
 
 
 @given(st.integers(1, 50), st.integers(1, 60))
-@settings(max_examples=30)
 def test_the_baseline_is_the_mean_of_the_samples_up_to_now(samples: int, length: int) -> None:
     x = np.random.default_rng(samples).normal(size=samples)
     slow = [x[t] - x[max(0, t + 1 - length) : t + 1].mean() for t in range(samples)]

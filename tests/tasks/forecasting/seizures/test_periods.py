@@ -27,7 +27,6 @@ def tables(draw: st.DrawFn) -> EventTable:
 
 
 @given(tables(), SIZES, st.integers(0, 500))
-@settings(max_examples=40)
 def test_rows_belong_together(seizures: EventTable, sizes: PeriodSizes, start: int) -> None:
     rows = align_periods(seizures, start, 2800, SAMPLES, sizes)
     starts, inside = sizes.list_starts(SAMPLES), seizures.mark(SAMPLES)
@@ -50,7 +49,6 @@ def test_rows_belong_together(seizures: EventTable, sizes: PeriodSizes, start: i
 
 
 @given(tables(), SIZES)
-@settings(max_examples=40)
 def test_a_perfect_detector_answers_as_the_label(
     seizures: EventTable, sizes: PeriodSizes
 ) -> None:
