@@ -129,12 +129,7 @@ ROWS: Mapping[str, tuple[Make | None, Make | None, Make | None, Make | None]] = 
         of_jelly(lambda: neuron.LIFNode(v_reset=-0.5)),
         of_norse(norse_cell("LIFCell", v_leak=-0.1, v_reset=-0.2)),
     ),
-    "refractory period": (
-        None,
-        None,
-        None,
-        of_norse(lambda: norse.LIFRefracCell()),
-    ),
+    "refractory period": (None, None, None, of_norse(lambda: norse.LIFRefracCell())),
     "trained decay": (
         None,
         of_snntorch(lambda: snn.Leaky(beta=torch.linspace(0.5, 0.9, N), learn_beta=True)),
@@ -158,20 +153,12 @@ ROWS: Mapping[str, tuple[Make | None, Make | None, Make | None, Make | None]] = 
         of_norse(norse_cell("LIFCell"), norse.LIBoxCell),
     ),
     "read-out with a current": (
-        of_nir(
-            lif(),
-            nir.CubaLI(**{k: v * ONES for k, v in CUBA.items()}, v_leak=0 * ONES),
-        ),
+        of_nir(lif(), nir.CubaLI(**{k: v * ONES for k, v in CUBA.items()}, v_leak=0 * ONES)),
         None,
         None,
         of_norse(norse_cell("LIFCell"), norse.LICell),
     ),
-    "adaptive threshold": (
-        None,
-        None,
-        None,
-        of_norse(lambda: norse.LSNNCell()),
-    ),
+    "adaptive threshold": (None, None, None, of_norse(lambda: norse.LSNNCell())),
     "several gates, parallel neurons": (
         None,
         of_snntorch(lambda: snn.Alpha(alpha=0.9, beta=0.8)),

@@ -47,9 +47,7 @@ def test_lines_are_all_or_those_changed_since_a_commit(root: Path) -> None:
     assert find_lines(["."], "HEAD") == {"code_of_test.py": {2, 5, 6, 7}, "new.py": {1}}
 
 
-def test_a_seed_draws_one_mutant_of_each_line_but_none_of_what_does_nothing(
-    root: Path,
-) -> None:
+def test_a_seed_draws_one_mutant_of_each_line_but_none_of_what_does_nothing(root: Path) -> None:
     mutants = draw_mutants({"code_of_test.py": {1, 2, 3, 4}}, 9, 1)
     assert [mutant.line for mutant in mutants] == [1, 2, 4]
     for mutant in mutants:

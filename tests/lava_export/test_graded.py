@@ -24,15 +24,7 @@ from lava_export.graded.reference import quantise_input
 from lava_export.graded.run import plan_stages
 from lava_export.report import compare
 from neuro.energy import find_chip
-from neuro.graph import (
-    CountSpikes,
-    Dense,
-    Input,
-    Multiply,
-    Pointwise,
-    RMSNorm,
-    Softmax,
-)
+from neuro.graph import CountSpikes, Dense, Input, Multiply, Pointwise, RMSNorm, Softmax
 from neuro.neurons import LI, GatedLI
 from neuro.nn.mixer_graph import EMBEDDED, LOGITS
 from neuro.nn.net import record_activity

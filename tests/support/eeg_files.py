@@ -13,11 +13,7 @@ DUPLICATED = (*CHANNELS, "P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8")  # a
 
 
 def write_edf(
-    path: Path,
-    signals: np.ndarray,
-    labels: Sequence[str],
-    rate: int = RATE,
-    **fields: str,
+    path: Path, signals: np.ndarray, labels: Sequence[str], rate: int = RATE, **fields: str
 ) -> None:
     """Write channels C N of whole seconds, -3276.8 to 3276.7 uV in steps of 0.1.
 

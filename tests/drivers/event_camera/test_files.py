@@ -8,13 +8,7 @@ from fake_data_sets import write_aedat2, write_aedat3, write_records
 from hypothesis import given, strategies as st
 
 from drivers.event_camera import Clip, files as event_files
-from drivers.event_camera.files import (
-    HEADER,
-    Columns,
-    read_aedat2,
-    read_aedat3,
-    read_records,
-)
+from drivers.event_camera.files import HEADER, Columns, read_aedat2, read_aedat3, read_records
 
 HEAD2 = b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n"
 HEAD3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"

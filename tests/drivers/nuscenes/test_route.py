@@ -13,12 +13,7 @@ from drivers.nuscenes.geometry import leave_frame
 from drivers.nuscenes.lane_graph import LaneGraph, make_lane_graph
 from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.route import find_route
-from drivers.nuscenes.window import (
-    ROUTE_LENGTH,
-    find_target,
-    measure_foresight,
-    name_command,
-)
+from drivers.nuscenes.window import ROUTE_LENGTH, find_target, measure_foresight, name_command
 from drivers.nuscenes.world.drive import locate_target
 from drivers.nuscenes.world.lane_table import LaneTable
 from drivers.nuscenes.world.populate import populate

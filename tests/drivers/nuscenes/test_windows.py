@@ -431,17 +431,9 @@ def test_the_optical_axis_is_near_the_middle(x: float, y: float, fits: bool) -> 
 @pytest.mark.parametrize(
     ("row", "values", "told"),
     [
-        (
-            0,
-            {"rotation": [-0.5, 0.5, -0.5, 0.5]},
-            "CAM_FRONT_LEFT looks to 0 deg; turn it",
-        ),
+        (0, {"rotation": [-0.5, 0.5, -0.5, 0.5]}, "CAM_FRONT_LEFT looks to 0 deg; turn it"),
         (1, {"camera_intrinsic": lens(10)}, "camera_intrinsic: the optical axis is at pixel"),
-        (
-            1,
-            {"camera_intrinsic": lens(1, 0.5)},
-            "the focal length is 63 pixels, that of CAM_",
-        ),
+        (1, {"camera_intrinsic": lens(1, 0.5)}, "the focal length is 63 pixels, that of CAM_"),
     ],
 )
 def test_a_camera_that_looks_elsewhere_or_has_another_lens_is_refused(

@@ -73,14 +73,8 @@ def test_seizures_begin_and_end_when_a_fine_integration_says() -> None:
     """By SciPy's DOP853, relative tolerance 1e-11; Euler ends the second at -1.8 101 later."""
     series = integrate_epileptor(np.tile([-2.0, -1.8], (6890, 1)))
     found = [find_events(series.x1[:, k], BEGIN, END) for k in range(2)]
-    assert [event.start.tolist() for event in found] == [
-        [1337, 3771, 6206],
-        [867, 2878, 4889],
-    ]
-    assert [event.stop.tolist() for event in found] == [
-        [1996, 4430, 6865],
-        [1655, 3665, 5676],
-    ]
+    assert [event.start.tolist() for event in found] == [[1337, 3771, 6206], [867, 2878, 4889]]
+    assert [event.stop.tolist() for event in found] == [[1996, 4430, 6865], [1655, 3665, 5676]]
 
 
 def test_x0_wanders_as_an_ornstein_uhlenbeck_process() -> None:

@@ -232,7 +232,7 @@ def test_a_split_whose_cores_would_hold_too_many_kernels_is_left_out() -> None:
 def test_images_are_split_by_rows_and_columns_that_differ_by_one_at_most() -> None:
     every = list_splits((2, 2, 3), Split(np.zeros(12, np.int64)), 12)
     assert [split.parts for split in every if split.parts] == [
-        *((1, 1, 2), (1, 2, 2), (2, 1, 2), (1, 2, 3), (2, 2, 2), (2, 2, 3)),
+        *((1, 1, 2), (1, 2, 2), (2, 1, 2), (1, 2, 3), (2, 2, 2), (2, 2, 3))
     ]
     by_name = {split.parts: split.where.tolist() for split in every}
     assert by_name[1, 2, 2] == [0, 0, 1, 2, 2, 3] * 2

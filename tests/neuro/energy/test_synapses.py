@@ -17,17 +17,7 @@ from neuro.energy.synapses import (
 )
 from neuro.energy.traffic import count_sent
 from neuro.events import simulate
-from neuro.graph import (
-    AvgPool2d,
-    Concat,
-    Connection,
-    Conv2d,
-    Dense,
-    Graph,
-    Input,
-    Node,
-    Sparse,
-)
+from neuro.graph import AvgPool2d, Concat, Connection, Conv2d, Dense, Graph, Input, Node, Sparse
 from neuro.graph.connections import apply_connection
 from neuro.graph.paths import Route
 from neuro.graph.sparse import to_dense

@@ -321,14 +321,8 @@ def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
         ({"weight": np.ones((3, 2, 1, 1)), "groups": 2}, r"groups 2 must be >= 1 and div"),
         ({"weight": np.ones((3, 4, 1, 1)), "groups": 0}, r"groups 0 must be >= 1"),
         ({"weight": np.ones((2, 4, 1, 1)), "groups": 2}, r"takes \(8, H, W\), got \(4, 5, 5\)"),
-        (
-            {"weight": np.ones((1, 4, 3, 3)), "dilation": (3, 1)},
-            r"kernel \(7, 3\) does not",
-        ),
-        (
-            {"weight": np.ones((1, 4, 3, 3)), "dilation": (0, 1)},
-            r"dilation \(0, 1\) and",
-        ),
+        ({"weight": np.ones((1, 4, 3, 3)), "dilation": (3, 1)}, r"kernel \(7, 3\) does not"),
+        ({"weight": np.ones((1, 4, 3, 3)), "dilation": (0, 1)}, r"dilation \(0, 1\) and"),
     ],
 )
 def test_what_does_not_fit_is_refused(node: dict[str, Any], said: str) -> None:

@@ -20,16 +20,7 @@ from neuro.energy import count
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
-from neuro.graph import (
-    Conv2d,
-    Dense,
-    Flatten,
-    Graph,
-    GraphError,
-    Input,
-    Unflatten,
-    Weighted,
-)
+from neuro.graph import Conv2d, Dense, Flatten, Graph, GraphError, Input, Unflatten, Weighted
 from neuro.graph.paths import find_routes
 from neuro.interop.nest_plan import _listed
 from neuro.io.graph_file import load_graph, save_graph

@@ -36,8 +36,7 @@ def import_snntorch(graph):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("load", "r"),
-    [(import_norse, 1.0), (import_spikingjelly, 10.0), (import_snntorch, 10.0)],
+    ("load", "r"), [(import_norse, 1.0), (import_spikingjelly, 10.0), (import_snntorch, 10.0)]
 )
 def test_a_lif_fires_as_in_the_library_that_imports_it(load, r):
     x = (np.random.default_rng(1).random((60, 1, 4)) < 0.4).astype(np.float64)

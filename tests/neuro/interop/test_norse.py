@@ -191,8 +191,7 @@ def make_lifted_whole() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("make", "shape"),
-    [(Layers, (12,)), (make_lifted, (1, 8, 8)), (make_lifted_whole, (6,))],
+    ("make", "shape"), [(Layers, (12,)), (make_lifted, (1, 8, 8)), (make_lifted_whole, (6,))]
 )
 def test_modules_over_time_run_as_in_norse(make: Any, shape: tuple[int, ...]) -> None:
     with seeded(0):

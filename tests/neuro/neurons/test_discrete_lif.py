@@ -339,10 +339,7 @@ def test_wrong_parameters_are_refused_with_their_cure() -> None:
         ({"reset_to": 0.0}, "reset_to has no effect with reset='soft'"),
         ({"reset": "hard", "reset_by": 1.0}, "reset_by has no effect with reset='hard'"),
         ({"reset_by": -1.0}, "reset_by must be >= 0"),
-        (
-            {"threshold": -50.0, "rest": -70.0},
-            "threshold must be >= 0, got -50.0; a soft",
-        ),
+        ({"threshold": -50.0, "rest": -70.0}, "threshold must be >= 0, got -50.0; a soft"),
     ):
         with pytest.raises(ValueError, match=rf"DiscreteLIF\.{told}"):
             DiscreteLIF(**{"decay": 0.5, **wrong})  # type: ignore[arg-type]

@@ -6,13 +6,7 @@ import torch
 from small_attribution import small_attribution
 
 from tasks.attribution.answers import find_true_shares
-from tasks.attribution.config import (
-    AttributionConfig,
-    five,
-    four,
-    list_problems,
-    require_sound,
-)
+from tasks.attribution.config import AttributionConfig, five, four, list_problems, require_sound
 from tasks.attribution.documents import (
     PARTS,
     count_documents,

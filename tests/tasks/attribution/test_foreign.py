@@ -7,12 +7,7 @@ import torch
 
 from tasks.attribution.config import AttributionConfig, tiny
 from tasks.attribution.documents import load
-from tasks.attribution.foreign import (
-    continue_text,
-    list_foreign,
-    load_foreign,
-    load_known,
-)
+from tasks.attribution.foreign import continue_text, list_foreign, load_foreign, load_known
 from tasks.attribution.language_model import make_lm, prepend_begin
 
 

@@ -48,11 +48,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(original: Path) -> dict[str, Any]:
     """Return what the verb found, with a width by gates and one that is given."""
-    words = NarrowWords(
-        out=original.with_name("narrow"),
-        chips=2,
-        widths=("1/2", "learned"),
-    )
+    words = NarrowWords(out=original.with_name("narrow"), chips=2, widths=("1/2", "learned"))
     with leave_blank():
         return narrow_run(open_folder(original), words)
 

@@ -195,8 +195,7 @@ def test_speeds_are_drawn_from_standing_to_somewhat_faster() -> None:
 def test_a_displaced_car_knows_its_own_speed_and_keeps_its_curvature() -> None:
     plain = batch()
     turning = plain.seen.ego._replace(
-        speed=torch.tensor([4.0, 4.0, 4.0]),
-        yaw_rate=torch.tensor([0.4, 0.4, 0.4]),
+        speed=torch.tensor([4.0, 4.0, 4.0]), yaw_rate=torch.tensor([0.4, 0.4, 0.4])
     )
     plain = plain._replace(seen=plain.seen._replace(ego=turning))
     start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])

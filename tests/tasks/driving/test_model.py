@@ -160,8 +160,7 @@ def test_each_tick_sees_the_image_of_its_own_time(model: Driver, moved: Driver) 
     assert torch.equal(whole.depth.flatten(0, 2), depth)
     still = run(model, seen._replace(sweeps=seen.sweeps[:, :, :, :0]))
     turned = run(
-        moved,
-        seen._replace(images=seen.sweeps[:, :, :, 0], sweeps=seen.images[:, :, :, None]),
+        moved, seen._replace(images=seen.sweeps[:, :, :, 0], sweeps=seen.images[:, :, :, None])
     )
     assert not torch.equal(whole.depth, still.depth)
     assert not torch.equal(whole.depth, turned.depth)

@@ -9,13 +9,7 @@ from tasks.driving.batch import DrivingBatch, make_batch
 from tasks.driving.config import MAPPERS, DrivingConfig, Phase, find_phase
 from tasks.driving.model import TASKS, Driver
 from tasks.driving.presets import paper, tiny
-from tasks.driving.task import (
-    compute_loss,
-    list_frozen,
-    list_tasks,
-    make_schedule,
-    plan,
-)
+from tasks.driving.task import compute_loss, list_frozen, list_tasks, make_schedule, plan
 
 SMALL = small_config()
 

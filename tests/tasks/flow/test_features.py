@@ -8,12 +8,7 @@ from hypothesis import given, strategies as st
 
 from tasks.flow.config import tiny
 from tasks.flow.data import read_split
-from tasks.flow.features import (
-    choose_half,
-    describe,
-    make_reference,
-    measure_floor,
-)
+from tasks.flow.features import choose_half, describe, make_reference, measure_floor
 from tasks.images.metrics.frechet import compute_distance, fit_gaussian
 
 

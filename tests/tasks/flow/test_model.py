@@ -198,11 +198,7 @@ def test_patches_come_row_by_row_and_join_again() -> None:
     x = torch.arange(3 * 36.0).view(1, 1, 3, 6, 6)
     parts = split_patches(x, 2)
     assert parts.shape == (1, 1, 9, 12)
-    assert parts[0, 0, 1].tolist() == [
-        *(2, 3, 8, 9),
-        *(38, 39, 44, 45),
-        *(74, 75, 80, 81),
-    ]
+    assert parts[0, 0, 1].tolist() == [*(2, 3, 8, 9), *(38, 39, 44, 45), *(74, 75, 80, 81)]
     assert torch.equal(join_patches(parts, config), x)
 
 

@@ -90,8 +90,7 @@ def test_all_that_does_not_hold_together_is_refused_at_once(
     tmp_path: Path, cli: CommandLine
 ) -> None:
     told = cli.refuse(
-        *("train", "flow:tiny", "--out", tmp_path / "run"),
-        *flags(patch=3, heads=5, dropped=2),
+        *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(patch=3, heads=5, dropped=2)
     )
     for line in ("side 8 is no multiple of patch 3", "heads 5", "dropped is 2.0"):
         assert line in told

@@ -51,10 +51,7 @@ def looped() -> Graph:
 def staged() -> Graph:
     """Return a read-out of two stages: a current that feeds another."""
     return chain(
-        x=Input(shape=(4,)),
-        fc=Dense(weight=np.eye(4)),
-        current=LI(tau=0.005),
-        out=LI(tau=0.01),
+        x=Input(shape=(4,)), fc=Dense(weight=np.eye(4)), current=LI(tau=0.005), out=LI(tau=0.01)
     )
 
 

@@ -12,19 +12,11 @@ from neuro.nn.recurrent_depth import draw_depth
 from tasks.reasoning.config import Arm, ReasoningConfig
 from tasks.reasoning.curriculum import make_batch
 from tasks.reasoning.items import ANSWER, END, PAD, SPEAK, EncodedItem
-from tasks.reasoning.loss import (
-    compute_distillation,
-    compute_said_loss,
-    loss,
-    pick_answer,
-)
+from tasks.reasoning.loss import compute_distillation, compute_said_loss, loss, pick_answer
 from tasks.reasoning.model import ReasoningModel, build
 
 CONFIG = ReasoningConfig(width=16, hidden=24, heads=2, stages=2)
-ITEMS = (
-    EncodedItem((6, 7), ((8, 9), (10,)), (11,)),
-    EncodedItem((7, 6), ((9,),), (11, 12)),
-)
+ITEMS = (EncodedItem((6, 7), ((8, 9), (10,)), (11,)), EncodedItem((7, 6), ((9,),), (11, 12)))
 
 
 def make(arm: Arm, stage: int = 0) -> tuple[ReasoningConfig, ReasoningModel, object]:

@@ -5,12 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.report.key_figures import (
-    describe_cost,
-    describe_fit,
-    describe_silent,
-    state_verdict,
-)
+from tasks.report.key_figures import describe_cost, describe_fit, describe_silent, state_verdict
 from tasks.runs.find import make_run
 from tasks.runs.task import Metric
 

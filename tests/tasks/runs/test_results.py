@@ -151,8 +151,7 @@ def test_integers_may_be_missing_where_a_misfit_says_why(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kinds", [KINDS, FIGURES])
 @pytest.mark.parametrize(
-    "place",
-    ["eval accuracy", "verify metrics accuracy integers", "energy loihi core low"],
+    "place", ["eval accuracy", "verify metrics accuracy integers", "energy loihi core low"]
 )
 def test_a_figure_that_was_changed_by_hand_is_refused(
     place: str, kinds: Any, tmp_path: Path

@@ -10,13 +10,7 @@ from written_graphs import chain
 
 from neuro.base.units import Seconds
 from neuro.events import Grid, Recording, engine, simulate
-from neuro.events.grid import (
-    batches,
-    kernels,
-    run,
-    scatter,
-    updates,
-)
+from neuro.events.grid import batches, kernels, run, scatter, updates
 from neuro.graph import Conv1d, Dense, Input, Sparse
 from neuro.neurons import LI, LIF
 from neuro.nn import replay

@@ -8,13 +8,7 @@ import torch
 
 from drivers import mnist as drivers_mnist
 from tasks.images.classification import cifar10, mnist
-from tasks.images.classification.data import (
-    ImageConfig,
-    Labelled,
-    batches,
-    plan,
-    take_split,
-)
+from tasks.images.classification.data import ImageConfig, Labelled, batches, plan, take_split
 
 CONFIG = ImageConfig(held=4, batch=3, ticks=1, code="direct")
 

@@ -12,12 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
-from tasks.images.generation.metric import (
-    INCEPTION,
-    SPLITS,
-    WEIGHTS,
-    compute_scores,
-)
+from tasks.images.generation.metric import INCEPTION, SPLITS, WEIGHTS, compute_scores
 from tasks.images.metrics.frechet import compute_distance, fit_gaussian
 
 pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; make setup")

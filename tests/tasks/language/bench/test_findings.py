@@ -6,11 +6,7 @@ import pytest
 from tasks.bench.claim import FAILS, HOLDS, OPEN
 from tasks.bench.rows import Row
 from tasks.language.bench.cells import VARIANTS, Scale
-from tasks.language.bench.findings import (
-    average_recall,
-    judge_recall,
-    judge_text,
-)
+from tasks.language.bench.findings import average_recall, judge_recall, judge_text
 from tasks.language.bench.train import Found
 
 SEEDS = 3
