@@ -120,7 +120,7 @@ fixed_indegree(3, 3, 1.5, 1.0, np.random.default_rng(0))
 fixed_probability(3, 4, 0.5, 1.0, 0)
     TypeError: rng must be a NumPy Generator, got 0 | np.random.default_rng(0)
 statistics(RECORD.spikes["input"], 0.1, 0.2)
-    TypeError: times must be a Times, got an Events | record.times["hidden"]
+    TypeError: times must be Times, got an Events | record.times["hidden"]
 fixed_probability(3, 3.5, 0.5, 1.0, np.random.default_rng(0))
     TypeError: outputs must be a whole number, got 3.5 | neurons
 Sparse.from_coo([[0]], [[0]], [[1.0]], shape=(1, 1))
@@ -233,7 +233,7 @@ Spiking(nn.Linear)
 Spiking(LIF(tau=0.02), True)
     TypeError: True | 1 ms is 1e-3
 Delay(True)
-    TypeError: a whole number of ticks, got True | units
+    TypeError: a whole number of ticks, got True | neuro.ticks
 Spiking(LIF(tau=0.02), dt="1ms")
     TypeError: Spiking.dt must be a number of seconds, got '1ms' | 1 ms is 1e-3
 Spiking(LIF(tau=0.02), dt=0)
