@@ -262,8 +262,6 @@ Recurrent(LIF(tau=0.02), nn.Linear(2, 2))
     TypeError: got a LIF | Spiking(LIF(tau=0.02))
 Residual(LIF(tau=0.02))
     TypeError: got a LIF | Spiking(LIF(tau=0.02))
-Checkpointed(LIF(tau=0.02), 4)
-    TypeError: got a LIF | Spiking(LIF(tau=0.02))
 Delay(0.005)
     TypeError: Delay.ticks must be a whole number of ticks, got 0.005 | neuro.ticks
 Recurrent(CELLS, nn.Linear(3, 3), 0)
@@ -300,8 +298,6 @@ CELLS(X[:0])
     LayerError: (0, 2, 3) | at least one tick
 Recurrent(CELLS, nn.Linear(3, 3))(X[:0])
     LayerError: Recurrent: x must have axes | at least one tick
-Checkpointed(net(), Ticks(2))(X[:0])
-    LayerError: (0, 2, 3) | at least one tick
 Net(GRAPH)({"input": X[:0]})
     LayerError: (0, 2, 3) | one tick
 Net(GRAPH)({"input": X.long()})
