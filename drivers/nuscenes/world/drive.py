@@ -80,8 +80,7 @@ def start(seed: int | Sequence[int], distance: float = 150.0) -> PlannedDrive:
 
 def _try_course(seed: Sequence[int], distance: float) -> PlannedDrive | None:
     """Return the drive of a seed, None if the rules do not reach the goal."""
-    roads = make_roads(seed)
-    world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
+    world, state = populate(make_roads(seed), int(np.random.default_rng(seed).integers(2**31)))
     for _ in range(WARM_UP):
         state = step_traffic(world, state)
     lanes, line = trace_route(world.table, state, distance)
@@ -186,21 +185,14 @@ def _foresee(world: World, state: WorldState, frames: int) -> Float64[np.ndarray
         before, state = state, step_traffic(world, state)
         lane, last = int(state.route[EGO, 0]), int(before.route[EGO, 0])
         if lane in (world.table.left[last], world.table.right[last]):
-            state = _move_beside(world, before, state)
+            # The rules keep the share of the lane's length: a jump in a plan.
+            along = state.along.copy()
+            along[EGO], _, _ = project(world.table, int(state.route[EGO, 0]), before.ego)
+            along[EGO] += (before.speed[EGO] + state.speed[EGO]) / 2 * STEP
+            state = carry_ego(world, before, replace(state, along=along))
         if step % STEPS == 0:
             poses.append(to_ego_frame(ego, state.ego))
     return np.array(poses)
-
-
-def _move_beside(world: World, before: WorldState, state: WorldState) -> WorldState:
-    """Return the state with an ego that has just changed lanes moved beside its last place.
-
-    The rules keep its share of the lane's length, which would be a jump in a plan.
-    """
-    along = state.along.copy()
-    along[EGO], _, _ = project(world.table, int(state.route[EGO, 0]), before.ego)
-    along[EGO] += (before.speed[EGO] + state.speed[EGO]) / 2 * STEP
-    return carry_ego(world, before, replace(state, along=along))
 
 
 def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:

@@ -92,8 +92,7 @@ def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
     points = _points(table, lane)
     away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
     i = int(away.argmin())
-    turned = wrap_angle(ego.yaw - points[i, 2])
-    return float(away[i] + TURNED * abs(turned))
+    return float(away[i] + TURNED * abs(wrap_angle(ego.yaw - points[i, 2])))
 
 
 def _points(table: LaneTable, lane: int) -> Float64[np.ndarray, "P 3"]:

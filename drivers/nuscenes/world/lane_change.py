@@ -145,5 +145,4 @@ def move_over(
     if view.gap[0] < 3.0:
         return None
     speed = state.speed[i : i + 1]
-    gain = follow(speed, cast.mood[i] * view.pace, view.gap, view.lead)
-    return along, aside, float(gain[0])
+    return along, aside, float(follow(speed, cast.mood[i] * view.pace, view.gap, view.lead)[0])

@@ -116,10 +116,9 @@ def _generate(part: Path, settings: GeneratorSettings, workers: int) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         write_bytes(known, plain.encode())
     if not (data / NOTE).is_file():  # it is written last
-        scenes = _plan_scenes(settings, workers)
         records = write_nuscenes(
             part,
-            scenes,
+            _plan_scenes(settings, workers),
             version=settings.version,
             sweeps=settings.sweeps,
             workers=workers,

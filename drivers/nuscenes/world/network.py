@@ -62,7 +62,13 @@ class RoadNetwork:
 
 def make_network(rng: np.random.Generator) -> RoadNetwork:
     """Return a network around (0, 0)."""
-    graph, at = _thin_out(rng), _place_nodes(rng)
+    # Up to two inner roads less; every node keeps two roads.
+    graph = nx.grid_2d_graph(SIDE, SIDE)
+    edges = sorted(graph.edges)
+    for k in rng.permutation(len(edges))[: rng.integers(0, 4)]:
+        if all(graph.degree[node] > 2 for node in edges[k]):
+            graph.remove_edge(*edges[k])
+    at = _place_nodes(rng)
     junctions = sorted(node for node, degree in graph.degree if degree > 2)
     number = {node: i for i, node in enumerate(junctions)}
     roads = []
@@ -81,16 +87,6 @@ def make_network(rng: np.random.Generator) -> RoadNetwork:
             )
         )
     return RoadNetwork(junctions=np.stack([at[node] for node in junctions]), roads=roads)
-
-
-def _thin_out(rng: np.random.Generator) -> nx.Graph:
-    """Return the grid without up to two inner roads; every node keeps two roads."""
-    graph = nx.grid_2d_graph(SIDE, SIDE)
-    edges = sorted(graph.edges)
-    for k in rng.permutation(len(edges))[: rng.integers(0, 4)]:
-        if all(graph.degree[node] > 2 for node in edges[k]):
-            graph.remove_edge(*edges[k])
-    return graph
 
 
 def _place_nodes(rng: np.random.Generator) -> dict[Node, Float64[np.ndarray, "2"]]:
@@ -134,8 +130,7 @@ def _bend(
     # The line continues beyond its ends as its mirror image, so that both ends stay.
     margin = min(round(4 * SMOOTH / STEP), len(fine) - 1)
     padded = np.pad(fine, ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
-    smooth = gaussian_filter1d(padded, SMOOTH / STEP, axis=0)
-    return smooth[margin:-margin]
+    return gaussian_filter1d(padded, SMOOTH / STEP, axis=0)[margin:-margin]
 
 
 def reverse(line: Line) -> Line:

@@ -242,13 +242,12 @@ def _fill_lane(
             cycle = category == "vehicle.bicycle"
             pace = float(table.pace[table.first[lane] + int(along / 0.5)])
             mood = 4.8 / pace if cycle else float(rng.uniform(0.75, 1.05))
-            route = find_route(table, rng, lane, size[0] > LONG)
             vehicles.append(
                 _Vehicle(
                     category=category,
                     size=size,
                     middle=0.0 if size[0] > LONG else 0.3 * size[0],
-                    route=tuple(route.tolist()),
+                    route=tuple(find_route(table, rng, lane, size[0] > LONG).tolist()),
                     along=along,
                     mood=mood,
                     home=CYCLIST if cycle else 0.0,

@@ -36,8 +36,16 @@ def step_traffic(world: World, state: WorldState, ego: Ego | None = None) -> Wor
     starts = rng.random(len(cast.names)) < SUDDEN * STEP
     slow = np.where(starts, rng.uniform(1.5, 3.5, len(cast.names)), state.slow - STEP)
     wanted = cast.mood * view.pace * np.where(slow > 0, 0.3, 1.0)
+    # Drivers wait before the junction ahead.
+    table = world.table
+    lane, following = state.route[:, 0], state.route[:, 1]
+    ahead = table.stop[lane] - state.along - list_fronts(world)
+    outside = state.along + list_fronts(world) < table.length[lane]
+    held = ~table.way[lane] & table.way[following] & ~state.admitted & outside
+    gap = np.where(held, ahead + S0 - 0.2, np.inf)
     acceleration = np.minimum(
-        follow(state.speed, wanted, view.gap, view.lead), _stop_at_lines(world, state, wanted)
+        follow(state.speed, wanted, view.gap, view.lead),
+        follow(state.speed, wanted, gap, np.zeros_like(gap)),
     )
     speed = np.where(cast.parked, 0.0, np.maximum(0, state.speed + acceleration * STEP))
     way = (state.speed + speed) / 2 * STEP
@@ -66,17 +74,6 @@ def look(world: World, state: WorldState, things: np.ndarray) -> DriverView:
     place += [cast.size[:, 1] / 2, state.speed]
     own = np.arange(len(cast.names))
     return look_ahead(*world.table.lanes_ahead, state.route, np.stack(place, 1), own, things)
-
-
-def _stop_at_lines(world: World, state: WorldState, wanted: np.ndarray) -> np.ndarray:
-    """Return the acceleration of drivers that wait before the junction ahead."""
-    table = world.table
-    lane, after = state.route[:, 0], state.route[:, 1]
-    ahead = table.stop[lane] - state.along - list_fronts(world)
-    outside = state.along + list_fronts(world) < table.length[lane]
-    held = ~table.way[lane] & table.way[after] & ~state.admitted & outside
-    gap = np.where(held, ahead + S0 - 0.2, np.inf)
-    return follow(state.speed, wanted, gap, np.zeros_like(gap))
 
 
 def _enter_lanes(world: World, state: WorldState, rng: np.random.Generator) -> WorldState:

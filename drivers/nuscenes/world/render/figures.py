@@ -207,23 +207,18 @@ def draw_boxes(boxes: Sequence[Box], braking: frozenset[str]) -> Faces:
     """
     alike: dict[str, list[int]] = {}
     for number, box in enumerate(boxes):
-        alike.setdefault(_find_template(box), []).append(number)
+        known = [name for name in TEMPLATES if box.category.startswith(name)]
+        if box.category not in CATEGORIES or not known:
+            raise ValueError(
+                f"box {box.instance}: category {box.category!r} is none that can be drawn; "
+                f"take one that starts with {', '.join(TEMPLATES)} and is of nuScenes"
+            )
+        alike.setdefault(max(known, key=len), []).append(number)
     drawn = [
         _draw_alike(TEMPLATES[name], np.array(numbers), [boxes[k] for k in numbers], braking)
         for name, numbers in alike.items()
     ]
     return join_faces([no_faces(), *drawn])
-
-
-def _find_template(box: Box) -> str:
-    """Return the longest prefix of its category that has a template."""
-    known = [name for name in TEMPLATES if box.category.startswith(name)]
-    if box.category not in CATEGORIES or not known:
-        raise ValueError(
-            f"box {box.instance}: category {box.category!r} is none that can be drawn; "
-            f"take one that starts with {', '.join(TEMPLATES)} and is of nuScenes"
-        )
-    return max(known, key=len)
 
 
 def _draw_alike(

@@ -66,7 +66,12 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
     colours[CATEGORIES.index("flat.terrain")] = style.soil
     colours[CATEGORIES.index("flat.sidewalk")] = style.walkway
     colours[CATEGORIES.index("flat.driveable_surface")] = style.asphalt
-    picture = colours[labels] * _make_grain(shape, rng)[..., None]
+    # Brightness around 1: fine grain, and patches of some metres.
+    grain: Float32[np.ndarray, "Y X"] = 1 + 0.05 * rng.standard_normal(shape, np.float32)
+    for size, strength in ((8, 0.05), (60, 0.09)):
+        coarse = rng.standard_normal([n // size + 2 for n in shape], np.float32)
+        grain += strength * cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    picture = colours[labels] * grain[..., None]
     bright = float(style.walkway.mean() / 165)  # paint is lit like walkways
     white, yellow = (tuple(c * bright for c in paint) for paint in (WHITE, YELLOW))
     kerbs = [LineString(ring.coords) for area in road_map.drivable for ring in _rings(area)]
@@ -83,15 +88,6 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
         half = cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         levels.append(half)
     return Ground(origin=origin, levels=tuple(levels), labels=labels)
-
-
-def _make_grain(shape: tuple[int, int], rng: np.random.Generator) -> Float32[np.ndarray, "Y X"]:
-    """Return brightness around 1: fine grain, and patches of some metres."""
-    grain = 1 + 0.05 * rng.standard_normal(shape, np.float32)
-    for size, strength in ((8, 0.05), (60, 0.09)):
-        coarse = rng.standard_normal([n // size + 2 for n in shape], np.float32)
-        grain += strength * cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return grain
 
 
 def _rings(area: Polygon) -> Sequence[LineString]:

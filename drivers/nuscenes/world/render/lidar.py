@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.render import kernels
@@ -32,11 +32,16 @@ class Scan:
 
 def scan_around(scenery: Scenery, faces: Faces, ego: Ego) -> Scan:
     """Return the points of beams from the ego's roof within :data:`RANGE`."""
-    to_ego = lidar_to_ego()
-    to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ to_ego
-    rays, ring = _make_beams()
+    to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ lidar_to_ego()
+    # Directions of length 1 in the frame of the lidar, and the ring of each.
+    ring, column = (a.ravel() for a in np.indices((len(RINGS), COLUMNS)))
+    around = (column + ring * 0.381966 % 1) * 2 * np.pi / COLUMNS  # parts of the golden ratio
+    level = np.cos(RINGS[ring])
+    rays = np.stack([level * np.sin(around), level * np.cos(around), np.sin(RINGS[ring])], 1)
     eye = to_global[:3, 3]
-    near = faces.pick(_find_near(faces, eye))
+    middle = faces.corner + (faces.u + faces.v) / 2
+    reach = (np.linalg.norm(faces.u, axis=1) + np.linalg.norm(faces.v, axis=1)) / 2
+    near = faces.pick(np.linalg.norm(middle - eye, axis=1) - reach < RANGE)
     depth, hit = np.empty(len(rays)), np.empty(len(rays), np.int64)
     kernels.cast_rays(eye.copy(), rays @ to_global[:3, :3].T, near.solids, depth, hit)
     seen = depth < RANGE
@@ -54,20 +59,3 @@ def scan_around(scenery: Scenery, faces: Faces, ego: Ego) -> Scan:
         labels=labels,
         owner=owner,
     )
-
-
-def _make_beams() -> tuple[Float64[np.ndarray, "P 3"], Int64[np.ndarray, " P"]]:
-    """Return directions of length 1 in the frame of the lidar, and the ring of each."""
-    ring, column = (a.ravel() for a in np.indices((len(RINGS), COLUMNS)))
-    around = (column + ring * 0.381966 % 1) * 2 * np.pi / COLUMNS  # parts of the golden ratio
-    level = np.cos(RINGS[ring])
-    rays = np.stack([level * np.sin(around), level * np.cos(around), np.sin(RINGS[ring])], 1)
-    return rays, ring
-
-
-def _find_near(faces: Faces, eye: Float64[np.ndarray, "3"]) -> np.ndarray:
-    """Return a mask of the faces within range."""
-    middle = faces.corner + (faces.u + faces.v) / 2
-    reach = (np.linalg.norm(faces.u, axis=1) + np.linalg.norm(faces.v, axis=1)) / 2
-    near: np.ndarray = np.linalg.norm(middle - eye, axis=1) - reach < RANGE
-    return near

@@ -51,7 +51,13 @@ def make_scenery(road_map: RoadMap, seed: int) -> Scenery:
     rng = np.random.default_rng(seed)
     style = make_style(rng)
     ground = paint_map(road_map, style, rng)
-    distance, free = _measure_distance(ground), _Plan(ground)
+    # Metres of each cell of the plan from roads and walkways.
+    every = round(CELL / TEXEL)
+    way = ground.labels != CATEGORIES.index("flat.terrain")
+    coarse = cv2.dilate(way.astype(np.uint8), np.ones((every, every), np.uint8))
+    away = cv2.distanceTransform(1 - coarse[::every, ::every], cv2.DIST_L2, 5)
+    distance: Float32[np.ndarray, "Y X"] = away * np.float32(CELL)
+    free = _Plan(ground)
     avenue = _plant_trees(distance, free, (2.0, 5.0), rng)
     houses = _build_houses(distance, free, style, rng)
     wood = _plant_trees(distance, free, (5.0, REACH), rng)
@@ -113,16 +119,6 @@ class _Plan:
         """Return the middle of a cell in the global frame."""
         x, y = self.origin
         return np.array([x + CELL * (column + 0.5), y + CELL * (row + 0.5)])
-
-
-def _measure_distance(ground: Ground) -> Float32[np.ndarray, "Y X"]:
-    """Return the distance of each cell of the plan from roads and walkways [m]."""
-    every = round(CELL / TEXEL)
-    way = ground.labels != CATEGORIES.index("flat.terrain")
-    coarse = cv2.dilate(way.astype(np.uint8), np.ones((every, every), np.uint8))
-    away = cv2.distanceTransform(1 - coarse[::every, ::every], cv2.DIST_L2, 5)
-    distance: Float32[np.ndarray, "Y X"] = away * np.float32(CELL)
-    return distance
 
 
 def _pick_cells(

@@ -78,7 +78,13 @@ def write_nuscenes(
     )
     recordings = {take.name: _read_records(kept / take.name / RECORDS) for take in takes}
     for take in takes:
-        _move_files(kept / take.name, data)
+        folder = kept / take.name
+        for path in sorted(folder.rglob("*")):
+            target = data / path.relative_to(folder)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif path.name != RECORDS:
+                path.replace(target)
     for location, plan in plans.items():
         _write_map(data, location, plan, recordings)
     tables = _collect(list(recordings.values()), rig, list(plans))
@@ -96,24 +102,13 @@ def _write_scene(
     with rename_when_whole(folder) as part:
         records = record_scene(take, scene.simulate(), rig, part, sweeps)
         lights = [asdict(light) for light in records.lights]
-        forecasts = asdict(records.forecasts)
-        content = vars(records) | {"lights": lights, "forecasts": forecasts}
+        content = vars(records) | {"lights": lights, "forecasts": asdict(records.forecasts)}
         write_json(part / RECORDS, content)
 
 
 def _read_records(path: Path) -> SceneRecords:
     records: SceneRecords = convert(read_json(path), SceneRecords, str(path))
     return records
-
-
-def _move_files(folder: Path, data: Path) -> None:
-    """Move the files of a scene into the data set, all that are not there yet."""
-    for path in sorted(folder.rglob("*")):
-        target = data / path.relative_to(folder)
-        if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        elif path.name != RECORDS:
-            path.replace(target)
 
 
 def _place_scenes(

@@ -227,7 +227,12 @@ def _describe_lane(sheet: _Sheet, place: Place, lane: Lane) -> None:
     if lane.connector:
         token = sheet.add(layer, key, polygon_token=polygon)
     else:
-        ends = _cut_ends(place, lane)
+        length = np.hypot(*np.diff(lane.centreline[:, :2], axis=0).T).sum()
+        half = lane.polygon.area / length / 2
+        ends = []
+        for x, y, yaw in lane.centreline[[0, -1]] + [*place.offset, 0.0]:
+            across_x, across_y = -half * sin(yaw), half * cos(yaw)
+            ends.append([(x - across_x, y - across_y), (x + across_x, y + across_y)])
         edges = {
             f"{end}_edge_line_token": sheet.line(f"{key}/{end}", points)
             for end, points in zip(("from", "to"), ends, strict=True)
@@ -252,17 +257,6 @@ def _describe_lane(sheet: _Sheet, place: Place, lane: Lane) -> None:
         return [make_token(kind, f"{place.key}/{name}") for name, kind in kinds]
 
     sheet.links[token] = {"incoming": tokens(lane.incoming), "outgoing": tokens(lane.outgoing)}
-
-
-def _cut_ends(place: Place, lane: Lane) -> list[list[tuple[float, float]]]:
-    """Return the lines across a lane at its first and its last point."""
-    length = np.hypot(*np.diff(lane.centreline[:, :2], axis=0).T).sum()
-    half = lane.polygon.area / length / 2
-    ends = []
-    for x, y, yaw in lane.centreline[[0, -1]] + [*place.offset, 0.0]:
-        across_x, across_y = -half * sin(yaw), half * cos(yaw)
-        ends.append([(x - across_x, y - across_y), (x + across_x, y + across_y)])
-    return ends
 
 
 def _describe_side(sheet: _Sheet, place: Place, line: LineString | None) -> list[Row]:
