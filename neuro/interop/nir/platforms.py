@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neuro.base.units import Ticks
-from neuro.graph import Edge, Graph
+from neuro.graph import Graph
 from neuro.graph.connections import Weighted
 from neuro.interop.imported import run_clock
 from neuro.interop.nir.reader import read
@@ -117,11 +117,8 @@ def take_old_currents(graph: Graph) -> Graph:
 
 def delay_loops(graph: Graph) -> Graph:
     """Return the Graph with every edge that is late acting one more tick late."""
-    return replace(graph, edges=tuple(_delay(e) for e in graph.edges))
-
-
-def _delay(edge: Edge) -> Edge:
-    return edge._replace(delay=Ticks(edge.delay + 1)) if edge.delay else edge
+    late = (e._replace(delay=Ticks(e.delay + 1)) if e.delay else e for e in graph.edges)
+    return replace(graph, edges=tuple(late))
 
 
 def round_to_integers(graph: Graph) -> Graph:
