@@ -127,8 +127,7 @@ def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
     bright, dark = (pairs[labels // 5][:, k, :, None, None] for k in (0, 1))
     clean = dark + (bright - dark) * wave[:, None]
     images = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
-    source = f"{n:,} generated gratings"
-    return Images(images=images, labels=labels, source=source, classes=10)
+    return Images(images=images, labels=labels, source=f"{n:,} generated gratings", classes=10)
 
 
 def _records(path: Path, name: Name) -> UInt8[np.ndarray, "N _"]:

@@ -245,14 +245,13 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
                 "v on Loihi; leave out the bias or tau_syn"
             )
-        incoming = [r for r in routes if r.target == name]
         parts.append(
             FloatPopulation(
                 name=name,
                 neuron=graph.nodes[name],  # type: ignore[arg-type]
                 shape=graph.shapes[name],
                 c=c,
-                incoming=incoming,
+                incoming=[r for r in routes if r.target == name],
                 bias=total,
                 bias_after=after,
             )

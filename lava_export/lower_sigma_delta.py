@@ -162,7 +162,6 @@ def lower_coder(p: FloatPopulation, units: Units, setting: Setting) -> LoweredLa
 
 
 def _lower_delta(p: FloatPopulation, units: Units, setting: Setting) -> Population:
-    node = p.neuron
     return Population(
         name=p.name,
         kind="delta",
@@ -171,7 +170,7 @@ def _lower_delta(p: FloatPopulation, units: Units, setting: Setting) -> Populati
         scale=2.0**units.message,
         vth=shorten(round_up(p.c.threshold * 2.0**units.message)),
         message_bits=MESSAGE_BITS,
-        cumulative=getattr(node, "cumulative", False),
+        cumulative=getattr(p.neuron, "cumulative", False),
     )
 
 

@@ -90,11 +90,10 @@ def run(
             spikes[p.name] = to_events(require_messages(p, aligned) if p.signed else aligned)
         else:
             values[p.name] = aligned.astype(np.int64)
-    samples = next(iter(inputs.values())).shape[1]
     return Record(
         executor="lava",
         ticks=ticks,
-        samples=samples,
+        samples=next(iter(inputs.values())).shape[1],
         spikes=spikes,
         values=values,
         digest=program.digest,

@@ -103,8 +103,7 @@ def load(folder: Path, patients: Sequence[str] = ()) -> ChbMit:
     if problems:
         raise ValueError("\n".join(["damaged recordings:", *problems]))
     if not read:
-        reasons = [f"{s.name}: {s.why}" for s in skipped]
-        told = shorten_list(reasons)
+        told = shorten_list([f"{s.name}: {s.why}" for s in skipped])
         raise ValueError("\n".join([f"{folder}: no patient can be used; {CURE}:", *told]))
     return ChbMit(patients=tuple(read), skipped=tuple(skipped))
 
@@ -136,7 +135,13 @@ def load_patient(folder: Path) -> tuple[PatientRecordings | None, list[SkippedRe
     for path in sorted(folder.glob("*.edf")):
         if path.name not in listed:
             skipped.append(SkippedRecording(name=path.name, why="the summary does not name it"))
-    seizures = _place_seizures(entries, starts)
+    rows = [
+        (starts[e.file] + a, starts[e.file] + b)
+        for e in entries
+        for a, b in zip(e.starts, e.stops, strict=True)
+    ]
+    start, stop = np.array(rows, np.float64).reshape(-1, 2).T
+    seizures = SeizureTable(start=start, stop=stop)
     rates = {f.edf.channels[f.channels[0]].samples / f.edf.seconds for f in files}
     if len(rates) != 1:
         why = f"files at {sorted(rates)} Hz; one rate is read" if rates else "no file is left"
@@ -248,18 +253,6 @@ def _note_overlaps(files: Sequence[RecordedFile]) -> Iterator[str]:
                 f"{after.edf.path.name} starts {before.stop - after.start:.0f} s before "
                 f"{before.edf.path.name} ends: their windows overlap"
             )
-
-
-def _place_seizures(
-    entries: Sequence[SummaryEntry], starts: Mapping[str, float]
-) -> SeizureTable:
-    rows = [
-        (starts[e.file] + a, starts[e.file] + b)
-        for e in entries
-        for a, b in zip(e.starts, e.stops, strict=True)
-    ]
-    start, stop = np.array(rows, np.float64).reshape(-1, 2).T
-    return SeizureTable(start=start, stop=stop)
 
 
 def _open_files(

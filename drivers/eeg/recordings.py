@@ -75,8 +75,7 @@ class PatientRecordings:
         """
         own = self.files[file]
         x = own.edf.read(own.channels, first, first + count)
-        where = f"{own.edf.path}, samples {first} to {first + count}"
-        require_signals(x, self.channels, where)
+        require_signals(x, self.channels, f"{own.edf.path}, samples {first} to {first + count}")
         return np.asarray(x * np.array(own.signs, np.float32)[:, None])
 
 

@@ -111,10 +111,9 @@ def from_files(
     entries: list[Entry], read: Callable[[Path, int], Clip], classes: int, source: str
 ) -> Clips:
     """Return one clip per file, read by ``read(path, label)``."""
-    labels = np.array([label for _, label in entries], np.int64)
     return Clips(
         read=partial(_read_entry, entries, read),
-        labels=labels,
+        labels=np.array([label for _, label in entries], np.int64),
         classes=classes,
         source=f"{source}, {len(entries)} clips",
     )

@@ -79,7 +79,14 @@ def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
             yield _problem(
                 name, f"{len(rows) - len(tokens[layer])} tokens stand twice", CURE, layer
             )
-    yield from _find_bad_nodes(name, expansion)
+    reach = max(*expansion["canvas_edge"], 0.0)
+    for row in expansion["node"]:
+        x, y = row.get("x"), row.get("y")
+        if not are_numbers([x, y], 2):
+            yield _problem(name, "x or y is no finite number", CURE, "node", row["token"])
+        elif not (-reach <= min(x, y) and max(x, y) <= 2 * reach):
+            what = f"({x:.4g}, {y:.4g}) m is far outside the canvas"
+            yield _problem(name, what, CURE, "node", row["token"])
     yield from _find_bad_links(name, expansion, tokens)
     yield from _find_bad_paths(name, expansion)
 
@@ -102,17 +109,6 @@ def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
     for layer in ("arcline_path_3", "connectivity"):
         if not isinstance(expansion.get(layer), dict):
             yield _problem(name, "the layer is missing", CURE, layer)
-
-
-def _find_bad_nodes(name: Path, expansion: Expansion) -> Iterator[Problem]:
-    reach = max(*expansion["canvas_edge"], 0.0)
-    for row in expansion["node"]:
-        x, y = row.get("x"), row.get("y")
-        if not are_numbers([x, y], 2):
-            yield _problem(name, "x or y is no finite number", CURE, "node", row["token"])
-        elif not (-reach <= min(x, y) and max(x, y) <= 2 * reach):
-            what = f"({x:.4g}, {y:.4g}) m is far outside the canvas"
-            yield _problem(name, what, CURE, "node", row["token"])
 
 
 def _find_bad_links(

@@ -143,8 +143,7 @@ def box_corners(box: Box) -> Float64[np.ndarray, "8 3"]:
     """Return the corners of a box [m]: the footprint at the bottom, then at the top."""
     footprint = box_footprint(box)
     bottom, top = box.z - box.height / 2, box.z + box.height / 2
-    levels = [np.column_stack([footprint, np.full(4, z)]) for z in (bottom, top)]
-    return np.concatenate(levels)
+    return np.concatenate([np.column_stack([footprint, np.full(4, z)]) for z in (bottom, top)])
 
 
 def _join(

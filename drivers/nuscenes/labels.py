@@ -41,8 +41,7 @@ def draw_labels(
     seen: number of past and present frames. present: flat pose of the ego.
     A box covers the cells of its corners, and those between them.
     """
-    masks = np.zeros((3, len(frames), *grid.shape), np.int32)
-    vehicle, pedestrian, instance = masks
+    vehicle, pedestrian, instance = np.zeros((3, len(frames), *grid.shape), np.int32)
     numbers: dict[str, int] = {}
     walkers: set[str] = set()
     for t, boxes in enumerate(frames):

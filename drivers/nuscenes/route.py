@@ -77,8 +77,7 @@ def find_route(
     line = np.concatenate([*parts, straight_on])
     at = np.arange(0.0, ROUTE_LENGTH + ROUTE_STEP / 2, ROUTE_STEP)
     points = _interpolate(at, _measure_along(line), line)
-    route = enter_frame(np.column_stack([points, 0 * at]), poses[0])
-    return route[:, :2].astype(np.float32)
+    return enter_frame(np.column_stack([points, 0 * at]), poses[0])[:, :2].astype(np.float32)
 
 
 def _measure_along(line: Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, " N"]:

@@ -283,13 +283,12 @@ def _draw_masks(windows: Windows, span: WindowSpan) -> dict[str, np.ndarray]:
     present, grid = span.poses[settings.past - 1], settings.grid
     boxes = [tables.read_boxes(token) for token in span.tokens]
     labels = draw_labels(boxes, settings.past, present, grid)
-    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
     return {
         "vehicle": labels.vehicle,
         "pedestrian": labels.pedestrian,
         "instance": labels.instance,
         "drivable": cover_areas(road_map.drivable, settings.road or grid, present),
-        "lane": lanes["lane_dividers"],
+        "lane": rasterise(road_map, grid, present, ["lane_dividers"])["lane_dividers"],
     }
 
 
@@ -305,8 +304,7 @@ def _read_cameras(
         return blank, *matrices, np.zeros((0, *patches), np.float32)
     lidar = frame.shots[LIDAR]
     # From the global frame to the flat ego frame at the lidar's time.
-    ego = flatten(lidar.ego)
-    enter = invert_transform(lift(ego, float(lidar.ego[2, 3])))
+    enter = invert_transform(lift(flatten(lidar.ego), float(lidar.ego[2, 3])))
     shots = [frame.shots[channel] for channel in CAMERAS]
     intrinsics = np.stack([shrink_intrinsic(shot, settings.image) for shot in shots])
     to_ego = np.stack([enter @ shot.ego @ shot.to_ego for shot in shots])

@@ -41,17 +41,14 @@ class Multiplication(Puzzle):
         n = self.digits
         a, b = (int(k) for k in rng.integers(10 ** (n - 1), 10**n, 2))
         question = (*write_digits(a, n), TIMES, *write_digits(b, n), EQUALS)
-        return PuzzleItem(question, tuple(self._list_steps(a, b)), write_digits(a * b, 2 * n))
-
-    def _list_steps(self, a: int, b: int) -> list[Words]:
-        steps, total, n = list[Words](), 0, self.digits
+        steps, total = list[Words](), 0
         for k in range(n):
             part = a * (b // 10**k % 10) * 10**k
             if k > 1:
                 steps.append((SUM, *write_digits(total, n + k)))
             steps.append((*((PLUS,) if k else ()), *write_digits(part, n + 1 + k)))
             total += part
-        return steps
+        return PuzzleItem(question, tuple(steps), write_digits(a * b, 2 * n))
 
     def group(self, item: PuzzleItem) -> Hashable:
         """Return both factors in either order."""

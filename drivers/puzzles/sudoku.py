@@ -74,8 +74,7 @@ class Sudoku(Puzzle):
                 if fill_in_order(tuple(cells)) is None:
                     cells[cell] = left
                 if cells.count(HOLE) == self.holes:
-                    steps = fill_in_order(tuple(cells)) or ()
-                    return PuzzleItem(tuple(cells), steps, grid)
+                    return PuzzleItem(tuple(cells), fill_in_order(tuple(cells)) or (), grid)
         raise ValueError(
             f"Sudoku: {self.holes} holes can hardly ever be filled one by one; give fewer"
         )

@@ -44,21 +44,17 @@ def generate_lorenz(
     state, out = start, [start]
     for _ in range(skip + samples - 1):
         for _ in range(steps):
-            state = _step(state, rho, dt)
+            k1 = _find_slope(state, rho)
+            k2 = _find_slope(_move(state, k1, dt / 2), rho)
+            k3 = _find_slope(_move(state, k2, dt / 2), rho)
+            k4 = _find_slope(_move(state, k3, dt), rho)
+            x, y, z = (a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
+            state = _move(state, (x, y, z), dt / 6)
         out.append(state)
     return np.array(out[skip:])
 
 
 Point = tuple[float, float, float]
-
-
-def _step(at: Point, rho: float, dt: float) -> Point:
-    k1 = _find_slope(at, rho)
-    k2 = _find_slope(_move(at, k1, dt / 2), rho)
-    k3 = _find_slope(_move(at, k2, dt / 2), rho)
-    k4 = _find_slope(_move(at, k3, dt), rho)
-    x, y, z = (a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
-    return _move(at, (x, y, z), dt / 6)
 
 
 def _find_slope(at: Point, rho: float) -> Point:

@@ -132,11 +132,10 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
             if kept or not skip
             else f"{path}: nothing is left: {told}; add a text file"
         )
-    source = f"{len(kept)} file{'s' * (len(kept) != 1)} of {path}"
     return Text(
         stretches=tuple(kept),
         root=path,
-        source=source,
+        source=f"{len(kept)} file{'s' * (len(kept) != 1)} of {path}",
         left_out=tuple(wrong),
         copies=tuple(copies),
         digest=contents.hexdigest(),
@@ -225,8 +224,7 @@ def find_cut(text: Text, address: int) -> int:
         return address
     back = min(offset, LINE)
     data, _ = read_bytes(text, address - back, back)
-    cut = count_to_line_end(data)
-    return address - back + cut
+    return address - back + count_to_line_end(data)
 
 
 def take(text: Text, low: int, high: int) -> Text:
@@ -238,8 +236,7 @@ def take(text: Text, low: int, high: int) -> Text:
             size = stretch.stop - stretch.start
             stop = stretch.start + min(b, size)
             last = stretch.last and b == stretch.size
-            start = stretch.start + a
-            out.append(stretch._replace(start=start, stop=stop, last=last))
+            out.append(stretch._replace(start=stretch.start + a, stop=stop, last=last))
     return replace(text, stretches=tuple(out))
 
 

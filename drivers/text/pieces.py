@@ -93,7 +93,11 @@ def split_pieces(
                 f"({', '.join(needs)})"
             )
             continue
-        got = _share_documents(corpus, needs)
+        got = {split: list[tuple[bytes, int]]() for split in needs}
+        for number, pieces in zip(corpus.documents, corpus.pieces, strict=True):
+            if needs and pieces:
+                poorest = min(needs, key=lambda split: len(got[split]) / needs[split])
+                got[poorest] += [(piece, number) for piece in pieces]
         short = {split: len(own) for split, own in got.items() if len(own) < needs[split]}
         if short:
             told = ", ".join(f"{n} of {needs[s]} for {s}" for s, n in short.items())
@@ -135,18 +139,6 @@ def require_apart(splits: Mapping[str, Pieces]) -> None:
     if problems:
         cure = "what is measured would be known from training; split by documents"
         raise StoreError(f"splits are not apart: {'; '.join(problems)}; {cure}")
-
-
-def _share_documents(
-    corpus: CutCorpus, needs: Mapping[str, int]
-) -> dict[str, list[tuple[bytes, int]]]:
-    """Return the pieces of a corpus for each split, each with the number of its document."""
-    got = {split: list[tuple[bytes, int]]() for split in needs}
-    for number, pieces in zip(corpus.documents, corpus.pieces, strict=True):
-        if needs and pieces:
-            poorest = min(needs, key=lambda split: len(got[split]) / needs[split])
-            got[poorest] += [(piece, number) for piece in pieces]
-    return got
 
 
 def _stack(rows: Iterable[tuple[bytes, int, int]], tokens: int) -> Pieces:

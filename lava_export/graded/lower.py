@@ -123,7 +123,12 @@ def _find_kind(graph: Graph, name: str) -> Kind | list[str]:
         ]
     problems = []
     if isinstance(node, Dense):
-        problems = _list_ternary_problems(node)
+        if not np.isin(node.weight, (-1, 0, 1)).all():
+            problems.append(
+                "weights are not -1, 0 and 1; put their scale into the gain of the LI"
+            )
+        if node.bias is not None:
+            problems.append("ternary synapses have no bias")
     if isinstance(node, CountSpikes):
         whole = node.threshold * 2**FRACTION
         if not whole.is_integer() or not 1 <= whole < LIMIT:
@@ -151,15 +156,6 @@ def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
     if np.ndim(node.gain) or not 0 < float(node.gain) < 2**10:
         return ["gains of its own for each neuron, or one outside 0 ... 1024; give one"]
     return []
-
-
-def _list_ternary_problems(node: Dense) -> list[str]:
-    problems = []
-    if not np.isin(node.weight, (-1, 0, 1)).all():
-        problems.append("weights are not -1, 0 and 1; put their scale into the gain of the LI")
-    if node.bias is not None:
-        problems.append("ternary synapses have no bias")
-    return problems
 
 
 def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:
@@ -190,8 +186,7 @@ def _round_norm(node: RMSNorm) -> dict[str, Any]:
     largest = float(np.abs(gains).max())
     shift = GAIN_BITS - (math.frexp(largest)[1] if largest else 0)
     shift = min(max(shift, 0), 30)
-    eps = round(node.eps * size * 4.0**FRACTION)
     return {
-        "numbers": {"shift": shift, "eps": eps},
+        "numbers": {"shift": shift, "eps": round(node.eps * size * 4.0**FRACTION)},
         "array": np.rint(gains * 2.0**shift).astype(np.int32),
     }

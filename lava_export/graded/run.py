@@ -85,7 +85,12 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
         ValueError: a stage needs more ports than its process has.
     """
     sizes = {g.name: g.size for g in program.groups}
-    needed = _find_last_uses(program)
+    # The lag of the last stage that reads each group; synapses read at once.
+    needed = {g.name: g.lag for g in program.groups}
+    for g in program.groups:
+        for source in g.sources:
+            if g.kind != "synapses":
+                needed[source] = max(needed[source], g.lag)
     plans, problems = [], list[str]()
     before: Ports = ()
     for lag in range(program.latency + 1):
@@ -112,16 +117,6 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
     if problems or program.groups[-1].kind == "synapses":
         raise ValueError("\n".join(["the program has no stages:", *problems]))
     return tuple(plans)
-
-
-def _find_last_uses(program: GradedProgram) -> Mapping[str, int]:
-    """Return the lag of the last stage that reads each group; synapses read at once."""
-    lags = {g.name: g.lag for g in program.groups}
-    for g in program.groups:
-        for source in g.sources:
-            if g.kind != "synapses":
-                lags[source] = max(lags[source], g.lag)
-    return lags
 
 
 def _ports(sizes: Mapping[str, int], names: list[str]) -> Ports:

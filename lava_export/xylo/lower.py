@@ -108,7 +108,8 @@ def lower_to_xylo(
         [*graph.inputs, *(p.name for p in parts)], [(r.source, r.target) for r in routes]
     )
     if not problems:
-        lag = _assign_lags(graph, parts, routes)
+        steps = [replace(r, delay=r.delay + (r.source in graph.inputs)) for r in routes]
+        lag = assign_lags([*graph.inputs, *(p.name for p in parts)], steps)
         problems += _list_waits(graph, routes, lag)
         problems += [f"{p.name}: {x}" for p in parts for x in _list_vanishing(p)]
     if problems:
@@ -309,12 +310,6 @@ def _list_vanishing(p: XyloFloats) -> Iterator[str]:
             f"its largest threshold {p.c.threshold.max():g} needs so many of 16 bits that no "
             "weight is left; lower the threshold or raise the weights"
         )
-
-
-def _assign_lags(graph: Graph, parts: list[XyloFloats], routes: list[Route]) -> dict[str, int]:
-    """Return the steps by which populations run behind; a channel's spike takes none."""
-    steps = [replace(r, delay=r.delay + (r.source in graph.inputs)) for r in routes]
-    return assign_lags([*graph.inputs, *(p.name for p in parts)], steps)
 
 
 def _list_waits(graph: Graph, routes: list[Route], lag: dict[str, int]) -> Iterator[str]:

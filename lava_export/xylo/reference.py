@@ -123,8 +123,7 @@ def run_xylo(program: XyloProgram, inputs: Mapping[str, Events], ticks: int) -> 
 def _run_chunk(program: XyloProgram, rasters: Mapping[str, np.ndarray], ticks: int) -> XyloRun:
     channels = np.concatenate([rasters[p.name] for p in program.select("input")], 2)
     silent = np.zeros((ticks + program.latency - len(channels), *channels.shape[1:]))
-    driven = np.concatenate([channels, silent]).astype(np.int64)
-    steps = list(iterate_steps(program, driven))
+    steps = list(iterate_steps(program, np.concatenate([channels, silent]).astype(np.int64)))
     spikes = {name: to_events(_lengthen(r, ticks)) for name, r in rasters.items()}
     values, excess = {}, {}
     for p, part in _slice_chip(program):

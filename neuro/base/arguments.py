@@ -72,8 +72,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 def require_dt(what: str, value: object) -> None:
     """Raise a TypeError or ValueError unless a value is a time in seconds, > 0 and finite."""
     if not is_real(value):
-        cure = "1 ms is 1e-3"
-        raise make_type_error(what, "a number of seconds", value, cure)
+        raise make_type_error(what, "a number of seconds", value, "1 ms is 1e-3")
     if not 0 < float(value) < math.inf:
         raise ValueError(f"{what} must be > 0 s and finite, got {value}; 1e-3 is usual")
 

@@ -239,7 +239,6 @@ def _estimate_one_core(
     """Return the estimate of a graph that a chip of one core runs as a whole."""
     if cores is not None:
         raise ValueError(f"cores are given, and {chip.hardware} has one; leave them out")
-    priced = price_one_core(graph, work, chip, run_time)
     return Estimate(
         chip=chip,
         ticks=work.ticks,
@@ -247,7 +246,7 @@ def _estimate_one_core(
         convention=at_45nm,
         host_macs={},
         loads=(),
-        **priced._asdict(),
+        **price_one_core(graph, work, chip, run_time)._asdict(),
     )
 
 

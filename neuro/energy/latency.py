@@ -143,11 +143,10 @@ def estimate_latency(
             for layers in (low, nominal, high)
         )
     ) + sync * float(work.ticks)
-    slowest = max(nominal, key=lambda n: float(nominal[n].total.sum()))
     return Latency(
         inference=seconds,
         tick=seconds * (1 / work.ticks),
-        bottleneck=slowest,
+        bottleneck=max(nominal, key=lambda n: float(nominal[n].total.sum())),
         states={**divide_time(list(nominal.values())), "barrier": sync.nominal * work.ticks},
     )
 

@@ -165,11 +165,16 @@ def price_one_core(
     cycles = sum_intervals(list(totals.values())) * (1 / work.samples)
     clock = chip.power.clock
     seconds = cycles * Interval(1 / clock.high, 1 / clock.value, 1 / clock.low)
+    spent = {"memory": 0.0, "compute": 0.0, "traffic": 0.0, "barrier": 0.0}
+    for layer in each.values():
+        spent["memory"] += layer["synapses"].nominal
+        spent["compute"] += layer["neurons"].nominal + layer["spikes"].nominal
+    total = sum(spent.values())  # one core does all in turn
     latency = Latency(
         inference=seconds,
         tick=seconds * (1 / work.ticks),
         bottleneck=max(totals, key=lambda name: totals[name].nominal),
-        states=_divide_time(each, seconds.nominal),
+        states={state: seconds.nominal * x / total for state, x in spent.items()},
     )
     if run_time is not None:
         seconds = Interval.exact(run_time)
@@ -184,18 +189,6 @@ def price_one_core(
         static=static,
         system=core + static + chip.power.pads.interval * seconds,
     )
-
-
-def _divide_time(
-    each: Mapping[str, Mapping[str, Interval]], seconds: float
-) -> dict[str, float]:
-    """Return the seconds of an inference by what takes them: one core does all in turn."""
-    cycles = {"memory": 0.0, "compute": 0.0, "traffic": 0.0, "barrier": 0.0}
-    for parts in each.values():
-        cycles["memory"] += parts["synapses"].nominal
-        cycles["compute"] += parts["neurons"].nominal + parts["spikes"].nominal
-    total = sum(cycles.values())
-    return {state: seconds * x / total for state, x in cycles.items()}
 
 
 def count_cycles(

@@ -122,8 +122,7 @@ def _list_candidates(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the core of each neuron: searched splits in order; then those of both on slots."""
     start = place(graph, chip, composed=work.composed)
-    search = SplitSearch(graph, work, chip, start, chips or start.chips)
-    splits = search.search(goal)
+    splits = SplitSearch(graph, work, chip, start, chips or start.chips).search(goal)
     numbered: list[dict[str, np.ndarray]] = [{}, {}]
     first = 0
     for name, split in splits.items():

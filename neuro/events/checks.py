@@ -26,8 +26,7 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
     have: dict[str, object] = {n: (v.dtype.name, v.shape) for n, v in state.neurons.items()}
     wires = (wire for wires in program.into.values() for wire in wires if wire.delay > 0)
     for wire in sorted(wires, key=lambda wire: wire.delay):  # the longest delay comes last
-        shape = (wire.delay, samples, graph.size(wire.edge.source))
-        want[f"pending {wire.edge}"] = shape
+        want[f"pending {wire.edge}"] = (wire.delay, samples, graph.size(wire.edge.source))
     have |= {f"pending {edge}": events.shape for edge, events in state.pending.items()}
     problems = list_foreign(graph, state.digest) + [
         f"{name}: the state has {have.get(name)}, the run needs {want.get(name)}"

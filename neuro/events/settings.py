@@ -130,8 +130,7 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
         if isinstance(names, str):
             cure = f"write {field}=({names!r},)"
             raise make_type_error(f"Recording.{field}", "a tuple of names", names, cure)
-    firing = [*graph.sources, *graph.firing]
-    problems = _unknown("spikes", recording.spikes or (), firing)
+    problems = _unknown("spikes", recording.spikes or (), [*graph.sources, *graph.firing])
     problems += _unknown("values", recording.values or (), list(graph.integrators))
     problems += [
         f"states: tick {tick} is not one of 0 ... {ticks - 1}"

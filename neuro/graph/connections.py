@@ -291,9 +291,8 @@ class Sparse(Weighted):
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return the sums over the synapses of each output, delays left out."""
-        places = np.stack([self.indices, self.source])
         matrix = torch.sparse_coo_tensor(
-            torch.as_tensor(places, device=x.device),
+            torch.as_tensor(np.stack([self.indices, self.source]), device=x.device),
             weight,
             (*self.shape, self.input_length),
             check_invariants=False,  # the Graph has checked them
@@ -350,8 +349,7 @@ class Sparse(Weighted):
                 f"{int(outside.sum())} sources like {source[outside][0]} are not among the "
                 f"{inputs} inputs; make shape=(out, in) larger"
             )
-        keys = (target, source) if delay is None else (delay, target, source)
-        order = np.lexsort(keys)
+        order = np.lexsort((target, source) if delay is None else (delay, target, source))
         indptr = np.zeros(inputs + 1, np.int64)
         np.cumsum(np.bincount(source, minlength=inputs), out=indptr[1:])
         return cls(

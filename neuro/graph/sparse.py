@@ -93,10 +93,9 @@ def _parts(node: Sparse) -> dict[int, Sparse]:
     parts: dict[int, Sparse] = {}
     for k in np.unique(delay) if delay.size else [0]:
         here = delay == k
-        indptr = np.searchsorted(source[here], np.arange(node.indptr.size))
         parts[int(k)] = replace(
             node,
-            indptr=indptr,
+            indptr=np.searchsorted(source[here], np.arange(node.indptr.size)),
             indices=node.indices[here],
             weight=node.weight[here],
             delay=None,

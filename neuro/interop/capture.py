@@ -219,11 +219,10 @@ def _describe_precision(run: "_Source", record: RecordedRun) -> OwnPrecision:
         for kind, where in record.casts.items()
         if torch.finfo(kind).bits < widest
     ]
-    dtypes = tuple(dict.fromkeys([*kinds, torch.float32]))
     return OwnPrecision(
         name=" and ".join(map(_name, kinds)),
         casts=tuple(casts),
-        run=replace(run, dtypes=dtypes, widen=False),
+        run=replace(run, dtypes=tuple(dict.fromkeys([*kinds, torch.float32])), widen=False),
     )
 
 

@@ -165,7 +165,13 @@ def find_decoding(
     Raises:
         DecodingError: in another way than a :class:`Decoding` can tell.
     """
-    y, sources = _read_outputs(outputs, _find_tensors(record))
+    places: dict[Any, _Place] = {}  # the first tensor that held each value
+    for x, value in record.tensors:
+        places.setdefault(_key(value), _Place(x, lambda x: x))
+        if isinstance(value, Series):
+            for k, part in enumerate(value.parts):
+                places.setdefault(_key(part), _Place(x, partial(_take_tick, value=value, k=k)))
+    y, sources = _read_outputs(outputs, places)
     symbols = {id(x): value for x, value in record.tensors}
     answer, final, where = _peel(find_answer(record.returned), record)
     why: DecodingError | str = ""
@@ -199,17 +205,6 @@ def _key(value: Symbol) -> Any:
     if isinstance(value, Result):
         return value.neuron.name, value.key, value.neuron.tick
     return id(value)
-
-
-def _find_tensors(record: RecordedRun) -> dict[Any, _Place]:
-    """Return the first tensor that held each value."""
-    found: dict[Any, _Place] = {}
-    for x, value in record.tensors:
-        found.setdefault(_key(value), _Place(x, lambda x: x))
-        if isinstance(value, Series):
-            for k, part in enumerate(value.parts):
-                found.setdefault(_key(part), _Place(x, partial(_take_tick, value=value, k=k)))
-    return found
 
 
 def _take_tick(x: Tensor, value: Series, k: int) -> Tensor:
@@ -341,8 +336,7 @@ def _read_weights(
     if len(y) * y.shape[2] * classes > MOST:
         return None
     ones = torch.eye(classes, dtype=by.dtype)
-    rows = [weigh(one.expand(samples, -1))[:, 0] for one in ones]
-    return torch.stack(rows, -1).numpy()
+    return torch.stack([weigh(one.expand(samples, -1))[:, 0] for one in ones], -1).numpy()
 
 
 def _find_maximum(

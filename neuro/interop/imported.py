@@ -169,7 +169,16 @@ def verify_import(
         if decoding is not None and theirs.returned is not None:
             answers = decoding.answer(ours.outputs[graph.outputs[0]])
             returned = sum_ticks(theirs.returned, decoding.axis)
-            rows.append(_compare_returned(what, answers, returned))
+            rows.append(
+                ComparedPopulation(
+                    population=RETURNED,
+                    stimulus=what,
+                    spikes=0,
+                    different=0,
+                    error=float(np.abs(answers - returned).max()),
+                    largest=float(np.abs(returned).max()),
+                )
+            )
     return tuple(rows)
 
 
@@ -234,17 +243,3 @@ def _find_decoding(network: ImportedNetwork, ticks: int) -> Decoding | None:
         return None if network.find_decoding is None else network.find_decoding(ticks)
     except DecodingError:
         return None
-
-
-def _compare_returned(
-    stimulus: str, ours: np.ndarray, theirs: np.ndarray
-) -> ComparedPopulation:
-    """Return the comparison of what is returned."""
-    return ComparedPopulation(
-        population=RETURNED,
-        stimulus=stimulus,
-        spikes=0,
-        different=0,
-        error=float(np.abs(ours - theirs).max()),
-        largest=float(np.abs(theirs).max()),
-    )

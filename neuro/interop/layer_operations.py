@@ -145,14 +145,10 @@ def _add(op: Operation, sign: float = 1.0) -> Symbol | None:
             b = _scaled(op, b, alpha)
         return None if b is None else _shifted(op, b, one)
     if b is None:
-        return _shifted(op, a, _times(other, alpha))
+        return _shifted(op, a, other if alpha == 1.0 else other * alpha)
     if alpha != 1.0:
         b = _scaled(op, b, alpha)
     return None if b is None else _sum(op, a, b)
-
-
-def _times(x: Any, factor: float) -> Any:
-    return x if factor == 1.0 else x * factor
 
 
 def _sum(op: Operation, a: Symbol, b: Symbol) -> Symbol | None:
@@ -237,11 +233,10 @@ def _fold_affine(
         rows[1] if node.bias is None else np.asarray(node.bias, np.float64) * rows[0] + rows[1]
     )
     plain = node.bias is None and shift is None
-    made = node.with_weight(narrow(weight), None if plain else narrow(bias))
     return RecordedLayer(
         name=layer.name,
         kind=layer.kind,
-        nodes=(made,),
+        nodes=(node.with_weight(narrow(weight), None if plain else narrow(bias)),),
         foldable=layer.foldable,
         key=(*layer.key, digest(*rows)),
     )
@@ -399,8 +394,7 @@ def _batch_norm(op: Operation) -> Any:
     def make(part: Symbol) -> Symbol | None:
         if isinstance(part, Lost):
             return part
-        channels = np.ones(len(to_numpy(mean)))
-        scale, shift = fold(channels, None, norm, 0)
+        scale, shift = fold(np.ones(len(to_numpy(mean))), None, norm, 0)
         wide = (-1, *[1] * (len(part.shape) - 1))
         return affine(op, part, scale.reshape(wide), shift.reshape(wide))
 

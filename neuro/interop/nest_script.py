@@ -145,7 +145,10 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
         numbers[name] = _list_ids(_make_generators(nest, stimulus, precise=network.precise))
     more = {name: late for name in network.stimuli}
     for name, rate in network.poisson.items():
-        numbers[name] = _make_poisson(nest, rate)
+        rates, which = np.unique(rate, return_inverse=True)
+        nodes = nest.Create("poisson_generator", rates.size)
+        nodes.set(rate=rates)
+        numbers[name] = _list_ids(nodes)[which]
         more[name] = late
         mine = [s.pre for s in network.synapses if s.source == name]
         used = [np.bincount(pre, minlength=rate.size) for pre in mine]
@@ -193,14 +196,6 @@ def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
 def _list_ids(nodes: Any) -> np.ndarray:
     """Return NEST's numbers of nodes, which follow each other."""
     return np.atleast_1d(np.asarray(nodes.global_id, np.int64))
-
-
-def _make_poisson(nest: Any, rate: np.ndarray) -> np.ndarray:
-    """Return NEST's number of a Poisson generator for each neuron, one for each rate [Hz]."""
-    rates, which = np.unique(rate, return_inverse=True)
-    nodes = nest.Create("poisson_generator", rates.size)
-    nodes.set(rate=rates)
-    return _list_ids(nodes)[which]
 
 
 def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any:

@@ -216,7 +216,12 @@ class NorseReader:
         for step in self._steps:
             outputs.append(step.out)
             membranes.append(step.after["v"] - find_start(cell))
-            currents.append(_add_current(step))
+            # Norse adds the input before the membrane.
+            current = step.x
+            if step.weights:
+                current = F.linear(step.x, step.weights[0])
+                current = current + F.linear(step.before["z"], step.weights[1])
+            currents.append(current + step.before.get("i", 0.0))
         if not call.all_ticks:
             return SourceState(outputs[0], membranes[0], currents[0])
         return SourceState(*(torch.stack(values) for values in (outputs, membranes, currents)))
@@ -234,12 +239,3 @@ def _flatten(state: Any) -> dict[str, Tensor]:
     for name, value in state._asdict().items() if hasattr(state, "_asdict") else ():
         flat.update({name: value} if isinstance(value, Tensor) else _flatten(value))
     return flat
-
-
-def _add_current(step: _Step) -> Tensor:
-    """Return the current of a tick, to which Norse adds the input before the membrane."""
-    current = step.x
-    if step.weights:
-        current = F.linear(step.x, step.weights[0])
-        current = current + F.linear(step.before["z"], step.weights[1])
-    return current + step.before.get("i", 0.0)

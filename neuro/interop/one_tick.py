@@ -529,8 +529,7 @@ class _Builder:
         source = f"{step.layer.kind} at {step.where}"
         nodes, name = list(step.layer.nodes), step.layer.name
         if isinstance(nodes[0], MaxPool2d) and self._takes_spikes(step):
-            pool = nn.MaxPool2d(nodes[0].kernel, nodes[0].stride)
-            nodes = list(make_any_spike_nodes(pool))
+            nodes = list(make_any_spike_nodes(nn.MaxPool2d(nodes[0].kernel, nodes[0].stride)))
         if step.layer.kind == PADDED_MAXIMUM and not self._takes_spikes(step):
             self.problems.append(
                 f"{step.where}: max_pool2d() with padding takes other values than the spikes "

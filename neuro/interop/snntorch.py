@@ -29,7 +29,7 @@ from neuro.interop.capture import Run, import_with_reader
 from neuro.interop.imported import ImportedNetwork
 from neuro.interop.layer_operations import make_scale_node, narrow
 from neuro.interop.neuron_reader import CaptureError, NeuronCall, NeuronNodes, SourceState
-from neuro.interop.parameters import ParameterReader, Shape, list_unknown
+from neuro.interop.parameters import ParameterReader, list_unknown
 from neuro.neurons import DiscreteLIF
 
 # The states of each class, in the order of the arguments of its forward.
@@ -171,7 +171,10 @@ class SnnTorchReader:
         factor = np.asarray(to_numpy(neuron.graded_spikes_factor.double()))
         recurrent, source = _find_recurrent(neuron, shape), _describe(neuron)
         if used == {"mem"} and _find_reset(neuron) == "none" and recurrent is None:
-            return replace(_make_readout(neuron, shape, dt), source=source)
+            read = ParameterReader(shape)
+            alpha = read("alpha", neuron.alpha.clamp(0, 1)) if hasattr(neuron, "alpha") else 0.0
+            decay, gain = read("beta", _find_decay(neuron)), read("R", _find_gain(neuron))
+            return replace(read.make_readout(decay, gain, alpha, dt, "mem"), source=source)
         node = _make_node(neuron, dt)
         return NeuronNodes(
             node=node, emits="spk", factor=factor, recurrent=recurrent, source=source
@@ -229,14 +232,6 @@ def _make_node(neuron: Any, dt: Seconds) -> DiscreteLIF:
         how["decay_syn"] = to_numpy(neuron.alpha.clamp(0, 1).double())
     gain = to_numpy(_find_gain(neuron))
     return DiscreteLIF(decay=decay, gain=gain, threshold=threshold, strict=True, **how)
-
-
-def _make_readout(neuron: Any, shape: Shape, dt: Seconds) -> NeuronNodes:
-    """Return the integrator of a membrane that never resets."""
-    read = ParameterReader(shape)
-    alpha = read("alpha", neuron.alpha.clamp(0, 1)) if hasattr(neuron, "alpha") else 0.0
-    decay, gain = read("beta", _find_decay(neuron)), read("R", _find_gain(neuron))
-    return read.make_readout(decay, gain, alpha, dt, "mem")
 
 
 def _find_recurrent(neuron: Any, shape: tuple[int, ...]) -> Node | None:

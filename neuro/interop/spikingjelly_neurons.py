@@ -59,8 +59,7 @@ def _convert_plif(node: Any, shape: Shape) -> DiscreteLIF:
 def _make_lif(node: Any, rate: Value, read: ParameterReader) -> DiscreteLIF:
     rest = 0.0 if node.v_reset is None else read("v_reset", node.v_reset)
     _require_start(node, rest, read)
-    gain = rate if node.decay_input else 1.0
-    return _make(node, read, decay=1 - rate, gain=gain, rest=rest)
+    return _make(node, read, decay=1 - rate, gain=rate if node.decay_input else 1.0, rest=rest)
 
 
 def _convert_simple_lif(node: Any, shape: Shape) -> DiscreteLIF:

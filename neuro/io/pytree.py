@@ -37,8 +37,7 @@ def _plain(value: Any, arrays: Arrays) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        pairs = [[_plain(k, arrays), _plain(v, arrays)] for k, v in value.items()]
-        return {"mapping": pairs}
+        return {"mapping": [[_plain(k, arrays), _plain(v, arrays)] for k, v in value.items()]}
     if isinstance(value, list):
         return {"list": [_plain(v, arrays) for v in value]}
     if isinstance(value, tuple):

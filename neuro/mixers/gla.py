@@ -121,7 +121,14 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
     until its end, and the ``total``. The second of two blocks reads the first by q exp(since)
     and k exp(left). Sums never come from differences, so strong decays do not hide weak ones.
     """
-    size = _choose_block(g)
+    # The largest power of two of tokens whose blocks keep the sum of g in the limit;
+    # 1 on device "meta", which has no values.
+    size, sums = 1, g.detach()
+    while not g.is_meta and size < g.shape[2]:
+        sums = torch.unflatten(sums, 2, (-1, 2)).sum(3)
+        if not bool(sums.abs().max() <= MAX_LOG_DECAY):
+            break
+        size *= 2
     g = torch.unflatten(g, 2, (-1, size))
     upto = g.cumsum(3)
     since, total = upto - g, upto[..., -1:, :]
@@ -149,20 +156,6 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
         states.append(s)
         s = keep * s + new
     return y[:, :, 0] + (q * since[:, :, 0].exp()) @ torch.stack(states), s
-
-
-def _choose_block(g: Tensor) -> int:
-    """Return the largest power of two of tokens whose blocks keep the sum of g in the limit.
-
-    On device "meta", which has no values, return 1, as for strong decays.
-    """
-    size, sums = 1, g.detach()
-    while not g.is_meta and size < g.shape[2]:
-        sums = torch.unflatten(sums, 2, (-1, 2)).sum(3)
-        if not bool(sums.abs().max() <= MAX_LOG_DECAY):
-            break
-        size *= 2
-    return size
 
 
 def _multiply(x: Tensor, log: Tensor, size: int, half: int | None = None) -> Tensor:

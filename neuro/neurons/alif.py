@@ -111,8 +111,7 @@ class ALIF:
             "scale the weights; where it was trained, lower the learning rate",
         )
         ok = (beta >= 0) & (beta < np.inf)
-        off = "0 switches the adaptation off"
-        require(ok, "ALIF.beta must be >= 0 and finite", beta, off)
+        require(ok, "ALIF.beta must be >= 0 and finite", beta, "0 switches the adaptation off")
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
 
     def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:

@@ -60,8 +60,7 @@ class Delay(Temporal):
         self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
     ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
         """Return (delayed x, the last ``ticks`` ticks)."""
-        past = _start_past(self, x, self.ticks, state)
-        both = torch.cat([past, x])
+        both = torch.cat([_start_past(self, x, self.ticks, state), x])
         return both[: len(x)], both[len(x) :]
 
 

@@ -163,8 +163,7 @@ class _Linear(torch.autograd.Function):
             return to_x, to_y.t() @ (x if link is None else link + x), None, None, None
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
-        add = partial(add_outer, active, flow, out)
-        run_in_shares(len(weight), flow.size, add)
+        run_in_shares(len(weight), flow.size, partial(add_outer, active, flow, out))
         return to_x, torch.from_numpy(out).t(), None, None, None
 
 

@@ -143,8 +143,7 @@ def require_records(**records: object) -> None:
     """Raise a TypeError, with the name of the argument, unless all are Records."""
     for name, record in records.items():
         if not isinstance(record, Record):
-            cure = "simulate returns (record, state)"
-            raise make_type_error(name, "a Record", record, cure)
+            raise make_type_error(name, "a Record", record, "simulate returns (record, state)")
 
 
 def concatenate(records: list[Record]) -> Record:

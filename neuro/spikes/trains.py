@@ -208,23 +208,19 @@ def list_problems_of_types(train: Events | Times) -> list[str]:
 
 def list_problems_of_order(train: Events | Times) -> list[str]:
     """Return the problem of a train that is not sorted; its numbers are valid."""
-    if _rises(train):
+    # Does (sample, tick or time, neuron) rise from each event to the next?
+    up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
+    level = ~up
+    for column in (train.sample, train[1], train.neuron):
+        up |= level & (column[1:] > column[:-1])
+        level &= column[1:] == column[:-1]
+    if bool(up.all()):
         return []
     when = "time" if isinstance(train, Times) else "tick"
     return [
         f"events are not in strictly rising order of (sample, {when}, neuron); sort them "
         "with np.lexsort, and add up those at the same place"
     ]
-
-
-def _rises(train: Events | Times) -> bool:
-    """Say whether (sample, tick or time, neuron) rises from each event to the next."""
-    up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
-    level = ~up
-    for column in (train.sample, train[1], train.neuron):
-        up |= level & (column[1:] > column[:-1])
-        level &= column[1:] == column[:-1]
-    return bool(up.all())
 
 
 def _outside(what: str, column: np.ndarray, limit: int) -> list[str]:

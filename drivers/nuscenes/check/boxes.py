@@ -41,7 +41,12 @@ SIZE = "write width, length, height [m]: length along the heading"
 
 def find_box_problems(content: Content) -> Iterator[Problem]:
     """Yield the boxes of impossible size, motion or place."""
-    names = _name_categories(content)
+    categories = content.by_token("category", "name")
+    names = {
+        row["token"]: categories[row["category_token"]]["name"]
+        for row in content.rows("instance", "category_token")
+        if row["category_token"] in categories
+    }
     yield from _find_wrong_sizes(content, names)
     yield from _find_wrong_motion(content, names)
     yield from _find_far_boxes(content)
@@ -55,16 +60,6 @@ def find_box_problems(content: Content) -> Iterator[Problem]:
         what = "is 0, as num_radar_pts, in all boxes: evaluations leave out all of them"
         cure = "count the points in each box"
         yield Problem(table="sample_annotation", field="num_lidar_pts", what=what, cure=cure)
-
-
-def _name_categories(content: Content) -> dict[str, str]:
-    """Return the category of each instance by its token."""
-    categories = content.by_token("category", "name")
-    return {
-        row["token"]: categories[row["category_token"]]["name"]
-        for row in content.rows("instance", "category_token")
-        if row["category_token"] in categories
-    }
 
 
 def _find_wrong_sizes(content: Content, names: dict[str, str]) -> Iterator[Problem]:

@@ -24,7 +24,11 @@ LINKED = 0.5  # smallest share of lanes with incoming, and with outgoing lanes
 
 def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
     """Yield the mistakes in the maps of the locations that have scenes."""
-    yield from _find_bad_images(content, root)
+    for row in content.rows("map", "filename"):
+        what = describe_escape(row["filename"]) or _describe_image(root / row["filename"])
+        if what:
+            said = f"{row['filename']} {what}"
+            yield _problem("map", row["token"], "filename", said, "unpack the maps again")
     logs = content.by_token("log", "location")
     scenes = defaultdict(list)
     for row in content.rows("scene", "log_token", "name"):
@@ -43,18 +47,13 @@ def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
             name, _, what = str(warning.message).partition(": ")
             cure = "mend these records, or expect their loss"
             yield Problem(table=name, what=what, cure=cure)
-        yield from _find_pathless_lanes(road_map)
+        pathless = [n for n, lane in road_map.lanes.items() if len(lane.centreline) < 2]
+        if pathless:
+            name, what = str(expansion_file(location)), f"{len(pathless)} lanes have no path"
+            yield _problem(name, pathless[0], "arcline_path_3", what, "give each lane its path")
         yield from find_unlinked_lanes(road_map)
         for row in rows:
             yield from _find_off_road(road_map, row, poses.get(row["token"], []))
-
-
-def _find_bad_images(content: Content, root: Path) -> Iterator[Problem]:
-    for row in content.rows("map", "filename"):
-        what = describe_escape(row["filename"]) or _describe_image(root / row["filename"])
-        if what:
-            said = f"{row['filename']} {what}"
-            yield _problem("map", row["token"], "filename", said, "unpack the maps again")
 
 
 def _describe_image(path: Path) -> str:
@@ -67,13 +66,6 @@ def _describe_image(path: Path) -> str:
         return "is missing"
     except (ValueError, OSError) as error:
         return str(error)
-
-
-def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
-    lost = [token for token, lane in road_map.lanes.items() if len(lane.centreline) < 2]
-    if lost:
-        what, name = f"{len(lost)} lanes have no path", str(expansion_file(road_map.location))
-        yield _problem(name, lost[0], "arcline_path_3", what, "give each lane its path")
 
 
 def find_unlinked_lanes(road_map: RoadMap) -> Iterator[Problem]:

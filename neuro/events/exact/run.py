@@ -141,8 +141,7 @@ def simulate_exact(
         require_finite_states(current.neurons)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons
-    whole = _in_seconds(join_records(records), inputs, graph.dt)
-    return replace(whole, states=states), current
+    return replace(_in_seconds(join_records(records), inputs, graph.dt), states=states), current
 
 
 def state_memory(
@@ -225,8 +224,7 @@ def run_sample(
         _store_component(c, neurons, run.spikes, result, stop)
         pairs = zip(outside, run.spikes, strict=True)
         sent = SourceSpikes(*(np.concatenate(pair) for pair in pairs))
-        deliveries = count_deliveries(c.table, sent, pending[c.name], run.pending)
-        _count_events(c, deliveries, result)
+        _count_events(c, count_deliveries(c.table, sent, pending[c.name], run.pending), result)
         result.pending[c.name] = run.pending._replace(time=run.pending.time - stop)
         if not run.within_budget:
             return result._replace(within_budget=False)

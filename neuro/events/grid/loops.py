@@ -208,14 +208,6 @@ class Shares(NamedTuple):
     columns: int
 
 
-def _share_neurons(network: LoopNetwork, threads: int) -> Shares:
-    """Return about equal parts of each population; a current goes with its target."""
-    edges = np.arange(threads + 1)[:, None] * network.size // threads
-    start, n = _place_parts(np.diff(edges, axis=0))
-    column, columns = _place_parts(np.diff(edges, axis=0) * network.reached)
-    return Shares(edges, start, np.where(network.reached, column, -1), n, columns)
-
-
 def _place_parts(sizes: np.ndarray) -> tuple[np.ndarray, int]:
     """Return where parts W M begin, filled up and one after the other, and where they end."""
     filled = -(-sizes // kernels.FILLED) * kernels.FILLED
@@ -231,7 +223,10 @@ class LoopRun:
     ) -> None:
         """Start at rest. base: there is input from outside. stretch: most ticks at a time."""
         self.loop, dtype = loop, loop.rest.dtype
-        shares = _share_neurons(loop.network, threads)
+        edges = np.arange(threads + 1)[:, None] * loop.network.size // threads
+        start, n = _place_parts(np.diff(edges, axis=0))
+        column, columns = _place_parts(np.diff(edges, axis=0) * loop.network.reached)
+        shares = Shares(edges, start, np.where(loop.network.reached, column, -1), n, columns)
         self.places = self._find_places(shares)
         most = int(np.diff(shares.edges, axis=0).sum(axis=1).max())
         width = -(-most // kernels.FLAGS) * kernels.FLAGS

@@ -366,12 +366,11 @@ class _Sample:
 
     def record(self) -> Record:
         """Return the record of the sample."""
-        fired = {n: to_events(self.out[n]) for n in self.graph.firing}
         return Record(
             executor="events",
             ticks=self.ticks,
             samples=1,
-            spikes={**self.inputs, **fired},
+            spikes={**self.inputs, **{n: to_events(self.out[n]) for n in self.graph.firing}},
             values={n: self.out[n] for n in self.graph.readouts},
             counts={n: Counts(**c) for n, c in self.counts.items()},
             digest=digest_graph(self.graph),

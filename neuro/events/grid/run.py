@@ -116,8 +116,7 @@ class GridRun:
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
         elif self.recording.keeps_values(self.graph, name):
-            shape = self._shape(name, self.ticks)
-            self.values[name] = np.zeros(shape, self.program.dtype)
+            self.values[name] = np.zeros(self._shape(name, self.ticks), self.program.dtype)
 
     def _restore(self, state: EngineState) -> None:
         """Continue from the state of an earlier run."""
@@ -337,15 +336,14 @@ class GridRun:
 
     def record(self) -> Record:
         """Return the record so far, without spikes of the inputs."""
-        fired = {
-            name: to_events(batches, 0, self._shape(name, self.now), self.program.dtype)
-            for name, batches in self.fired.items()
-        }
         return Record(
             executor="events",
             ticks=self.now,
             samples=self.samples,
-            spikes=fired,
+            spikes={
+                name: to_events(batches, 0, self._shape(name, self.now), self.program.dtype)
+                for name, batches in self.fired.items()
+            },
             values={name: values[: self.now] for name, values in self.values.items()},
             counts={name: Counts(**counts) for name, counts in self._count().items()},
             states=self.states,

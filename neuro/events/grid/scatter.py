@@ -53,8 +53,7 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
     if isinstance(node, Sparse):
         if node.indices.size == 0:
             return {}  # only a bias
-        weight = round_weights(node.weight, dtype)
-        synapses = _by_delay(node, weight).items()
+        synapses = _by_delay(node, round_weights(node.weight, dtype)).items()
         return {delay: _bind(kernels.scatter_sparse, own) for delay, own in synapses}
     if isinstance(node, Conv2d):
         by_input = round_weights(node.by_input(), dtype)  # C_in, outputs of a group, kH, kW

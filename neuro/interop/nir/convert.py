@@ -48,7 +48,10 @@ def convert_node(node: NirNode, step: NirStep, taken: Shape, given: Shape) -> li
     if kind == "Scale":
         return _convert_scale(values["scale"], taken)
     if kind == "Delay":
-        return _convert_delay(node, step, taken)
+        wait = count_waits(node, step)
+        if len(set(wait)) == 1:  # it becomes edges
+            return []
+        return _pass_on(taken, delay=np.array(wait, np.int32))
     if kind == "Flatten":
         if given == taken:
             return []
@@ -65,14 +68,6 @@ def count_waits(node: NirNode, step: NirStep) -> list[Ticks]:
             f"{LONGEST_DELAY}. Shorten it, or read with a longer dt"
         )
     return waits
-
-
-def _convert_delay(node: NirNode, step: NirStep, shape: Shape) -> list[Node]:
-    """Return the nodes of a Delay; one that is the same for all values becomes edges."""
-    wait = count_waits(node, step)
-    if len(set(wait)) == 1:
-        return []
-    return _pass_on(shape, delay=np.array(wait, np.int32))
 
 
 def _pass_on(shape: Shape, **fields: np.ndarray) -> list[Node]:

@@ -223,8 +223,7 @@ def apply(node: NirNode, x: Value) -> Value:
     axes = x.ndim - 2
     steps = get_steps(node, axes)
     if kind in ("SumPool2d", "AvgPool2d"):
-        taps = np.ones((x.shape[1], 1, *steps["kernel"]))
-        y = correlate(x, taps, steps, x.shape[1])
+        y = correlate(x, np.ones((x.shape[1], 1, *steps["kernel"])), steps, x.shape[1])
         return y / np.prod(steps["kernel"]) if kind == "AvgPool2d" else y
     y = correlate(x, p["weight"].astype(np.float64), steps, int(np.ravel(p["groups"])[0]))
     return y if p["bias"] is None else y + p["bias"].reshape(-1, *[1] * axes)

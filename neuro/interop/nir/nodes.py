@@ -240,25 +240,21 @@ def _check_node(
         values = {k: _as_parameter(v) for k, v in values.items() if v is not None}
     fires = _read_word(_read_metadata(member).get(FIRES))
     inclusive = isinstance(fires, str) and fires == AT_THRESHOLD
-    problems += _list_lost(f"{name} ({kind})", values, inclusive=inclusive)
+    # The number below a threshold of 0, as our writer notes it, is compared and not computed.
+    node = f"{name} ({kind})"
+    found = {
+        k: find_lost(v) for k, v in values.items() if not (inclusive and k == "v_threshold")
+    }
+    cure = "scale it up, or write 0"
+    problems += [
+        f"{node}.{k}: {lost:g} is 0 in float32; {cure}" for k, lost in found.items() if lost
+    ]
     return NirNode(
         kind=kind,
         values=values,
         inside=inside and kind in ("Input", "Output"),
         inclusive=inclusive,
     )
-
-
-def _list_lost(node: str, values: Mapping[str, Any], *, inclusive: bool) -> list[str]:
-    """Return the values that float32 rounds to 0."""
-    # The number below a threshold of 0, as our writer notes it, is compared and not computed.
-    found = {
-        k: find_lost(v) for k, v in values.items() if not (inclusive and k == "v_threshold")
-    }
-    cure = "scale it up, or write 0"
-    return [
-        f"{node}.{k}: {lost:g} is 0 in float32; {cure}" for k, lost in found.items() if lost
-    ]
 
 
 def find_lost(value: Any) -> float:

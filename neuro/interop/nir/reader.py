@@ -213,19 +213,15 @@ class _GraphBuilder:
         for origin in origins:
             name = origin.name
             if isinstance(self.nodes[name], LI) and isinstance(self.nodes[target], Connection):
-                name = self._hand_on(name)
+                host = f"{name}_values"
+                if host not in self.nodes:
+                    self.nodes[host] = Pointwise(function="identity")
+                    self.edges.append(Edge(name, host))
+                    source = f"the values of {name}, which a connection takes"
+                    became = "a host node: no chip sends membranes on"
+                    self.mapping.append(MappedNode(node=host, source=source, became=became))
+                name = host
             self.edges.append(Edge(name, target, Ticks(origin.delay)))
-
-    def _hand_on(self, name: str) -> str:
-        """Return the host node that hands on the values of an integrator."""
-        host = f"{name}_values"
-        if host not in self.nodes:
-            self.nodes[host] = Pointwise(function="identity")
-            self.edges.append(Edge(name, host))
-            source = f"the values of {name}, which a connection takes"
-            became = "a host node: no chip sends membranes on"
-            self.mapping.append(MappedNode(node=host, source=source, became=became))
-        return host
 
     def _show(self, path: str) -> None:
         """Find the population that shows an Output, or make a read-out for it."""

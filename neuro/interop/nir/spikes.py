@@ -152,11 +152,10 @@ def _read_events(data: Any, dt: Seconds) -> Events | str:
         return "a value is NaN or infinite; store spikes"
     keys = np.stack([sample, tick.astype(np.int64), neuron.astype(np.int64)])
     places, which = np.unique(keys, axis=1, return_inverse=True)
-    summed = np.bincount(which.ravel(), value, places.shape[1])
     return Events(
         places[0].astype(np.int32),
         as_tick_column(places[1], ticks),
         places[2].astype(np.int32),
-        summed,
+        np.bincount(which.ravel(), value, places.shape[1]),
         (ticks, samples, int(data.n_neurons)),
     )

@@ -254,8 +254,7 @@ def _convert_neuron(
         name: value if name == "type" else np.array(np.broadcast_to(value, shape), np.float64)
         for name, value in tree.items()
     }
-    notes = {FIRES: AT_THRESHOLD} if node.fires and not k.strict else {}
-    return {**spread, "metadata": notes}
+    return {**spread, "metadata": {FIRES: AT_THRESHOLD} if node.fires and not k.strict else {}}
 
 
 def _convert_membrane(
