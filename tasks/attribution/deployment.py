@@ -4,28 +4,184 @@
 "mean"    with spiking maps: the language model itself and its read-out, from embeddings on
 
 Nothing of another arm sends spikes. Axes: T tokens (ticks), B samples, D channels, K corpora.
+
+What an arm costs: parameters, operations and network calls of a document, documents read.
+
+A spiking language model and a plain read-out of its states as one Graph.
+
+    spikes = count(RMSNorm sum_l w_l n(s_l))
+    corpus = scale threshold (sum of -1, 0 or 1 times spikes)
+
+The states s are membranes of :func:`neuro.nn.mixer_graph.make_graph`; n divides by the root
+mean square. What answers nothing, such as the logits of the next token, is left out.
+Axes: D channels, K corpora.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.graph import CountSpikes, Dense, Edge, Graph, Node, Pointwise, RMSNorm
 from neuro.io.run_folder import RunError
-from neuro.nn.mixer_graph import EMBEDDED, explain_no_graph
+from neuro.neurons import LI
+from neuro.nn.mixer_graph import EMBEDDED, NOTHING_KEPT, as_array, explain_no_graph, make_graph
 from neuro.nn.net import Net
+from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.cost import count_lm_macs
 from tasks.attribution.documents import load
-from tasks.attribution.language_model import prepend_begin, read_states
-from tasks.attribution.loss import LOSS
-from tasks.attribution.model import require_attribution
-from tasks.attribution.probes import Probe
-from tasks.attribution.read_out_graph import CORPUS, make_read_out_graph
-from tasks.attribution.spiking_probe import SpikingProbe
+from tasks.attribution.model import (
+    AttributionModel,
+    Probe,
+    SourceModel,
+    SpikingProbe,
+    build,
+    prepend_begin,
+    read_states,
+    require_attribution,
+)
+from tasks.attribution.training import LOSS
 from tasks.runs.task import ACCURACY, Split, Stimulus
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """The cost of a language model, or of a probe.
+
+    parameters: its weights. macs: multiply-accumulates of a document. documents: that its
+    training reads, each as often as it is read.
+    """
+
+    parameters: int
+    macs: int
+    documents: int
+
+
+def count_costs(config: AttributionConfig) -> dict[str, PartCost]:
+    """Return the costs of "lm" and, behind it, of "probe".
+
+    Each is called once for a document. A probe needs no logits of its language model.
+    """
+    with torch.device("meta"):
+        model = build(config)
+    read_again = config.lm_epochs if config.is_lm or config.reads_trained_lm else 0
+    costs = {
+        "lm": PartCost(
+            parameters=_count_weights(model.lm),
+            macs=count_lm_macs(config, model),
+            documents=config.documents * read_again,
+        )
+    }
+    if model.probe is not None:
+        costs["probe"] = PartCost(
+            parameters=_count_weights(model.probe),
+            macs=count_probe_macs(config),
+            documents=config.train * config.epochs,
+        )
+    return costs
+
+
+def count_lm_macs(config: AttributionConfig, model: AttributionModel) -> int:
+    """Return the multiply-accumulates of a language model that reads a document.
+
+    Counts mixers (``Mixer.macs``) and linear maps. A language model alone reads the begin and
+    all tokens but the last one, and has the logits of each; behind a probe it reads all.
+    """
+    mixers: list[Any] = [block.get_submodule("mixer") for block in model.lm.blocks]
+    read = config.tokens + (0 if config.is_lm else 1)
+    each: list[int] = [mixer.macs(k) for mixer in mixers for k in range(read)]
+    units = 3 * config.width * config.hidden * len(mixers) * read
+    logits = config.width * model.lm.vocabulary * read if config.is_lm else 0
+    return sum(each) + units + logits
+
+
+def count_probe_macs(config: AttributionConfig) -> int:
+    """Return the multiply-accumulates of a probe: weighing layers, LSTM, read-out.
+
+    Of the spiking one: those of the same layers without spikes, at every token.
+    """
+    width, layers = config.width, 1 if config.reads_last_layer else len(config.layers)
+    if config.is_spiking:
+        inputs, hidden = 2 * layers * width, config.probe_width
+        return config.tokens * hidden * (inputs + hidden + config.protected)
+    token = layers * width * (3 if config.is_unique else 1)  # distances, and their weights
+    if config.is_recurrent:
+        token += 4 * config.probe_width * (width + config.probe_width)
+        width = config.probe_width
+    return config.tokens * (token + width * config.protected)
+
+
+def _count_weights(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+CORPUS = "corpus"  # the output: K membranes at each token
+STATES = {"attention": "output", "unit": "down", "residual": "end"}  # their nodes in a block
+
+
+def make_read_out_graph(lm: SourceModel, probe: Probe) -> Graph:
+    """Return the graph from embeddings of tokens to the membranes of the corpora.
+
+    Raises:
+        TypeError: a layer of the model is no MLGRU, or a map reads no spike counts; or the
+            probe is recurrent.
+    """
+    head = probe.head
+    if probe.lstm is not None or probe.is_unique:
+        raise TypeError('make_read_out_graph: a Graph holds a plain read-out, arm "mean"')
+    if not (isinstance(head, BitLinear) and isinstance(head.quantise, SpikeCount)):
+        raise TypeError(
+            "make_read_out_graph: the read-out needs ternary weights on spike counts, got "
+            f"{type(head).__name__}; set linear=spiking"
+        )
+    graph = make_graph(lm)
+    nodes, edges = dict(graph.nodes), list(graph.edges)
+
+    def add(name: str, node: Node, *sources: str) -> str:
+        nodes[name] = node
+        edges.extend(Edge(source, name) for source in sources)
+        return name
+
+    with torch.no_grad():
+        signs, scale = round_weights(head.weight)
+        weights = as_array(probe.layers.softmax(0))
+    width, eps = lm.embedding.embedding_dim, float(torch.finfo(probe.layers.dtype).eps)
+    read = [
+        add(
+            f"{CORPUS}_state{k}",
+            RMSNorm(gain=np.full(width, weight, weights.dtype), eps=eps),
+            f"block{k + probe.first}_{STATES[probe.reads]}",
+        )
+        for k, weight in enumerate(weights)
+    ]
+    x = add(f"{CORPUS}_sum", Pointwise(function="identity"), *read)
+    x = add(f"{CORPUS}_norm", RMSNorm(gain=as_array(head.gain), eps=head.eps), x)
+    count = CountSpikes(ticks=head.quantise.ticks, threshold=head.quantise.threshold)
+    x = add(f"{CORPUS}_spikes", count, x)
+    x = add(f"{CORPUS}_synapses", Dense(weight=as_array(signs)), x)
+    add(CORPUS, LI(tau=NOTHING_KEPT, gain=float(scale) * head.quantise.threshold), x)
+    return keep_sources(Graph(nodes=nodes, edges=tuple(edges), dt=graph.dt), CORPUS)
+
+
+def keep_sources(graph: Graph, name: str) -> Graph:
+    """Return the part of a graph that a node depends on, the node included."""
+    kept, waiting = set[str](), [name]
+    while waiting:
+        node = waiting.pop()
+        if node not in kept:
+            kept.add(node)
+            waiting += [edge.source for edge in graph.edges if edge.target == node]
+    return Graph(
+        nodes={key: node for key, node in graph.nodes.items() if key in kept},
+        edges=tuple(edge for edge in graph.edges if edge.target in kept),
+        dt=graph.dt,
+    )
+
 
 COMPARED = 60  # documents that every executor answers, the first ones of a split
 CURE = "take a run of attribution:tiny_alif or attribution:tiny_spiking"

@@ -1,23 +1,226 @@
 """The documents of a configuration: pure and composed ones, by part.
 
 Axes: T tokens, N documents.
+
+Composed documents: two or three segments, each of another author than the one before.
+
+The number of segments, the places of the switches and the authors are uniform. So the author
+of the tokens is a Markov chain on (switches left, author): with m switches and n tokens left, a
+switch comes before the next token with a probability of m / n.
+Axes: T tokens, N documents.
+
+Documents of real text: pieces of corpora that a user brings or that are installed.
+
+A document is a run of T tokens of a file. No file is in two parts. The corpora stand in the
+order of ``names``: protected, free, unseen. A segment of a composed document is the stretch of
+a further piece at the same places. Axes: T tokens, N documents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
-from typing import Literal, get_args
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from drivers.text import Authors, make_authors
+from drivers.text import (
+    Authors,
+    Bytes,
+    Corpus,
+    HuggingFace,
+    Tokenizer,
+    cut_corpora,
+    make_authors,
+    read_folders,
+    read_installed,
+    read_pile,
+    split_pieces,
+)
+from neuro.io.run_folder import RunError
 from tasks.attribution.config import AttributionConfig, require_sound
-from tasks.attribution.real_text import read_parts
-from tasks.attribution.segments import draw_segments
+
+SWITCHES = (1, 2)  # in a composed document, equally often
+
+
+def draw_segments(
+    tokens: int, documents: int, authors: int, rng: np.random.Generator
+) -> Int64[np.ndarray, "T N"]:
+    """Return the author of each token."""
+    author = rng.integers(authors, size=documents)
+    left = rng.choice(SWITCHES, documents)
+    sources = np.empty((tokens, documents), np.int64)
+    for t in range(tokens):
+        if t:
+            switches = rng.random(documents) * (tokens - t) < left
+            other = (author + rng.integers(1, authors, documents)) % authors
+            author, left = np.where(switches, other, author), left - switches
+        sources[t] = author
+    return sources
+
+
+def compute_posterior(
+    log_p: Float64[np.ndarray, "K T N"], switches: tuple[int, ...] = SWITCHES
+) -> Float64[np.ndarray, "T N K"]:
+    """Return the probability of each author of each token, in the light of the document.
+
+    Forward-backward over (switches left, author). log_p: the logarithm [nat] of each author's
+    probability of each token, behind all tokens before it. switches: how many there may be,
+    all equally probable.
+
+    Raises:
+        ValueError: one author cannot switch, or a document is too short for its switches.
+    """
+    authors, tokens, documents = log_p.shape
+    most = max(switches)
+    if authors < 2 or tokens <= most:
+        raise ValueError(
+            f"{authors} authors and {tokens} tokens for {most} switches; give two authors or "
+            "more, and more tokens than switches"
+        )
+    likelihood = np.exp(log_p - log_p.max(0)).transpose(1, 2, 0)  # T N K, up to a factor
+    forward = np.empty((tokens, documents, most + 1, authors))
+    first = np.isin(np.arange(most + 1), switches) / (len(switches) * authors)
+    forward[0] = first[:, None] * likelihood[0, :, None]
+    for t in range(1, tokens):
+        forward[t] = _move(forward[t - 1], tokens - t) * likelihood[t, :, None]
+        forward[t] /= forward[t].sum((1, 2), keepdims=True)
+    backward = np.ones((documents, most + 1, authors))  # no switch is left at the last token
+    posterior = np.empty((tokens, documents, authors))
+    for t in reversed(range(tokens)):
+        both = (forward[t] * backward).sum(1)
+        posterior[t] = both / both.sum(1, keepdims=True)
+        if t:
+            backward = _move_back(backward * likelihood[t, :, None], tokens - t)
+            backward /= backward.max((1, 2), keepdims=True)
+    return posterior
+
+
+def _move(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N M K"]:
+    """Return the probabilities at the next token, of so many left."""
+    m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
+    out = p * (1 - m)
+    out[:, :-1] += (m * _spread(p))[:, 1:]
+    return np.asarray(out)
+
+
+def _move_back(p: Float64[np.ndarray, "N M K"], left: int) -> Float64[np.ndarray, "N M K"]:
+    """Return the transpose of :func:`_move`, applied."""
+    m = np.minimum(np.arange(p.shape[1])[:, None] / left, 1)
+    out = p * (1 - m)
+    out[:, 1:] += m[1:] * _spread(p)[:, :-1]
+    return np.asarray(out)
+
+
+def _spread(p: Float64[np.ndarray, "N M K"]) -> Float64[np.ndarray, "N M K"]:
+    """Return what each author gets if all the others pass on what they have, evenly."""
+    return np.asarray((p.sum(2, keepdims=True) - p) / (p.shape[2] - 1))
+
+
+MOST = 4000  # documents of a corpus of the Pile that are read
+
+Sources = Int64[np.ndarray, "T N"]
+PartName = TypeVar("PartName", bound=str)
+
+
+def read_corpora(config: AttributionConfig) -> tuple[Corpus, ...]:
+    """Return the corpora of a configuration in its order: protected, free, unseen.
+
+    Raises:
+        RunError: there are too few, or too many without ``names``.
+        FileNotFoundError, StoreError: they cannot be read; lists what is wrong.
+    """
+    told = ""
+    if config.source == "library":
+        installed = read_installed(config.names)
+        found, told = installed.corpora, "; ".join(installed.left_out)
+        if not config.names:
+            found = found[: config.read]
+    elif config.source == "pile":
+        found = read_pile(Path(config.data), config.names, MOST)
+    else:
+        found = _choose(read_folders(Path(config.data)), config.names)
+    if len(found) != config.read:
+        have = ", ".join(corpus.name for corpus in found) or "none"
+        raise RunError(
+            f"the configuration needs {config.read} corpora (protected, free, unseen), and "
+            f"there are {len(found)}: {have}{told and f' ({told})'}; set names to some of them "
+            "in this order, or protected, free and unseen to fewer or more"
+        )
+    return found
+
+
+def read_parts(
+    config: AttributionConfig, sources: Mapping[PartName, Sources]
+) -> dict[PartName, Sources]:
+    """Return the tokens of each part; sources: of each, the corpus of every token.
+
+    Raises:
+        RunError, FileNotFoundError, StoreError: as :func:`read_corpora`; or a corpus has fewer
+            files than parts need, or too little text.
+    """
+    cut = cut_corpora(read_corpora(config), make_tokenizer(config), config.tokens)
+    kept = [_find_segments(own, config) for own in sources.values()]
+    counts: dict[str, list[int]] = {
+        part: np.bincount([corpus for _, corpus, _, _ in own], minlength=config.read).tolist()
+        for part, own in zip(sources, kept, strict=True)
+    }
+    pieces = split_pieces(cut, config.tokens, counts)
+    out = {}
+    for (part, own), segments in zip(sources.items(), kept, strict=True):
+        # The pieces of each corpus, in the order of the segments.
+        left = {
+            k: iter(np.flatnonzero(pieces[part].sources == k).tolist())
+            for k in range(config.read)
+        }
+        tokens = np.empty_like(own)
+        for document, corpus, start, stop in segments:
+            tokens[start:stop, document] = pieces[part].tokens[start:stop, next(left[corpus])]
+        out[part] = tokens
+    return out
+
+
+def make_tokenizer(config: AttributionConfig) -> Tokenizer:
+    """Return the tokenizer of a configuration: its file, or bytes.
+
+    Raises:
+        RunError: its vocabulary is larger than that of the configuration.
+        RuntimeError, ValueError: it cannot be read.
+    """
+    tokenizer = HuggingFace(Path(config.tokenizer)) if config.tokenizer else Bytes()
+    if tokenizer.size > config.vocabulary:
+        raise RunError(
+            f"{config.tokenizer}: {tokenizer.size:,} tokens, and vocabulary is "
+            f"{config.vocabulary:,}; set vocabulary={tokenizer.size}"
+        )
+    return tokenizer
+
+
+def _find_segments(
+    sources: Sources, config: AttributionConfig
+) -> list[tuple[int, int, int, int]]:
+    """Return (document, corpus, start, stop) of every run of one corpus."""
+    segments = list[tuple[int, int, int, int]]()
+    for document, own in enumerate(sources.T):
+        edges = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), len(own)]
+        segments += [
+            (document, config.find_corpus(int(own[start])), start, stop)
+            for start, stop in pairwise(edges)
+        ]
+    return segments
+
+
+def _choose(corpora: Sequence[Corpus], names: Sequence[str]) -> tuple[Corpus, ...]:
+    """Return the corpora of these names, in their order; () is all."""
+    own = {corpus.name: corpus for corpus in corpora}
+    if missing := [name for name in names if name not in own]:
+        raise RunError(f"no corpus {', '.join(missing)}; there are {', '.join(own)}")
+    return tuple(own[name] for name in names) if names else tuple(corpora)
+
 
 Part = Literal["lm_train", "lm_val", "train", "val", "test", "composed", "free", "unseen"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -2,32 +2,41 @@
 
 The primary metric, fixed before any training, is ``total_variation``: to the true shares of
 composed documents. Axes: T tokens, N documents, K corpora.
+
+The picture of shares along a document. Axes: T tokens, N documents, K corpora.
+
+Operations of a spiking probe for a document. Axes: T tokens, B documents.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+import torch
 from jaxtyping import Float64
+from matplotlib.figure import Figure
 from torch import nn
+from torch.nn import functional as F
 
 from neuro.io.run_folder import Run
-from tasks.attribution.acceptance import Gap, measure_gap, require_learned
+from neuro.plot import STYLE
 from tasks.attribution.answers import (
     Answer,
+    Gap,
     answer_by_chains,
     answer_by_neighbours,
     answer_by_probe,
     find_true_shares,
     fit_text_models,
+    measure_gap,
+    require_learned,
 )
 from tasks.attribution.config import LEAST_GAP, AttributionConfig
-from tasks.attribution.cost import count_costs, count_probe_macs
-from tasks.attribution.documents import find_authors, load
-from tasks.attribution.language_model import compute_log_likelihood
-from tasks.attribution.loss import LOSS
+from tasks.attribution.deployment import count_costs, count_probe_macs
+from tasks.attribution.documents import Documents, find_authors, load
 from tasks.attribution.metrics import (
     correlate_ranks,
     measure_calibration,
@@ -35,16 +44,85 @@ from tasks.attribution.metrics import (
     measure_top1,
     measure_total_variation,
 )
-from tasks.attribution.model import AttributionModel, require_attribution
-from tasks.attribution.operations import measure_operations
+from tasks.attribution.model import (
+    BATCH,
+    AttributionModel,
+    SpikingProbe,
+    compute_log_likelihood,
+    read_states,
+    require_attribution,
+)
 from tasks.attribution.outside import (
     compare_foreign,
     draw_foreign,
     measure_foreign,
     tabulate_foreign,
 )
-from tasks.attribution.pictures import draw_shares
+from tasks.attribution.training import LOSS
+from tasks.report.figures import save_png
 from tasks.runs.task import ACCURACY, Findings, Metric, Picture, Table
+
+
+@mpl.rc_context(STYLE)
+def draw_shares(
+    documents: Documents, along: Mapping[str, Float64[np.ndarray, "T N K"]], path: Path
+) -> None:
+    """Draw what each method says of each token of the document with the most switches."""
+    sources = documents.sources
+    chosen = int((sources[1:] != sources[:-1]).sum(0).argmax())
+    corpora = next(iter(along.values())).shape[2]
+    truth = F.one_hot(sources, corpora).double().numpy()
+    rows = {"true corpus": truth, **along}
+    figure = Figure((6.4, 0.8 + 0.6 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, (name, shares) in zip(axes, rows.items(), strict=True):
+        ax.stackplot(np.arange(len(sources)), shares[:, chosen].T, step="post")
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.set_yticks([])
+        ax.set_ylim(0, 1)
+        ax.set_xlim(0, len(sources) - 1)
+    axes[-1].set_xlabel("token")
+    save_png(figure, path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingOperations:
+    """Operations for a document, on average.
+
+    events: of states, which the network gets. spikes: of its neurons. synaptic: additions of a
+    weight. updates: of neurons and of the read-out, one a token.
+    """
+
+    events: float
+    spikes: float
+    synaptic: float
+    updates: int
+
+
+@torch.no_grad()
+def measure_operations(model: AttributionModel, documents: Documents) -> SpikingOperations:
+    """Return the operations of a spiking probe, as the mean of documents.
+
+    Raises:
+        TypeError: the probe sends no spikes.
+    """
+    probe = model.probe
+    if not isinstance(probe, SpikingProbe):
+        raise TypeError(f"{type(probe).__name__} sends no spikes; take a model of arm alif")
+    device, events, spikes = model.lm.embedding.weight.device, 0.0, 0.0
+    hidden, corpora = probe.sizes
+    for tokens in torch.split(documents.tokens, BATCH, 1):
+        coded, _ = probe.code(read_states(model.lm, tokens.to(device)))
+        events += float(coded.sum())
+        spikes += float(probe.fire(coded).sum())
+    events, spikes = events / len(documents), spikes / len(documents)
+    return SpikingOperations(
+        events=events,
+        spikes=spikes,
+        synaptic=events * hidden + spikes * (hidden + corpora),
+        updates=len(documents.tokens) * (hidden + corpora),
+    )
+
 
 TV = Metric(name="total_variation", better="lower", format=".3f")
 TV_ALONG = Metric(name="total_variation_along", better="lower", format=".3f")

@@ -5,12 +5,31 @@ documents that are further out of the distribution. scipy and scikit-learn compu
 know; they are imported late, for they take a second.
 
 Axes: N documents, K corpora.
+
+The linear datamodeling score: whether scores predict what training on subsets does.
+
+A method gives each of K corpora a score for a document. The sum over the corpora of a subset
+predicts the document's log-likelihood under a language model that was trained on the subset;
+the score of the method is Spearman's correlation of both over all subsets (Park et al. 2023,
+arXiv 2303.14186). Axes: S subsets, K corpora, N documents, R draws.
+
+From scores of any scale to shares of the corpora.
+
+Of a pure document, by one factor that is fitted on documents whose corpus is known:
+
+    p_k = softmax_k(a s_k / c)        c: standard deviation of scores around a document's mean
+
+so that a method names the same corpus before and after. Of a composed document, whose parts add
+up, by what is above 0: p_k = max(s_k, 0) / sum_j max(s_j, 0).
+Axes: K corpora, N documents.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
+
+from tasks.attribution.retrain import count_corpora, list_subsets
 
 BINS = 15  # of confidence, equally wide
 FOUND = 0.95  # share of foreign documents that FPR95 is taken at
@@ -164,3 +183,77 @@ def trace_roc(
     positive = np.arange(len(scores)) >= len(known)
     fpr, tpr, _ = roc_curve(positive, scores, drop_intermediate=False)
     return np.asarray(fpr, np.float64), np.asarray(tpr, np.float64)
+
+
+TINY = 1e-300
+
+
+def predict_values(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "S N"]:
+    """Return the sum of the scores of each subset's corpora; the empty one has 0."""
+    return np.asarray(list_subsets(len(scores)).astype(float) @ scores)
+
+
+def measure_lds(
+    scores: Float64[np.ndarray, "K N"], values: Float64[np.ndarray, "S N"]
+) -> Float64[np.ndarray, " N"]:
+    """Return the score of each document; 0 where one side is constant, and predicts nothing.
+
+    values: log-likelihoods [nat] under the language models of all subsets, in the order of
+    :func:`tasks.attribution.retrain.list_subsets`.
+
+    Raises:
+        ValueError: the values are not those of the subsets of these corpora, or a number is
+            not finite.
+    """
+    if count_corpora(values) != len(scores):
+        raise ValueError(
+            f"scores of {len(scores)} corpora beside values of {len(values)} subsets; give "
+            f"{2 ** len(scores)} values a document"
+        )
+    if not (np.isfinite(scores).all() and np.isfinite(values).all()):
+        raise ValueError("scores or values are not finite, and have no order; leave these out")
+    # Sums that differ by rounding alone are equal ranks, not an order.
+    predicted = np.round(predict_values(scores) / max(np.abs(scores).max(), TINY), 9)
+    return np.nan_to_num(correlate_ranks(predicted.T, values.T))
+
+
+MOST = 1e3  # of the factor a
+
+
+def fit_factor(scores: Float64[np.ndarray, "K N"], labels: Int64[np.ndarray, " N"]) -> float:
+    """Return a / c, with which the corpora of documents are likeliest; it is not negative.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    from scipy.optimize import minimize_scalar  # late: it takes a second
+
+    if not np.isfinite(scores).all():
+        raise ValueError("scores that are not finite have no shares; look at the method")
+    spread = float((scores - scores.mean(0)).std())
+    if spread == 0:
+        return 0.0
+
+    def measure(root: float) -> float:
+        shares = make_shares(scores, root**2 / spread)
+        return -float(np.log(np.maximum(shares[labels, np.arange(len(labels))], 1e-300)).mean())
+
+    found = minimize_scalar(measure, bounds=(0.0, MOST**0.5), method="bounded")
+    return float(found.x) ** 2 / spread
+
+
+def make_shares(
+    scores: Float64[np.ndarray, "K N"], factor: float
+) -> Float64[np.ndarray, "K N"]:
+    """Return the shares of each document; they add up to 1."""
+    logits = factor * (scores - scores.max(0))
+    weights = np.exp(logits)
+    return np.asarray(weights / weights.sum(0))
+
+
+def divide_gains(scores: Float64[np.ndarray, "K N"]) -> Float64[np.ndarray, "K N"]:
+    """Return each corpus' share of the scores above 0; equal shares where there is none."""
+    gains = np.maximum(scores, 0)
+    total = gains.sum(0)
+    even = np.full_like(gains, 1 / len(gains))
+    return np.divide(gains, total, out=even, where=total > 0)

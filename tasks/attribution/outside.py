@@ -20,19 +20,19 @@ from drivers.text import Authors
 from neuro.plot import INK, STYLE
 from tasks.attribution.answers import fit_text_models
 from tasks.attribution.config import AttributionConfig
-from tasks.attribution.contrast import (
+from tasks.attribution.detectors import (
     KINDS,
+    NEIGHBOURS,
     Contrast,
+    Foreign,
     Projector,
     Views,
     crop_tokens,
-    project,
-    shuffle_tokens,
-    train_filter,
-)
-from tasks.attribution.detectors import (
-    NEIGHBOURS,
     fit_gaussians,
+    list_foreign,
+    load_foreign,
+    load_known,
+    project,
     score_compressed,
     score_cosine,
     score_energy,
@@ -41,13 +41,18 @@ from tasks.attribution.detectors import (
     score_perplexity,
     score_relative,
     score_softmax,
+    shuffle_tokens,
+    train_filter,
 )
 from tasks.attribution.documents import Documents, find_authors, load
-from tasks.attribution.foreign import Foreign, list_foreign, load_foreign, load_known
-from tasks.attribution.language_model import BATCH, compute_log_likelihood, read_states
 from tasks.attribution.metrics import Detection, measure_detection, trace_roc
-from tasks.attribution.model import AttributionModel
-from tasks.attribution.spiking_probe import SpikingProbe
+from tasks.attribution.model import (
+    BATCH,
+    AttributionModel,
+    SpikingProbe,
+    compute_log_likelihood,
+    read_states,
+)
 from tasks.report.figures import save_png
 from tasks.runs.task import Picture, Table
 

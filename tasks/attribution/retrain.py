@@ -5,26 +5,89 @@
 Each model has the same initial weights and learning rate, and reads each of its documents as
 often. Without free corpora the empty subset has the initial weights. A seed has 2^K models.
 Axes: S subsets, K protected corpora, N documents.
+
+Exact Shapley values of K corpora, by the values of all 2^K subsets of them.
+
+    phi_k = sum over S without k of |S|! (K - 1 - |S|)! / K! (v(S + k) - v(S))
+
+Axes: S subsets, K corpora. Subset number s holds corpus k where bit k of s is 1, so that the
+first subset is empty and the last one holds all (Shapley 1953).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from neuro.io.run_folder import RunError
 from neuro.training.plan import scale_lr
+from tasks.attribution.causes import EpochModel
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, load
-from tasks.attribution.gradients import EpochModel
-from tasks.attribution.language_model import (
-    SourceModel,
-    make_lm,
-)
-from tasks.attribution.lm_training import train_lm
-from tasks.attribution.shapley import list_subsets
+from tasks.attribution.model import SourceModel, make_lm
+from tasks.attribution.training import train_lm
+
+
+def list_subsets(corpora: int) -> Bool[np.ndarray, "S K"]:
+    """Return which corpora each subset holds; the empty one is first, all corpora are last.
+
+    Raises:
+        ValueError: there is no corpus.
+    """
+    if corpora < 1:
+        raise ValueError(f"subsets of {corpora} corpora; give at least one corpus")
+    return np.asarray(np.arange(2**corpora)[:, None] >> np.arange(corpora) & 1, bool)
+
+
+def drop_one(corpora: int) -> list[int]:
+    """Return the number of the subset without corpus k, for each k."""
+    return [2**corpora - 1 - 2**k for k in range(corpora)]
+
+
+def count_corpora(values: Float64[np.ndarray, "S ..."]) -> int:
+    """Return the number of corpora of which these are the values of all subsets.
+
+    Raises:
+        ValueError: their number is no power of two.
+    """
+    subsets = len(values)
+    corpora = subsets.bit_length() - 1
+    if corpora < 1 or 2**corpora != subsets:
+        raise ValueError(
+            f"{subsets} values are not those of all subsets of some corpora; give 2, 4, 8, ... "
+            "in the order of list_subsets"
+        )
+    return corpora
+
+
+def compute_shapley(values: Float64[np.ndarray, "S ..."]) -> Float64[np.ndarray, "K ..."]:
+    """Return the share of each corpus in v(all) - v(none), in the unit of the values.
+
+    values: of all subsets in the order of :func:`list_subsets`; further axes are games of
+    their own.
+
+    Raises:
+        ValueError: the number of values is no power of two.
+    """
+    corpora = count_corpora(values)
+    held = list_subsets(corpora)
+    sizes = held.sum(1)
+    by_size = [
+        factorial(n) * factorial(corpora - 1 - n) / factorial(corpora) for n in range(corpora)
+    ]
+    weights = np.zeros((corpora, len(values)))
+    for k in range(corpora):
+        weights[k, held[:, k]] = [by_size[n - 1] for n in sizes[held[:, k]]]
+        weights[k, ~held[:, k]] = [-by_size[n] for n in sizes[~held[:, k]]]
+    return np.asarray(np.tensordot(weights, values, 1))
+
+
+def compute_drops(values: Float64[np.ndarray, "S ..."]) -> Float64[np.ndarray, "K ..."]:
+    """Return v(all) - v(all but k), for each corpus; values: as above."""
+    return np.asarray(values[-1] - values[drop_one(count_corpora(values))])
 
 
 @dataclass(frozen=True, kw_only=True)

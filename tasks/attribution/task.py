@@ -1,8 +1,17 @@
-"""The task: which of several corpora a text of a language model comes from."""
+"""The task: which of several corpora a text of a language model comes from.
 
+What a probe begins with: the weights of its language model, and centroids of its states.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neuro.io.run_folder import RunError
 from neuro.training import Plan
 from tasks.attribution import config as configs
-from tasks.attribution.begin import begin
+from tasks.attribution.answers import require_learned
 from tasks.attribution.config import AttributionConfig, require_sound
 from tasks.attribution.deployment import (
     chip_part,
@@ -14,19 +23,101 @@ from tasks.attribution.deployment import (
     measure,
     stimuli,
 )
+from tasks.attribution.documents import load
 from tasks.attribution.evaluate import METRICS, evaluate
-from tasks.attribution.lm_training import make_lm_plan
-from tasks.attribution.loss import (
+from tasks.attribution.model import (
+    BATCH,
+    AttributionModel,
+    Probe,
+    SourceModel,
+    build,
+    make_lm,
+    read_states,
+    require_attribution,
+)
+from tasks.attribution.training import (
     LOSS,
     batches,
     count_steps,
     loss,
     make_dummy_batch,
+    make_lm_plan,
+    train_lm,
     validate,
 )
-from tasks.attribution.model import build
+from tasks.runs.find import open_folder
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
+from tasks.runs.trained_run import load_trained_model
+
+FIELDS_OF_LM = (  # that a probe shares with the run of its language model
+    *("stack", "width", "hidden", "heads", "linear", "ticks", "threshold", "eps", "limit"),
+    *("source", "data", "names", "tokenizer", "vocabulary", "order", "delta", "gamma"),
+    *("tokens", "protected", "free"),
+    *("shares", "seed_of_data", "documents", "lm_epochs"),
+)
+FIELDS_OF_TEXT = (  # that decide besides which files of real text are in which part
+    *("unseen", "matched", "held_out", "train", "val", "test", "composed", "outside"),
+)
+
+
+def begin(config: AttributionConfig, model: nn.Module) -> None:
+    """Put the language model into a fresh model: trained, or the initial one of "random_lm".
+
+    Raises:
+        RunError: the language model has not learned its corpora, or belongs to others.
+    """
+    own = require_attribution(model)
+    if own.probe is None:
+        return
+    lm = find_lm(config)
+    if config.reads_trained_lm:
+        require_learned(config, lm)
+    put_lm(config, own, lm)
+
+
+def put_lm(config: AttributionConfig, model: AttributionModel, lm: SourceModel) -> None:
+    """Put a language model behind the probe of a model, with what the probe knows of it."""
+    model.lm.load_state_dict(lm.state_dict())
+    if isinstance(model.probe, Probe) and model.probe.is_unique:
+        put_centroids(config, model.lm, model.probe)
+
+
+def find_lm(config: AttributionConfig) -> SourceModel:
+    """Return the language model that a probe reads.
+
+    Raises:
+        RunError: ``lm`` is a run of something else.
+    """
+    if not config.reads_trained_lm:
+        return make_lm(config, config.seed_of_lm)
+    if not config.lm:
+        return train_lm(config, load(config, "lm_train"), config.seed_of_lm)
+    run = open_folder(Path(config.lm))
+    if not isinstance(run.config, AttributionConfig) or not run.config.is_lm:
+        raise RunError(
+            f'{config.lm}: a run of {run.task}, and lm takes one of arm "lm"; neuro train '
+            "attribution --set arm=lm makes one"
+        )
+    fields = FIELDS_OF_LM + (FIELDS_OF_TEXT if config.source != "authors" else ())
+    differ = [f for f in fields if getattr(run.config, f) != getattr(config, f)]
+    if differ:
+        told = ", ".join(
+            f"{name} ({getattr(run.config, name)!r} there, {getattr(config, name)!r} here)"
+            for name in differ
+        )
+        raise RunError(f"{config.lm}: its language model differs in {told}; set them alike")
+    return require_attribution(load_trained_model(run)).lm
+
+
+@torch.no_grad()
+def put_centroids(config: AttributionConfig, lm: SourceModel, probe: Probe) -> None:
+    """Put the mean state of the probe's training documents into it, of each layer."""
+    tokens = load(config, "train").tokens
+    total = torch.zeros_like(probe.centroid)
+    for some in torch.split(tokens.to(total.device), BATCH, 1):
+        total += probe.normalise(read_states(lm, some)).sum((1, 2))
+    probe.centroid.copy_(total / tokens.numel())
 
 
 def make_plan(config: AttributionConfig) -> Plan:

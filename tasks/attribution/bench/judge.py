@@ -28,14 +28,18 @@ from tasks.attribution.bench.train import (
     Values,
     load_asked,
 )
-from tasks.attribution.calibrate import divide_gains, fit_factor, make_shares
 from tasks.attribution.causes import COSINE, INFLUENCE, TRACIN, TRAK
 from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents, count_documents, find_authors, load
 from tasks.attribution.evaluate import ORACLE, measure_answers
-from tasks.attribution.lds import measure_lds
-from tasks.attribution.metrics import correlate_ranks
-from tasks.attribution.shapley import compute_drops, compute_shapley, drop_one
+from tasks.attribution.metrics import (
+    correlate_ranks,
+    divide_gains,
+    fit_factor,
+    make_shares,
+    measure_lds,
+)
+from tasks.attribution.retrain import compute_drops, compute_shapley, drop_one
 from tasks.runs.task import Metric
 
 LDS = Metric(name="lds", format=".3f")
@@ -84,7 +88,7 @@ def make_answers(
 ) -> tuple[Answer, Answer]:
     """Return the shares of pure and of composed documents; scores become such.
 
-    See :mod:`tasks.attribution.calibrate`; the factor is fitted on the validation documents.
+    See :mod:`tasks.attribution.metrics`; the factor is fitted on the validation documents.
     """
     val, pure, composed, _ = split_asked(config, rows)
     if name in SCORED:

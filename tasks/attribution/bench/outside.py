@@ -21,10 +21,9 @@ from rich.table import Table
 from neuro.base.seeds import seeded
 from neuro.plot import ACCENT, INK, STYLE
 from neuro.training.threads import limit_threads
-from tasks.attribution.acceptance import measure_gap
+from tasks.attribution.answers import measure_gap
 from tasks.attribution.config import AttributionConfig, four, tiny
-from tasks.attribution.contrast import Contrast
-from tasks.attribution.foreign import FOREIGN
+from tasks.attribution.detectors import FOREIGN, Contrast
 from tasks.attribution.model import require_attribution
 from tasks.attribution.outside import compare_foreign, measure_foreign
 from tasks.attribution.task import TASK

@@ -41,7 +41,7 @@ from tasks.attribution.bench.settings import (
     make_config,
 )
 from tasks.attribution.bench.train import FILE, GAP, SECONDS, Found, list_missing, train_all
-from tasks.attribution.cost import count_costs
+from tasks.attribution.deployment import count_costs
 from tasks.attribution.evaluate import ECE, JSD, RANKS, TV, TV_ORACLE
 from tasks.attribution.retrain import count_cost
 from tasks.bench.options import BenchOptions, MeasurePart

@@ -34,7 +34,7 @@ OF_INNOCENT = ("inner_probe", "unit", "mean")  # arms that read models without a
 class AttributionSetting:
     """One language model with what reads it.
 
-    subset: its number in :func:`tasks.attribution.shapley.list_subsets`. seed: of the initial
+    subset: its number in :func:`tasks.attribution.retrain.list_subsets`. seed: of the initial
     weights and of the probes; where one model a seed is trained, of the data, too.
     """
 

@@ -12,9 +12,12 @@ import torch
 from jaxtyping import Float64
 
 from neuro.training.threads import limit_threads
-from tasks.attribution.acceptance import measure_gap, require_learned
-from tasks.attribution.answers import answer_by_neighbours, answer_by_probe
-from tasks.attribution.begin import put_lm
+from tasks.attribution.answers import (
+    answer_by_neighbours,
+    answer_by_probe,
+    measure_gap,
+    require_learned,
+)
 from tasks.attribution.bench.settings import (
     AttributionScale,
     AttributionSetting,
@@ -26,13 +29,17 @@ from tasks.attribution.bench.settings import (
 )
 from tasks.attribution.causes import score_gradients
 from tasks.attribution.config import Arm, AttributionConfig
+from tasks.attribution.detectors import continue_text
 from tasks.attribution.documents import Documents, Part as DataPart, load, require_apart
-from tasks.attribution.foreign import continue_text
-from tasks.attribution.language_model import SourceModel, compute_log_likelihood, make_lm
-from tasks.attribution.model import AttributionModel, require_attribution
-from tasks.attribution.retrain import retrain_with_checkpoints
-from tasks.attribution.shapley import list_subsets
-from tasks.attribution.task import TASK
+from tasks.attribution.model import (
+    AttributionModel,
+    SourceModel,
+    compute_log_likelihood,
+    make_lm,
+    require_attribution,
+)
+from tasks.attribution.retrain import list_subsets, retrain_with_checkpoints
+from tasks.attribution.task import TASK, put_lm
 from tasks.bench.results import complete_results, list_missing_results, share_work
 from tasks.bench.training import list_training_versions, train_task
 

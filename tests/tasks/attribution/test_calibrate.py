@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tasks.attribution.calibrate import divide_gains, fit_factor, make_shares
+from tasks.attribution.metrics import divide_gains, fit_factor, make_shares
 
 
 def test_factor_with_which_labels_were_drawn():

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tasks.attribution import contrast as contrast_module
-from tasks.attribution.contrast import (
+from tasks.attribution import detectors as contrast_module
+from tasks.attribution.detectors import (
     KINDS,
     Contrast,
     Kind,
@@ -20,10 +20,10 @@ from tasks.attribution.contrast import (
     crop_tokens,
     group_views,
     project,
+    score_neighbours,
     shuffle_tokens,
     train_filter,
 )
-from tasks.attribution.detectors import score_neighbours
 from tasks.attribution.metrics import measure_detection
 
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ from small_attribution import small_attribution
 
 from neuro.base.seeds import seeded
 from tasks.attribution.config import Arm
-from tasks.attribution.cost import PartCost, count_costs
+from tasks.attribution.deployment import PartCost, count_costs
 from tasks.attribution.model import build
 
 

@@ -15,18 +15,19 @@ from neuro.io.run_folder import RunError
 from neuro.nn.net import Net
 from tasks.attribution.config import Arm, AttributionConfig
 from tasks.attribution.deployment import (
+    CORPUS,
     chip_part,
     count_host_macs,
     count_ticks,
     decode,
     describe,
     explain_only_torch,
+    make_read_out_graph,
     measure,
     stimuli,
 )
 from tasks.attribution.documents import load
 from tasks.attribution.model import AttributionModel, build
-from tasks.attribution.read_out_graph import CORPUS, make_read_out_graph
 from tasks.cli import main
 
 SPIKING = {"linear": "spiking", "stack": "mlgru*2"}

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from tasks.attribution.config import AttributionConfig, tiny
+from tasks.attribution.detectors import continue_text, list_foreign, load_foreign, load_known
 from tasks.attribution.documents import load
-from tasks.attribution.foreign import continue_text, list_foreign, load_foreign, load_known
-from tasks.attribution.language_model import make_lm, prepend_begin
+from tasks.attribution.model import make_lm, prepend_begin
 
 
 def make_config() -> AttributionConfig:

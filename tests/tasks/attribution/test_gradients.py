@@ -11,33 +11,29 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from neuro.base.seeds import seeded
-from tasks.attribution import gradients
-from tasks.attribution.config import AttributionConfig, tiny
-from tasks.attribution.documents import Documents
-from tasks.attribution.gradients import (
+from tasks.attribution import causes as gradients
+from tasks.attribution.causes import (
     EpochModel,
+    Projected,
     ScoredOutput,
+    compute_factors,
     compute_gradients,
     compute_gradients_singly,
     compute_mean_gradient,
-    score_tracin,
-    split_corpora,
-)
-from tasks.attribution.influence import (
-    compute_factors,
     compute_readout_gradients,
     divide_by_curvature,
-    read_out,
-    score_influence,
-)
-from tasks.attribution.language_model import SourceModel, compute_token_nats, make_lm
-from tasks.attribution.trak import (
-    Projected,
     draw_projection,
     project_gradients,
+    read_out,
+    score_influence,
+    score_tracin,
     score_trak,
+    split_corpora,
     weigh_documents,
 )
+from tasks.attribution.config import AttributionConfig, tiny
+from tasks.attribution.documents import Documents
+from tasks.attribution.model import SourceModel, compute_token_nats, make_lm
 
 SMALL = replace(tiny(), stack="softmax*2", width=8, hidden=12, heads=2, vocabulary=5, tokens=6)
 

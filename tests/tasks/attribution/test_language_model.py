@@ -8,20 +8,20 @@ from torch.nn import functional as F
 
 from neuro.base.seeds import seeded
 from neuro.io.run_folder import RunError
-from tasks.attribution.acceptance import (
+from tasks.attribution.answers import (
     compute_entropies,
     fit_entropies,
     measure_gap,
     require_learned,
 )
 from tasks.attribution.documents import Documents, find_authors, load
-from tasks.attribution.language_model import (
+from tasks.attribution.model import (
     compute_log_likelihood,
     make_lm,
     prepend_begin,
     read_states,
 )
-from tasks.attribution.lm_training import iterate_documents, train_lm
+from tasks.attribution.training import iterate_documents, train_lm
 
 STACKS = ("mlgru*2", "softmax*2", "deltanet+softmax")
 

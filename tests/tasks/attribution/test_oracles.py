@@ -12,13 +12,20 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
 from neuro.base.seeds import seeded
+from tasks.attribution.causes import (
+    EpochModel,
+    Output,
+    ScoredOutput,
+    draw_projection,
+    project_gradients,
+    score_tracin,
+    score_trak,
+)
 from tasks.attribution.config import tiny
 from tasks.attribution.documents import Documents
-from tasks.attribution.gradients import EpochModel, Output, ScoredOutput, score_tracin
-from tasks.attribution.language_model import SourceModel, make_lm
-from tasks.attribution.lds import measure_lds
-from tasks.attribution.shapley import list_subsets
-from tasks.attribution.trak import draw_projection, project_gradients, score_trak
+from tasks.attribution.metrics import measure_lds
+from tasks.attribution.model import SourceModel, make_lm
+from tasks.attribution.retrain import list_subsets
 
 pytest.importorskip("dattri", reason="dattri is not installed: pip install dattri")
 # It imports a compiler of torch, which warns of itself.

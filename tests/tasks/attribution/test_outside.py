@@ -10,12 +10,9 @@ import torch
 
 from drivers.text import Authors
 from tasks.attribution.config import AttributionConfig, tiny
-from tasks.attribution.contrast import KINDS, Contrast
-from tasks.attribution.detectors import score_energy
+from tasks.attribution.detectors import KINDS, Contrast, Foreign, score_energy
 from tasks.attribution.documents import find_authors, load
-from tasks.attribution.foreign import Foreign
-from tasks.attribution.language_model import compute_token_nats
-from tasks.attribution.model import AttributionModel, build
+from tasks.attribution.model import AttributionModel, SpikingProbe, build, compute_token_nats
 from tasks.attribution.outside import (
     N_GRAM,
     ORACLE,
@@ -29,7 +26,6 @@ from tasks.attribution.outside import (
     read_documents,
     tabulate_foreign,
 )
-from tasks.attribution.spiking_probe import SpikingProbe
 
 CONTRAST = Contrast(hidden=8, width=4, crops=2, batch=16, steps=5)
 

@@ -7,15 +7,19 @@ import torch
 from small_attribution import small_attribution
 
 from neuro.base.seeds import seeded
-from tasks.attribution.answers import answer_by_chains, answer_by_neighbours, embed
-from tasks.attribution.begin import begin, put_centroids
-from tasks.attribution.chains import ALPHAS, choose_chains, fit_chains
+from tasks.attribution.answers import (
+    ALPHAS,
+    answer_by_chains,
+    answer_by_neighbours,
+    choose_chains,
+    embed,
+    fit_chains,
+)
 from tasks.attribution.config import Arm
 from tasks.attribution.documents import find_authors, load
-from tasks.attribution.language_model import InnerStates, make_lm, read_states
-from tasks.attribution.loss import load_split, loss
-from tasks.attribution.model import build
-from tasks.attribution.probes import Probe
+from tasks.attribution.model import InnerStates, Probe, build, make_lm, read_states
+from tasks.attribution.task import begin, put_centroids
+from tasks.attribution.training import load_split, loss
 
 PROBES = tuple(arm for arm in get_args(Arm) if arm not in ("lm", "alif"))
 RECURRENT = tuple(arm for arm in PROBES if arm != "uniqueness")

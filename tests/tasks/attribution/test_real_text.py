@@ -12,15 +12,19 @@ from small_attribution import small_attribution
 
 from neuro.io.run_folder import RunError
 from neuro.io.store import StoreError
-from tasks.attribution.acceptance import measure_gap
-from tasks.attribution.begin import find_lm
+from tasks.attribution.answers import measure_gap
 from tasks.attribution.config import AttributionConfig, full, require_sound
-from tasks.attribution.contrast import Contrast, Projector
-from tasks.attribution.cost import count_costs
-from tasks.attribution.documents import PARTS, count_documents, load, require_apart
-from tasks.attribution.language_model import make_lm
-from tasks.attribution.model import build
-from tasks.attribution.real_text import read_corpora
+from tasks.attribution.deployment import count_costs
+from tasks.attribution.detectors import Contrast, Projector
+from tasks.attribution.documents import (
+    PARTS,
+    count_documents,
+    load,
+    read_corpora,
+    require_apart,
+)
+from tasks.attribution.model import build, make_lm
+from tasks.attribution.task import find_lm
 
 SIZES = {
     **{"documents": 60, "held_out": 9, "train": 20, "val": 8, "test": 10},
@@ -127,7 +131,7 @@ def test_a_language_model_of_other_parts_has_read_other_files(
     """Files are shared out by the sizes of all parts, so it may have read what a test asks."""
     config = make(tmp_path)
     run = SimpleNamespace(config=replace(config, arm="lm", **change))  # type: ignore[arg-type]
-    monkeypatch.setattr("tasks.attribution.begin.open_folder", lambda _: run)
+    monkeypatch.setattr("tasks.attribution.task.open_folder", lambda _: run)
     with pytest.raises(RunError, match=f"differs in {next(iter(change))} "):
         find_lm(replace(config, lm="runs/lm"))
 

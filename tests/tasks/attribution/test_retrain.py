@@ -9,17 +9,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from neuro.io.run_folder import RunError
 from tasks.attribution.config import tiny
 from tasks.attribution.documents import load
-from tasks.attribution.language_model import compute_log_likelihood, make_lm
-from tasks.attribution.lm_training import train_lm
+from tasks.attribution.model import compute_log_likelihood, make_lm
 from tasks.attribution.retrain import (
     count_cost,
     list_rates,
+    list_subsets,
     require_affordable,
     retrain,
     retrain_with_checkpoints,
     select_documents,
 )
-from tasks.attribution.shapley import list_subsets
+from tasks.attribution.training import train_lm
 
 SMALL = replace(
     tiny(),

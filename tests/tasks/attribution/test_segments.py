@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from jaxtyping import Float64
 
-from tasks.attribution.segments import SWITCHES, compute_posterior, draw_segments
+from tasks.attribution.documents import SWITCHES, compute_posterior, draw_segments
 
 
 def enumerate_posterior(

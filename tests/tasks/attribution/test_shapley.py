@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tasks.attribution.lds import measure_lds
-from tasks.attribution.shapley import (
+from tasks.attribution.metrics import measure_lds
+from tasks.attribution.retrain import (
     compute_drops,
     compute_shapley,
     drop_one,

@@ -13,12 +13,17 @@ from neuro.events import simulate
 from neuro.nn.trace import trace
 from neuro.spikes import to_events
 from tasks.attribution.config import AttributionConfig, require_sound
-from tasks.attribution.cost import count_probe_macs
+from tasks.attribution.deployment import count_probe_macs
 from tasks.attribution.documents import load
-from tasks.attribution.language_model import InnerStates, read_states
-from tasks.attribution.model import AttributionModel, build
-from tasks.attribution.operations import measure_operations
-from tasks.attribution.spiking_probe import SpikingProbe, code_changes
+from tasks.attribution.evaluate import measure_operations
+from tasks.attribution.model import (
+    AttributionModel,
+    InnerStates,
+    SpikingProbe,
+    build,
+    code_changes,
+    read_states,
+)
 
 
 def make(**change: object) -> tuple[AttributionConfig, AttributionModel, SpikingProbe]:

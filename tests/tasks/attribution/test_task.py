@@ -12,15 +12,13 @@ from small_attribution import small_attribution
 
 from neuro.base.seeds import seeded
 from neuro.io.run_folder import Run
-from tasks.attribution.acceptance import measure_gap
-from tasks.attribution.answers import answer_by_chains, answer_by_probe
+from tasks.attribution.answers import answer_by_chains, answer_by_probe, measure_gap
 from tasks.attribution.config import Arm, tiny
 from tasks.attribution.documents import Part, find_authors, load
 from tasks.attribution.evaluate import evaluate, measure_answers
-from tasks.attribution.lm_training import train_lm
-from tasks.attribution.loss import batches, count_steps
 from tasks.attribution.model import build
 from tasks.attribution.task import TASK
+from tasks.attribution.training import batches, count_steps, train_lm
 from tasks.cli import main
 
 OF_TEST: tuple[Part, ...] = ("test", "composed")

@@ -54,8 +54,8 @@ from tasks.attribution.causes import TRACIN, load_protected
 from tasks.attribution.config import AttributionConfig, list_problems
 from tasks.attribution.documents import load
 from tasks.attribution.evaluate import TV
-from tasks.attribution.language_model import make_lm
-from tasks.attribution.shapley import list_subsets
+from tasks.attribution.model import make_lm
+from tasks.attribution.retrain import list_subsets
 from tasks.bench.options import BenchOptions
 from tasks.cli.benches import show
 from tasks.runs.task import ACCURACY, Task
