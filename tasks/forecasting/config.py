@@ -8,7 +8,7 @@ from tasks.runs.soundness import list_low_fields, refuse_problems
 Source = Literal["mackey_glass", "lorenz", "epileptor"]
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
-]  # what each does: tasks.forecasting.teaching
+]  # what each does: tasks.forecasting.network
 TAUGHT = ("future", "present", "shuffled")  # arms that have a teacher
 Cells = Literal["lif", "alif", "tanh"]
 
@@ -22,7 +22,7 @@ class ForecastConfig:
     lookback: samples that a window holds. horizon: by how many samples the target is later than
         the last of them; of the teacher's window, teacher_horizon, which is less.
     bins: classes of equal width, into which the targets fall.
-    arm: what the student learns from beside the labels, see :mod:`tasks.forecasting.teaching`.
+    arm: what the student learns from beside the labels, see :mod:`tasks.forecasting.network`.
         alpha: weight of the labels. temperature: of both sides of the other part. sigma:
         standard deviation [bins] of the distributions that need no teacher. surprise: the
         teacher teaches only where its divergence from the student is above it [nats].

@@ -15,16 +15,15 @@ from torch import Tensor
 from drivers.series import generate_lorenz, generate_mackey_glass
 from neuro.spikes.codes import delta
 from neuro.training.shuffle import shuffle_batches
-from tasks.forecasting.bins import fit_bins
 from tasks.forecasting.config import ForecastConfig, Source, require_sound
-from tasks.forecasting.seizures.config import SeizureConfig
-from tasks.forecasting.seizures.data import prepare_patient
+from tasks.forecasting.seizures import SeizureConfig, prepare_patient
 from tasks.forecasting.windows import (
     PreparedSeries,
     SeriesWindows,
     align,
     align_student,
     find_range,
+    fit_bins,
     require_series,
 )
 from tasks.runs.task import Split

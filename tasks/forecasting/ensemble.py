@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from neuro.training import TrainError
 from neuro.training.plan import scale_lr
-from tasks.forecasting.bins import read_bins
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import count_steps, order_batches, prepare, show_own
-from tasks.forecasting.teaching import cross_entropy, reduce_period
+from tasks.forecasting.network import cross_entropy, reduce_period
+from tasks.forecasting.windows import read_bins
 from tasks.runs.task import Split
 
 CLIP = 1.0  # as a Plan's

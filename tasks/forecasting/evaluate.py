@@ -20,14 +20,16 @@ from neuro.io.run_folder import Run
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE
 from tasks.forecasting.alarms import compute_auc
 from tasks.forecasting.baselines import list_baselines
-from tasks.forecasting.bins import READINGS, read_bins
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import batches, count_ticks, prepare
-from tasks.forecasting.network import GuidedForecaster
-from tasks.forecasting.seizures.config import SeizureConfig
-from tasks.forecasting.seizures.data import PreparedSeizures
-from tasks.forecasting.seizures.report import EVENT_METRICS, report_events
-from tasks.forecasting.teaching import ask_teacher
+from tasks.forecasting.network import GuidedForecaster, ask_teacher
+from tasks.forecasting.seizures import (
+    EVENT_METRICS,
+    PreparedSeizures,
+    SeizureConfig,
+    report_events,
+)
+from tasks.forecasting.windows import READINGS, read_bins
 from tasks.report.figures import save_png
 from tasks.runs.task import Findings, Metric, Picture, Split, Table
 

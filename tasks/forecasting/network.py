@@ -6,12 +6,34 @@
 
 The scores of the bins are the membranes of the read-out at the last tick. Every sample is
 answered on its own: no state goes from one to the next. Axes: T ticks, B batch, K bins.
+
+The loss of Future-Guided Learning, and of the controls in its place.
+
+    loss = alpha CE(y, student) + (1 - alpha) tau^2 KL(target^(1/tau) || student^(1/tau))
+
+Gunasekaran et al. 2025 (Nature Communications 16, 8645). y: the bin of the true value. The
+target, and the student's answer, are distributions over the bins at temperature tau:
+
+    none         no target: alpha is 1
+    future       the answer of a teacher, whose window is later than the student's
+    present      the answer of that teacher to the student's own window, as in the released code
+                 for EEG
+    shuffled     the answer of the teacher to the later window of another sample
+    smoothing    a Gaussian around y, of sigma bins at tau = 1: no teacher
+    oracle       y, at every temperature
+    population   a Gaussian around y in the place of both parts: each neuron of the read-out has
+                 a receptive field of sigma bins, and no label is hard
+
+A window without a label (-1) has no first part, and no second part that needs y: only a teacher
+says something of it. Axes: B samples, K bins, M windows that a teacher sees of one sample.
 """
 
 import math
 from typing import Any
 
-from jaxtyping import Float
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuro.base.units import Seconds
@@ -94,3 +116,102 @@ def build_layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> Stack:
         if k < len(sizes) - 1:
             layers[f"tanh{k}"] = nn.Tanh()
     return Stack(**layers)
+
+
+def compute_loss(
+    config: ForecastConfig,
+    scores: Float[Tensor, "*S B K"],
+    labels: Int64[Tensor, "*S B"],
+    taught: Float[Tensor, "*S B K"] | None,
+) -> Float[Tensor, "*S"]:
+    """Return the mean loss of a batch; of several networks S side by side, that of each.
+
+    scores: of the student. taught: those of the teacher, where the arm has one; no gradient
+    reaches them.
+
+    Raises:
+        ValueError: the arm has a teacher, and there are no scores of it, or the reverse.
+    """
+    if (taught is not None) != config.taught:
+        raise ValueError(
+            f'arm "{config.arm}" has {"a" if config.taught else "no"} teacher: give its scores '
+            "where it has one, and only there"
+        )
+    tau, hard = config.temperature, cross_entropy(scores, labels)
+    if config.arm == "none":
+        return hard
+    if config.arm == "population":
+        return diverge(measure_distance(labels, scores, config.sigma), scores, 1.0)
+    if config.arm == "oracle":
+        soft = tau**2 * cross_entropy(scores / tau, labels)
+    elif taught is not None:
+        soft = diverge(taught.detach(), scores, tau, config.surprise)
+    else:
+        soft = diverge(measure_distance(labels, scores, config.sigma), scores, tau)
+    return config.alpha * hard + (1 - config.alpha) * soft
+
+
+def cross_entropy(
+    scores: Float[Tensor, "*S B K"], labels: Int64[Tensor, "*S B"]
+) -> Float[Tensor, "*S"]:
+    """Return the mean cross-entropy over B; a window without a label, -1, counts as 0."""
+    log_q = F.log_softmax(scores, -1)
+    own = log_q.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    return -torch.where(labels >= 0, own, 0.0).mean(-1)
+
+
+def diverge(
+    target: Float[Tensor, "*S B K"],
+    scores: Float[Tensor, "*S B K"],
+    temperature: float,
+    surprise: float = 0.0,
+) -> Float[Tensor, "*S"]:
+    """Return the mean divergence of the target from the scores, times the squared temperature.
+
+    Both sides are logits. surprise: samples whose divergence is no larger count as 0.
+    """
+    each = measure_divergence(target, scores, temperature)
+    if surprise > 0:
+        each = torch.where(each > surprise, each, 0.0)
+    return temperature**2 * each.mean(-1)
+
+
+def measure_divergence(
+    target: Float[Tensor, "*S B K"], scores: Float[Tensor, "*S B K"], temperature: float
+) -> Float[Tensor, "*S B"]:
+    """Return the divergence of the target from the scores [nats], both logits, by sample."""
+    log_p, log_q = (F.log_softmax(s / temperature, -1) for s in (target, scores))
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def measure_distance(
+    labels: Int64[Tensor, "*S B"], scores: Float[Tensor, "*S B K"], sigma: float
+) -> Float[Tensor, "*S B K"]:
+    """Return the logits of a Gaussian of sigma bins around each label.
+
+    Where there is no label, -1, those of the scores, from which they do not diverge.
+    """
+    bins = torch.arange(scores.shape[-1], device=scores.device)
+    around = -0.5 * ((bins - labels[..., None]).to(scores) / sigma).square()
+    return torch.where(labels[..., None] >= 0, around, scores.detach())
+
+
+def ask_teacher(teacher: nn.Module, later: Float[Tensor, "B *M L"]) -> Float[Tensor, "B K"]:
+    """Return what a teacher answers to the later window of each sample.
+
+    Where it sees several windows of an occurrence period, see :func:`reduce_period`.
+    """
+    scores: Tensor = teacher(later.flatten(0, -2)[None])[0][-1]
+    scores = scores.reshape(*later.shape[:-1], -1)
+    return scores if later.dim() == 2 else reduce_period(scores)
+
+
+def reduce_period(scores: Float[Tensor, "*S B M K"]) -> Float[Tensor, "*S B K"]:
+    """Return the event target: a detector's scores of the window it is most certain of.
+
+    That window has the largest probability of the last class, "yes", of the windows that tile
+    the occurrence period.
+    """
+    best = scores.softmax(-1)[..., -1].argmax(-1)
+    index = best[..., None, None].expand(*best.shape, 1, scores.shape[-1])
+    return scores.gather(-2, index)[..., 0, :]

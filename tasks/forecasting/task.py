@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
 from neuro.training import Plan
-from tasks.forecasting import config as configs
+from tasks.forecasting import config as configs, seizures as seizure_configs
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import (
     Batch,
@@ -31,9 +31,7 @@ from tasks.forecasting.evaluate import (
     measure,
     validate,
 )
-from tasks.forecasting.network import GuidedForecaster, build
-from tasks.forecasting.seizures import config as seizure_configs
-from tasks.forecasting.teaching import ask_teacher, compute_loss
+from tasks.forecasting.network import GuidedForecaster, ask_teacher, build, compute_loss
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 

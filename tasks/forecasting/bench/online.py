@@ -39,7 +39,6 @@ from tasks.forecasting.bench.train import (
 )
 from tasks.forecasting.config import ForecastConfig, Source
 from tasks.forecasting.data import SKIPPED, draw_start, make_series, prepare, prepare_series
-from tasks.forecasting.drift import PageHinkley, fit_test
 from tasks.forecasting.ensemble import (
     Loss,
     StackedWindows,
@@ -52,9 +51,14 @@ from tasks.forecasting.ensemble import (
     train_teachers,
 )
 from tasks.forecasting.evaluate import measure
-from tasks.forecasting.network import build_student, build_teacher
-from tasks.forecasting.online import OnlineRules, learn_online, measure_squares
-from tasks.forecasting.teaching import compute_loss
+from tasks.forecasting.network import build_student, build_teacher, compute_loss
+from tasks.forecasting.online import (
+    OnlineRules,
+    PageHinkley,
+    fit_test,
+    learn_online,
+    measure_squares,
+)
 
 STOPPED = "no learning"
 BEHIND = ", behind an alarm"

@@ -21,19 +21,20 @@ from rich.table import Table
 from neuro.plot import ACCENT, INK, STYLE
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
-from tasks.forecasting.bench.events import (
-    UNIT,
-    announce_seizures,
-    draw_areas,
-    measure_seizures,
-    tabulate_seizures,
-)
+from tasks.forecasting.baselines import EchoState, measure_free_runs
 from tasks.forecasting.bench.online import (
     BEHIND,
     STOPPED,
     OnlineSetting,
     count_missing,
     train_missing,
+)
+from tasks.forecasting.bench.seizures import (
+    UNIT,
+    announce_seizures,
+    draw_areas,
+    measure_seizures,
+    tabulate_seizures,
 )
 from tasks.forecasting.bench.settings import (
     ARMS,
@@ -52,9 +53,9 @@ from tasks.forecasting.bench.settings import (
     ForecastSetting,
     Part,
 )
-from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import (
     FILE,
+    OPERATIONS,
     SECONDS,
     UPDATES,
     Found,
@@ -63,7 +64,6 @@ from tasks.forecasting.bench.train import (
     list_missing,
     train_all,
 )
-from tasks.forecasting.echo_state import EchoState, measure_free_runs
 from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table

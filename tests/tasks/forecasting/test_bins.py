@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from tasks.forecasting.bins import Bins, fit_bins, read_bins
+from tasks.forecasting.windows import Bins, fit_bins, read_bins
 
 
 def test_all_bins_are_of_equal_width_and_lie_within_the_targets() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from tasks.forecasting.drift import PageHinkley, begin_test, fit_test, observe
+from tasks.forecasting.online import PageHinkley, begin_test, fit_test, observe
 
 
 def run(test: PageHinkley, errors: Tensor) -> list[list[bool]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.forecasting.echo_state import EchoState, measure_free_runs, measure_smape
+from tasks.forecasting.baselines import EchoState, measure_free_runs, measure_smape
 
 
 def test_it_goes_on_with_a_sine() -> None:

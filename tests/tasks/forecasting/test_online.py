@@ -9,7 +9,6 @@ from torch import Tensor
 
 from neuro.base.seeds import seeded
 from tasks.forecasting.config import ForecastConfig, tiny_ann
-from tasks.forecasting.drift import PageHinkley
 from tasks.forecasting.ensemble import (
     StackedWindows,
     Weights,
@@ -17,9 +16,8 @@ from tasks.forecasting.ensemble import (
     stack_weights,
     teach_labels,
 )
-from tasks.forecasting.network import build_student
-from tasks.forecasting.online import OnlineRules, learn_online, list_released
-from tasks.forecasting.teaching import compute_loss
+from tasks.forecasting.network import build_student, compute_loss
+from tasks.forecasting.online import OnlineRules, PageHinkley, learn_online, list_released
 
 H, K, COUNT = 3, 6, 20
 CONFIG = replace(tiny_ann(), lookback=4, bins=K, hidden=8, arm="future", alpha=0.3)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuro.base.seeds import seeded
 from tasks.forecasting.config import TAUGHT, ForecastConfig
-from tasks.forecasting.teaching import (
+from tasks.forecasting.network import (
     compute_loss,
     cross_entropy,
     diverge,

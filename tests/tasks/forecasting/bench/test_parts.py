@@ -35,8 +35,7 @@ from tasks.forecasting.bench.settings import (
     ForecastScale,
     ForecastSetting,
 )
-from tasks.forecasting.bench.spiking import OPERATIONS
-from tasks.forecasting.bench.train import SECONDS, TEACHER, UPDATES, Reached
+from tasks.forecasting.bench.train import OPERATIONS, SECONDS, TEACHER, UPDATES, Reached
 
 SETTING = ForecastSetting(lookback=8, horizon=5, train=100)
 MEANS = {GUIDED: 9.0, SMOOTHED: 8.0, SHUFFLED: 40.0}

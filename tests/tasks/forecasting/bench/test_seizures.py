@@ -13,13 +13,6 @@ from rich.console import Console
 from neuro.nn.layers import Stack
 from tasks.bench.options import BenchOptions
 from tasks.forecasting.bench import seizures
-from tasks.forecasting.bench.events import (
-    draw_areas,
-    make_event_rows,
-    measure_seizures,
-    tabulate_seizures,
-    tell_setting,
-)
 from tasks.forecasting.bench.seizures import (
     DETECTOR,
     EVENT_ARMS,
@@ -28,14 +21,19 @@ from tasks.forecasting.bench.seizures import (
     QUICK_SEIZURES,
     SeizureScale,
     SeizureSetting,
+    draw_areas,
     list_event_arms,
+    make_event_rows,
     make_seizure_config,
+    measure_seizures,
+    tabulate_seizures,
+    tell_setting,
     train_seizures,
 )
 from tasks.forecasting.bench.settings import GUIDED, LABELS
 from tasks.forecasting.bench.train import SECONDS, Reached
 from tasks.forecasting.config import list_problems
-from tasks.forecasting.seizures.config import SeizureConfig
+from tasks.forecasting.seizures import SeizureConfig
 
 SETTING = SeizureSetting()
 

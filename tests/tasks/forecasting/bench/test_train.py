@@ -23,8 +23,8 @@ from tasks.forecasting.bench.settings import (
     ForecastScale,
     ForecastSetting,
 )
-from tasks.forecasting.bench.spiking import OPERATIONS
 from tasks.forecasting.bench.train import (
+    OPERATIONS,
     SECONDS,
     SIGMA,
     TEACHER,

@@ -9,14 +9,16 @@ import torch
 from eeg_files import write_chb_mit
 
 from drivers.eeg.chb_mit import load
-from tasks.forecasting.recordings.spectrogram import (
+from tasks.forecasting.recordings import (
     BINS,
+    WindowRules,
     compute_spectrogram,
+    count_samples,
     iterate_batches,
+    label_windows,
     list_bins,
     read_spectrograms,
 )
-from tasks.forecasting.recordings.windows import WindowRules, count_samples, label_windows
 
 
 def test_half_a_minute_at_256_hz_is_59_frames_of_114_bins() -> None:

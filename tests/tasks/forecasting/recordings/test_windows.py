@@ -10,18 +10,16 @@ from hypothesis import given, strategies as st
 from drivers.eeg import PatientRecordings, RecordedFile, SeizureTable
 from drivers.eeg.chb_mit import load
 from drivers.eeg.edf import EdfChannel, EdfFile
-from tasks.forecasting.recordings.splits import (
-    draw_balanced,
-    leave_one_seizure_out,
-)
-from tasks.forecasting.recordings.windows import (
+from tasks.forecasting.recordings import (
     EegWindows,
     WindowRules,
     count_samples,
+    draw_balanced,
     drop_unreadable,
     find_usable,
     label_all,
     label_windows,
+    leave_one_seizure_out,
 )
 
 HOUR = 3600.0

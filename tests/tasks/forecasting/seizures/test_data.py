@@ -8,8 +8,13 @@ import pytest
 from drivers.series import EventTable
 from tasks.forecasting.config import list_problems, tiny
 from tasks.forecasting.data import choose_later, prepare
-from tasks.forecasting.seizures.config import SeizureConfig, seizures_ann, tiny_seizures
-from tasks.forecasting.seizures.data import PreparedSeizures, prepare_recording
+from tasks.forecasting.seizures import (
+    PreparedSeizures,
+    SeizureConfig,
+    prepare_recording,
+    seizures_ann,
+    tiny_seizures,
+)
 
 SHORT = replace(seizures_ann(), points=40_000)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tasks.forecasting.seizures.features import LEAST, NAMES, describe_windows, remove_baseline
+from tasks.forecasting.seizures import LEAST, NAMES, describe_windows, remove_baseline
 
 ONE = np.array([0], np.int64)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from drivers.series import EventTable
-from tasks.forecasting.seizures.periods import PeriodSizes, align_periods, mark_ictal
+from tasks.forecasting.seizures import PeriodSizes, align_periods, mark_ictal
 
 SAMPLES = 3000
 SIZES = st.builds(

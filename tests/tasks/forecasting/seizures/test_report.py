@@ -4,9 +4,7 @@ from dataclasses import replace
 
 from tasks.forecasting.alarms import raise_alarms
 from tasks.forecasting.data import prepare
-from tasks.forecasting.seizures.config import seizures_ann
-from tasks.forecasting.seizures.data import PreparedSeizures
-from tasks.forecasting.seizures.report import measure_events
+from tasks.forecasting.seizures import PreparedSeizures, measure_events, seizures_ann
 
 
 def test_the_threshold_is_of_validation_and_all_figures_are_of_the_test() -> None:

@@ -8,7 +8,7 @@ import pytest
 from command_line import CommandLine
 
 from tasks.cli import main
-from tasks.forecasting.seizures.report import EVENT_METRICS
+from tasks.forecasting.seizures import EVENT_METRICS
 
 SMALL = ("epochs=1", "teacher_epochs=1", "hidden=8", "compared=20")
 

@@ -9,10 +9,15 @@ from torch import nn
 from neuro.base.seeds import seeded
 from tasks.forecasting.data import batches, prepare
 from tasks.forecasting.ensemble import ask_teachers, stack_windows
-from tasks.forecasting.network import build, build_teacher
-from tasks.forecasting.seizures.config import seizures_ann
+from tasks.forecasting.network import (
+    ask_teacher,
+    build,
+    build_teacher,
+    compute_loss,
+    reduce_period,
+)
+from tasks.forecasting.seizures import seizures_ann
 from tasks.forecasting.task import loss
-from tasks.forecasting.teaching import ask_teacher, compute_loss, reduce_period
 
 SHORT = replace(seizures_ann(), points=40_000)
 

@@ -1,4 +1,6 @@
-"""Windows of recordings, labelled by the seizures around them.
+"""Recordings with seizures as windows of two classes: soon before a seizure, far from any.
+
+Windows of recordings, labelled by the seizures around them.
 
     ... | occurrence period, SOP | prediction horizon, SPH | seizure | ...
           preictal: class 1        neither                   neither, 4 h around it
@@ -8,13 +10,33 @@ tile each file from its start, without overlap; none spans two files. Interictal
 0, are far from every known seizure, also from those in files that cannot be read. All others
 belong to no class. Periods as in Truong et al. 2018 (Neural Networks 105, 104-111).
 Axes: N windows, C channels, E seizures.
+
+Spectrograms of windows, computed when they are needed: no file of them is kept.
+
+    X[c, t, f] = max(0, log10(|STFT(x[c])| + 1e-6))
+
+Frames of a second every half second, Hann; so that a bin is about 1 Hz, whatever the rate. Bins
+1-56, 64-116 and 124-128 are kept: without the mean, and the mains at 60 and 120 Hz with its
+surroundings (Truong et al. 2018, Neural Networks 105, 104-111). 30 s at 256 Hz become 59 frames
+of 114 bins. The released code for the sets of Kaggle takes the logarithm of complex numbers
+first, so that their phase enters it; here it is the magnitude's.
+Axes: N windows, C channels, T frames, F bins.
+
+Windows of a patient in three parts, by seizure; and batches of equal classes.
+
+Windows before one seizure stay together. Interictal windows are cut in time into as many equal
+parts as there are seizures, and each goes with one of them, in the same order. The classes are
+balanced in training alone: validation and test keep every window.
+Axes: N windows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Int64
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
 
 from drivers.eeg import PatientRecordings, SkippedRecording
 
@@ -198,3 +220,146 @@ def drop_unreadable(
                 SkippedRecording(name=f"{patient.patient}, window {n}", why=str(error))
             )
     return windows.take(np.array(kept, np.int64)), skipped
+
+
+BINS = (*range(1, 57), *range(64, 117), *range(124, 129))
+FLOOR = 1e-6
+
+
+def list_bins(rate: float) -> list[int]:
+    """Return the bins that a rate has, of those that are kept."""
+    return [k for k in BINS if k <= 2 * (round(rate) // 2) // 2]
+
+
+def compute_spectrogram(x: Float[Tensor, "*B L"], rate: float) -> Float[Tensor, "*B T F"]:
+    """Return the spectrograms of signals [uV].
+
+    rate: samples of a second.
+
+    Raises:
+        ValueError: a signal is shorter than a second, or the rate has none of the bins.
+    """
+    frame = 2 * (round(rate) // 2)
+    if frame < 2 or x.shape[-1] < frame or not list_bins(rate):
+        raise ValueError(
+            f"{x.shape[-1]} samples at {rate:g} Hz: give at least a second, and at least 2 Hz"
+        )
+    flat = x.reshape(-1, x.shape[-1])
+    window = torch.hann_window(frame, dtype=x.dtype, device=x.device)
+    found = torch.stft(
+        flat, frame, frame // 2, window=window, center=False, return_complex=True
+    )
+    size = (found.abs() + FLOOR).log10().clamp(min=0).mT
+    kept = torch.tensor(list_bins(rate), device=x.device)
+    out = size.index_select(-1, kept)
+    return out.reshape(*x.shape[:-1], *out.shape[1:])
+
+
+def read_spectrograms(
+    patient: PatientRecordings, windows: EegWindows, indices: Int64[np.ndarray, " N"]
+) -> Float32[Tensor, "N 1 C T F"]:
+    """Return the spectrograms of some windows.
+
+    Raises:
+        ValueError: a channel is constant in one of them; lists every window.
+    """
+    signals, problems = list[np.ndarray](), list[str]()
+    for n in indices:
+        try:
+            x = patient.read(int(windows.file[n]), int(windows.first[n]), windows.count)
+            signals.append(x)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(["windows that cannot be read:", *problems]))
+    return compute_spectrogram(torch.from_numpy(np.stack(signals)), patient.rate)[:, None]
+
+
+def iterate_batches(
+    patient: PatientRecordings,
+    windows: EegWindows,
+    indices: Int64[np.ndarray, " N"],
+    batch: int,
+) -> Iterator[tuple[Float32[Tensor, "N 1 C T F"], Int64[Tensor, " N"]]]:
+    """Yield spectrograms and labels in the order of the indices; the last may be fewer."""
+    for first in range(0, len(indices), batch):
+        some = indices[first : first + batch]
+        yield read_spectrograms(patient, windows, some), torch.from_numpy(windows.label[some])
+
+
+LEAST = 3  # seizures: one to train on, to validate on, to test on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EegSplit:
+    """Which windows belong to a part. seizures: those of the test."""
+
+    train: Int64[np.ndarray, " N"]
+    val: Int64[np.ndarray, " V"]
+    test: Int64[np.ndarray, " T"]
+    seizures: tuple[int, ...]
+
+
+def leave_one_seizure_out(windows: EegWindows) -> list[EegSplit]:
+    """Return a split for each seizure: it is tested on, the next one validated on.
+
+    Raises:
+        ValueError: there are fewer than three seizures, or interictal windows.
+    """
+    seizures, blocks = _list_blocks(windows)
+    count = len(seizures)
+    return [_join(blocks, seizures, [(k + 1) % count], [k]) for k in range(count)]
+
+
+def _list_blocks(
+    windows: EegWindows,
+) -> tuple[list[int], list[Int64[np.ndarray, " N"]]]:
+    """Return the seizures, and the windows that go with each, of both classes."""
+    seizures = np.unique(windows.seizure[windows.label == 1]).tolist()
+    far = np.flatnonzero(windows.label == 0)
+    if len(seizures) < LEAST or len(far) < len(seizures):
+        raise ValueError(
+            f"{len(seizures)} seizures and {len(far)} interictal windows: give a patient with "
+            f"at least {LEAST} usable seizures and as many interictal windows"
+        )
+    parts = np.array_split(far, len(seizures))
+    blocks = [
+        np.concatenate([np.flatnonzero(windows.seizure == k), part])
+        for k, part in zip(seizures, parts, strict=True)
+    ]
+    return seizures, blocks
+
+
+def _join(
+    blocks: Sequence[Int64[np.ndarray, " N"]],
+    seizures: Sequence[int],
+    val: Sequence[int],
+    test: Sequence[int],
+) -> EegSplit:
+    """Return the split with some blocks to validate and to test on."""
+    train = [k for k in range(len(blocks)) if k not in val and k not in test]
+    return EegSplit(
+        train=np.sort(np.concatenate([blocks[k] for k in train])),
+        val=np.sort(np.concatenate([blocks[k] for k in val])),
+        test=np.sort(np.concatenate([blocks[k] for k in test])),
+        seizures=tuple(seizures[k] for k in test),
+    )
+
+
+def draw_balanced(
+    windows: EegWindows, train: Int64[np.ndarray, " N"], seed: int, epoch: int
+) -> Int64[np.ndarray, " K"]:
+    """Return windows of an epoch of training in random order, as many of either class.
+
+    Every window of the rarer class is there once; of the other, others in each epoch.
+
+    Raises:
+        ValueError: a class has no window.
+    """
+    labels = windows.label[train]
+    sizes = [int((labels == c).sum()) for c in (0, 1)]
+    if min(sizes) == 0:
+        raise ValueError(f"{sizes} windows of the classes to train on; give windows of both")
+    rng = np.random.default_rng([seed, epoch])
+    drawn = [rng.choice(train[labels == c], min(sizes), replace=False) for c in (0, 1)]
+    return rng.permutation(np.concatenate(drawn))

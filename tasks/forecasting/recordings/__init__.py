@@ -1,1 +1,0 @@
-"""Recordings with seizures as windows of two classes: soon before a seizure, far from any."""

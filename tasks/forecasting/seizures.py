@@ -1,0 +1,577 @@
+"""Seizures as events: windows of features, a detector that sees later, a predictor, alarms.
+
+What a window of a recording is described by: twelve features, and its mean.
+
+    0       log of the variance
+    1       log of the line length, the mean of |x[t] - x[t - 1]|
+    2       excess kurtosis
+    3-6     autocorrelation at lags of 1, 2, 4 and 8 samples
+    7-11    log of the power in five bands, behind a Hann taper: periods a window of 1-2, 3-4,
+            5-8, 9-16 and 17-32 where it has 64 samples, of the same length in others
+    12      mean of the window in the recording as measured (DC-coupled)
+
+All but the last are of the recording without its baseline, the mean of the samples up to now: a
+slow drift, which tells much, is nearly gone from it. Axes: N windows, W samples of a window.
+
+Which windows a student sees, and which later ones tell whether a seizure begins in time.
+
+    student      K windows up to now, t
+    excluded     a seizure in the last of them, or in t ... t + sph - 1
+    label        whether a seizure begins in t + sph ... t + sph + sop - 1, the period
+    teacher      windows whose middle lies in that occurrence period
+
+A detector that knows the seizures answers "yes" to one of the teacher's windows if and only if
+the label is "yes", but for seizures that begin less than a hop before the period's end, so
+behind the middle of its last window. The released code of Future-Guided Learning has no such
+windows: its teacher sees the student's own. Axes: M windows of a recording, N of a student.
+
+Configurations of predictors of seizures: recording, windows, occurrence period.
+
+A recording with seizures in windows of features, by split, for student and detector.
+
+Axes: T samples, M windows of a recording, N of a student, F features.
+
+What a predictor of seizures reaches, event by event, and a picture of its alarms.
+
+The threshold of alarms is chosen on validation alone. Axes: N windows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from matplotlib.figure import Figure
+
+from drivers.series import EventTable, generate_patient
+from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE
+from tasks.forecasting.alarms import (
+    AlarmScore,
+    Warnings,
+    choose_threshold,
+    compute_auc,
+    raise_alarms,
+    score_alarms,
+)
+from tasks.forecasting.config import ForecastConfig, Source
+from tasks.forecasting.windows import (
+    Bins,
+    PreparedSeries,
+    SeriesWindows,
+    find_range,
+    require_series,
+)
+from tasks.report.figures import save_png
+from tasks.runs.task import Findings, Metric, Picture, Split, Table
+
+LAGS = (1, 2, 4, 8)
+BANDS = ((1, 3), (3, 5), (5, 9), (9, 17), (17, 33))  # of 64 samples
+NAMES = (
+    *("log variance", "log line length", "kurtosis"),
+    *(f"autocorrelation {lag}" for lag in LAGS),
+    *(f"power of band {k + 1}" for k in range(len(BANDS))),
+    "mean",
+)
+LEAST = 1e-12  # of a power: the log of silence is finite
+
+
+def remove_baseline(x: Float64[np.ndarray, " T"], length: int) -> Float64[np.ndarray, " T"]:
+    """Return a signal without the mean of the last so many samples, the present one included.
+
+    It is causal: at the start the mean is of the samples so far.
+    """
+    total = np.concatenate([[0.0], np.cumsum(x)])
+    stop = np.arange(1, len(x) + 1)
+    start = np.maximum(stop - length, 0)
+    return np.asarray(x - (total[stop] - total[start]) / (stop - start))
+
+
+def describe_windows(
+    x: Float64[np.ndarray, " T"], starts: Int64[np.ndarray, " N"], size: int, baseline: int
+) -> Float64[np.ndarray, "N 13"]:
+    """Return the features of windows that start at some samples, all of one size."""
+    where = starts[:, None] + np.arange(size)
+    own, raw = remove_baseline(x, baseline)[where], x[where].mean(1)
+    own = own - own.mean(1, keepdims=True)
+    variance = np.maximum(np.square(own).mean(1), LEAST)
+    line = np.maximum(np.abs(np.diff(own, axis=1)).mean(1), LEAST)
+    kurtosis = (own**4).mean(1) / variance**2 - 3.0
+    lagged = [(own[:, lag:] * own[:, :-lag]).sum(1) / size / variance for lag in LAGS]
+    taper = np.hanning(size + 1)[:-1]
+    power = np.square(np.abs(np.fft.rfft(own * taper, axis=1)))
+    edges = [(low * size // 64, high * size // 64) for low, high in BANDS]
+    bands = [np.log(np.maximum(power[:, a:b].sum(1), LEAST)) for a, b in edges]
+    return np.stack([np.log(variance), np.log(line), kurtosis, *lagged, *bands, raw], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodSizes:
+    """Samples, but for lookback: so many windows. hop: from one window to the next."""
+
+    window: int
+    hop: int
+    lookback: int
+    sph: int
+    sop: int
+
+    @property
+    def gap(self) -> int:
+        """Samples left out between two splits: from now to the end of the last window."""
+        return self.sph + self.sop + self.window
+
+    def list_starts(self, samples: int) -> Int64[np.ndarray, " M"]:
+        """Return the first sample of every window of a recording."""
+        return np.arange(0, max(0, samples - self.window + 1), self.hop)
+
+    def list_offsets(self) -> Int64[np.ndarray, " O"]:
+        """Return by how many windows those of the occurrence period are later than the last.
+
+        Raises:
+            ValueError: there is none.
+        """
+        half = self.window // 2
+        first = -(-(self.sph + self.window - half) // self.hop)
+        last = (self.sph + self.sop - 1 + self.window - half) // self.hop
+        if last < first:
+            raise ValueError(
+                f"an occurrence period of {self.sop} samples, {self.sph} from now, has no "
+                f"window in steps of {self.hop} in it; give a smaller hop, or a longer sop"
+            )
+        return np.arange(first, last + 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PeriodAlignment:
+    """Rows that belong together. student, period: indices of windows. labels: 1 for yes.
+
+    now: the first sample behind the student's last window.
+    """
+
+    student: Int64[np.ndarray, "N K"]
+    period: Int64[np.ndarray, "N O"]
+    labels: Int64[np.ndarray, " N"]
+    now: Int64[np.ndarray, " N"]
+
+    def keep_last(self, count: int) -> "PeriodAlignment":
+        """Return the last rows, so many at most; 0: all."""
+        return PeriodAlignment(
+            student=self.student[-count:],
+            period=self.period[-count:],
+            labels=self.labels[-count:],
+            now=self.now[-count:],
+        )
+
+
+def align_periods(
+    seizures: EventTable, start: int, stop: int, samples: int, sizes: PeriodSizes
+) -> PeriodAlignment:
+    """Return the rows of a student whose windows and periods lie in start ... stop - 1."""
+    starts, offsets = sizes.list_starts(samples), sizes.list_offsets()
+    last = np.arange(sizes.lookback - 1, max(sizes.lookback - 1, len(starts) - offsets[-1]))
+    first = starts[last - sizes.lookback + 1]
+    end = np.maximum(starts[last + offsets[-1]], starts[last] + sizes.sph + sizes.sop)
+    last = last[(first >= start) & (end + sizes.window <= stop)]
+    now = starts[last] + sizes.window
+    ictal = np.concatenate([[0], np.cumsum(seizures.mark(samples))])
+    free = ictal[now + sizes.sph] == ictal[now - sizes.window]
+    last, now = last[free], now[free]
+    bounds = now[:, None] + np.array([sizes.sph, sizes.sph + sizes.sop])
+    before = np.searchsorted(seizures.start, bounds)
+    return PeriodAlignment(
+        student=last[:, None] + np.arange(1 - sizes.lookback, 1),
+        period=last[:, None] + offsets,
+        labels=np.asarray(before[:, 1] > before[:, 0], np.int64),
+        now=now,
+    )
+
+
+def mark_ictal(
+    seizures: EventTable, starts: Int64[np.ndarray, " M"], window: int, samples: int
+) -> Bool[np.ndarray, " M"]:
+    """Return which windows have their middle in a seizure."""
+    return np.asarray(seizures.mark(samples)[starts + window // 2])
+
+
+Channel = Literal["dc", "ac", "z"]
+Target = Literal["event", "middle"]
+SIGNALS: dict[Channel, int] = {"dc": len(NAMES), "ac": len(NAMES) - 1, "z": 1}
+FIXED = ("source", "horizon", "teacher_horizon", "bins")  # of a series
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeizureConfig(ForecastConfig):
+    """A predictor of seizures in the recording of one generated patient.
+
+    The student sees windows up to now, and says whether a seizure begins in the occurrence
+    period, which begins ``sph`` units of time from now and is ``sop`` long. The teacher is a
+    detector: it sees one window, and says whether that is in a seizure.
+
+    seed_of_data: the patient. points: length of the recording, one sample a unit of time.
+    noise: of its measurement, standard deviation. baseline: samples whose mean is removed.
+    channel: "dc": all features; "ac": those without the mean of a window, which tells most of
+        the slow variable; "z": that variable itself, which nobody measures, in their place.
+    window: samples of a window. hop: from one to the next. lookback: windows that a student
+        sees.
+    target: what the teacher looks at: "event", the largest answer to the windows of the
+        occurrence period; "middle", the one in the middle of it.
+    labelled: share of the training part that has labels, the first one. Behind it the student
+        has the teacher's answers alone.
+    train: not more windows than these, the last ones, are trained on (0: all).
+    bins: two, for no and yes. horizon, teacher_horizon, sigma: as of a series; the first two
+        are not used.
+    """
+
+    source: Source = "epileptor"
+    points: int = 80_000
+    bins: int = 2
+    cells: Literal["lif", "alif", "tanh"] = "lif"
+    step: float = 0.05
+    noise: float = 0.1
+    baseline: int = 1000
+    channel: Channel = "dc"
+    window: int = 64
+    hop: int = 32
+    sph: int = 50
+    sop: int = 250
+    target: Target = "event"
+    labelled: float = 1.0
+    batch: int = 64
+    epochs: int = 30
+    teacher_epochs: int = 10
+    lr: float = 3e-3
+
+    @property
+    def signals(self) -> int:
+        """Features of a window."""
+        return SIGNALS[self.channel]
+
+    @property
+    def teacher_inputs(self) -> int:
+        """What the detector sees: one window."""
+        return self.signals
+
+    @property
+    def sizes(self) -> PeriodSizes:
+        """Of windows and periods."""
+        return PeriodSizes(
+            window=self.window,
+            hop=self.hop,
+            lookback=self.lookback,
+            sph=self.sph,
+            sop=self.sop,
+        )
+
+    def list_further_problems(self) -> list[str]:
+        """Return what does not fit of the fields that others do not have, with cures."""
+        default = {field.name: field.default for field in fields(self)}
+        sizes = ("baseline", "hop", "sop")
+        problems = [
+            f"{name} is {getattr(self, name)}; give a whole number >= 1"
+            for name in sizes
+            if getattr(self, name) < 1
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)}, which a predictor of seizures does not use; "
+            f"leave it at {default[name]}, or train forecasting:tiny on a series"
+            for name in FIXED
+            if getattr(self, name) != default[name]
+        ]
+        wrong = {
+            f"noise is {self.noise}; give a standard deviation >= 0": not 0 <= self.noise < 1e6,
+            f"window is {self.window}; give at least 64 samples": self.window < 64,
+            f"sph is {self.sph}; give a whole number >= 0": self.sph < 0,
+            f"labelled is {self.labelled}; give a share, above 0 and at most 1": not 0
+            < self.labelled
+            <= 1,
+            'arm is "population", and two classes have no places between them; use '
+            "arm=smoothing": self.arm == "population",
+        }
+        problems += [text for text, is_so in wrong.items() if is_so]
+        if min(self.hop, self.sop, self.window, self.sph + 1) >= 1:
+            try:
+                self.sizes.list_offsets()
+            except ValueError as error:
+                problems.append(str(error))
+        return problems
+
+
+def seizures() -> SeizureConfig:
+    """A spiking predictor of seizures, taught by a detector that sees later: some minutes."""
+    return SeizureConfig()
+
+
+def seizures_ann() -> SeizureConfig:
+    """Its twin without spikes, as large as in the bench."""
+    return replace(seizures(), cells="tanh", hidden=32, lr=1e-3)
+
+
+def tiny_seizures() -> SeizureConfig:
+    """A spiking predictor of seizures in a short recording: trains in seconds."""
+    return replace(seizures(), points=40_000, hidden=32, epochs=4, lr=1e-2, compared=50)
+
+
+CLIP = 4.0  # standard deviations, beyond which a feature is cut
+TWO = Bins(low=-0.5, high=1.5, count=2)  # no and yes
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedSeizures(PreparedSeries):
+    """A recording in windows, by split; its values are features.
+
+    detector: what a detector is trained on. now: when each of the student's windows ends.
+    signal, seizures: the whole recording.
+    """
+
+    detector: dict[Split, SeriesWindows]
+    now: dict[Split, Int64[np.ndarray, " N"]]
+    signal: Float64[np.ndarray, " T"]
+    seizures: EventTable
+
+    @property
+    def teaching(self) -> dict[Split, SeriesWindows]:
+        """What a teacher is trained on."""
+        return self.detector
+
+
+NOT_READ = (  # fields that windows do not depend on
+    *("arm", "alpha", "temperature", "sigma", "surprise", "cells", "layers", "hidden", "step"),
+    *("settle", "tau", "teacher_hidden", "teacher_epochs", "compared", "batch", "epochs", "lr"),
+)
+
+
+def prepare_patient(config: SeizureConfig) -> PreparedSeizures:
+    """Return the windows of a generated patient.
+
+    Raises:
+        ValueError: a part of the recording has no seizure that can be used.
+    """
+    default = SeizureConfig()
+    return _prepare(replace(config, **{name: getattr(default, name) for name in NOT_READ}))
+
+
+@lru_cache(maxsize=64)
+def _prepare(config: SeizureConfig) -> PreparedSeizures:
+    patient = generate_patient(config.points, config.seed_of_data, float(config.noise))
+    name = f"patient {config.seed_of_data}"
+    return prepare_recording(config, patient.signal, patient.seizures, name, patient.z)
+
+
+def prepare_recording(
+    config: SeizureConfig,
+    signal: Float64[np.ndarray, " T"],
+    seizures: EventTable,
+    name: str,
+    z: Float64[np.ndarray, " T"] | None = None,
+) -> PreparedSeizures:
+    """Return the windows of any recording. z: its slow variable, for channel "z".
+
+    Raises:
+        ValueError: the recording is constant, holds what is no number, or a part of it has no
+            seizure that can be used; or channel is "z", and there is none.
+    """
+    require_series(signal, name)
+    samples, sizes = len(signal), config.sizes
+    starts = sizes.list_starts(samples)
+    if config.channel == "z":
+        if z is None:
+            raise ValueError(f'{name} has no slow variable; set channel="dc"')
+        features = z[starts + config.window - 1, None]
+    else:
+        features = describe_windows(signal, starts, config.window, config.baseline)
+        features = features[:, : config.signals]
+    ranges = {split: find_range(samples, split, sizes.gap) for split in SPLITS}
+    rows = {split: align_periods(seizures, *ranges[split], samples, sizes) for split in SPLITS}
+    rows["train"] = rows["train"].keep_last(config.train)
+    first, last = ranges["train"]
+    limit = first + round(config.labelled * (last - first))
+    labelled = rows["train"].now + sizes.sph + sizes.sop <= limit
+    labels = {split: own.labels for split, own in rows.items()}
+    labels["train"] = np.where(labelled, labels["train"], -1)
+    _require_both(labels, name)
+    known = features[rows["train"].student[:, -1]]  # outside seizures, which are far from these
+    scaled = (features - known.mean(0)) / np.maximum(known.std(0), 1e-9)
+    scaled = np.clip(scaled, -CLIP, CLIP).astype(np.float32)
+    ictal = mark_ictal(seizures, starts, config.window, samples)
+    return PreparedSeizures(
+        windows={
+            split: SeriesWindows(
+                own=scaled[own.student].reshape(len(own.now), -1),
+                later=scaled[choose_period(config, own)],
+                labels=labels[split],
+            )
+            for split, own in rows.items()
+        },
+        bins=TWO,
+        mean=0.0,
+        sd=1.0,
+        low=-CLIP,
+        high=CLIP,
+        detector={
+            split: _take(scaled, ictal, (starts >= a) & (starts + config.window <= b))
+            for split, (a, b) in {**ranges, "train": (first, limit)}.items()
+        },
+        now={split: own.now for split, own in rows.items()},
+        signal=signal,
+        seizures=seizures,
+    )
+
+
+def choose_period(config: SeizureConfig, rows: PeriodAlignment) -> Int64[np.ndarray, "N O"]:
+    """Return the windows that the teacher sees: of the whole period, or its middle."""
+    if config.target == "event":
+        return rows.period
+    middle = rows.period.shape[1] // 2
+    return rows.period[:, middle : middle + 1]
+
+
+def _take(
+    scaled: np.ndarray, ictal: Bool[np.ndarray, " M"], which: Bool[np.ndarray, " M"]
+) -> SeriesWindows:
+    own = scaled[which]
+    return SeriesWindows(own=own, later=own, labels=ictal[which].astype(np.int64))
+
+
+def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> None:
+    """Raise a ValueError that lists the splits where all usable windows have one label."""
+    wrong = []
+    for split, own in labels.items():
+        yes, no = int((own == 1).sum()), int((own == 0).sum())
+        if not yes or not no:
+            lacks = "no seizure" if no or not yes else "nothing but seizures"
+            wrong.append(
+                f"{name}, {split} part: {lacks} in the occurrence periods of its {yes + no} "
+                "usable windows with labels"
+            )
+    if wrong:
+        cure = "give more points, a larger labelled share, or another seed_of_data"
+        raise ValueError("\n".join(["the recording cannot be used:", *wrong, cure]))
+
+
+HOUR = 1000  # units of time, which the equations of the Epileptor do not fit to seconds
+EVENT_METRICS = (
+    Metric(name="auc", format=".3f"),
+    Metric(name="sensitivity", format=".1%"),
+    Metric(name="false_alarms", better="lower", unit=f"in {HOUR} units of time"),
+    Metric(name="warning", better="lower", format=".1%"),
+    Metric(name="improvement", format=".1%"),
+)
+FILE = "alarms.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFindings:
+    """On the test split. threshold: chosen on validation. alarms: their times."""
+
+    auc: float
+    threshold: float
+    alarms: tuple[float, ...]
+    score: AlarmScore
+
+    def list_values(self) -> dict[str, float]:
+        """Return the metrics by name, as in :data:`EVENT_METRICS`."""
+        return {
+            "auc": self.auc,
+            "sensitivity": self.score.sensitivity,
+            "false_alarms": HOUR * self.score.false_rate,
+            "warning": self.score.warning,
+            "improvement": self.score.improvement,
+        }
+
+
+def measure_events(
+    config: SeizureConfig,
+    prepared: PreparedSeizures,
+    probability: Mapping[Split, Float64[np.ndarray, " N"]],
+) -> EventFindings:
+    """Return what the answers to validation and test reach together.
+
+    probability: that a seizure begins in the occurrence period, of each window of both.
+    """
+    about = Warnings(sph=float(config.sph), sop=float(config.sop), every=float(config.hop))
+    onsets = prepared.seizures.start.astype(np.float64)
+    now = {split: own.astype(np.float64) for split, own in prepared.now.items()}
+    threshold = choose_threshold(now["val"], probability["val"], onsets, about)
+    alarms = raise_alarms(now["test"], probability["test"], threshold, about.sop)
+    return EventFindings(
+        auc=compute_auc(probability["test"], prepared.windows["test"].labels),
+        threshold=threshold,
+        alarms=tuple(alarms.tolist()),
+        score=score_alarms(alarms, now["test"], onsets, about),
+    )
+
+
+def report_events(
+    config: SeizureConfig,
+    prepared: PreparedSeizures,
+    probability: Mapping[Split, Float64[np.ndarray, " N"]],
+    values: Mapping[str, float],
+    folder: Path,
+) -> Findings:
+    """Return the findings of a run, with a picture. values: further metrics of the windows."""
+    found = measure_events(config, prepared, probability)
+    score = found.score
+    draw_alarms(config, prepared, probability["test"], found, folder / FILE)
+    return Findings(
+        values={**values, **found.list_values()},
+        n=len(prepared.now["test"]),
+        counted="windows",
+        facts={"arm": config.arm, "events": asdict(score), "threshold": found.threshold},
+        tables=(
+            Table(
+                title="Events",
+                head=("predictor", "predicted", "sensitivity", "false alarms", "warning"),
+                rows=[
+                    (
+                        f"student, {config.arm}",
+                        f"{score.predicted} of {score.events}",
+                        f"{score.sensitivity:.1%}",
+                        f"{HOUR * score.false_rate:.2f}",
+                        f"{score.warning:.1%}",
+                    ),
+                    ("chance, as long a warning", "", f"{score.chance:.1%}", "", ""),
+                ],
+                caption=f"False alarms in {HOUR} units of time in which answers are given; the "
+                f"threshold of {found.threshold:.3g} is that of validation. Warnings as long "
+                f"at random predict at least as many seizures with probability {score.p:.2g}.",
+            ),
+        ),
+        pictures=(
+            Picture(
+                file=FILE,
+                title="Alarms",
+                caption="The test part of the recording, its seizures (shaded), the "
+                "answers of the predictor, and its alarms (triangles).",
+            ),
+        ),
+    )
+
+
+@mpl.rc_context(STYLE)
+def draw_alarms(
+    config: SeizureConfig,
+    prepared: PreparedSeizures,
+    probability: Float64[np.ndarray, " N"],
+    found: EventFindings,
+    path: Path,
+) -> None:
+    """Draw a recording with its seizures, the answers and the alarms."""
+    now = prepared.now["test"]
+    first, last = int(now[0]) - config.window, int(now[-1])
+    figure = Figure((9.58, 3.6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    top.plot(np.arange(first, last), prepared.signal[first:last], color=INK, linewidth=0.4)
+    top.set_ylabel("signal")
+    for start, stop in zip(prepared.seizures.start, prepared.seizures.stop, strict=True):
+        for ax in (top, bottom):
+            ax.axvspan(start, stop, color=LINE, linewidth=0)
+    bottom.plot(now, probability, ".", color=MUTED, markersize=2)
+    bottom.axhline(found.threshold, color=LINE, linewidth=0.8)
+    heights = np.full(len(found.alarms), 1.08)
+    bottom.plot(np.array(found.alarms), heights, "v", color=ACCENT, markersize=5)
+    bottom.set(xlabel="time [units]", ylabel="answer", xlim=(first, last), ylim=(-0.05, 1.2))
+    save_png(figure, path)

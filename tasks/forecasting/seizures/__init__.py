@@ -1,1 +1,0 @@
-"""Seizures as events: windows of features, a detector that sees later, a predictor, alarms."""
