@@ -70,7 +70,7 @@ def find_lines(paths: list[str], since: str) -> dict[str, set[int]]:
     diff = ["git", "diff", "-U0", since, "--", *paths]
     lines = {}
     for change in check_output(diff, cwd=ROOT, text=True).split("\n+++ b/")[1:]:
-        hunks = re.findall(r"^ .*\+(\d+)(?:,(\d+))? ", change, re.MULTILINE)
+        hunks = re.findall(r"^@@ .*\+(\d+)(?:,(\d+))? @@", change, re.MULTILINE)
         changed = (range(int(at), int(at) + int(n or 1)) for at, n in hunks)
         lines[change.split("\n")[0]] = set[int]().union(*changed)
     return {file: lines[file] for file in sorted(lines) if file.endswith(".py")}

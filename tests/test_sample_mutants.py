@@ -68,18 +68,16 @@ def test_a_seed_draws_one_mutant_of_each_line_but_none_of_what_does_nothing(root
 
 
 def test_tests_are_those_that_execute_the_line() -> None:
-    near, far = "tests/neuro/base/test_units.py::test_a", "tests/neuro/test_other.py::test_b"
-    by_line = {"neuro/base/units.py:1": {""}, "neuro/base/units.py:4": {near, far}}
-    by_line |= {"neuro/base/units.py:9": {far}, "neuro/b.py:3": {"tests/other"}}
+    near, far = "tests/neuro/test_plot.py::test_a", "tests/neuro/test_other.py::test_b"
+    by_line = {"neuro/plot.py:1": {""}, "neuro/plot.py:4": {near, far}}
+    by_line |= {"neuro/plot.py:9": {far}, "neuro/b.py:3": {"tests/other"}}
 
     def choose(line: int) -> list[list[str]]:
-        return choose_tests("neuro/base/units.py", line, by_line)
+        return choose_tests("neuro/plot.py", line, by_line)
 
     assert choose(4) == choose(5) == [[near], [far]]  # 5 is in the statement of 4
     assert choose(9) == [[far]]
-    assert (
-        choose(1) == choose(2) == [["tests/neuro/base/test_units.py"], ["neuro/base/units.py"]]
-    )
+    assert choose(1) == choose(2) == [["tests/neuro/test_plot.py"]]
 
 
 @pytest.mark.usefixtures("root")

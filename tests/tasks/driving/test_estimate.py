@@ -7,7 +7,6 @@ pytest.importorskip("nuscenes")
 
 from tasks.driving import estimate
 from tasks.driving.config import Source
-from tasks.driving.deployment import count_macs
 from tasks.driving.estimate import (
     count_activations,
     count_train_windows,
@@ -42,9 +41,7 @@ def test_only_the_large_data_set_is_estimated() -> None:
 
 
 def test_the_work_of_a_stage_is_that_of_its_outputs() -> None:
-    all_parts = count_macs(SMALL)
     work = count_work(SMALL, LAST)
-    assert work == {name: all_parts[name] for name in work}
     assert set(work) == {"encoder", "prediction", "decoder", "heads", "planner"}
     maps = count_work(SMALL, FIRST)
     assert maps["encoder"] == work["encoder"]

@@ -256,7 +256,7 @@ STAGED = """
 from dataclasses import replace
 import torch
 from neuro.training import Plan, Stage
-from tasks.measures import task_template
+from tasks.images import task_template
 
 def plan(config):
     first = Stage(name="first", {length}, frozen=("fc2.*",))

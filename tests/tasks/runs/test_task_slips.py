@@ -103,8 +103,8 @@ SLIPS = {
         "began; write @dataclass(frozen=True) above it",
     ),
     "a Sequential": (
-        "from neuro import ALIF, LI, Spiking, Stack\n",
-        "from collections import OrderedDict\n\nfrom neuro import ALIF, LI, Spiking\n\n"
+        "from neuro import ALIF, LI, Spiking, Stack, Ticks\n",
+        "from collections import OrderedDict\n\nfrom neuro import ALIF, LI, Spiking, Ticks\n\n"
         "Stack = lambda **layers: nn.Sequential(OrderedDict(layers))\n",
         "the model is a Sequential, which hands on neither ticks nor states; make it a Stack",
     ),
