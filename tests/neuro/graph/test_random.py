@@ -189,10 +189,15 @@ def test_delays_are_rounded_to_ticks(draw: Callable[[Any], Sparse]) -> None:
 
 
 def test_a_function_that_draws_another_number_of_values_is_refused() -> None:
-    message = r"draw an array of \(6,\) for 6 synapses, got \(3,\)"
-    for weight, delay in ((lambda _: np.ones(3), None), (1.0, lambda _: np.ones(3))):
-        with pytest.raises(ValueError, match=message):
-            fixed_probability(2, 3, 1.0, weight, rng(), delay)
+    for number in (5, 7):
+
+        def draw(_: int, number: int = number) -> np.ndarray:
+            return np.ones(number)
+
+        message = rf"draw an array of \(6,\) for 6 synapses, got \({number},\)"
+        for weight, delay in ((draw, None), (1.0, draw)):
+            with pytest.raises(ValueError, match=message):
+                fixed_probability(2, 3, 1.0, weight, rng(), delay)
 
 
 def test_no_block_has_more_rows_than_a_key_can_number() -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +189,17 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     run.write(CODE, "another")
     with pytest.raises(RunError, match="was trained by another version of the code; delete"):
         complete_run(run)
+
+
+def test_a_training_that_diverged_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = next(iter(EXPERIMENT.make_runs(tmp_path).values()))
+    monkeypatch.setattr(module, "launch_fabric", lambda *_: None)
+    monkeypatch.setattr(module, "train_run", lambda *_: SimpleNamespace(has_diverged=True))
+    with pytest.raises(RunError, match="a/seed-3: the training has diverged"):
+        complete_run(run)
+    assert not is_measured(run)
 
 
 def test_the_line_before_the_work_counts_the_chosen_parts_alone(tmp_path: Path) -> None:
