@@ -77,6 +77,15 @@ def test_a_row_is_an_arm_or_another_use_of_its_weights_beside_its_baseline() -> 
     assert list(reset.conditions["reached"]) == ["fd"]
 
 
+def test_a_metric_of_which_more_is_better_has_its_ratio_the_other_way_round() -> None:
+    results = {key: {**own, "match": own["fd"] / 10} for key, own in make_results().items()}
+    higher = replace(EXPERIMENT, metrics=("match", "fd"), variants="")
+    _, wide = make_rows("part", higher, results)
+    assert (wide.ours, wide.theirs) == (pytest.approx(0.48), pytest.approx(1.6 / 3))
+    assert wide.ratio == pytest.approx(0.48 / (1.6 / 3))
+    assert wide.unit == "match"
+
+
 def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None:
     rows = list(make_rows("part", EXPERIMENT, make_results()))
     (table,) = tabulate("part", rows)
