@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from neuro.base.units import Seconds, Ticks
 from neuro.energy import count
 from neuro.events import EngineState, Grid, Recording, Runaway, simulate, simulate_slowly
-from neuro.events.grid import compile, loops
+from neuro.events.grid import compile, loop_kernels, loops
 from neuro.events.grid.compile import compile_graph
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
@@ -439,3 +439,22 @@ def test_a_loop_whose_only_delay_is_that_of_its_synapses_agrees_with_the_oracle(
     np.testing.assert_equal(fast.spikes, slow.spikes)
     assert fast.counts["one"].synaptic_events == slow.counts["one"].synaptic_events > 0
     assert fast.counts["cells"].spikes > 9
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.arange(200),
+        np.repeat(np.arange(0, 200, 3), 3),
+        np.r_[np.zeros(90), np.arange(100, 200, 2)],
+        np.r_[np.arange(40), np.full(70, 199)],
+        np.array([7]),
+        np.zeros(0),
+    ],
+)
+def test_the_part_of_a_thread_begins_where_a_search_finds_it(targets: np.ndarray) -> None:
+    indices = np.r_[5, 5, targets, 3].astype(np.uint32)  # rows of others around it
+    start, stop, size = 2, 2 + len(targets), 200
+    for low in range(size + 1):
+        expected = start + int(np.searchsorted(targets, low))
+        assert loop_kernels.find_target(indices, start, stop, low, size) == expected
