@@ -108,14 +108,7 @@ def load_task(path: Path) -> Task[Any]:
     Raises:
         TaskFileError: it cannot be read or run, or defines no task.
     """
-    if not path.exists():
-        raise TaskFileError(
-            f"{path}: no such file; neuro new {path} writes a task to start from"
-        )
-    data = read_bytes(path)
-    name = _module_name(digest(data))
-    module = sys.modules.get(name) or _run(path, data, name, ONE_FILE)
-    task = getattr(module, "TASK", None)
+    task = getattr(_load_file(path), "TASK", None)
     if not isinstance(task, Task):
         raise TaskFileError(
             f"{path}: defines no task; assign a tasks.runs.task.Task to TASK, as the file that "
@@ -128,16 +121,26 @@ def load_experiments(path: Path) -> Any:
     """Return the ``EXPERIMENTS`` of a task's file, by part.
 
     Raises:
-        TaskFileError: it defines no task, or no experiments.
+        TaskFileError: it cannot be read or run, or defines no experiments.
     """
-    load_task(path)
-    found = getattr(sys.modules[_module_name(digest(read_bytes(path)))], "EXPERIMENTS", None)
+    found = getattr(_load_file(path), "EXPERIMENTS", None)
     if not isinstance(found, Mapping) or not found:
         raise TaskFileError(
             f"{path}: defines no experiments; assign a dictionary of "
             "tasks.bench.experiment.Experiment by name to EXPERIMENTS"
         )
     return found
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Return the module of a task's file; a process runs the same content once."""
+    if not path.exists():
+        raise TaskFileError(
+            f"{path}: no such file; neuro new {path} writes a task to start from"
+        )
+    data = read_bytes(path)
+    name = _module_name(digest(data))
+    return sys.modules.get(name) or _run(path, data, name, ONE_FILE)
 
 
 def run_file(path: Path) -> ModuleType:
