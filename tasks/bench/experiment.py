@@ -162,8 +162,9 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
     reached = Reached()
     for seed, result in results.items():
         own = {name: result[name] for name in result["metrics"] if name in result}
-        variants = result[VARIANTS]
-        for variant, values in {**variants, "": {**own, **variants.get("", {})}}.items():
+        further = dict(result[VARIANTS])
+        every = {"": {**own, **further.pop("", {})}, **further}
+        for variant, values in every.items():
             name = f"{arm}, {variant}" if variant else arm
             for metric, value in values.items():
                 reached.setdefault(name, {}).setdefault(metric, {})[seed] = value
@@ -186,7 +187,7 @@ def make_rows(
     reached = {name: own for values in by_arm.values() for name, own in values.items()}
     note = next(iter(results.values())).get("notes", {}).get(experiment.metrics[0].name, "")
     for arm, values in by_arm.items():
-        for name in sorted(values, key=lambda name: name != arm):
+        for name in values:
             peers = experiment.beside.get(arm, ()) if name == arm else (arm,)
             row = make_row(experiment, reached, name, peers)
             means = {metric: own["mean"] for metric, own in row.conditions["reached"].items()}
