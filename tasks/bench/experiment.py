@@ -173,8 +173,9 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
     reached = Reached()
     for seed, result in results.items():
         own = {name: result[name] for name in result["metrics"] if name in result}
-        variants = result[VARIANTS]
-        for variant, values in {**variants, "": {**own, **variants.get("", {})}}.items():
+        further = dict(result[VARIANTS])
+        every = {"": {**own, **further.pop("", {})}, **further}
+        for variant, values in every.items():
             name = f"{arm}, {variant}" if variant else arm
             for metric, value in values.items():
                 reached.setdefault(name, {}).setdefault(metric, {})[seed] = value
@@ -197,7 +198,7 @@ def make_rows(
         )
         for arm in experiment.arms
     }
-    arms = {name: arm for arm, own in by_arm.items() for name in sorted(own, key=arm.__ne__)}
+    arms = {name: arm for arm, own in by_arm.items() for name in own}
     reached = {name: by_arm[arm][name] for name, arm in arms.items()}
     for name, own in together.get("", {}).items():
         reached[name] = {**own, **reached.get(name, {})}
