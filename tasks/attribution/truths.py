@@ -2,7 +2,7 @@
 
 T1: shares of segments. T2: the posterior by the generators. T3: values of retrained language
 models, averaged over all other seeds, so that no method is judged by the model that it reads.
-Axes: S subsets, K corpora, N documents.
+Axes: S subsets, K corpora, N documents, A documents with those for validation.
 """
 
 from collections.abc import Mapping
@@ -160,7 +160,7 @@ def answer_by_text(own: SeedAnswers) -> dict[str, list[Answer]]:
     }
 
 
-def judge_causes(own: SeedAnswers, scores: Rows, values: Float64[np.ndarray, "S N"]) -> Values:
+def judge_causes(own: SeedAnswers, scores: Rows, values: Float64[np.ndarray, "S A"]) -> Values:
     """Return the metrics against T3 by method.
 
     scores: of all documents but those for validation. values: log p [nat] of all documents
