@@ -98,12 +98,13 @@ def judge_seeds(found: Mapping[int, SeedAnswers]) -> dict[str, dict[str, dict[in
     With one seed, T3 is of the models that the methods read.
     """
     out: dict[str, dict[str, dict[int, float]]] = {}
+    values = {seed: own.log_p for seed, own in found.items() if own.log_p is not None}
     for seed, own in found.items():
         metrics, scores = judge_shares(own)
         causes = Values()
-        if own.log_p is not None:
-            others = [one.log_p for s, one in found.items() if s != seed] or [own.log_p]
-            causes = judge_causes(own, scores, np.mean(np.stack(others), 0))
+        if seed in values:
+            others = [log_p for s, log_p in values.items() if s != seed] or [values[seed]]
+            causes = judge_causes(own, scores, np.mean(others, 0))
         for name in {**metrics, **causes}:
             for metric, value in {**metrics.get(name, {}), **causes.get(name, {})}.items():
                 out.setdefault(name, {}).setdefault(metric, {})[seed] = value
@@ -175,16 +176,18 @@ def judge_causes(own: SeedAnswers, scores: Rows, values: Float64[np.ndarray, "S 
     for name, rows in {**scores, TRUE: true}.items():
         each = measure_lds(rows.T, truth[:, : len(rows)])
         ranks = np.nan_to_num(correlate_ranks(rows[:known], shapley[:known]))
-        out[name] = {LDS.name: float(each[:known].mean()), RANKS_OF_CAUSES.name: ranks.mean()}
+        out[name] = {LDS.name: float(each[:known].mean())}
+        out[name][RANKS_OF_CAUSES.name] = float(ranks.mean())
         if known < len(rows):
             out[name][LDS_SAMPLED.name] = float(each[known:].mean())
         test = rows[: len(labels)]
-        guilty = np.mean([measure_named(test[labels == k], k) for k in range(config.protected)])
+        named = [measure_named(test[labels == k], k) for k in range(config.protected)]
+        guilty = float(np.mean(named))
         # The text alone does not depend on what a model has read. Of a model that never read k,
         # the likelihood ratio to a model retrained without k is that to itself: 0.
         innocent = {**own.innocent, **dict.fromkeys(TEXT, guilty), RATIO: 0.0}
         if name in innocent:
-            out[name] |= {INNOCENT.name: float(innocent[name]), GUILTY.name: float(guilty)}
+            out[name] |= {INNOCENT.name: innocent[name], GUILTY.name: guilty}
     return out
 
 
