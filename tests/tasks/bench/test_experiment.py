@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from operator import itemgetter
@@ -34,6 +35,7 @@ from tasks.flow.config import tiny
 from tasks.runs.find import open_folder
 from tasks.runs.task import Metric
 
+RECIPE = Path(__file__).parents[3] / "docs" / "recipes" / "experiment.md"
 ARMS = {"A": tiny(), "B, wide": replace(tiny(), width=96), "C": replace(tiny(), depth=1)}
 FD = Metric(name="fd", better="lower", format=".3f")
 MATCH = Metric(name="match", format=".2%")
@@ -201,24 +203,6 @@ def test_what_does_not_hold_together_is_refused(
         replace(EXPERIMENT, **change)
 
 
-FILE = """
-from tasks.bench.experiment import Experiment
-from tasks.runs.task import ACCURACY
-
-EXPERIMENTS = {
-    "digits": Experiment(
-        title="digits to learn from",
-        run="my_task.py:tiny",
-        arms={"few": Config(train=60, epochs=1), "many": Config(train=200, epochs=2)},
-        seeds=(0, 1),
-        beside={"many": ("few",)},
-        metrics=(ACCURACY,),
-        measures=lambda run: {"": {"twice": 2 * run.read("eval.json")["accuracy"]}},
-    )
-}
-"""
-
-
 def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     tmp_path: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +210,8 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     cli.run("new", "my_task.py")
     path = Path("my_task.py")
     assert "defines no experiments" in cli.refuse("bench", "my_task.py")
-    path.write_text(path.read_text() + FILE)
+    (block,) = re.findall(r"```python\n(.*?)```", RECIPE.read_text(), re.DOTALL)
+    path.write_text(f"{path.read_text()}\n{block}")
     assert "--quick is for" in cli.refuse("bench", "my_task.py", "--quick")
     assert "not use --workers" in cli.refuse("bench", "my_task.py", "--workers", 2)
     text = cli.run("bench", "my_task.py", "--out", "b")
