@@ -77,8 +77,8 @@ PROBES: Mapping[str, Arm] = {
     "events, adaptive spiking": "alif",
 }
 TITLES = {arm: title for title, arm in PROBES.items()}
-FIRST: Arm = "inner_probe"  # its runs keep what the other methods say, too
-OF_INNOCENT = (FIRST, "unit", "mean")  # arms that read models without a corpus, too
+FIRST: Arm = "inner_probe"  # its runs also keep what the methods without a training say
+OF_INNOCENT = (FIRST, "unit", "mean")  # arms that also read models that never saw a corpus
 AGAINST_TEXT = (TV, ACCURACY, TV_ORACLE, JSD, RANKS, ECE, GAP)
 DETECTION = (
     Metric(name="auroc", format=".3f"),
@@ -220,16 +220,16 @@ def train_behind(run: TaskRun, lm: SourceModel) -> bool:
 
 
 def keep_answers(run: TaskRun) -> Variants:
-    """Write what a probe says; in the first arm, what methods read in the language model."""
+    """Write a probe's answers; the first arm adds those of methods that read its model."""
     _write_said(run, torch.empty(run.config.tokens, 0, dtype=torch.int64), {})
     return {"": {}}
 
 
 def keep_causes(run: TaskRun, sampled: int) -> Variants:
-    """Write the same, with the names that models give to corpora that they never read.
+    """Write the same, and how often a corpus is named that the language model never read.
 
     The first arm adds log p of the documents under the language models of all subsets.
-    sampled: documents that the language model of seed 0 draws.
+    sampled: number of further documents, which the language model of seed 0 draws.
     """
     config, further = run.config, dict[str, Any]()
     drawn = draw_samples(replace(config, arm="lm", seed_of_lm=0), sampled)
@@ -262,7 +262,7 @@ def draw_samples(config: AttributionConfig, documents: int) -> Int64[Tensor, "T 
 def ask_methods(
     run: TaskRun, asked: Documents, lm: SourceModel, checkpoints: list[EpochModel]
 ) -> dict[str, Float64[np.ndarray, "N K"]]:
-    """Return what a probe says; in the first arm with what methods read in its model."""
+    """Return the rows of a probe; in the first arm also of the methods that read its model."""
     config, model = run.config, load_trained_model(run)
     said = {TITLES[config.arm]: answer_by_probe(model, asked).pure}
     if config.arm == FIRST:
@@ -272,9 +272,10 @@ def ask_methods(
 
 
 def name_innocents(run: TaskRun) -> dict[str, float]:
-    """Return how often corpus k is named for its documents by what reads a model without k.
+    """Return how often each method names a corpus that its language model never read.
 
-    By method; means over the corpora.
+    A language model is retrained without corpus k and asked about the documents of k. Values
+    are means over the corpora.
 
     Raises:
         RunError: the training of a probe has diverged.

@@ -52,18 +52,16 @@ class Experiment:
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
     ``seed_of_data`` of a training has the same number, and so have its ``seed_fields``.
-    further: more seeds of single arms.
-    beside: the arms that an arm is compared with, by name; the first is the peer of its row.
-    baseline: the peer of every row of a table for which ``beside`` names none.
-    metrics: the columns of the table; the first is judged. measures: a trained run -> values
-    that its evaluation lacks, by variant: "" is the training itself, and another name a further
-    use of the same weights, which has its own row and is compared with the training. costs:
+    further: more seeds of single arms. beside: the arms that an arm is compared with, by name;
+    the first is the peer of its row. baseline: the peer where ``beside`` names none. metrics:
+    the columns of the table; the first is judged. measures: a trained run -> values that its
+    evaluation lacks, by variant: "" is the training itself, and another name a further use of
+    the same weights, which has its own row and is compared with the training. costs:
     configuration, means of what an arm reaches -> numbers for the table, by name. together: all
-    trained runs -> values that take several of them, and those of methods that train nothing,
-    by title of their table; "" is the table of the arms, and a table without the judged metric
-    is left out. judge: what
-    all arms reach -> rows of findings, each with a note. tabulate: rows of arms -> further
-    tables. train: trains a run, and returns whether it has diverged.
+    trained runs -> values that take several of them, and rows of methods that train nothing, by
+    title of their table, "" for that of the arms; an arm may then lack the judged metric, and
+    has no row. judge: what all arms reach -> rows of findings, each with a note. tabulate: rows
+    of arms -> further tables. train: trains a run, and returns whether it has diverged.
     """
 
     title: str
@@ -207,7 +205,7 @@ def make_rows(
     for title, table in {**together, "": reached}.items():
         for name, own in table.items():
             if together and judged not in own:
-                continue  # an arm that only its methods are measured of
+                continue  # the experiment measures methods behind this arm, not the arm
             arm = arms.get(name, name)
             default = tuple({experiment.baseline} - {name, ""})
             peers = experiment.beside.get(name, default) if name == arm else (arm,)
