@@ -94,13 +94,13 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
     "hybrids": "tasks.language.bench.parts",
     "forecasting": "tasks.forecasting.bench.parts",
-    "attribution": "tasks.attribution.bench.parts",
 }
 
 
 # Modules with list_experiments; PARTS, where some parts train nothing; draw, where bars do not
 # tell enough.
 EXPERIMENTS = {
+    "attribution": "tasks.attribution.bench",
     "flow": "tasks.flow.bench",
     "reasoning": "tasks.reasoning.bench",
 }
