@@ -62,7 +62,8 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
         ),
         (
             {"mean_error": (0.5, 0.75)},  # at the end of the interval
-            "no measurable cost (+0.25 m ± 0.25 m lost, 800 samples) (mean error 0.5 m → 0.75 m)",
+            "no measurable cost (+0.25 m ± 0.25 m lost, 800 samples) "
+            "(mean error 0.5 m → 0.75 m)",
         ),
         ({"accuracy": (0.97, 0.97)}, "no measurable cost (+0.00 points ± 0.50 points lost"),
         (
