@@ -28,7 +28,7 @@ from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
-from tasks.runs.find import make_run
+from tasks.runs.find import make_run, open_folder
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
 from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
@@ -52,7 +52,9 @@ class Experiment:
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
     ``seed_of_data`` of a training has the same number, and so have its ``seed_fields``.
-    further: more seeds of single arms. beside: the arms that an arm is compared with, by name;
+    further: more seeds of single arms. sources: for an arm that begins from a finished run of
+    another arm with the same seed, the name of that arm, which stands before it; see
+    :func:`open_beside`. beside: the arms that an arm is compared with, by name;
     the first is the peer of its row. baseline: the peer where ``beside`` names none. metrics:
     the columns of the table; the first is judged. measures: a trained run -> values that its
     evaluation lacks, by variant: "" is the training itself, and another name a further use of
@@ -61,7 +63,8 @@ class Experiment:
     trained runs -> values that take several of them, and rows of methods that train nothing, by
     title of their table, "" for that of the arms; an arm may then lack the judged metric, and
     has no row. judge: what all arms reach -> rows of findings, each with a note. tabulate: rows
-    of arms -> further tables. train: trains a run, and returns whether it has diverged.
+    of arms -> further tables. train: trains a run, and returns whether it has diverged; it
+    may complete the configuration of the run by what finished runs tell.
     """
 
     title: str
@@ -72,6 +75,7 @@ class Experiment:
     data_varies: bool = False
     seed_fields: tuple[str, ...] = ()
     further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: str = ""
     measures: Callable[[TaskRun], Variants] | None = None
@@ -83,9 +87,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         beside = {*self.beside, *(peer for peers in self.beside.values() for peer in peers)}
+        sources = {*self.sources, *self.sources.values()}
+        named = {"beside": beside, "further": {*self.further}, "sources": sources}
         problems = [
             f"{what} names {name!r}, which is no arm"
-            for what, names in (("beside", beside), ("further", {*self.further}))
+            for what, names in named.items()
             for name in names - {*self.arms}
         ]
         problems += [
@@ -93,6 +99,12 @@ class Experiment:
         ]
         if len({name_folder(arm) for arm in self.arms}) < len(self.arms):
             problems.append("two arms have names of the same letters, and need folders")
+        order = [*self.arms]
+        problems += [
+            f"{arm!r} begins from {source!r}, which must stand before it"
+            for arm, source in self.sources.items()
+            if {arm, source} <= {*order} and order.index(source) >= order.index(arm)
+        ]
         if problems:
             raise ValueError(f"experiment {self.title!r}: {'; '.join(sorted(problems))}")
 
@@ -110,6 +122,14 @@ class Experiment:
             if seed in seeds[arm]
         }
 
+    def list_stages(self) -> list[list[str]]:
+        """Return the arms of each stage of training; an arm begins from earlier ones alone."""
+        stage = dict[str, int]()
+        for arm in self.arms:
+            stage[arm] = stage[self.sources[arm]] + 1 if arm in self.sources else 0
+        last = max(stage.values())
+        return [[arm for arm in stage if stage[arm] == k] for k in range(last + 1)]
+
 
 Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> by part
 
@@ -117,6 +137,11 @@ Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> by part
 def name_folder(arm: str) -> str:
     """Return the folder of an arm: its name in lower case, with hyphens."""
     return re.sub(r"\W+", "-", arm.lower()).strip("-")
+
+
+def open_beside(run: TaskRun, arm: str) -> TaskRun:
+    """Return the finished run of another arm with the seed of a run."""
+    return open_folder(run.folder.parents[1] / name_folder(arm) / run.folder.name)
 
 
 def is_measured(run: TaskRun, experiment: Experiment) -> bool:
@@ -145,6 +170,7 @@ def complete_run(run: TaskRun, experiment: Experiment) -> None:
     with limit_threads(1):
         if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")
+        run = open_folder(run.folder)  # with the configuration that its training completed
         evaluate_run(run)
         if experiment.measures:
             run.write(MEASURES, experiment.measures(run))
@@ -154,8 +180,10 @@ def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> 
     """Train what is missing of a part; yield a row per arm and variant, then the findings."""
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
-    for _ in share_work(complete_run, options.workers, experiment)(runs.values()):
-        pass
+    complete_all = share_work(complete_run, options.workers, experiment)
+    for stage in experiment.list_stages():
+        for _ in complete_all(run for (arm, _), run in runs.items() if arm in stage):
+            pass
     results = {key: read_result(run, experiment) for key, run in runs.items()}
     yield from make_rows(part, experiment, results, experiment.together(runs))
 
