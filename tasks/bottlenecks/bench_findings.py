@@ -170,5 +170,6 @@ def make_claim(
             for seed, own in values[first].items()
         ]
     ).T
-    about = {"name": name, "first": sides[0], "second": sides[1], "unit": unit}
-    return Claim(**about, more=more, less=less).as_row()
+    first, second = sides
+    claim = Claim(name=name, first=first, second=second, unit=unit, more=more, less=less)
+    return claim.as_row()

@@ -92,7 +92,6 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 
 
 TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
-    "hybrids": "tasks.language.bench.parts",
     "forecasting": "tasks.forecasting.bench.parts",
 }
 
@@ -103,6 +102,7 @@ EXPERIMENTS = {
     "attribution": "tasks.attribution.bench",
     "bottlenecks": "tasks.bottlenecks.bench",
     "flow": "tasks.flow.bench",
+    "hybrids": "tasks.language.bench_hybrids",
     "reasoning": "tasks.reasoning.bench",
 }
 
