@@ -68,7 +68,7 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
     for ratio in ratios:
         stacks |= {f"{VARIANTS[v]} {ratio}": make_stack(v, ratio, layers) for v in VARIANTS}
 
-    def make(title: str, config: HybridConfig, tasks: Sequence[str], **more: Any) -> Experiment:
+    def make(title: str, config: HybridConfig, tasks: Sequence[Any], **more: Any) -> Experiment:
         arms = {
             f"{task}, {name}": replace(config, task=task, stack=stack)
             for task in tasks

@@ -35,7 +35,7 @@ from tasks.runs.task import (
     Training,
 )
 
-TEXT = "text"
+TEXT: Literal["text"] = "text"
 VALIDATION, TEST = 1_000_000, 2_000_000  # seeds of sequences that no training sees
 CONVOLVED = "conv"  # of mixers that have a short convolution of their own
 BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # of an answer or a byte
