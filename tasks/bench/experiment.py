@@ -17,8 +17,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from neuro.io.pytree import digest
 from neuro.io.run_folder import RunError
-from neuro.io.store import read_json
 from neuro.plot import ACCENT, INK, STYLE
 from neuro.training.threads import limit_threads
 from tasks.bench.options import BenchOptions, MeasurePart
@@ -32,7 +32,7 @@ from tasks.runs.find import make_run, open_folder
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
 from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
-CODE = "code.json"  # in a run folder: the digest of the code that trains it
+MADE_BY = "made_by.json"  # in a run folder: digests of the code and of the configuration
 MEASURES = "measures.json"  # in a run folder: values that the evaluation lacks, by variant
 VARIANTS = "variants"  # these values, beside those of eval.json
 Variants = Mapping[str, Mapping[str, float]]  # values by name, by variant; "" is the training
@@ -144,10 +144,17 @@ def open_beside(run: TaskRun, arm: str) -> TaskRun:
     return open_folder(run.folder.parents[1] / name_folder(arm) / run.folder.name)
 
 
+def describe_maker(run: TaskRun) -> dict[str, str]:
+    """Return the digests of what determines a training, beside its seed."""
+    return {"code": digest_code(), "configuration": digest(asdict(run.config))}
+
+
 def is_measured(run: TaskRun, experiment: Experiment) -> bool:
     """Say whether the present code has trained and measured a run."""
     files = ["eval.json", *([MEASURES] if experiment.measures else [])]
     if not all((run.folder / file).exists() for file in files):
+        return False
+    if run.read(MADE_BY) != describe_maker(run):
         return False
     return "eval" not in list_out_of_date(run.folder, describe_trained(run.folder))
 
@@ -156,17 +163,20 @@ def complete_run(run: TaskRun, experiment: Experiment) -> None:
     """Train a run to the end and measure it, on one thread; a finished one does not change.
 
     Raises:
-        RunError: another version of the code has begun it, or the training has diverged.
+        RunError: another version of the code has begun it, or another configuration; or the
+            training has diverged.
     """
-    code = run.folder / CODE
-    if code.exists() and read_json(code) != digest_code():
+    maker = describe_maker(run)
+    begun = run.read(MADE_BY)
+    if begun not in (None, maker):
+        other = "version of the code" if begun["code"] != maker["code"] else "configuration"
         raise RunError(
-            f"{run.folder} was trained by another version of the code; delete that folder, or "
-            "give another --out"
+            f"{run.folder} was trained by another {other}; delete that folder, or give another "
+            "--out"
         )
     if is_measured(run, experiment):
         return
-    run.write(CODE, digest_code())
+    run.write(MADE_BY, maker)
     with limit_threads(1):
         if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")

@@ -18,7 +18,7 @@ from rich.console import Console
 from neuro.io.run_folder import RunError
 from tasks.bench import experiment as module
 from tasks.bench.experiment import (
-    CODE,
+    MADE_BY,
     Experiment,
     Reached,
     complete_run,
@@ -250,7 +250,12 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
         complete_run(run, experiment)
         assert run.read("eval.json")["accuracy"] == result["accuracy"]
         assert run.read("measures.json") == {"": {"twice": 7.0}}
-    run.write(CODE, "another")
+    longer = replace(run, config=replace(run.config, epochs=3))
+    assert not is_measured(longer, experiment)
+    with pytest.raises(RunError, match="was trained by another configuration; delete"):
+        complete_run(longer, experiment)
+    run.write(MADE_BY, {**run.read(MADE_BY), "code": "another"})
+    assert not is_measured(run, experiment)
     with pytest.raises(RunError, match="was trained by another version of the code; delete"):
         complete_run(run, experiment)
 
