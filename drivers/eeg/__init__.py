@@ -1,5 +1,6 @@
 """Recordings of the brain's electricity (EEG), and when seizures begin and end in them."""
 
+from drivers.eeg import chb_mit, kaggle
 from drivers.eeg.recordings import (
     PatientRecordings,
     RecordedFile,
@@ -7,4 +8,11 @@ from drivers.eeg.recordings import (
     SkippedRecording,
 )
 
-__all__ = ["PatientRecordings", "RecordedFile", "SeizureTable", "SkippedRecording"]
+__all__ = [
+    "PatientRecordings",
+    "RecordedFile",
+    "SeizureTable",
+    "SkippedRecording",
+    "chb_mit",
+    "kaggle",
+]

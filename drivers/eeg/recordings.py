@@ -4,13 +4,33 @@ Times are seconds since the start of the patient's first file. Axes: C channels,
 E seizures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from drivers.eeg.edf import EdfFile
 from neuro.base.text import shorten_list
+
+
+@runtime_checkable
+class SignalFile(Protocol):
+    """A file of signals, whose samples are read when they are needed."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for messages."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the file."""
+
+    def read(
+        self, channels: Sequence[int], first: int, stop: int
+    ) -> Float32[np.ndarray, "C N"]:
+        """Return samples first ... stop - 1 of some channels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +63,7 @@ class RecordedFile:
     channel of the file it is, and 1, or -1 where the file has it the other way round.
     """
 
-    edf: EdfFile
+    signals: SignalFile
     start: float
     channels: tuple[int, ...]
     signs: tuple[int, ...]
@@ -51,21 +71,32 @@ class RecordedFile:
     @property
     def stop(self) -> float:
         """End of the file [s]."""
-        return self.start + self.edf.duration
+        return self.start + self.signals.duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedRecording:
+    """A part of the recordings that is left out, and why."""
+
+    name: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatientRecordings:
-    """All of a patient. rate: samples of a second, of every file. seizures: all that are known,
-    those in files that cannot be used included. notes: what to know before use.
-    """
+    """All recordings of a patient."""
 
     patient: str
     files: tuple[RecordedFile, ...]
     channels: tuple[str, ...]
     rate: float
+    """Samples per second, the same in every file."""
     seizures: SeizureTable
+    """All known seizures, including those in files that cannot be used."""
+    skipped: tuple[SkippedRecording, ...] = ()
+    """Files that are left out."""
     notes: tuple[str, ...] = ()
+    """What to know before use."""
 
     def read(self, file: int, first: int, count: int) -> Float32[np.ndarray, "C N"]:
         """Return samples of a file, in microvolts.
@@ -74,17 +105,10 @@ class PatientRecordings:
             ValueError: the file has no such samples; a channel is constant in them.
         """
         own = self.files[file]
-        x = own.edf.read(own.channels, first, first + count)
-        require_signals(x, self.channels, f"{own.edf.path}, samples {first} to {first + count}")
+        x = own.signals.read(own.channels, first, first + count)
+        where = f"{own.signals.path}, samples {first} to {first + count}"
+        require_signals(x, self.channels, where)
         return np.asarray(x * np.array(own.signs, np.float32)[:, None])
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkippedRecording:
-    """What is not used of a data set, and why."""
-
-    name: str
-    why: str
 
 
 def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) -> list[str]:

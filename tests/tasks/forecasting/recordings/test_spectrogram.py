@@ -8,16 +8,14 @@ import pytest
 import torch
 from eeg_files import write_chb_mit
 
-from drivers.eeg.chb_mit import load
-from tasks.forecasting.recordings import (
+from drivers.eeg.chb_mit import read_patient
+from tasks.forecasting.patients import read_spectrograms
+from tasks.forecasting.recordings import RecordingConfig, label_windows
+from tasks.forecasting.spectrograms import (
     BINS,
-    WindowRules,
     compute_spectrogram,
     count_samples,
-    iterate_batches,
-    label_windows,
     list_bins,
-    read_spectrograms,
 )
 
 
@@ -57,16 +55,16 @@ def test_a_low_rate_has_fewer_bins_and_too_short_a_signal_none() -> None:
         compute_spectrogram(torch.zeros(200), 256.0)
 
 
-def test_windows_of_files_become_batches_with_their_labels(tmp_path: Path) -> None:
+def test_windows_of_files_become_spectrograms(tmp_path: Path) -> None:
+    pytest.importorskip("edfio")
     files = [("a.edf", "1:00:00", 30)]
     write_chb_mit(tmp_path / "chb01", files, {"a.edf": [(20, 22)]})
-    (patient,) = load(tmp_path).patients
-    rules = WindowRules(seconds=2.0, sph=1.0, sop=6.0, distance=7.0)
-    windows = label_windows(patient, rules)
-    assert windows.label.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
-    order = np.array([7, 0, 3])
-    batches = list(iterate_batches(patient, windows, order, 2))
-    assert [x.shape for x, _ in batches] == [(2, 1, 18, 3, 114), (1, 1, 18, 3, 114)]
-    assert [labels.tolist() for _, labels in batches] == [[1, 0], [0]]
+    patient = read_patient(tmp_path / "chb01")
+    config = RecordingConfig(seconds=2.0, sph=1.0, sop=6.0, distance=7.0)
+    windows, _ = label_windows(patient, config)
+    assert windows.label.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2]
+    assert windows.first[-2:].tolist() == [19 * 256, 20 * 256]
+    found = read_spectrograms(patient, windows, np.array([7, 0, 3]))
+    assert found.shape == (3, 18 * 3 * 114)
     alone = compute_spectrogram(torch.from_numpy(patient.read(0, 6 * 256, 512)), 256.0)
-    assert torch.equal(read_spectrograms(patient, windows, order)[2, 0], alone)
+    assert torch.equal(found[2], alone.flatten())
