@@ -16,7 +16,7 @@ that lacks one is left out, with its name and the reason, and its seizures stay 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +27,6 @@ from drivers.eeg.recordings import (
     PatientRecordings,
     RecordedFile,
     SeizureTable,
-    SkippedRecording,
 )
 from drivers.folders import found_in, read_text, require_in_neuro_data
 from neuro.base.text import shorten_list
@@ -63,13 +62,13 @@ class SummaryEntry:
     stops: tuple[float, ...] = ()
 
 
-def find_patient(name: str, environ: Mapping[str, str] | None = None) -> PatientRecordings:
+def find_patient(name: str) -> PatientRecordings:
     """Return a patient of ``$NEURO_DATA/chb-mit/``.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_patient`.
     """
-    folder = require_in_neuro_data(("chb-mit", "chbmit"), "CHB-MIT", CURE, environ)
+    folder = require_in_neuro_data(("chb-mit", "chbmit"), "CHB-MIT", CURE)
     return read_patient(folder / name)
 
 
@@ -97,7 +96,7 @@ def read_patient(folder: Path) -> PatientRecordings:
     listed = {e.file for e in entries}
     for path in sorted(folder.glob("*.edf")):
         if path.name not in listed:
-            skipped.append(SkippedRecording(name=path.name, why="the summary does not name it"))
+            skipped.append(f"{path.name} is left out: {'the summary does not name it'}")
     rows = [
         (starts[e.file] + a, starts[e.file] + b)
         for e in entries
@@ -106,16 +105,15 @@ def read_patient(folder: Path) -> PatientRecordings:
     start, stop = np.array(rows, np.float64).reshape(-1, 2).T
     if len(rates) != 1:
         why = f"files at {sorted(rates)} Hz; one rate is read" if rates else "no file is left"
-        told = shorten_list([f"{s.name}: {s.why}" for s in skipped])
-        raise ValueError("\n".join([f"{folder}: {why}; choose another patient:", *told]))
+        told = [f"{folder}: {why}; choose another patient:", *shorten_list(skipped)]
+        raise ValueError("\n".join(told))
     return PatientRecordings(
         patient=name,
         files=tuple(files),
         channels=CHANNELS,
         rate=rates.pop(),
         seizures=SeizureTable(start=start, stop=stop),
-        skipped=tuple(skipped),
-        notes=(*_note_gaps(entries, starts), *_note_overlaps(files)),
+        notes=(*skipped, *_note_gaps(entries, starts), *_note_overlaps(files)),
     )
 
 
@@ -126,20 +124,22 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
         FileNotFoundError: there is no such file.
         ValueError: it is no text, or no summary; lists every problem with its line.
     """
-    entries, problems = list[SummaryEntry](), list[str]()
+    read, problems = list[dict[str, list[str]]](), list[str]()
     for number, line in enumerate(read_text(path, CURE).splitlines(), 1):
-        found = _match(line.strip())
+        said = {k: re.fullmatch(p, line.strip(), re.IGNORECASE) for k, p in LINES.items()}
+        found = next(((k, match[1]) for k, match in said.items() if match), None)
         if found is None:
             if re.fullmatch(TIMES, line, re.IGNORECASE):
                 problems.append(f"line {number} is {line.strip()[:60]!r}, which is not read")
         elif found[0] == "file":
-            entries.append(SummaryEntry(file=found[1]))
-        elif not entries:
+            read.append({k: [found[1]] if k == "file" else [] for k in LINES})
+        elif not read:
             problems.append(f"line {number} belongs to no file")
-        elif getattr(entries[-1], found[0], None) is not None:
-            problems.append(f"line {number} is a second {found[0]} of {entries[-1].file}")
+        elif found[0] in ("start", "count") and read[-1][found[0]]:
+            problems.append(f"line {number} is a second {found[0]} of {read[-1]['file'][0]}")
         else:
-            entries[-1] = _add(entries[-1], *found)
+            read[-1][found[0]].append(found[1])
+    entries = [_make_entry(own) for own in read]
     names = [e.file for e in entries]
     problems += [f"{n} stands there twice" for n in dict.fromkeys(names) if names.count(n) > 1]
     for e in entries:
@@ -151,25 +151,15 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
     return entries
 
 
-def _match(line: str) -> tuple[str, str] | None:
-    """Return what a line says and its value, or None."""
-    for name, pattern in LINES.items():
-        if found := re.fullmatch(pattern, line, re.IGNORECASE):
-            return name, found[1]
-    return None
-
-
-def _add(entry: SummaryEntry, name: str, value: str) -> SummaryEntry:
-    if name == "start":
-        hours, minutes, seconds = (int(word) for word in value.split(":"))
-        return replace(entry, start=(hours * 3600.0 + minutes * 60 + seconds) % DAY)
-    if name == "count":
-        return replace(entry, count=int(value))
-    if name == "seizure_start":
-        return replace(entry, starts=(*entry.starts, float(value)))
-    if name == "seizure_stop":
-        return replace(entry, stops=(*entry.stops, float(value)))
-    return entry
+def _make_entry(read: dict[str, list[str]]) -> SummaryEntry:
+    clock = [int(word) for text in read["start"] for word in text.split(":")]
+    return SummaryEntry(
+        file=read["file"][0],
+        start=(clock[0] * 3600.0 + clock[1] * 60 + clock[2]) % DAY if clock else None,
+        count=int(read["count"][0]) if read["count"] else None,
+        starts=tuple(map(float, read["seizure_start"])),
+        stops=tuple(map(float, read["seizure_stop"])),
+    )
 
 
 def _check_entry(e: SummaryEntry) -> Iterator[str]:
@@ -210,21 +200,21 @@ def _note_overlaps(files: Sequence[RecordedFile]) -> Iterator[str]:
     for before, after in pairwise(files):
         if before.stop - after.start > LATE:
             yield (
-                f"{after.signals.path.name} starts {before.stop - after.start:.0f} s before "
-                f"{before.signals.path.name} ends: their windows overlap"
+                f"{after.path.name} starts {before.stop - after.start:.0f} s before "
+                f"{before.path.name} ends: their windows overlap"
             )
 
 
 def _open_files(
     folder: Path, entries: Sequence[SummaryEntry], starts: Mapping[str, float]
-) -> tuple[list[RecordedFile], set[float], list[SkippedRecording]]:
+) -> tuple[list[RecordedFile], set[float], list[str]]:
     """Return the files that have all channels, their rates, and the others with the reason."""
-    files, skipped, problems = list[RecordedFile](), list[SkippedRecording](), list[str]()
+    files, skipped, problems = list[RecordedFile](), list[str](), list[str]()
     rates = set[float]()
     for e in entries:
         path = folder / e.file
         if not path.is_file():
-            skipped.append(SkippedRecording(name=e.file, why=f"it is not there; {CURE}"))
+            skipped.append(f"{e.file} is left out: {f'it is not there; {CURE}'}")
             continue
         try:
             edf = read_edf(path)
@@ -238,11 +228,19 @@ def _open_files(
             )
         channels, signs, why = find_channels(edf, CHANNELS)
         if why:
-            skipped.append(SkippedRecording(name=e.file, why=why))
+            skipped.append(f"{e.file} is left out: {why}")
             continue
-        start = starts[e.file]
         rates.add(edf.signals[channels[0]].sampling_frequency)
-        files.append(RecordedFile(signals=edf, start=start, channels=channels, signs=signs))
+        files.append(
+            RecordedFile(
+                path=path,
+                duration=edf.duration,
+                read=edf.read,
+                start=starts[e.file],
+                channels=channels,
+                signs=signs,
+            )
+        )
     if problems:
         raise ValueError("\n".join(shorten_list(problems)))
     return files, rates, skipped

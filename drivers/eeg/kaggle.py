@@ -27,7 +27,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
@@ -67,49 +67,7 @@ class EegSegment:
     """Start of the file in its hour (prediction) or seizure (detection) [s], if it says so."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SegmentFiles:
-    """Files of equal length that follow each other, as one recording."""
-
-    paths: tuple[Path, ...]
-    seconds: float
-    """Length of each file [s]."""
-    rate: float
-    """Samples per second."""
-
-    @property
-    def path(self) -> Path:
-        """The first of the files."""
-        return self.paths[0]
-
-    @property
-    def duration(self) -> float:
-        """Seconds of all files."""
-        return self.seconds * len(self.paths)
-
-    def read(
-        self, channels: Sequence[int], first: int, stop: int
-    ) -> Float32[np.ndarray, "C N"]:
-        """Return samples first ... stop - 1 of some channels.
-
-        Raises:
-            ValueError: a file is damaged, or has another number of samples or channels.
-        """
-        each = round(self.seconds * self.rate)
-        begin = first // each
-        parts = _read_again(self.paths[begin : -(-stop // each)])
-        for part in parts:
-            if part.data.shape[1] != each or len(part.data) <= max(channels):
-                raise ValueError(
-                    f"{part.path}: has {len(part.data)} channels of {part.data.shape[1]} "
-                    f"samples; expected at least {max(channels) + 1} of {each}, as in the "
-                    f"subject's other files; {CURE} again"
-                )
-        x = np.concatenate([part.data[list(channels)] for part in parts], 1)
-        return np.asarray(x[:, first - begin * each : stop - begin * each])
-
-
-def find_patient(name: str, environ: Mapping[str, str] | None = None) -> PatientRecordings:
+def find_patient(name: str) -> PatientRecordings:
     """Return a dog or a patient of the prediction set in ``$NEURO_DATA/seizure-prediction/``.
 
     The seizures follow the preictal hours, and no file holds them.
@@ -119,20 +77,18 @@ def find_patient(name: str, environ: Mapping[str, str] | None = None) -> Patient
         ValueError: files are missing or damaged.
     """
     what = "Kaggle's seizure prediction set"
-    folder = require_in_neuro_data(("seizure-prediction",), what, CURE, environ) / name
+    folder = require_in_neuro_data(("seizure-prediction",), what, CURE) / name
     files = list_files(folder, ("preictal", "interictal"))
     return _join(files, name, SECONDS, SEQUENCE, HOUR + LEAD)
 
 
-def find_detection_folder(environ: Mapping[str, str] | None = None) -> Path:
+def find_detection_folder() -> Path:
     """Return ``$NEURO_DATA/seizure-detection/``; raise a FileNotFoundError if it is absent."""
     what = "Kaggle's seizure detection set"
-    return require_in_neuro_data(("seizure-detection",), what, CURE, environ)
+    return require_in_neuro_data(("seizure-detection",), what, CURE)
 
 
-def find_detection(
-    species: str, channels: int, environ: Mapping[str, str] | None = None
-) -> Iterator[PatientRecordings]:
+def find_detection(species: str, channels: int) -> Iterator[PatientRecordings]:
     """Yield the subjects of the detection set that have enough channels, the first ones.
 
     species: "Dog" or "Patient".
@@ -141,7 +97,7 @@ def find_detection(
         FileNotFoundError: the set is not there, or has no such subject.
         ValueError: files are missing or damaged.
     """
-    folder, none = find_detection_folder(environ), True
+    folder, none = find_detection_folder(), True
     for own in sorted(folder.glob(f"{species}_*")):
         files = list_files(own, ("ictal", "interictal"))
         if len(read_segments(files["interictal"][:1])[0].channels) >= channels:
@@ -190,7 +146,9 @@ def _join(
         patient=name,
         files=tuple(
             RecordedFile(
-                signals=SegmentFiles(paths=tuple(run), seconds=seconds, rate=about.rate),
+                path=run[0],
+                duration=seconds * len(run),
+                read=partial(read_run, tuple(run), round(seconds * about.rate)),
                 start=start,
                 channels=tuple(range(len(names))),
                 signs=(1,) * len(names),
@@ -201,6 +159,27 @@ def _join(
         rate=about.rate,
         seizures=seizures,
     )
+
+
+def read_run(
+    paths: tuple[Path, ...], each: int, channels: Sequence[int], first: int, stop: int
+) -> Float32[np.ndarray, "C N"]:
+    """Return samples first ... stop - 1 of files that follow each other, of ``each`` samples.
+
+    Raises:
+        ValueError: a file is damaged, or has another number of samples or channels.
+    """
+    begin = first // each
+    parts = _read_again(paths[begin : -(-stop // each)])
+    for part in parts:
+        if part.data.shape[1] != each or len(part.data) <= max(channels):
+            raise ValueError(
+                f"{part.path}: has {len(part.data)} channels of {part.data.shape[1]} samples; "
+                f"expected at least {max(channels) + 1} of {each}, as in the subject's other "
+                f"files; {CURE} again"
+            )
+    x = np.concatenate([part.data[list(channels)] for part in parts], 1)
+    return np.asarray(x[:, first - begin * each : stop - begin * each])
 
 
 def list_files(folder: Path, kinds: Sequence[Kind]) -> dict[Kind, tuple[Path, ...]]:

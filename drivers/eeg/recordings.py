@@ -4,33 +4,16 @@ Times are seconds since the start of the patient's first file. Axes: C channels,
 E seizures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from neuro.base.text import shorten_list
 
-
-@runtime_checkable
-class SignalFile(Protocol):
-    """A file of signals, whose samples are read when they are needed."""
-
-    @property
-    def path(self) -> Path:
-        """The file, for messages."""
-
-    @property
-    def duration(self) -> float:
-        """Seconds of the file."""
-
-    def read(
-        self, channels: Sequence[int], first: int, stop: int
-    ) -> Float32[np.ndarray, "C N"]:
-        """Return samples first ... stop - 1 of some channels."""
+Read = Callable[[Sequence[int], int, int], Float32[np.ndarray, "C N"]]  # channels, first, stop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,27 +42,25 @@ class SeizureTable:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedFile:
-    """A file of a patient. start: [s]. channels, signs: of each channel of the patient, which
-    channel of the file it is, and 1, or -1 where the file has it the other way round.
-    """
+    """A file of a patient, or a run of files."""
 
-    signals: SignalFile
+    path: Path
+    """The file, or the first one, for messages."""
+    duration: float
+    """Length [s]."""
+    read: Read
+    """Returns samples first ... stop - 1 of some channels of the file."""
     start: float
+    """Start on the patient's axis of time [s]."""
     channels: tuple[int, ...]
+    """The file's channel for each channel of the patient."""
     signs: tuple[int, ...]
+    """1 for each channel, or -1 where the file has it the other way round."""
 
     @property
     def stop(self) -> float:
         """End of the file [s]."""
-        return self.start + self.signals.duration
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkippedRecording:
-    """A part of the recordings that is left out, and why."""
-
-    name: str
-    why: str
+        return self.start + self.duration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,22 +74,25 @@ class PatientRecordings:
     """Samples per second, the same in every file."""
     seizures: SeizureTable
     """All known seizures, including those in files that cannot be used."""
-    skipped: tuple[SkippedRecording, ...] = ()
-    """Files that are left out."""
     notes: tuple[str, ...] = ()
-    """What to know before use."""
+    """What to know before use, such as files that are left out."""
 
     def read(self, file: int, first: int, count: int) -> Float32[np.ndarray, "C N"]:
         """Return samples of a file, in microvolts.
 
         Raises:
-            ValueError: the file has no such samples; a channel is constant in them.
+            BadSignalsError: a channel is constant in them, or holds what is no number.
+            ValueError: the file has no such samples, or is damaged.
         """
         own = self.files[file]
-        x = own.signals.read(own.channels, first, first + count)
-        where = f"{own.signals.path}, samples {first} to {first + count}"
+        x = own.read(own.channels, first, first + count)
+        where = f"{own.path}, samples {first} to {first + count}"
         require_signals(x, self.channels, where)
         return np.asarray(x * np.array(own.signs, np.float32)[:, None])
+
+
+class BadSignalsError(ValueError):
+    """A channel is constant, or holds what is no finite number."""
 
 
 def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) -> list[str]:
@@ -125,7 +109,7 @@ def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) 
 def require_signals(
     x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
 ) -> None:
-    """Raise a ValueError that lists channels which are constant or hold no numbers."""
+    """Raise a BadSignalsError that lists channels which are constant or hold no numbers."""
     if problems := find_bad_channels(x, channels):
         told = "; ".join(shorten_list(problems))
-        raise ValueError(f"{where}: {told}; leave this part out")
+        raise BadSignalsError(f"{where}: {told}; leave this part out")

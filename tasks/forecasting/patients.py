@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Float64, Int64
 from torch import Tensor, nn
 
-from drivers.eeg import PatientRecordings, chb_mit, kaggle
+from drivers.eeg import BadSignalsError, PatientRecordings, chb_mit, kaggle
 from neuro.base.text import shorten_list
 from neuro.training import TrainError
 from neuro.training.shuffle import shuffle_batches
@@ -96,16 +96,20 @@ def read_each(
     windows: EegWindows,
     rows: Int64[np.ndarray, " N"],
     use: Callable[[Tensor], T],
-) -> list[T | ValueError]:
-    """Return what ``use`` makes of the signals of each window, or why it cannot be read."""
-    found = dict[int, T | ValueError]()
+) -> list[T | BadSignalsError]:
+    """Return what ``use`` makes of the signals of each window, or which channels are bad.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    found = dict[int, T | BadSignalsError]()
 
     def read(file: int) -> None:
         for n in rows[windows.file[rows] == file].tolist():
             try:
                 signals = patient.read(file, int(windows.first[n]), windows.count)
                 found[n] = use(torch.from_numpy(signals))
-            except ValueError as error:
+            except BadSignalsError as error:
                 found[n] = error
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -243,10 +247,7 @@ def report_patient(
             "threshold": found.threshold,
             "patient": config.patient,
             "unreadable": prepared.unreadable,
-            "notes_on_recordings": [
-                *patient.notes,
-                *(f"{s.name} is left out: {s.why}" for s in patient.skipped),
-            ],
+            "notes_on_recordings": patient.notes,
         },
         tables=(tabulate_events(f"student, {config.arm}", found, rate, "hour"),),
     )

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Int64
 
 from drivers.eeg import PatientRecordings
 from tasks.forecasting.config import ForecastConfig, Source
-from tasks.forecasting.spectrograms import HIGHEST, count_samples, list_bins
+from tasks.forecasting.spectrograms import BINS, count_samples
 from tasks.runs.task import Split
 
 PREICTAL, INTERICTAL, ICTAL = 1, 0, 2
@@ -75,7 +75,7 @@ class RecordingConfig(ForecastConfig):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, frames and bins of a spectrogram."""
-        return self.channels, round(2 * self.seconds) - 1, len(list_bins(2.0 * HIGHEST))
+        return self.channels, round(2 * self.seconds) - 1, len(BINS)
 
     def list_further_problems(self) -> list[str]:
         """Return what does not fit of the fields that a series does not have, with cures."""
@@ -145,7 +145,7 @@ def label_windows(
     rows, ictal = list[tuple[int, int, int, int]](), list[tuple[int, int, int, int]]()
     for k in sorted(range(len(patient.files)), key=lambda k: patient.files[k].start):
         own = patient.files[k]
-        samples = int(own.signals.duration * patient.rate)
+        samples = int(own.duration * patient.rate)
         first = np.arange(samples // count) * count
         start = own.start + first / patient.rate
         label, seizure = _label(patient, config, usable, start, start + count / patient.rate)

@@ -503,8 +503,8 @@ def measure_events(
 def measure_alarms(
     about: Warnings,
     onsets: Float64[np.ndarray, " E"],
-    now: Mapping[Split, Float64[np.ndarray, " N"]],
-    probability: Mapping[Split, Float64[np.ndarray, " N"]],
+    now: Mapping[Split, Float64[np.ndarray, " _"]],
+    probability: Mapping[Split, Float64[np.ndarray, " _"]],
     labels: Int64[np.ndarray, " N"],
 ) -> EventFindings:
     """Return what answers given ``now`` reach. onsets: of all seizures. labels: of the test."""

@@ -24,30 +24,19 @@ def count_samples(rate: float, seconds: float) -> int:
     return round(2 * seconds) * (round(rate) // 2)
 
 
-def list_bins(rate: float) -> list[int]:
-    """Return the bins that a rate has, of those that are kept."""
-    return [k for k in BINS if k <= 2 * (round(rate) // 2) // 2]
-
-
-def compute_spectrogram(x: Float[Tensor, "*B L"], rate: float) -> Float[Tensor, "*B T F"]:
-    """Return the spectrograms of signals [uV].
-
-    rate: samples of a second.
+def compute_spectrogram(x: Float[Tensor, "*C L"], rate: float) -> Float[Tensor, "*C T F"]:
+    """Return the spectrograms of signals [uV] at a rate [Hz].
 
     Raises:
-        ValueError: a signal is shorter than a second, or the rate has none of the bins.
+        ValueError: a signal is shorter than a second, or the rate has not all of the bins.
     """
     frame = 2 * (round(rate) // 2)
-    if frame < 2 or x.shape[-1] < frame or not list_bins(rate):
+    if x.shape[-1] < frame or frame < 2 * HIGHEST:
         raise ValueError(
-            f"{x.shape[-1]} samples at {rate:g} Hz: give at least a second, and at least 2 Hz"
+            f"{x.shape[-1]} samples at {rate:g} Hz: give at least a second, and at least "
+            f"{2 * HIGHEST} Hz"
         )
-    flat = x.reshape(-1, x.shape[-1])
     window = torch.hann_window(frame, dtype=x.dtype, device=x.device)
-    found = torch.stft(
-        flat, frame, frame // 2, window=window, center=False, return_complex=True
-    )
+    found = torch.stft(x, frame, frame // 2, window=window, center=False, return_complex=True)
     size = (found.abs() + FLOOR).log10().clamp(min=0).mT
-    kept = torch.tensor(list_bins(rate), device=x.device)
-    out = size.index_select(-1, kept)
-    return out.reshape(*x.shape[:-1], *out.shape[1:])
+    return size[..., list(BINS)]

@@ -8,7 +8,6 @@ from eeg_files import DUPLICATED, make_noise, write_chb_mit, write_edf
 
 from drivers.eeg.chb_mit import (
     CHANNELS,
-    find_patient,
     parse_summary,
     place_files,
     read_patient,
@@ -56,7 +55,7 @@ def test_files_and_seizures_stand_on_one_axis_of_time(tmp_path: Path) -> None:
     assert (patient.patient, patient.rate, patient.channels) == ("chb01", 256.0, CHANNELS)
     assert [(f.start, f.stop) for f in patient.files] == [(0, 12), (14, 24)]  # over midnight
     assert (patient.seizures.start.tolist(), patient.seizures.stop.tolist()) == ([16], [19])
-    assert patient.skipped == patient.notes == ()
+    assert patient.notes == ()
 
 
 def test_channels_are_found_by_name_and_the_first_of_two_counts(tmp_path: Path) -> None:
@@ -139,13 +138,14 @@ def test_what_a_patient_lacks_is_left_out_with_a_reason(tmp_path: Path) -> None:
     patient = read_patient(tmp_path / "chb01")
     assert len(patient.files) == 1
     assert patient.seizures.start.tolist() == [1]  # known, though not recorded
-    reasons = {s.name: s.why for s in patient.skipped}
-    assert reasons["chb01_01.edf"] == "it lacks FZ-CZ, CZ-PZ; channels are found by name"
-    assert reasons["extra.edf"] == "the summary does not name it"
+    assert patient.notes == (
+        "chb01_01.edf is left out: it lacks FZ-CZ, CZ-PZ; channels are found by name",
+        "extra.edf is left out: the summary does not name it",
+    )
     with pytest.raises(ValueError, match=r"chb13: no file is left; choose another") as error:
         read_patient(tmp_path / "chb13")
-    assert "d.edf: it is not there; fetch chb-mit" in str(error.value)
-    assert "e.edf: its unit is mv, not uV" in str(error.value)
+    assert "d.edf is left out: it is not there; fetch chb-mit" in str(error.value)
+    assert "e.edf is left out: its unit is mv, not uV" in str(error.value)
     with pytest.raises(ValueError, match=r"chb24: the summary gives no start time of f.edf"):
         read_patient(tmp_path / "chb24")
 
@@ -179,25 +179,11 @@ def test_a_seizure_behind_the_end_of_its_file_is_refused(tmp_path: Path) -> None
         read_patient(tmp_path / "chb01")
 
 
-def test_what_is_missing_is_told_with_the_expected_tree(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"chb-mit/, and NEURO_DATA is not set; fetch"):
-        find_patient("chb05", {})
-    environ = {"NEURO_DATA": str(tmp_path)}
-    with pytest.raises(FileNotFoundError, match=r"has no chb-mit/ or chbmit/; fetch chb-mit"):
-        find_patient("chb05", environ)
-    (tmp_path / "chb-mit" / "other").mkdir(parents=True)
-    expected = r"no patient chb05; expected chb01/chb01-summary.txt.*found other; fetch"
-    with pytest.raises(FileNotFoundError, match=expected):
-        find_patient("chb05", environ)
-    write_chb_mit(tmp_path / "chb-mit" / "chb05", FILES, {})
-    assert find_patient("chb05", environ).patient == "chb05"
-    with pytest.raises(FileNotFoundError, match=r"no patient chb06; .*found chb05; fetch"):
-        find_patient("chb06", environ)
-
-
 def test_many_missing_channels_are_told_in_few_words(tmp_path: Path) -> None:
     write_chb_mit(tmp_path / "chb12", [("c.edf", "1:00:00", 2)], {}, ["FP1-F7", "EKG"])
-    with pytest.raises(ValueError, match=r"c.edf: it lacks F7-T7, T7-P7.* and 11 more"):
+    with pytest.raises(
+        ValueError, match=r"c.edf is left out: it lacks F7-T7, T7-P7.* and 11 more"
+    ):
         read_patient(tmp_path / "chb12")
 
 

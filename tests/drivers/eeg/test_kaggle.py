@@ -20,14 +20,19 @@ def read_one(path: Path) -> kaggle.EegSegment:
     return segment
 
 
+@pytest.fixture(autouse=True)
+def neuro_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURO_DATA", str(tmp_path))
+
+
 def test_hours_of_the_prediction_set_are_runs_with_a_seizure_behind_the_preictal_ones(
     tmp_path: Path,
 ) -> None:
     folder = write_prediction(tmp_path)
-    dog = find_patient("Dog_1", {"NEURO_DATA": str(tmp_path)})
+    dog = find_patient("Dog_1")
     assert (dog.patient, dog.rate, dog.channels) == ("Dog_1", 4.0, ("NVC_1", "NVC_2", "NVC_3"))
     assert [f.start for f in dog.files] == [0, DAY, 2 * DAY, 3 * DAY]
-    assert [f.signals.duration for f in dog.files] == 4 * [3600]
+    assert [f.duration for f in dog.files] == 4 * [3600]
     assert dog.seizures.start.tolist() == [3900, DAY + 3900]
     rng = np.random.default_rng(0)
     first, second = (rng.integers(-99, 99, (3, 2400), np.int16) for _ in range(2))
@@ -38,33 +43,32 @@ def test_hours_of_the_prediction_set_are_runs_with_a_seizure_behind_the_preictal
     for k in range(4, 13):
         path = folder / f"Dog_1_preictal_segment_{k:04d}.mat"
         path.rename(folder / f"Dog_1_preictal_segment_{k - 2:04d}.mat")
-    dog = find_patient("Dog_1", {"NEURO_DATA": str(tmp_path)})
+    dog = find_patient("Dog_1")
     assert [f.start for f in dog.files[:3]] == [0, DAY + 1800, 2 * DAY]
-    assert [f.signals.duration for f in dog.files[:3]] == [600, 1800, 3600]
+    assert [f.duration for f in dog.files[:3]] == [600, 1800, 3600]
 
 
 def test_seizures_of_the_detection_set_are_runs_of_seconds(tmp_path: Path) -> None:
-    environ = {"NEURO_DATA": str(tmp_path)}
     write_detection(tmp_path, "Dog_1", [3, 2], channels=3)
     write_detection(tmp_path, "Dog_2", [1])
     write_detection(tmp_path, "Patient_1", [1], channels=4)
-    (dog,) = find_detection("Dog", 3, environ)
+    (dog,) = find_detection("Dog", 3)
     assert (dog.patient, dog.rate, dog.channels) == ("Dog_1", 40.0, ("LTG_1", "LTG_2", "LTG_3"))
     assert (dog.seizures.start.tolist(), dog.seizures.stop.tolist()) == ([0, DAY], [3, DAY + 2])
-    assert [f.signals.duration for f in dog.files] == [3, 2, 5]
+    assert [f.duration for f in dog.files] == [3, 2, 5]
     third = read_one(tmp_path / "seizure-detection/Dog_1/Dog_1_ictal_segment_3.mat")
     assert np.array_equal(dog.read(0, 85, 35), third.data[:, 5:])
-    fewer = [*find_detection("Dog", 2, environ)]
+    fewer = [*find_detection("Dog", 2)]
     assert [own.channels for own in fewer] == 2 * [("LTG_1", "LTG_2")]
     with pytest.raises(FileNotFoundError, match=r"no Dog with 4 channels; expected Dog_1/Dog"):
-        [*find_detection("Dog", 4, environ)]
+        [*find_detection("Dog", 4)]
 
 
 def test_a_file_unlike_the_others_is_refused_where_it_is_read(tmp_path: Path) -> None:
     folder = write_prediction(tmp_path, hours=1)
     (folder / "Dog_1_preictal_segment_0002.mat").unlink()
     write(folder, "Dog_1_preictal_segment_0002.mat", sequence=2)
-    dog = find_patient("Dog_1", {"NEURO_DATA": str(tmp_path)})
+    dog = find_patient("Dog_1")
     dog.read(0, 0, 2400)
     with pytest.raises(ValueError, match=r"_0002.mat: has 2 channels of 40 samples; expected "):
         dog.read(0, 0, 2401)
@@ -72,7 +76,7 @@ def test_a_file_unlike_the_others_is_refused_where_it_is_read(tmp_path: Path) ->
     fields = {"data": np.ones((2, 40)), "freq": 4}
     savemat(folder / "Dog_1_preictal_segment_0003.mat", fields)
     with pytest.raises(ValueError, match=r"_0003.mat: it has no sequence and no latency"):
-        find_patient("Dog_1", {"NEURO_DATA": str(tmp_path)})
+        find_patient("Dog_1")
 
 
 def test_files_that_are_missing_are_listed(tmp_path: Path) -> None:
@@ -87,8 +91,6 @@ def test_files_that_are_missing_are_listed(tmp_path: Path) -> None:
     expected = r"no files of Dog_2; expected Dog_2/Dog_2_ictal_segment_1.mat.*found Dog_1; fet"
     with pytest.raises(FileNotFoundError, match=expected):
         list_files(folder.with_name("Dog_2"), ("ictal", "interictal"))
-    with pytest.raises(FileNotFoundError, match=r"has no seizure-detection/; fetch"):
-        [*find_detection("Dog", 1, {"NEURO_DATA": str(tmp_path)})]
 
 
 def write(folder: Path, name: str = NAME, **fields: object) -> Path:
