@@ -96,7 +96,7 @@ def read_patient(folder: Path) -> PatientRecordings:
     listed = {e.file for e in entries}
     for path in sorted(folder.glob("*.edf")):
         if path.name not in listed:
-            skipped.append(f"{path.name} is left out: {'the summary does not name it'}")
+            skipped.append(f"{path.name} is left out: the summary does not name it")
     rows = [
         (starts[e.file] + a, starts[e.file] + b)
         for e in entries
@@ -214,7 +214,7 @@ def _open_files(
     for e in entries:
         path = folder / e.file
         if not path.is_file():
-            skipped.append(f"{e.file} is left out: {f'it is not there; {CURE}'}")
+            skipped.append(f"{e.file} is left out: it is not there; {CURE}")
             continue
         try:
             edf = read_edf(path)

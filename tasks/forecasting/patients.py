@@ -48,7 +48,9 @@ class PreparedRecordings:
 
     patient: PatientRecordings
     windows: EegWindows
-    parts: dict[Split, Int64[np.ndarray, " N"]]
+    parts: dict[Split, Int64[np.ndarray, " _"]]
+    later: Int64[np.ndarray, " N"]
+    """The window that a teacher sees for each; see :func:`find_later`."""
     unreadable: int
     """Windows that are left out: a channel is constant in them, or holds no number."""
 
@@ -83,11 +85,15 @@ def prepare_recordings(config: RecordingConfig) -> PreparedRecordings:
     windows, unreadable = drop_unreadable(patient, windows)
     try:
         parts = split_windows(windows, config.tested)
+        later = np.arange(len(windows.label))
+        if config.arm in ("future", "shuffled"):
+            ahead = round((config.sph + config.sop) / config.seconds)
+            later = find_later(windows, parts["train"], ahead)
     except ValueError as error:
         told = "\n".join([f"{config.patient}: {error}", *shorten_list(reasons)])
         raise ValueError(told) from error
     return PreparedRecordings(
-        patient=patient, windows=windows, parts=parts, unreadable=unreadable
+        patient=patient, windows=windows, parts=parts, later=later, unreadable=unreadable
     )
 
 
@@ -158,12 +164,8 @@ def iterate_batches(
             x = read_spectrograms(patient, windows, some)
             yield x[None], torch.from_numpy(windows.label[some]), x
         return
-    later = np.arange(len(windows.label))
-    if config.arm in ("future", "shuffled"):
-        ahead = round((config.sph + config.sop) / config.seconds)
-        later = find_later(windows, rows, ahead)
     rows = draw_balanced(windows, rows, config.seed_of_data, epoch)
-    seen = later[rows]
+    seen = prepared.later[rows]
     if config.arm == "shuffled":
         seen = np.random.default_rng([config.seed_of_data, epoch, 1]).permutation(seen)
     every = np.union1d(rows, seen)
@@ -181,10 +183,13 @@ def train_detector(config: RecordingConfig, teacher: nn.Module) -> None:
     seizure, those of all subjects of the detection set that have enough channels.
 
     Raises:
-        TrainError: its loss is no number.
+        TrainError: no window lies in a seizure, or the loss is no number.
     """
     rng = np.random.default_rng([config.seed_of_data, 2])
-    x, labels = (torch.cat(parts) for parts in zip(*_read_detector(config, rng), strict=True))
+    found = list(_read_detector(config, rng))
+    if len({int(labels[0]) for _, labels in found}) < 2:
+        raise TrainError("no window lies in a seizure; set arm=none, or a smaller seconds")
+    x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     teacher.requires_grad_().train()
     optimizer = torch.optim.AdamW(teacher.parameters(), lr=config.lr, weight_decay=0.0)
     for epoch in range(config.teacher_epochs):
@@ -249,5 +254,5 @@ def report_patient(
             "unreadable": prepared.unreadable,
             "notes_on_recordings": patient.notes,
         },
-        tables=(tabulate_events(f"student, {config.arm}", found, rate, "hour"),),
+        tables=(tabulate_events(f"student, {config.arm}", found, rate, "an hour"),),
     )

@@ -10,14 +10,17 @@ import pytest
 import torch
 from command_line import CommandLine
 from eeg_files import write_detection, write_prediction
+from torch import nn
 
 from drivers.eeg.chb_mit import CHANNELS
+from neuro.training import TrainError
 from tasks.cli import main
-from tasks.forecasting.network import GuidedForecaster, ask_teacher
+from tasks.forecasting.network import GuidedForecaster, ask_teacher, build
 from tasks.forecasting.patients import (
     iterate_batches,
     prepare_recordings,
     read_spectrograms,
+    train_detector,
 )
 from tasks.forecasting.recordings import ICTAL, RecordingConfig
 from tasks.runs.find import open_folder
@@ -43,6 +46,9 @@ def write_recordings(data: Path) -> None:
         x = rng.normal(0, 20, (19, len(t)))
         x += 60 * np.sin(2 * np.pi * 4 * t) * ((t >= ONSET - 53) & (t < ONSET - 5))
         x += 200 * np.sin(2 * np.pi * 20 * t) * ((t >= ONSET) & (t < ONSET + length))
+        if k == 0:  # two windows more, in which a channel is constant
+            x = np.pad(x, ((0, 0), (0, 16 * 256)))
+            x[5, 192 * 256 :] = 7
         about = {"physical_dimension": "uV", "physical_range": (-400, 400)}
         signals = [
             edfio.EdfSignal(own, 256, label=label, **about)
@@ -91,7 +97,7 @@ def test_a_patient_of_chb_mit_goes_through_the_verbs(run: Path, cli: CommandLine
     assert events["events"] == 1  # the last 35 % of four seizures
     assert found["sensitivity"] == events["predicted"]
     assert found["false_alarms_per_hour"] == 3600 * events["false"] / (8 * 12)
-    assert (found["patient"], found["unreadable"]) == ("chb03", 0)
+    assert (found["patient"], found["unreadable"]) == ("chb03", 2)
     assert found["tables"][0]["rows"][0][:2] == [
         "student, future",
         f"{events['predicted']} of 1",
@@ -153,6 +159,15 @@ def test_a_dog_of_kaggle_goes_through_the_verbs(tmp_path: Path, cli: CommandLine
     found = json.loads((out / "eval.json").read_text())
     assert (found["arm"], found["n"], found["events"]["events"]) == ("present", 30, 1)
     assert 0 < found["auc"] < 1  # noise
+
+
+def test_a_teacher_that_cannot_learn_is_refused() -> None:
+    longer = RecordingConfig(source="kaggle", patient="Dog_1", channels=9, seconds=34.0)
+    with pytest.raises(TrainError, match="no window lies in a seizure; set arm=none, or a sma"):
+        train_detector(longer, nn.Identity())
+    config = replace(RecordingConfig(**CHB), lr=1e30)  # type: ignore[arg-type]
+    with pytest.raises(TrainError, match="teacher, epoch 1: loss nan; use a lower lr"):
+        train_detector(config, build(config).get_submodule("teacher"))
 
 
 def test_a_dry_run_of_the_published_sizes_needs_no_data(cli: CommandLine) -> None:

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eeg_files import DUPLICATED, make_noise, write_chb_mit, write_edf
 from hypothesis import given, strategies as st
 
 from drivers.eeg import PatientRecordings, RecordedFile, SeizureTable
-from drivers.eeg.chb_mit import read_patient
 from tasks.forecasting.config import require_sound
-from tasks.forecasting.patients import drop_unreadable
 from tasks.forecasting.recordings import (
     ICTAL,
     EegWindows,
@@ -254,18 +251,3 @@ def test_samples_of_a_window_are_whole_half_seconds() -> None:
     assert count_samples(256.0, 30.0) == 7680
     assert count_samples(399.6097561, 30.0) == 12_000
     assert count_samples(5000.0, 30.0) == 150_000
-
-
-def test_windows_with_a_constant_channel_are_dropped_and_counted(tmp_path: Path) -> None:
-    pytest.importorskip("edfio")
-    files = [("a.edf", "1:00:00", 30)]
-    write_chb_mit(tmp_path / "chb01", files, {"a.edf": [(20, 22)]})
-    flat = make_noise(30, len(DUPLICATED), 0)
-    flat[3, 256:512] = 7
-    write_edf(tmp_path / "chb01" / "a.edf", flat, DUPLICATED)
-    config = RecordingConfig(seconds=1.0, sph=1.0, sop=4.0, distance=5.0)
-    patient = read_patient(tmp_path / "chb01")
-    windows, _ = label_windows(patient, config)
-    kept, unreadable = drop_unreadable(patient, windows)
-    assert unreadable == 1
-    assert kept.first.tolist() == [n for n in windows.first.tolist() if n != 256]
