@@ -2,13 +2,15 @@
 
 Each training is an ordinary run in ``OUT/BENCH/PART/ARM/seed-K``: ``neuro report`` shows it,
 and what is finished is not trained again. The task's own evaluation measures it, and all
-numbers here come from its ``eval.json``.
+numbers here come from its ``eval.json``, and from ``measures.json`` where an experiment
+measures more.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -26,12 +28,21 @@ from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
-from tasks.runs.find import make_run
+from tasks.runs.find import make_run, open_folder
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
-from tasks.runs.task import Metric, TaskRun, from_json
+from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
 CODE = "code.json"  # in a run folder: the digest of the code that trains it
-Measured = dict[str, dict[str, float]]  # metrics by variant of a training; "" is the training
+MEASURES = "measures.json"  # in a run folder: values that the evaluation lacks, by variant
+VARIANTS = "variants"  # these values, beside those of eval.json
+Variants = Mapping[str, Mapping[str, float]]  # values by name, by variant; "" is the training
+Reached = dict[str, dict[str, dict[int, float]]]  # by arm or variant, by name, by seed
+Runs = Mapping[tuple[str, int], TaskRun]  # by arm and seed
+
+
+def train_as_task(run: TaskRun) -> bool:
+    """Train a run to the end on one thread; return whether it has diverged."""
+    return train_run(run, launch_fabric(run, "cpu", 1)).has_diverged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,44 +51,84 @@ class Experiment:
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training has the same number. beside: the arm that an arm is compared
-    with, by name. metrics: names of metrics of the task, the first is judged. variants: the
-    fact of ``eval.json`` that holds the metrics of other uses of the same weights, by name;
-    each is compared with the arm itself. costs: configuration -> numbers for the table, by
-    name.
+    ``seed_of_data`` of a training has the same number, and so have its ``seed_fields``.
+    further: more seeds of single arms. sources: for an arm that begins from a finished run of
+    another arm with the same seed, the name of that arm, which stands before it; see
+    :func:`open_beside`. beside: the arms that an arm is compared with, by name;
+    the first is the peer of its row. baseline: the peer where ``beside`` names none. metrics:
+    the columns of the table; the first is judged. measures: a trained run -> values that its
+    evaluation lacks, by variant: "" is the training itself, and another name a further use of
+    the same weights, which has its own row and is compared with the training. costs:
+    configuration, means of what an arm reaches -> numbers for the table, by name. together: all
+    trained runs -> values that take several of them, and rows of methods that train nothing, by
+    title of their table, "" for that of the arms; an arm may then lack the judged metric, and
+    has no row. judge: what all arms reach -> rows of findings, each with a note. tabulate: rows
+    of arms -> further tables. train: trains a run, and returns whether it has diverged; it
+    may complete the configuration of the run by what finished runs tell.
     """
 
     title: str
     run: str
     arms: Mapping[str, Any]
     seeds: tuple[int, ...]
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     data_varies: bool = False
-    beside: Mapping[str, str] = field(default_factory=dict)
-    variants: str = ""
-    costs: Callable[[Any], Mapping[str, int]] = lambda _: {}
+    seed_fields: tuple[str, ...] = ()
+    further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = ""
+    measures: Callable[[TaskRun], Variants] | None = None
+    costs: Callable[[Any, Mapping[str, float]], Mapping[str, int]] = lambda *_: {}
+    together: Callable[[Runs], Mapping[str, Reached]] = lambda _: {}
+    judge: Callable[[Reached], Iterable[Row]] = lambda _: ()
+    tabulate: Callable[[list[Row]], Iterable[Table]] = lambda _: ()
+    train: Callable[[TaskRun], bool] = train_as_task
 
     def __post_init__(self) -> None:
-        named = {*self.beside, *self.beside.values()}
-        problems = [f"beside names {name!r}, which is no arm" for name in named - {*self.arms}]
+        beside = {*self.beside, *(peer for peers in self.beside.values() for peer in peers)}
+        sources = {*self.sources, *self.sources.values()}
+        named = {"beside": beside, "further": {*self.further}, "sources": sources}
+        problems = [
+            f"{what} names {name!r}, which is no arm"
+            for what, names in named.items()
+            for name in names - {*self.arms}
+        ]
         problems += [
             f"{what} are empty" for what in ("arms", "seeds", "metrics") if not vars(self)[what]
         ]
         if len({name_folder(arm) for arm in self.arms}) < len(self.arms):
             problems.append("two arms have names of the same letters, and need folders")
+        order = [*self.arms]
+        problems += [
+            f"{arm!r} begins from {source!r}, which must stand before it"
+            for arm, source in self.sources.items()
+            if {arm, source} <= {*order} and order.index(source) >= order.index(arm)
+        ]
         if problems:
             raise ValueError(f"experiment {self.title!r}: {'; '.join(sorted(problems))}")
 
     def make_runs(self, folder: Path) -> dict[tuple[str, int], TaskRun]:
-        """Return the run of each arm and seed; nothing is written."""
+        """Return the run of each arm and seed, seed by seed; nothing is written."""
+        seeds = {arm: (*self.seeds, *self.further.get(arm, ())) for arm in self.arms}
+        fields = (*self.seed_fields, *(("seed_of_data",) if self.data_varies else ()))
         return {
             (arm, seed): replace(
                 make_run(self.run, folder / name_folder(arm) / f"seed-{seed}", seed),
-                config=replace(config, seed_of_data=seed) if self.data_varies else config,
+                config=replace(config, **dict.fromkeys(fields, seed)),
             )
-            for seed in self.seeds
+            for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
             for arm, config in self.arms.items()
+            if seed in seeds[arm]
         }
+
+    def list_stages(self) -> list[list[str]]:
+        """Return the arms of each stage of training; an arm begins from earlier ones alone."""
+        stage = dict[str, int]()
+        for arm in self.arms:
+            stage[arm] = stage[self.sources[arm]] + 1 if arm in self.sources else 0
+        last = max(stage.values())
+        return [[arm for arm in stage if stage[arm] == k] for k in range(last + 1)]
 
 
 Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> by part
@@ -88,14 +139,20 @@ def name_folder(arm: str) -> str:
     return re.sub(r"\W+", "-", arm.lower()).strip("-")
 
 
-def is_measured(run: TaskRun) -> bool:
+def open_beside(run: TaskRun, arm: str) -> TaskRun:
+    """Return the finished run of another arm with the seed of a run."""
+    return open_folder(run.folder.parents[1] / name_folder(arm) / run.folder.name)
+
+
+def is_measured(run: TaskRun, experiment: Experiment) -> bool:
     """Say whether the present code has trained and measured a run."""
-    if not (run.folder / "eval.json").exists():
+    files = ["eval.json", *([MEASURES] if experiment.measures else [])]
+    if not all((run.folder / file).exists() for file in files):
         return False
     return "eval" not in list_out_of_date(run.folder, describe_trained(run.folder))
 
 
-def complete_run(run: TaskRun) -> None:
+def complete_run(run: TaskRun, experiment: Experiment) -> None:
     """Train a run to the end and measure it, on one thread; a finished one does not change.
 
     Raises:
@@ -107,39 +164,99 @@ def complete_run(run: TaskRun) -> None:
             f"{run.folder} was trained by another version of the code; delete that folder, or "
             "give another --out"
         )
-    if is_measured(run):
+    if is_measured(run, experiment):
         return
     run.write(CODE, digest_code())
     with limit_threads(1):
-        progress = train_run(run, launch_fabric(run, "cpu", 1))
-        if progress.has_diverged:
+        if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")
+        run = open_folder(run.folder)  # with the configuration that its training completed
         evaluate_run(run)
+        if experiment.measures:
+            run.write(MEASURES, experiment.measures(run))
 
 
 def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> Iterator[Row]:
-    """Train what is missing of a part, and yield a row an arm and variant."""
+    """Train what is missing of a part; yield a row per arm and variant, then the findings."""
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
-    for _ in share_work(complete_run, options.workers)(runs.values()):
-        pass
-    results = {key: read_json(run.folder / "eval.json") for key, run in runs.items()}
-    yield from make_rows(part, experiment, results)
+    complete_all = share_work(complete_run, options.workers, experiment)
+    for stage in experiment.list_stages():
+        for _ in complete_all(run for (arm, _), run in runs.items() if arm in stage):
+            pass
+    results = {key: read_result(run, experiment) for key, run in runs.items()}
+    yield from make_rows(part, experiment, results, experiment.together(runs))
+
+
+def read_result(run: TaskRun, experiment: Experiment) -> dict[str, Any]:
+    """Return the contents of ``eval.json``, with what the experiment measures by variant."""
+    measures = run.read(MEASURES) if experiment.measures else {}
+    return {**run.read("eval.json"), VARIANTS: measures}
+
+
+def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reached:
+    """Return what an arm and its variants reach, from its results by seed."""
+    reached = Reached()
+    for seed, result in results.items():
+        own = {name: result[name] for name in result["metrics"] if name in result}
+        further = dict(result[VARIANTS])
+        every = {"": {**own, **further.pop("", {})}, **further}
+        for variant, values in every.items():
+            name = f"{arm}, {variant}" if variant else arm
+            for metric, value in values.items():
+                reached.setdefault(name, {}).setdefault(metric, {})[seed] = value
+    return reached
+
+
+def make_rows(
+    part: str,
+    experiment: Experiment,
+    results: Mapping[tuple[str, int], Mapping[str, Any]],
+    together: Mapping[str, Reached] = MappingProxyType({}),
+) -> Iterator[Row]:
+    """Yield a row per arm, variant and method beside its peers, then the findings.
+
+    results: of each arm and seed, see :func:`read_result`. together: see :class:`Experiment`.
+    """
+    by_arm = {
+        arm: collect_reached(
+            arm, {seed: own for (of, seed), own in results.items() if of == arm}
+        )
+        for arm in experiment.arms
+    }
+    arms = {name: arm for arm, own in by_arm.items() for name in own}
+    reached = {name: by_arm[arm][name] for name, arm in arms.items()}
+    for name, own in together.get("", {}).items():
+        reached[name] = {**own, **reached.get(name, {})}
+    judged = experiment.metrics[0].name
+    note = next(iter(results.values())).get("notes", {}).get(judged, "")
+    for title, table in {**together, "": reached}.items():
+        for name, own in table.items():
+            if together and judged not in own:
+                continue  # the experiment measures methods behind this arm, not the arm
+            arm = arms.get(name, name)
+            default = tuple({experiment.baseline} - {name, ""})
+            peers = experiment.beside.get(name, default) if name == arm else (arm,)
+            row = make_row(experiment, table, name, peers)
+            means = {metric: one["mean"] for metric, one in row.conditions["reached"].items()}
+            costs = experiment.costs(experiment.arms[arm], means) if arm in arms else {}
+            about = {**row.conditions, "cost": dict(costs), "note": note}
+            yield replace(row, case=f"{part}: {title or row.case}", conditions=about)
+    yield from experiment.judge(reached)
 
 
 def announce(make: Experiments, bench: str, options: BenchOptions) -> str:
     """Return how many trainings are about to be made, and where they are kept."""
     folder = options.out / bench
-    runs = [
-        run
+    measured = [
+        is_measured(run, experiment)
         for part, experiment in make(options.quick).items()
         if not options.parts or part in options.parts
         for run in experiment.make_runs(folder / part).values()
     ]
-    missing = sum(not is_measured(run) for run in runs)
     return (
-        f"{missing} of {len(runs)} trainings are to be made; each is a run in {folder}, and "
-        "the same command goes on after an interruption"
+        f"{measured.count(False)} of {len(measured)} trainings are to be made; each is a run "
+        f"in {folder}, and the same command goes on after an interruption"
         f"{'; trainings too short to judge' * options.quick}"
     )
 
@@ -153,75 +270,74 @@ def make_parts(make: Experiments, bench: str) -> dict[str, MeasurePart]:
     return {part: make_part(part) for part in make(True)}
 
 
-def list_measured(experiment: Experiment, result: Mapping[str, Any]) -> Measured:
-    """Return the metrics of a training by variant, from its ``eval.json``."""
-    variants = result[experiment.variants] if experiment.variants else {}
-    every = {"": result, **variants}
-    return {
-        name: {m: own[m] for m in experiment.metrics if m in own} for name, own in every.items()
-    }
+def make_row(experiment: Experiment, reached: Reached, name: str, peers: Sequence[str]) -> Row:
+    """Return the row of an arm or variant beside its peers; pairs are seeds that both have."""
+    judged, own = experiment.metrics[0], reached[name]
+    values = own[judged.name]
+    compared = {}
+    for peer in peers:
+        others = reached[peer][judged.name]
+        pairs = [(value, others[seed]) for seed, value in values.items() if seed in others]
+        ours, theirs = zip(*pairs, strict=True)
+        compared[peer] = asdict(judge_pairs(ours, theirs, judged.better))
+    mean = summarise_seeds(values.values()).mean
+    other = summarise_seeds(reached[peers[0]][judged.name].values()).mean if peers else None
+    return Row(
+        case=experiment.title,
+        subject=name,
+        peer=peers[0] if peers else "",
+        unit=judged.label,
+        ours=mean,
+        theirs=other,
+        ratio=find_ratio(mean, other, judged.better),
+        conditions={
+            "reached": {k: asdict(summarise_seeds(v.values())) for k, v in own.items()},
+            "compared": compared,
+            "seeds": list(values),
+            "metrics": as_json(experiment.metrics),
+            "versions": list_versions("torch"),
+        },
+    )
 
 
-def make_rows(
-    part: str, experiment: Experiment, results: Mapping[tuple[str, int], Mapping[str, Any]]
-) -> Iterator[Row]:
-    """Yield a row an arm and variant, beside its baseline. results: ``eval.json`` of each."""
-    measured = {key: list_measured(experiment, result) for key, result in results.items()}
-    first, judged = next(iter(results.values())), experiment.metrics[0]
-    metric = {m.name: m for m in from_json(first["metrics"])}[judged]
-
-    def read(arm: str, variant: str, name: str) -> list[float]:
-        return [measured[arm, seed][variant][name] for seed in experiment.seeds]
-
-    for arm, config in experiment.arms.items():
-        for variant, own in measured[arm, experiment.seeds[0]].items():
-            peer = arm if variant else experiment.beside.get(arm, "")
-            ours, theirs = read(arm, variant, judged), read(peer, "", judged) if peer else None
-            mean = summarise_seeds(ours).mean
-            other = None if theirs is None else summarise_seeds(theirs).mean
-            yield Row(
-                case=f"{part}: {experiment.title}",
-                subject=f"{arm}, {variant}" if variant else arm,
-                peer=peer,
-                unit=metric.label,
-                ours=mean,
-                theirs=other,
-                ratio=find_ratio(mean, other, metric.better),
-                conditions={
-                    "reached": {m: asdict(summarise_seeds(read(arm, variant, m))) for m in own},
-                    "compared": theirs and asdict(judge_pairs(ours, theirs, metric.better)),
-                    "cost": dict(experiment.costs(config)),
-                    "seeds": list(experiment.seeds),
-                    "note": first.get("notes", {}).get(judged, ""),
-                    "metrics": {m: first["metrics"][m] for m in own},
-                    "versions": list_versions("torch"),
-                },
-            )
+def list_arms(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of arms and variants, without those of findings."""
+    return [row for row in rows if "reached" in row.conditions]
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
-    """Yield the table of a part: what arms and variants reach, and what they cost."""
+    """Yield the tables of a part: what arms, variants and methods reach, and what they cost."""
+    for case in dict.fromkeys(row.case for row in list_arms(rows)):
+        yield _tabulate_case([row for row in list_arms(rows) if row.case == case])
+
+
+def _tabulate_case(rows: list[Row]) -> Table:
     about = rows[0].conditions
-    metrics = from_json(about["metrics"])
-    costs = list(about["cost"])
+    metrics = [
+        metric
+        for metric in from_json(about["metrics"])
+        if any(metric.name in row.conditions["reached"] for row in rows)
+    ]
+    costs = list(dict.fromkeys(name for row in rows for name in row.conditions["cost"]))
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
     out = make_table(rows[0].case, *head)
     for row in rows:
-        compared = row.conditions["compared"]
+        compared, own = row.conditions["compared"], row.conditions["cost"]
         out.add_row(
             row.subject,
             *(_show_reached(row, metric) for metric in metrics),
-            row.peer,
-            "" if compared is None else f"{compared['difference']:+.3f}",
-            "" if compared is None or compared["p"] is None else f"{compared['p']:.2f}",
-            *(f"{row.conditions['cost'][name]:,}" for name in costs),
+            "\n".join(compared),
+            "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
+            "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
+            *(f"{own[name]:,}" if name in own else "" for name in costs),
         )
+    numbers = " or ".join(map(str, sorted({len(row.conditions["seeds"]) for row in rows})))
     judged = "; ".join(filter(None, (metrics[0].label, about["note"])))
     out.caption = (
-        f"mean ± deviation of {len(about['seeds'])} seeds; difference and p (sign-flip test of "
-        f"pairs): {judged}"
+        f"mean ± deviation of {numbers} seeds; difference and p (sign-flip test of pairs): "
+        f"{judged}"
     )
-    yield out
+    return out
 
 
 def _show_reached(row: Row, metric: Metric) -> str:
@@ -234,7 +350,8 @@ def _show_reached(row: Row, metric: Metric) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw the judged metric of each arm and variant, a panel a part; points are seeds."""
+    """Draw the judged metric of each arm and variant, a panel per part; points are seeds."""
+    rows = list_arms(rows)
     cases = list(dict.fromkeys(row.case for row in rows))
     heights = [1 + 0.22 * sum(row.case == case for row in rows) for case in cases]
     figure = Figure((9.58, sum(heights)), layout="constrained")
@@ -243,7 +360,8 @@ def draw(rows: list[Row], path: Path) -> None:
         own = [row for row in rows if row.case == case][::-1]
         ax.barh([r.subject for r in own], [r.ours or 0.0 for r in own], color=ACCENT)
         for k, row in enumerate(own):
-            seeds = next(iter(row.conditions["reached"].values()))["seeds"]
+            judged = next(iter(row.conditions["metrics"]))
+            seeds = row.conditions["reached"][judged]["seeds"]
             ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
         ax.set(xlabel=own[0].unit, title=case)
     save_png(figure, path)
