@@ -23,11 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from drivers.eeg.edf import EdfFile, has_range, read_edf
-from drivers.eeg.recordings import (
-    PatientRecordings,
-    RecordedFile,
-    SeizureTable,
-)
+from drivers.eeg.recordings import PatientRecordings, RecordedFile, SeizureTable
 from drivers.folders import found_in, read_text, require_in_neuro_data
 from neuro.base.text import shorten_list
 

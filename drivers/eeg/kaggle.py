@@ -35,11 +35,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from drivers.eeg.recordings import (
-    PatientRecordings,
-    RecordedFile,
-    SeizureTable,
-)
+from drivers.eeg.recordings import PatientRecordings, RecordedFile, SeizureTable
 from drivers.folders import found_in, require_in_neuro_data
 from drivers.npz import read_npz
 from neuro.base.extras import require_extra

@@ -95,21 +95,16 @@ class BadSignalsError(ValueError):
     """A channel is constant, or holds what is no finite number."""
 
 
-def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) -> list[str]:
-    """Return what is wrong with channels: no finite numbers, or one value all the time."""
-    finite = np.isfinite(x).all(1)
-    flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
-    return [
-        f"channel {name} {'is constant' if flat[k] else 'holds what is no finite number'}"
-        for k, name in enumerate(channels)
-        if flat[k] or not finite[k]
-    ]
-
-
 def require_signals(
     x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
 ) -> None:
     """Raise a BadSignalsError that lists channels which are constant or hold no numbers."""
-    if problems := find_bad_channels(x, channels):
+    finite = np.isfinite(x).all(1)
+    flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
+    if problems := [
+        f"channel {name} {'is constant' if flat[k] else 'holds what is no finite number'}"
+        for k, name in enumerate(channels)
+        if flat[k] or not finite[k]
+    ]:
         told = "; ".join(shorten_list(problems))
         raise BadSignalsError(f"{where}: {told}; leave this part out")

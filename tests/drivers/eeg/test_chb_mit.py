@@ -12,7 +12,7 @@ from drivers.eeg.chb_mit import (
     place_files,
     read_patient,
 )
-from drivers.eeg.recordings import SeizureTable, find_bad_channels
+from drivers.eeg.recordings import BadSignalsError, SeizureTable, require_signals
 
 pytest.importorskip("edfio")
 FILES = [("chb01_01.edf", "23:59:50", 12), ("chb01_02+.edf", "00:00:04", 10)]
@@ -189,11 +189,10 @@ def test_many_missing_channels_are_told_in_few_words(tmp_path: Path) -> None:
 
 def test_constant_channels_and_no_numbers_are_told_by_name(tmp_path: Path) -> None:
     x = np.float32([[1, 2], [3, 3], [np.nan, 1], [np.inf, np.inf]])
-    assert find_bad_channels(x, ("a", "b", "c", "d")) == [
-        "channel b is constant",
-        "channel c holds what is no finite number",
-        "channel d holds what is no finite number",
-    ]
+    holds = "holds what is no finite number"
+    told = f"^here: channel b is constant; channel c {holds}; channel d {holds}; leave this"
+    with pytest.raises(BadSignalsError, match=told):
+        require_signals(x, ("a", "b", "c", "d"), "here")
     write_chb_mit(tmp_path / "chb01", FILES, {})
     flat = make_noise(12, len(DUPLICATED), 0)
     flat[3:5, 256:512] = 7
