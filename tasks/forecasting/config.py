@@ -5,7 +5,7 @@ from typing import Literal
 
 from tasks.runs.soundness import list_low_fields, refuse_problems
 
-Source = Literal["mackey_glass", "lorenz", "epileptor"]
+Source = Literal["mackey_glass", "lorenz", "epileptor", "chb_mit", "kaggle"]
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
 ]  # what each does: tasks.forecasting.network
@@ -79,9 +79,13 @@ class ForecastConfig:
 
     def list_further_problems(self) -> list[str]:
         """Return what does not fit beside the fields that all forecasters have, with cures."""
-        if self.source != "epileptor":
+        trains = {"epileptor": "seizures", "chb_mit": "chb_mit", "kaggle": "kaggle"}
+        if self.source not in trains:
             return []
-        return ["source is epileptor, a recording with events; train forecasting:seizures"]
+        return [
+            f"source is {self.source}, a recording with events; train "
+            f"forecasting:{trains[self.source]}"
+        ]
 
 
 def require_sound(config: ForecastConfig) -> None:

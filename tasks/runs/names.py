@@ -35,7 +35,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
     "forecasting": (
         *("tiny", "tiny_ann", "tiny_population"),
         *("guided", "guided_ann", "lorenz"),
-        *("tiny_seizures", "seizures", "seizures_ann"),
+        *("tiny_seizures", "seizures", "seizures_ann", "chb_mit", "kaggle"),
     ),
     "reasoning": (
         *("tiny", "tiny_spiking", "tiny_depth", "reachability", "multiplication"),
