@@ -49,7 +49,9 @@ class Experiment:
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training has the same number. further: more seeds of single arms.
+    ``seed_of_data`` of a training is the unit of its seed. further: more seeds of single arms.
+    unit: seed -> what it is a repetition of, such as a patient; values of seeds of one unit are
+    averaged before arms are compared. By default each seed is a unit of its own.
     beside: the arms that an arm is compared with, by name; the first is the peer of its row.
     metrics: the columns of the table; the first is judged. measures: a trained run -> values
     that its evaluation lacks, by variant: "" is the training itself, and another name a further
@@ -65,6 +67,7 @@ class Experiment:
     seeds: tuple[int, ...]
     metrics: tuple[Metric, ...]
     data_varies: bool = False
+    unit: Callable[[int], int] = int
     further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measures: Callable[[TaskRun], Variants] | None = None
@@ -94,7 +97,9 @@ class Experiment:
         return {
             (arm, seed): replace(
                 make_run(self.run, folder / name_folder(arm) / f"seed-{seed}", seed),
-                config=replace(config, seed_of_data=seed) if self.data_varies else config,
+                config=replace(config, seed_of_data=self.unit(seed))
+                if self.data_varies
+                else config,
             )
             for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
             for arm, config in self.arms.items()
@@ -171,6 +176,21 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
     return reached
 
 
+def average_units(reached: Reached, unit: Callable[[int], int]) -> Reached:
+    """Return what arms reach by unit, each the mean over its seeds."""
+
+    def average(by_seed: Mapping[int, float]) -> dict[int, float]:
+        units: dict[int, list[float]] = {}
+        for seed, value in by_seed.items():
+            units.setdefault(unit(seed), []).append(value)
+        return {name: sum(values) / len(values) for name, values in units.items()}
+
+    return {
+        name: {metric: average(by_seed) for metric, by_seed in own.items()}
+        for name, own in reached.items()
+    }
+
+
 def make_rows(
     part: str, experiment: Experiment, results: Mapping[tuple[str, int], Mapping[str, Any]]
 ) -> Iterator[Row]:
@@ -179,8 +199,11 @@ def make_rows(
     results: of each arm and seed, see :func:`read_result`.
     """
     by_arm = {
-        arm: collect_reached(
-            arm, {seed: own for (of, seed), own in results.items() if of == arm}
+        arm: average_units(
+            collect_reached(
+                arm, {seed: own for (of, seed), own in results.items() if of == arm}
+            ),
+            experiment.unit,
         )
         for arm in experiment.arms
     }
@@ -270,14 +293,14 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
     out = make_table(rows[0].case, *head)
     for row in rows:
-        compared = row.conditions["compared"]
+        compared, own = row.conditions["compared"], row.conditions["cost"]
         out.add_row(
             row.subject,
             *(_show_reached(row, metric) for metric in metrics),
             "\n".join(compared),
             "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
             "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
-            *(f"{row.conditions['cost'][name]:,}" for name in costs),
+            *(f"{own[name]:,}" if name in own else "" for name in costs),
         )
     numbers = " or ".join(map(str, sorted({len(row.conditions["seeds"]) for row in rows})))
     judged = "; ".join(filter(None, (metrics[0].label, about["note"])))

@@ -103,6 +103,20 @@ def test_pairs_are_the_seeds_that_both_arms_have() -> None:
     assert (first.theirs, first.ratio) == (6.5, pytest.approx(6.5 / (16 / 3)))
 
 
+def test_seeds_of_a_unit_share_its_data_and_are_averaged_before_arms_are_compared() -> None:
+    units = replace(
+        EXPERIMENT, unit=lambda seed: seed % 4, measures=None
+    )  # of 3 5 4 9: 3 1 0 1
+    runs = units.make_runs(Path("bench"))
+    assert {(run.seed, run.config.seed_of_data) for run in runs.values()} == {
+        *((3, 3), (5, 1), (4, 0), (9, 1))
+    }
+    *_, third = make_rows("part", units, make_results())
+    assert third.conditions["reached"]["fd"]["seeds"] == (6.0, (8.0 + 2.5) / 2, 9.5)
+    assert third.conditions["seeds"] == [3, 1, 0]
+    assert third.conditions["compared"]["A"]["difference"] == pytest.approx(4.75 / 3)
+
+
 def test_a_metric_of_which_more_is_better_has_its_ratio_the_other_way_round() -> None:
     results = {key: {**own, "match": own["fd"] / 10} for key, own in make_results().items()}
     results = {key: {**own, "variants": {}} for key, own in results.items()}
