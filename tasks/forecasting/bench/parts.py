@@ -18,16 +18,9 @@ from tasks.bench.experiment import Experiment
 from tasks.bench.options import BenchOptions, MeasurePart
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.forecasting.baselines import EchoState, measure_free_runs
+from tasks.forecasting.bench import series
 from tasks.forecasting.bench.online import make_online_experiment
 from tasks.forecasting.bench.seizures import make_seizure_experiment
-from tasks.forecasting.bench.series import (
-    ARMS,
-    ARMS_OF,
-    GUIDED,
-    READ_OUTS,
-    SHUFFLED,
-    make_part,
-)
 from tasks.forecasting.bench.train import LABELS
 from tasks.forecasting.evaluate import MSE
 from tasks.measures.statistics import summarise_seeds
@@ -40,7 +33,7 @@ PUBLISHED, PUBLISHED_LSTM = 14.79, 13.37  # % sMAPE, Yik et al. 2025
 def list_experiments(quick: bool) -> Mapping[str, Experiment]:
     """Return the experiments by part; quick: too short to judge."""
     return {
-        **{part: make_part(part, quick) for part in ARMS_OF},
+        **{part: series.make_part(part, quick) for part in series.ARMS_OF},
         "online": make_online_experiment(quick),
         "seizures": make_seizure_experiment(quick),
     }
@@ -77,10 +70,8 @@ def draw(rows: list[Row], path: Path) -> None:
     Without settings of series, bars of what arms reach; without arms, the anchor.
     """
     arms = experiment.list_arms(rows)
-    series = [
-        row for row in arms if row.unit == MSE.label and row.subject.endswith(f": {GUIDED}")
-    ]
-    settings = [row.subject.partition(": ")[0] for row in series]
+    names = [row.subject for row in arms if row.unit == MSE.label]
+    settings = [n.partition(": ")[0] for n in names if n.endswith(f": {series.GUIDED}")]
     figure = Figure((9.58, 1.8 + 0.42 * len(settings)), layout="constrained")
     if settings:
         draw_changes(figure, arms, settings)
@@ -96,9 +87,9 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def draw_changes(figure: Figure, rows: Sequence[Row], settings: Sequence[str]) -> None:
     """Draw a cell per arm and setting, empty where the setting lacks the arm."""
-    arms = [arm for arm in ARMS if arm not in (LABELS, SHUFFLED)]
+    arms = [arm for arm in series.ARMS if arm not in (LABELS, series.SHUFFLED)]
     panels = figure.subplots(1, 2, sharey=True)
-    for ax, (metric, read_out) in zip(panels, READ_OUTS.items(), strict=True):
+    for ax, (metric, read_out) in zip(panels, series.READ_OUTS.items(), strict=True):
         reached = {row.subject: row.conditions["reached"].get(metric) for row in rows}
         means = {subject: own["mean"] for subject, own in reached.items() if own}
         shares = [

@@ -23,9 +23,10 @@ from tasks.forecasting.bench.train import (
     make_experiment,
     make_finding,
 )
-from tasks.forecasting.seizures import EVENT_METRICS, SeizureConfig, seizures, seizures_ann
+from tasks.forecasting.seizures import EVENT_METRICS, seizures, seizures_ann
 from tasks.measures.statistics import PairedVerdict, judge_pairs
 
+COUPLED = "seizures, DC-coupled, noise 0.1"  # a setting
 ORACLE = "labels alone, on the slow variable"
 REACH = 0.8  # least AUC of labels alone, below which nothing is claimed
 PATIENTS = tuple(range(100, 120))  # sizes were chosen on others
@@ -39,30 +40,22 @@ EVENT_ARMS: Mapping[str, Change] = {
 }
 
 
-def name_recordings(config: SeizureConfig) -> str:
-    """Return what tells a setting from others: "seizures, DC-coupled, noise 0.1"."""
-    is_coupled, baseline = config.channel == "dc", config.baseline
-    name = "DC-coupled" if is_coupled else f"baseline of {baseline} removed"
-    some = "" if config.labelled == 1 else f", {config.labelled:.0%} labelled"
-    cells = "" if config.cells == "tanh" else ", spiking"
-    return f"seizures, {name}, noise {config.noise:g}{some}{cells}"
-
-
 def make_seizure_experiment(quick: bool) -> Experiment:
     """Return the experiment: two networks of each patient; of spiking ones, fewer and one."""
     seeds, spiking = (*PATIENTS, *(p + FURTHER for p in PATIENTS)), 8
-    dense, spikes = seizures_ann(), seizures()
+    small: Change = {}
     if quick:
         seeds, spiking, small = (0, 1), 1, {"points": 40_000, "epochs": 2, "teacher_epochs": 2}
-        dense, spikes = replace(dense, **small), replace(spikes, **small)
-    each = (
-        dense,
-        replace(dense, labelled=0.2),
-        replace(dense, channel="ac", noise=0.3, baseline=200),
-    )
-    settings = {name_recordings(config): config for config in each}
+    dense, spikes = replace(seizures_ann(), **small), replace(seizures(), **small)
+    settings = {
+        COUPLED: dense,
+        f"{COUPLED}, 20% labelled": replace(dense, labelled=0.2),
+        "seizures, baseline of 200 removed, noise 0.3": replace(
+            dense, channel="ac", noise=0.3, baseline=200
+        ),
+    }
+    arms, last = list_arms(settings, EVENT_ARMS), f"{COUPLED}, spiking"
     few = {arm: EVENT_ARMS[arm] for arm in (LABELS, GUIDED)}
-    arms, last = list_arms(settings, EVENT_ARMS), name_recordings(spikes)
     return make_experiment(
         {**arms, **list_arms({last: spikes}, few)},
         seeds[:spiking],

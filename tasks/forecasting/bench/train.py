@@ -5,7 +5,7 @@ that seed: a process trains it once, from initial weights that depend on the see
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -29,7 +29,6 @@ from tasks.forecasting.data import Batch, batches, prepare
 from tasks.forecasting.ensemble import train_teachers
 from tasks.forecasting.evaluate import measure
 from tasks.forecasting.network import (
-    GuidedForecaster,
     ask_teacher,
     build_student,
     build_teacher,
@@ -49,7 +48,7 @@ SIGMA = Metric(name="sigma", format=".2f")  # of a smoothing that is as wide as 
 TEACHER = "by the teacher, which sees later"
 SHARES = "updates.json"  # in a run folder: the share of updates
 OF_STUDENT = ("arm", "alpha", "temperature", "sigma", "surprise", "target")
-TAUGHT_APART = 1_000_000  # from the seed of a student's weights to that of its teacher's
+APART = 1_000_000  # from the seed of a student's weights to that of its teacher's
 
 
 def list_arms(settings: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
@@ -96,10 +95,10 @@ def train_teacher(config: ForecastConfig, seed: int) -> Stack:
 
     That of spiking students of a series is the teacher of their twins without spikes.
     """
-    if not isinstance(config, SeizureConfig):
+    if config.cells != "tanh" and not isinstance(config, SeizureConfig):
         config = ann(config)
-    default = {f.name: f.default for f in fields(config) if f.name in OF_STUDENT}
-    return _train_teacher(replace(config, **default), seed + TAUGHT_APART)
+    default: Any = {f.name: f.default for f in fields(config) if f.name in OF_STUDENT}
+    return _train_teacher(replace(config, **default), seed + APART)
 
 
 @lru_cache(maxsize=256)
@@ -120,12 +119,12 @@ def train_forecaster(seeds: Sequence[int], run: TaskRun) -> bool:
     if config.sigma == WIDE:
         config = replace(config, sigma=measure_width(config, seeds))
 
-    def begin(_: ForecastConfig, model: GuidedForecaster) -> None:
+    def begin(_: ForecastConfig, model: Any) -> None:
         if model.teacher is not None:
             model.teacher.load_state_dict(train_teacher(config, run.seed).state_dict())
 
     def count_updates(_: ForecastConfig, model: nn.Module, batch: Batch, at: float) -> Tensor:
-        x, _, later = batch
+        x, later = batch[0], batch[2]
         with torch.no_grad():
             taught, scores = ask_teacher(train_teacher(config, run.seed), later), model(x)[0]
         seen = measure_divergence(taught, scores[-1], config.temperature)
@@ -159,32 +158,26 @@ def measure_width(config: ForecastConfig, seeds: Sequence[int]) -> float:
 def measure_run(run: TaskRun) -> Variants:
     """Return what the evaluation of a run lacks; beside labels alone, teacher and baselines.
 
-    These are variants of labels alone, because they learn from nothing else.
+    These are variants of labels alone, because they learn from nothing else. The teacher is
+    measured on its own windows.
     """
     config: ForecastConfig = run.config
-    share = run.read(SHARES) if config.surprise else float(config.taught)
-    values = {UPDATES.name: share}
+    values = {UPDATES.name: run.read(SHARES) if config.surprise else float(config.taught)}
     if config.sigma == WIDE:
         values[SIGMA.name] = read_header(run.folder)["config"]["sigma"]
     if config.cells != "tanh":
         values[OPERATIONS.name] = count_synaptic_operations(config, load_trained_model(run))
-    is_baseline = run.folder.parent.name.endswith(name_folder(LABELS))
-    return {"": values, **(dict(measure_others(config, run.seed)) if is_baseline else {})}
-
-
-def measure_others(
-    config: ForecastConfig, seed: int
-) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """Yield what the teacher reaches on its own windows of the test, and what baselines do."""
+    found: dict[str, Mapping[str, float]] = {"": values}
+    if not run.folder.parent.name.endswith(name_folder(LABELS)):
+        return found
     prepared = prepare(config)
-    part = prepared.teaching["test"]
-    scores = train_teacher(config, seed)(torch.from_numpy(part.own)[None])[0][-1]
-    yield TEACHER, measure(config, scores, torch.from_numpy(part.labels))
-    if isinstance(config, SeizureConfig):
-        return
-    truth = prepared.windows["test"].labels
-    for name, answers in list_baselines(prepared).items():
-        yield f"by {name}", {"mse": float(np.mean((answers - truth) ** 2))}
+    part, truth = prepared.teaching["test"], prepared.windows["test"].labels
+    scores = train_teacher(config, run.seed)(torch.from_numpy(part.own)[None])[0][-1]
+    found[TEACHER] = measure(config, scores, torch.from_numpy(part.labels))
+    if not isinstance(config, SeizureConfig):
+        for name, answers in list_baselines(prepared).items():
+            found[f"by {name}"] = {"mse": float(np.mean((answers - truth) ** 2))}
+    return found
 
 
 @torch.no_grad()

@@ -150,8 +150,8 @@ def test_the_width_of_teachers_is_the_mean_deviation_of_their_answers(
 def test_a_larger_surprise_teaches_less_and_an_interrupted_training_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(guided_ann(), points=500, lookback=2, horizon=3, batch=64, epochs=6)
-    config = replace(config, teacher_epochs=40, lr=1e-2)
+    config = replace(guided_ann(), points=500, lookback=2, horizon=3, batch=64, epochs=4)
+    config = replace(config, teacher_epochs=10, lr=1e-2)
     some = [*GATED][::3]
     found = run_arms(tmp_path, config, *some)
     first, last = found.values()
