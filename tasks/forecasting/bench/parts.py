@@ -22,7 +22,6 @@ from tasks.forecasting.bench import series
 from tasks.forecasting.bench.online import make_online_experiment
 from tasks.forecasting.bench.seizures import make_seizure_experiment
 from tasks.forecasting.bench.train import LABELS
-from tasks.forecasting.evaluate import MSE
 from tasks.measures.statistics import summarise_seeds
 from tasks.report.figures import save_png
 
@@ -70,11 +69,11 @@ def draw(rows: list[Row], path: Path) -> None:
     Without settings of series, bars of what arms reach; without arms, the anchor.
     """
     arms = experiment.list_arms(rows)
-    names = [row.subject for row in arms if row.unit == MSE.label]
-    settings = [n.partition(": ")[0] for n in names if n.endswith(f": {series.GUIDED}")]
+    own = [row for row in arms if row.case.partition(": ")[0] in series.ARMS_OF]
+    settings = list(dict.fromkeys(row.subject.partition(": ")[0] for row in own))
     figure = Figure((9.58, 1.8 + 0.42 * len(settings)), layout="constrained")
     if settings:
-        draw_changes(figure, arms, settings)
+        draw_changes(figure, own, settings)
     elif arms:
         experiment.draw(rows, path)
         return
