@@ -48,10 +48,11 @@ class Experiment:
     """Arms of a task, compared seed by seed.
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
-    configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training is the unit of its seed. further: more seeds of single arms.
-    unit: seed -> what it is a repetition of, such as a patient; values of seeds of one unit are
-    averaged before arms are compared. By default each seed is a unit of its own.
+    configurations, by name; arms called "setting: arm" have a table per setting. seeds: of the
+    weights; with ``data_varies`` the field ``seed_of_data`` of a training is the unit of its
+    seed. further: more seeds of single arms. unit: seed -> what it is a repetition of, such as
+    a patient; values of seeds of one unit are averaged before arms are compared. By default
+    each seed is a unit of its own.
     beside: the arms that an arm is compared with, by name; the first is the peer of its row.
     metrics: the columns of the table; the first is judged. measures: a trained run -> values
     that its evaluation lacks, by variant: "" is the training itself, and another name a further
@@ -281,8 +282,19 @@ def list_arms(rows: Iterable[Row]) -> list[Row]:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
-    """Yield the table of a part: what arms and variants reach, and what they cost."""
+    """Yield a table per setting: what its arms and variants reach, and what they cost."""
     rows = list_arms(rows)
+    for setting in dict.fromkeys(find_setting(row.subject) for row in rows):
+        yield tabulate_setting(setting, [r for r in rows if find_setting(r.subject) == setting])
+
+
+def find_setting(subject: str) -> str:
+    """Return the setting of an arm called "setting: arm"; "" without a colon."""
+    return subject.partition(": ")[0] if ": " in subject else ""
+
+
+def tabulate_setting(setting: str, rows: Sequence[Row]) -> Table:
+    """Return the table of the arms of a setting."""
     about = rows[0].conditions
     metrics = [
         metric
@@ -291,13 +303,13 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
     ]
     costs = list(about["cost"])
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
-    out = make_table(rows[0].case, *head)
+    out = make_table(", ".join(filter(None, (rows[0].case, setting))), *head)
     for row in rows:
         compared, own = row.conditions["compared"], row.conditions["cost"]
         out.add_row(
-            row.subject,
+            row.subject.removeprefix(f"{setting}: "),
             *(_show_reached(row, metric) for metric in metrics),
-            "\n".join(compared),
+            "\n".join(peer.removeprefix(f"{setting}: ") for peer in compared),
             "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
             "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
             *(f"{own[name]:,}" if name in own else "" for name in costs),
@@ -308,15 +320,16 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         f"mean ± deviation of {numbers} seeds; difference and p (sign-flip test of pairs): "
         f"{judged}"
     )
-    yield out
+    return out
 
 
 def _show_reached(row: Row, metric: Metric) -> str:
     own = row.conditions["reached"].get(metric.name)
     if own is None:
         return ""
-    spread = "" if own["sd"] is None else f" ± {metric.text(own['sd'])}"
-    return f"{metric.text(own['mean'])}{spread}"
+    if own["sd"] is None:
+        return metric.text(own["mean"])
+    return f"{own['mean']:{metric.format}} ± {metric.text(own['sd'])}"
 
 
 @mpl.rc_context(STYLE)

@@ -163,6 +163,25 @@ def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None
     assert "third" not in cells  # no arm has it
 
 
+def test_arms_of_several_settings_have_a_table_per_setting_and_a_unit_stands_once() -> None:
+    names = {"A": "X: A", "B, wide": "X: B", "C": "Y: A"}
+    metre = replace(FD, unit="m")
+    experiment = replace(
+        EXPERIMENT,
+        arms={names[arm]: config for arm, config in ARMS.items()},
+        **{"beside": {"X: B": ("X: A",)}, "further": {}, "metrics": (metre, MATCH)},
+        costs=lambda _, means: {} if "twice" in means else {"one": 1},
+    )
+    results = {(names[arm], s): own for (arm, s), own in make_results().items() if s < 9}
+    first, second = tabulate("part", list(make_rows("part", experiment, results)))
+    assert (first.title, second.title) == ("part: three arms, X", "part: three arms, Y")
+    cells = {str(column.header): list(column.cells) for column in first.columns}
+    assert cells[""] == ["A", "B", "B, reset"]
+    assert cells["fd"] == ["5.333 ± 1.528 m", "4.800 ± 1.967 m", "8.800 ± 2.524 m"]
+    assert cells["beside"] == ["", "A", "B"]
+    assert cells["one"] == ["1", "", "1"]  # no cost: nothing is shown
+
+
 def test_the_picture_has_a_panel_a_part_and_a_point_a_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

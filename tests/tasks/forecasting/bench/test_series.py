@@ -162,7 +162,7 @@ def test_a_row_is_an_arm_beside_labels_alone_and_a_baseline_costs_nothing() -> N
     assert (row.peer, row.ours, row.theirs) == (f"{SETTING}: {LABELS}", 11.5, 10.5)
     assert row.conditions["cost"]["MACs"] == 48 + 48 * 48 + 48 * 25
     assert (ridge.peer, ridge.ours, ridge.conditions["cost"]) == (row.peer, 5.0, {})
-    (table,) = experiment.tabulate("paper", rows)
+    table, _ = experiment.tabulate("paper", rows)
     calls = next([*column.cells] for column in table.columns if column.header == "calls")
     assert calls[:3] == ["2", "", "6"]  # labels alone, its baseline, the teacher's student
 
