@@ -50,21 +50,23 @@ class Experiment:
     """Arms of a task, compared seed by seed.
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
-    configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training has the same number, and so have its ``seed_fields``.
-    further: more seeds of single arms. sources: for an arm that begins from a finished run of
-    another arm with the same seed, the name of that arm, which stands before it; see
-    :func:`open_beside`. beside: the arms that an arm is compared with, by name;
-    the first is the peer of its row. baseline: the peer where ``beside`` names none. metrics:
-    the columns of the table; the first is judged. measures: a trained run -> values that its
-    evaluation lacks, by variant: "" is the training itself, and another name a further use of
-    the same weights, which has its own row and is compared with the training. costs:
-    configuration, means of what an arm reaches -> numbers for the table, by name. together: all
-    trained runs -> values that take several of them, and rows of methods that train nothing, by
-    title of their table, "" for that of the arms; an arm may then lack the judged metric, and
-    has no row. judge: what all arms reach -> rows of findings, each with a note. tabulate: rows
-    of arms -> further tables. train: trains a run, and returns whether it has diverged; it
-    may complete the configuration of the run by what finished runs tell.
+    configurations, by name; arms called "setting: arm" have a table per setting. seeds: of the
+    weights; the configuration's ``seed_fields`` take the number of their unit. further: more
+    seeds of single arms. unit: seed -> what it is a repetition of, such as a patient; values of
+    seeds of one unit are averaged before arms are compared. By default each seed is a unit of
+    its own. sources: for an arm that begins from a finished run of another arm with the same
+    seed, the name of that arm, which stands before it; see :func:`open_beside`. beside: the
+    arms that an arm is compared with, by name; the first is the peer of its row. baseline: the
+    peer where ``beside`` names none. metrics: the columns of the table; the first is judged.
+    measures: a trained run -> values that its evaluation lacks, by variant: "" is the training
+    itself, and another name a further use of the same weights, which has its own row and is
+    compared with the training. costs: configuration, means of what an arm reaches -> numbers
+    for the table, by name. together: all trained runs -> values that take several of them, and
+    rows of methods that train nothing, by title of their table, "" for that of the arms; an arm
+    may then lack the judged metric, and has no row. judge: what all arms reach -> rows of
+    findings, each with a note. tabulate: rows of arms -> further tables. train: trains a run,
+    and returns whether it has diverged; it may complete the configuration of the run by what
+    finished runs tell.
     """
 
     title: str
@@ -72,8 +74,8 @@ class Experiment:
     arms: Mapping[str, Any]
     seeds: tuple[int, ...]
     metrics: tuple[Metric, ...]
-    data_varies: bool = False
     seed_fields: tuple[str, ...] = ()
+    unit: Callable[[int], int] = int
     further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -111,11 +113,10 @@ class Experiment:
     def make_runs(self, folder: Path) -> dict[tuple[str, int], TaskRun]:
         """Return the run of each arm and seed, seed by seed; nothing is written."""
         seeds = {arm: (*self.seeds, *self.further.get(arm, ())) for arm in self.arms}
-        fields = (*self.seed_fields, *(("seed_of_data",) if self.data_varies else ()))
         return {
             (arm, seed): replace(
                 make_run(self.run, folder / name_folder(arm) / f"seed-{seed}", seed),
-                config=replace(config, **dict.fromkeys(fields, seed)),
+                config=replace(config, **dict.fromkeys(self.seed_fields, self.unit(seed))),
             )
             for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
             for arm, config in self.arms.items()
@@ -218,6 +219,21 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
     return reached
 
 
+def average_units(reached: Reached, unit: Callable[[int], int]) -> Reached:
+    """Return what arms reach by unit, each the mean over its seeds."""
+
+    def average(by_seed: Mapping[int, float]) -> dict[int, float]:
+        units: dict[int, list[float]] = {}
+        for seed, value in by_seed.items():
+            units.setdefault(unit(seed), []).append(value)
+        return {name: sum(values) / len(values) for name, values in units.items()}
+
+    return {
+        name: {metric: average(by_seed) for metric, by_seed in own.items()}
+        for name, own in reached.items()
+    }
+
+
 def make_rows(
     part: str,
     experiment: Experiment,
@@ -229,8 +245,11 @@ def make_rows(
     results: of each arm and seed, see :func:`read_result`. together: see :class:`Experiment`.
     """
     by_arm = {
-        arm: collect_reached(
-            arm, {seed: own for (of, seed), own in results.items() if of == arm}
+        arm: average_units(
+            collect_reached(
+                arm, {seed: own for (of, seed), own in results.items() if of == arm}
+            ),
+            experiment.unit,
         )
         for arm in experiment.arms
     }
@@ -316,12 +335,21 @@ def list_arms(rows: Iterable[Row]) -> list[Row]:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
-    """Yield the tables of a part: what arms, variants and methods reach, and what they cost."""
-    for case in dict.fromkeys(row.case for row in list_arms(rows)):
-        yield _tabulate_case([row for row in list_arms(rows) if row.case == case])
+    """Yield the tables of a part, one per setting: what its rows reach, and what they cost."""
+    tables: dict[tuple[str, str], list[Row]] = {}
+    for row in list_arms(rows):
+        tables.setdefault((row.case, find_setting(row.subject)), []).append(row)
+    for (_, setting), own in tables.items():
+        yield tabulate_setting(setting, own)
 
 
-def _tabulate_case(rows: list[Row]) -> Table:
+def find_setting(subject: str) -> str:
+    """Return the setting of an arm called "setting: arm"; "" without a colon."""
+    return subject.partition(": ")[0] if ": " in subject else ""
+
+
+def tabulate_setting(setting: str, rows: Sequence[Row]) -> Table:
+    """Return the table of the arms, variants and methods of a setting."""
     about = rows[0].conditions
     metrics = [
         metric
@@ -330,13 +358,13 @@ def _tabulate_case(rows: list[Row]) -> Table:
     ]
     costs = list(dict.fromkeys(name for row in rows for name in row.conditions["cost"]))
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
-    out = make_table(rows[0].case, *head)
+    out = make_table(", ".join(filter(None, (rows[0].case, setting))), *head)
     for row in rows:
         compared, own = row.conditions["compared"], row.conditions["cost"]
         out.add_row(
-            row.subject,
+            row.subject.removeprefix(f"{setting}: "),
             *(_show_reached(row, metric) for metric in metrics),
-            "\n".join(compared),
+            "\n".join(peer.removeprefix(f"{setting}: ") for peer in compared),
             "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
             "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
             *(f"{own[name]:,}" if name in own else "" for name in costs),
@@ -354,8 +382,9 @@ def _show_reached(row: Row, metric: Metric) -> str:
     own = row.conditions["reached"].get(metric.name)
     if own is None:
         return ""
-    spread = "" if own["sd"] is None else f" ± {metric.text(own['sd'])}"
-    return f"{metric.text(own['mean'])}{spread}"
+    if own["sd"] is None:
+        return metric.text(own["mean"])
+    return f"{own['mean']:{metric.format}} ± {metric.text(own['sd'])}"
 
 
 @mpl.rc_context(STYLE)

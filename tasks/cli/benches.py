@@ -79,7 +79,7 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
     "decode": "matrix, layers, generation",
     "hybrids": "recall, text",
     "lava": "dense",
-    "forecasting": "grid, few, lorenz, paper, gated, spiking, online, anchor, seizures",
+    "forecasting": "grid, few, lorenz, paper, gated, spiking, online, seizures, anchor",
     "imports": "tutorials, random, speed",
     "energy": "demo, alif, language, pilotnet",
     "reasoning": "reachability, multiplication, mixers, sudoku, reversal, addition, hop, hops, "
@@ -91,17 +91,13 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 }
 
 
-TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
-    "forecasting": "tasks.forecasting.bench.parts",
-}
-
-
 # Modules with list_experiments; PARTS, where some parts train nothing; draw, where bars do not
 # tell enough.
 EXPERIMENTS = {
     "attribution": "tasks.attribution.bench",
     "bottlenecks": "tasks.bottlenecks.bench",
     "flow": "tasks.flow.bench",
+    "forecasting": "tasks.forecasting.bench.parts",
     "hybrids": "tasks.language.bench_hybrids",
     "reasoning": "tasks.reasoning.bench",
 }
@@ -129,8 +125,6 @@ def find(name: str) -> Benchmark:
         made = _make_experiments(name, module.list_experiments, NAMES[name], ("workers",))
         parts = {**made.parts, **getattr(module, "PARTS", {})}
         return replace(made, parts=parts, draw=getattr(module, "draw", made.draw))
-    if name in TRAININGS:
-        return _make_trainings(name)
     return makers[name]() if name in makers else _make_speeds(name)
 
 
@@ -177,19 +171,6 @@ def _microcircuit() -> Benchmark:
     from tasks.bench.peers.microcircuit import PARTS, draw
 
     return Benchmark(about=NAMES["microcircuit"], parts=PARTS, draw=draw)
-
-
-def _make_trainings(name: str) -> Benchmark:
-    """Return the benchmark of a module of TRAININGS."""
-    module = import_module(TRAININGS[name])
-    return Benchmark(
-        about=NAMES[name],
-        parts=module.PARTS,
-        draw=module.draw,
-        tabulate=module.tabulate,
-        accepts=("workers",),
-        announce=module.announce,
-    )
 
 
 def _make_experiments(

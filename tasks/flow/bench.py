@@ -108,7 +108,7 @@ def _experiment(
         run=run,
         arms=arms,
         seeds=seeds,
-        data_varies=True,
+        seed_fields=("seed_of_data",),
         beside=beside,
         metrics=(FEATURE_FD, FAD, MATCH, LOSS),
         measures=read_contexts,

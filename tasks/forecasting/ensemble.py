@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from neuro.training import TrainError
 from neuro.training.plan import scale_lr
 from tasks.forecasting.config import ForecastConfig
-from tasks.forecasting.data import count_steps, order_batches, prepare, show_own
-from tasks.forecasting.network import cross_entropy, reduce_period
+from tasks.forecasting.data import count_steps, order_batches, prepare
+from tasks.forecasting.network import cross_entropy
 from tasks.forecasting.windows import read_bins
 from tasks.runs.task import Split
 
@@ -142,34 +142,14 @@ def stack_windows(
 ) -> StackedWindows:
     """Return the windows of a split side by side; later: those that teachers are trained on.
 
-    Where networks have different numbers of windows, the first ones of those with fewer stand
-    there again behind the last.
+    Each configuration has as many windows.
     """
     each = [prepare(config) for config in configs]
     parts = [(own.teaching if later else own.windows)[split] for own in each]
     return StackedWindows(
-        x=_stack([part.own for part in parts]), labels=_stack([part.labels for part in parts])
+        x=torch.from_numpy(np.stack([part.own for part in parts])),
+        labels=torch.from_numpy(np.stack([part.labels for part in parts])),
     )
-
-
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    most = max(len(own) for own in arrays)
-    return torch.from_numpy(
-        np.stack([np.resize(own, (most, *own.shape[1:])) for own in arrays])
-    )
-
-
-@torch.no_grad()
-def ask_teachers(
-    teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig], split: Split = "train"
-) -> Float[Tensor, "S N K"]:
-    """Return the scores of teachers on what they see of each window of their students."""
-    own = configs[0].arm == "present"
-    parts = [(config, prepare(config).windows[split]) for config in configs]
-    x = _stack([show_own(config, part) if own else part.later for config, part in parts])
-    scores = run_networks(stack_weights(teachers), x.flatten(1, -2))
-    scores = scores.reshape(*x.shape[:-1], -1)
-    return scores if x.dim() == 3 else reduce_period(scores)
 
 
 def train_teachers(teachers: Sequence[nn.Module], configs: Sequence[ForecastConfig]) -> None:

@@ -89,7 +89,7 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
             **more,
         )
 
-    more: dict[str, Any] = {"data_varies": True, "metrics": (ACCURACY,)}
+    more: dict[str, Any] = {"seed_fields": ("seed_of_data",), "metrics": (ACCURACY,)}
     return {
         "recall": make("synthetic recall", recall, [*TASKS], **more, judge=judge_recall),
         TEXT: make("bytes of text", text, [TEXT], metrics=(BITS,), judge=judge_text),

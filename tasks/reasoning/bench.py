@@ -129,7 +129,7 @@ def list_experiments(quick: bool) -> Mapping[str, Experiment]:
             run="reasoning:tiny",
             arms={arm: replace(config, **{**small, **own}) for arm, own in arms.items()},
             seeds=(0,) if quick else (0, 1, 2),
-            data_varies=True,
+            seed_fields=("seed_of_data",),
             beside={arm: tuple(c for c in controls if c != arm) for arm in arms},
             metrics=(ACCURACY, STOPPED, RECALLED, *METRICS[1:]),
             measures=measure,

@@ -1,57 +1,45 @@
 """Part ``online`` of the bench: students go on learning as labels arrive; one does not.
 
-Every student is trained on labels alone before, and is the same in all arms. Then the test part
-of the series goes by, once. In one setting the series changes in the middle of it: from then on
-time runs faster by half. The rate of learning lies between those that were best with and
-without the change on seeds 100 and 101, which no row has.
+Every student is trained on labels alone before, and all learners begin with it. Then the test
+part of a series goes by, once. One series changes in the middle of it: from then on time runs
+faster by half. The rate of learning lies between those that were best with and without the
+change on seeds 100 and 101, which no row has.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from jaxtyping import Float64
 
 from drivers.series import generate_lorenz
-from neuro.base.seeds import seeded
-from neuro.training.threads import limit_threads
-from tasks.bench.results import complete_results, make_key, read_results
-from tasks.forecasting.bench.settings import (
+from tasks.bench.experiment import Experiment, Reached, Variants
+from tasks.bench.rows import Row
+from tasks.forecasting.bench.series import (
     AS_WIDE,
     GUIDED,
-    LABELS,
+    SEEDS,
+    SMALL,
     SMOOTHED,
-    ForecastScale,
-    ForecastSetting,
-    make_config,
+    name_setting,
 )
 from tasks.forecasting.bench.train import (
-    FILE,
-    SECONDS,
+    LABELS,
     UPDATES,
-    Reached,
-    describe,
+    list_arms,
+    make_experiment,
+    make_finding,
     measure_width,
+    train_teacher,
 )
-from tasks.forecasting.config import ForecastConfig, Source
+from tasks.forecasting.config import Arm, ForecastConfig, guided_ann
 from tasks.forecasting.data import SKIPPED, draw_start, make_series, prepare, prepare_series
-from tasks.forecasting.ensemble import (
-    Loss,
-    StackedWindows,
-    Weights,
-    run_networks,
-    stack_weights,
-    stack_windows,
-    teach_labels,
-    train_networks,
-    train_teachers,
-)
-from tasks.forecasting.evaluate import measure
-from tasks.forecasting.network import build_student, build_teacher, compute_loss
+from tasks.forecasting.ensemble import StackedWindows, Weights, run_networks, stack_weights
+from tasks.forecasting.evaluate import METRICS, UNIT, measure
+from tasks.forecasting.network import ask_teacher, compute_loss
 from tasks.forecasting.online import (
     OnlineRules,
     PageHinkley,
@@ -59,180 +47,132 @@ from tasks.forecasting.online import (
     learn_online,
     measure_squares,
 )
+from tasks.measures.statistics import judge_pairs
+from tasks.runs.task import Metric, TaskRun
+from tasks.runs.trained_run import load_trained_model
 
 STOPPED = "no learning"
 BEHIND = ", behind an alarm"
+CHANGES = "changes"  # ends the name of a setting whose series does
 FASTER = 1.5  # times, behind the change
 CHANGE = 0.9  # of the series: in the middle of the test part
-LATE = "mse_late"  # of the windows in the second half of the test part
+LATE = Metric(name="mse_late", better="lower", unit=UNIT)  # in the second half of the test
 RATE = 0.01
-LEARNERS = {
-    LABELS: "none",
-    STOPPED: "none",
-    GUIDED: "future",
-    SMOOTHED: "smoothing",
-    AS_WIDE: "smoothing",
-    LABELS + BEHIND: "none",
-    GUIDED + BEHIND: "future",
+LEARNERS: Mapping[str, Arm] = {
+    **{LABELS: "none", STOPPED: "none", GUIDED: "future"},
+    **{SMOOTHED: "smoothing", AS_WIDE: "smoothing"},
+    **{LABELS + BEHIND: "none", GUIDED + BEHIND: "future"},
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineSetting:
-    """A series that goes by. changes: whether time runs faster from the middle of its test."""
-
-    source: Source = "lorenz"
-    lookback: int = 8
-    horizon: int = 5
-    changes: bool = False
-
-    @property
-    def name(self) -> str:
-        """What tells it from others: "online: lorenz, L 8, H 5, changes"."""
-        series = self.source.replace("_", " ")
-        changes = ", changes" if self.changes else ""
-        return f"online: {series}, L {self.lookback}, H {self.horizon}{changes}"
-
-
-SETTINGS = (
-    OnlineSetting(),
-    OnlineSetting(changes=True),
-    OnlineSetting(source="mackey_glass"),
+COMPARED = (
+    *((LABELS, STOPPED), (GUIDED, SMOOTHED), (GUIDED, AS_WIDE)),
+    *((LABELS + BEHIND, LABELS), (GUIDED + BEHIND, GUIDED)),
 )
 
 
-def make_passing_series(
-    setting: OnlineSetting, seed: int, points: int
-) -> Float64[np.ndarray, " N"]:
-    """Return the series; up to the change it is that of the configuration.
+def make_online_experiment(quick: bool) -> Experiment:
+    """Return the experiment: an arm goes on by labels alone, its variants by other learners."""
+    base = replace(guided_ann(), **(SMALL if quick else {}))
+    moving = replace(base, source="lorenz")
+    lorenz, mackey_glass = (name_setting(config, "online") for config in (moving, base))
+    series = {lorenz: moving, f"{lorenz}, {CHANGES}": moving, mackey_glass: base}
+    seeds = SEEDS[:2] if quick else SEEDS
+    return make_experiment(
+        list_arms(series, {LABELS: {"arm": "none"}}),
+        seeds,
+        title="students that go on learning",
+        run="forecasting:guided_ann",
+        metrics=(*METRICS[:2], LATE, UPDATES),
+        measures=partial(measure_learners, seeds),
+        costs=lambda *_: {},  # those of the training before say nothing of the learning
+        judge=partial(judge_learners, tuple(series)),
+    )
 
-    Raises:
-        ValueError: only the Lorenz system changes.
-    """
-    if not setting.changes:
-        return make_series(setting.source, seed, points)
-    if setting.source != "lorenz":
-        raise ValueError(f"{setting.source} does not change; give lorenz, or changes=False")
-    first = round(CHANGE * points)
-    before = generate_lorenz(first, start=draw_start(seed), skip=SKIPPED)
+
+def make_changing_series(config: ForecastConfig) -> Float64[np.ndarray, " N"]:
+    """Return a Lorenz system; up to the change it is that of the configuration."""
+    first = round(CHANGE * config.points)
+    before = generate_lorenz(first, start=draw_start(config.seed_of_data), skip=SKIPPED)
     x, y, z = (float(v) for v in before[-1])
-    after = generate_lorenz(points - first + 1, start=(x, y, z), every=0.02 * FASTER)
+    after = generate_lorenz(config.points - first + 1, start=(x, y, z), every=0.02 * FASTER)
     return np.concatenate([before[:, 0], after[1:, 0]])
 
 
-def train_online(setting: OnlineSetting, scale: ForecastScale, rate: float = RATE) -> Reached:
-    """Return what every arm reaches on the test part, which goes by once."""
-    windowed = ForecastSetting(
-        source=setting.source, lookback=setting.lookback, horizon=setting.horizon
-    )
-    configs = [make_config(windowed, scale, LABELS, seed) for seed in scale.seeds]
-    found = Reached()
-    with limit_threads(1):
-        students, teachers = list[nn.Module](), list[nn.Module]()
-        for config in configs:
-            with seeded(config.seed_of_data):
-                students.append(build_student(config))
-            with seeded(config.seed_of_data + 1_000_000):
-                teachers.append(build_teacher(config))
-        train_teachers(teachers, configs)
-        own, val = (stack_windows(configs, split) for split in ("train", "val"))
-        train_networks(students, configs, lambda _: own, val, teach_labels, configs[0].epochs)
-        weights = stack_weights(students)
-        windows = _stack_passing(setting, configs, stack_weights(teachers))
-        test, sigma = _fit_drift(weights, val), measure_width(teachers, configs)
-        wide = [replace(config, sigma=sigma) for config in configs]
-        for arm in LEARNERS:
-            begin = time.process_time()
-            own_configs = wide if arm == AS_WIDE else configs
-            found[arm] = _learn(arm, own_configs, weights, windows, test, rate)
-            found[arm][SECONDS] = [time.process_time() - begin]
-    return found
+def measure_learners(seeds: Sequence[int], run: TaskRun) -> Variants:
+    """Return what each learner reaches on the passing test part of the arm's series.
+
+    seeds: of all students; one smoothing is as wide as their teachers.
+    """
+    config: ForecastConfig = run.config
+    weights = stack_weights([load_trained_model(run)])
+    sigma, drift = measure_width(config, seeds), fit_drift(config, weights)
+    windows = make_windows(config, run.seed, CHANGES in run.folder.parent.name)
+    return {
+        "" if name == LABELS else f"then {name}": learn(
+            name,
+            replace(config, arm=arm, sigma=sigma if name == AS_WIDE else config.sigma),
+            weights,
+            windows,
+            drift if name.endswith(BEHIND) else None,
+        )
+        for name, arm in LEARNERS.items()
+    }
 
 
-@torch.no_grad()
-def _fit_drift(weights: Weights, val: StackedWindows) -> PageHinkley:
+def fit_drift(config: ForecastConfig, weights: Weights) -> PageHinkley:
     """Return the test of changes that raises no alarm on validation."""
-    scores = run_networks(weights, val.x)
-    errors = [measure_squares(s, labels) for s, labels in zip(scores, val.labels, strict=True)]
-    return fit_test(torch.stack(errors))
+    val = prepare(config).windows["val"]
+    scores = run_networks(weights, torch.from_numpy(val.own)[None])[0]
+    return fit_test(measure_squares(scores, torch.from_numpy(val.labels))[None])
 
 
-@torch.no_grad()
-def _stack_passing(
-    setting: OnlineSetting, configs: Sequence[ForecastConfig], teachers: Weights
-) -> StackedWindows:
-    """Return the windows of the test part in time, with what the teachers answer."""
-    parts = []
-    for config in configs:
-        series = make_passing_series(setting, config.seed_of_data, config.points)
-        sizes = (config.bins, config.lookback, config.horizon, config.teacher_horizon)
-        prepared = prepare_series(series, setting.name, *sizes)
-        if prepared.bins != prepare(config).bins:
-            raise ValueError(f"{setting.name}: the series changes before its test part")
-        parts.append(prepared.windows["test"])
-    later = torch.from_numpy(np.stack([part.later for part in parts]))
+def make_windows(config: ForecastConfig, seed: int, changes: bool) -> StackedWindows:
+    """Return the windows of the test part in time, with what the seed's teacher answers."""
+    series = make_series(config.source, config.seed_of_data, config.points)
+    if changes:
+        series = make_changing_series(config)
+    sizes = (config.bins, config.lookback, config.horizon, config.teacher_horizon)
+    part = prepare_series(series, config.source, *sizes).windows["test"]
+    taught = ask_teacher(train_teacher(config, seed), torch.from_numpy(part.later))
     return StackedWindows(
-        x=torch.from_numpy(np.stack([part.own for part in parts])),
-        labels=torch.from_numpy(np.stack([part.labels for part in parts])),
-        taught=run_networks(teachers, later),
+        x=torch.from_numpy(part.own)[None],
+        labels=torch.from_numpy(part.labels)[None],
+        taught=taught[None],
     )
 
 
-def _learn(
-    arm: str,
-    configs: Sequence[ForecastConfig],
+def learn(
+    name: str,
+    config: ForecastConfig,
     weights: Weights,
     windows: StackedWindows,
-    test: PageHinkley,
-    rate: float,
-) -> dict[str, list[float]]:
-    """Return the metrics of an arm, one value a seed."""
-    config = replace(configs[0], arm=LEARNERS[arm])  # type: ignore[arg-type]
+    drift: PageHinkley | None,
+) -> dict[str, float]:
+    """Return the metrics of a learner, and the share of the steps at which it learns."""
     seen = windows if config.taught else replace(windows, taught=None)
-    rules = OnlineRules(
-        horizon=config.horizon,
-        rate=0.0 if arm == STOPPED else rate,
-        drift=test if arm.endswith(BEHIND) else None,
-    )
-    answers = learn_online(weights, seen, _make_loss(config), rules)
-    half = windows.labels.shape[1] // 2
-    each = []
-    for k, own in enumerate(configs):
-        values = measure(own, answers.scores[k], windows.labels[k])
-        late = measure(own, answers.scores[k, half:], windows.labels[k, half:])
-        learnt = 0.0 if arm == STOPPED else float(answers.learnt[k].double().mean())
-        each.append({**values, LATE: late["mse"], UPDATES: learnt})
-    return {name: [values[name] for values in each] for name in each[0]}
+    rate = 0.0 if name == STOPPED else RATE
+    rules = OnlineRules(horizon=config.horizon, rate=rate, drift=drift)
+    answers = learn_online(weights, seen, partial(compute_loss, config), rules)
+    scores, labels = answers.scores[0], windows.labels[0]
+    half = len(labels) // 2
+    return {
+        **measure(config, scores, labels),
+        LATE.name: measure(config, scores[half:], labels[half:])["mse"],
+        UPDATES.name: float(answers.learnt.double().mean()) if rate else 0.0,
+    }
 
 
-def _make_loss(config: ForecastConfig) -> Loss:
-    def compute(
-        scores: Float[Tensor, "S B K"], labels: Tensor, taught: Tensor | None
-    ) -> Float[Tensor, " S"]:
-        return compute_loss(config, scores, labels, taught)
-
-    return compute
-
-
-def train_missing(folder: Path, scale: ForecastScale) -> dict[OnlineSetting, Reached]:
-    """Return what the settings reach; what is in the folder is not trained again.
-
-    Raises:
-        StoreError: a result in the folder's file is damaged.
-    """
-
-    def train(missing: list[OnlineSetting]) -> Iterator[tuple[OnlineSetting, Reached]]:
-        for setting in missing:
-            yield setting, train_online(setting, scale)
-
-    return complete_results(folder / FILE, _list_abouts(), Reached, train, describe(scale))
-
-
-def count_missing(folder: Path, scale: ForecastScale) -> int:
-    """Return how many settings are still to be trained."""
-    known, further = read_results(folder / FILE), describe(scale)
-    return sum(make_key({**own, **further}) not in known for own in _list_abouts().values())
-
-
-def _list_abouts() -> dict[OnlineSetting, dict[str, object]]:
-    return {s: asdict(s) | {"part": "online"} for s in SETTINGS}
+def judge_learners(settings: Sequence[str], reached: Reached) -> Iterator[Row]:
+    """Yield the error of some learners beside others, with the share of steps that learn."""
+    for setting, sides in product(settings, COMPARED):
+        plain = f"{setting}: {LABELS}"
+        ours, theirs = (
+            reached[plain if side == LABELS else f"{plain}, then {side}"] for side in sides
+        )
+        judged = judge_pairs([*ours["mse"].values()], [*theirs["mse"].values()], "lower")
+        means = [float(np.mean([*own["mse"].values()])) for own in (ours, theirs)]
+        share = float(np.mean([*ours[UPDATES.name].values()]))
+        p = "" if judged.p is None else f", p = {judged.p:.3f}"
+        note = f"{100 * judged.difference / means[1]:+.0f} % error{p}; "
+        note += f"learns at {share:.0%} of the steps"
+        name = f"online: {setting}: {sides[0]}, beside {sides[1]}"
+        yield make_finding(name, sides, (means[0], means[1]), note)

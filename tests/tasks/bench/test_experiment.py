@@ -46,7 +46,7 @@ EXPERIMENT = Experiment(
     seeds=(3, 5, 4),
     further={"C": (9,)},
     metrics=(FD, MATCH),
-    data_varies=True,
+    seed_fields=("seed_of_data",),
     beside={"B, wide": ("A",), "C": ("B, wide", "A")},
     measures=lambda run: {"": {"seed": run.seed}},
     costs=lambda config, means: {"widths": config.width * 1000, "rounded": round(means["fd"])},
@@ -103,6 +103,20 @@ def test_pairs_are_the_seeds_that_both_arms_have() -> None:
     assert (first.theirs, first.ratio) == (6.5, pytest.approx(6.5 / (16 / 3)))
 
 
+def test_seeds_of_a_unit_share_its_data_and_are_averaged_before_arms_are_compared() -> None:
+    units = replace(
+        EXPERIMENT, unit=lambda seed: seed % 4, measures=None
+    )  # of 3 5 4 9: 3 1 0 1
+    runs = units.make_runs(Path("bench"))
+    assert {(run.seed, run.config.seed_of_data) for run in runs.values()} == {
+        *((3, 3), (5, 1), (4, 0), (9, 1))
+    }
+    *_, third = make_rows("part", units, make_results())
+    assert third.conditions["reached"]["fd"]["seeds"] == (6.0, (8.0 + 2.5) / 2, 9.5)
+    assert third.conditions["seeds"] == [3, 1, 0]
+    assert third.conditions["compared"]["A"]["difference"] == pytest.approx(4.75 / 3)
+
+
 def test_a_metric_of_which_more_is_better_has_its_ratio_the_other_way_round() -> None:
     results = {key: {**own, "match": own["fd"] / 10} for key, own in make_results().items()}
     results = {key: {**own, "variants": {}} for key, own in results.items()}
@@ -149,6 +163,25 @@ def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None
     assert "third" not in cells  # no arm has it
 
 
+def test_arms_of_several_settings_have_a_table_per_setting_and_a_unit_stands_once() -> None:
+    names = {"A": "X: A", "B, wide": "X: B", "C": "Y: A"}
+    metre = replace(FD, unit="m")
+    experiment = replace(
+        EXPERIMENT,
+        arms={names[arm]: config for arm, config in ARMS.items()},
+        **{"beside": {"X: B": ("X: A",)}, "further": {}, "metrics": (metre, MATCH)},
+        costs=lambda _, means: {} if "twice" in means else {"one": 1},
+    )
+    results = {(names[arm], s): own for (arm, s), own in make_results().items() if s < 9}
+    first, second = tabulate("part", list(make_rows("part", experiment, results)))
+    assert (first.title, second.title) == ("part: three arms, X", "part: three arms, Y")
+    cells = {str(column.header): list(column.cells) for column in first.columns}
+    assert cells[""] == ["A", "B", "B, reset"]
+    assert cells["fd"] == ["5.333 ± 1.528 m", "4.800 ± 1.967 m", "8.800 ± 2.524 m"]
+    assert cells["beside"] == ["", "A", "B"]
+    assert cells["one"] == ["1", "", "1"]  # no cost: nothing is shown
+
+
 def test_the_picture_has_a_panel_a_part_and_a_point_a_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -176,7 +209,7 @@ def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> N
     assert run.folder == Path("bench/b-wide/seed-5")
     assert (run.task, run.name, run.seed) == ("flow", "tiny", 5)
     assert run.config == replace(tiny(), width=96, seed_of_data=5)
-    same = replace(EXPERIMENT, data_varies=False).make_runs(Path("bench"))
+    same = replace(EXPERIMENT, seed_fields=()).make_runs(Path("bench"))
     assert {r.config.seed_of_data for r in same.values()} == {0}
     assert name_folder("ARFlow, n = 2!") == "arflow-n-2"
 

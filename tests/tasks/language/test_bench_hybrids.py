@@ -33,7 +33,7 @@ def test_a_task_has_six_mixers_in_four_ratios_and_softmax_alone_by_three_seeds()
     assert list(text.arms) == [f"text, {name}" for name in stacks]
     assert list(recall.arms) == [f"{task}, {name}" for task in TASKS for name in stacks]
     assert recall.seeds == text.seeds == (0, 1, 2)
-    assert (recall.data_varies, text.data_varies) == (True, False)
+    assert (recall.seed_fields, text.seed_fields) == (("seed_of_data",), ())
     assert recall.beside["needles, GLA 3:1"] == ("needles, softmax",)
     assert len(recall.beside) == len(recall.arms) - 3
     one, other = recall.arms["tracking, HGRN-2 7:1"], text.arms["text, softmax"]

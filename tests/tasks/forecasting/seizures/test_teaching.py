@@ -6,13 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.base.seeds import seeded
-from tasks.forecasting.data import batches, prepare
-from tasks.forecasting.ensemble import ask_teachers, stack_windows
+from tasks.forecasting.data import batches
+from tasks.forecasting.ensemble import stack_windows
 from tasks.forecasting.network import (
     ask_teacher,
     build,
-    build_teacher,
     compute_loss,
     reduce_period,
 )
@@ -59,31 +57,9 @@ def test_a_window_without_a_label_teaches_by_its_teacher_alone(arm: str) -> None
     assert bool((gradient[2:].abs() > 1e-6).any()) == (arm == "future")
 
 
-def test_teachers_side_by_side_answer_as_one() -> None:
-    configs = [replace(SHORT, seed_of_data=seed) for seed in (0, 1)]
-    teachers = []
-    for config in configs:
-        with seeded(config.seed_of_data):
-            teachers.append(build_teacher(config))
-    found = ask_teachers(teachers, configs, "val")
-    for own, teacher, config in zip(found, teachers, configs, strict=True):
-        later = torch.from_numpy(prepare(config).windows["val"].later)
-        alone = ask_teacher(teacher, later)
-        torch.testing.assert_close(own[: len(alone)], alone)
-        torch.testing.assert_close(own[len(alone) :], alone[: len(own) - len(alone)])
-
-
-def test_networks_with_fewer_windows_see_their_first_ones_again() -> None:
-    configs = [replace(SHORT, seed_of_data=seed) for seed in (0, 1)]
-    counts = [len(prepare(c).windows["train"].labels) for c in configs]
-    stacked = stack_windows(configs, "train")
-    assert stacked.x.shape[:2] == (2, max(counts))
-    fewer = counts.index(min(counts))
-    assert counts[fewer] < max(counts)
-    extra = max(counts) - counts[fewer]
-    torch.testing.assert_close(stacked.x[fewer, -extra:], stacked.x[fewer, :extra])
-    detector = stack_windows(configs, "train", later=True)
-    assert detector.x.shape == (2, 24_000 // 32 - 1, 13)
+def test_a_detector_is_trained_on_each_window_of_the_training_part() -> None:
+    detector = stack_windows([SHORT], "train", later=True)
+    assert detector.x.shape == (1, 24_000 // 32 - 1, 13)
 
 
 @pytest.mark.parametrize("cells", ["tanh", "lif"])
