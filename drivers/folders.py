@@ -1,12 +1,8 @@
-"""Find data sets, and list the files of their classes."""
+"""Find data sets, and read their text files."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from neuro.base.text import shorten_list
-
-Entry = tuple[Path, int]  # a file and its label
 
 
 def find_neuro_data(environ: Mapping[str, str] | None = None) -> str:
@@ -62,40 +58,6 @@ def found_in(folder: Path) -> str:
 def leads_out(path: Path, folder: Path) -> bool:
     """Say whether a file below a folder lies outside it, because of a link on the way."""
     return not path.resolve().is_relative_to(folder.resolve())
-
-
-def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list[Entry]:
-    """Return the files ending in ``suffix`` from one folder per class: by class, then by name.
-
-    The label of a file is the index of its folder's name in ``classes``. Hidden folders do not
-    count.
-
-    Raises:
-        FileNotFoundError: ``root`` is not a folder.
-        ValueError: a class has no folder or no file, or a folder has no class.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"{root} is no folder; found {found_in(root.parent)} beside; {cure}"
-        )
-    folders = {p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")}
-    files = {name: sorted((root / name).glob(f"*{suffix}")) for name in classes}
-    wrong = {
-        "folders of no class": sorted(folders - set(classes)),
-        "missing classes": [name for name in classes if name not in folders],
-        f"classes without a {suffix} file": [
-            name for name in classes if name in folders and not files[name]
-        ],
-    }
-    problems = [
-        f"{what}: {', '.join(shorten_list(own, 12))}" for what, own in wrong.items() if own
-    ]
-    if problems:
-        raise ValueError(
-            f"{root}: {'; '.join(problems)}; expected one folder for each of the "
-            f"{len(classes)} classes {', '.join(classes)}; {cure}"
-        )
-    return [(path, label) for label, name in enumerate(classes) for path in files[name]]
 
 
 def read_text(path: Path, cure: str) -> str:

@@ -1,12 +1,14 @@
-"""Clips of events from cameras, their official files, and a generated default."""
+"""Clips of events from cameras, the data sets that tonic reads, and a generated default."""
 
-from drivers.event_camera.clips import Clip, Clips, frames, from_files, to_events, to_times
+from drivers.event_camera.clips import Clip, Clips, frames, to_events, to_times
+from drivers.event_camera.tonic_sets import from_tonic, load
 
 __all__ = [
     "Clip",
     "Clips",
     "frames",
-    "from_files",
+    "from_tonic",
+    "load",
     "to_events",
     "to_times",
 ]

@@ -7,14 +7,12 @@ Axes: E events, N clips, T ticks, polarities (OFF, ON), H height from above, W w
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
-from drivers.folders import Entry
 from neuro.base.units import Seconds, ticks as whole_ticks
 from neuro.spikes import LARGEST, Events, Times, as_tick_column
 
@@ -106,17 +104,12 @@ class Clips:
     def __iter__(self) -> Iterator[Clip]:
         return map(self.read, range(len(self)))
 
-
-def from_files(
-    entries: list[Entry], read: Callable[[Path, int], Clip], classes: int, source: str
-) -> Clips:
-    """Return one clip per file, read by ``read(path, label)``."""
-    return Clips(
-        read=partial(_read_entry, entries, read),
-        labels=np.array([label for _, label in entries], np.int64),
-        classes=classes,
-        source=f"{source}, {len(entries)} clips",
-    )
+    def take(self, part: slice | Int64[np.ndarray, " _"]) -> "Clips":
+        """Return the clips that a slice or an array of numbers names, in its order."""
+        numbers = np.arange(len(self))[part]
+        return replace(
+            self, read=partial(_read_at, self.read, numbers), labels=self.labels[part]
+        )
 
 
 def frames(
@@ -179,8 +172,8 @@ def to_times(clip: Clip, dt: Seconds, pool: int = 1) -> Times:
     return Times(np.zeros(time.size, np.int32), time, *columns, (total, 1, size))
 
 
-def _read_entry(entries: list[Entry], read: Callable[[Path, int], Clip], index: int) -> Clip:
-    return read(*entries[index])
+def _read_at(read: Callable[[int], Clip], numbers: Int64[np.ndarray, " _"], index: int) -> Clip:
+    return read(int(numbers[index]))
 
 
 def _places(

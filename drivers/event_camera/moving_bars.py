@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from drivers.event_camera import Clip, Clips
+from drivers.event_camera.clips import Clip, Clips
 
 Part = Literal["train", "test"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 Extra = Literal[
-    "lava", "driving", "eeg", "language", "cluster", "peers", "interop", "connectome"
+    "lava", "driving", "eeg", "language", "cluster", "peers", "interop", "connectome", "events"
 ]
 
 

@@ -1,1 +1,1 @@
-"""Tasks on images: classification, generation and their metrics; Yin-Yang."""
+"""Tasks on images: classification, generation, their metrics; Yin-Yang; recorded events."""

@@ -37,6 +37,7 @@ TASKS = {
     "mnist": "tasks.images.classification.mnist",
     "cifar10": "tasks.images.classification.cifar10",
     "yinyang": "tasks.images.yinyang",
+    "events": "tasks.images.events",
     "image_generation": "tasks.images.generation",
     "driving": "tasks.driving",
     "language": "tasks.language",

@@ -14,6 +14,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
     ),
     "cifar10": ("tiny", "fast", "paper"),
     "yinyang": ("tiny", "full", "xylo"),
+    "events": ("tiny", "nmnist", "dvs_gesture", "shd"),
     "image_generation": (
         *("tiny", "tiny_drawn", "tiny_membrane", "tiny_ann"),
         *("night", "full", "fashion", "cifar10"),

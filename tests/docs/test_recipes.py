@@ -193,6 +193,11 @@ def test_events_of_a_users_own_go_from_files_to_joules(
     monkeypatch.chdir(tmp_path)
     page = run_page("event_data")
     assert page.x.shape == (30, 40, 2, 8, 8)
+    words = np.array([(5 << 8) | (9 << 1) | 1, 1000, (6 << 8) | (10 << 1), 999], ">u4")
+    Path("a.aedat").write_bytes(b"#!AER-DAT2.0\r\n# a comment\r\n" + words.tobytes())
+    clip = page.read_dvs128("a.aedat", 3)
+    columns = [c.tolist() for c in (clip.x, clip.y, clip.polarity, clip.time)]
+    assert columns == [[9, 10], [5, 6], [1, 0], [1000, 999]]
     assert page.x.unique().tolist() == [0, 1]
     assert page.graph.dt == page.dt
     assert page.equality["torch_events"]["mismatches"] == 0

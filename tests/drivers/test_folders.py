@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from drivers.folders import (
-    by_class,
     find_neuro_data,
     found_in,
     in_neuro_data,
@@ -30,31 +29,6 @@ def test_what_is_there_is_said_in_words(tmp_path: Path) -> None:
     for k in range(9):
         (tmp_path / f"f{k}").touch()
     assert found_in(tmp_path) == "f0, f1, f2, f3, f4, f5, f6, f7"
-
-
-def test_files_come_by_class_then_by_name_and_others_do_not_count(tmp_path: Path) -> None:
-    for name in ("dog/2.bin", "dog/1.bin", "cat/9.bin", "cat/notes.txt", ".git/3.bin"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = by_class(tmp_path, ("dog", "cat"), ".bin", "cure")
-    assert found == [
-        (tmp_path / "dog/1.bin", 0),
-        (tmp_path / "dog/2.bin", 0),
-        (tmp_path / "cat/9.bin", 1),
-    ]
-
-
-def test_all_that_is_wrong_with_the_classes_is_told_at_once(tmp_path: Path) -> None:
-    for name in ("dog", "cow"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match="dog") as error:
-        by_class(tmp_path, ("dog", "cat"), ".bin", "unpack it")
-    assert str(error.value) == (
-        f"{tmp_path}: folders of no class: cow; missing classes: cat; classes without a .bin "
-        "file: dog; expected one folder for each of the 2 classes dog, cat; unpack it"
-    )
-    with pytest.raises(FileNotFoundError, match=r"gone is no folder; found cow, dog beside"):
-        by_class(tmp_path / "gone", ("dog",), ".bin", "unpack it")
 
 
 def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> None:

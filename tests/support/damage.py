@@ -13,16 +13,15 @@ import numpy as np
 import torch
 import zstandard
 from class_files import write_latent_cache
-from clips import random_clip
 from corpus_files import write_corpus_folders, write_pile
 from eeg_files import make_noise, write_chb_mit, write_edf
 from fake_data_sets import (
-    write_aedat2,
-    write_aedat3,
     write_cifar,
+    write_dvs_gesture,
     write_idx,
     write_mnist,
-    write_records,
+    write_nmnist,
+    write_shd,
 )
 from nuscenes_files import LOCATION, open_windows, write_data_set
 from PIL import Image
@@ -39,9 +38,8 @@ from drivers.class_folders import read_moments, read_square_image
 from drivers.eeg.chb_mit import parse_summary
 from drivers.eeg.edf import read_edf
 from drivers.eeg.kaggle import read_segments
-from drivers.event_camera import dvs_gesture
-from drivers.event_camera.clips import Clip
-from drivers.event_camera.files import read_aedat2, read_aedat3, read_records
+from drivers.event_camera import load as load_events
+from drivers.event_camera.tonic_sets import SETS
 from drivers.nuscenes.images import read_image, read_lidar
 from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings
 from drivers.puzzles import read_items
@@ -307,17 +305,9 @@ def again(save: Callable[[Path, Any], None], load: Callable[[Path], Any]) -> Any
     return read
 
 
-def make_clip() -> Clip:
-    clip = random_clip(3, 60)
-    return replace(clip, time=np.sort(clip.time) - clip.start, start=0, stop=5000)
-
-
-def write_gestures(folder: Path) -> None:
-    rows = [f"{k},{1000 * k},{1000 * k + 500}" for k in range(1, 12)]
-    lines = "\n".join([dvs_gesture.TITLE, *rows]) + "\n"
-    (folder / "user00_test_labels.csv").write_text(lines)
-    (folder / "user00_test.aedat").write_bytes(b"")
-    (folder / "trials_to_test.txt").write_text("user00_test.aedat\n")
+def read_first_clip(name: Any, path: Path) -> str:
+    root = next(p for p in path.parents if (p / SETS[name].title).is_dir())
+    return digest(vars(load_events(name, "test", {"NEURO_DATA": str(root)})[0]))
 
 
 def read_nuscenes(path: Path) -> str:
@@ -510,10 +500,10 @@ NUSCENES = {
     f"maps/expansion/{LOCATION}.json": of_json,
     "can_bus/scene-0061_pose.json": of_json,
 }
-EVENTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
-    "records": (write_records, read_records),
-    "aedat2": (write_aedat2, read_aedat2),
-    "aedat3": (partial(write_aedat3, packet=20), read_aedat3),
+EVENTS: dict[str, tuple[Callable[..., None], str]] = {
+    "nmnist": (write_nmnist, "NMNIST/Test/0/00001.bin"),
+    "dvs_gesture": (write_dvs_gesture, "DVSGesture/ibmGestureTest/user01_led/0.npy"),
+    "shd": (write_shd, "SHD/shd_test.h5"),
 }
 QUESTIONS = {
     "prosqa_train.json": (write_prosqa, of_json),
@@ -572,18 +562,9 @@ SUBJECTS: dict[str, Subject] = {
         )
     },
     **{
-        name: Subject(
-            at("a", lambda f, write=write: write(f / "a", make_clip())),
-            of_bytes,
-            lambda p, read=read: digest(tuple(read(p, 6))),
-        )
-        for name, (write, read) in EVENTS.items()
+        name: Subject(at(file, write), of_bytes, partial(read_first_clip, name), slow=3)
+        for name, (write, file) in EVENTS.items()
     },
-    "gestures": Subject(
-        at("user00_test_labels.csv", write_gestures),
-        of_lines,
-        lambda p: dvs_gesture.load(p.parent, "test").labels.tolist(),
-    ),
     "edf": Subject(
         at(
             "a.edf",

@@ -1,20 +1,17 @@
 """Data sets of noise or of moving bars, written in their true formats.
 
-n: images of a part or file, clips of a class and part, or recordings of a part.
+n: images of a part or file, or clips of a class and part.
 """
 
 import gzip
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from drivers import cifar, mnist
-from drivers.event_camera import Clip, cifar10_dvs, dvs_gesture, moving_bars, nmnist
-from drivers.event_camera.files import AEDAT3_END, EVENT, HEADER, POLARITY
-
-PAUSE = 50_000  # us, between the gestures of a recording
+from drivers.event_camera import Clip, moving_bars
+from drivers.event_camera.tonic_sets import SETS
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -30,28 +27,6 @@ def write_records(path: str | Path, clip: Clip) -> None:
     records[:, 2] = clip.polarity << 7 | (clip.time >> 16).astype(np.uint8)
     records[:, 3], records[:, 4] = clip.time >> 8 & 255, clip.time & 255
     records.tofile(path)
-
-
-def write_aedat2(path: str | Path, clip: Clip) -> None:
-    """Write a clip of a DVS128 as an AEDAT 2.0 file; x and y are those of the address."""
-    address = clip.y.astype(np.int64) << 8 | clip.x.astype(np.int64) << 1 | clip.polarity
-    words = np.stack([address, clip.time], 1).astype(">u4")
-    Path(path).write_bytes(b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + words.tobytes())
-
-
-def write_aedat3(path: str | Path, clip: Clip, packet: int = 1000) -> None:
-    """Write a clip as an AEDAT 3.1 file, at most ``packet`` events a packet."""
-    address = clip.x.astype(np.int64) << 17 | clip.y.astype(np.int64) << 2
-    words = np.stack([address | clip.polarity << 1 | 1, clip.time & 0x7FFF_FFFF], 1)
-    parts = [b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n", AEDAT3_END]
-    for overflow in np.unique(clip.time >> 31):
-        same = words[clip.time >> 31 == overflow].astype("<u4")
-        for first in range(0, len(same), packet):
-            some = same[first : first + packet]
-            n = len(some)
-            parts.append(HEADER.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
-            parts.append(some.tobytes())
-    Path(path).write_bytes(b"".join(parts))
 
 
 def write_mnist(folder: Path, n: int = 20, seed: int = 0) -> None:
@@ -74,64 +49,49 @@ def write_cifar(folder: Path, name: cifar.Name = "cifar10", n: int = 20, seed: i
         records.tofile(folder / file)
 
 
-def write_nmnist(folder: Path, n: int = 1, seed: int = 0) -> None:
-    for part in moving_bars.PER_CLASS:
-        bars = moving_bars.generate(part, nmnist.SIDE, len(nmnist.CLASSES), seed)
-        for number in range(n * len(nmnist.CLASSES)):
-            path = (
-                folder
-                / nmnist.FOLDERS[part]
-                / nmnist.CLASSES[number % 10]
-                / f"{number + 1:05}.bin"
-            )
+def write_nmnist(root: Path, n: int = 1, seed: int = 0) -> None:
+    """Write moving bars as tonic unpacks N-MNIST, below ``$NEURO_DATA``."""
+    for part, name in SETS["nmnist"].parts.items():
+        bars = moving_bars.generate(part, 34, 10, seed)
+        for number in range(10 * n):
+            path = root / "NMNIST" / name / str(number % 10) / f"{number + 1:05}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_records(path, bars[number])
 
 
-def write_cifar10_dvs(folder: Path, n: int = 1, seed: int = 0) -> None:
-    for part in moving_bars.PER_CLASS:
-        first = 0 if part == "test" else cifar10_dvs.TEST
-        bars = moving_bars.generate(part, cifar10_dvs.SIDE, len(cifar10_dvs.CLASSES), seed)
-        for number in range(n * len(cifar10_dvs.CLASSES)):
-            clip, name = bars[number], cifar10_dvs.CLASSES[number % 10]
-            path = folder / name / f"cifar10_{name}_{first + number // 10}.aedat"
+def write_dvs_gesture(root: Path, n: int = 1, seed: int = 0) -> None:
+    """Write moving bars as tonic's copy of DVS-Gesture: rows of x, y, polarity, time [ms]."""
+    for part, name in SETS["dvs_gesture"].parts.items():
+        bars = moving_bars.generate(part, 128, 11, seed)
+        for number in range(11 * n):
+            user, label = divmod(number, 11)
+            path = root / "DVSGesture" / name / f"user{user + 1:02}_led" / f"{label}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
-            last = cifar10_dvs.SIDE - 1
-            raw = replace(clip, x=last - clip.y, y=last - clip.x, polarity=1 - clip.polarity)
-            write_aedat2(path, raw)
+            write_gesture(path, bars[number])
 
 
-def write_dvs_gesture(folder: Path, n: int = 1, seed: int = 0) -> None:
+def write_gesture(path: Path, clip: Clip) -> None:
+    columns = clip.x, clip.y, clip.polarity, clip.time // 1000
+    np.save(path, np.stack(columns, 1).astype(np.int64))
+
+
+def write_shd(root: Path, n: int = 1, seed: int = 0) -> None:
+    """Write random spikes as the files of SHD; each class has its own channels."""
+    import h5py
+
+    folder = root / "SHD"
     folder.mkdir(parents=True, exist_ok=True)
-    for part, listed in dvs_gesture.TRIALS.items():
-        bars = moving_bars.generate(part, dvs_gesture.SIDE, len(dvs_gesture.CLASSES), seed)
-        names = [f"user{k:02}_{part}" for k in range(n)]
-        for k, name in enumerate(names):
-            clips = [
-                bars[k * len(dvs_gesture.CLASSES) + c] for c in range(len(dvs_gesture.CLASSES))
-            ]
-            rows, joined = _join(clips)
-            write_aedat3(folder / f"{name}.aedat", joined)
-            (folder / f"{name}_labels.csv").write_text(
-                "\n".join([dvs_gesture.TITLE, *rows]) + "\n"
+    for k, name in enumerate(SETS["shd"].parts.values()):
+        rng = np.random.default_rng([seed, k])
+        labels = np.arange(20 * n) % 20
+        with h5py.File(folder / name, "w") as file:
+            times = file.create_dataset(
+                "spikes/times", len(labels), h5py.vlen_dtype(np.float16)
             )
-        (folder / listed).write_text("".join(f"{name}.aedat\n" for name in names))
-
-
-def _join(clips: list[Clip]) -> tuple[list[str], Clip]:
-    """Return the rows of the table, and one clip of all clips, one after the other."""
-    rows, times, at = [], [], 0
-    for clip in clips:
-        at += PAUSE
-        times.append(clip.time - clip.start + at)
-        length = clip.stop - clip.start
-        rows.append(f"{clip.label + 1},{at},{at + length}")
-        at += length
-    x, y, polarity = (
-        np.concatenate([getattr(c, name) for c in clips]) for name in ("x", "y", "polarity")
-    )
-    joined = Clip(
-        x=x, y=y, polarity=polarity, time=np.concatenate(times), start=0, stop=at,
-        width=dvs_gesture.SIDE, height=dvs_gesture.SIDE, label=0, source="joined",
-    )  # fmt: skip
-    return rows, joined
+            units = file.create_dataset("spikes/units", len(labels), h5py.vlen_dtype(np.uint16))
+            for i, label in enumerate(labels):
+                times[i] = rng.uniform(0, 1.2, 60 + i).astype(np.float16)
+                units[i] = rng.integers(35 * label, 35 * label + 35, 60 + i)
+            file["labels"] = labels.astype(np.uint16)
+            file["extra/keys"] = [b"word"] * 20
+            file["extra/speaker"] = np.zeros(len(labels), np.uint16)

@@ -58,7 +58,7 @@ class Classifier(Generic[C]):
 
     batches: (configuration, split, epoch) -> batches of stimuli T B ... and labels B.
     loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
-    answers: classes and scores.
+    answers: classes and scores of a configuration.
     encodes: whether the input is analog. If so, the model must be a Stack; a host runs its
         layers up to the first population, with a maximum pool that follows, and a chip runs the
         rest.
@@ -67,7 +67,7 @@ class Classifier(Generic[C]):
 
     batches: Callable[[C, Split, int], Iterable[Pair]]
     loss: Callable[[C, Tensor, Tensor], Tensor]
-    answers: Answers
+    answers: Callable[[C], Answers]
     encodes: Callable[[C], bool]
     compared: Callable[[C], int]
 
@@ -80,19 +80,22 @@ class Classifier(Generic[C]):
         x, labels = batch
         y = model(x)[0]
         if at == 0:
-            require_scores(self.answers, self.answers.scores(y))
+            answers = self.answers(config)
+            require_scores(answers, answers.scores(y))
         return self.loss(config, y, labels)
 
     def validate(self, config: C, model: nn.Module) -> float:
         """Return the accuracy on the validation split."""
-        confusion = count_confusion(model, self.batches(config, "val", 0), self.answers)
+        batches, answers = self.batches(config, "val", 0), self.answers(config)
+        confusion = count_confusion(model, batches, answers)
         return float(confusion.trace() / confusion.sum())
 
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split, and the confusion matrix."""
-        confusion = count_confusion(model, self.batches(run.config, "test", 0), self.answers)
+        batches, answers = self.batches(run.config, "test", 0), self.answers(run.config)
+        confusion = count_confusion(model, batches, answers)
         n, correct = int(confusion.sum()), int(confusion.trace())
-        classes = list(self.answers.classes)
+        classes = list(answers.classes)
         facts = {"correct": correct, "classes": classes, "confusion": confusion.tolist()}
         return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
 
@@ -125,15 +128,15 @@ class Classifier(Generic[C]):
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Return the class with the highest score for each sample."""
         (y,) = outputs.values()
-        return self.answers.scores(y).argmax(1)
+        return self.answers(config).scores(y).argmax(1)
 
     def measure(self, config: C, answers: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG002
         """Return the share of correct answers."""
         return {"accuracy": int((answers == labels).sum()) / len(labels)}
 
-    def describe(self, config: C, answers: Tensor, labels: Tensor) -> list[str]:  # noqa: ARG002
+    def describe(self, config: C, answers: Tensor, labels: Tensor) -> list[str]:
         """Return "true class → answer" of each sample."""
-        names = self.answers.classes
+        names = self.answers(config).classes
         return [
             f"{names[true]} → {names[answer]}" + "  ✗" * (true != answer)
             for true, answer in zip(labels.tolist(), answers.tolist(), strict=True)
@@ -149,7 +152,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     steps: Callable[[C], int],
     batches: Callable[[C, Split, int], Iterable[Pair]],
     loss: Callable[[C, Tensor, Tensor], Tensor],
-    answers: Answers,
+    answers: Answers | Callable[[C], Answers],
     encodes: Callable[[C], bool] = lambda _: False,
     compared: Callable[[C], int] = lambda _: 0,
     eventprop: Callable[[C], float] = lambda _: LEAST,
@@ -159,11 +162,16 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     """Return the task of a classifier.
 
     summary, configs: see Task. build, plan, steps, eventprop, dummy_batch, seed_changes: see
-    Training. The rest: see :class:`Classifier`.
+    Training. answers: one value for all configurations, or a function of the configuration.
+    The rest: see :class:`Classifier`.
     """
-    batches = partial(_check_batches, batches, len(answers.classes))
+
+    def find_answers(config: C) -> Answers:
+        return answers if isinstance(answers, Answers) else answers(config)
+
+    batches = partial(_check_batches, batches, find_answers)
     classifier = Classifier(
-        batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
+        batches=batches, loss=loss, answers=find_answers, encodes=encodes, compared=compared
     )
     return Task(
         summary=summary,
@@ -197,7 +205,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
 
 def _check_batches(
     batches: Callable[[C, Split, int], Iterable[Pair]],
-    classes: int,
+    answers: Callable[[C], Answers],
     config: C,
     split: Split,
     epoch: int,
@@ -207,7 +215,7 @@ def _check_batches(
     Raises:
         RunError: there are no samples, or the labels are not one class index per sample.
     """
-    samples = 0
+    samples, classes = 0, len(answers(config).classes)
     for x, labels in batches(config, split, epoch):
         samples += len(labels)
         if labels.shape != x.shape[1:2] or labels.dtype != torch.int64:

@@ -5,7 +5,7 @@ Axes: N images, C H W of an image, T ticks, B batch.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,25 @@ class SplitSizes(Protocol):
     @property
     def batch(self) -> int:
         """Images per batch."""
+
+
+@runtime_checkable
+class Part(Protocol):
+    """A part of a data set that :func:`take_split` divides."""
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " N"]:
+        """Class of each sample."""
+
+    @property
+    def source(self) -> str:
+        """Origin of the samples, for messages."""
+
+    def take(self, part: Any) -> Any:
+        """Return the samples that a slice names."""
+
+
+P = TypeVar("P", bound=Part)
 
 
 @runtime_checkable
@@ -95,29 +114,29 @@ def plan(config: ImageConfig) -> Plan:
     return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
-def take_split(
-    part: Callable[[str], Labelled], config: SplitSizes, split: Split, smaller: str
-) -> Labelled:
+def take_split(part: Callable[[str], P], config: SplitSizes, split: Split, smaller: str) -> P:
     """Return a split; "val" is the held-out end of the training part.
 
     part: "train" or "test" -> that part of a data set.
-    smaller: name of a configuration that needs fewer images, for the message.
+    smaller: name of a configuration that needs fewer samples, for the message.
 
     Raises:
         ValueError: the training part is too small.
     """
     if split == "test":
-        return part("test").take(slice(0, config.test or None))
-    whole = part("train")
-    most = len(whole.labels) - config.held
-    if most < config.batch:
-        raise ValueError(
-            f"{whole.source}: too few images for {config.held} for model selection and a batch "
-            f"of {config.batch}; use the whole data set, or {smaller}"
-        )
-    if split == "val":
-        return whole.take(slice(most, None))
-    return whole.take(slice(0, min(config.train or most, most)))
+        whole, span = part("test"), slice(0, config.test or None)
+    else:
+        whole = part("train")
+        most = len(whole.labels) - config.held
+        if most < config.batch:
+            raise ValueError(
+                f"{whole.source}: too few samples for {config.held} for model selection and a "
+                f"batch of {config.batch}; use the whole data set, or {smaller}"
+            )
+        val = split == "val"
+        span = slice(most, None) if val else slice(0, min(config.train or most, most))
+    taken: P = whole.take(span)
+    return taken
 
 
 def batches(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, LI
-from neuro.nn.layers import Spiking, Stack
+from neuro.nn.layers import DT, Spiking, Stack
 from neuro.spikes.codes import direct, rate
 
 
@@ -64,9 +64,11 @@ class NetConfig:
     beta: float = 0.0
 
 
-def build(config: NetConfig, image: tuple[int, int, int], classes: int) -> Stack:
+def build(
+    config: NetConfig, image: tuple[int, int, int], classes: int, dt: Seconds = DT
+) -> Stack:
     """Return a new network for images C H W. Input T B C H W, output T B K (T B K V)."""
-    net = Stack(**dict(_modules(config, image, classes)))
+    net = Stack(**dict(_modules(config, image, classes, dt)))
     for name, p in net.named_parameters():
         if name.endswith(".threshold") and config.threshold == "fixed":
             p.requires_grad_(False)
@@ -74,7 +76,7 @@ def build(config: NetConfig, image: tuple[int, int, int], classes: int) -> Stack
 
 
 def _modules(
-    config: NetConfig, image: tuple[int, int, int], classes: int
+    config: NetConfig, image: tuple[int, int, int], classes: int, dt: Seconds
 ) -> Iterator[tuple[str, nn.Module]]:
     channels, *sides = image
     cells = ALIF(threshold=0.5, beta=config.beta)
@@ -91,7 +93,7 @@ def _modules(
         yield f"conv{convolutions}", _conv(channels, width, size, config)
         if config.norm:
             yield f"norm{convolutions}", nn.BatchNorm2d(width)
-        yield f"alif{convolutions}", Spiking(cells)
+        yield f"alif{convolutions}", Spiking(cells, dt)
         channels, sides = width, sides if config.padded else [s - size + 1 for s in sides]
     yield "flat", nn.Flatten()
     width = channels * math.prod(sides)
@@ -99,12 +101,12 @@ def _modules(
         if k < len(config.dropout):
             yield f"drop{k + 1}", nn.Dropout(config.dropout[k])
         yield f"fc{k + 1}", nn.Linear(width, neurons, bias=False)
-        yield f"dense{k + 1}", Spiking(cells)
+        yield f"dense{k + 1}", Spiking(cells, dt)
         width = neurons
     if len(config.dropout) > len(config.hidden):
         yield "drop", nn.Dropout(config.dropout[-1])
     yield "fc", nn.Linear(width, classes * max(config.vote, 1), bias=False)
-    yield "readout", Spiking(cells if config.vote else LI(tau=Seconds(0.02)))
+    yield "readout", Spiking(cells if config.vote else LI(tau=Seconds(0.02)), dt)
 
 
 def _conv(inputs: int, outputs: int, size: int, config: NetConfig) -> nn.Conv2d:
@@ -128,10 +130,10 @@ def scores(y: Float[Tensor, "T B N"], classes: int = 10) -> Float[Tensor, "B K"]
 
 
 def loss(
-    config: NetConfig, y: Float[Tensor, "T B N"], labels: Int64[Tensor, " B"]
+    config: NetConfig, y: Float[Tensor, "T B N"], labels: Int64[Tensor, " B"], classes: int = 10
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of a read-out, or the mean squared error of a vote."""
-    s = scores(y)
+    s = scores(y, classes)
     if not config.vote:
         return F.cross_entropy(s, labels)
     return F.mse_loss(s, F.one_hot(labels, s.shape[1]).to(s))

@@ -327,7 +327,7 @@ def test_the_full_set_is_never_replaced_by_the_embedded_digits(
     assert not (tmp_path / "run").exists()
     write_mnist(tmp_path / "mnist", 20)
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
-    assert "too few images for 5000" in cli.refuse("train", "mnist:full", "--out", out)
+    assert "too few samples for 5000" in cli.refuse("train", "mnist:full", "--out", out)
 
 
 def test_devices_are_checked(

@@ -21,7 +21,7 @@ from neuro.ops import avg_pool, sparse_linear
 from neuro.training.course import TrainError
 from neuro.training.distributed import list_blocks
 from tasks.driving import data as windows
-from tasks.images import task_template, yinyang
+from tasks.images import events, task_template, yinyang
 from tasks.images.classification import cifar10, mnist
 from tasks.images.generation import images
 from tasks.language import data as texts
@@ -154,6 +154,7 @@ def forbid_data(put: Callable[[Any, str, Any], None]) -> None:
     """Let all that reads or makes the data of a task raise."""
     put(mnist, "read_digits", refuse)
     put(cifar10, "read_colours", refuse)
+    put(events, "open_part", refuse)
     for module in (yinyang, images):
         put(module, "_part", refuse)
     for name in ("_find_text", "find_part", "make_tokenizer"):
@@ -237,7 +238,7 @@ def test_a_gpu_keeps_what_a_cpu_does_without_its_shortcuts_and_membranes(
     assert plain < found
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "yinyang", "image_generation"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "yinyang", "events", "image_generation"])
 def test_a_dummy_batch_has_the_shapes_of_a_batch(name: str) -> None:
     training, config = find_task(name).training, make_run(f"{name}:tiny").config
     assert training.dummy_batch is not None

@@ -46,7 +46,7 @@ def test_what_is_held_out_is_never_trained_on() -> None:
 
 def test_too_few_images_for_one_batch_are_told() -> None:
     assert len(take_split(lambda _: numbered(7), CONFIG, "train", "tiny").labels) == 3
-    with pytest.raises(ValueError, match=r"6 images: too few images for 4 .* batch of 3"):
+    with pytest.raises(ValueError, match=r"6 images: too few samples for 4 .* batch of 3"):
         take_split(lambda _: numbered(6), CONFIG, "train", "tiny")
 
 

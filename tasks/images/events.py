@@ -1,0 +1,262 @@
+"""Recordings of events through networks of adaptive neurons: N-MNIST, DVS-Gesture, SHD.
+
+    events -> frames, one per tick -> {conv - batch norm - ALIF - pool} x n -> dense -> answer
+    spikes of a cochlea -> ticks -> dense -> ALIF with feedback -> dense -> answer
+
+A frame counts the events of each pixel and polarity in one tick of ``dt``. The network is that
+of :mod:`tasks.images.classification.network`, or one recurrent layer.
+Axes: T ticks, B batch, polarities (OFF, ON), H height, W width, K classes.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+
+from drivers.event_camera import Clip, Clips, frames, load, moving_bars
+from drivers.folders import find_neuro_data
+from neuro.base.units import Seconds
+from neuro.neurons import ALIF, LI
+from neuro.nn.layers import Recurrent, Spiking, Stack
+from neuro.training.shuffle import shuffle_batches
+from tasks.images.classification import network as image_net
+from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.images.classification.data import ImageConfig, plan, take_split
+from tasks.runs.soundness import list_low_fields, refuse_problems
+from tasks.runs.task import Pair, Split
+
+Source = Literal["bars", "nmnist", "dvs_gesture", "shd"]
+EVALUATED = 50  # recordings of a batch outside training
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsConfig(ImageConfig):
+    """One experiment on recordings of events.
+
+    source: generated "bars", or a data set of tonic from $NEURO_DATA.
+    ticks, dt: a recording is cut, or continued in silence, to this number of ticks of dt [s].
+    downsample: side of the squares of pixels whose events are summed.
+    code: "rate": a spike for each pixel, polarity and tick with any event; "direct": the number
+    of events, which a host turns into the spikes of the first population.
+    recurrent: neurons of one layer with feedback, which replaces blocks and hidden; 0: none.
+    """
+
+    source: Source
+    held: int
+    dt: float = 0.01
+    downsample: int = 1
+    recurrent: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What a source records. shape: (polarities, height, width) before pooling."""
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+SOURCES: dict[Source, Recorded] = {
+    "bars": Recorded(
+        shape=(2, 16, 16),
+        classes=(
+            *("right", "right down", "down", "left down"),
+            *("left", "left up", "up", "right up"),
+        ),
+    ),
+    "nmnist": Recorded(shape=(2, 34, 34), classes=tuple("0123456789")),
+    "dvs_gesture": Recorded(
+        shape=(2, 128, 128),
+        classes=(
+            *("hand clapping", "right hand wave", "left hand wave"),
+            *("right arm clockwise", "right arm counter clockwise"),
+            *("left arm clockwise", "left arm counter clockwise"),
+            *("arm roll", "air drums", "air guitar", "other gestures"),
+        ),
+    ),
+    "shd": Recorded(
+        shape=(1, 1, 700),
+        classes=(
+            *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+            *("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht"),
+            "neun",
+        ),
+    ),
+}
+
+
+def tiny() -> EventsConfig:
+    """Bars that move in eight directions: trains in seconds."""
+    return EventsConfig(
+        source="bars",
+        ticks=20,
+        dt=0.0125,
+        blocks=(8, 0, 16, 0),
+        held=40,
+        batch=10,
+        epochs=8,
+        lr=0.01,
+    )
+
+
+def nmnist() -> EventsConfig:
+    """N-MNIST, from $NEURO_DATA: 300 ms in 30 ticks."""
+    return EventsConfig(
+        source="nmnist", ticks=30, blocks=(16, 0, 32, 0), held=5000, compared=200, batch=50
+    )
+
+
+def dvs_gesture() -> EventsConfig:
+    """DVS-Gesture, from $NEURO_DATA: the first 1.5 s in 60 ticks, 32 x 32 pixels."""
+    return EventsConfig(
+        source="dvs_gesture",
+        ticks=60,
+        dt=0.025,
+        downsample=4,
+        blocks=(32, 0, 64, 0, 128, 0),
+        hidden=(256,),
+        held=100,
+        compared=50,
+        batch=16,
+        epochs=60,
+        lr=2e-3,
+    )
+
+
+def shd() -> EventsConfig:
+    """SHD, from $NEURO_DATA: 1.4 s in 140 ticks, one recurrent layer."""
+    return EventsConfig(
+        source="shd", ticks=140, recurrent=256, held=800, compared=200, epochs=30, lr=2e-3
+    )
+
+
+def list_problems(config: EventsConfig) -> list[str]:
+    """Return what does not fit, each with its cure."""
+    problems = list_low_fields(config, {"ticks": 1, "downsample": 1, "recurrent": 0})
+    _, height, width = SOURCES[config.source].shape
+    part, ticks = max(config.downsample, 1), config.dt * 1e6
+    wrong = {
+        f"downsample is {part}; it must divide {height} x {width} pixels": (
+            math.gcd(height, width) % part
+        ),
+        f"dt is {config.dt}; it must be a whole number of us, >= 1e-06": (
+            not math.isfinite(ticks)
+            or round(ticks) < 1
+            or not math.isclose(ticks, round(ticks))
+        ),
+        'code is "direct", and a host runs no recurrent layer; use --set code=rate': (
+            config.recurrent and config.code == "direct"
+        ),
+    }
+    return problems + [text for text, is_so in wrong.items() if is_so]
+
+
+def find_shape(config: EventsConfig) -> tuple[int, int, int]:
+    """Return (polarities, height, width) of a frame."""
+    polarities, height, width = SOURCES[config.source].shape
+    return polarities, height // config.downsample, width // config.downsample
+
+
+def build(config: EventsConfig) -> Stack:
+    """Return a new network. Input T B polarities H W, output T B K.
+
+    Raises:
+        ValueError: the configuration has problems; lists them all.
+    """
+    refuse_problems(list_problems(config))
+    shape, classes, dt = find_shape(config), _count_classes(config), Seconds(config.dt)
+    if not config.recurrent:
+        return image_net.build(config, shape, classes, dt)
+    n, cells = config.recurrent, Spiking(ALIF(threshold=0.5, beta=config.beta), dt)
+    return Stack(
+        flat=nn.Flatten(),
+        fc1=nn.Linear(math.prod(shape), n, bias=False),
+        cells=Recurrent(cells, nn.Linear(n, n, bias=False)),
+        fc=nn.Linear(n, classes, bias=False),
+        readout=Spiking(LI(tau=0.02), dt),
+    )
+
+
+@lru_cache(maxsize=4)
+def open_part(source: Source, root: str, part: moving_bars.Part) -> Clips:
+    """Return a part of a source in a fixed random order. root: ``$NEURO_DATA``."""
+    if source == "bars":
+        recorded = SOURCES[source]
+        clips = moving_bars.generate(part, recorded.shape[2], len(recorded.classes))
+    else:
+        clips = load(source, part, {"NEURO_DATA": root})
+    return clips.take(np.random.default_rng(0).permutation(len(clips)))
+
+
+def find_clips(config: EventsConfig, split: Split) -> Clips:
+    """Return a split; "val" is the held-out end of the training part."""
+    part = partial(open_part, config.source, find_neuro_data())
+    return take_split(part, config, split, "events:tiny")
+
+
+def batches(config: EventsConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (frames T B polarities H W, labels B); the epoch seeds the order in training."""
+    clips = find_clips(config, split)
+    if split == "train":
+        rng = np.random.default_rng([config.seed_of_data, epoch])
+        parts = shuffle_batches(len(clips), config.batch, rng)
+    else:
+        parts = iter(np.split(np.arange(len(clips)), range(EVALUATED, len(clips), EVALUATED)))
+    for indices in parts:
+        read = [torch.from_numpy(_frames(config, clips[int(i)])) for i in indices]
+        yield torch.stack(read, 1), torch.from_numpy(clips.labels[indices])
+
+
+def make_dummy_batch(config: EventsConfig) -> Pair:
+    """Return a training batch without events."""
+    labels = torch.zeros(config.batch, dtype=torch.int64)
+    return torch.zeros(config.ticks, config.batch, *find_shape(config)), labels
+
+
+def loss(
+    config: EventsConfig, y: Float[Tensor, "T B N"], labels: Int64[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Return the loss of :func:`tasks.images.classification.network.loss`."""
+    return image_net.loss(config, y, labels, _count_classes(config))
+
+
+def find_answers(config: EventsConfig) -> Answers:
+    """Return the classes of the source, and how outputs score them."""
+    scores = partial(image_net.scores, classes=_count_classes(config))
+    return Answers(classes=SOURCES[config.source].classes, scores=scores)
+
+
+def _count_classes(config: EventsConfig) -> int:
+    return len(SOURCES[config.source].classes)
+
+
+def _frames(config: EventsConfig, clip: Clip) -> Float32[np.ndarray, "T P H W"]:
+    """Return the frames of a recording; a source of one polarity has ON events only."""
+    binary = config.code == "rate"
+    counted = frames(clip, config.ticks, Seconds(config.dt), config.downsample, binary)
+    return counted[:, -SOURCES[config.source].shape[0] :]
+
+
+TASK = make_classifier(
+    summary="recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
+    configs={make.__name__: make for make in (tiny, nmnist, dvs_gesture, shd)},
+    build=build,
+    plan=plan,
+    steps=lambda config: len(find_clips(config, "train")) // config.batch,
+    batches=batches,
+    dummy_batch=make_dummy_batch,
+    loss=loss,
+    answers=find_answers,
+    encodes=lambda config: config.code == "direct",
+    compared=lambda config: config.compared,
+    seed_changes=(
+        "the initial weights and the draws of dropout; the order of the recordings follows "
+        "from the epoch and seed_of_data"
+    ),
+)
