@@ -11,7 +11,10 @@ import torch
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generator for the block, and restore its state afterwards."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # the same stream: manual_seed formats a stack for each kind of absent device
+            torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from neuro.base.seeds import seeded
 from neuro.energy import count
-from neuro.io.run_folder import read_header
 from neuro.nn import replay
 from neuro.nn.layers import Stack
 from neuro.nn.trace import trace
@@ -163,8 +162,8 @@ def measure_run(run: TaskRun) -> Variants:
     """
     config: ForecastConfig = run.config
     values = {UPDATES.name: run.read(SHARES) if config.surprise else float(config.taught)}
-    if config.sigma == WIDE:
-        values[SIGMA.name] = read_header(run.folder)["config"]["sigma"]
+    if config.sigma != ForecastConfig.sigma:  # its training has completed it
+        values[SIGMA.name] = config.sigma
     if config.cells != "tanh":
         values[OPERATIONS.name] = count_synaptic_operations(config, load_trained_model(run))
     found: dict[str, Mapping[str, float]] = {"": values}
