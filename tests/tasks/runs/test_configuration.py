@@ -16,6 +16,7 @@ from tasks.flow.config import FlowConfig
 from tasks.images.task_template import Config
 from tasks.imported.files import ImportConfig
 from tasks.measures.list_tasks import read_field_docstrings
+from tasks.reasoning.config import ReasoningConfig
 from tasks.runs.configuration import (
     ClippedConfig,
     ScheduledConfig,
@@ -31,7 +32,7 @@ MADE = [
     (name, config, make()) for name in NAMES for config, make in find_task(name).configs.items()
 ]
 CLASSES = sorted({Config, ImportConfig, *(type(c) for *_, c in MADE)}, key=lambda c: c.__name__)
-DESCRIBED = {FlowConfig}
+DESCRIBED = {FlowConfig, ReasoningConfig}
 VALUES = json.loads((Path(__file__).parent / "configurations.json").read_text())
 OUTSIDE = {
     Ge: lambda x, kind: math.nextafter(x, -math.inf) if kind is float else x - 1,

@@ -50,11 +50,12 @@ from tasks.reasoning.bench.train import (
     count_cost,
     name_depth,
 )
-from tasks.reasoning.config import ReasoningConfig, list_problems
+from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.loop import CHIP, LOOPS, name_loop
 from tasks.reasoning.model import ReasoningModel, build
+from tasks.runs.configuration import list_problems
 
 SIX = replace(QUICK, seeds=tuple(range(6)))
 MEANS = {PLAIN: 0.6, COT: 0.8, "iCoT": 0.7, "Coconut": 0.9, PAUSE: 0.9, "CODI": 0.5}
