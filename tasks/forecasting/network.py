@@ -40,8 +40,9 @@ from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.spiking import DT
-from tasks.forecasting.config import ForecastConfig, require_sound
+from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import count_channels
+from tasks.runs.configuration import require_sound
 
 GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
 
@@ -69,7 +70,7 @@ def build(config: ForecastConfig) -> GuidedForecaster:
     """Return a fresh forecaster. The student's weights do not depend on the arm.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     student = build_student(config)

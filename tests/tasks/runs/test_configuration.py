@@ -13,6 +13,8 @@ from hypothesis import given, strategies as st
 
 from neuro.base.bounds import Count, Positive, Share, list_wrong_fields
 from tasks.flow.config import FlowConfig
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.seizures import SeizureConfig
 from tasks.images.task_template import Config
 from tasks.imported.files import ImportConfig
 from tasks.measures.list_tasks import read_field_docstrings
@@ -32,7 +34,7 @@ MADE = [
     (name, config, make()) for name in NAMES for config, make in find_task(name).configs.items()
 ]
 CLASSES = sorted({Config, ImportConfig, *(type(c) for *_, c in MADE)}, key=lambda c: c.__name__)
-DESCRIBED = {FlowConfig, ReasoningConfig}
+DESCRIBED = {FlowConfig, ForecastConfig, ReasoningConfig, SeizureConfig}
 VALUES = json.loads((Path(__file__).parent / "configurations.json").read_text())
 OUTSIDE = {
     Ge: lambda x, kind: math.nextafter(x, -math.inf) if kind is float else x - 1,

@@ -32,8 +32,8 @@ from tasks.forecasting.bench.seizures import (
 )
 from tasks.forecasting.bench.settings import GUIDED, LABELS
 from tasks.forecasting.bench.train import SECONDS, Reached
-from tasks.forecasting.config import list_problems
 from tasks.forecasting.seizures import SeizureConfig
+from tasks.runs.configuration import list_problems
 
 SETTING = SeizureSetting()
 

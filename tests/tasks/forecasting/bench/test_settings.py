@@ -19,7 +19,7 @@ from tasks.forecasting.bench.settings import (
     list_seeds,
     make_config,
 )
-from tasks.forecasting.config import list_problems
+from tasks.runs.configuration import list_problems
 
 PARTS = ("grid", "few", "lorenz", "paper", "gated", "spiking")
 
