@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import given, strategies as st
 
 from neuro.base.bounds import Count, Positive, Share, list_wrong_fields
+from tasks.attribution.config import AttributionConfig
 from tasks.flow.config import FlowConfig
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.seizures import SeizureConfig
@@ -34,7 +35,7 @@ MADE = [
     (name, config, make()) for name in NAMES for config, make in find_task(name).configs.items()
 ]
 CLASSES = sorted({Config, ImportConfig, *(type(c) for *_, c in MADE)}, key=lambda c: c.__name__)
-DESCRIBED = {FlowConfig, ForecastConfig, ReasoningConfig, SeizureConfig}
+DESCRIBED = {AttributionConfig, FlowConfig, ForecastConfig, ReasoningConfig, SeizureConfig}
 VALUES = json.loads((Path(__file__).parent / "configurations.json").read_text())
 OUTSIDE = {
     Ge: lambda x, kind: math.nextafter(x, -math.inf) if kind is float else x - 1,

@@ -25,9 +25,9 @@ from tasks.attribution.bench.outside import (
     measure,
     tabulate,
 )
-from tasks.attribution.config import list_problems
 from tasks.attribution.evaluate import TV
 from tasks.bench.options import BenchOptions
+from tasks.runs.configuration import list_problems
 
 KINDS = ("unseen", "fresh")
 REACHED = {"reached": {TV.name: {"mean": 0.2, "sd": None, "seeds": (0.2,)}}}

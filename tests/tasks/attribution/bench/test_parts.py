@@ -51,13 +51,14 @@ from tasks.attribution.bench.train import (
     load_asked,
 )
 from tasks.attribution.causes import TRACIN, load_protected
-from tasks.attribution.config import AttributionConfig, list_problems
+from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import load
 from tasks.attribution.evaluate import TV
 from tasks.attribution.model import make_lm
 from tasks.attribution.retrain import list_subsets
 from tasks.bench.options import BenchOptions
 from tasks.cli.benches import show
+from tasks.runs.configuration import list_problems
 from tasks.runs.task import ACCURACY, Task
 
 CASE = QUICK.cases["causes"]
