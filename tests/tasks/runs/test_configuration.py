@@ -12,14 +12,9 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import given, strategies as st
 
 from neuro.base.bounds import Count, Positive, Share, list_wrong_fields
-from tasks.attribution.config import AttributionConfig
-from tasks.flow.config import FlowConfig
-from tasks.forecasting.config import ForecastConfig
-from tasks.forecasting.seizures import SeizureConfig
 from tasks.images.task_template import Config
 from tasks.imported.files import ImportConfig
 from tasks.measures.list_tasks import read_field_docstrings
-from tasks.reasoning.config import ReasoningConfig
 from tasks.runs.configuration import (
     ClippedConfig,
     ScheduledConfig,
@@ -35,7 +30,7 @@ MADE = [
     (name, config, make()) for name in NAMES for config, make in find_task(name).configs.items()
 ]
 CLASSES = sorted({Config, ImportConfig, *(type(c) for *_, c in MADE)}, key=lambda c: c.__name__)
-DESCRIBED = {AttributionConfig, FlowConfig, ForecastConfig, ReasoningConfig, SeizureConfig}
+UNDESCRIBED = ("Bottle", "Cifar10", "Config", "Driving", "Generation", "Import", "Mnist", "Yin")
 VALUES = json.loads((Path(__file__).parent / "configurations.json").read_text())
 OUTSIDE = {
     Ge: lambda x, kind: math.nextafter(x, -math.inf) if kind is float else x - 1,
@@ -130,7 +125,7 @@ class TestEveryConfiguration:
         assert {p.split(" is ")[0].split("[")[0] for p in problems} == {name}
 
     def test_each_field_has_its_docstring(self, cls: type) -> None:
-        if cls not in DESCRIBED:
+        if cls.__name__.startswith(UNDESCRIBED):
             return
         hints = get_type_hints(cls).values()
         parts = [cls, *(p for h in hints for p in ([h] if is_dataclass(h) else list_parts(h)))]
