@@ -15,9 +15,10 @@ from torch import nn
 
 from drivers import mnist
 from neuro import ALIF, LI, Spiking, Stack, Ticks
+from neuro.base.bounds import Count, Positive
 from neuro.spikes.codes import rate
-from neuro.training import Plan
 from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.runs.configuration import make_plan
 from tasks.runs.task import Pair, Split
 
 
@@ -25,11 +26,16 @@ from tasks.runs.task import Pair, Split
 class Config:
     """What an experiment can vary."""
 
-    ticks: int = 6
-    batch: int = 50
-    epochs: int = 8  # passes over the data
-    lr: float = 5e-3
-    train: int = 3500  # digits; the last 500 of the 4,000 select the weights
+    ticks: Count = 6
+    """Length of a run [ticks]."""
+    batch: Count = 50
+    """Samples per batch."""
+    epochs: Count = 8
+    """Passes over the data."""
+    lr: Positive = 5e-3
+    """Peak learning rate."""
+    train: Count = 3500
+    """Training digits; the last 500 of the 4,000 select the weights."""
 
 
 def tiny() -> Config:
@@ -69,7 +75,7 @@ TASK = make_classifier(  # for another kind, build a tasks.runs.task.Task from i
     summary="digits through one hidden layer",
     configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
     build=build,
-    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    plan=make_plan,
     steps=lambda config: -(-config.train // config.batch),  # the last may be smaller
     batches=batches,
     loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),

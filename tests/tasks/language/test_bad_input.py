@@ -248,7 +248,7 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
     [
         (
             {"width": -32, "held_out": -5},
-            "^the configuration cannot be used:\\nwidth is -32; it",
+            "used:\\nwidth is -32; it must be >= 1",
         ),
         (
             {"steps": 8, "validations": 3},
