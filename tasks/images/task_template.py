@@ -15,10 +15,9 @@ from torch import nn
 
 from drivers import mnist
 from neuro import ALIF, LI, Spiking, Stack, Ticks
-from neuro.base.bounds import Count, Positive
 from neuro.spikes.codes import rate
+from neuro.training import Plan
 from tasks.images.classification.classifier import Answers, make_classifier
-from tasks.runs.configuration import make_plan
 from tasks.runs.task import Pair, Split
 
 
@@ -26,15 +25,12 @@ from tasks.runs.task import Pair, Split
 class Config:
     """What an experiment can vary."""
 
-    ticks: Count = 6
-    """Length of a run [ticks]."""
-    batch: Count = 50
-    """Samples per batch."""
-    epochs: Count = 8
+    ticks: int = 6
+    batch: int = 50
+    epochs: int = 8
     """Passes over the data."""
-    lr: Positive = 5e-3
-    """Peak learning rate."""
-    train: Count = 3500
+    lr: float = 5e-3
+    train: int = 3500
     """Training digits; the last 500 of the 4,000 select the weights."""
 
 
@@ -53,9 +49,8 @@ def digits(config: Config, split: Split) -> tuple[np.ndarray, np.ndarray]:
 def batches(config: Config, split: Split, _: int) -> Iterator[Pair]:
     """Yield (spikes T B 784, labels B); seed and epoch of a training say in which order."""
     images, labels = digits(config, split)
-    n = len(labels)
-    order = torch.randperm(n) if split == "train" else torch.arange(n)  # torch is seeded
-    for i in range(0, n, config.batch):
+    order = torch.randperm(len(labels)) if split == "train" else torch.arange(len(labels))
+    for i in range(0, len(labels), config.batch):
         some = order[i : i + config.batch].numpy()
         x = torch.from_numpy(images[some].reshape(len(some), -1) / 255)
         yield rate(x, Ticks(config.ticks)), torch.from_numpy(labels[some])
@@ -75,7 +70,7 @@ TASK = make_classifier(  # for another kind, build a tasks.runs.task.Task from i
     summary="digits through one hidden layer",
     configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
     build=build,
-    plan=make_plan,
+    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
     steps=lambda config: -(-config.train // config.batch),  # the last may be smaller
     batches=batches,
     loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),

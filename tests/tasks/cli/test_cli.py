@@ -146,8 +146,8 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     opened = open_folder(out)
     assert (opened.config.epochs, opened.config.lr) == (1, 0.001)
     assert name_train_command(opened) == (
-        f"neuro train yinyang:tiny --out {out} --seed 0 --set train=100 --set epochs=1 --set "
-        "lr=0.001"
+        f"neuro train yinyang:tiny --out {out} --seed 0 --set epochs=1 --set lr=0.001 --set "
+        "train=100"
     )
     assert (
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
@@ -167,8 +167,10 @@ def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
     assert "yinyang:tiny" in text
     assert "yinyang:full" in text
     rows = [line.split() for line in cli.run("tasks", "yinyang:tiny").splitlines()]
-    assert ["epochs", "4"] in rows
-    assert ["lr", "0.003"] in rows
+    assert ["epochs", "4", "Passes", "over", "the", "training", "data."] in rows
+    assert ["lr", "0.003", "Peak", "learning", "rate."] in rows
+    text = " ".join(cli.run("tasks", "driving:tiny").split())
+    assert "cells.threshold 1.0 Membrane at which a neuron fires" in text
     assert "no configuration 'tny'; did you mean 'tiny'?" in cli.refuse("tasks", "mnist:tny")
 
 
