@@ -154,7 +154,7 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     )
     assert "config.lr is 0.001 there and 0.003 here" in cli.refuse(*argv[:4])
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
-    assert "--set: no field 'epoch'; did you mean epochs? there are ticks, dt, coded" in text
+    assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
     assert "--set: lr is set twice" in cli.refuse(*argv[:4], "--lr", "1", "--set", "lr=2")
     assert "no field 'lr'" in cli.refuse("train", "driving:tiny", "--lr", "1")
