@@ -77,7 +77,7 @@ def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[st
             yield (
                 f"{p.name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi takes "
                 "binary spikes: encode the values, e.g. with neuro.spikes.codes.rate, or make "
-                "them whole numbers of a GradedInput"
+                "them whole numbers of a GradedInput (neuro import --set input=graded)"
             )
         return
     yield from list_ungraded_values(p.name, events.value, p.message_bits)

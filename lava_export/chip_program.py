@@ -61,8 +61,13 @@ def lower_graph(graph: Graph, ticks: int, kind: type[Hardware] = Chip) -> ChipPr
     return LOWERINGS[kind](graph, ticks)
 
 
-def list_misfits(graph: Graph, ticks: int, chips: Iterable[Hardware]) -> dict[str, list[str]]:
-    """Return, by chip, why it cannot run its part of a graph for so many ticks."""
+def list_misfits(
+    graph: Graph, ticks: int, chips: Iterable[Hardware], inputs: Stimulus | None = None
+) -> dict[str, list[str]]:
+    """Return, by chip, why it cannot run its part of a graph for so many ticks.
+
+    inputs: spikes of the graph's inputs, to which the chip may object, too.
+    """
     chips = list(chips)
     part = graph if is_graded(graph) else chip_part(graph)
     found: dict[str, list[str]] = {}
@@ -73,8 +78,25 @@ def list_misfits(graph: Graph, ticks: int, chips: Iterable[Hardware]) -> dict[st
         except LowerError as error:
             found |= {chip.name: error.problems for chip in own}
         else:
-            found |= {chip.name: program.list_breaches(chip) for chip in own}
+            unfit = list_unfit_inputs(program, part, inputs or {})
+            found |= {chip.name: program.list_breaches(chip) + unfit for chip in own}
     return found
+
+
+def list_unfit_inputs(program: ChipProgram, part: Graph, inputs: Stimulus) -> list[str]:
+    """Return why a program does not take a stimulus.
+
+    part: the graph of the program. Where a host drives it, ``inputs`` are those of the host,
+    and nothing is said.
+    """
+    if not {*part.inputs} <= {*inputs}:
+        return []
+    try:
+        program.require_run({name: inputs[name] for name in part.inputs})
+    except ValueError as error:
+        _, *problems = str(error).splitlines()
+        return problems
+    return []
 
 
 def check_parity(program: ChipProgram, inputs: Stimulus) -> Parity:

@@ -153,7 +153,8 @@ def only_a_programmable_chip_sends_graded_spikes(
         if (p.signed or p.kind in SUMS) and not chip.programmable:
             yield (
                 f"{p.name}: {p.kind} with spikes that have values, those of {chip.hardware} "
-                "have none; take a programmable chip, such as loihi2, or binary spikes"
+                "have none; take a programmable chip, such as loihi2, or binary spikes (neuro "
+                "import --set input=rate)"
             )
 
 

@@ -2,11 +2,12 @@
 
 Each training is an ordinary run in ``OUT/BENCH/PART/ARM/seed-K``: ``neuro report`` shows it,
 and what is finished is not trained again. The task's own evaluation measures it, and all
-numbers here come from its ``eval.json``.
+numbers here come from its ``eval.json``, and from ``measures.json`` where an experiment
+measures more.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,18 @@ from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 from tasks.runs.find import make_run
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
-from tasks.runs.task import Metric, TaskRun, from_json
+from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
 CODE = "code.json"  # in a run folder: the digest of the code that trains it
-Measured = dict[str, dict[str, float]]  # metrics by variant of a training; "" is the training
+MEASURES = "measures.json"  # in a run folder: values that the evaluation lacks, by variant
+VARIANTS = "variants"  # these values, beside those of eval.json
+Variants = Mapping[str, Mapping[str, float]]  # values by name, by variant; "" is the training
+Reached = dict[str, dict[str, dict[int, float]]]  # by arm or variant, by name, by seed
+
+
+def train_as_task(run: TaskRun) -> bool:
+    """Train a run to the end on one thread; return whether it has diverged."""
+    return train_run(run, launch_fabric(run, "cpu", 1)).has_diverged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,26 +49,37 @@ class Experiment:
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training has the same number. beside: the arm that an arm is compared
-    with, by name. metrics: names of metrics of the task, the first is judged. variants: the
-    fact of ``eval.json`` that holds the metrics of other uses of the same weights, by name;
-    each is compared with the arm itself. costs: configuration -> numbers for the table, by
-    name.
+    ``seed_of_data`` of a training has the same number. further: more seeds of single arms.
+    beside: the arms that an arm is compared with, by name; the first is the peer of its row.
+    metrics: the columns of the table; the first is judged. measures: a trained run -> values
+    that its evaluation lacks, by variant: "" is the training itself, and another name a further
+    use of the same weights, which has its own row and is compared with the training. costs:
+    configuration, means of what an arm reaches -> numbers for the table, by name. judge: what
+    all arms reach -> rows of findings, each with a note. tabulate: rows of arms -> further
+    tables. train: trains a run, and returns whether it has diverged.
     """
 
     title: str
     run: str
     arms: Mapping[str, Any]
     seeds: tuple[int, ...]
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     data_varies: bool = False
-    beside: Mapping[str, str] = field(default_factory=dict)
-    variants: str = ""
-    costs: Callable[[Any], Mapping[str, int]] = lambda _: {}
+    further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    measures: Callable[[TaskRun], Variants] | None = None
+    costs: Callable[[Any, Mapping[str, float]], Mapping[str, int]] = lambda *_: {}
+    judge: Callable[[Reached], Iterable[Row]] = lambda _: ()
+    tabulate: Callable[[list[Row]], Iterable[Table]] = lambda _: ()
+    train: Callable[[TaskRun], bool] = train_as_task
 
     def __post_init__(self) -> None:
-        named = {*self.beside, *self.beside.values()}
-        problems = [f"beside names {name!r}, which is no arm" for name in named - {*self.arms}]
+        beside = {*self.beside, *(peer for peers in self.beside.values() for peer in peers)}
+        problems = [
+            f"{what} names {name!r}, which is no arm"
+            for what, names in (("beside", beside), ("further", {*self.further}))
+            for name in names - {*self.arms}
+        ]
         problems += [
             f"{what} are empty" for what in ("arms", "seeds", "metrics") if not vars(self)[what]
         ]
@@ -69,14 +89,16 @@ class Experiment:
             raise ValueError(f"experiment {self.title!r}: {'; '.join(sorted(problems))}")
 
     def make_runs(self, folder: Path) -> dict[tuple[str, int], TaskRun]:
-        """Return the run of each arm and seed; nothing is written."""
+        """Return the run of each arm and seed, seed by seed; nothing is written."""
+        seeds = {arm: (*self.seeds, *self.further.get(arm, ())) for arm in self.arms}
         return {
             (arm, seed): replace(
                 make_run(self.run, folder / name_folder(arm) / f"seed-{seed}", seed),
                 config=replace(config, seed_of_data=seed) if self.data_varies else config,
             )
-            for seed in self.seeds
+            for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
             for arm, config in self.arms.items()
+            if seed in seeds[arm]
         }
 
 
@@ -88,14 +110,15 @@ def name_folder(arm: str) -> str:
     return re.sub(r"\W+", "-", arm.lower()).strip("-")
 
 
-def is_measured(run: TaskRun) -> bool:
+def is_measured(run: TaskRun, experiment: Experiment) -> bool:
     """Say whether the present code has trained and measured a run."""
-    if not (run.folder / "eval.json").exists():
+    files = ["eval.json", *([MEASURES] if experiment.measures else [])]
+    if not all((run.folder / file).exists() for file in files):
         return False
     return "eval" not in list_out_of_date(run.folder, describe_trained(run.folder))
 
 
-def complete_run(run: TaskRun) -> None:
+def complete_run(run: TaskRun, experiment: Experiment) -> None:
     """Train a run to the end and measure it, on one thread; a finished one does not change.
 
     Raises:
@@ -107,39 +130,85 @@ def complete_run(run: TaskRun) -> None:
             f"{run.folder} was trained by another version of the code; delete that folder, or "
             "give another --out"
         )
-    if is_measured(run):
+    if is_measured(run, experiment):
         return
     run.write(CODE, digest_code())
     with limit_threads(1):
-        progress = train_run(run, launch_fabric(run, "cpu", 1))
-        if progress.has_diverged:
+        if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")
         evaluate_run(run)
+        if experiment.measures:
+            run.write(MEASURES, experiment.measures(run))
 
 
 def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> Iterator[Row]:
-    """Train what is missing of a part, and yield a row an arm and variant."""
+    """Train what is missing of a part; yield a row per arm and variant, then the findings."""
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
-    for _ in share_work(complete_run, options.workers)(runs.values()):
+    for _ in share_work(complete_run, options.workers, experiment)(runs.values()):
         pass
-    results = {key: read_json(run.folder / "eval.json") for key, run in runs.items()}
+    results = {key: read_result(run, experiment) for key, run in runs.items()}
     yield from make_rows(part, experiment, results)
+
+
+def read_result(run: TaskRun, experiment: Experiment) -> dict[str, Any]:
+    """Return the contents of ``eval.json``, with what the experiment measures by variant."""
+    measures = run.read(MEASURES) if experiment.measures else {}
+    return {**run.read("eval.json"), VARIANTS: measures}
+
+
+def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reached:
+    """Return what an arm and its variants reach, from its results by seed."""
+    reached = Reached()
+    for seed, result in results.items():
+        own = {name: result[name] for name in result["metrics"] if name in result}
+        further = dict(result[VARIANTS])
+        every = {"": {**own, **further.pop("", {})}, **further}
+        for variant, values in every.items():
+            name = f"{arm}, {variant}" if variant else arm
+            for metric, value in values.items():
+                reached.setdefault(name, {}).setdefault(metric, {})[seed] = value
+    return reached
+
+
+def make_rows(
+    part: str, experiment: Experiment, results: Mapping[tuple[str, int], Mapping[str, Any]]
+) -> Iterator[Row]:
+    """Yield a row per arm and variant beside its peers, then the findings.
+
+    results: of each arm and seed, see :func:`read_result`.
+    """
+    by_arm = {
+        arm: collect_reached(
+            arm, {seed: own for (of, seed), own in results.items() if of == arm}
+        )
+        for arm in experiment.arms
+    }
+    reached = {name: own for values in by_arm.values() for name, own in values.items()}
+    note = next(iter(results.values())).get("notes", {}).get(experiment.metrics[0].name, "")
+    for arm, values in by_arm.items():
+        for name in values:
+            peers = experiment.beside.get(arm, ()) if name == arm else (arm,)
+            row = make_row(experiment, reached, name, peers)
+            means = {metric: own["mean"] for metric, own in row.conditions["reached"].items()}
+            cost = dict(experiment.costs(experiment.arms[arm], means))
+            about = {**row.conditions, "cost": cost, "note": note}
+            yield replace(row, case=f"{part}: {row.case}", conditions=about)
+    yield from experiment.judge(reached)
 
 
 def announce(make: Experiments, bench: str, options: BenchOptions) -> str:
     """Return how many trainings are about to be made, and where they are kept."""
     folder = options.out / bench
-    runs = [
-        run
+    measured = [
+        is_measured(run, experiment)
         for part, experiment in make(options.quick).items()
         if not options.parts or part in options.parts
         for run in experiment.make_runs(folder / part).values()
     ]
-    missing = sum(not is_measured(run) for run in runs)
     return (
-        f"{missing} of {len(runs)} trainings are to be made; each is a run in {folder}, and "
-        "the same command goes on after an interruption"
+        f"{measured.count(False)} of {len(measured)} trainings are to be made; each is a run "
+        f"in {folder}, and the same command goes on after an interruption"
         f"{'; trainings too short to judge' * options.quick}"
     )
 
@@ -153,56 +222,50 @@ def make_parts(make: Experiments, bench: str) -> dict[str, MeasurePart]:
     return {part: make_part(part) for part in make(True)}
 
 
-def list_measured(experiment: Experiment, result: Mapping[str, Any]) -> Measured:
-    """Return the metrics of a training by variant, from its ``eval.json``."""
-    variants = result[experiment.variants] if experiment.variants else {}
-    every = {"": result, **variants}
-    return {
-        name: {m: own[m] for m in experiment.metrics if m in own} for name, own in every.items()
-    }
+def make_row(experiment: Experiment, reached: Reached, name: str, peers: Sequence[str]) -> Row:
+    """Return the row of an arm or variant beside its peers; pairs are seeds that both have."""
+    judged, own = experiment.metrics[0], reached[name]
+    values = own[judged.name]
+    compared = {}
+    for peer in peers:
+        others = reached[peer][judged.name]
+        pairs = [(value, others[seed]) for seed, value in values.items() if seed in others]
+        ours, theirs = zip(*pairs, strict=True)
+        compared[peer] = asdict(judge_pairs(ours, theirs, judged.better))
+    mean = summarise_seeds(values.values()).mean
+    other = summarise_seeds(reached[peers[0]][judged.name].values()).mean if peers else None
+    return Row(
+        case=experiment.title,
+        subject=name,
+        peer=peers[0] if peers else "",
+        unit=judged.label,
+        ours=mean,
+        theirs=other,
+        ratio=find_ratio(mean, other, judged.better),
+        conditions={
+            "reached": {k: asdict(summarise_seeds(v.values())) for k, v in own.items()},
+            "compared": compared,
+            "seeds": list(values),
+            "metrics": as_json(experiment.metrics),
+            "versions": list_versions("torch"),
+        },
+    )
 
 
-def make_rows(
-    part: str, experiment: Experiment, results: Mapping[tuple[str, int], Mapping[str, Any]]
-) -> Iterator[Row]:
-    """Yield a row an arm and variant, beside its baseline. results: ``eval.json`` of each."""
-    measured = {key: list_measured(experiment, result) for key, result in results.items()}
-    first, judged = next(iter(results.values())), experiment.metrics[0]
-    metric = {m.name: m for m in from_json(first["metrics"])}[judged]
-
-    def read(arm: str, variant: str, name: str) -> list[float]:
-        return [measured[arm, seed][variant][name] for seed in experiment.seeds]
-
-    for arm, config in experiment.arms.items():
-        for variant, own in measured[arm, experiment.seeds[0]].items():
-            peer = arm if variant else experiment.beside.get(arm, "")
-            ours, theirs = read(arm, variant, judged), read(peer, "", judged) if peer else None
-            mean = summarise_seeds(ours).mean
-            other = None if theirs is None else summarise_seeds(theirs).mean
-            yield Row(
-                case=f"{part}: {experiment.title}",
-                subject=f"{arm}, {variant}" if variant else arm,
-                peer=peer,
-                unit=metric.label,
-                ours=mean,
-                theirs=other,
-                ratio=find_ratio(mean, other, metric.better),
-                conditions={
-                    "reached": {m: asdict(summarise_seeds(read(arm, variant, m))) for m in own},
-                    "compared": theirs and asdict(judge_pairs(ours, theirs, metric.better)),
-                    "cost": dict(experiment.costs(config)),
-                    "seeds": list(experiment.seeds),
-                    "note": first.get("notes", {}).get(judged, ""),
-                    "metrics": {m: first["metrics"][m] for m in own},
-                    "versions": list_versions("torch"),
-                },
-            )
+def list_arms(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of arms and variants, without those of findings."""
+    return [row for row in rows if "reached" in row.conditions]
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
     """Yield the table of a part: what arms and variants reach, and what they cost."""
+    rows = list_arms(rows)
     about = rows[0].conditions
-    metrics = from_json(about["metrics"])
+    metrics = [
+        metric
+        for metric in from_json(about["metrics"])
+        if any(metric.name in row.conditions["reached"] for row in rows)
+    ]
     costs = list(about["cost"])
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
     out = make_table(rows[0].case, *head)
@@ -211,15 +274,16 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         out.add_row(
             row.subject,
             *(_show_reached(row, metric) for metric in metrics),
-            row.peer,
-            "" if compared is None else f"{compared['difference']:+.3f}",
-            "" if compared is None or compared["p"] is None else f"{compared['p']:.2f}",
+            "\n".join(compared),
+            "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
+            "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
             *(f"{row.conditions['cost'][name]:,}" for name in costs),
         )
+    numbers = " or ".join(map(str, sorted({len(row.conditions["seeds"]) for row in rows})))
     judged = "; ".join(filter(None, (metrics[0].label, about["note"])))
     out.caption = (
-        f"mean ± deviation of {len(about['seeds'])} seeds; difference and p (sign-flip test of "
-        f"pairs): {judged}"
+        f"mean ± deviation of {numbers} seeds; difference and p (sign-flip test of pairs): "
+        f"{judged}"
     )
     yield out
 
@@ -234,7 +298,8 @@ def _show_reached(row: Row, metric: Metric) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw the judged metric of each arm and variant, a panel a part; points are seeds."""
+    """Draw the judged metric of each arm and variant, a panel per part; points are seeds."""
+    rows = list_arms(rows)
     cases = list(dict.fromkeys(row.case for row in rows))
     heights = [1 + 0.22 * sum(row.case == case for row in rows) for case in cases]
     figure = Figure((9.58, sum(heights)), layout="constrained")
@@ -243,7 +308,8 @@ def draw(rows: list[Row], path: Path) -> None:
         own = [row for row in rows if row.case == case][::-1]
         ax.barh([r.subject for r in own], [r.ours or 0.0 for r in own], color=ACCENT)
         for k, row in enumerate(own):
-            seeds = next(iter(row.conditions["reached"].values()))["seeds"]
+            judged = next(iter(row.conditions["metrics"]))
+            seeds = row.conditions["reached"][judged]["seeds"]
             ax.plot(seeds, [k] * len(seeds), "o", color=INK, markersize=3)
         ax.set(xlabel=own[0].unit, title=case)
     save_png(figure, path)

@@ -94,12 +94,16 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
     "hybrids": "tasks.language.bench.parts",
     "forecasting": "tasks.forecasting.bench.parts",
-    "reasoning": "tasks.reasoning.bench.parts",
     "attribution": "tasks.attribution.bench.parts",
 }
 
 
-EXPERIMENTS = {"flow": "tasks.flow.bench"}  # modules with list_experiments
+# Modules with list_experiments; PARTS, where some parts train nothing; draw, where bars do not
+# tell enough.
+EXPERIMENTS = {
+    "flow": "tasks.flow.bench",
+    "reasoning": "tasks.reasoning.bench",
+}
 
 
 def find(name: str) -> Benchmark:
@@ -121,8 +125,10 @@ def find(name: str) -> Benchmark:
         "driving": _driving,
     }
     if name in EXPERIMENTS:
-        make = import_module(EXPERIMENTS[name]).list_experiments
-        return _make_experiments(name, make, NAMES[name], ("workers",))
+        module = import_module(EXPERIMENTS[name])
+        made = _make_experiments(name, module.list_experiments, NAMES[name], ("workers",))
+        parts = {**made.parts, **getattr(module, "PARTS", {})}
+        return replace(made, parts=parts, draw=getattr(module, "draw", made.draw))
     if name in TRAININGS:
         return _make_trainings(name)
     return makers[name]() if name in makers else _make_speeds(name)
@@ -192,11 +198,18 @@ def _make_experiments(
     """Return the benchmark of experiments. make: quick -> the experiments by part."""
     from tasks.bench import experiment
 
+    def tabulate(part: str, rows: list[Row]) -> Iterator[Any]:
+        if not experiment.list_arms(rows):
+            yield from iterate_tables(part, rows)
+            return
+        yield from experiment.tabulate(part, rows)
+        yield from make(False)[part].tabulate(experiment.list_arms(rows))
+
     return Benchmark(
         about=about,
         parts=experiment.make_parts(make, name),
         draw=experiment.draw,
-        tabulate=experiment.tabulate,
+        tabulate=tabulate,
         accepts=accepts,
         announce=partial(experiment.announce, make, name),
     )

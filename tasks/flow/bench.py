@@ -9,13 +9,14 @@ compared with itself behind its own past.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tasks.bench.experiment import Experiment
+from tasks.bench.experiment import Experiment, Variants
 from tasks.flow.config import Arm, FlowConfig, mnist, tiny
 from tasks.flow.cost import count_macs, count_parameters
 from tasks.flow.data import count_steps
 from tasks.flow.evaluate import CONTEXTS, FAD, FEATURE_FD, MATCH
 from tasks.flow.loss import LOSS
 from tasks.flow.sampler import count_calls
+from tasks.runs.task import TaskRun
 
 SIT, ARFLOW = "SiT", "ARFlow"
 FREE_SIT, FREE_ARFLOW = "SiT without labels", "ARFlow without labels"
@@ -97,7 +98,7 @@ def _experiment(
 ) -> Experiment:
     found = {(config.arm, config.epochs): name for name, config in arms.items()}
     beside = {
-        name: found[ARMS[BASELINES[kind]], config.epochs]
+        name: (found[ARMS[BASELINES[kind]], config.epochs],)
         for name, config in arms.items()
         if (kind := name.partition(",")[0]) in BASELINES
         and (ARMS[BASELINES[kind]], config.epochs) in found
@@ -109,13 +110,19 @@ def _experiment(
         seeds=seeds,
         data_varies=True,
         beside=beside,
-        metrics=tuple(m.name for m in (FEATURE_FD, FAD, MATCH, LOSS)),
-        variants=CONTEXTS,
+        metrics=(FEATURE_FD, FAD, MATCH, LOSS),
+        measures=read_contexts,
         costs=count_cost,
     )
 
 
-def count_cost(config: FlowConfig) -> dict[str, int]:
+def read_contexts(run: TaskRun) -> Variants:
+    """Return the metrics of new images behind another past, or none, by context."""
+    contexts: Variants = run.read("eval.json")[CONTEXTS]
+    return contexts
+
+
+def count_cost(config: FlowConfig, _: Mapping[str, float]) -> dict[str, int]:
     """Return parameters, MACs of a call on an image, calls a sample, images seen."""
     images = config.epochs * count_steps(config) * config.batch * config.images
     return {

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from lava_export import LowerError, lower_graph
-from lava_export.chip_program import list_misfits
+from lava_export.chip_program import list_unfit_inputs
 from neuro.energy import load_chips, load_one_core_chips
 from neuro.energy.networks import join_messages
 from neuro.events.exact.compile import compile_exactly
@@ -22,27 +22,28 @@ from neuro.graph.requirements import (
     require_continuous,
 )
 from neuro.interop import nest_plan, nir
-from neuro.spikes import Times
+from neuro.spikes import Events, Times
 from tasks.imported.source import open_source
 from tasks.report.tables import make_table
 from tasks.runs.find import open_folder
 from tasks.runs.names import require_one_of
 from tasks.runs.trained_run import open_trained_run
 
-Problems = Callable[[Graph, int], list[str]]  # of a graph, in runs of so many ticks
+Inputs = Mapping[str, Events]  # a sample of what drives a graph; empty: unknown
+Problems = Callable[[Graph, int, Inputs], list[str]]  # of a graph, in runs of so many ticks
 
 
-def check_torch(graph: Graph, _: int) -> list[str]:
+def check_torch(graph: Graph, _: int, __: Inputs) -> list[str]:
     """Return what torch's clock cannot run."""
     return problems_on_a_clock(graph)
 
 
-def check_events(graph: Graph, _: int) -> list[str]:
+def check_events(graph: Graph, _: int, __: Inputs) -> list[str]:
     """Return what the event engine cannot run on a grid."""
     return problems_on_a_clock(graph) + problems_of_neurons(graph, "the event engine")
 
 
-def check_exact(graph: Graph, _: int) -> list[str]:
+def check_exact(graph: Graph, _: int, __: Inputs) -> list[str]:
     """Return what has no continuous time."""
     try:
         require_continuous(graph)
@@ -52,39 +53,30 @@ def check_exact(graph: Graph, _: int) -> list[str]:
     return []
 
 
-def check_lava(graph: Graph, ticks: int) -> list[str]:
+def check_lava(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
     """Return what has no integers that Lava runs."""
     try:
-        lower_graph(graph, ticks)
+        return list_unfit_inputs(lower_graph(graph, ticks), graph, inputs)
     except LowerError as error:
         return list(error.problems)
-    return []
 
 
-def check_chip(chip: str, graph: Graph, ticks: int) -> list[str]:
+def check_chip(chip: str, graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
     """Return what a chip cannot run, and which of its limits are too small."""
-    return check_lava(graph, ticks) or list_misfits(graph, ticks, [load_chips()[chip]])[chip]
-
-
-def check_one_core(chip: str, graph: Graph, ticks: int) -> list[str]:
-    """Return what a chip of one core cannot run, and which of its limits are too small."""
-    own = load_one_core_chips()[chip]
+    own = {**load_chips(), **load_one_core_chips()}[chip]
     try:
-        return lower_graph(graph, ticks, type(own)).list_breaches(own)
+        program = lower_graph(graph, ticks, type(own))
     except LowerError as error:
         return list(error.problems)
+    return program.list_breaches(own) + list_unfit_inputs(program, graph, inputs)
 
 
-def check_netx(graph: Graph, ticks: int) -> list[str]:
+def check_netx(graph: Graph, ticks: int, inputs: Inputs) -> list[str]:
     """Return what has no integers, or none that a ``.net`` file holds."""
-    try:
-        program = lower_graph(graph, ticks)
-    except LowerError as error:
-        return list(error.problems)
-    return program.list_net_problems()
+    return check_lava(graph, ticks, inputs) or lower_graph(graph, ticks).list_net_problems()
 
 
-def check_nest(graph: Graph, ticks: int) -> list[str]:
+def check_nest(graph: Graph, ticks: int, _: Inputs) -> list[str]:
     """Return what NEST cannot run with exact spike times."""
     none = np.zeros(0, np.int32)
     silent = {
@@ -98,7 +90,7 @@ def check_nest(graph: Graph, ticks: int) -> list[str]:
     return []
 
 
-def check_nir(graph: Graph, _: int) -> list[str]:
+def check_nir(graph: Graph, _: int, __: Inputs) -> list[str]:
     """Return what no NIR file can say."""
     try:
         nir.to_nir(graph)
@@ -116,8 +108,7 @@ TARGETS: dict[str, Problems] = {
     "torch": check_torch,
     "events": check_events,
     "exact": check_exact,
-    **{chip: partial(check_chip, chip) for chip in load_chips()},
-    **{chip: partial(check_one_core, chip) for chip in load_one_core_chips()},
+    **{chip: partial(check_chip, chip) for chip in (*load_chips(), *load_one_core_chips())},
     "lava": check_lava,
     "netx": check_netx,
     "nir": check_nir,
@@ -156,12 +147,12 @@ def check_network(
     if not 1 <= ticks < MOST_TICKS:
         raise ValueError(f"--ticks must be >= 1 and < 2^31, got {ticks}; 100 is usual")
     if network.is_dir():
-        graphs = {
-            name: (part.graph, next(part.iterate_samples(1)).ticks)
-            for name, part in open_trained_run(open_folder(network)).networks.items()
-        }
+        graphs = {}
+        for name, part in open_trained_run(open_folder(network)).networks.items():
+            some = next(part.iterate_samples(1))
+            graphs[name] = part.graph, some.ticks, some.inputs
     else:
-        graphs = {"": (open_source(str(network), shape, choices).network.graph, ticks)}
+        graphs = {"": (open_source(str(network), shape, choices).network.graph, ticks, {})}
     return {
         target: join_messages({k: TARGETS[target](*graph) for k, graph in graphs.items()})
         for target in targets

@@ -113,6 +113,23 @@ class VerificationFacts(TypedDict):
     answers: NotRequired[AnswerFacts]
 
 
+class CodeFacts(TypedDict):
+    """How a stimulus that is no spikes is coded, beside the values themselves.
+
+    code: "graded" or "rate". bits: of a message. units: the value that one stands for, by
+    graded input. spikes: without the code, over all samples, of which ``different`` differ with
+    it. right: right answers without and with it; None without labels.
+    """
+
+    code: str
+    bits: int
+    units: dict[str, float]
+    samples: int
+    spikes: int
+    different: int
+    right: list[int] | None
+
+
 class ImportFacts(TypedDict):
     """``import.json``."""
 
@@ -123,6 +140,7 @@ class ImportFacts(TypedDict):
     mapping: list[dict[str, str]]
     verification: VerificationFacts
     stimulus: StimulusFacts
+    code: NotRequired[CodeFacts]
 
 
 def describe_mapping(network: ImportedNetwork, folder: Path) -> list[dict[str, str]]:

@@ -35,6 +35,12 @@ from tasks.imported.answers import (
     find_answers,
     say_otherwise,
 )
+from tasks.imported.coding import (
+    FIELD,
+    CodedNetwork,
+    choose_code,
+    code_network,
+)
 from tasks.imported.files import (
     ABOUT,
     DECODING,
@@ -56,6 +62,7 @@ from tasks.imported.sections import (
     MAPPED,
     TOTALS,
     add_stimuli,
+    describe_code,
     describe_comparison,
     describe_stimulus,
     list_cells,
@@ -131,7 +138,9 @@ def import_network(
             [f"--ticks {words.ticks}: {words.file} has its own ticks; leave --ticks out"]
         )
     arrays = {} if words.file is None else read_arrays(words.file)
-    opened = open_source(source, shape or _guess_shape(arrays), choices)
+    own_choices = dict(choices or {})
+    code_word = own_choices.pop(FIELD, "")
+    opened = open_source(source, shape or _guess_shape(arrays), own_choices)
     graph = opened.network.graph
     if LABELS in graph.inputs:
         raise StimulusError([f"an input of the network is called {LABELS!r}; rename it"])
@@ -151,6 +160,7 @@ def import_network(
     path = words.file or Path("--ticks")
     require_run_of_source(path, stimulus, fixed, static=static)
     network = opened.network
+    code = choose_code(code_word, stimulus)
     decoding = find_answers(opened.name, network, stimulus)
     rows = compare_with_source(opened, stimulus, words, decoding)
     facts = describe_import(opened, rows, stimulus, words)
@@ -165,7 +175,10 @@ def import_network(
     facts["choices"].update(describe_answers(network, stimulus.ticks, shown=shown))
     if decoding is not None and network.find_decoding is not None:
         compared["answers"] = compare_answers(opened.name, network, stimulus, decoding)
-    write_run(out, opened, facts, stimulus, decoding)
+    coded = code_network(code, graph, stimulus, decoding)
+    if coded.facts is not None:
+        facts["code"] = coded.facts
+    write_run(out, coded, facts, decoding)
     return facts
 
 
@@ -322,11 +335,7 @@ def describe_import(
 
 
 def write_run(
-    out: Path,
-    opened: OpenedSource,
-    facts: ImportFacts,
-    stimulus: ImportedStimulus,
-    decoding: Decoding | None,
+    out: Path, coded: CodedNetwork, facts: ImportFacts, decoding: Decoding | None
 ) -> None:
     """Write the run folder: whole, or not at all.
 
@@ -335,8 +344,8 @@ def write_run(
         StoreError: it cannot be written.
     """
     with rename_when_whole(out) as part:
-        save_graph(part / NETWORK, opened.network.graph)
-        save_stimulus(part / STIMULUS, stimulus)
+        save_graph(part / NETWORK, coded.graph)
+        save_stimulus(part / STIMULUS, coded.stimulus)
         if decoding is not None:
             save_decoding(part / DECODING, decoding)
         write_json(part / ABOUT, facts)
@@ -357,6 +366,8 @@ def show_import(console: Console, out: Path, facts: ImportFacts) -> None:
         console.print(make_table("What became of what", *MAPPED, rows=rows))
     for name, choice in facts["choices"].items():
         said(f"{name}: {choice}")
+    if "code" in facts:
+        said(f"{FIELD}: {describe_code(facts['code'])}")
     if totals := add_stimuli(read_rows(facts)):
         table = make_table("Is it equal to its source?", *TOTALS, rows=map(list_cells, totals))
         console.print(table)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from neuro.base.text import align_columns
 from neuro.interop.imported import ComparedPopulation
 from tasks.imported.files import (
+    CodeFacts,
     ImportFacts,
     PrecisionFacts,
     StimulusFacts,
@@ -41,6 +42,29 @@ def describe_stimulus(stimulus: StimulusFacts) -> str:
         f"{stimulus['samples']:,} samples, seed {stimulus['seed']}; rates and energy are of it "
         "(neuro import --stimulus FILE takes data)"
     )
+
+
+def describe_code(facts: CodeFacts) -> str:
+    """Return in words how the stimulus is coded, and what that changes."""
+    if facts["code"] == "graded":
+        units = ", ".join(f"{name} {unit:.4g}" for name, unit in facts["units"].items())
+        how = (
+            f"graded: whole numbers of {facts['bits']} bits; 1 stands for {units} of the "
+            "source, folded into the first weights"
+        )
+    else:
+        how = "rate: evenly spaced spikes in place of each value"
+    told = (
+        f"{how}. Beside the values themselves {facts['different']:,} spikes differ (of "
+        f"{facts['spikes']:,})"
+    )
+    if facts["right"] is not None:
+        before, after = facts["right"]
+        n = facts["samples"]
+        told += (
+            f", and {after:,} of {n:,} answers are right ({after / n:.2%}; {before:,} before)"
+        )
+    return told
 
 
 def add_stimuli(rows: Sequence[ComparedPopulation]) -> list[TotalOfPopulation]:
@@ -137,6 +161,7 @@ def show_import(facts: ImportFacts) -> list[Html]:
         ("library or format", facts["library"]),
         ("stimulus", describe_stimulus(facts["stimulus"]) or facts["stimulus"]["file"]),
         *facts["choices"].items(),
+        *([("input", describe_code(facts["code"]))] if "code" in facts else []),
     ]
     mapped = [[m.node, m.source, m.became] for m in read_mapping(facts)]
     rows = read_rows(facts)

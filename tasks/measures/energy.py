@@ -136,8 +136,9 @@ def price_samples(
     batches = iterate_batches(graph, samples)
     record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
     estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
-    misfits = list_misfits(graph, record.ticks, all_chips)
-    stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
+    inputs = {name: record.spikes[name] for name in graph.inputs}
+    misfits = list_misfits(graph, record.ticks, all_chips, inputs)
+    stimuli = digest_stimuli(inputs)
     priced = [
         replace(add_host_macs(estimate, beside), misfits=misfits[estimate.chip.name])
         for estimate in estimates

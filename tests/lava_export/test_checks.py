@@ -66,7 +66,8 @@ def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
         "the run cannot start:",
         "x: events of 2 ticks for a run of 1; cut the train or ask for as many ticks",
         "x: 18 spikes are not 1 (first 0.5); Loihi takes binary spikes: encode the values, "
-        "e.g. with neuro.spikes.codes.rate, or make them whole numbers of a GradedInput",
+        "e.g. with neuro.spikes.codes.rate, or make them whole numbers of a GradedInput "
+        "(neuro import --set input=graded)",
     ]
 
 

@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,90 +20,133 @@ from tasks.bench import experiment as module
 from tasks.bench.experiment import (
     CODE,
     Experiment,
+    Reached,
     complete_run,
     draw,
     is_measured,
+    list_arms,
     make_rows,
     name_folder,
     tabulate,
 )
 from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row
 from tasks.flow.config import tiny
 from tasks.runs.find import open_folder
+from tasks.runs.task import Metric
 
-ARMS = {"A": tiny(), "B, wide": replace(tiny(), width=96)}
+RECIPE = Path(__file__).parents[3] / "docs" / "recipes" / "experiment.md"
+ARMS = {"A": tiny(), "B, wide": replace(tiny(), width=96), "C": replace(tiny(), depth=1)}
+FD = Metric(name="fd", better="lower", format=".3f")
+MATCH = Metric(name="match", format=".2%")
 EXPERIMENT = Experiment(
-    title="two arms",
+    title="three arms",
     run="flow:tiny",
     arms=ARMS,
     seeds=(3, 5, 4),
-    metrics=("fd", "match"),
+    further={"C": (9,)},
+    metrics=(FD, MATCH),
     data_varies=True,
-    beside={"B, wide": "A"},
-    variants="contexts",
-    costs=lambda config: {"widths": config.width * 1000},
+    beside={"B, wide": ("A",), "C": ("B, wide", "A")},
+    measures=lambda run: {"": {"seed": run.seed}},
+    costs=lambda config, means: {"widths": config.width * 1000, "rounded": round(means["fd"])},
 )
-METRICS = {
-    "fd": {"better": "lower", "unit": "", "format": ".3f"},
-    "match": {"better": "higher", "unit": "", "format": ".2%"},
-}
+REACHED = {"A": (4.0, 5.0, 7.0), "B, wide": (3.0, 4.5, 6.9), "C": (6.0, 8.0, 9.5, 2.5)}
 
 
 def make_results() -> dict[tuple[str, int], dict[str, Any]]:
-    """Return made-up results files; B alone has another use of its weights."""
-    fd = {"A": (4.0, 5.0, 7.0), "B, wide": (3.0, 4.5, 6.9)}
+    """Return made-up results; B alone has another use of its weights, and a further value."""
     return {
         (arm, seed): {
-            **{"fd": value, "match": 0.5, "metrics": METRICS, "notes": {"fd": "80 images"}},
-            "contexts": {"reset": {"fd": value + seed}} if arm != "A" else {},
+            **{"fd": value, "match": 0.5, "metrics": {"fd": {}, "match": {}, "unknown": {}}},
+            "notes": {"fd": "80 images"},
+            "variants": {"reset": {"fd": value + seed}, "": {"twice": 2 * value}}
+            if arm == "B, wide"
+            else {},
         }
-        for arm, values in fd.items()
-        for seed, value in zip(EXPERIMENT.seeds, values, strict=True)
+        for arm, values in REACHED.items()
+        for seed, value in zip((3, 5, 4, 9), values, strict=False)
     }
 
 
-def test_a_row_is_an_arm_or_another_use_of_its_weights_beside_its_baseline() -> None:
-    first, wide, reset = make_rows("part", EXPERIMENT, make_results())
-    assert (first.case, first.subject, first.peer) == ("part: two arms", "A", "")
+def test_a_row_is_an_arm_or_another_use_of_its_weights_beside_its_baselines() -> None:
+    first, wide, reset, third = make_rows("part", EXPERIMENT, make_results())
+    assert (first.case, first.subject, first.peer) == ("part: three arms", "A", "")
     assert (first.ours, first.theirs, first.ratio) == (pytest.approx(16 / 3), None, None)
-    assert first.conditions["compared"] is None
+    assert first.conditions["compared"] == {}
     assert (wide.subject, wide.peer, wide.unit) == ("B, wide", "A", "fd")
     assert (wide.ours, wide.theirs) == (pytest.approx(4.8), pytest.approx(16 / 3))
     assert wide.ratio == pytest.approx(16 / 3 / 4.8)
-    assert wide.conditions["compared"]["difference"] == pytest.approx(-1.6 / 3)
-    assert wide.conditions["compared"]["p"] == 0.25  # 2 of 2^3 choices of signs
+    assert [*wide.conditions["compared"]] == ["A"]
+    assert wide.conditions["compared"]["A"]["difference"] == pytest.approx(-1.6 / 3)
+    assert wide.conditions["compared"]["A"]["p"] == 0.25  # 2 of 2^3 choices of signs
     assert wide.conditions["reached"]["fd"]["seeds"] == (3.0, 4.5, 6.9)
-    assert wide.conditions["cost"] == {"widths": 96_000}
+    assert wide.conditions["reached"]["twice"]["mean"] == pytest.approx(9.6)
+    assert wide.conditions["cost"] == {"widths": 96_000, "rounded": 5}
     assert (reset.subject, reset.peer) == ("B, wide, reset", "B, wide")
     assert (reset.ours, reset.theirs) == (pytest.approx(8.8), pytest.approx(4.8))
     assert list(reset.conditions["reached"]) == ["fd"]
+    assert reset.conditions["cost"] == {"widths": 96_000, "rounded": 9}
+    assert (third.peer, third.theirs) == ("B, wide", pytest.approx(4.8))
+    assert (third.ours, third.conditions["seeds"]) == (6.5, [3, 5, 4, 9])
+
+
+def test_pairs_are_the_seeds_that_both_arms_have() -> None:
+    *_, third = make_rows("part", EXPERIMENT, make_results())
+    compared = third.conditions["compared"]
+    assert {peer: own["pairs"] for peer, own in compared.items()} == {"B, wide": 3, "A": 3}
+    assert compared["B, wide"]["difference"] == pytest.approx((3.0 + 3.5 + 2.6) / 3)
+    assert compared["A"]["difference"] == pytest.approx((2.0 + 3.0 + 2.5) / 3)
+    shared = replace(EXPERIMENT, beside={"A": ("C",)}, measures=None)
+    first, *_ = make_rows("part", shared, make_results())
+    assert first.conditions["compared"]["C"]["difference"] == pytest.approx(-7.5 / 3)
+    assert (first.theirs, first.ratio) == (6.5, pytest.approx(6.5 / (16 / 3)))
 
 
 def test_a_metric_of_which_more_is_better_has_its_ratio_the_other_way_round() -> None:
     results = {key: {**own, "match": own["fd"] / 10} for key, own in make_results().items()}
-    higher = replace(EXPERIMENT, metrics=("match", "fd"), variants="")
-    _, wide = make_rows("part", higher, results)
+    results = {key: {**own, "variants": {}} for key, own in results.items()}
+    _, wide, _ = make_rows("part", replace(EXPERIMENT, metrics=(MATCH, FD)), results)
     assert (wide.ours, wide.theirs) == (pytest.approx(0.48), pytest.approx(1.6 / 3))
     assert wide.ratio == pytest.approx(0.48 / (1.6 / 3))
     assert wide.unit == "match"
+
+
+def test_findings_read_what_every_arm_and_variant_reaches() -> None:
+    def judge(reached: Reached) -> list[Row]:
+        least = min(reached["C"]["fd"].items(), key=itemgetter(1))
+        names = ", ".join(reached)
+        return [replace(first, case="finding", note=f"{names}: {least}", conditions={})]
+
+    first = next(make_rows("part", EXPERIMENT, make_results()))
+    *_, row = make_rows("part", replace(EXPERIMENT, judge=judge), make_results())
+    assert row.note == "A, B, wide, B, wide, reset, C: (9, 2.5)"
+    assert list_arms([first, row]) == [first]
 
 
 def test_the_table_shows_mean_and_deviation_and_what_they_stand_beside() -> None:
     rows = list(make_rows("part", EXPERIMENT, make_results()))
     (table,) = tabulate("part", rows)
     cells = {str(column.header): list(column.cells) for column in table.columns}
-    assert cells["fd"] == ["5.333 ± 1.528", "4.800 ± 1.967", "8.800 ± 2.524"]
-    assert cells["match"] == ["50.00% ± 0.00%", "50.00% ± 0.00%", ""]
-    assert cells["beside"] == ["", "A", "B, wide"]
-    assert cells["difference"] == ["", "-0.533", "+4.000"]
-    assert cells["p"] == ["", "0.25", "0.25"]
-    assert cells["widths"] == ["48,000", "96,000", "96,000"]
-    assert "3 seeds" in str(table.caption)
+    assert cells["fd"][:4] == [
+        *("5.333 ± 1.528", "4.800 ± 1.967", "8.800 ± 2.524", "6.500 ± 3.028"),
+    ]
+    assert cells["match"] == ["50.00% ± 0.00%", "50.00% ± 0.00%", "", "50.00% ± 0.00%"]
+    assert cells["beside"] == ["", "A", "B, wide", "B, wide\nA"]
+    assert cells["difference"] == ["", "-0.533", "+4.000", "+3.033\n+2.500"]
+    assert cells["p"] == ["", "0.25", "0.25", "0.25\n0.25"]
+    assert cells["widths"] == ["48,000", "96,000", "96,000", "48,000"]
+    assert "3 or 4 seeds" in str(table.caption)
     assert "fd; 80 images" in str(table.caption)
-    alone = replace(EXPERIMENT, seeds=(3,), beside={}, variants="")
-    (table,) = tabulate("part", list(make_rows("part", alone, make_results())))
+    alone = replace(EXPERIMENT, seeds=(3,), beside={"B, wide": ("A",)}, further={})
+    some = {key: own for key, own in make_results().items() if key[1] == 3}
+    some = {key: {**own, "variants": {}} for key, own in some.items()}
+    third = replace(MATCH, name="third")
+    alone = replace(alone, metrics=(FD, third))
+    (table,) = tabulate("part", list(make_rows("part", alone, some)))
     cells = {str(column.header): list(column.cells) for column in table.columns}
-    assert (cells["fd"], cells["p"]) == (["4.000", "3.000"], ["", ""])
+    assert (cells["fd"], cells["p"]) == (["4.000", "3.000", "6.000"], ["", "", ""])
+    assert "third" not in cells  # no arm has it
 
 
 def test_the_picture_has_a_panel_a_part_and_a_point_a_seed(
@@ -109,22 +154,24 @@ def test_the_picture_has_a_panel_a_part_and_a_point_a_seed(
 ) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(module, "save_png", lambda figure, _: figures.append(figure))
-    other = replace(EXPERIMENT, title="other", beside={}, variants="")
+    other = replace(EXPERIMENT, title="other", beside={})
     results = make_results()
-    draw([*make_rows("a", EXPERIMENT, results), *make_rows("b", other, results)], Path("x"))
+    rows = [*make_rows("a", EXPERIMENT, results), *make_rows("b", other, results)]
+    draw([*rows, replace(rows[0], conditions={})], Path("x"))  # the last: a finding
     ((first, second),) = (figure.axes for figure in figures)
-    assert [ax.get_title("left") for ax in (first, second)] == ["a: two arms", "b: other"]
+    assert [ax.get_title("left") for ax in (first, second)] == ["a: three arms", "b: other"]
     names = [label.get_text() for label in first.get_yticklabels()]
-    assert names == ["B, wide, reset", "B, wide", "A"]
+    assert names == ["C", "B, wide, reset", "B, wide", "A"]
     widths = [bar.get_width() for bar in first.patches]  # type: ignore[attr-defined]
-    assert widths == pytest.approx([8.8, 4.8, 16 / 3])
+    assert widths == pytest.approx([6.5, 8.8, 4.8, 16 / 3])
     points = [sorted(map(float, line.get_xdata())) for line in first.lines]  # type: ignore[arg-type]
-    assert points[1:] == [[3.0, 4.5, 6.9], [4.0, 5.0, 7.0]]
+    assert points[2:] == [[3.0, 4.5, 6.9], [4.0, 5.0, 7.0]]
+    assert points[0] == [2.5, 6.0, 8.0, 9.5]
 
 
 def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> None:
     runs = EXPERIMENT.make_runs(Path("bench"))
-    assert list(runs) == [(arm, seed) for seed in (3, 5, 4) for arm in ARMS]
+    assert list(runs) == [*((arm, seed) for seed in (3, 5, 4) for arm in ARMS), ("C", 9)]
     run = runs["B, wide", 5]
     assert run.folder == Path("bench/b-wide/seed-5")
     assert (run.task, run.name, run.seed) == ("flow", "tiny", 5)
@@ -137,35 +184,23 @@ def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"beside": {"A": "C"}}, "beside names 'C', which is no arm"),
-        ({"beside": {"D": "A"}}, "beside names 'D', which is no arm"),
+        ({"beside": {"A": ("C", "E")}}, "beside names 'E', which is no arm"),
+        ({"beside": {"D": ("A",)}}, "beside names 'D', which is no arm"),
+        ({"further": {"F": (3,)}}, "further names 'F', which is no arm"),
         ({"seeds": ()}, "seeds are empty"),
         ({"metrics": ()}, "metrics are empty"),
-        ({"arms": {}, "beside": {}}, "arms are empty"),
-        ({"arms": {"a b": 1, "A, b": 2}, "beside": {}}, "two arms have names of the same"),
+        ({"arms": {}, "beside": {}, "further": {}}, "arms are empty"),
+        (
+            {"arms": {"a b": 1, "A, b": 2}, "beside": {}, "further": {}},
+            "two arms have names of the same",
+        ),
     ],
 )
 def test_what_does_not_hold_together_is_refused(
     change: Mapping[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"experiment 'two arms': .*{message}"):
+    with pytest.raises(ValueError, match=f"experiment 'three arms': .*{message}"):
         replace(EXPERIMENT, **change)
-
-
-FILE = """
-from tasks.bench.experiment import Experiment
-
-EXPERIMENTS = {
-    "digits": Experiment(
-        title="digits to learn from",
-        run="my_task.py:tiny",
-        arms={"few": Config(train=60, epochs=1), "many": Config(train=200, epochs=2)},
-        seeds=(0, 1),
-        beside={"many": "few"},
-        metrics=("accuracy",),
-    )
-}
-"""
 
 
 def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
@@ -175,7 +210,8 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     cli.run("new", "my_task.py")
     path = Path("my_task.py")
     assert "defines no experiments" in cli.refuse("bench", "my_task.py")
-    path.write_text(path.read_text() + FILE)
+    (block,) = re.findall(r"```python\n(.*?)```", RECIPE.read_text(), re.DOTALL)
+    path.write_text(f"{path.read_text()}\n{block}")
     assert "--quick is for" in cli.refuse("bench", "my_task.py", "--quick")
     assert "not use --workers" in cli.refuse("bench", "my_task.py", "--workers", 2)
     text = cli.run("bench", "my_task.py", "--out", "b")
@@ -188,16 +224,23 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
     assert (run.seed, run.config.train) == (1, 200)
     result = run.read("eval.json")
     assert many["conditions"]["reached"]["accuracy"]["seeds"][1] == result["accuracy"]
+    assert run.read("measures.json") == {"": {"twice": 2 * result["accuracy"]}}
+    assert many["conditions"]["reached"]["twice"]["seeds"][1] == 2 * result["accuracy"]
     before = {p: p.stat().st_mtime_ns for p in Path("b/my_task").rglob("*") if p.is_file()}
     assert "0 of 4 trainings are to be made" in cli.run("bench", "my_task.py", "--out", "b")
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    (folder / "eval.json").unlink()
-    assert not is_measured(run)
-    complete_run(run)
-    assert run.read("eval.json")["accuracy"] == result["accuracy"]
+    experiment = replace(EXPERIMENT, measures=lambda _: {"": {"twice": 7.0}})
+    assert is_measured(run, experiment)
+    for file in ("eval.json", "measures.json"):
+        (folder / file).unlink()
+        assert not is_measured(run, experiment)
+        assert is_measured(run, replace(experiment, measures=None)) is (file != "eval.json")
+        complete_run(run, experiment)
+        assert run.read("eval.json")["accuracy"] == result["accuracy"]
+        assert run.read("measures.json") == {"": {"twice": 7.0}}
     run.write(CODE, "another")
     with pytest.raises(RunError, match="was trained by another version of the code; delete"):
-        complete_run(run)
+        complete_run(run, experiment)
 
 
 def test_a_training_that_diverged_is_no_result(
@@ -207,8 +250,8 @@ def test_a_training_that_diverged_is_no_result(
     monkeypatch.setattr(module, "launch_fabric", lambda *_: None)
     monkeypatch.setattr(module, "train_run", lambda *_: SimpleNamespace(has_diverged=True))
     with pytest.raises(RunError, match="a/seed-3: the training has diverged"):
-        complete_run(run)
-    assert not is_measured(run)
+        complete_run(run, EXPERIMENT)
+    assert not is_measured(run, EXPERIMENT)
 
 
 def test_the_line_before_the_work_counts_the_chosen_parts_alone(tmp_path: Path) -> None:
@@ -217,8 +260,8 @@ def test_the_line_before_the_work_counts_the_chosen_parts_alone(tmp_path: Path) 
 
     options = BenchOptions(out=tmp_path, parts=("b",), quick=True)
     text = module.announce(make, "flow", options)
-    assert text.startswith(f"2 of 2 trainings are to be made; each is a run in {tmp_path}/flow")
+    assert text.startswith(f"4 of 4 trainings are to be made; each is a run in {tmp_path}/flow")
     assert text.endswith("; trainings too short to judge")
     console = Console(file=io.StringIO())
     console.print(module.announce(make, "flow", replace(options, parts=(), quick=False)))
-    assert "8 of 8" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "14 of 14" in console.file.getvalue()  # type: ignore[attr-defined]

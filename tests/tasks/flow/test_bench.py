@@ -57,17 +57,17 @@ def test_parts_have_the_arms_seeds_and_lengths_that_the_results_name() -> None:
 def test_arms_stand_beside_sit_of_as_many_epochs() -> None:
     parts = list_experiments(False)
     assert parts["digits"].beside == {
-        **{ARFLOW: SIT, FREE_SIT: SIT},
-        **{FREE_ARFLOW: FREE_SIT, GROUPED: SIT},
+        **{ARFLOW: (SIT,), FREE_SIT: (SIT,)},
+        **{FREE_ARFLOW: (FREE_SIT,), GROUPED: (SIT,)},
     }
     assert parts["seen"].beside == {
-        f"{ARFLOW}, {epochs} epochs": f"{SIT}, {epochs} epochs" for epochs in (3, 9, 27)
+        f"{ARFLOW}, {epochs} epochs": (f"{SIT}, {epochs} epochs",) for epochs in (3, 9, 27)
     }
     assert parts["short"].beside == {}
 
 
 def test_costs_of_an_arm() -> None:
-    cost = count_cost(list_experiments(False)["digits"].arms[SIT])
+    cost = count_cost(list_experiments(False)["digits"].arms[SIT], {})
     assert cost["calls"] == 25
     assert cost["images seen"] == 14 * (3500 // 40) * 40
     assert cost["parameters"] == 104_740

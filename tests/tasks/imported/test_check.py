@@ -147,14 +147,16 @@ def test_a_check_says_what_a_run_would(name: str, target: str, tmp_path: Path) -
     for package in {"nir": ["nir"], "netx": ["h5py"]}.get(target, []):
         pytest.importorskip(package)
     refused = run_on(target, GRAPHS[name], tmp_path)
-    found = TARGETS[target](GRAPHS[name], 8)
+    found = TARGETS[target](GRAPHS[name], 8, {})
     assert bool(found) == bool(refused)
     assert set(refused) <= set(found)
 
 
 def test_what_is_checked_refuses_at_least_once_and_takes_at_least_once() -> None:
     pytest.importorskip("nir")
-    judged = {t: [bool(check(g, 8)) for g in GRAPHS.values()] for t, check in TARGETS.items()}
+    judged = {
+        t: [bool(check(g, 8, {})) for g in GRAPHS.values()] for t, check in TARGETS.items()
+    }
     assert all(any(found) for found in judged.values())
     assert all(not all(found) for found in judged.values())
 
@@ -212,6 +214,6 @@ def test_a_graph_that_draws_its_own_spikes_is_checked_for_nest() -> None:
     }
     edges = (Edge("x", "fc"), Edge("fc", "cells", Ticks(1)))
     own = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
-    assert check_nest(own, 7) == []
+    assert check_nest(own, 7, {}) == []
     soft = replace(own, nodes={**nodes, "cells": LIF(tau=0.02, refractory=Seconds(2e-3))})
-    assert any("cells" in problem for problem in check_nest(soft, 7))
+    assert any("cells" in problem for problem in check_nest(soft, 7, {}))

@@ -1,0 +1,143 @@
+"""How a run takes a stimulus that is no spikes: graded, as a rate, or as the values are.
+
+A chip takes spikes. Values of an image become whole numbers of 8 bits (graded spikes, which
+Loihi 2 multiplies by its weights), or spikes at a rate. Axes: T ticks, B samples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from neuro.base.units import Ticks
+from neuro.graph import Graph
+from neuro.graph.grading import BITS, find_unit, grade_inputs
+from neuro.interop.decoding import Decoding
+from neuro.nn.net import Net
+from neuro.spikes.codes import rate
+from tasks.imported.files import CodeFacts
+from tasks.imported.stimulus import ImportedStimulus, StimulusError, split_samples
+from tasks.runs.names import require_one_of
+
+Code = Literal["graded", "rate", "real"]
+FIELD = "input"  # of --set
+
+
+class CodedNetwork(NamedTuple):
+    """What a run holds: the graph and its stimulus. facts: None where nothing was coded."""
+
+    graph: Graph
+    stimulus: ImportedStimulus
+    facts: CodeFacts | None
+
+
+def is_spikes(values: Shaped[np.ndarray, "T B ..."]) -> bool:
+    """Say whether values are spikes: 0 and 1."""
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def is_constant(values: Shaped[np.ndarray, "T B ..."]) -> bool:
+    """Say whether each sample shows the same values in every tick."""
+    return bool((values == values[:1]).all())
+
+
+def choose_code(word: str, stimulus: ImportedStimulus) -> Code:
+    """Return how a stimulus is coded; word: of ``--set input=``, "" without it.
+
+    Without a word, spikes and values that change from tick to tick stay as they are, and
+    constant ones are graded.
+
+    Raises:
+        StimulusError: no such code, or one that does not suit the stimulus; lists all.
+    """
+    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    if not word:
+        constant = values and all(is_constant(x) for x in values.values())
+        return "graded" if constant else "real"
+    code: Code = require_one_of(word, get_args(Code), "input code")  # type: ignore[assignment]
+    problems = []
+    if not values:
+        problems.append(
+            f"{FIELD} is {word}, and the stimulus is spikes; leave --set {FIELD} out"
+        )
+    if code == "rate":
+        for name, x in values.items():
+            if not is_constant(x):
+                problems.append(
+                    f"{name}: its values change from tick to tick, and a rate needs constant "
+                    f"ones; use --set {FIELD}=graded"
+                )
+            elif x.min() < 0 or x.max() > 1:
+                problems.append(
+                    f"{name}: its values are {x.min():g} to {x.max():g}; a rate must be >= 0 "
+                    f"and <= 1 spikes per tick. Scale them, or use --set {FIELD}=graded"
+                )
+    if problems:
+        raise StimulusError(problems)
+    return code
+
+
+def code_network(
+    code: Code, graph: Graph, stimulus: ImportedStimulus, decoding: Decoding | None
+) -> CodedNetwork:
+    """Return a network that takes its stimulus in a code, and what that changes.
+
+    Raises:
+        GraphError: a graded input has no weights that could take up its unit; lists all.
+    """
+    values = {n: x for n, x in stimulus.inputs.items() if not is_spikes(x)}
+    if code == "real" or not values:
+        return CodedNetwork(graph, stimulus, None)
+    units: dict[str, float] = {}
+    if code == "graded":
+        units = {name: find_unit(x) for name, x in values.items()}
+        coded = grade_inputs(graph, units)
+        own = {n: np.rint(x / units[n]).astype(np.int16) for n, x in values.items()}
+    else:
+        coded = graph
+        own = {n: _draw_rate(x) for n, x in values.items()}
+    shown = replace(stimulus, inputs={**stimulus.inputs, **own})
+    before, after = (
+        _count(own_graph, own_stimulus, decoding)
+        for own_graph, own_stimulus in ((graph, stimulus), (coded, shown))
+    )
+    different = sum(int((one != after.spikes[n]).sum()) for n, one in before.spikes.items())
+    facts = CodeFacts(
+        code=code,
+        bits=BITS if code == "graded" else 1,
+        units=units,
+        samples=stimulus.samples,
+        spikes=sum(int(one.sum()) for one in before.spikes.values()),
+        different=different,
+        right=None if before.right is None else [before.right, int(after.right or 0)],
+    )
+    return CodedNetwork(coded, shown, facts)
+
+
+def _draw_rate(x: Shaped[np.ndarray, "T B ..."]) -> Shaped[np.ndarray, "T B ..."]:
+    spikes = rate(torch.from_numpy(x[0].astype(np.float64)), Ticks(len(x)))
+    return spikes.numpy().astype(np.bool_)
+
+
+class _Counted(NamedTuple):
+    """Spikes by population, T B *N, and the answers that are right; None: no labels."""
+
+    spikes: Mapping[str, np.ndarray]
+    right: int | None
+
+
+@torch.no_grad()
+def _count(graph: Graph, stimulus: ImportedStimulus, decoding: Decoding | None) -> _Counted:
+    net, parts = Net(graph).double(), dict[str, list[np.ndarray]]()
+    right = None if decoding is None else 0
+    for some, inputs in split_samples(graph, stimulus):
+        activity, _ = net({name: torch.from_numpy(x) for name, x in inputs.items()})
+        for name in graph.firing:
+            parts.setdefault(name, []).append(activity[name].numpy() != 0)
+        if decoding is not None and stimulus.labels is not None:
+            answers = decoding.score(activity[graph.outputs[0]]).argmax(1)
+            right = (right or 0) + int((answers == stimulus.labels[some]).sum())
+    return _Counted({name: np.concatenate(x, 1) for name, x in parts.items()}, right)
