@@ -38,7 +38,8 @@ def list_wrong_fields(config: Any, prefix: str = "") -> list[str]:
         name, value, default = f"{prefix}{field.name}", getattr(config, field.name), ""
         if field.default is not MISSING:
             text = field.default if isinstance(field.default, str) else _write(field.default)
-            default = f"Use --set {name}={text}, the default."
+            # --set takes a list as a whole, and no field of its items.
+            default = f"Use {text if '[' in name else f'--set {name}={text}'}, the default."
         problems += _check(name, value, hints[field.name], default)
     return problems
 
@@ -78,15 +79,15 @@ def _check(name: str, value: Any, hint: Any, default: str) -> Iterator[str]:
 
 
 def _check_number(name: str, value: Any, bounds: list[Any], default: str) -> Iterator[str]:
-    words, near, fits = list[str](), "0", True
+    words, near, fits = list[str](), "", True
     for bound in bounds:
         sign, holds, step = RELATIONS[type(bound)]
         limit = getattr(bound, type(bound).__name__.lower())
         words.append(f"{sign} {limit}")
         fits = fits and holds(value, limit)
-        near = near if len(words) > 1 and step else str(limit + step)
+        near = near or str(limit + step)
     if isinstance(value, float) and not isfinite(value):
         words, fits = ["finite", *words], False
     if not fits:
-        cure = default or f"Use {near}, for example."
+        cure = default or f"Use {near or 0}, for example."
         yield f"{name} is {value}; it must be {' and '.join(words)}. {cure}"
