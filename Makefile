@@ -64,7 +64,7 @@ $(VENV)/.run: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[lava,driving,language,peers,cluster,interop,connectome,dev]'
+	$(BIN)/python -m pip install -q -e '.[lava,driving,eeg,language,peers,cluster,interop,connectome,dev]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@ $(VENV)/.run
 

@@ -35,6 +35,24 @@ def in_neuro_data(
     return next((p for name in names if (p := Path(root) / name).is_dir()), None)
 
 
+def require_in_neuro_data(names: Sequence[str], what: str, cure: str) -> Path:
+    """Return the first folder of these ``names`` in ``$NEURO_DATA``.
+
+    what: what it holds, and cure: how to get it, for the message.
+
+    Raises:
+        FileNotFoundError: ``$NEURO_DATA`` is not set, is no folder, or has none of the names.
+    """
+    folder = in_neuro_data(names)
+    if folder is None:
+        root = find_neuro_data()
+        where = f"{root} has no {' or '.join(f'{n}/' for n in names)}" if root else "is not set"
+        raise FileNotFoundError(
+            f"{what} must be in $NEURO_DATA/{names[0]}/, and NEURO_DATA {where}; {cure}"
+        )
+    return folder
+
+
 def found_in(folder: Path) -> str:
     """List the first names in ``folder``, for messages."""
     there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []

@@ -52,6 +52,7 @@ SLOW = [
     "tasks/driving/test_closed_loop",
     "tasks/measures",
     "tasks/bottlenecks/test_verb",
+    "tasks/forecasting/recordings/test_task",
     "test_valued_nodes_agree",
     "tasks/images/generation/test_models",
     "neuro/neurons/test_fused_triton",

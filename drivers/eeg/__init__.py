@@ -1,10 +1,10 @@
 """Recordings of the brain's electricity (EEG), and when seizures begin and end in them."""
 
 from drivers.eeg.recordings import (
+    BadSignalsError,
     PatientRecordings,
     RecordedFile,
     SeizureTable,
-    SkippedRecording,
 )
 
-__all__ = ["PatientRecordings", "RecordedFile", "SeizureTable", "SkippedRecording"]
+__all__ = ["BadSignalsError", "PatientRecordings", "RecordedFile", "SeizureTable"]

@@ -14,23 +14,17 @@ first counts; a channel that a file has the other way round (P7-T7 for T7-P7) is
 that lacks one is left out, with its name and the reason, and its seizures stay known.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from drivers.eeg.edf import EdfFile, read_edf
-from drivers.eeg.recordings import (
-    PatientRecordings,
-    RecordedFile,
-    SeizureTable,
-    SkippedRecording,
-)
-from drivers.folders import found_in, in_neuro_data, read_text
+from drivers.eeg.edf import EdfFile, has_range, read_edf
+from drivers.eeg.recordings import PatientRecordings, RecordedFile, SeizureTable
+from drivers.folders import found_in, read_text, require_in_neuro_data
 from neuro.base.text import shorten_list
 
 CHANNELS = (
@@ -40,8 +34,8 @@ CHANNELS = (
 DAY = 86_400.0
 LONG = DAY / 2  # a gap above which days may be missing [s]
 LATE = 1.0  # s, by which a seizure may end behind its file
-TREE = "FOLDER/chb01/chb01-summary.txt and FOLDER/chb01/chb01_01.edf, one folder a patient"
-CURE = "fetch chb-mit from physionet.org, and give the folder that holds chb01/"
+TREE = "chb01/chb01-summary.txt and chb01/chb01_01.edf, one folder per patient"
+CURE = "fetch chb-mit from physionet.org into $NEURO_DATA/chb-mit/"
 LINES = {
     "file": r"File Name:\s*(\S+)",
     "start": r"File Start Time:\s*(\d+:\d+:\d+)",
@@ -64,98 +58,58 @@ class SummaryEntry:
     stops: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChbMit:
-    """The patients of a folder, and what is left out of it."""
-
-    patients: tuple[PatientRecordings, ...]
-    skipped: tuple[SkippedRecording, ...] = field(default=())
-
-
-def load(folder: Path, patients: Sequence[str] = ()) -> ChbMit:
-    """Return the patients in a folder, all or those that are named.
+def find_patient(name: str) -> PatientRecordings:
+    """Return a patient of ``$NEURO_DATA/chb-mit/``.
 
     Raises:
-        FileNotFoundError: the folder has no patients, or lacks one that is named.
-        ValueError: a summary or a recording is damaged, or no patient can be used; lists every
+        FileNotFoundError, ValueError: as :func:`read_patient`.
+    """
+    folder = require_in_neuro_data(("chb-mit", "chbmit"), "CHB-MIT", CURE)
+    return read_patient(folder / name)
+
+
+def read_patient(folder: Path) -> PatientRecordings:
+    """Return the patient whose files a folder holds.
+
+    Raises:
+        FileNotFoundError: there is no such patient; the message lists those beside it.
+        ValueError: the summary or a recording is damaged, or no file can be used; lists every
             problem.
     """
-    found = sorted(p.parent for p in folder.glob("*/*-summary.txt"))
-    names = [p.name for p in found]
-    absent = [name for name in patients if name not in names]
-    if not found or absent:
-        what = f"no {', '.join(absent)}" if absent else "no folder of a patient"
-        raise FileNotFoundError(
-            f"{folder}: {what}; expected {TREE}; found {found_in(folder)}; {CURE}"
-        )
-    problems, skipped, read = list[str](), list[SkippedRecording](), list[PatientRecordings]()
-    for own in found:
-        if patients and own.name not in patients:
-            continue
-        try:
-            one, left = load_patient(own)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        skipped += left
-        if one is not None:
-            read.append(one)
-    if problems:
-        raise ValueError("\n".join(["damaged recordings:", *problems]))
-    if not read:
-        told = shorten_list([f"{s.name}: {s.why}" for s in skipped])
-        raise ValueError("\n".join([f"{folder}: no patient can be used; {CURE}:", *told]))
-    return ChbMit(patients=tuple(read), skipped=tuple(skipped))
-
-
-def default(environ: Mapping[str, str] | None = None) -> ChbMit | None:
-    """Return the patients of ``$NEURO_DATA/chb-mit/``, or None where it is not there.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`load`.
-    """
-    folder = in_neuro_data(("chb-mit", "chbmit"), environ)
-    return load(folder) if folder else None
-
-
-def load_patient(folder: Path) -> tuple[PatientRecordings | None, list[SkippedRecording]]:
-    """Return a patient, None if it cannot be used, and what is left out and why.
-
-    Raises:
-        ValueError: the summary or a recording is damaged; lists every problem.
-    """
     name = folder.name
-    entries = parse_summary(folder / f"{name}-summary.txt")
+    if not (summary := folder / f"{name}-summary.txt").is_file():
+        found = sorted(p.parent.name for p in folder.parent.glob("*/*-summary.txt"))
+        raise FileNotFoundError(
+            f"{folder.parent}: no patient {name}; expected {TREE}; found "
+            f"{', '.join(found) or found_in(folder.parent)}; {CURE}"
+        )
+    entries = parse_summary(summary)
     if untimed := [e.file for e in entries if e.start is None]:
-        why = f"the summary says no start time of {_list_some(untimed)}, so no gap is known"
-        return None, [SkippedRecording(name=name, why=why)]
+        why = f"the summary gives no start time of {_list_some(untimed)}, so no gap is known"
+        raise ValueError(f"{folder}: {why}; choose another patient")
     starts = place_files(entries)
-    files, skipped = _open_files(folder, entries, starts)
+    files, rates, skipped = _open_files(folder, entries, starts)
     listed = {e.file for e in entries}
     for path in sorted(folder.glob("*.edf")):
         if path.name not in listed:
-            skipped.append(SkippedRecording(name=path.name, why="the summary does not name it"))
+            skipped.append(f"{path.name} is left out: the summary does not name it")
     rows = [
         (starts[e.file] + a, starts[e.file] + b)
         for e in entries
         for a, b in zip(e.starts, e.stops, strict=True)
     ]
     start, stop = np.array(rows, np.float64).reshape(-1, 2).T
-    seizures = SeizureTable(start=start, stop=stop)
-    rates = {f.edf.channels[f.channels[0]].samples / f.edf.seconds for f in files}
     if len(rates) != 1:
         why = f"files at {sorted(rates)} Hz; one rate is read" if rates else "no file is left"
-        return None, [*skipped, SkippedRecording(name=name, why=why)]
-    return (
-        PatientRecordings(
-            patient=name,
-            files=tuple(files),
-            channels=CHANNELS,
-            rate=rates.pop(),
-            seizures=seizures,
-            notes=(*_note_gaps(entries, starts), *_note_overlaps(files)),
-        ),
-        skipped,
+        told = [f"{folder}: {why}; choose another patient:", *shorten_list(skipped)]
+        raise ValueError("\n".join(told))
+    return PatientRecordings(
+        patient=name,
+        files=tuple(files),
+        channels=CHANNELS,
+        rate=rates.pop(),
+        seizures=SeizureTable(start=start, stop=stop),
+        notes=(*skipped, *_note_gaps(entries, starts), *_note_overlaps(files)),
     )
 
 
@@ -166,20 +120,22 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
         FileNotFoundError: there is no such file.
         ValueError: it is no text, or no summary; lists every problem with its line.
     """
-    entries, problems = list[SummaryEntry](), list[str]()
+    read, problems = list[dict[str, list[str]]](), list[str]()
     for number, line in enumerate(read_text(path, CURE).splitlines(), 1):
-        found = _match(line.strip())
+        said = {k: re.fullmatch(p, line.strip(), re.IGNORECASE) for k, p in LINES.items()}
+        found = next(((k, match[1]) for k, match in said.items() if match), None)
         if found is None:
             if re.fullmatch(TIMES, line, re.IGNORECASE):
                 problems.append(f"line {number} is {line.strip()[:60]!r}, which is not read")
         elif found[0] == "file":
-            entries.append(SummaryEntry(file=found[1]))
-        elif not entries:
+            read.append({k: [found[1]] if k == "file" else [] for k in LINES})
+        elif not read:
             problems.append(f"line {number} belongs to no file")
-        elif getattr(entries[-1], found[0], None) is not None:
-            problems.append(f"line {number} is a second {found[0]} of {entries[-1].file}")
+        elif found[0] in ("start", "count") and read[-1][found[0]]:
+            problems.append(f"line {number} is a second {found[0]} of {read[-1]['file'][0]}")
         else:
-            entries[-1] = _add(entries[-1], *found)
+            read[-1][found[0]].append(found[1])
+    entries = [_make_entry(own) for own in read]
     names = [e.file for e in entries]
     problems += [f"{n} stands there twice" for n in dict.fromkeys(names) if names.count(n) > 1]
     for e in entries:
@@ -191,25 +147,15 @@ def parse_summary(path: Path) -> list[SummaryEntry]:
     return entries
 
 
-def _match(line: str) -> tuple[str, str] | None:
-    """Return what a line says and its value, or None."""
-    for name, pattern in LINES.items():
-        if found := re.fullmatch(pattern, line, re.IGNORECASE):
-            return name, found[1]
-    return None
-
-
-def _add(entry: SummaryEntry, name: str, value: str) -> SummaryEntry:
-    if name == "start":
-        hours, minutes, seconds = (int(word) for word in value.split(":"))
-        return replace(entry, start=(hours * 3600.0 + minutes * 60 + seconds) % DAY)
-    if name == "count":
-        return replace(entry, count=int(value))
-    if name == "seizure_start":
-        return replace(entry, starts=(*entry.starts, float(value)))
-    if name == "seizure_stop":
-        return replace(entry, stops=(*entry.stops, float(value)))
-    return entry
+def _make_entry(read: dict[str, list[str]]) -> SummaryEntry:
+    clock = [int(word) for text in read["start"] for word in text.split(":")]
+    return SummaryEntry(
+        file=read["file"][0],
+        start=(clock[0] * 3600.0 + clock[1] * 60 + clock[2]) % DAY if clock else None,
+        count=int(read["count"][0]) if read["count"] else None,
+        starts=tuple(map(float, read["seizure_start"])),
+        stops=tuple(map(float, read["seizure_stop"])),
+    )
 
 
 def _check_entry(e: SummaryEntry) -> Iterator[str]:
@@ -250,20 +196,21 @@ def _note_overlaps(files: Sequence[RecordedFile]) -> Iterator[str]:
     for before, after in pairwise(files):
         if before.stop - after.start > LATE:
             yield (
-                f"{after.edf.path.name} starts {before.stop - after.start:.0f} s before "
-                f"{before.edf.path.name} ends: their windows overlap"
+                f"{after.path.name} starts {before.stop - after.start:.0f} s before "
+                f"{before.path.name} ends: their windows overlap"
             )
 
 
 def _open_files(
     folder: Path, entries: Sequence[SummaryEntry], starts: Mapping[str, float]
-) -> tuple[list[RecordedFile], list[SkippedRecording]]:
-    """Return the files that have all channels, and the others with the reason."""
-    files, skipped, problems = list[RecordedFile](), list[SkippedRecording](), list[str]()
+) -> tuple[list[RecordedFile], set[float], list[str]]:
+    """Return the files that have all channels, their rates, and the others with the reason."""
+    files, skipped, problems = list[RecordedFile](), list[str](), list[str]()
+    rates = set[float]()
     for e in entries:
         path = folder / e.file
         if not path.is_file():
-            skipped.append(SkippedRecording(name=e.file, why=f"it is not there; {CURE}"))
+            skipped.append(f"{e.file} is left out: it is not there; {CURE}")
             continue
         try:
             edf = read_edf(path)
@@ -277,13 +224,22 @@ def _open_files(
             )
         channels, signs, why = find_channels(edf, CHANNELS)
         if why:
-            skipped.append(SkippedRecording(name=e.file, why=why))
+            skipped.append(f"{e.file} is left out: {why}")
             continue
-        own = RecordedFile(edf=edf, start=starts[e.file], channels=channels, signs=signs)
-        files.append(own)
+        rates.add(edf.signals[channels[0]].sampling_frequency)
+        files.append(
+            RecordedFile(
+                path=path,
+                duration=edf.duration,
+                read=edf.read,
+                start=starts[e.file],
+                channels=channels,
+                signs=signs,
+            )
+        )
     if problems:
         raise ValueError("\n".join(shorten_list(problems)))
-    return files, skipped
+    return files, rates, skipped
 
 
 def find_channels(
@@ -292,7 +248,7 @@ def find_channels(
     """Return where a file has the wanted channels, their signs, and what is wrong or ""."""
     places = dict[str, tuple[int, int]]()
     for sign in (1, -1):  # what a file has the right way round comes first
-        for k, channel in enumerate(edf.channels):
+        for k, channel in enumerate(edf.signals):
             name = channel.label.upper().replace(" ", "")
             if sign < 0:
                 name = "-".join(reversed(name.split("-")))
@@ -300,13 +256,13 @@ def find_channels(
     if absent := [name for name in wanted if name not in places]:
         return (), (), f"it lacks {_list_some(absent)}; channels are found by name"
     channels, signs = zip(*(places[name] for name in wanted), strict=True)
-    found = [edf.channels[k] for k in channels]
-    units = {c.unit.replace("µ", "u").lower() for c in found}
+    found = [edf.signals[k] for k in channels]
+    units = {c.physical_dimension.replace("µ", "u").lower() for c in found}
     if units != {"uv"}:
         return (), (), f"its unit is {_list_some(sorted(units))}, not uV"
-    if unknown := [c.label for c in found if not math.isfinite(c.gain)]:
+    if unknown := [c.label for c in found if not has_range(c)]:
         return (), (), f"it says no range of {_list_some(unknown)}"
-    if len({c.samples for c in found}) != 1:
+    if len({c.sampling_frequency for c in found}) != 1:
         return (), (), "its channels have different rates"
     return channels, signs, ""
 

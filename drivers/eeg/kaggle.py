@@ -1,50 +1,50 @@
 """Two competitions of the American Epilepsy Society: intracranial EEG of dogs and of people.
 
-Prediction (2014, "American Epilepsy Society Seizure Prediction Challenge"): ten minutes a file,
-six files in sequence an hour, which ends five minutes before a seizure or is far from any.
+Prediction (2014, "American Epilepsy Society Seizure Prediction Challenge"): ten minutes per
+file, six files in sequence per hour, which ends five minutes before a seizure or is far from
+any. No file holds a seizure.
 
-    Dog_1/Dog_1_preictal_segment_0001.mat    also interictal, and test; Dog_1-5, Patient_1-2
+    Dog_1/Dog_1_preictal_segment_0001.mat    also interictal; Dog_1-5, Patient_1-2
 
-Detection (2014, "UPenn and Mayo Clinic's Seizure Detection Challenge"): one second a file.
+Detection (2014, "UPenn and Mayo Clinic's Seizure Detection Challenge"): one second per file,
+seizures from their first second to their last.
 
-    Dog_1/Dog_1_ictal_segment_1.mat          also interictal, and test; Dog_1-4, Patient_1-8
+    Dog_1/Dog_1_ictal_segment_1.mat          also interictal; Dog_1-4, Patient_1-8
 
-The files are those of MATLAB 5, which scipy reads (extra "eeg"). Damaged files crash scipy, so
-it runs in its own process, about 0.3 s per file. (pymatreader is scipy too; h5py and mat73 only
-read the files of MATLAB 7.3.) The driver downloads nothing: the competitions are on kaggle.com.
-Rates are as recorded (about 400 Hz, or 5000 Hz); nothing is resampled.
-Axes: C channels, N samples.
+The files for the test of either competition have no public labels and are not read. The files
+are those of MATLAB 5, which scipy reads (extra "eeg"). Damaged files crash scipy, so it runs in
+its own process, which takes about 0.3 s to start. (pymatreader is scipy too; h5py and mat73
+only read the files of MATLAB 7.3.) The driver downloads nothing: the competitions are on
+kaggle.com. Rates are as recorded (about 400 Hz, or 5000 Hz); nothing is resampled.
+
+The files have no times: files that follow each other are one run, and each run begins a day of
+its own. Axes: C channels, N samples.
 """
 
+import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
-from drivers.eeg.recordings import require_signals
-from drivers.folders import found_in
+from drivers.eeg.recordings import PatientRecordings, RecordedFile, SeizureTable
+from drivers.folders import found_in, require_in_neuro_data
 from drivers.npz import read_npz
 from neuro.base.extras import require_extra
-from neuro.base.text import shorten_list
 
-Competition = Literal["prediction", "detection"]
-Kind = Literal["preictal", "ictal", "interictal", "test"]
-KINDS: dict[Competition, tuple[Kind, ...]] = {
-    "prediction": ("preictal", "interictal", "test"),
-    "detection": ("ictal", "interictal", "test"),
-}
-TREE: dict[Competition, str] = {
-    "prediction": "FOLDER/Dog_1/Dog_1_preictal_segment_0001.mat and interictal ones beside it",
-    "detection": "FOLDER/Dog_1/Dog_1_ictal_segment_1.mat and interictal ones beside it",
-}
+Kind = Literal["preictal", "ictal", "interictal"]
 SEQUENCE = 6  # files of an hour
+SECONDS = 600.0  # of a file of the prediction set
+HOUR, DAY = 3600.0, 86_400.0
+LEAD = 300.0  # s from the end of a preictal hour to its seizure
 LONGEST = 120  # seconds to read a file
 CURE = "fetch the competition's files from kaggle.com, and unpack them there"
 NAME = re.compile(r"(?P<subject>.+)_(?P<kind>[a-z]+)_segment_(?P<number>\d+)\.mat")
@@ -52,158 +52,221 @@ NAME = re.compile(r"(?P<subject>.+)_(?P<kind>[a-z]+)_segment_(?P<number>\d+)\.ma
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EegSegment:
-    """What a file holds. rate: samples of a second.
-
-    sequence: the place in its hour, 1 to 6 (prediction). latency: seconds since the start of
-    the seizure (detection, ictal). None where the file does not say.
-    """
+    """What a file holds."""
 
     path: Path
-    kind: Kind
     data: Float32[np.ndarray, "C N"]
     channels: tuple[str, ...]
     rate: float
-    sequence: int | None
-    latency: float | None
+    """Samples per second."""
+    place: float | None
+    """Start of the file in its hour (prediction) or seizure (detection) [s], if it says so."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EegSubject:
-    """A dog or a patient: its files by kind, in the order of their numbers."""
+def find_patient(name: str) -> PatientRecordings:
+    """Return a dog or a patient of the prediction set in ``$NEURO_DATA/seizure-prediction/``.
 
-    name: str
-    files: dict[Kind, tuple[Path, ...]]
+    The seizures follow the preictal hours, and no file holds them.
+
+    Raises:
+        FileNotFoundError: the set is not there, or has no files of that name.
+        ValueError: files are missing or damaged.
+    """
+    what = "Kaggle's seizure prediction set"
+    folder = require_in_neuro_data(("seizure-prediction",), what, CURE) / name
+    files = list_files(folder, ("preictal", "interictal"))
+    return _join(files, name, SECONDS, SEQUENCE, HOUR + LEAD)
 
 
-def list_subjects(folder: Path, competition: Competition) -> tuple[EegSubject, ...]:
-    """Return the subjects in a folder.
+def find_detection_folder() -> Path:
+    """Return ``$NEURO_DATA/seizure-detection/``; raise a FileNotFoundError if it is absent."""
+    what = "Kaggle's seizure detection set"
+    return require_in_neuro_data(("seizure-detection",), what, CURE)
+
+
+def find_detection(species: str, channels: int) -> Iterator[PatientRecordings]:
+    """Yield the subjects of the detection set that have enough channels, the first ones.
+
+    species: "Dog" or "Patient".
+
+    Raises:
+        FileNotFoundError: the set is not there, or has no such subject.
+        ValueError: files are missing or damaged.
+    """
+    folder, none = find_detection_folder(), True
+    for own in sorted(folder.glob(f"{species}_*")):
+        files = list_files(own, ("ictal", "interictal"))
+        if len(read_segments(files["interictal"][:1])[0].channels) >= channels:
+            none = False
+            yield _join(files, own.name, 1.0, len(files["interictal"]), 0.0, channels)
+    if none:
+        raise FileNotFoundError(
+            f"{folder}: no {species} with {channels} channels; expected "
+            f"{species}_1/{species}_1_ictal_segment_1.mat; found {found_in(folder)}; {CURE}"
+        )
+
+
+def _join(
+    files: Mapping[Kind, Sequence[Path]],
+    name: str,
+    seconds: float,
+    sequence: int,
+    lead: float,
+    channels: int | None = None,
+) -> PatientRecordings:
+    """Return the recordings of a subject, in runs of files that follow each other.
+
+    Each run begins a day of its own: an hour before a seizure, or a seizure; then interictal
+    ones of so many files in ``sequence``. lead: from its start to the seizure [s].
+    """
+    before, far = files.values()
+    (about,) = read_segments(far[:1])
+    runs, starts, last = list[list[Path]](), list[float](), -math.inf
+    step = max(SEQUENCE, int(60 / seconds))  # more files at a time may not fit into memory
+    for k in range(0, len(before), step):
+        for own in read_segments(before[k : k + step]):
+            if own.place is None:
+                raise ValueError(f"{own.path}: it has no sequence and no latency; {CURE} again")
+            if own.place != last + seconds:
+                starts.append(DAY * len(runs) + own.place)
+                runs.append([])
+            runs[-1].append(own.path)
+            last = own.place
+    onset = DAY * np.arange(len(runs)) + lead
+    seizures = SeizureTable(start=onset, stop=onset + [len(run) for run in runs])
+    for k in range(0, len(far), sequence):
+        starts.append(DAY * len(runs))
+        runs.append(list(far[k : k + sequence]))
+    names = about.channels[:channels]
+    return PatientRecordings(
+        patient=name,
+        files=tuple(
+            RecordedFile(
+                path=run[0],
+                duration=seconds * len(run),
+                read=partial(read_run, tuple(run), round(seconds * about.rate)),
+                start=start,
+                channels=tuple(range(len(names))),
+                signs=(1,) * len(names),
+            )
+            for run, start in zip(runs, starts, strict=True)
+        ),
+        channels=names,
+        rate=about.rate,
+        seizures=seizures,
+    )
+
+
+def read_run(
+    paths: tuple[Path, ...], each: int, channels: Sequence[int], first: int, stop: int
+) -> Float32[np.ndarray, "C N"]:
+    """Return samples first ... stop - 1 of files that follow each other, of ``each`` samples.
+
+    Raises:
+        ValueError: a file is damaged, or has another number of samples or channels.
+    """
+    begin = first // each
+    parts = _read_again(paths[begin : -(-stop // each)])
+    for part in parts:
+        if part.data.shape[1] != each or len(part.data) <= max(channels):
+            raise ValueError(
+                f"{part.path}: has {len(part.data)} channels of {part.data.shape[1]} samples; "
+                f"expected at least {max(channels) + 1} of {each}, as in the subject's other "
+                f"files; {CURE} again"
+            )
+    x = np.concatenate([part.data[list(channels)] for part in parts], 1)
+    return np.asarray(x[:, first - begin * each : stop - begin * each])
+
+
+def list_files(folder: Path, kinds: Sequence[Kind]) -> dict[Kind, tuple[Path, ...]]:
+    """Return the files of a subject by kind, in the order of their numbers.
 
     Raises:
         FileNotFoundError: there are none; names the expected tree.
-        ValueError: a subject lacks a kind of files, or a file in the middle; lists every one.
+        ValueError: a kind of files is missing, or a file in the middle; lists every one.
     """
-    found = dict[str, dict[Kind, dict[int, Path]]]()
-    for path in sorted(folder.glob("*/*.mat")):
+    found = {kind: dict[int, Path]() for kind in kinds}
+    for path in sorted(folder.glob("*.mat")):
         name = NAME.fullmatch(path.name)
-        for kind in KINDS[competition]:
-            if name and name["kind"] == kind and name["subject"] == path.parent.name:
-                own = found.setdefault(path.parent.name, {k: {} for k in KINDS[competition]})
-                own[kind][int(name["number"])] = path
-    if not found:
+        if name and name["subject"] == folder.name and name["kind"] in found:
+            found[name["kind"]][int(name["number"])] = path
+    if not any(found.values()):
+        there = found_in(folder if folder.is_dir() else folder.parent)
         raise FileNotFoundError(
-            f"{folder}: no files of a subject; expected {TREE[competition]}; found "
-            f"{found_in(folder)}; {CURE}"
+            f"{folder}: no files of {folder.name}; expected {folder.name}/{folder.name}_"
+            f"{kinds[0]}_segment_1.mat and {kinds[1]} ones beside it; found {there}; {CURE}"
         )
     problems = [
         problem
-        for subject, kinds in found.items()
-        for kind, numbered in kinds.items()
-        for problem in _list_gaps(subject, kind, sorted(numbered))
+        for kind, numbered in found.items()
+        for problem in _list_gaps(folder.name, kind, sorted(numbered))
     ]
     if problems:
-        told = shorten_list(problems, 12)
-        raise ValueError("\n".join([f"{folder}: files are missing; {CURE}:", *told]))
-    return tuple(
-        EegSubject(
-            name=subject,
-            files={k: tuple(own[n] for n in sorted(own)) for k, own in kinds.items()},
-        )
-        for subject, kinds in found.items()
-    )
+        raise ValueError("\n".join([f"{folder}: files are missing; {CURE}:", *problems]))
+    return {k: tuple(own[n] for n in sorted(own)) for k, own in found.items()}
 
 
 def _list_gaps(subject: str, kind: Kind, numbers: Sequence[int]) -> list[str]:
     if not numbers:
-        return [f"{subject} has no {kind} files"] if kind != "test" else []
+        return [f"{subject} has no {kind} files"]
     absent = sorted(set(range(1, numbers[-1] + 1)) - set(numbers))
     some = ", ".join(str(n) for n in absent[:8])
     return [f"{subject} lacks {len(absent)} {kind} files: {some}"] if absent else []
 
 
-def read_segment(path: Path) -> EegSegment:
-    """Return what a file of either competition holds.
+def read_segments(paths: Sequence[Path]) -> list[EegSegment]:
+    """Return what files of either competition hold.
 
     Raises:
         ModuleNotFoundError: scipy is not installed.
-        ValueError: the file is damaged, or lacks a field; or a channel is constant or holds
-            what is no finite number. Lists every problem.
+        ValueError: a file is damaged, or lacks a field; lists every problem of the first one.
     """
-    name = NAME.fullmatch(path.name)
-    kinds = {kind for own in KINDS.values() for kind in own}
-    if name is None or name["kind"] not in kinds:
-        raise ValueError(
-            f"{path}: not the name of a segment; expected SUBJECT_KIND_segment_NUMBER.mat with "
-            f"KIND one of {', '.join(sorted(kinds))}"
-        )
-    fields = _read_fields(path)
+    return [_make_segment(*own) for own in zip(paths, _read_fields(paths), strict=True)]
+
+
+_read_again = lru_cache(maxsize=8)(read_segments)  # windows of one file follow each other
+
+
+def _make_segment(path: Path, fields: dict[str, np.ndarray]) -> EegSegment:
     problems = list[str]()
     data = _find_data(fields, problems)
     rate = _find_number(fields, ("sampling_frequency", "freq"), problems)
     channels = _list_names(fields.get("channels"), len(data), problems)
-    length = _find_number(fields, ("data_length_sec",), None)
-    if length is not None and rate and abs(data.shape[1] / rate - length) > 1:
-        problems.append(
-            f"{data.shape[1]} samples at {rate:g} Hz are not the {length:g} s that it says"
-        )
+    place = _find_number(fields, ("latency",), None)
     sequence = _find_number(fields, ("sequence",), None)
-    if sequence is not None and sequence not in range(1, SEQUENCE + 1):
-        problems.append(f"sequence is {sequence:g}, not 1 to {SEQUENCE}")
+    if sequence is not None:
+        place = SECONDS * (sequence - 1)
+        if sequence not in range(1, SEQUENCE + 1):
+            problems.append(f"sequence is {sequence:g}, not 1 to {SEQUENCE}")
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}; {CURE} again")
-    require_signals(data, channels, str(path))
-    kind: Kind = name["kind"]
-    return EegSegment(
-        path=path,
-        kind=kind,
-        data=data,
-        channels=channels,
-        rate=rate or 0.0,
-        sequence=None if sequence is None else int(sequence),
-        latency=_find_number(fields, ("latency",), None),
-    )
+    return EegSegment(path=path, data=data, channels=channels, rate=rate or 0.0, place=place)
 
 
-def group_sequences(sequences: Iterable[int | None]) -> Int64[np.ndarray, " N"]:
-    """Return the hour of each file, 0 first: a new one where the sequence restarts.
-
-    sequences: of files in the order of their numbers.
-
-    Raises:
-        ValueError: a file has no sequence.
-    """
-    hours, hour, last = list[int](), -1, SEQUENCE
-    for k, sequence in enumerate(sequences):
-        if sequence is None:
-            raise ValueError(f"file {k + 1} has no sequence; only the prediction set has them")
-        hour += sequence <= last or hour < 0
-        last = sequence
-        hours.append(hour)
-    return np.array(hours, np.int64)
-
-
-def _read_fields(path: Path) -> dict[str, np.ndarray]:
-    """Return the fields of a file that :mod:`drivers.eeg.mat_child` finds."""
+def _read_fields(paths: Sequence[Path]) -> list[dict[str, np.ndarray]]:
+    """Return the fields of files that one run of :mod:`drivers.eeg.mat_child` finds."""
     with require_extra("eeg", "MATLAB files need scipy"):
         from drivers.eeg import mat_child  # late: an extra
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {CURE}")
+    if lost := [str(path) for path in paths if not path.is_file()]:
+        raise FileNotFoundError(f"{', '.join(lost)}: no such file; {CURE}")
+    command = [sys.executable, str(mat_child.__file__), str(mat_child.MOST), *map(str, paths)]
     with NamedTemporaryFile(suffix=".npz") as answer:
-        command = [sys.executable, str(mat_child.__file__), str(path), str(mat_child.MOST)]
         try:
             done = subprocess.run(
-                command,
-                stdout=answer,
-                stderr=subprocess.PIPE,
-                check=False,
-                timeout=LONGEST,
+                command, stdout=answer, stderr=subprocess.PIPE, check=False, timeout=LONGEST
             )
             code, why = done.returncode, done.stderr.decode(errors="replace").strip()
         except subprocess.TimeoutExpired:
             code, why = 1, f"it was not read within {LONGEST} s"
+        if code and len(paths) > 1:  # a crash does not say of which file
+            return [fields for path in paths for fields in _read_fields([path])]
         if code:
             why = why[-300:] or f"scipy crashed by signal {-code}"
-            raise ValueError(f"{path}: no MATLAB 5 file ({why}); {CURE} again")
-        return read_npz(Path(answer.name), mat_child.FIELDS, mat_child.MOST)
+            raise ValueError(f"{paths[0]}: no MATLAB 5 file ({why}); {CURE} again")
+        names = [{f"{k}_{name}": name for name in mat_child.FIELDS} for k in range(len(paths))]
+        every = tuple(key for own in names for key in own)
+        found = read_npz(Path(answer.name), every, mat_child.MOST)
+        return [{own[key]: found[key] for key in own if key in found} for own in names]
 
 
 def _find_data(

@@ -1,7 +1,7 @@
-"""Read a MATLAB 5 file by scipy, as a program of its own: damaged files crash scipy.
+"""Read MATLAB 5 files by scipy, as a program of its own: damaged files crash scipy.
 
-The arguments are the file and the largest memory [bytes]. The fields of a segment go to the
-standard output as an .npz; what is wrong goes to the standard error.
+The arguments are the largest memory [bytes] and the files. The fields of file k go to the
+standard output as an .npz, named k_FIELD; what is wrong goes to the standard error.
 """
 
 import sys
@@ -41,9 +41,11 @@ if __name__ == "__main__":
     with suppress(ImportError, ValueError, OSError):  # not every system limits memory
         import resource
 
-        for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, int(sys.argv[2]))):
+        for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, int(sys.argv[1]))):
             resource.setrlimit(what, (most, most))
     try:
-        np.savez(sys.stdout.buffer, **read_fields(Path(sys.argv[1])))
+        found = [read_fields(Path(name)) for name in sys.argv[2:]]
+        every = {f"{k}_{name}": own[name] for k, own in enumerate(found) for name in own}
+        np.savez(sys.stdout.buffer, **every)
     except Exception as error:  # of a dozen kinds
         sys.exit(f"{type(error).__name__}: {error}")

@@ -4,13 +4,16 @@ Times are seconds since the start of the patient's first file. Axes: C channels,
 E seizures.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from drivers.eeg.edf import EdfFile
 from neuro.base.text import shorten_list
+
+Read = Callable[[Sequence[int], int, int], Float32[np.ndarray, "C N"]]  # channels, first, stop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,69 +42,69 @@ class SeizureTable:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedFile:
-    """A file of a patient. start: [s]. channels, signs: of each channel of the patient, which
-    channel of the file it is, and 1, or -1 where the file has it the other way round.
-    """
+    """A file of a patient, or a run of files."""
 
-    edf: EdfFile
+    path: Path
+    """The file, or the first one, for messages."""
+    duration: float
+    """Length [s]."""
+    read: Read
+    """Returns samples first ... stop - 1 of some channels of the file."""
     start: float
+    """Start on the patient's axis of time [s]."""
     channels: tuple[int, ...]
+    """The file's channel for each channel of the patient."""
     signs: tuple[int, ...]
+    """1 for each channel, or -1 where the file has it the other way round."""
 
     @property
     def stop(self) -> float:
         """End of the file [s]."""
-        return self.start + self.edf.duration
+        return self.start + self.duration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatientRecordings:
-    """All of a patient. rate: samples of a second, of every file. seizures: all that are known,
-    those in files that cannot be used included. notes: what to know before use.
-    """
+    """All recordings of a patient."""
 
     patient: str
     files: tuple[RecordedFile, ...]
     channels: tuple[str, ...]
     rate: float
+    """Samples per second, the same in every file."""
     seizures: SeizureTable
+    """All known seizures, including those in files that cannot be used."""
     notes: tuple[str, ...] = ()
+    """What to know before use, such as files that are left out."""
 
     def read(self, file: int, first: int, count: int) -> Float32[np.ndarray, "C N"]:
         """Return samples of a file, in microvolts.
 
         Raises:
-            ValueError: the file has no such samples; a channel is constant in them.
+            BadSignalsError: a channel is constant in them, or holds what is no number.
+            ValueError: the file has no such samples, or is damaged.
         """
         own = self.files[file]
-        x = own.edf.read(own.channels, first, first + count)
-        require_signals(x, self.channels, f"{own.edf.path}, samples {first} to {first + count}")
+        x = own.read(own.channels, first, first + count)
+        where = f"{own.path}, samples {first} to {first + count}"
+        require_signals(x, self.channels, where)
         return np.asarray(x * np.array(own.signs, np.float32)[:, None])
 
 
-@dataclass(frozen=True, kw_only=True)
-class SkippedRecording:
-    """What is not used of a data set, and why."""
-
-    name: str
-    why: str
-
-
-def find_bad_channels(x: Float32[np.ndarray, "C N"], channels: tuple[str, ...]) -> list[str]:
-    """Return what is wrong with channels: no finite numbers, or one value all the time."""
-    finite = np.isfinite(x).all(1)
-    flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
-    return [
-        f"channel {name} {'is constant' if flat[k] else 'holds what is no finite number'}"
-        for k, name in enumerate(channels)
-        if flat[k] or not finite[k]
-    ]
+class BadSignalsError(ValueError):
+    """A channel is constant, or holds what is no finite number."""
 
 
 def require_signals(
     x: Float32[np.ndarray, "C N"], channels: tuple[str, ...], where: str
 ) -> None:
-    """Raise a ValueError that lists channels which are constant or hold no numbers."""
-    if problems := find_bad_channels(x, channels):
+    """Raise a BadSignalsError that lists channels which are constant or hold no numbers."""
+    finite = np.isfinite(x).all(1)
+    flat = finite & (np.ptp(np.where(np.isfinite(x), x, 0), axis=1) == 0)
+    if problems := [
+        f"channel {name} {'is constant' if flat[k] else 'holds what is no finite number'}"
+        for k, name in enumerate(channels)
+        if flat[k] or not finite[k]
+    ]:
         told = "; ".join(shorten_list(problems))
-        raise ValueError(f"{where}: {told}; leave this part out")
+        raise BadSignalsError(f"{where}: {told}; leave this part out")

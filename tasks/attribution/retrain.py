@@ -15,7 +15,6 @@ first subset is empty and the last one holds all (Shapley 1953).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
@@ -90,25 +89,6 @@ def compute_drops(values: Float64[np.ndarray, "S ..."]) -> Float64[np.ndarray, "
     return np.asarray(values[-1] - values[drop_one(count_corpora(values))])
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetrainingCost:
-    """What all language models of a configuration cost.
-
-    models: their number. documents: read in all their trainings, each time counted.
-    """
-
-    models: int
-    documents: int
-    tokens: int
-
-    def describe(self) -> str:
-        """Return the cost in words."""
-        return (
-            f"{self.models} language models, which read {self.documents:,} documents of "
-            f"{self.tokens} tokens in all"
-        )
-
-
 def select_documents(config: AttributionConfig, held: Bool[np.ndarray, " K"]) -> Documents:
     """Return what a language model reads: the free corpora, and the protected ones held.
 
@@ -124,16 +104,6 @@ def select_documents(config: AttributionConfig, held: Bool[np.ndarray, " K"]) ->
     read = torch.ones(config.seen, dtype=torch.bool)
     read[: config.protected] = torch.from_numpy(held)
     return documents.select(read[documents.labels])
-
-
-def count_cost(config: AttributionConfig, seeds: int) -> RetrainingCost:
-    """Return what the language models of all subsets cost, for so many seeds."""
-    sizes = [len(select_documents(config, held)) for held in list_subsets(config.protected)]
-    return RetrainingCost(
-        models=seeds * len(sizes),
-        documents=seeds * config.lm_epochs * sum(sizes),
-        tokens=config.tokens,
-    )
 
 
 def require_affordable(config: AttributionConfig) -> None:

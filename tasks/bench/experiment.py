@@ -10,14 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from neuro.io.pytree import digest
 from neuro.io.run_folder import RunError
-from neuro.io.store import read_json
 from neuro.plot import ACCENT, INK, STYLE
 from neuro.training.threads import limit_threads
 from tasks.bench.options import BenchOptions, MeasurePart
@@ -27,15 +28,16 @@ from tasks.measures.statistics import judge_pairs, summarise_seeds
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
-from tasks.runs.find import make_run
+from tasks.runs.find import make_run, open_folder
 from tasks.runs.provenance import describe_trained, digest_code, list_out_of_date
 from tasks.runs.task import Metric, TaskRun, as_json, from_json
 
-CODE = "code.json"  # in a run folder: the digest of the code that trains it
+MADE_BY = "made_by.json"  # in a run folder: digests of the code and of the configuration
 MEASURES = "measures.json"  # in a run folder: values that the evaluation lacks, by variant
 VARIANTS = "variants"  # these values, beside those of eval.json
 Variants = Mapping[str, Mapping[str, float]]  # values by name, by variant; "" is the training
 Reached = dict[str, dict[str, dict[int, float]]]  # by arm or variant, by name, by seed
+Runs = Mapping[tuple[str, int], TaskRun]  # by arm and seed
 
 
 def train_as_task(run: TaskRun) -> bool:
@@ -49,14 +51,20 @@ class Experiment:
 
     title: for tables. run: "task:configuration", which the arms vary. arms: their complete
     configurations, by name. seeds: of the weights; with ``data_varies`` the field
-    ``seed_of_data`` of a training has the same number. further: more seeds of single arms.
-    beside: the arms that an arm is compared with, by name; the first is the peer of its row.
-    metrics: the columns of the table; the first is judged. measures: a trained run -> values
-    that its evaluation lacks, by variant: "" is the training itself, and another name a further
-    use of the same weights, which has its own row and is compared with the training. costs:
-    configuration, means of what an arm reaches -> numbers for the table, by name. judge: what
-    all arms reach -> rows of findings, each with a note. tabulate: rows of arms -> further
-    tables. train: trains a run, and returns whether it has diverged.
+    ``seed_of_data`` of a training has the same number, and so have its ``seed_fields``.
+    further: more seeds of single arms. sources: for an arm that begins from a finished run of
+    another arm with the same seed, the name of that arm, which stands before it; see
+    :func:`open_beside`. beside: the arms that an arm is compared with, by name;
+    the first is the peer of its row. baseline: the peer where ``beside`` names none. metrics:
+    the columns of the table; the first is judged. measures: a trained run -> values that its
+    evaluation lacks, by variant: "" is the training itself, and another name a further use of
+    the same weights, which has its own row and is compared with the training. costs:
+    configuration, means of what an arm reaches -> numbers for the table, by name. together: all
+    trained runs -> values that take several of them, and rows of methods that train nothing, by
+    title of their table, "" for that of the arms; an arm may then lack the judged metric, and
+    has no row. judge: what all arms reach -> rows of findings, each with a note. tabulate: rows
+    of arms -> further tables. train: trains a run, and returns whether it has diverged; it
+    may complete the configuration of the run by what finished runs tell.
     """
 
     title: str
@@ -65,19 +73,25 @@ class Experiment:
     seeds: tuple[int, ...]
     metrics: tuple[Metric, ...]
     data_varies: bool = False
+    seed_fields: tuple[str, ...] = ()
     further: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = ""
     measures: Callable[[TaskRun], Variants] | None = None
     costs: Callable[[Any, Mapping[str, float]], Mapping[str, int]] = lambda *_: {}
+    together: Callable[[Runs], Mapping[str, Reached]] = lambda _: {}
     judge: Callable[[Reached], Iterable[Row]] = lambda _: ()
     tabulate: Callable[[list[Row]], Iterable[Table]] = lambda _: ()
     train: Callable[[TaskRun], bool] = train_as_task
 
     def __post_init__(self) -> None:
         beside = {*self.beside, *(peer for peers in self.beside.values() for peer in peers)}
+        sources = {*self.sources, *self.sources.values()}
+        named = {"beside": beside, "further": {*self.further}, "sources": sources}
         problems = [
             f"{what} names {name!r}, which is no arm"
-            for what, names in (("beside", beside), ("further", {*self.further}))
+            for what, names in named.items()
             for name in names - {*self.arms}
         ]
         problems += [
@@ -85,21 +99,36 @@ class Experiment:
         ]
         if len({name_folder(arm) for arm in self.arms}) < len(self.arms):
             problems.append("two arms have names of the same letters, and need folders")
+        order = [*self.arms]
+        problems += [
+            f"{arm!r} begins from {source!r}, which must stand before it"
+            for arm, source in self.sources.items()
+            if {arm, source} <= {*order} and order.index(source) >= order.index(arm)
+        ]
         if problems:
             raise ValueError(f"experiment {self.title!r}: {'; '.join(sorted(problems))}")
 
     def make_runs(self, folder: Path) -> dict[tuple[str, int], TaskRun]:
         """Return the run of each arm and seed, seed by seed; nothing is written."""
         seeds = {arm: (*self.seeds, *self.further.get(arm, ())) for arm in self.arms}
+        fields = (*self.seed_fields, *(("seed_of_data",) if self.data_varies else ()))
         return {
             (arm, seed): replace(
                 make_run(self.run, folder / name_folder(arm) / f"seed-{seed}", seed),
-                config=replace(config, seed_of_data=seed) if self.data_varies else config,
+                config=replace(config, **dict.fromkeys(fields, seed)),
             )
             for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
             for arm, config in self.arms.items()
             if seed in seeds[arm]
         }
+
+    def list_stages(self) -> list[list[str]]:
+        """Return the arms of each stage of training; an arm begins from earlier ones alone."""
+        stage = dict[str, int]()
+        for arm in self.arms:
+            stage[arm] = stage[self.sources[arm]] + 1 if arm in self.sources else 0
+        last = max(stage.values())
+        return [[arm for arm in stage if stage[arm] == k] for k in range(last + 1)]
 
 
 Experiments = Callable[[bool], Mapping[str, Experiment]]  # quick -> by part
@@ -110,10 +139,22 @@ def name_folder(arm: str) -> str:
     return re.sub(r"\W+", "-", arm.lower()).strip("-")
 
 
+def open_beside(run: TaskRun, arm: str) -> TaskRun:
+    """Return the finished run of another arm with the seed of a run."""
+    return open_folder(run.folder.parents[1] / name_folder(arm) / run.folder.name)
+
+
+def describe_maker(run: TaskRun) -> dict[str, str]:
+    """Return the digests of what determines a training, beside its seed."""
+    return {"code": digest_code(), "configuration": digest(asdict(run.config))}
+
+
 def is_measured(run: TaskRun, experiment: Experiment) -> bool:
     """Say whether the present code has trained and measured a run."""
     files = ["eval.json", *([MEASURES] if experiment.measures else [])]
     if not all((run.folder / file).exists() for file in files):
+        return False
+    if run.read(MADE_BY) != describe_maker(run):
         return False
     return "eval" not in list_out_of_date(run.folder, describe_trained(run.folder))
 
@@ -122,20 +163,24 @@ def complete_run(run: TaskRun, experiment: Experiment) -> None:
     """Train a run to the end and measure it, on one thread; a finished one does not change.
 
     Raises:
-        RunError: another version of the code has begun it, or the training has diverged.
+        RunError: another version of the code has begun it, or another configuration; or the
+            training has diverged.
     """
-    code = run.folder / CODE
-    if code.exists() and read_json(code) != digest_code():
+    maker = describe_maker(run)
+    begun = run.read(MADE_BY)
+    if begun not in (None, maker):
+        other = "version of the code" if begun["code"] != maker["code"] else "configuration"
         raise RunError(
-            f"{run.folder} was trained by another version of the code; delete that folder, or "
-            "give another --out"
+            f"{run.folder} was trained by another {other}; delete that folder, or give another "
+            "--out"
         )
     if is_measured(run, experiment):
         return
-    run.write(CODE, digest_code())
+    run.write(MADE_BY, maker)
     with limit_threads(1):
         if experiment.train(run):
             raise RunError(f"{run.folder}: the training has diverged")
+        run = open_folder(run.folder)  # with the configuration that its training completed
         evaluate_run(run)
         if experiment.measures:
             run.write(MEASURES, experiment.measures(run))
@@ -145,10 +190,12 @@ def measure(make: Experiments, bench: str, part: str, options: BenchOptions) -> 
     """Train what is missing of a part; yield a row per arm and variant, then the findings."""
     experiment = make(options.quick)[part]
     runs = experiment.make_runs(options.out / bench / part)
-    for _ in share_work(complete_run, options.workers, experiment)(runs.values()):
-        pass
+    complete_all = share_work(complete_run, options.workers, experiment)
+    for stage in experiment.list_stages():
+        for _ in complete_all(run for (arm, _), run in runs.items() if arm in stage):
+            pass
     results = {key: read_result(run, experiment) for key, run in runs.items()}
-    yield from make_rows(part, experiment, results)
+    yield from make_rows(part, experiment, results, experiment.together(runs))
 
 
 def read_result(run: TaskRun, experiment: Experiment) -> dict[str, Any]:
@@ -172,11 +219,14 @@ def collect_reached(arm: str, results: Mapping[int, Mapping[str, Any]]) -> Reach
 
 
 def make_rows(
-    part: str, experiment: Experiment, results: Mapping[tuple[str, int], Mapping[str, Any]]
+    part: str,
+    experiment: Experiment,
+    results: Mapping[tuple[str, int], Mapping[str, Any]],
+    together: Mapping[str, Reached] = MappingProxyType({}),
 ) -> Iterator[Row]:
-    """Yield a row per arm and variant beside its peers, then the findings.
+    """Yield a row per arm, variant and method beside its peers, then the findings.
 
-    results: of each arm and seed, see :func:`read_result`.
+    results: of each arm and seed, see :func:`read_result`. together: see :class:`Experiment`.
     """
     by_arm = {
         arm: collect_reached(
@@ -184,16 +234,24 @@ def make_rows(
         )
         for arm in experiment.arms
     }
-    reached = {name: own for values in by_arm.values() for name, own in values.items()}
-    note = next(iter(results.values())).get("notes", {}).get(experiment.metrics[0].name, "")
-    for arm, values in by_arm.items():
-        for name in values:
-            peers = experiment.beside.get(arm, ()) if name == arm else (arm,)
-            row = make_row(experiment, reached, name, peers)
-            means = {metric: own["mean"] for metric, own in row.conditions["reached"].items()}
-            cost = dict(experiment.costs(experiment.arms[arm], means))
-            about = {**row.conditions, "cost": cost, "note": note}
-            yield replace(row, case=f"{part}: {row.case}", conditions=about)
+    arms = {name: arm for arm, own in by_arm.items() for name in own}
+    reached = {name: by_arm[arm][name] for name, arm in arms.items()}
+    for name, own in together.get("", {}).items():
+        reached[name] = {**own, **reached.get(name, {})}
+    judged = experiment.metrics[0].name
+    note = next(iter(results.values())).get("notes", {}).get(judged, "")
+    for title, table in {**together, "": reached}.items():
+        for name, own in table.items():
+            if together and judged not in own:
+                continue  # the experiment measures methods behind this arm, not the arm
+            arm = arms.get(name, name)
+            default = tuple({experiment.baseline} - {name, ""})
+            peers = experiment.beside.get(name, default) if name == arm else (arm,)
+            row = make_row(experiment, table, name, peers)
+            means = {metric: one["mean"] for metric, one in row.conditions["reached"].items()}
+            costs = experiment.costs(experiment.arms[arm], means) if arm in arms else {}
+            about = {**row.conditions, "cost": dict(costs), "note": note}
+            yield replace(row, case=f"{part}: {title or row.case}", conditions=about)
     yield from experiment.judge(reached)
 
 
@@ -258,26 +316,30 @@ def list_arms(rows: Iterable[Row]) -> list[Row]:
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
-    """Yield the table of a part: what arms and variants reach, and what they cost."""
-    rows = list_arms(rows)
+    """Yield the tables of a part: what arms, variants and methods reach, and what they cost."""
+    for case in dict.fromkeys(row.case for row in list_arms(rows)):
+        yield _tabulate_case([row for row in list_arms(rows) if row.case == case])
+
+
+def _tabulate_case(rows: list[Row]) -> Table:
     about = rows[0].conditions
     metrics = [
         metric
         for metric in from_json(about["metrics"])
         if any(metric.name in row.conditions["reached"] for row in rows)
     ]
-    costs = list(about["cost"])
+    costs = list(dict.fromkeys(name for row in rows for name in row.conditions["cost"]))
     head = ("", *(m.label for m in metrics), "beside", "difference", "p", *costs)
     out = make_table(rows[0].case, *head)
     for row in rows:
-        compared = row.conditions["compared"]
+        compared, own = row.conditions["compared"], row.conditions["cost"]
         out.add_row(
             row.subject,
             *(_show_reached(row, metric) for metric in metrics),
             "\n".join(compared),
             "\n".join(metrics[0].difference(c["difference"]) for c in compared.values()),
             "\n".join("" if c["p"] is None else f"{c['p']:.2f}" for c in compared.values()),
-            *(f"{row.conditions['cost'][name]:,}" for name in costs),
+            *(f"{own[name]:,}" if name in own else "" for name in costs),
         )
     numbers = " or ".join(map(str, sorted({len(row.conditions["seeds"]) for row in rows})))
     judged = "; ".join(filter(None, (metrics[0].label, about["note"])))
@@ -285,7 +347,7 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
         f"mean ± deviation of {numbers} seeds; difference and p (sign-flip test of pairs): "
         f"{judged}"
     )
-    yield out
+    return out
 
 
 def _show_reached(row: Row, metric: Metric) -> str:

@@ -62,14 +62,6 @@ def list_missing_results(
     return [name for name, own in about.items() if make_key({**own, **further}) not in known]
 
 
-def announce_trainings(missing: int, every: int, path: Path, quick: bool) -> str:
-    """Return how many trainings are about to be made, and in which file they are kept."""
-    return (
-        f"{missing} of {every} trainings are to be made; each is kept in {path}, and the same "
-        f"command goes on after an interruption{'; trainings too short to judge' * quick}"
-    )
-
-
 def share_work(
     measure: Callable[..., V], workers: int, *common: Any
 ) -> Callable[[Iterable[K]], Iterator[tuple[K, V]]]:

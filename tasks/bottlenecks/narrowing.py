@@ -227,16 +227,14 @@ def narrow_config(
 ) -> BottleneckConfig:
     """Return the configuration of a narrow network that imitates a run."""
     config: BottleneckConfig = run.config
-    narrow = replace(
-        config.narrow,
-        after=after,
-        widths=widths,
-        link=link,
-        teacher=str(run.folder.resolve()),
-        teacher_weights=describe_trained(run.folder)["weights"],
-        **more,
-    )
-    return replace(config, narrow=narrow)
+    narrow = replace(config.narrow, after=after, widths=widths, link=link, **more)
+    return replace(config, narrow=imitate(run, narrow))
+
+
+def imitate(run: TaskRun, narrow: BoundaryConfig) -> BoundaryConfig:
+    """Return narrow layers with a trained run as their teacher."""
+    weights = describe_trained(run.folder)["weights"]
+    return replace(narrow, teacher=str(run.folder.resolve()), teacher_weights=weights)
 
 
 def make_narrow_run(run: TaskRun, config: BottleneckConfig, folder: Path) -> TaskRun:

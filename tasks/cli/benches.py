@@ -92,16 +92,17 @@ PARTS_OF = {  # for the list: an import of all benchmarks takes seconds and need
 
 
 TRAININGS = {  # modules that define PARTS, announce, draw and tabulate
-    "hybrids": "tasks.language.bench.parts",
     "forecasting": "tasks.forecasting.bench.parts",
-    "attribution": "tasks.attribution.bench.parts",
 }
 
 
 # Modules with list_experiments; PARTS, where some parts train nothing; draw, where bars do not
 # tell enough.
 EXPERIMENTS = {
+    "attribution": "tasks.attribution.bench",
+    "bottlenecks": "tasks.bottlenecks.bench",
     "flow": "tasks.flow.bench",
+    "hybrids": "tasks.language.bench_hybrids",
     "reasoning": "tasks.reasoning.bench",
 }
 
@@ -121,7 +122,6 @@ def find(name: str) -> Benchmark:
         "decode": _decode,
         "imports": _imports,
         "energy": _energy,
-        "bottlenecks": _bottlenecks,
         "driving": _driving,
     }
     if name in EXPERIMENTS:
@@ -241,20 +241,6 @@ def _energy() -> Benchmark:
     from tasks.language.bench_energy import PARTS
 
     return Benchmark(about=NAMES["energy"], parts=PARTS, draw=plot.speed, accepts=("runs",))
-
-
-def _bottlenecks() -> Benchmark:
-    from tasks.bottlenecks.bench.draw import draw_networks, tabulate_networks
-    from tasks.bottlenecks.bench.parts import PARTS, announce
-
-    return Benchmark(
-        about=NAMES["bottlenecks"],
-        parts=PARTS,
-        draw=draw_networks,
-        tabulate=tabulate_networks,
-        accepts=("workers",),
-        announce=announce,
-    )
 
 
 def _driving() -> Benchmark:

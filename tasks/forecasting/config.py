@@ -8,7 +8,8 @@ from annotated_types import Ge, Gt, Le
 from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
 from tasks.runs.configuration import TrainingConfig
 
-Source = Literal["mackey_glass", "lorenz", "epileptor"]
+Source = Literal["mackey_glass", "lorenz", "epileptor", "chb_mit", "kaggle"]
+RECORDED = {"epileptor": "seizures", "chb_mit": "chb_mit", "kaggle": "kaggle"}
 Arm = Literal[
     "none", "future", "present", "shuffled", "smoothing", "population", "oracle"
 ]  # what each does: tasks.forecasting.network
@@ -92,8 +93,9 @@ class ForecastConfig(TrainingConfig):
             "so that the teacher sees later values. Use a larger horizon.": (
                 self.teacher_horizon >= self.horizon and self.taught
             ),
-            "source is epileptor; it must be a series. Use neuro train forecasting:seizures.": (
-                type(self) is ForecastConfig and self.source == "epileptor"
+            f"source is {self.source}; it must be a series. Use neuro train "
+            f"forecasting:{RECORDED.get(self.source)}.": (
+                type(self) is ForecastConfig and self.source in RECORDED
             ),
         }
         return [text for text, is_so in wrong.items() if is_so]

@@ -3,6 +3,7 @@
 Axes: T ticks, N or B windows, L samples of a window, C channels of events.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +17,8 @@ from drivers.series import generate_lorenz, generate_mackey_glass
 from neuro.spikes.codes import delta
 from neuro.training.shuffle import shuffle_batches
 from tasks.forecasting.config import ForecastConfig, Source
+from tasks.forecasting.patients import count_drawn, iterate_batches
+from tasks.forecasting.recordings import RecordingConfig
 from tasks.forecasting.seizures import SeizureConfig, prepare_patient
 from tasks.forecasting.windows import (
     PreparedSeries,
@@ -158,7 +161,10 @@ def count_steps(config: ForecastConfig) -> int:
     Raises:
         ValueError: a batch has more windows than there are.
     """
-    count = len(prepare(config).windows["train"].labels)
+    if isinstance(config, RecordingConfig):
+        count = count_drawn(config)
+    else:
+        count = len(prepare(config).windows["train"].labels)
     if config.batch > count:
         raise ValueError(
             f"batch is {config.batch}, and there are {count} windows to train on; give a "
@@ -169,6 +175,9 @@ def count_steps(config: ForecastConfig) -> int:
 
 def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]:
     """Yield (stimulus T B ..., bins B, the teacher's windows B L, or B M L of M windows)."""
+    if isinstance(config, RecordingConfig):
+        yield from iterate_batches(config, split, epoch)
+        return
     prepared = prepare(config)
     part = prepared.windows[split]
     if split == "train":
@@ -184,6 +193,9 @@ def batches(config: ForecastConfig, split: Split, epoch: int) -> Iterator[Batch]
 
 def make_dummy_batch(config: ForecastConfig) -> Batch:
     """Return a batch of training with any values."""
+    if isinstance(config, RecordingConfig):
+        later = torch.zeros(config.batch, math.prod(config.shape))
+        return later[None], torch.zeros(config.batch, dtype=torch.int64), later
     later = torch.zeros(config.batch, config.teacher_inputs)
     if isinstance(config, SeizureConfig):
         later = later[:, None]

@@ -23,10 +23,12 @@ from tasks.forecasting.baselines import list_baselines
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import batches, count_ticks, prepare
 from tasks.forecasting.network import GuidedForecaster, ask_teacher
+from tasks.forecasting.patients import report_patient
+from tasks.forecasting.recordings import RecordingConfig
 from tasks.forecasting.seizures import (
     EVENT_METRICS,
-    PreparedSeizures,
     SeizureConfig,
+    prepare_patient,
     report_events,
 )
 from tasks.forecasting.windows import READINGS, read_bins
@@ -41,6 +43,7 @@ METRICS = (
     Metric(name="mse_median", better="lower", unit=UNIT),
     Metric(name="nll", better="lower", unit="nats"),
     *EVENT_METRICS,
+    Metric(name="false_alarms_per_hour", better="lower"),
 )
 PICTURE = "forecasts.png"
 SHOWN = 300  # windows of the picture
@@ -64,7 +67,9 @@ def measure(
         "mse_median": errors["median"],
         "nll": float(F.cross_entropy(scores.double(), labels)),
     }
-    if isinstance(config, SeizureConfig) and 0 < int(labels.sum()) < len(labels):
+    if isinstance(config, SeizureConfig | RecordingConfig) and 0 < int(labels.sum()) < len(
+        labels
+    ):
         found["auc"] = compute_auc(p[:, 1].numpy(), labels.numpy())
     return found
 
@@ -118,14 +123,15 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     config: ForecastConfig = run.config
     scores, labels = score_split(config, model, "test")
     values = measure(config, scores, labels)
-    prepared = prepare(config)
-    if isinstance(config, SeizureConfig) and isinstance(prepared, PreparedSeizures):
+    if isinstance(config, SeizureConfig | RecordingConfig):
         val, _ = score_split(config, model, "val")
         each: dict[Split, Float64[np.ndarray, " N"]] = {
             "val": val.double().softmax(1)[:, 1].numpy(),
             "test": scores.double().softmax(1)[:, 1].numpy(),
         }
-        return report_events(config, prepared, each, values, run.folder)
+        if isinstance(config, RecordingConfig):
+            return report_patient(config, each, values)
+        return report_events(config, prepare_patient(config), each, values, run.folder)
     answers = read_bins(scores.double().softmax(1)).numpy()
     table = Table(
         title="Beside it",

@@ -42,6 +42,8 @@ from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.spiking import DT
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import count_channels
+from tasks.forecasting.published import SpectrogramNetwork
+from tasks.forecasting.recordings import RecordingConfig
 from tasks.runs.configuration import require_sound
 
 GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
@@ -53,12 +55,19 @@ class GuidedForecaster(nn.Module):
     The teacher's weights require no gradient.
     """
 
-    def __init__(self, student: Stack, teacher: Stack | None) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module | None) -> None:
         super().__init__()
         self.student = student
         self.teacher = teacher
         if teacher is not None:
             teacher.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "GuidedForecaster":
+        """Set the mode of the student; the teacher always answers as in evaluation."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     def forward(self, x: Float[Tensor, "T B N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return what the student answers, T B K, and its state."""
@@ -73,6 +82,10 @@ def build(config: ForecastConfig) -> GuidedForecaster:
         ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
+    if isinstance(config, RecordingConfig):
+        sizes = (config.hidden, *([config.teacher_hidden] if config.taught else []))
+        nets = [SpectrogramNetwork(config.shape, n, config.layers) for n in sizes]
+        return GuidedForecaster(nets[0], nets[1] if config.taught else None)
     student = build_student(config)
     return GuidedForecaster(student, build_teacher(config) if config.taught else None)
 

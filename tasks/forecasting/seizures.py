@@ -444,10 +444,11 @@ def _require_both(labels: dict[Split, Int64[np.ndarray, " N"]], name: str) -> No
 
 
 HOUR = 1000  # units of time, which the equations of the Epileptor do not fit to seconds
+TIME = f"{HOUR} units of time"
 EVENT_METRICS = (
     Metric(name="auc", format=".3f"),
     Metric(name="sensitivity", format=".1%"),
-    Metric(name="false_alarms", better="lower", unit=f"in {HOUR} units of time"),
+    Metric(name="false_alarms", better="lower", unit=f"in {TIME}"),
     Metric(name="warning", better="lower", format=".1%"),
     Metric(name="improvement", format=".1%"),
 )
@@ -486,13 +487,47 @@ def measure_events(
     about = Warnings(sph=float(config.sph), sop=float(config.sop), every=float(config.hop))
     onsets = prepared.seizures.start.astype(np.float64)
     now = {split: own.astype(np.float64) for split, own in prepared.now.items()}
+    labels = prepared.windows["test"].labels
+    return measure_alarms(about, onsets, now, probability, labels)
+
+
+def measure_alarms(
+    about: Warnings,
+    onsets: Float64[np.ndarray, " E"],
+    now: Mapping[Split, Float64[np.ndarray, " _"]],
+    probability: Mapping[Split, Float64[np.ndarray, " _"]],
+    labels: Int64[np.ndarray, " N"],
+) -> EventFindings:
+    """Return what answers given ``now`` reach. onsets: of all seizures. labels: of the test."""
     threshold = choose_threshold(now["val"], probability["val"], onsets, about)
     alarms = raise_alarms(now["test"], probability["test"], threshold, about.sop)
     return EventFindings(
-        auc=compute_auc(probability["test"], prepared.windows["test"].labels),
+        auc=compute_auc(probability["test"], labels),
         threshold=threshold,
         alarms=tuple(alarms.tolist()),
         score=score_alarms(alarms, now["test"], onsets, about),
+    )
+
+
+def tabulate_events(name: str, found: EventFindings, rate: float, time: str) -> Table:
+    """Return the table of a predictor of this name. rate: false alarms per ``time``."""
+    score = found.score
+    return Table(
+        title="Events",
+        head=("predictor", "predicted", "sensitivity", "false alarms", "warning"),
+        rows=[
+            (
+                name,
+                f"{score.predicted} of {score.events}",
+                f"{score.sensitivity:.1%}",
+                f"{rate:.2f}",
+                f"{score.warning:.1%}",
+            ),
+            ("chance, as long a warning", "", f"{score.chance:.1%}", "", ""),
+        ],
+        caption=f"False alarms in {time} in which answers are given; the threshold of "
+        f"{found.threshold:.3g} is that of validation. Warnings as long at random predict at "
+        f"least as many seizures with probability {score.p:.2g}.",
     )
 
 
@@ -513,23 +548,7 @@ def report_events(
         counted="windows",
         facts={"arm": config.arm, "events": asdict(score), "threshold": found.threshold},
         tables=(
-            Table(
-                title="Events",
-                head=("predictor", "predicted", "sensitivity", "false alarms", "warning"),
-                rows=[
-                    (
-                        f"student, {config.arm}",
-                        f"{score.predicted} of {score.events}",
-                        f"{score.sensitivity:.1%}",
-                        f"{HOUR * score.false_rate:.2f}",
-                        f"{score.warning:.1%}",
-                    ),
-                    ("chance, as long a warning", "", f"{score.chance:.1%}", "", ""),
-                ],
-                caption=f"False alarms in {HOUR} units of time in which answers are given; the "
-                f"threshold of {found.threshold:.3g} is that of validation. Warnings as long "
-                f"at random predict at least as many seizures with probability {score.p:.2g}.",
-            ),
+            tabulate_events(f"student, {config.arm}", found, HOUR * score.false_rate, TIME),
         ),
         pictures=(
             Picture(

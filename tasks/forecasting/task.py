@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
-from tasks.forecasting import config as configs, seizures as seizure_configs
+from tasks.forecasting import config as configs, recordings, seizures as seizure_configs
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import (
     Batch,
@@ -31,11 +31,13 @@ from tasks.forecasting.evaluate import (
     validate,
 )
 from tasks.forecasting.network import GuidedForecaster, ask_teacher, build, compute_loss
+from tasks.forecasting.patients import train_detector
+from tasks.forecasting.recordings import RecordingConfig
 from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 
-MAKERS = {**vars(configs), **vars(seizure_configs)}
+MAKERS = {**vars(configs), **vars(seizure_configs), **vars(recordings)}
 NO_SPIKES = "a student without spikes has no Graph; use a run of forecasting:tiny"
 
 
@@ -62,7 +64,10 @@ def begin(config: ForecastConfig, model: nn.Module) -> None:
     teacher = _require_guided(model).teacher
     if teacher is None:
         return
-    train_teachers([teacher], [config])
+    if isinstance(config, RecordingConfig):
+        train_detector(config, teacher)
+    else:
+        train_teachers([teacher], [config])
 
 
 def chip_part(config: ForecastConfig, model: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,10 +32,11 @@ from tasks.language.config import LanguageConfig
 from tasks.runs.find import digest
 from tasks.runs.task import Pair
 
+C = TypeVar("C", bound=LanguageConfig)
 NOTHING = -1  # the target where a lane has ended
 
 
-def pin_files(config: LanguageConfig) -> LanguageConfig:
+def pin_files(config: C) -> C:
     """Return a configuration that holds whole paths, and digests of text and tokenizer.
 
     Raises:

@@ -36,6 +36,7 @@ from tasks.runs.samples import (
     CLASSIFIER,
     Judge,
     Samples,
+    estimate_errors,
     iterate_batches,
     join_batches,
     measure_answers,
@@ -55,8 +56,9 @@ ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 class Verification:
     """``verify.json``; :func:`verify_samples` says what its figures mean.
 
-    layers, flips: by layer. unexplained: differences that rounding cannot bring about. misfits:
-    why there are no integers; none where there are. measured_on: digests of the graph and of
+    layers, flips: by layer. unexplained: differences that rounding cannot bring about. errors:
+    standard errors of integers minus events, by metric. misfits: why there are no integers;
+    none where there are. measured_on: digests of the graph and of
     the stimuli. without_metric: networks that no metric covers.
     """
 
@@ -66,6 +68,7 @@ class Verification:
     parity: Parity
     quantisation: Mapping[str, float]
     metrics: Mapping[str, Mapping[str, float]]
+    errors: Mapping[str, float]
     n: int
     ticks: int
     misfits: Sequence[str]
@@ -89,6 +92,7 @@ class Verification:
             "reference_lava": self.parity.as_json(),
             "quantisation": dict(self.quantisation),
             "metrics": dict(self.metrics),
+            "errors": dict(self.errors),
             "n": self.n,
             "ticks": self.ticks,
             **({"misfits": list(self.misfits)} if self.misfits else {}),
@@ -164,8 +168,9 @@ def verify_samples(
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
-            value}}. n, ticks: test samples, and the length of each. measured_on: of
-            :func:`describe_samples`.
+            value}}. errors: by metric, the standard error of integers minus events over these
+            samples (:func:`tasks.runs.samples.estimate_errors`). n, ticks: test samples, and
+            the length of each. measured_on: of :func:`describe_samples`.
         misfits: why there are no integers; missing where there are.
 
     Raises:
@@ -206,10 +211,11 @@ def compare_executors(
         stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
-    values = {
-        who: measure_answers(judge, join_batches(batches_of_answers), known)
-        for who, batches_of_answers in answers.items()
-    }
+    joined = {who: join_batches(of_batches) for who, of_batches in answers.items()}
+    values = {who: measure_answers(judge, own, known) for who, own in joined.items()}
+    errors = {}
+    if program is not None:
+        errors = estimate_errors(judge, joined["integers"], joined["events"], known)
     parity = Parity(samples=0, skipped=DOES_NOT_FIT)
     if program is not None:
         parity = check_samples(program, first, lava_samples)
@@ -223,6 +229,7 @@ def compare_executors(
             name: {who: by_name[name] for who, by_name in values.items()}
             for name in values["torch"]
         },
+        errors=errors,
         n=n,
         ticks=first.ticks,
         misfits=misfits,

@@ -85,8 +85,7 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
         return []
     value, note = "–", "does not fit Loihi"
     if "integers" in values:
-        lost = metric.difference(metric.loss(values["integers"], values["events"]))
-        note = f"{lost.removeprefix('+')} lost by quantisation"
+        note = f"quantisation: {show.describe_loss(metric, verify)}"
         value = metric.text(values["integers"])
     events = metric.text(values["events"])
     return [
@@ -171,13 +170,10 @@ def describe_cost(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         return f"quantisation changes {layer} most, by {share:.3%}"
     values = verify["metrics"][metric.name]
     floats, integers = (metric.text(values[who]) for who in ("events", "integers"))
-    lost = metric.loss(values["integers"], values["events"])
-    size = metric.difference(abs(lost)).removeprefix("+") if lost else "nothing"
-    what = "costs" if lost >= 0 else "gains"
-    change = f"{floats} → {integers}" if lost else floats
+    cost = show.describe_loss(metric, verify)
     unknown = verify.get("without_metric", ())
     only = f", that of {_list(unknown)} not counted" if unknown else ""
-    return f"quantisation {what} {size} ({metric.label} {change}){only}"
+    return f"quantisation: {cost} ({metric.label} {floats} → {integers}){only}"
 
 
 def describe_silent(verify: Mapping[str, Any]) -> str:

@@ -528,6 +528,27 @@ def describe_host(parts: list[dict[str, Any]]) -> str:
     )
 
 
+def describe_loss(metric: Metric, verify: Mapping[str, Any]) -> str:
+    """Return how much worse the integers of ``verify.json`` answer than the floats.
+
+    With the 95 % interval of the difference on the same samples; a difference within it is no
+    measurable cost.
+    """
+    values = verify["metrics"][metric.name]
+    lost = metric.loss(values["integers"], values["events"])
+    size = metric.difference(abs(lost)).removeprefix("+")
+    error = verify.get("errors", {}).get(metric.name)
+    if error is None:
+        return f"{size} {'lost' if lost >= 0 else 'gained'}, of unknown uncertainty"
+    if lost == 0 and error == 0:
+        return "no answer changed"
+    interval = f"{metric.difference(lost)} ± {metric.difference(2 * error).removeprefix('+')}"
+    about = f"{interval} lost, {verify['n']:,} samples"
+    if abs(lost) <= 2 * error:
+        return f"no measurable cost ({about})"
+    return f"{size} {'lost' if lost > 0 else 'gained'} ({about})"
+
+
 def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return the last table of the demo."""
     evaluation, verify, energy = (results[k] for k in ("eval", "verify", "energy"))
@@ -539,8 +560,7 @@ def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Tabl
         values = verify["metrics"][m.name]
         out.add_row(f"{m.label}, event engine", m.text(values["events"]))
         out.add_row(f"{m.label}, Loihi integers", m.text(values["integers"]))
-        lost = m.loss(values["integers"], values["events"])
-        out.add_row("lost by quantisation", m.difference(lost).removeprefix("+"))
+        out.add_row("cost of quantisation", describe_loss(m, verify))
     layers = verify["torch_events"]["layers"].values()
     out.add_row("spikes compared, torch and events", f"{sum(x['spikes'] for x in layers):,}")
     out.add_row("of these different", str(verify["torch_events"]["mismatches"]))

@@ -41,6 +41,7 @@ TASKS = {
     "image_generation": "tasks.images.generation",
     "driving": "tasks.driving",
     "language": "tasks.language",
+    "hybrids": "tasks.language.hybrids",
     "bottlenecks": "tasks.bottlenecks",
     "forecasting": "tasks.forecasting",
     "reasoning": "tasks.reasoning",

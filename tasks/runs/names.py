@@ -27,6 +27,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
         *("tiny_eagle", "tiny_finch", "tiny_spiking"),
         *("matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
     ),
+    "hybrids": ("recall", "text"),
     "bottlenecks": (
         *("tiny", "tiny_relu", "digits", "shallow", "deep"),
         *("paper", "paper_34", "paper_50", "paper_spiking"),
@@ -34,7 +35,7 @@ CONFIGURATIONS = {  # of each task, as the task has them
     "forecasting": (
         *("tiny", "tiny_ann", "tiny_population"),
         *("guided", "guided_ann", "lorenz"),
-        *("tiny_seizures", "seizures", "seizures_ann"),
+        *("tiny_seizures", "seizures", "seizures_ann", "chb_mit", "kaggle"),
     ),
     "reasoning": (
         *("tiny", "tiny_spiking", "tiny_depth", "reachability", "multiplication"),

@@ -152,6 +152,7 @@ class VerifyFigures(TypedDict):
     """The figures of ``verify.json``."""
 
     metrics: dict[str, _Executors]
+    errors: NotRequired[dict[str, float]]
     without_metric: NotRequired[list[str]]
 
 

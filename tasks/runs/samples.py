@@ -23,6 +23,7 @@ from neuro.spikes import Events, join, of_sample, to_raster
 from neuro.spikes.record import Record
 from tasks.runs.task import Tree
 
+BLOCKS = 20  # of samples, one of which is left out at a time
 MAKE_SAMPLES = "Samples(stimulus, labels)"
 
 
@@ -209,6 +210,35 @@ def measure_answers(judge: Judge, answers: Tree, targets: Tree) -> dict[str, flo
         if not isinstance(value, Real) and getattr(value, "shape", None) != ():
             raise make_type_error(f"{name} of Judge.measure", "a number", value, cure)
     return {name: float(value) for name, value in values.items()}
+
+
+def estimate_errors(judge: Judge, ours: Tree, theirs: Tree, targets: Tree) -> dict[str, float]:
+    """Return the standard error of ours minus theirs by metric, on the same samples.
+
+    By the jackknife over :data:`BLOCKS` blocks of consecutive samples, so that neighbours that
+    resemble each other count as one. A metric is left out that has no value, or none without
+    one of the blocks; with fewer than two samples, all are.
+    """
+    leaves = tree_leaves(ours)
+    n = len(leaves[0]) if leaves else 0
+    blocks = np.array_split(np.arange(n), min(BLOCKS, n)) if n > 1 else []
+    found = dict[str, list[float]]()
+    for block in blocks:
+        keep = torch.from_numpy(np.delete(np.arange(n), block))
+        try:
+            values = [
+                measure_answers(
+                    judge, *(tree_map(itemgetter(keep), x) for x in (answers, targets))
+                )
+                for answers in (ours, theirs)
+            ]
+        except ValueError:  # such as of one class alone
+            return {}
+        for name, value in values[0].items():
+            found.setdefault(name, []).append(value - values[1][name])
+    factor = (len(blocks) - 1) ** 0.5
+    errors = {name: factor * float(np.std(each)) for name, each in found.items()}
+    return {name: error for name, error in errors.items() if np.isfinite(error)}
 
 
 def _read_scores(outputs: Mapping[str, Tensor]) -> Tensor:

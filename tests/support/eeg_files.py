@@ -6,9 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from drivers.eeg.chb_mit import CHANNELS
-from drivers.eeg.edf import FIELDS
 
 RATE = 256
+FIELDS = {  # characters of a field of each channel, in the order of the file
+    "label": 16,
+    "transducer": 80,
+    "unit": 8,
+    "physical_min": 8,
+    "physical_max": 8,
+    "digital_min": 8,
+    "digital_max": 8,
+    "filters": 80,
+    "samples": 8,
+    "reserved": 32,
+}
 DUPLICATED = (*CHANNELS, "P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8")  # as most files
 
 
@@ -76,39 +87,50 @@ def write_chb_mit(
     return folder
 
 
-def write_prediction(folder: Path, hours: int = 2, rate: float = 4.0) -> Path:
-    """Write the ten-minute files of a dog, of two kinds, so many hours each."""
+def write_prediction(
+    data: Path,
+    hours: int = 2,
+    rate: float = 4.0,
+    channels: int = 3,
+    sequences: Sequence[int] = range(1, 7),
+) -> Path:
+    """Write the ten-minute files of a dog into $NEURO_DATA: so many hours of each kind."""
     from scipy.io import savemat
 
-    (folder / "Dog_1").mkdir(parents=True)
+    folder = data / "seizure-prediction" / "Dog_1"
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for kind in ("preictal", "interictal"):
-        for k in range(6 * hours):
+        for k in range(len(sequences) * hours):
             struct = {
-                "data": rng.integers(-99, 99, (3, round(600 * rate)), np.int16),
+                "data": rng.integers(-99, 99, (channels, round(600 * rate)), np.int16),
                 "data_length_sec": 600,
                 "sampling_frequency": rate,
-                "channels": np.array(["NVC_1", "NVC_2", "NVC_3"], dtype=object),
-                "sequence": k % 6 + 1,
+                "channels": np.array([f"NVC_{c + 1}" for c in range(channels)], dtype=object),
+                "sequence": sequences[k % len(sequences)],
             }
             name = f"Dog_1_{kind}_segment_{k + 1:04d}.mat"
-            savemat(folder / "Dog_1" / name, {f"{kind}_segment_{k + 1}": struct})
+            savemat(folder / name, {f"{kind}_segment_{k + 1}": struct})
     return folder
 
 
-def write_detection(folder: Path, seconds: int = 4, rate: int = 40) -> Path:
-    """Write the one-second files of a patient, of two kinds."""
+def write_detection(
+    data: Path, name: str, seizures: Sequence[int], rate: int = 40, channels: int = 2
+) -> Path:
+    """Write the one-second files of a subject: seizures of so many seconds, and as many far."""
     from scipy.io import savemat
 
-    (folder / "Patient_1").mkdir(parents=True)
+    folder = data / "seizure-detection" / name
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(1)
+    latencies = [second for length in seizures for second in range(length)]
     for kind in ("ictal", "interictal"):
-        for k in range(seconds):
+        for k, latency in enumerate(latencies):
             fields = {
-                "data": rng.normal(0, 40, (2, rate)),
+                "data": rng.normal(0, 40, (channels, rate)),
                 "freq": rate,
-                "channels": {"LTG_1": 1, "LTG_2": 1},
-                **({"latency": k} if kind == "ictal" else {}),
+                "channels": {f"LTG_{c + 1}": 1 for c in range(channels)},
+                **({"latency": latency} if kind == "ictal" else {}),
             }
-            savemat(folder / "Patient_1" / f"Patient_1_{kind}_segment_{k + 1}.mat", fields)
+            savemat(folder / f"{name}_{kind}_segment_{k + 1}.mat", fields)
     return folder

@@ -1,4 +1,4 @@
-"""Retraining: what each subset reads, what all cost, and that the values are their models'."""
+"""Retraining: what each subset reads, and that the values are their models'."""
 
 from dataclasses import replace
 
@@ -11,7 +11,6 @@ from tasks.attribution.config import tiny
 from tasks.attribution.documents import load
 from tasks.attribution.model import compute_log_likelihood, make_lm
 from tasks.attribution.retrain import (
-    count_cost,
     list_rates,
     list_subsets,
     require_affordable,
@@ -69,13 +68,6 @@ def test_rates_are_those_of_the_training():
     assert_allclose(rates, [np.mean(steps[:3]), np.mean(steps[3:])])
     assert rates[1] < rates[0] <= SMALL.lm_lr
     assert list_rates(SMALL, 0) == []
-
-
-def test_cost_counts_each_document_as_often_as_it_is_read():
-    cost = count_cost(SMALL, seeds=3)
-    # 20 documents of each corpus; a protected one is in 2 of 4 subsets; 2 epochs, 3 seeds.
-    assert (cost.models, cost.documents) == (12, 3 * 2 * (4 * 20 + 2 * 20 + 2 * 20))
-    assert cost.describe().startswith("12 language models, which read 960 documents of 8")
 
 
 def test_more_subsets_than_the_budget_are_refused():

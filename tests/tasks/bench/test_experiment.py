@@ -18,7 +18,7 @@ from rich.console import Console
 from neuro.io.run_folder import RunError
 from tasks.bench import experiment as module
 from tasks.bench.experiment import (
-    CODE,
+    MADE_BY,
     Experiment,
     Reached,
     complete_run,
@@ -187,6 +187,10 @@ def test_runs_differ_in_arm_and_seed_and_in_the_data_only_where_they_vary() -> N
         ({"beside": {"A": ("C", "E")}}, "beside names 'E', which is no arm"),
         ({"beside": {"D": ("A",)}}, "beside names 'D', which is no arm"),
         ({"further": {"F": (3,)}}, "further names 'F', which is no arm"),
+        ({"sources": {"A": "F"}}, "sources names 'F', which is no arm"),
+        ({"sources": {"F": "A"}}, "sources names 'F', which is no arm"),
+        ({"sources": {"C": "C"}}, "'C' begins from 'C', which must stand before it"),
+        ({"sources": {"A": "C"}}, "'A' begins from 'C', which must stand before it"),
         ({"seeds": ()}, "seeds are empty"),
         ({"metrics": ()}, "metrics are empty"),
         ({"arms": {}, "beside": {}, "further": {}}, "arms are empty"),
@@ -201,6 +205,14 @@ def test_what_does_not_hold_together_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"experiment 'three arms': .*{message}"):
         replace(EXPERIMENT, **change)
+
+
+def test_an_arm_is_trained_behind_the_arm_that_it_begins_from() -> None:
+    assert EXPERIMENT.list_stages() == [["A", "B, wide", "C"]]
+    two = replace(EXPERIMENT, sources={"C": "A"})
+    assert two.list_stages() == [["A", "B, wide"], ["C"]]
+    three = replace(EXPERIMENT, sources={"B, wide": "A", "C": "B, wide"})
+    assert three.list_stages() == [["A"], ["B, wide"], ["C"]]
 
 
 def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
@@ -238,7 +250,12 @@ def test_experiments_of_a_users_file_are_runs_that_every_verb_takes(
         complete_run(run, experiment)
         assert run.read("eval.json")["accuracy"] == result["accuracy"]
         assert run.read("measures.json") == {"": {"twice": 7.0}}
-    run.write(CODE, "another")
+    longer = replace(run, config=replace(run.config, epochs=3))
+    assert not is_measured(longer, experiment)
+    with pytest.raises(RunError, match="was trained by another configuration; delete"):
+        complete_run(longer, experiment)
+    run.write(MADE_BY, {**run.read(MADE_BY), "code": "another"})
+    assert not is_measured(run, experiment)
     with pytest.raises(RunError, match="was trained by another version of the code; delete"):
         complete_run(run, experiment)
 

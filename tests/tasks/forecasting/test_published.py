@@ -1,4 +1,4 @@
-"""The published networks at full size: shapes, parameters, MACs by hand; rows on their own."""
+"""The published network at full size: shapes, parameters, MACs by hand; rows on their own."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.base.seeds import seeded
-from tasks.forecasting.published import ConvolutionalLSTM, MultichannelTransformer
+from tasks.forecasting.published import ConvolutionalLSTM
 
 
 def count(part: nn.Module) -> int:
@@ -65,11 +65,10 @@ def test_every_montage_has_its_own_number_of_features(channels: int, features: i
     assert (model.steps, model.features) == (5, features)
 
 
-@pytest.mark.parametrize("kind", [ConvolutionalLSTM, MultichannelTransformer])
-def test_no_row_of_a_batch_changes_the_answer_to_another(kind: type[nn.Module]) -> None:
+def test_no_row_of_a_batch_changes_the_answer_to_another() -> None:
     """As released, the LSTM runs along the batch: a row's answer depends on those before it."""
     with seeded(0):
-        model = kind(9, 39, 23).double().eval()
+        model = ConvolutionalLSTM(9, 39, 23).double().eval()
     x = 30 * torch.randn(5, 1, 9, 39, 23, dtype=torch.float64)
     with torch.no_grad():
         whole = model(x)
@@ -98,23 +97,6 @@ def test_the_lstm_runs_along_time() -> None:
     assert change[-1] > 0
 
 
-def test_the_transformer_has_the_published_sizes() -> None:
-    with torch.device("meta"):
-        model = MultichannelTransformer()
-    patches = 11 * 11
-    attention = 4 * (128 * 128 + 128)
-    dense = 128 * 256 + 256 + 256 * 128 + 128
-    layer = attention + dense + 2 * 2 * 128
-    channel = (50 * 128 + 128) + 128 + (patches + 1) * 128 + 4 * layer
-    assert count(model) == 22 * channel + 22 * 128 * 2 + 2 == 12_153_858
-    shape, macs = count_macs(model, 1, 1, 22, 59, 114)
-    assert shape == (1, 2)
-    tokens = patches + 1
-    each = tokens * (4 * 128 * 128 + 2 * 128 * 256) + 2 * tokens * tokens * 128
-    assert macs == 22 * (patches * 50 * 128 + 4 * each) + 22 * 128 * 2
-
-
-@pytest.mark.parametrize("kind", [ConvolutionalLSTM, MultichannelTransformer])
-def test_a_spectrogram_of_which_nothing_is_left_is_refused(kind: type[nn.Module]) -> None:
+def test_a_spectrogram_of_which_nothing_is_left_is_refused() -> None:
     with pytest.raises(ValueError, match="22 channels, 4 frames and 114 bins: give at least"):
-        kind(22, 4, 114)
+        ConvolutionalLSTM(22, 4, 114)

@@ -12,6 +12,7 @@ SECOND = Verification(
     unexplained=[{"name": "lif", "tick": 1}],
     parity=Parity(samples=2, layers={"lif": {"mismatches": 0}}),
     quantisation={"lif": 0.1},
+    errors={"accuracy": 0.0125},
     metrics={},
     n=2,
     ticks=4,

@@ -110,6 +110,8 @@ def test_the_summary_of_the_demo_takes_each_figure_from_its_own_result() -> None
             "metrics": {"accuracy": {"torch": 0.97, "events": 0.969, "integers": 0.963}},
             "torch_events": {**VERIFY["torch_events"], "mismatches": 2},
             "reference_lava": {"mismatches": 5, "samples": 8},
+            "errors": {"accuracy": 0.002},
+            "n": 1000,
         },
         "energy": {**ENERGY, "loihi1": {**ENERGY["loihi1"], "layers": {}}},
     }
@@ -119,7 +121,10 @@ def test_the_summary_of_the_demo_takes_each_figure_from_its_own_result() -> None
         ["accuracy, torch", "97.13%"],
         ["accuracy, event engine", "96.90%"],
         ["accuracy, Loihi integers", "96.30%"],
-        ["lost by quantisation", "0.60 points"],
+        [
+            "cost of quantisation",
+            "0.60 points lost (+0.60 points ± 0.40 points lost, 1,000 samples)",
+        ],
         ["spikes compared, torch and events", "1,234"],
         ["of these different", "2"],
         ["reference ≠ Lava", "5 in 8 samples, all layers"],

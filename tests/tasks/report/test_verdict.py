@@ -29,6 +29,8 @@ def verify(
             "float32_flips": dict.fromkeys(spikes),
         },
         "quantisation": {"a": 0.001, "b": 0.01234},
+        "errors": {"accuracy": 0.0025, "mean_error": 0.125},
+        "n": 800,
         **more,
     }
 
@@ -48,19 +50,48 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
 @pytest.mark.parametrize(
     ("metrics", "told"),
     [
-        ({"accuracy": (0.9806, 0.9731)}, "costs 0.75 points (accuracy 98.06% → 97.31%)"),
-        ({"accuracy": (0.97, 0.971)}, "gains 0.10 points (accuracy 97.00% → 97.10%)"),
-        ({"accuracy": (0.97, 0.97)}, "costs nothing (accuracy 97.00%)"),
-        ({"mean_error": (0.5, 0.625)}, "costs 0.125 m (mean error 0.5 m → 0.625 m)"),
-        ({"mean_error": (0.5, 0.25), "accuracy": (0.5, 0.4)}, "costs 10.00 points (accuracy"),
-        ({"unknown": (0.5, 0.625)}, "changes b most, by 1.234%"),
+        (
+            {"accuracy": (0.9806, 0.9731)},
+            "0.75 points lost (+0.75 points ± 0.50 points lost, 800 samples) "
+            "(accuracy 98.06% → 97.31%)",
+        ),
+        (
+            {"accuracy": (0.97, 0.976)},
+            "0.60 points gained (-0.60 points ± 0.50 points lost, 800 samples) "
+            "(accuracy 97.00% → 97.60%)",
+        ),
+        (
+            {"mean_error": (0.5, 0.75)},  # at the end of the interval
+            "no measurable cost (+0.25 m ± 0.25 m lost, 800 samples) "
+            "(mean error 0.5 m → 0.75 m)",
+        ),
+        ({"accuracy": (0.97, 0.97)}, "no measurable cost (+0.00 points ± 0.50 points lost"),
+        (
+            {"mean_error": (0.5, 0.625)},
+            "no measurable cost (+0.125 m ± 0.25 m lost, 800 samples) "
+            "(mean error 0.5 m → 0.625 m)",
+        ),
+        (
+            {"mean_error": (0.5, 0.25), "accuracy": (0.5, 0.4)},
+            "10.00 points lost (+10.00 points",
+        ),
     ],
 )
-def test_what_quantisation_costs_is_told_by_the_first_metric(
+def test_what_quantisation_costs_is_told_by_the_first_metric_with_its_interval(
     metrics: dict[str, tuple[float, float]], told: str
 ) -> None:
     found = describe_cost(verify(metrics, {"a": 1}), (ACCURACY, ERROR))
-    assert found.startswith(f"quantisation {told}")
+    assert found.startswith(f"quantisation: {told}")
+
+
+def test_where_no_answer_changed_that_is_said_and_where_errors_are_unknown() -> None:
+    equal = verify({"accuracy": (0.97, 0.97)}, {"a": 1}, errors={"accuracy": 0.0})
+    assert describe_cost(equal, (ACCURACY,)).startswith("quantisation: no answer changed (")
+    for floats, told in ((0.97, "1.00 points lost"), (0.95, "1.00 points gained")):
+        old = verify({"accuracy": (floats, 0.96)}, {"a": 1}, errors={})
+        assert f"{told}, of unknown uncertainty" in describe_cost(old, (ACCURACY,))
+    silent = describe_cost(verify({"unknown": (0.5, 0.625)}, {"a": 1}), (ACCURACY,))
+    assert silent == "quantisation changes b most, by 1.234%"
 
 
 def test_without_integers_there_is_no_cost() -> None:
@@ -81,7 +112,10 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
         "energy": energy(loihi1=[], loihi2=[]),
         "verify": verify({"accuracy": (0.9806, 0.9731)}, {"a": 3}),
     }
-    cost = "uantisation costs 0.75 points (accuracy 98.06% → 97.31%); no layer is silent"
+    cost = (
+        "uantisation: 0.75 points lost (+0.75 points ± 0.50 points lost, 800 samples) "
+        "(accuracy 98.06% → 97.31%); no layer is silent"
+    )
     fit = "he network fits loihi1 and loihi2"
     assert state_verdict(run, whole, {}) == f"T{fit}; q{cost}."
     assert (

@@ -1,6 +1,7 @@
 """What is given in place of samples and judges: refused with the cure before anything runs."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,14 @@ from neuro.neurons import LI
 from neuro.spikes import Events, to_events, to_raster
 from tasks.measures.energy import estimate_samples
 from tasks.measures.verify import verify_samples
-from tasks.runs.samples import CLASSIFIER, Judge, Samples, iterate_batches
+from tasks.runs.samples import (
+    CLASSIFIER,
+    NO_ANSWERS,
+    Judge,
+    Samples,
+    estimate_errors,
+    iterate_batches,
+)
 
 T, B, N, K = 4, 3, 3, 2
 GRAPH = chain(
@@ -203,3 +211,64 @@ def test_the_first_samples_of_some_are_theirs_alone(most: int) -> None:
     assert (few.n, few.ticks) == (n, 5)
     assert np.array_equal(to_raster(few.inputs["input"]), x[:, :n].numpy())
     assert few.targets.tolist() == LABELS[:n].tolist()
+
+
+def _make_judge(measure: Callable[[Any, Any], Mapping[str, float]]) -> Judge:
+    return Judge(lambda outputs: (), measure)  # noqa: ARG005
+
+
+RIGHT = _make_judge(
+    lambda answers, labels: {"accuracy": float((answers == labels).double().mean())}
+)
+
+
+@pytest.mark.parametrize(("n", "block"), [(7, 1), (20, 1), (40, 2), (60, 3)])
+def test_the_error_of_a_difference_of_means_is_that_of_blocks_of_neighbours(
+    n: int, block: int
+) -> None:
+    rng = np.random.default_rng(n)
+    labels = torch.from_numpy(rng.integers(0, 3, n))
+    ours, theirs = (torch.from_numpy(rng.integers(0, 3, n)) for _ in range(2))
+    each = (ours == labels).double() - (theirs == labels).double()
+    blocks = each.reshape(-1, block).mean(1)
+    want = float(blocks.std(correction=1)) / len(blocks) ** 0.5
+    found = estimate_errors(RIGHT, ours, theirs, labels)
+    assert found == {"accuracy": pytest.approx(want, rel=1e-12)}
+    assert want > 0.01
+    assert estimate_errors(RIGHT, ours, ours, labels) == {"accuracy": 0.0}
+
+
+def test_pairs_of_answers_that_rise_together_have_a_small_error() -> None:
+    labels = torch.arange(30) % 2
+    hard = labels.clone()
+    hard[::3] = 1 - hard[::3]  # both are wrong on the same samples
+    other = hard.clone()
+    other[1] = 1 - other[1]
+    assert estimate_errors(RIGHT, hard, other, labels)["accuracy"] < 0.05
+
+
+def test_a_metric_without_a_value_has_no_error() -> None:
+    def measure(answers: Any, _: Any) -> dict[str, float]:
+        return {
+            "a": float(answers["x"].mean()),
+            "b": math.nan if answers["x"].min() > 0 else 1.0,
+        }
+
+    ours = {"x": torch.tensor([0.0, 2.0, 5.0], dtype=torch.float64)}
+    theirs = {"x": torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)}
+    found = estimate_errors(_make_judge(measure), ours, theirs, ())
+    assert found == {"a": pytest.approx(np.std([0.0, 1.0, 4.0], ddof=1) / 3**0.5)}
+
+
+def test_without_two_samples_or_without_a_value_on_fewer_there_is_no_error() -> None:
+    one = torch.tensor([1])
+    assert estimate_errors(RIGHT, one, one, one) == {}
+    assert estimate_errors(NO_ANSWERS, (), (), ()) == {}
+
+    def measure(answers: Any, _: Any) -> dict[str, float]:
+        if len(answers) < 3:
+            raise ValueError("needs three")
+        return {"a": 1.0}
+
+    three = torch.tensor([1, 2, 3])
+    assert estimate_errors(_make_judge(measure), three, three, three) == {}

@@ -1,29 +1,19 @@
 """Spectrograms: sizes, bins, the same at every rate, the magnitude's logarithm."""
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from eeg_files import write_chb_mit
 
-from drivers.eeg.chb_mit import load
-from tasks.forecasting.recordings import (
+from tasks.forecasting.spectrograms import (
     BINS,
-    WindowRules,
     compute_spectrogram,
     count_samples,
-    iterate_batches,
-    label_windows,
-    list_bins,
-    read_spectrograms,
 )
 
 
 def test_half_a_minute_at_256_hz_is_59_frames_of_114_bins() -> None:
-    x = torch.randn(2, 18, 7680)
-    assert compute_spectrogram(x, 256.0).shape == (2, 18, 59, 114)
+    assert compute_spectrogram(torch.randn(18, 7680), 256.0).shape == (18, 59, 114)
     assert len(BINS) == 56 + 53 + 5
     assert {0, 57, 60, 63, 117, 120, 123} & set(BINS) == set()
 
@@ -51,22 +41,8 @@ def test_a_sine_is_in_its_bin_at_every_rate(rate: float) -> None:
     assert set(found.argmax(-1).tolist()) == {BINS.index(10)}
 
 
-def test_a_low_rate_has_fewer_bins_and_too_short_a_signal_none() -> None:
-    assert list_bins(200.0) == [k for k in BINS if k <= 100]
-    with pytest.raises(ValueError, match="200 samples at 256 Hz: give at least a second"):
-        compute_spectrogram(torch.zeros(200), 256.0)
-
-
-def test_windows_of_files_become_batches_with_their_labels(tmp_path: Path) -> None:
-    files = [("a.edf", "1:00:00", 30)]
-    write_chb_mit(tmp_path / "chb01", files, {"a.edf": [(20, 22)]})
-    (patient,) = load(tmp_path).patients
-    rules = WindowRules(seconds=2.0, sph=1.0, sop=6.0, distance=7.0)
-    windows = label_windows(patient, rules)
-    assert windows.label.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
-    order = np.array([7, 0, 3])
-    batches = list(iterate_batches(patient, windows, order, 2))
-    assert [x.shape for x, _ in batches] == [(2, 1, 18, 3, 114), (1, 1, 18, 3, 114)]
-    assert [labels.tolist() for _, labels in batches] == [[1, 0], [0]]
-    alone = compute_spectrogram(torch.from_numpy(patient.read(0, 6 * 256, 512)), 256.0)
-    assert torch.equal(read_spectrograms(patient, windows, order)[2, 0], alone)
+def test_a_low_rate_and_a_short_signal_are_refused() -> None:
+    compute_spectrogram(torch.zeros(256), 256.0)
+    for count, rate in ((255, 256), (400, 255)):
+        with pytest.raises(ValueError, match=f"{count} samples at {rate} Hz: give at least a"):
+            compute_spectrogram(torch.zeros(count), float(rate))

@@ -1,1 +1,0 @@
-"""``neuro bench bottlenecks``: what is trained, what it shows, and its picture."""

@@ -1,1 +1,0 @@
-"""``neuro bench hybrids``: linear mixers with some softmax layers between."""

@@ -1,0 +1,216 @@
+"""The task of hybrids: stacks of linear mixers and softmax attention on recall, and on text.
+
+Every mixer sees the last tokens, and every batch begins anew. The last weights of a training
+are those that are measured: it validates once, at its end, so that none are picked.
+Axes: T tokens, B samples, D channels.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.base.bounds import Count, Natural
+from neuro.io.run_folder import Run, RunError
+from neuro.mixers.delta_net import TAPS, ShortConv
+from tasks.language import task as language
+from tasks.language.config import LanguageConfig
+from tasks.language.data import NOTHING, batches as batch_text, make_dummy_batch, pin_files
+from tasks.language.model import LanguageModel
+from tasks.language.recall import TASKS, RecallSizes
+from tasks.language.recipes import make_plan
+from tasks.runs.task import (
+    ACCURACY,
+    Deployment,
+    Evaluation,
+    Findings,
+    Metric,
+    Pair,
+    Split,
+    Task,
+    Training,
+)
+
+TEXT: Literal["text"] = "text"
+VALIDATION, TEST = 1_000_000, 2_000_000  # seeds of sequences that no training sees
+CONVOLVED = "conv"  # of mixers that have a short convolution of their own
+BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # of an answer or a byte
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridConfig(LanguageConfig):
+    """A stack and its training."""
+
+    task: Literal["MQAR", "needles", "tracking", "text"] = "MQAR"
+    """Synthetic recall of one kind, or text."""
+    sizes: RecallSizes = field(default_factory=RecallSizes)
+    """Sequences of recall; the model has their vocabulary and tokens."""
+    tested: Count = 200
+    """Sequences of validation, and as many of test."""
+    seed_of_data: Natural = 0
+    """Seed of the sequences in training."""
+
+    @property
+    def carries(self) -> bool:
+        """False: models begin anew with each batch, whatever their mixers."""
+        return False
+
+
+def recall() -> HybridConfig:
+    """Eight layers, three of GatedDeltaNet before each of softmax, on associative recall."""
+    sizes = RecallSizes()
+    return HybridConfig(
+        stack="gdn*3+softmax+gdn*3+softmax",
+        width=48,
+        hidden=48,
+        heads=2,
+        sizes=sizes,
+        vocabulary=sizes.vocabulary,
+        tokens=sizes.tokens,
+        lanes=32,
+        steps=1000,
+        lr=3e-3,
+        held_out=60_000,
+        validations=1,
+    )
+
+
+def text() -> HybridConfig:
+    """The same stack on the sources of Python's library, byte by byte."""
+    return replace(recall(), task=TEXT, vocabulary=256, tokens=64, steps=200, lr=5e-3)
+
+
+class Convolved(nn.Module):
+    """A norm, and a short convolution over sequences that begin anew with each batch."""
+
+    def __init__(self, norm: nn.Module, width: int) -> None:
+        super().__init__()
+        self.norm, self.conv = norm, ShortConv(width, TAPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the mixer reads; axes T B D."""
+        read: Tensor
+        read, _ = self.conv(self.norm(x), x.new_zeros(TAPS - 1, *x.shape[1:]))
+        return read
+
+
+def build(config: HybridConfig) -> LanguageModel:
+    """Return a fresh model in which every mixer sees the last tokens.
+
+    DeltaNet and Gated DeltaNet have a convolution over 4 tokens; the others get one. To need
+    few steps, embeddings begin with a standard deviation of 1, and mixers with outputs of 0.
+
+    Raises:
+        ValueError: the model has another vocabulary or other tokens than the sequences.
+    """
+    own, due = (
+        (config.vocabulary, config.tokens),
+        (config.sizes.vocabulary, config.sizes.tokens),
+    )
+    if config.task != TEXT and own != due:
+        raise ValueError(
+            f"hybrids: the model has vocabulary={own[0]}, tokens={own[1]}; the sequences of "
+            f"sizes have {due[0]} and {due[1]}: set both alike"
+        )
+    model = LanguageModel(config)
+    nn.init.normal_(model.embedding.weight)
+    for block in model.blocks:
+        mixer: Any = block.mixer
+        nn.init.zeros_(mixer.output.weight)
+        if not hasattr(mixer, CONVOLVED):
+            block.mixer_norm = Convolved(block.mixer_norm, config.width)  # type: ignore[arg-type]
+    return model
+
+
+def batches(config: HybridConfig, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (tokens T B, what is due behind each): the next byte, or an answer or NOTHING."""
+    if config.task == TEXT:
+        yield from batch_text(config, split, epoch)
+    elif split == "train":
+        each = config.steps // config.validations
+        for step in range(epoch * each, (epoch + 1) * each):
+            rng = np.random.default_rng([config.seed_of_data, step])
+            yield draw_sequences(config, rng, config.lanes)
+    else:
+        rng = np.random.default_rng(TEST if split == "test" else VALIDATION)
+        yield draw_sequences(config, rng, config.tested)
+
+
+def draw_sequences(config: HybridConfig, rng: np.random.Generator, samples: int) -> Pair:
+    """Return sequences of recall and their answers."""
+    drawn = TASKS[config.task](rng, config.sizes, samples)
+    return torch.from_numpy(drawn.x), torch.from_numpy(drawn.y)
+
+
+def loss(config: HybridConfig, model: nn.Module, batch: Pair, at: float) -> Tensor:
+    """Return the mean cross-entropy of what is due [nat]."""
+    return language.loss(config, model, batch, at)[0]
+
+
+@torch.no_grad()
+def measure_answers(
+    config: HybridConfig, model: nn.Module, split: Split
+) -> tuple[float, float, int]:
+    """Return the share of right answers of a split, bits of an answer, and how many are due."""
+    ((x, y),) = batches(config, split, 0)
+    logits, _ = model(x)
+    due = y != NOTHING
+    right = float((logits.argmax(-1) == y)[due].double().mean())
+    nats = float(F.cross_entropy(logits[due].double(), y[due]))
+    return right, nats / math.log(2), int(due.sum())
+
+
+def validate(config: HybridConfig, model: nn.Module) -> float:
+    """Return bits of an answer, or of a byte of text, on the validation split."""
+    if config.task == TEXT:
+        return language.measure_bits(config, model, "val")
+    return measure_answers(config, model, "val")[1]
+
+
+def evaluate(run: Run, model: nn.Module) -> Findings:
+    """Return right answers of the test split, or bits per byte of the test part of the text."""
+    if run.config.task == TEXT:
+        return language.evaluate(run, model)
+    right, bits, n = measure_answers(run.config, model, "test")
+    return Findings(values={ACCURACY.name: right, BITS.name: bits}, n=n, counted="answers")
+
+
+def explain_only_torch(_: HybridConfig) -> str:
+    """Return why no Graph can hold a model."""
+    return (
+        "stacks of hybrids stay on torch: a Graph has no node for the convolution in front of "
+        "a mixer; take a run of language:tiny_spiking"
+    )
+
+
+def refuse_part(config: HybridConfig, _: nn.Module) -> NoReturn:
+    """Raise a RunError: no chip runs a part of it."""
+    raise RunError(explain_only_torch(config))
+
+
+TASK = Task(
+    summary="Hybrids: stacks of linear mixers and softmax attention, on recall and on text",
+    configs={"recall": recall, "text": text},
+    training=Training(
+        build=build,
+        plan=make_plan,
+        steps=lambda config: config.steps // config.validations,
+        batches=batches,
+        dummy_batch=make_dummy_batch,
+        batch_axis=1,
+        loss=loss,
+        validation=BITS,
+        validate=validate,
+        pin=lambda config: pin_files(config) if config.task == TEXT else config,
+        seed_changes="the initial weights; sequences, and the order of the text, stay the same",
+    ),
+    deployment=Deployment(
+        part=refuse_part, stimuli=lambda *_: (), only_torch=explain_only_torch
+    ),
+    evaluation=Evaluation(metrics=(ACCURACY, language.BITS, BITS), evaluate=evaluate),
+)
