@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import given, strategies as st
 
 from neuro.base.bounds import Count, Positive, Share, list_wrong_fields
+from tasks.forecasting.config import ForecastConfig
+from tasks.forecasting.seizures import SeizureConfig
 from tasks.images.task_template import Config
 from tasks.imported.files import ImportConfig
 from tasks.measures.list_tasks import read_field_docstrings
@@ -203,3 +205,10 @@ def test_a_plan_has_the_numbers_of_its_configuration() -> None:
     assert (plan.epochs, plan.lr, plan.warm, plan.decay) == (3, 0.5, 0.25, 0.125)
     assert (plan.clip, plan.keep) == (4.0, "last")
     assert make_plan(TrainingConfig(epochs=3, batch=2, lr=0.5), lr=2.0).lr == 2.0
+
+
+def test_the_docstring_of_a_subclass_replaces_that_of_its_base() -> None:
+    described = [
+        read_field_docstrings(cls)["lookback"] for cls in (ForecastConfig, SeizureConfig)
+    ]
+    assert described == ["Samples in a window.", "Windows that a student sees."]
