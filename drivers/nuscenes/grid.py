@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
+from neuro.base.bounds import Positive
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroundGrid:
     """Square cells of the ground around the car.
 
-    x, y: first and last edge [m] in the ego frame, forward and to the left. step: edge of a
-    cell [m]. Axis 0 counts cells from x[0] (behind) forward, axis 1 from y[0] (right) leftward.
+    Axis 0 counts cells from x[0] (behind) forward, axis 1 from y[0] (right) leftward.
 
     Raises:
         ValueError: an extent is not positive, or not a whole number of cells.
@@ -22,8 +23,11 @@ class GroundGrid:
     """
 
     x: tuple[float, float]
+    """First and last edge in the ego frame, forward [m]."""
     y: tuple[float, float]
-    step: float
+    """First and last edge in the ego frame, to the left [m]."""
+    step: Positive
+    """Edge of a cell [m]."""
 
     def __post_init__(self) -> None:
         if not self.step > 0:

@@ -1,11 +1,12 @@
 """A window: S past and present frames of a drive, and the truth of F future frames."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, UInt8
+
+from neuro.base.bounds import Count, Natural, Positive, list_wrong_fields
 
 Command = Literal["left", "forward", "right"]
 FRAME = 0.5  # [s] between keyframes
@@ -88,33 +89,25 @@ class Window:
 class ImageSize:
     """The size of a model's input: a camera image, scaled and then cropped at the top.
 
-    height, width: of the result. scale: factor on the size of the image; crop: rows to remove
-    at the top after scaling. The principal point of the intrinsics moves accordingly.
-    decode: JPEG files in "full", or "reduced" by 2, 4 or 8, while that is not smaller than the
-        scaled image. Reduced images of 1600 x 900 at scale 0.3 take half the time; their pixels
-        differ by up to 9 of 255, by less than 1 on average.
+    The principal point of the intrinsics moves accordingly.
 
     Raises:
         ValueError: an image without pixels, or a scale or a crop out of range.
     """
 
-    height: int
-    width: int
-    scale: float
-    crop: int
+    height: Count
+    """Height of the result [pixels]."""
+    width: Count
+    """Width of the result [pixels]."""
+    scale: Positive
+    """Factor on the size of the image."""
+    crop: Natural
+    """Rows to remove at the top after scaling [pixels]."""
     decode: Literal["full", "reduced"] = "full"
+    """Decoding of JPEG files: full, or reduced by 2, 4 or 8 where that is large enough."""
+    # Reduced images of 1600 x 900 at scale 0.3 take half the time; their pixels differ by up to
+    # 9 of 255, by less than 1 on average.
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"ImageSize.{name} must be >= 1, got {getattr(self, name)}; give pixels"
-            for name in ("height", "width")
-            if getattr(self, name) < 1
-        ]
-        if not 0 < self.scale < inf:
-            wrong.append(
-                f"ImageSize.scale must be > 0 and finite, got {self.scale}; 1 keeps the size"
-            )
-        if self.crop < 0:
-            wrong.append(f"ImageSize.crop must be >= 0, got {self.crop}; 0 removes no rows")
-        if wrong:
-            raise ValueError("\n".join(wrong))
+        if wrong := list_wrong_fields(self):
+            raise ValueError("\n".join(["the size of images cannot be used:", *wrong]))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.bounds import Count, Natural, Positive
 from neuro.mixers import MIXERS, BothWays, Mixer, layer_floors, parse_stack
 from neuro.mixers.mixer import CURE, require_no_state
 from neuro.nn.ternary import BitLinear, SpikeCount
@@ -24,25 +25,26 @@ SPREAD = 0.02  # standard deviation of the first weights
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSizes:
-    """The fields of a configuration that say what its blocks are.
-
-    stack: the mixer of each, see :func:`neuro.mixers.parse_stack`. width: D. hidden: channels
-    of the gated linear unit behind each mixer. heads: of mixers that have them.
-    linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
-    "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
-    eps: added to mean squares, in the norms of blocks, ternary maps and MLGRU.
-    limit: tokens that softmax attention can read, the state included; 0: any.
-    """
+    """The fields of a configuration that say what its blocks are."""
 
     stack: str = "mlgru*4"
-    width: int = 128
-    hidden: int = 352
-    heads: int = 4
+    """Mixer of each block, as "mlgru*2+softmax" (neuro.mixers.parse_stack)."""
+    width: Count = 128
+    """Channels D of a token."""
+    hidden: Count = 352
+    """Channels of the gated linear unit behind each mixer."""
+    heads: Count = 4
+    """Heads of each mixer that has heads."""
     linear: LinearKind = "float"
-    ticks: int = 4
-    threshold: float = 0.75
-    eps: float = 1e-6
-    limit: int = 0
+    """Weights of maps: "float", "ternary" on inputs of 8 bits, or ternary on "spiking" ones."""
+    ticks: Count = 4
+    """Most spikes that encode an input of a spiking map."""
+    threshold: Positive = 0.75
+    """Input that one spike of a spiking map stands for."""
+    eps: Positive = 1e-6
+    """Number added to mean squares in the norms of blocks, ternary maps and MLGRU."""
+    limit: Natural = 0
+    """Most tokens that softmax attention can read, the state included; 0 sets no limit."""
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.bounds import Count, Natural, NotNegative
 from neuro.mixers import parse_stack
 from neuro.mixers.mixer import CURE
 from neuro.nn.mixer_block import (
@@ -42,48 +43,35 @@ VARIANCE = 2 / 5  # D times that of the first weights of W
 
 @dataclass(frozen=True, kw_only=True)
 class DepthSizes(BlockSizes):
-    """The fields of a configuration that say how often its blocks run.
+    """The fields of a configuration that say how often its blocks run."""
 
-    depth: iterations of ``stack``, the core; 0: no recurrence, each block runs once.
-    prelude, coda: stacks before and behind the core, as ``stack`` is written; "": none.
-    depth_sampling: in training, "fixed": depth; "poisson": see :func:`draw_depth`.
-    gradient_depth: the gradient reaches so many of the last iterations.
-    sandwich: a norm behind each sum of a block and its residual, too.
-    injection: how e enters an iteration: by an "adapter" of s and e, or added to a "membrane".
-    exit_kl: in evaluation, a token takes its output from the first iteration whose
-        distribution of words is so near to the one before [nat]; 0: from the last one.
-    tied: the read-out has the weights of the embedding.
-    """
-
-    depth: int = 0
+    depth: Natural = 0
+    """Iterations of the core, "stack"; 0 runs each block once."""
     prelude: str = ""
+    """Stack in front of the core, written as "stack" is."""
     coda: str = ""
+    """Stack behind the core, written as "stack" is."""
     depth_sampling: DepthSampling = "fixed"
-    gradient_depth: int = 8
+    """Iterations in training: always "depth", or drawn from a "poisson" mixture around it."""
+    gradient_depth: Count = 8
+    """Last iterations that the gradient reaches."""
     sandwich: bool = False
+    """Whether a norm also follows each sum of a block and its residual."""
     injection: Injection = "adapter"
-    exit_kl: float = 0.0
+    """How the input enters an iteration: by an "adapter", or added to a "membrane"."""
+    exit_kl: NotNegative = 0.0
+    """Divergence [nat] below which evaluation stops to iterate; 0 runs all iterations."""
     tied: bool = False
+    """Whether the read-out has the weights of the embedding."""
 
 
 def list_depth_problems(sizes: DepthSizes) -> list[str]:
-    """Return what does not fit in the fields of recurrent depth, each with its cure."""
+    """Return the problems between the fields of recurrent depth, each with its cure."""
     problems = list[str]()
-    if sizes.depth < 0:
-        problems.append(
-            f"depth is {sizes.depth}; give a number of iterations >= 1, or 0 for no recurrence"
-        )
-    if sizes.gradient_depth < 1:
-        problems.append(
-            f"gradient_depth is {sizes.gradient_depth}, so that no iteration would learn; give "
-            "a whole number >= 1, 8 is usual"
-        )
-    if not 0 <= sizes.exit_kl < math.inf:
-        problems.append(f"exit_kl is {sizes.exit_kl}; give a number >= 0, 5e-4 is usual")
     if sizes.sandwich and sizes.injection == "membrane":
         problems.append(
-            "sandwich norms would reset the membrane behind each block; set sandwich=False, or "
-            "injection=adapter"
+            "sandwich is True; it must be False for a membrane, which norms would reset. Use "
+            "--set sandwich=false or injection=adapter."
         )
     initial = DepthSizes()
     names = ("prelude", "coda", "depth_sampling", "sandwich", "injection", "exit_kl")

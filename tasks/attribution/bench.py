@@ -45,7 +45,7 @@ from tasks.attribution.model import (
     require_attribution,
 )
 from tasks.attribution.retrain import drop_one, list_subsets, retrain_with_checkpoints
-from tasks.attribution.task import TASK, make_plan, put_lm
+from tasks.attribution.task import TASK, choose_plan, put_lm
 from tasks.attribution.truths import (
     AGAINST_CAUSES,
     SeedAnswers,
@@ -211,7 +211,7 @@ def train_behind(run: TaskRun, lm: SourceModel) -> bool:
         put_lm(config, require_attribution(model), lm)
 
     def plan(config: AttributionConfig) -> Plan:
-        return replace(make_plan(config), keep="last")
+        return replace(choose_plan(config), keep="last")
 
     training = replace(TASK.training, begin=begin, plan=plan)
     return train_as_task(replace(run, definition=replace(TASK, training=training)))

@@ -1,11 +1,13 @@
 """Configurations of attribution: the corpora, the language model, the arm, its probe."""
 
-import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
+from annotated_types import Ge
+
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
 from neuro.nn.mixer_block import BlockSizes
-from tasks.runs.soundness import list_low_fields, refuse_problems
+from tasks.runs.configuration import ClippedConfig
 
 Source = Literal["authors", "folders", "pile", "library"]
 BYTES = 256  # the vocabulary of real text
@@ -25,77 +27,79 @@ LEAST_GAP = 0.5  # share of the gap that a language model must close to be probe
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributionConfig(BlockSizes):
-    """One training: of a language model, or of a probe that reads its states.
-
-    Blocks of the language model: see :class:`neuro.nn.mixer_block.BlockSizes`.
-    source: of the corpora; "authors" are Markov chains, see :mod:`drivers.text.authors`. Real
-        text, as bytes: "folders" and "pile" lie at ``data``, see :mod:`drivers.text.corpora`;
-        "library" is installed, see :mod:`drivers.text.installed`. names: of these corpora:
-        protected, free, unseen; () is all that are there, by name. tokenizer: a tokenizer.json
-        of Hugging Face; "": a token is a byte.
-    vocabulary, order, delta, gamma: of these authors.
-    tokens: T of every document. protected: K corpora, which the answer is one of. free: further
-        ones that the language model reads. unseen: those that it never reads.
-    matched: control: unseen corpora are other documents of the protected authors, so their
-        style is that of what the language model has read.
-    shares: of the documents that the language model reads, protected corpora first; (): equal.
-    seed_of_data: of authors and documents.
-    documents: that the language model reads in an epoch. held_out: that it is validated on.
-    train, val, test: documents of the protected corpora for the probe. composed: documents of
-        two or three segments, each of another author than the one before. outside: documents of
-        free and of unseen corpora, each.
-    lm: run folder of a trained arm "lm"; "": it is trained before the probe. lm_epochs, lm_lr:
-        of its training. seed_of_lm: of its initial weights.
-    arm: what is trained, and what it reads; the properties say what that means.
-    probe_width: channels of the probe's recurrent layer. probe_tau: time constant of the
-        neurons of "alif" [tokens]; theta: how far a state moves for an event, in root mean
-        squares.
-    budget: trainings of a language model that may be asked for, 2^K for each seed.
-    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
-    """
+class AttributionConfig(ClippedConfig, BlockSizes):
+    """One training: of a language model, or of a probe that reads its states."""
 
     stack: str = "softmax*2"
-    width: int = 32
-    hidden: int = 64
-    heads: int = 4
+    width: Count = 32
+    hidden: Count = 64
     source: Source = "authors"
+    """Corpora: generated "authors", "folders" of texts, the "pile", or installed "library"."""
     data: str = ""
+    """Path of "folders" or of the "pile" (drivers.text.corpora)."""
     names: tuple[str, ...] = ()
+    """Names of the protected, free and unseen corpora; empty takes all, in order of name."""
     tokenizer: str = ""
-    vocabulary: int = 16
-    order: int = 1
-    delta: float = 1.0
-    gamma: float = 1.0
-    tokens: int = 64
-    protected: int = 3
-    free: int = 1
-    unseen: int = 1
+    """Path of a tokenizer.json of Hugging Face; empty makes each byte a token."""
+    vocabulary: Annotated[int, Ge(2)] = 16
+    """Tokens of generated authors; 256 for bytes, at least those of a tokenizer."""
+    order: Count = 1
+    """Tokens that the next token of a generated author depends on."""
+    delta: NotNegative = 1.0
+    """How much the transitions of generated authors differ (drivers.text.authors)."""
+    gamma: NotNegative = 1.0
+    """How much the token frequencies of generated authors differ (drivers.text.authors)."""
+    tokens: Annotated[int, Ge(3)] = 64
+    """Tokens per document."""
+    protected: Annotated[int, Ge(2)] = 3
+    """Protected corpora; the answer names one of them."""
+    free: Natural = 1
+    """Further corpora that the language model reads."""
+    unseen: Natural = 1
+    """Corpora that the language model never reads."""
     matched: bool = False
-    shares: tuple[float, ...] = ()
-    seed_of_data: int = 0
-    documents: int = 2400
-    held_out: int = 400
-    train: int = 1200
-    val: int = 200
-    test: int = 500
-    composed: int = 300
-    outside: int = 300
+    """Whether unseen corpora are other documents of the protected authors (a control)."""
+    shares: tuple[Positive, ...] = ()
+    """Relative number of documents per corpus that the language model reads; empty is equal."""
+    seed_of_data: Natural = 0
+    """Seed of authors and documents."""
+    documents: Count = 2400
+    """Documents that the language model reads per epoch."""
+    held_out: Count = 400
+    """Documents that validate the language model."""
+    train: Count = 1200
+    """Documents of protected corpora that train the probe."""
+    val: Count = 200
+    """Documents of protected corpora that validate the probe."""
+    test: Count = 500
+    """Documents of protected corpora that test the probe."""
+    composed: Count = 300
+    """Test documents of two or three segments by different authors."""
+    outside: Natural = 300
+    """Test documents of free corpora, and as many of unseen ones."""
     lm: str = ""
-    lm_epochs: int = 4
-    lm_lr: float = 1e-2
-    seed_of_lm: int = 0
+    """Run folder of a trained arm "lm"; empty trains the language model before the probe."""
+    lm_epochs: Count = 4
+    """Epochs of the language model."""
+    lm_lr: Positive = 1e-2
+    """Peak learning rate of the language model."""
+    seed_of_lm: Natural = 0
+    """Seed of the initial weights of the language model."""
     arm: Arm = "inner_probe"
-    probe_width: int = 32
-    probe_tau: float = 8.0
-    theta: float = 1.0
-    budget: int = 32
-    batch: int = 50
-    epochs: int = 5
-    lr: float = 3e-3
-    warm: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
+    """What is trained, and what it reads; the properties below say what each arm means."""
+    probe_width: Count = 32
+    """Channels of the probe's recurrent layer."""
+    probe_tau: Positive = 8.0
+    """Time constant of the neurons of arm "alif" [tokens]."""
+    theta: Positive = 1.0
+    """Change of a state that makes an event for arm "alif" [root mean squares]."""
+    budget: Count = 32
+    """Most language models that may be trained per seed; the causes need 2^protected."""
+    batch: Count = 50
+    epochs: Count = 5
+    lr: Positive = 3e-3
+    warm: Share = 0.05
+    decay: NotNegative = 0.01
 
     @property
     def seen(self) -> int:
@@ -173,91 +177,58 @@ class AttributionConfig(BlockSizes):
         """Whether the language model behind the probe is a trained one."""
         return not self.is_lm and self.arm != "random_lm"
 
-
-def require_sound(config: AttributionConfig) -> None:
-    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
-
-    Fields are set one by one, so it is checked where data or a model are made of them.
-    """
-    refuse_problems(list_problems(config))
-
-
-def list_problems(config: AttributionConfig) -> list[str]:
-    """Return what does not fit, each with its cure."""
-    least = {
-        **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
-        **dict.fromkeys(("order", "lm_epochs", "probe_width", "budget"), 1),
-        **dict.fromkeys(("documents", "held_out", "train", "val", "test", "composed"), 1),
-        **dict.fromkeys(("limit", "free", "unseen", "seed_of_data", "seed_of_lm"), 0),
-        **dict.fromkeys(("vocabulary", "protected"), 2),
-        "tokens": 3,
-        "outside": 0,
-    }
-    problems = list_low_fields(config, least)
-    problems += [
-        f"{name} is {getattr(config, name)}; give a finite number >= 0"
-        for name in ("delta", "gamma")
-        if not 0 <= getattr(config, name) < math.inf
-    ]
-    for name, kind in get_type_hints(type(config)).items():
-        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
-            choices = ", ".join(map(str, get_args(kind)))
-            problems.append(f"{name} is {getattr(config, name)!r}; give one of {choices}")
-    shares, budget = config.shares, config.budget
-    wrong = {
-        f"theta is {config.theta}; give a finite number > 0: events of all changes are no "
-        "events": not 0 < config.theta < math.inf,
-        f"probe_tau is {config.probe_tau}; give a finite number > 0 [tokens]": not (
-            0 < config.probe_tau < math.inf
-        ),
-        f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
-        f"shares are {len(shares)}, and the language model reads {config.seen} corpora "
-        "(protected and free); give one each, or none": len(shares) not in (0, config.seen),
-        f"shares are {shares}; give finite numbers > 0": not all(
-            0 < share < math.inf for share in shares
-        ),
-        f"limit is {config.limit}, and a document and its begin are {config.tokens + 1} "
-        "tokens; give 0 (any), or more": 0 < config.limit <= config.tokens,
-        f"protected is {config.protected}: 2^{config.protected} language models, and budget is "
-        f"{budget}; protect fewer corpora, or give a larger budget": (
-            config.protected > budget.bit_length() or 2**config.protected > budget > 0
-        ),
-        "delta and gamma are 0, so all authors are the same; give more than 0 to one": (
-            config.source == "authors" and config.delta == config.gamma == 0
-        ),
-        f'lm is {config.lm!r}, and arm "lm" trains one; leave it out, or set another arm': (
-            config.is_lm and config.lm != ""
-        ),
-    }
-    problems += [text for text, is_so in wrong.items() if is_so]
-    problems += list_problems_of_text(config)
-    try:
-        _ = config.layers
-    except ValueError as error:
-        problems.append(str(error))
-    return problems
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        shares, budget = len(self.shares), self.budget
+        wrong = {
+            f"shares has {shares} items; it must have none or {self.seen}, one per corpus that "
+            "the language model reads (protected and free). Use --set shares=[].": (
+                shares not in (0, self.seen)
+            ),
+            f"limit is {self.limit}; it must be 0 or > {self.tokens}, for a document and its "
+            "begin. Use --set limit=0 for no limit.": 0 < self.limit <= self.tokens,
+            f"protected is {self.protected}; 2^{self.protected} language models must be <= "
+            f"budget, {budget}. Use fewer corpora, or a larger budget.": (
+                self.protected > budget.bit_length() or 2**self.protected > budget
+            ),
+            "delta and gamma are 0; one of them must be > 0, or all authors are the same. Use "
+            "--set delta=1.": self.source == "authors" and self.delta == self.gamma == 0,
+            f'lm is {self.lm!r}; it must be empty for arm "lm", which trains one. Use --set '
+            "lm= or another arm.": self.is_lm and self.lm != "",
+        }
+        problems = [text for text, is_so in wrong.items() if is_so]
+        problems += list_problems_of_text(self)
+        try:
+            _ = self.layers
+        except ValueError as error:
+            problems.append(str(error))
+        return problems
 
 
 def list_problems_of_text(config: AttributionConfig) -> list[str]:
-    """Return what does not fit in the fields of corpora that are not generated."""
+    """Return the problems between the fields of corpora that are not generated."""
     is_text, has_data = config.source != "authors", config.source in ("folders", "pile")
+    names, source = config.names, f'source "{config.source}"'
     wrong = {
-        f"vocabulary is {config.vocabulary}, and text without a tokenizer is read as bytes; "
-        f"give {BYTES}": is_text and not config.tokenizer and config.vocabulary != BYTES,
-        f'source "{config.source}" reads no text, and there is a tokenizer; leave it out': (
-            not is_text and bool(config.tokenizer)
+        f"vocabulary is {config.vocabulary}; it must be {BYTES} for text without a tokenizer. "
+        f"Use --set vocabulary={BYTES}.": (
+            is_text and not config.tokenizer and config.vocabulary != BYTES
         ),
-        f'source "{config.source}" needs data; give the path of the corpora': (
+        f"tokenizer is {config.tokenizer!r}; it must be empty for {source}, which reads no "
+        "text. Use --set tokenizer=.": not is_text and bool(config.tokenizer),
+        f"data is ''; it must be the path of the corpora for {source}. Use --set data=PATH.": (
             has_data and not config.data
         ),
-        f'data is {config.data!r}, and source "{config.source}" reads none; leave it out, or '
-        "set source to folders or pile": bool(config.data) and not has_data,
-        f"names are {len(config.names)}, and the corpora are {config.read} (protected, free, "
-        "unseen); give one each, or none": len(config.names) not in (0, config.read),
-        'names are of real text, and source "authors" has none; leave them out': (
-            not is_text and bool(config.names)
+        f"data is {config.data!r}; it must be empty for {source}. Use --set source=folders or "
+        "source=pile.": bool(config.data) and not has_data,
+        f"names has {len(names)} items; it must have none or {config.read}, one per corpus "
+        "(protected, free, unseen). Use --set names=[].": len(names) not in (0, config.read),
+        f"names has items; it must have none for {source}. Use --set names=[].": (
+            not is_text and bool(names)
         ),
-        "names has a corpus twice; give each once": len(set(config.names)) < len(config.names),
+        "names has a corpus twice; each must stand once. Remove one.": (
+            len(set(names)) < len(names)
+        ),
     }
     return [text for text, is_so in wrong.items() if is_so]
 

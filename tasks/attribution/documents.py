@@ -42,7 +42,8 @@ from drivers.text import (
     split_pieces,
 )
 from neuro.io.run_folder import RunError
-from tasks.attribution.config import AttributionConfig, require_sound
+from tasks.attribution.config import AttributionConfig
+from tasks.runs.configuration import require_sound
 
 SWITCHES = (1, 2)  # in a composed document, equally often
 
@@ -250,7 +251,7 @@ def load(config: AttributionConfig, part: Part) -> Documents:
     """Return the documents of a part; the same at every call.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     return _draw_part(_keep_data(config), part)

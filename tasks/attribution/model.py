@@ -44,8 +44,9 @@ from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.mixer_block import NextTokenModel, make_linear
 from neuro.nn.spiking import DT
-from tasks.attribution.config import AttributionConfig, require_sound
+from tasks.attribution.config import AttributionConfig
 from tasks.attribution.documents import Documents
+from tasks.runs.configuration import require_sound
 
 BATCH = 250  # documents that are read at once, without gradients
 
@@ -303,7 +304,7 @@ def build(config: AttributionConfig) -> AttributionModel:
     """Return a fresh model.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     return AttributionModel(config)

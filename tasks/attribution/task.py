@@ -12,7 +12,7 @@ from neuro.io.run_folder import RunError
 from neuro.training import Plan
 from tasks.attribution import config as configs
 from tasks.attribution.answers import require_learned
-from tasks.attribution.config import AttributionConfig, require_sound
+from tasks.attribution.config import AttributionConfig
 from tasks.attribution.deployment import (
     chip_part,
     count_host_macs,
@@ -45,6 +45,7 @@ from tasks.attribution.training import (
     train_lm,
     validate,
 )
+from tasks.runs.configuration import make_plan
 from tasks.runs.find import open_folder
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
@@ -120,22 +121,13 @@ def put_centroids(config: AttributionConfig, lm: SourceModel, probe: Probe) -> N
     probe.centroid.copy_(total / tokens.numel())
 
 
-def make_plan(config: AttributionConfig) -> Plan:
+def choose_plan(config: AttributionConfig) -> Plan:
     """Return how an arm is trained; a probe keeps the weights of its best validation.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
-    require_sound(config)
-    if config.is_lm:
-        return make_lm_plan(config)
-    return Plan(
-        epochs=config.epochs,
-        lr=config.lr,
-        warm=config.warm,
-        decay=config.decay,
-        clip=config.clip,
-    )
+    return make_lm_plan(config) if config.is_lm else make_plan(config)
 
 
 TASK = Task(
@@ -144,7 +136,7 @@ TASK = Task(
     training=Training(
         build=build,
         begin=begin,
-        plan=make_plan,
+        plan=choose_plan,
         steps=count_steps,
         batches=batches,
         batch_axis=(1, 0),

@@ -32,19 +32,13 @@ from tasks.attribution.model import (
     make_lm,
     require_attribution,
 )
+from tasks.runs.configuration import make_plan
 from tasks.runs.task import Metric, Pair, Split
 
 
 def make_lm_plan(config: AttributionConfig) -> Plan:
     """Return how a language model is trained: by AdamW with a cosine, to the last weights."""
-    return Plan(
-        epochs=config.lm_epochs,
-        lr=config.lm_lr,
-        warm=config.warm,
-        decay=config.decay,
-        clip=config.clip,
-        keep="last",
-    )
+    return make_plan(config, epochs=config.lm_epochs, lr=config.lm_lr, keep="last")
 
 
 def iterate_documents(
@@ -150,7 +144,7 @@ def count_steps(config: AttributionConfig) -> int:
 
     Raises:
         RunError, FileNotFoundError, StoreError: the corpora cannot be read.
-        ValueError: a document stands in two parts, or the configuration does not hold together.
+        ValueError: a document stands in two parts, or the configuration is wrong.
     """
     require_apart(config)
     return -(-count_documents(config)[choose_part(config, "train")] // config.batch)

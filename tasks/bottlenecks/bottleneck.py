@@ -21,13 +21,13 @@ from tasks.bottlenecks.config import (
     Link,
     count_bits_of_channel,
     count_channels,
-    list_problems,
 )
 from tasks.bottlenecks.narrowing import ChosenCuts, CurvePoint
 from tasks.bottlenecks.task import count_bits, find_image
 from tasks.measures.train import evaluate_run, launch_fabric, train_run
 from tasks.report.figures import save_png
 from tasks.report.tables import make_table
+from tasks.runs.configuration import list_problems
 from tasks.runs.names import require_one_of
 from tasks.runs.results import KEY
 from tasks.runs.settings import set_fields

@@ -1,9 +1,12 @@
 """Configurations of networks whose layers are narrow where they cross from chip to chip."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from tasks.runs.soundness import refuse_problems
+from annotated_types import MinLen
+
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
+from tasks.runs.configuration import ScheduledConfig
 
 Link = Literal["float", "8bit", "4bit", "spikes"]
 Price = Literal["bitmap", "aer"]
@@ -14,114 +17,101 @@ WIDER = 4  # channels that a deep block puts out, of those inside it
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryConfig:
-    """The narrow layers of a network, one at each cut; none in the original.
+    """The narrow layers of a network, one at each cut; none in the original."""
 
-    after: number of blocks in front of each cut; 0 is right behind the stem. widths: channels
-        that cross it. link: what carries them.
-    gated: each channel has a gate, which the training may close.
-    begin: weights at the start of the training: "pca" of what crosses, all but the strongest
-        "channels" left out, or "random", of all layers.
-    teacher: folder of the run of the original, which is imitated; "": none. teacher_weights:
-        digest of its weights. gates: folder of the run whose open gates this one keeps.
-    soft: share of the loss that imitates the teacher's answers, the rest is that of the
-        labels; temperature: of both answers. features: weight of the squared error of what
-        arrives behind each cut.
-    penalty: loss for each expected kilobit of a sample, as ``price`` counts them: a "bitmap"
-        of the channels that gates leave open, or address events ("aer") of a link of spikes,
-        which makes its spikes rare, too, with gates or without.
-    """
-
-    after: tuple[int, ...] = ()
-    widths: tuple[int, ...] = ()
+    after: tuple[Natural, ...] = ()
+    """Number of blocks in front of each cut; 0 is right behind the stem."""
+    widths: tuple[Count, ...] = ()
+    """Channels that cross each cut."""
     link: Link = "float"
+    """What carries the channels from chip to chip."""
     gated: bool = False
+    """Whether each channel has a gate, which the training may close."""
     begin: Literal["pca", "channels", "random"] = "pca"
+    """First weights: PCA of what crosses, its strongest "channels", or all "random"."""
     teacher: str = ""
+    """Run folder of the original, which the training imitates; empty is none."""
     teacher_weights: str = ""
+    """SHA-256 of the weights of the teacher."""
     gates: str = ""
-    soft: float = 0.5
-    temperature: float = 4.0
-    features: float = 1.0
-    penalty: float = 0.0
+    """Run folder whose open gates this network keeps."""
+    soft: Share = 0.5
+    """Share of the loss that imitates the teacher; the rest comes from the labels."""
+    temperature: Positive = 4.0
+    """Temperature of the answers of teacher and student in that loss."""
+    features: NotNegative = 1.0
+    """Weight of the squared error of the features behind each cut."""
+    penalty: NotNegative = 0.0
+    """Loss per expected kilobit of a sample."""
     price: Price = "bitmap"
+    """Bits that the penalty counts: a "bitmap" of open channels, or address events ("aer")."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BottleneckConfig:
-    """A residual network, its data and its training.
-
-    source: "embedded" digits or "generated" gratings, or a data set from $NEURO_DATA.
-    ticks: length of a run. code: "rate", spikes for pixels; "direct", the image at every tick,
-        which a host turns into the spikes of the stem.
-    cells: spiking neurons, or "relu" for the twin without spikes, which has one tick.
-    channels: of each stage; each but the first halves the image. blocks: of each stage.
-    shape: of a block: "basic" with two convolutions, or "deep" with three, whose stages put out
-        four times their channels.
-    narrow: the layers at the cuts.
-    held, train, test, compared, batch, epochs, lr, warm, decay, seed_of_data: as of
-        :class:`tasks.images.classification.data.ImageConfig`; shift: largest random shift in
-        training [pixels].
-    """
+class BottleneckConfig(ScheduledConfig):
+    """A residual network, its data and its training."""
 
     source: Source = "embedded"
-    ticks: int = 4
+    """Embedded digits, "generated" gratings, or a data set from $NEURO_DATA."""
+    ticks: Count = 4
+    """Length of a run [ticks]."""
     code: Literal["rate", "direct"] = "rate"
+    """Code of a pixel: spikes ("rate"), or its value at every tick ("direct")."""
     cells: Literal["lif", "relu"] = "lif"
-    channels: tuple[int, ...] = (16, 32)
-    blocks: tuple[int, ...] = (1, 1)
+    """Spiking neurons, or "relu" for the twin without spikes, which has one tick."""
+    channels: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32)
+    """Channels of each stage; each stage but the first halves the image."""
+    blocks: Annotated[tuple[Count, ...], MinLen(1)] = (1, 1)
+    """Blocks of each stage."""
     shape: Literal["basic", "deep"] = "basic"
+    """Blocks of two convolutions, or of three, whose stages put out four times the channels."""
     narrow: BoundaryConfig = field(default_factory=BoundaryConfig)
-    held: int = 500
-    train: int = 0
-    test: int = 0
-    compared: int = 0
-    batch: int = 50
-    epochs: int = 10
-    lr: float = 3e-3
-    warm: float = 0.1
-    decay: float = 0.0
-    seed_of_data: int = 0
-    shift: int = 2
+    """Narrow layers at the cuts."""
+    held: Count = 500
+    """Images at the end of the training part for model selection."""
+    train: Natural = 0
+    """Largest number of training images; 0 takes all."""
+    test: Natural = 0
+    """Largest number of test images; 0 takes all."""
+    compared: Natural = 0
+    """Test images that other executors run; 0 takes all."""
+    batch: Count = 50
+    epochs: Count = 10
+    lr: Positive = 3e-3
+    warm: Share = 0.1
+    shift: Natural = 2
+    """Largest random shift in training [pixels]."""
 
-
-def require_sound(config: BottleneckConfig) -> None:
-    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
-
-    Fields are set one by one, so it is checked where a network is built of them.
-    """
-    refuse_problems(list_problems(config))
-
-
-def list_problems(config: BottleneckConfig) -> list[str]:
-    """Return what does not fit, each with its cure."""
-    narrow = config.narrow
-    if len(config.channels) != len(config.blocks) or min(config.blocks, default=0) < 1:
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        if len(self.channels) != len(self.blocks):
+            return [
+                f"channels {self.channels} and blocks {self.blocks} must be as long: give both "
+                "for each stage"
+            ]
+        narrow, relu = self.narrow, self.cells == "relu"
+        wrong = {
+            f"ticks is {self.ticks} and code is {self.code}; they must be 1 and direct for "
+            'cells "relu". Use --set ticks=1 and --set code=direct.': (
+                relu and (self.ticks, self.code) != (1, "direct")
+            ),
+            'narrow.link is "spikes"; it must be another for cells "relu". Use --set '
+            "narrow.link=8bit.": relu and narrow.after and narrow.link == "spikes",
+            "narrow.gated is True; it must be False where narrow.gates names open gates. Use "
+            "--set narrow.gated=false.": narrow.gated and narrow.gates,
+            f"narrow.penalty is {narrow.penalty}; it must be 0 where there are no gates. Use "
+            "--set narrow.gated=true, or narrow.price=aer.": (
+                not narrow.gated and narrow.price == "bitmap" and narrow.penalty != 0
+            ),
+            'narrow.price is "aer"; it must be "bitmap" for a link without spikes. Use --set '
+            "narrow.link=spikes.": narrow.price == "aer" and narrow.link != "spikes",
+            'narrow.begin is "channels"; it must be another without a teacher to prune. Use '
+            "--set narrow.teacher=RUN.": not narrow.teacher and narrow.begin == "channels",
+        }
         return [
-            f"channels {config.channels} and blocks {config.blocks}: give both for each stage, "
-            "at least one block each"
+            *_list_problems_of_cuts(self),
+            *(text for text, is_so in wrong.items() if is_so),
         ]
-    relu, numbers = config.cells == "relu", (narrow.soft, narrow.temperature)
-    wrong = {
-        'cells "relu" has one tick and no spikes: set ticks=1, code=direct': relu
-        and (config.ticks, config.code) != (1, "direct"),
-        'narrow.link "spikes" needs spiking cells; take "8bit" for the twin': relu
-        and bool(narrow.after)
-        and narrow.link == "spikes",
-        "narrow.gates keeps open gates and has none: set narrow.gated=false": narrow.gated
-        and bool(narrow.gates),
-        "narrow.penalty closes gates: set narrow.gated=true, or narrow.price=aer, or leave it "
-        "out": not narrow.gated and narrow.price == "bitmap" and narrow.penalty != 0,
-        'narrow.price "aer" counts spikes: set narrow.link=spikes, or narrow.price=bitmap': (
-            narrow.price == "aer" and narrow.link != "spikes"
-        ),
-        'narrow.begin "channels" prunes a teacher: give narrow.teacher': not narrow.teacher
-        and narrow.begin == "channels",
-        f"narrow.soft is {numbers[0]}; give a share, 0 to 1": not 0 <= numbers[0] <= 1,
-        f"narrow.temperature is {numbers[1]}; give a number > 0": not numbers[1] > 0,
-        f"narrow.features is {narrow.features}; give a number >= 0": not narrow.features >= 0,
-        f"narrow.penalty is {narrow.penalty}; give a number >= 0": not narrow.penalty >= 0,
-    }
-    return [*_list_problems_of_cuts(config), *(text for text, is_so in wrong.items() if is_so)]
 
 
 def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
@@ -141,7 +131,7 @@ def _list_problems_of_cuts(config: BottleneckConfig) -> list[str]:
             problems.append(
                 f"narrow.after: no cut behind block {place}; there are {least} to {last}"
             )
-        elif not (most := count_channels(config, place)) >= width >= 1:
+        elif (most := count_channels(config, place)) < width:
             problems.append(
                 f"narrow.widths: {width} channels behind block {place}, which has {most}; give "
                 f"1 to {most}"

@@ -21,16 +21,16 @@ from tasks.bottlenecks.config import (
     count_channels,
     find_side,
     find_stage,
-    require_sound,
 )
 from tasks.bottlenecks.links import Gates, make_link
+from tasks.runs.configuration import require_sound
 
 
 def build(config: BottleneckConfig, image: tuple[int, int, int], classes: int) -> Stack:
     """Return a new network. Input T B C H W, output T B classes.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     return Stack(**dict(_list_modules(config, image, classes)))

@@ -18,7 +18,6 @@ from drivers import augment, cifar, mnist
 from neuro.graph import Graph
 from neuro.io.run_folder import RunError
 from neuro.nn.layers import Stack
-from neuro.training import Plan
 from tasks.bottlenecks import config as configs, network, teaching
 from tasks.bottlenecks.config import BottleneckConfig, count_bits_of_channel
 from tasks.images.classification import data as image_data, network as image_net
@@ -26,6 +25,7 @@ from tasks.images.classification.cifar10 import read_colours
 from tasks.images.classification.classifier import Answers, make_classifier
 from tasks.images.classification.data import SEED_CHANGES, Labelled, take_split
 from tasks.images.classification.mnist import read_digits
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Pair, Split, Task
 
@@ -51,11 +51,6 @@ def count_bits(config: BottleneckConfig) -> int:
 def build(config: BottleneckConfig) -> Stack:
     """Return a new network. Input T B C H W, output T B classes."""
     return network.build(config, find_image(config), len(CLASSES))
-
-
-def plan(config: BottleneckConfig) -> Plan:
-    """Return how to train."""
-    return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
 def read_images(config: BottleneckConfig, split: Split) -> Labelled:
@@ -118,7 +113,7 @@ def _make_task() -> Task[BottleneckConfig]:
         summary="residual classifiers, narrow where they cross from chip to chip",
         configs={name: getattr(configs, name) for name in names},
         build=build,
-        plan=plan,
+        plan=make_plan,
         steps=lambda config: len(read_images(config, "train").labels) // config.batch,
         batches=batches,
         loss=lambda _, y, labels: F.cross_entropy(image_net.scores(y), labels),

@@ -3,19 +3,22 @@
 Axes: S past and present frames, F future frames, D bins of depth, X and Y cells of the grid.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from drivers.nuscenes.grid import GroundGrid
 from drivers.nuscenes.window import ImageSize
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
 from neuro.base.units import Ticks
-from tasks.driving.ranges import list_out_of_range
+from tasks.runs.configuration import require_sound
 
 StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
 Navigation = Literal["command", "target"]
+Layers = Annotated[tuple[Count, ...], MinLen(1)]
 CHANNELS: Mapping[str, int] = {  # of the maps of heads
     "vehicle": 1,
     "pedestrian": 1,
@@ -31,71 +34,54 @@ PRESENT_MAPS = ("lane", "drivable")  # maps of the present frame only
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """The neurons: v[t] = decay v[t-1] + x[t], a spike where v reaches the threshold.
-
-    kind: "lif", or "relu" for the ANN twin, which needs ticks=1.
-    decay: of the membrane in a tick, SAD's 1 - 1 / tau. threshold: 1; SAD's code halves the
-    input of its neurons, which equals a threshold of 2 here. surrogate: derivative of the
-    spike: "sigmoid" as in SAD's backbones (slope 4), "arctan" as in its other neurons.
-    """
+    """The neurons: v[t] = decay v[t-1] + x[t], a spike where v reaches the threshold."""
 
     kind: Literal["lif", "relu"] = "lif"
-    decay: float = 0.5
-    threshold: float = 1.0
+    """Spiking neurons, or "relu" for the ANN twin, which needs one tick."""
+    decay: Annotated[float, Gt(0), Lt(1)] = 0.5
+    """Share of the membrane that is left after a tick, 1 - 1 / tau in SAD."""
+    threshold: Positive = 1.0
+    """Membrane at which a neuron fires; the code of SAD halves inputs, which equals 2 here."""
     reset: Literal["hard", "soft"] = "hard"
+    """What a spike does to its membrane: set it to zero, or subtract the threshold."""
     surrogate: Literal["arctan", "sigmoid"] = "arctan"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.decay < 1:
-            raise ValueError(
-                f"Cells.decay must be in (0, 1), got {self.decay}; SAD's tau of 2 is 0.5"
-            )
-        if not self.threshold > 0:
-            raise ValueError(f"Cells.threshold must be > 0, got {self.threshold}; 1 is usual")
+    """Derivative of a spike; SAD has "sigmoid" with slope 4 in backbones, else "arctan"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The encoder, from images to features at 1/8 (and 1/16) of their size.
+    """The encoder, from images to features at 1/8 (and 1/16) of their size."""
 
-    ticks: T, repetitions of an image, or its sweeps and itself (Source.sweeps). channels: of
-    the levels, each half the size of the previous one. stem: stride of the first convolution.
-    blocks: membrane-shortcut blocks per level. expansion: of the middle of a block. far:
-    channels of the branch at 1/16. aspp: channels of a branch of the spatial pyramid;
-    dilations: of its convolutions. dropout: after the pyramid.
-    """
-
-    ticks: Ticks
-    channels: tuple[int, ...]
-    stem: int
-    blocks: tuple[int, ...]
-    expansion: int
-    far: int
-    aspp: int
-    dilations: tuple[int, ...]
-    dropout: float
-
-    def __post_init__(self) -> None:
-        shrunk = self.stem * 2 ** (len(self.channels) - 1)
-        if shrunk != STRIDE:
-            raise ValueError(
-                f"EncoderConfig: stem {self.stem} and {len(self.channels)} levels shrink an "
-                f"image by {shrunk} instead of {STRIDE}; change stem or channels"
-            )
-        if len(self.blocks) != len(self.channels) or min(self.blocks) < 1:
-            raise ValueError(
-                f"EncoderConfig.blocks must have a number >= 1 for each of "
-                f"{len(self.channels)} levels, got {self.blocks}"
-            )
+    ticks: Annotated[Ticks, Ge(1)]
+    """Repetitions of an image; with sweeps, their number and one [ticks]."""
+    channels: Layers
+    """Channels of the levels, each half the size of the previous one."""
+    stem: Count
+    """Stride of the first convolution [pixels]."""
+    blocks: Layers
+    """Membrane-shortcut blocks per level."""
+    expansion: Count
+    """Channels in the middle of a block, as a multiple of those around it."""
+    far: Count
+    """Channels of the branch at 1/16."""
+    aspp: Count
+    """Channels of each branch of the spatial pyramid."""
+    dilations: tuple[Count, ...]
+    """Dilations of the convolutions of the pyramid [features]."""
+    dropout: Annotated[float, Ge(0), Lt(1)]
+    """Probability of the dropout after the pyramid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Depth:
-    """Bins of depth along a camera's axis: first, last edge and width [m]."""
+    """Bins of depth along a camera's axis."""
 
-    first: float
-    last: float
-    step: float
+    first: NotNegative
+    """First edge [m]."""
+    last: Positive
+    """Last edge [m]."""
+    step: Positive
+    """Width of a bin [m]."""
 
     @property
     def bins(self) -> int:
@@ -105,248 +91,209 @@ class Depth:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """The decoder of the bird's-eye map, over frames.
+    """The decoder of the bird's-eye map, over frames."""
 
-    channels: of the levels; blocks: per level. carries: whether membranes keep their state from
-    frame to frame; without, each frame starts from rest, which shows the benefit of memory.
-    """
-
-    channels: tuple[int, ...]
-    blocks: int
+    channels: Layers
+    """Channels of the levels."""
+    blocks: Count
+    """Blocks per level."""
     carries: bool = True
+    """Whether membranes keep their state between frames, or each frame starts from rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionConfig:
-    """The prediction of future frames.
+    """The prediction of future frames."""
 
-    hidden: channels of both pathways. kernel: of their convolutions. stride: cells of the state
-    per cell of the pathways along an axis, so that fast objects stay within a kernel. latent:
-    random numbers for the uncertainty; 0: none. refine: hidden channels of the residual blocks
-    after the pathways, one entry per stage of two blocks. fusion: of the pathways. moves:
-    whether futures start from the moved present instead of the present itself.
-    """
-
-    hidden: int
-    kernel: int
-    latent: int
-    refine: tuple[int, ...]
+    hidden: Count
+    """Channels of both pathways."""
+    kernel: Count
+    """Side of their kernels [cells of the pathways], an odd number."""
+    latent: Natural
+    """Random numbers for the uncertainty; 0 draws none."""
+    refine: tuple[Count, ...]
+    """Hidden channels of the residual blocks after the pathways, per stage of two blocks."""
     fusion: Fusion = "add"
-    stride: int = 1
+    """How the two pathways are joined."""
+    stride: Count = 1
+    """Cells of the state per cell of the pathways, so that fast objects stay in a kernel."""
     moves: bool = False
+    """Whether futures start from the moved present instead of the present itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerConfig:
-    """The planner.
+    """The planner."""
 
-    candidates: M.
-    navigation: what the planner knows of its way: the "command" (left, forward or right) as
-        published, or the "target" as well, a point on the route ahead.
-    sampler: "anchored" at the measured speed, or SAD's "clothoid" with random speeds.
-    weights: of the parts of the cost: "learned" (the paper), or "constant" (the released code).
-    hidden: neurons of the refinement.
-    loss: of the choice between candidates: the published "margin", whose gradient reaches one
-        of them, or "softmax", whose gradient reaches all.
-    learns_from: the maps that judge candidates in training: the "truth" as published, or the
-        "predicted" ones, as in driving.
-    takes: the path for the refinement: the "cheapest" candidate as published, or the "mean" of
-        all, weighted by a soft-max of their costs.
-    sharpness: factor on the costs in that soft-max; 1 as in the loss.
-    dilations: of additional convolutions in the head of the cost volume, which then also gets
-        the state of the ego; published: none.
-    start: factor on the published weights before training.
-    caution: factor on the cost of missing road when driving; in training all paths are on the
-        road.
-    verge: margin [m] of the box that must be on the road when driving; in training 0.25, as
-        lanes are hardly wider than the car.
-    refines: when the car follows the refined path: "always", as published, or if it is
-        "cheaper" than the original.
-    braking: factor on the cost of others in the choice of a braking rate on the path; 0, as
-        published: no braking.
-    persistence: whether others stay at least as probable as now when driving. As published,
-        others that fade from the prediction no longer block the way.
-    """
-
-    candidates: int
-    hidden: int
+    candidates: Count
+    """Candidate paths M."""
+    hidden: Count
+    """Neurons of the refinement."""
     navigation: Navigation = "command"
+    """What the planner knows of its way: left, forward or right, or a "target" on the route."""
     sampler: Literal["anchored", "clothoid"] = "anchored"
+    """Candidates "anchored" at the measured speed, or SAD's with random speeds."""
     weights: Literal["learned", "constant"] = "learned"
+    """Weights of the parts of the cost: learned (the paper), or constant (its code)."""
     loss: Literal["margin", "softmax"] = "margin"
+    """Loss of the choice: the published "margin" trains one candidate, "softmax" all."""
     learns_from: Literal["truth", "predicted"] = "truth"
+    """Maps that judge candidates in training: the published "truth", or "predicted" ones."""
     takes: Literal["cheapest", "mean"] = "cheapest"
-    sharpness: float = 1.0
-    dilations: tuple[int, ...] = ()
-    start: float = 1.0
-    caution: float = 1.0
-    verge: float = 0.25
+    """Path to refine: the published "cheapest", or the "mean" by a soft-max of costs."""
+    sharpness: Positive = 1.0
+    """Factor on the costs in that soft-max; 1 as in the loss."""
+    dilations: tuple[Count, ...] = ()
+    """Dilations of further convolutions in the head of the cost, which then sees the ego."""
+    start: Positive = 1.0
+    """Factor on the published weights of the cost before training."""
+    caution: Positive = 1.0
+    """Factor on the cost of missing road when driving."""
+    verge: NotNegative = 0.25
+    """Margin of the box that must be on the road when driving; 0.25 in training [m]."""
     refines: Literal["always", "cheaper"] = "always"
-    braking: float = 0.0
+    """When the car follows the refined path: always, as published, or if it is cheaper."""
+    braking: NotNegative = 0.0
+    """Factor on the cost of others in the choice of a braking rate; 0 never brakes."""
     persistence: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"PlannerConfig.{name} must be > 0, got {getattr(self, name)}; {usual}"
-            for name, usual in (
-                ("sharpness", "1 as in the loss"),
-                ("start", "1 as published"),
-                ("caution", "1 has no effect"),
-            )
-            if not getattr(self, name) > 0
-        ]
-        if not 0 <= self.verge < math.inf:
-            wrong.append(
-                f"PlannerConfig.verge must be >= 0 and finite, got {self.verge}; 0.25 as in "
-                "training"
-            )
-        if not self.braking >= 0:
-            wrong.append(
-                f"PlannerConfig.braking must be >= 0, got {self.braking}; 0 disables it"
-            )
-        if wrong:
-            raise ValueError("\n".join(wrong))
+    """Whether others stay at least as probable as now when driving."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassWeights:
     """Weights of the cells of a class in its loss; others weigh 1. Defaults as published."""
 
-    vehicle: float = 2.0
-    pedestrian: float = 10.0
-    lane: float = 5.0
-    drivable: float = 1.0
+    vehicle: Positive = 2.0
+    """Weight of cells with a vehicle."""
+    pedestrian: Positive = 10.0
+    """Weight of cells with a pedestrian."""
+    lane: Positive = 5.0
+    """Weight of cells with a lane divider."""
+    drivable: Positive = 1.0
+    """Weight of drivable cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stage of training.
-
-    futures: number of predicted frames.
-    lr: peak learning rate; it rises over the first tenth and falls along a cosine.
-    frozen: parts of the model that stay constant and run in evaluation mode; unused parts stay
-        constant as well.
-    past: number of input frames up to the present; None: all. Windows overlap: with one frame
-        an epoch shows each image once.
-    mirrored: share of windows with left and right exchanged. 0 for learning paths, because a
-        planner that has seen traffic on both sides does not know on which side to drive.
-    displaced: share of windows that start off the recorded way and return to it, and share of
-        windows that start at another speed.
-    driven: share of windows from disturbed drives, see :mod:`tasks.driving.drives`.
-    """
+    """A stage of training."""
 
     name: StageName
-    futures: int
-    epochs: int
-    lr: float
+    """What it trains."""
+    futures: Natural
+    """Predicted frames."""
+    epochs: Count
+    """Passes over the windows."""
+    lr: Positive
+    """Peak learning rate; it rises over the first tenth and falls along a cosine."""
     frozen: tuple[str, ...] = ()
-    past: int | None = None
-    mirrored: float = 0.0
-    displaced: float = 0.0
-    driven: float = 0.0
+    """Parts of the model that stay constant and run in evaluation mode."""
+    past: Count | None = None
+    """Input frames up to the present; null takes all, 1 shows each image once per epoch."""
+    mirrored: Share = 0.0
+    """Share of windows with left and right exchanged; 0 where paths are learned."""
+    displaced: Share = 0.0
+    """Share of windows that start off the recorded way, and of those at another speed."""
+    driven: Share = 0.0
+    """Share of windows from disturbed drives (tasks.driving.drives)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The source of windows.
-
-    data: the "generated" world, or the real "nuscenes" in $NEURO_DATA/nuscenes. version: of its
-    tables. scenes, seed, share: of the generated world. held: scenes of the training part for
-    validation. train, test: largest number of windows (0: all). skip_bad: drop and count bad
-    windows instead of refusing the data. readers: processes that read batches ahead while the
-    network computes; 0: none. cached: keep prepared images, depths and labels in a folder
-    beside the data set, see :mod:`drivers.nuscenes.cache`. sweeps: L, images of each camera
-    before that of a frame (0.1 s apart; in nuScenes 0.05 to 0.1 s), of which each is a tick of
-    the encoder; 0: the image of a frame is repeated.
-    """
+    """The source of windows."""
 
     data: Literal["generated", "nuscenes"] = "generated"
+    """The generated world, or nuScenes in $NEURO_DATA/nuscenes."""
     version: str = "v1.0-trainval"
-    scenes: int = 60
-    seed: int = 0
-    share: int = 3
-    held: int = 4
-    train: int = 0
-    test: int = 0
+    """Version of the tables of nuScenes."""
+    scenes: Natural = 60
+    """Scenes of the generated world."""
+    seed: Natural = 0
+    """Seed of the generated world."""
+    share: Count = 3
+    """Scenes of the generated world that have the same place."""
+    held: Count = 4
+    """Scenes of the training part for validation."""
+    train: Natural = 0
+    """Largest number of training windows; 0 takes all."""
+    test: Natural = 0
+    """Largest number of test windows; 0 takes all."""
     skip_bad: bool = False
-    readers: int = 0
+    """Whether bad windows are left out and counted instead of refused."""
+    readers: Natural = 0
+    """Processes that read batches ahead while the network computes; 0 reads none ahead."""
     cached: bool = False
-    sweeps: int = 0
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"Source.{name} must be >= 0, got {getattr(self, name)}; {cure}"
-            for name, cure in (
-                ("readers", "0 reads nothing ahead"),
-                ("sweeps", "0 repeats the image of a frame"),
-                ("train", "0 takes all windows"),
-                ("test", "0 takes all windows"),
-                ("scenes", "60 are usual"),
-                ("seed", "use 0, 1, 2, ..."),
-            )
-            if getattr(self, name) < 0
-        ]
-        wrong += [
-            f"Source.{name} must be >= 1, got {getattr(self, name)}; {cure}"
-            for name, cure in (
-                ("share", "1 gives each scene its own place"),
-                ("held", "a training needs scenes for validation"),
-            )
-            if getattr(self, name) < 1
-        ]
-        if wrong:
-            raise ValueError("\n".join(wrong))
+    """Whether prepared images, depths and labels are kept beside the data set."""
+    sweeps: Natural = 0
+    """Images of each camera before a frame, each a tick; 0 repeats the image of the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrivingConfig:
     """One experiment.
 
-    past, future: S and F of a window.
-    sees: the input of states: "cameras", or the true "maps" of past and present frames, to
-        measure the prediction separately.
-    grid: of the bird's-eye map. channels: of its features. road_cells: number of cells of the
-        map of the drivable area along an edge of a cell of the grid.
-    discount: of the previous frame in the fusion over time. heads: channels inside a head.
-    hardest: share of the cells of a frame, those with the highest loss, that train its classes;
-        published: a quarter, with which more frequent classes learn slowly.
-    depth_loss: whether to train on measured depth, unlike the paper. clip: of the gradient.
-    optimizer: "adamw", or "adam" as published; decay: of weights.
-    precision: of training, as in :class:`neuro.training.Plan`: "32-true" or "bf16-mixed".
-    recomputes: whether the backward pass computes the blocks of the encoder and of the
-        prediction again, instead of keeping their values: a third of the memory for a third
-        more work, and equal gradients.
+    Raises:
+        ValueError: the configuration is wrong; lists every problem.
     """
 
     image: ImageSize
+    """Size of an image of a camera."""
     encoder: EncoderConfig
+    """From images to features."""
     depth: Depth
+    """Bins of depth."""
     decoder: DecoderConfig
+    """From states to maps."""
     prediction: PredictionConfig
+    """From present to future states."""
     planner: PlannerConfig
+    """From maps to a path."""
     grid: GroundGrid
-    channels: int
-    heads: int
-    phases: tuple[Phase, ...]
-    batch: int
-    hardest: float
+    """Cells of the bird's-eye map."""
+    channels: Count
+    """Channels of the features on the map."""
+    heads: Count
+    """Channels inside a head."""
+    phases: Annotated[tuple[Phase, ...], MinLen(1)]
+    """Stages of the training, in order."""
+    batch: Count
+    """Windows per batch."""
+    hardest: Annotated[float, Gt(0), Le(1)]
+    """Share of the cells of a frame, those of highest loss, that train its classes."""
     depth_loss: bool
+    """Whether measured depth trains the network, unlike in the paper."""
     sees: Literal["cameras", "maps"] = "cameras"
-    past: int = 3
-    future: int = 6
-    road_cells: int = 1
-    discount: float = 0.5
+    """Input of states: cameras, or true maps, which measure the prediction alone."""
+    past: Count = 3
+    """Past and present frames S of a window."""
+    future: Count = 6
+    """Future frames F of a window."""
+    road_cells: Count = 1
+    """Cells of the map of the drivable area along an edge of a cell of the grid."""
+    discount: Share = 0.5
+    """Weight of the previous frame in the fusion over time; 0 forgets past frames."""
     cells: Cells = field(default_factory=Cells)
+    """Neurons of the network."""
     weights: ClassWeights = field(default_factory=ClassWeights)
+    """Weights of the classes in the loss."""
     source: Source = field(default_factory=Source)
-    clip: float = 5.0
+    """Where windows come from."""
+    clip: Positive = 5.0
+    """Largest norm of the gradient."""
     optimizer: Literal["adamw", "adam"] = "adamw"
-    decay: float = 1e-4
+    """Optimizer; the paper has "adam"."""
+    decay: NotNegative = 1e-4
+    """Weight decay."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Precision of training, as in Lightning Fabric."""
     recomputes: bool = False
+    """Whether blocks are computed again for the gradient: a third of the memory, slower."""
 
     def __post_init__(self) -> None:
-        wrong = list_out_of_range(self)  # first, because the others may follow from them
+        require_sound(self)
+
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        wrong = self._list_problems_of_sizes()
         if self.image.height % (2 * STRIDE) or self.image.width % (2 * STRIDE):
             wrong.append(
                 f"image {self.image.height} x {self.image.width} must be whole multiples of "
@@ -358,14 +305,14 @@ class DrivingConfig:
                 f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, the "
                 "factor by which the decoder shrinks it; change its extent"
             )
-        if any(n % max(self.prediction.stride, 1) for n in self.grid.shape):
+        if any(n % self.prediction.stride for n in self.grid.shape):
             wrong.append(
                 f"grid of {self.grid.shape} cells must be whole multiples of "
                 f"prediction.stride={self.prediction.stride}; change one of them"
             )
         if self.source.sweeps:
             wrong += self._list_problems_of_sweeps()
-        if max((p.futures for p in self.phases), default=0) > self.future:
+        if max(p.futures for p in self.phases) > self.future:
             wrong.append(f"no phase may predict more than future={self.future} frames")
         wrong += [
             f"phase planning needs futures={self.future}, all future frames, got {p.futures}"
@@ -375,12 +322,32 @@ class DrivingConfig:
         wrong += [
             f"phase {p.name} has past={p.past}, a window has {self.past} frames"
             for p in self.phases
-            if p.past is not None and not 1 <= p.past <= self.past
+            if p.past is not None and p.past > self.past
         ]
         wrong += self._list_problems_of_training()
         wrong += [p for phase in self.phases for p in self._list_problems_of_moving(phase)]
-        if wrong:
-            raise ValueError("\n".join(["driving: wrong configuration:", *wrong]))
+        return wrong
+
+    def _list_problems_of_sizes(self) -> list[str]:
+        encoder, depth = self.encoder, self.depth
+        shrunk = encoder.stem * 2 ** (len(encoder.channels) - 1)
+        bins = (depth.last - depth.first) / depth.step
+        wrong = {
+            f"encoder.stem is {encoder.stem}; with {len(encoder.channels)} levels it must "
+            f"shrink an image by {STRIDE}, and not {shrunk}. Change encoder.stem or "
+            "encoder.channels.": shrunk != STRIDE,
+            f"encoder.blocks is {encoder.blocks}; it must have a number for each of "
+            f"{len(encoder.channels)} levels. Change encoder.blocks.": (
+                len(encoder.blocks) != len(encoder.channels)
+            ),
+            f"depth.last is {depth.last}; it must be a whole number of bins of {depth.step} m "
+            f"from {depth.first} m. Change depth.last or depth.step.": not (
+                bins > 0.5 and abs(bins - round(bins)) < 1e-6
+            ),
+            f"prediction.kernel is {self.prediction.kernel}; it must be odd. Use --set "
+            "prediction.kernel=3.": self.prediction.kernel % 2 == 0,
+        }
+        return [text for text, is_so in wrong.items() if is_so]
 
     def _list_problems_of_sweeps(self) -> list[str]:
         wrong, sweeps, ticks = [], self.source.sweeps, self.encoder.ticks
@@ -394,12 +361,10 @@ class DrivingConfig:
         return wrong
 
     def _list_problems_of_training(self) -> list[str]:
-        wrong = []
-        wrong += [
-            f"phase {p.name}: mirrored must be in [0, 1], got {p.mirrored}, and needs a grid "
-            f"symmetric in y, got y={self.grid.y}"
+        wrong = [
+            f"phase {p.name}: mirrored windows need a grid symmetric in y, got y={self.grid.y}"
             for p in self.phases
-            if not 0 <= p.mirrored <= 1 or (p.mirrored and sum(self.grid.y))
+            if p.mirrored and sum(self.grid.y)
         ]
         if self.sees == "maps" and any(p.name != "prediction" for p in self.phases):
             wrong.append(
@@ -415,11 +380,7 @@ class DrivingConfig:
     def _list_problems_of_moving(self, phase: Phase) -> list[str]:
         """Return the problems of windows whose poses differ from the recorded ones."""
         shares = {"displaced": phase.displaced, "driven": phase.driven}
-        wrong = [
-            f"phase {phase.name}: {name} must be in [0, 1], got {share}"
-            for name, share in shares.items()
-            if not 0 <= share <= 1
-        ]
+        wrong = []
         used = " and ".join(name for name, share in shares.items() if share)
         if used and self.planner.learns_from == "truth":
             wrong.append(

@@ -21,6 +21,7 @@ from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import HEADS, TASKS, Driver
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
 
@@ -30,13 +31,11 @@ WARM = 0.1  # share of a phase in which its learning rate rises
 def plan(config: DrivingConfig) -> Plan:
     """Return the plan: the learning rate rises and falls in each phase."""
     optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    return Plan(
-        epochs=config.epochs,
+    return make_plan(
+        config,
         lr=max(p.lr for p in config.phases),
-        clip=config.clip,
         # The distance to recorded paths is a poor guide to driving quality (docs/driving.md).
         keep="last",
-        decay=config.decay,
         precision=config.precision,
         optimizer=optimizer,
         schedule=lambda optimizer, updates: make_schedule(config, optimizer, updates),

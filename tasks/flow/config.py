@@ -8,11 +8,13 @@ An arm is one field:
     sit_grouped      the control: sit on the batches of arflow
 """
 
-import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from tasks.runs.soundness import list_low_fields, refuse_problems
+from annotated_types import Ge, Lt
+
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
+from tasks.runs.configuration import ClippedConfig
 
 Source = Literal["embedded", "mnist", "cifar10", "images", "latents"]
 Arm = Literal["sit", "arflow", "sit_unlabelled", "arflow_unlabelled", "sit_grouped"]
@@ -22,61 +24,67 @@ HEAD = 64  # channels of a head at full size
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowConfig:
-    """One training on images.
-
-    source: "embedded" digits, "mnist" or "cifar10" from $NEURO_DATA; of the folder ``data``
-        class folders of "images", or of "latents" (:mod:`drivers.class_folders`).
-    side: height and width of an image [pixels, or latents]. classes: of the data.
-    arm: see above. images: of a sequence. batch: sequences of a batch; sit sees as many images.
-    patch: side of a token. width: channels of a token. mlp: channels inside the unit behind
-        each attention, in widths. matched: the unit of arflow is narrower by as many weights as
-        its gates have. two_outputs: also put out the unused variance of the published networks.
-    maps: of tokens: "float", or ternary weights on "spiking" inputs, counts of up to ``ticks``
-        spikes of that threshold (:class:`neuro.nn.ternary.SpikeCount`).
-    dropped: share of the labels that training hides, for guidance.
-    mirror: whether training mirrors half of the images.
-    held: training images for model selection, equally many of each class. train, test: largest
-        number of images (0: all).
-    sampler, steps: how images are made of noise, see :mod:`tasks.flow.sampler`. guidance: its
-        weight; 1 is none. samples: images of an evaluation.
-    lent: whether an evaluation also lends images the past of others, at twice the cost.
-    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
-    """
+class FlowConfig(ClippedConfig):
+    """One training on images."""
 
     source: Source = "embedded"
+    """Embedded digits, MNIST or CIFAR-10 from $NEURO_DATA, or class folders in "data"."""
     data: str = ""
-    side: int = 8
-    classes: int = 10
+    """Folder of the class folders that hold "images" or "latents"."""
+    side: Count = 8
+    """Height and width of an image [pixels, or latents]."""
+    classes: Count = 10
+    """Number of classes in the data."""
     arm: Arm = "arflow"
-    images: int = 5
-    batch: int = 8
-    patch: int = 2
-    width: int = 48
-    depth: int = 2
-    heads: int = 3
-    mlp: float = 4.0
+    """Whether an image sees noisier ones of its class ("arflow") or none ("sit")."""
+    images: Count = 5
+    """Images per sequence."""
+    batch: Count = 8
+    """Sequences per batch; arm "sit" sees as many images."""
+    patch: Count = 2
+    """Height and width of a token [pixels, or latents]."""
+    width: Count = 48
+    """Channels of a token."""
+    depth: Count = 2
+    """Number of blocks."""
+    heads: Count = 3
+    """Attention heads per block."""
+    mlp: Annotated[float, Ge(1)] = 4.0
+    """Channels inside the unit behind each attention, as a multiple of "width"."""
     matched: bool = True
+    """Whether the unit of arflow is narrower by as many weights as its gates have."""
     two_outputs: bool = False
+    """Whether the network also puts out the unused variance of the published networks."""
     maps: Maps = "float"
-    ticks: int = 4
-    threshold: float = 0.75
-    dropped: float = 0.1
+    """Maps of tokens: "float", or ternary weights on "spiking" inputs (SpikeCount)."""
+    ticks: Count = 4
+    """Most spikes that encode an input of a spiking map."""
+    threshold: Positive = 0.75
+    """Input that one spike of a spiking map stands for."""
+    dropped: Annotated[float, Ge(0), Lt(1)] = 0.1
+    """Share of the labels that training hides, for guidance."""
     mirror: bool = False
-    held: int = 500
-    train: int = 0
-    test: int = 0
+    """Whether training mirrors half of the images."""
+    held: Count = 500
+    """Training images kept for model selection, equally many per class."""
+    train: Natural = 0
+    """Largest number of training images; 0 takes all."""
+    test: Natural = 0
+    """Largest number of test images; 0 takes all."""
     sampler: Sampler = "euler"
-    steps: int = 25
-    guidance: float = 1.0
-    samples: int = 1000
+    """How noise becomes an image: an integrator of the flow, or the stochastic "sde"."""
+    steps: Count = 25
+    """Steps of the sampler per image."""
+    guidance: Annotated[float, Ge(1)] = 1.0
+    """Weight of classifier-free guidance; 1 is none."""
+    samples: Annotated[int, Ge(2)] = 1000  # one has no covariance
+    """Images that an evaluation makes."""
     lent: bool = True
-    epochs: int = 14
-    lr: float = 3e-3
-    warm: float = 0.05
-    decay: float = 0.02
-    clip: float = 1.0
-    seed_of_data: int = 0
+    """Whether an evaluation also gives images the past of others, at twice the cost."""
+    epochs: Count = 14
+    lr: Positive = 3e-3
+    warm: Share = 0.05
+    decay: NotNegative = 0.02
 
     @property
     def colours(self) -> int:
@@ -119,62 +127,32 @@ class FlowConfig:
             gates += self.width
         return whole - round(gates / (2 * self.width + 1))
 
-
-def require_sound(config: FlowConfig) -> None:
-    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
-
-    Fields are set one by one, so it is checked where data or a model are made of them.
-    """
-    refuse_problems(list_problems(config))
-
-
-def list_problems(config: FlowConfig) -> list[str]:
-    """Return what does not fit, each with its cure."""
-    least = {
-        **dict.fromkeys(("side", "classes", "images", "batch", "patch", "width", "depth"), 1),
-        **dict.fromkeys(("heads", "steps", "epochs", "held", "ticks"), 1),
-        **dict.fromkeys(("train", "test", "seed_of_data"), 0),
-        "samples": 2,  # one has no covariance
-    }
-    choices = {"source": Source, "arm": Arm, "maps": Maps, "sampler": Sampler}
-    problems = list_low_fields(config, least)
-    problems += [
-        f'{name} is "{getattr(config, name)}"; give one of {", ".join(get_args(kind))}'
-        for name, kind in choices.items()
-        if getattr(config, name) not in get_args(kind)
-    ]
-    if problems:  # what follows divides by these
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        of_folder = self.source in ("images", "latents")
+        wrong = {
+            f"side is {self.side}; it must be a multiple of patch, {self.patch}. Change "
+            "either.": self.side % self.patch,
+            f"width is {self.width}; it must be a multiple of heads, {self.heads}. Change "
+            "either.": self.width % self.heads,
+            f"width is {self.width}; it must be a multiple of 4 for positions in two "
+            "directions. Change width.": self.width % 4,
+            f'guidance is {self.guidance}; it must be 1 for arm "{self.arm}", which has no '
+            "labels. Use --set guidance=1.": self.guidance != 1 and not self.is_labelled,
+            f"guidance is {self.guidance}; it must be 1 where training hides no label. Use "
+            "--set dropped=0.1.": self.guidance != 1 and self.is_labelled and not self.dropped,
+            f'data is ""; it must be a folder for source "{self.source}". Use --set '
+            "data=FOLDER.": of_folder and not self.data,
+            f'data is "{self.data}"; it must be empty for source "{self.source}". Use --set '
+            "source=images or source=latents.": self.data and not of_folder,
+        }
+        problems = [text for text, is_so in wrong.items() if is_so]
+        if not problems and self.hidden < 1:
+            problems = [
+                f"mlp is {self.mlp}; the unit behind each attention must have more weights "
+                "than the gates of arflow. Use a larger mlp or --set matched=false."
+            ]
         return problems
-    of_folder = config.source in ("images", "latents")
-    wrong = {
-        f"side {config.side} is no multiple of patch {config.patch}; change either": config.side
-        % config.patch,
-        f"width {config.width} is no multiple of heads {config.heads}; change "
-        "either": config.width % config.heads,
-        f"width is {config.width}; positions in two directions need a multiple of "
-        "4": config.width % 4,
-        f"mlp is {config.mlp}; give a number >= 1, of widths": not 1 <= config.mlp < math.inf,
-        f"dropped is {config.dropped}; give a share from 0 to less than 1; arms without "
-        "labels hide all": not 0 <= config.dropped < 1,
-        f"guidance is {config.guidance}; give a number >= 1": not 1
-        <= config.guidance
-        < math.inf,
-        f'guidance is {config.guidance}, and arm "{config.arm}" has no labels to guide by; '
-        "give 1": config.guidance != 1 and not config.is_labelled,
-        f"guidance is {config.guidance}, and no label is hidden in training; give dropped > "
-        "0": config.guidance != 1 and config.is_labelled and not config.dropped,
-        f'source "{config.source}" is a folder; give data=FOLDER': of_folder
-        and not config.data,
-        f'data is "{config.data}", and source "{config.source}" is no folder; give '
-        "source=images or source=latents": config.data and not of_folder,
-    }
-    problems = [text for text, is_so in wrong.items() if is_so]
-    if not problems and config.hidden < 1:
-        problems = [
-            f"mlp is {config.mlp}, and the gates of arflow have as many weights as the unit "
-            "behind each attention; give a larger mlp, fewer heads, or matched=false"
-        ]
-    return problems
 
 
 def tiny() -> FlowConfig:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from drivers import cifar, class_folders, mnist
 from neuro.training.shuffle import shuffle_batches
-from tasks.flow.config import FlowConfig, Source, require_sound
+from tasks.flow.config import FlowConfig, Source
+from tasks.runs.configuration import require_sound
 from tasks.runs.task import Pair, Split
 
 Part = Literal["train", "test"]
@@ -93,7 +94,7 @@ def load(config: FlowConfig, part: Part) -> FlowImages:
 
     Raises:
         FileNotFoundError: data are missing.
-        ValueError: the configuration does not hold together, or data are damaged.
+        ValueError: the configuration is wrong, or data are damaged.
     """
     require_sound(config)
     return _load(config.source, config.data, config.side, config.classes, part)

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from neuro.nn.ternary import BitLinear, SpikeCount
 from tasks.flow.attention import CURE, attend_inside, run_hybrid
-from tasks.flow.config import FlowConfig, require_sound
+from tasks.flow.config import FlowConfig
+from tasks.runs.configuration import require_sound
 
 SPREAD = 0.7  # sqrt(D) x deviation of the first weights of embeddings: 0.02 for 1,152 channels
 FREQUENCIES = 256  # numbers that stand for a time
@@ -246,7 +247,7 @@ def build(config: FlowConfig) -> FlowModel:
     """Return a fresh model.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     return FlowModel(config)

@@ -1,8 +1,8 @@
 """The task: images by rectified flow, each alone (SiT) or behind noisier ones (ARFlow)."""
 
-from neuro.training import Plan
+from functools import partial
+
 from tasks.flow import config as configs
-from tasks.flow.config import FlowConfig, require_sound
 from tasks.flow.data import batches, count_steps, make_dummy_batch
 from tasks.flow.deployment import (
     EXECUTED,
@@ -18,33 +18,16 @@ from tasks.flow.deployment import (
 from tasks.flow.evaluate import METRICS, evaluate
 from tasks.flow.loss import LOSS, loss, validate
 from tasks.flow.model import build
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Task, Training
-
-
-def make_plan(config: FlowConfig) -> Plan:
-    """Return how a model is trained: AdamW with a cosine, and the last weights are kept.
-
-    Raises:
-        ValueError: the configuration does not hold together; lists every problem.
-    """
-    require_sound(config)
-    return Plan(
-        epochs=config.epochs,
-        lr=config.lr,
-        warm=config.warm,
-        decay=config.decay,
-        clip=config.clip,
-        keep="last",
-    )
-
 
 TASK = Task(
     summary="Flow: images of noise, each alone, or behind noisier images of its class",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["flow"]},
     training=Training(
         build=build,
-        plan=make_plan,
+        plan=partial(make_plan, keep="last"),
         steps=count_steps,
         batches=batches,
         batch_axis=1,

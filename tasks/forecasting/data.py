@@ -16,7 +16,7 @@ from torch import Tensor
 from drivers.series import generate_lorenz, generate_mackey_glass
 from neuro.spikes.codes import delta
 from neuro.training.shuffle import shuffle_batches
-from tasks.forecasting.config import ForecastConfig, Source, require_sound
+from tasks.forecasting.config import ForecastConfig, Source
 from tasks.forecasting.patients import count_drawn, iterate_batches
 from tasks.forecasting.recordings import RecordingConfig
 from tasks.forecasting.seizures import SeizureConfig, prepare_patient
@@ -29,6 +29,7 @@ from tasks.forecasting.windows import (
     fit_bins,
     require_series,
 )
+from tasks.runs.configuration import require_sound
 from tasks.runs.task import Split
 
 Batch = tuple[Tensor, Tensor, Tensor]  # stimulus T B ..., bins B, the teacher's windows B *M L
@@ -55,7 +56,7 @@ def prepare(config: ForecastConfig) -> PreparedSeries:
     """Return the windows of a configuration.
 
     Raises:
-        ValueError: the configuration does not hold together, or the series is too short for its
+        ValueError: the configuration is wrong, or the series is too short for its
             windows, constant, or holds what is no number.
     """
     require_sound(config)

@@ -40,10 +40,11 @@ from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.nn.spiking import DT
-from tasks.forecasting.config import ForecastConfig, require_sound
+from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import count_channels
 from tasks.forecasting.published import SpectrogramNetwork
 from tasks.forecasting.recordings import RecordingConfig
+from tasks.runs.configuration import require_sound
 
 GAIN = 1.0  # standard deviation of the first weights: some spikes of an event
 
@@ -78,7 +79,7 @@ def build(config: ForecastConfig) -> GuidedForecaster:
     """Return a fresh forecaster. The student's weights do not depend on the arm.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     if isinstance(config, RecordingConfig):

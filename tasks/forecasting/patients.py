@@ -22,7 +22,6 @@ from neuro.base.text import shorten_list
 from neuro.training import TrainError
 from neuro.training.shuffle import shuffle_batches
 from tasks.forecasting.alarms import Warnings
-from tasks.forecasting.config import require_sound
 from tasks.forecasting.recordings import (
     ICTAL,
     INTERICTAL,
@@ -35,6 +34,7 @@ from tasks.forecasting.recordings import (
 )
 from tasks.forecasting.seizures import measure_alarms, tabulate_events
 from tasks.forecasting.spectrograms import HIGHEST, compute_spectrogram
+from tasks.runs.configuration import require_sound
 from tasks.runs.task import Findings, Split
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def prepare_recordings(config: RecordingConfig) -> PreparedRecordings:
 
     Raises:
         FileNotFoundError: $NEURO_DATA does not hold the data set or the patient.
-        ValueError: the configuration does not hold together, a file is damaged, or the
+        ValueError: the configuration is wrong, a file is damaged, or the
             recordings do not fit the configuration.
     """
     require_sound(config)

@@ -16,13 +16,15 @@ has no such windows: its teacher sees the student's own. Axes: N windows, E seiz
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from jaxtyping import Bool, Int64
 
 from drivers.eeg import PatientRecordings
-from tasks.forecasting.config import ForecastConfig, Source
+from neuro.base.bounds import Count, Natural, NotNegative, Positive
+from tasks.forecasting.config import Cells, ForecastConfig, Source
 from tasks.forecasting.spectrograms import BINS, count_samples
 from tasks.runs.task import Split
 
@@ -44,65 +46,65 @@ class RecordingConfig(ForecastConfig):
     """
 
     source: Source = "chb_mit"
-    """"chb_mit"; or "kaggle", whose teacher learns from the detection set."""
+    """Data set: "chb_mit", or "kaggle", whose teacher learns from the detection set."""
     patient: str = "chb01"
-    """The patient's folder."""
-    tested: int = 0
-    """The usable seizure to test on, from 1; the next one validates. 0: the last 35 % of the
-    seizures are tested, as published, and the one before them validates."""
-    channels: int = 18
+    """Folder of the patient."""
+    tested: Natural = 0
+    """Usable seizure to test on, from 1; 0 tests on the last 35 %, as published."""
+    channels: Count = 18
     """Channels of the recordings."""
-    seconds: float = 30.0
+    seconds: Annotated[float, Ge(1)] = 30.0
     """Length of a window [s]."""
-    sph: float = 300.0
+    sph: NotNegative = 300.0
     """Time between the last preictal window and the seizure [s]."""
-    sop: float = 1800.0
+    sop: Positive = 1800.0
     """Length of the preictal period [s]."""
-    distance: float = 4 * 3600.0
+    distance: NotNegative = 4 * 3600.0
     """Least time between an interictal window and every seizure [s]."""
-    gap: float = 60.0
-    """The longest pause of the recording in a preictal period [s]."""
-    bins: int = 2
-    cells: Literal["lif", "alif", "tanh"] = "tanh"
-    hidden: int = 512
-    layers: int = 3
-    teacher_hidden: int = 512
-    teacher_epochs: int = 50
-    batch: int = 32
-    epochs: int = 25
-    lr: float = 5e-4
+    gap: NotNegative = 60.0
+    """Longest pause of the recording in a preictal period [s]."""
+    bins: Annotated[int, Ge(2)] = 2
+    cells: Cells = "tanh"
+    hidden: Count = 512
+    layers: Count = 3
+    teacher_hidden: Count = 512
+    teacher_epochs: Count = 50
+    batch: Count = 32
+    epochs: Count = 25
+    lr: Positive = 5e-4
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, frames and bins of a spectrogram."""
         return self.channels, round(2 * self.seconds) - 1, len(BINS)
 
-    def list_further_problems(self) -> list[str]:
-        """Return what does not fit of the fields that a series does not have, with cures."""
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
         default = {field.name: field.default for field in fields(self)}
-        problems = [
-            f"{name} is {getattr(self, name)}, which a predictor in recordings does not use; "
-            f"leave it at {default[name]}, or train forecasting:tiny on a series"
-            for name in UNUSED
-            if getattr(self, name) != default[name]
-        ]
-        least = {"seconds": 1.0, "sph": 0.0, "sop": self.seconds, "gap": 0.0, "tested": 0}
-        least["distance"] = self.sph + self.sop
-        problems += [
-            f"{name} is {getattr(self, name)}; give at least {low:g}"
-            for name, low in least.items()
-            if not getattr(self, name) >= low
-        ]
         wrong = {
-            f"source is {self.source}, which is no recording; train forecasting:tiny on a "
-            "series": self.source not in ("chb_mit", "kaggle"),
-            'arm is "population", and two classes have no places between them; use '
-            "arm=smoothing": self.arm == "population",
-            f'arm is "{self.arm}", and the prediction set records no seizure that a teacher '
-            "could see; use arm=present": self.source == "kaggle"
-            and self.arm in ("future", "shuffled"),
+            **{
+                f"{name} is {getattr(self, name)}; it must be {default[name]} for recordings, "
+                f"which do not use it. Use --set {name}={default[name]}.": (
+                    getattr(self, name) != default[name]
+                )
+                for name in UNUSED
+            },
+            f"sop is {self.sop}; it must be >= seconds, {self.seconds}. Use a longer sop.": (
+                self.sop < self.seconds
+            ),
+            f"distance is {self.distance}; it must be >= {self.sph + self.sop}, sph and sop. "
+            "Use a longer distance.": self.distance < self.sph + self.sop,
+            f"source is {self.source}; it must be a recording. Use neuro train "
+            "forecasting:tiny.": self.source not in ("chb_mit", "kaggle"),
+            "arm is population; it must be another for two classes, which have no places "
+            "between them. Use --set arm=smoothing.": self.arm == "population",
+            f"arm is {self.arm}; it must be another for kaggle, whose prediction set has no "
+            "seizure that a teacher could see. Use --set arm=present.": (
+                self.source == "kaggle" and self.arm in ("future", "shuffled")
+            ),
         }
-        return [*problems, *(text for text, is_so in wrong.items() if is_so)]
+        found = [text for text, is_so in wrong.items() if is_so]
+        return [*super().list_conflicts(), *found]
 
 
 def chb_mit() -> RecordingConfig:

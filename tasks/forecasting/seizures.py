@@ -40,14 +40,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import matplotlib as mpl
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Bool, Float64, Int64
 from matplotlib.figure import Figure
 
 from drivers.series import EventTable, generate_patient
+from neuro.base.bounds import Count, Natural
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE
 from tasks.forecasting.alarms import (
     AlarmScore,
@@ -209,40 +211,39 @@ class SeizureConfig(ForecastConfig):
     The student sees windows up to now, and says whether a seizure begins in the occurrence
     period, which begins ``sph`` units of time from now and is ``sop`` long. The teacher is a
     detector: it sees one window, and says whether that is in a seizure.
-
-    seed_of_data: the patient. points: length of the recording, one sample a unit of time.
-    noise: of its measurement, standard deviation. baseline: samples whose mean is removed.
-    channel: "dc": all features; "ac": those without the mean of a window, which tells most of
-        the slow variable; "z": that variable itself, which nobody measures, in their place.
-    window: samples of a window. hop: from one to the next. lookback: windows that a student
-        sees.
-    target: what the teacher looks at: "event", the largest answer to the windows of the
-        occurrence period; "middle", the one in the middle of it.
-    labelled: share of the training part that has labels, the first one. Behind it the student
-        has the teacher's answers alone.
-    train: not more windows than these, the last ones, are trained on (0: all).
-    bins: two, for no and yes. horizon, teacher_horizon, sigma: as of a series; the first two
-        are not used.
     """
 
     source: Source = "epileptor"
-    points: int = 80_000
-    bins: int = 2
-    cells: Literal["lif", "alif", "tanh"] = "lif"
-    step: float = 0.05
-    noise: float = 0.1
-    baseline: int = 1000
+    seed_of_data: Natural = 0
+    """Seed of the patient and of the order of the windows."""
+    points: Count = 80_000
+    """Length of the recording [units of time], one sample each."""
+    lookback: Count = 8
+    """Windows that a student sees."""
+    bins: Annotated[int, Ge(2)] = 2
+    """Classes: no and yes."""
+    step: Annotated[float, Gt(0), Le(1)] = 0.05
+    noise: Annotated[float, Ge(0), Lt(1e6)] = 0.1
+    """Standard deviation of the measurement noise [units of the signal]."""
+    baseline: Count = 1000
+    """Samples whose mean is removed from the signal."""
     channel: Channel = "dc"
-    window: int = 64
-    hop: int = 32
-    sph: int = 50
-    sop: int = 250
+    """Features: all ("dc"), all but the mean ("ac"), or the hidden slow variable ("z")."""
+    window: Annotated[int, Ge(64)] = 64
+    """Samples per window."""
+    hop: Count = 32
+    """Samples from one window to the next."""
+    sph: Natural = 50
+    """Time from now to the occurrence period [units of time]."""
+    sop: Count = 250
+    """Length of the occurrence period [units of time]."""
     target: Target = "event"
-    labelled: float = 1.0
-    batch: int = 64
-    epochs: int = 30
-    teacher_epochs: int = 10
-    lr: float = 3e-3
+    """Answer of the teacher: the largest in the period ("event"), or that in its middle."""
+    labelled: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the training part, from its start, that has labels."""
+    batch: Count = 64
+    epochs: Count = 30
+    teacher_epochs: Count = 10
 
     @property
     def signals(self) -> int:
@@ -265,37 +266,27 @@ class SeizureConfig(ForecastConfig):
             sop=self.sop,
         )
 
-    def list_further_problems(self) -> list[str]:
-        """Return what does not fit of the fields that others do not have, with cures."""
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
         default = {field.name: field.default for field in fields(self)}
-        sizes = ("baseline", "hop", "sop")
         problems = [
-            f"{name} is {getattr(self, name)}; give a whole number >= 1"
-            for name in sizes
-            if getattr(self, name) < 1
+            *super().list_conflicts(),
+            *(
+                f"{name} is {getattr(self, name)}; it must be {default[name]} for seizures, "
+                f"which do not use it. Use --set {name}={default[name]}."
+                for name in FIXED
+                if getattr(self, name) != default[name]
+            ),
         ]
-        problems += [
-            f"{name} is {getattr(self, name)}, which a predictor of seizures does not use; "
-            f"leave it at {default[name]}, or train forecasting:tiny on a series"
-            for name in FIXED
-            if getattr(self, name) != default[name]
-        ]
-        wrong = {
-            f"noise is {self.noise}; give a standard deviation >= 0": not 0 <= self.noise < 1e6,
-            f"window is {self.window}; give at least 64 samples": self.window < 64,
-            f"sph is {self.sph}; give a whole number >= 0": self.sph < 0,
-            f"labelled is {self.labelled}; give a share, above 0 and at most 1": not 0
-            < self.labelled
-            <= 1,
-            'arm is "population", and two classes have no places between them; use '
-            "arm=smoothing": self.arm == "population",
-        }
-        problems += [text for text, is_so in wrong.items() if is_so]
-        if min(self.hop, self.sop, self.window, self.sph + 1) >= 1:
-            try:
-                self.sizes.list_offsets()
-            except ValueError as error:
-                problems.append(str(error))
+        if self.arm == "population":
+            problems.append(
+                "arm is population; it must be another for two classes, which have no places "
+                "between them. Use --set arm=smoothing."
+            )
+        try:
+            self.sizes.list_offsets()
+        except ValueError as error:
+            problems.append(str(error))
         return problems
 
 

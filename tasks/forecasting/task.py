@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from neuro.io.run_folder import RunError
-from neuro.training import Plan
 from tasks.forecasting import config as configs, recordings, seizures as seizure_configs
 from tasks.forecasting.config import ForecastConfig
 from tasks.forecasting.data import (
@@ -34,6 +33,7 @@ from tasks.forecasting.evaluate import (
 from tasks.forecasting.network import GuidedForecaster, ask_teacher, build, compute_loss
 from tasks.forecasting.patients import train_detector
 from tasks.forecasting.recordings import RecordingConfig
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import Deployment, Evaluation, Split, Stimulus, Task, Training
 
@@ -102,7 +102,7 @@ TASK = Task(
     training=Training(
         build=build,
         begin=begin,
-        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+        plan=make_plan,
         steps=count_steps,
         batches=batches,
         batch_axis=(1, 0, 0),

@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from drivers.event_camera import Clip, Clips, frames, load, moving_bars
 from drivers.folders import find_neuro_data
+from neuro.base.bounds import Count, Natural, Positive
 from neuro.base.units import Seconds
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification import network as image_net
 from tasks.images.classification.classifier import Answers, make_classifier
-from tasks.images.classification.data import ImageConfig, plan, take_split
-from tasks.runs.soundness import list_low_fields, refuse_problems
+from tasks.images.classification.data import ImageConfig, take_split
+from tasks.runs.configuration import make_plan, require_sound
 from tasks.runs.task import Pair, Split
 
 Source = Literal["bars", "nmnist", "dvs_gesture", "shd"]
@@ -37,21 +38,39 @@ EVALUATED = 50  # recordings of a batch outside training
 
 @dataclass(frozen=True, kw_only=True)
 class EventsConfig(ImageConfig):
-    """One experiment on recordings of events.
+    """One experiment on recordings of events, which are cut to ticks or continued in silence.
 
-    source: generated "bars", or a data set of tonic from $NEURO_DATA.
-    ticks, dt: a recording is cut, or continued in silence, to this number of ticks of dt [s].
-    downsample: side of the squares of pixels whose events are summed.
-    code: "rate": a spike for each pixel, polarity and tick with any event; "direct": the number
-    of events, which a host turns into the spikes of the first population.
-    recurrent: neurons of one layer with feedback, which replaces blocks and hidden; 0: none.
+    ``code`` "rate" is a spike for each pixel, polarity and tick with any event; "direct" is the
+    number of events, which a host turns into the spikes of the first population.
     """
 
     source: Source
-    held: int
-    dt: float = 0.01
-    downsample: int = 1
-    recurrent: int = 0
+    """Generated "bars", or a data set of tonic from $NEURO_DATA."""
+    held: Count
+    """Number of recordings at the end of the training part for model selection."""
+    dt: Positive = 0.01
+    """Length of a tick [s], a whole number of microseconds."""
+    downsample: Count = 1
+    """Side of the squares of pixels whose events are summed."""
+    recurrent: Natural = 0
+    """Neurons of one layer with feedback, which replaces blocks and hidden; 0: none."""
+
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        _, height, width = SOURCES[self.source].shape
+        part, ticks = self.downsample, self.dt * 1e6
+        wrong = {
+            f"downsample is {part}; it must divide {height} x {width} pixels": (
+                math.gcd(height, width) % part
+            ),
+            f"dt is {self.dt}; it must be a whole number of us, >= 1e-06": (
+                round(ticks) < 1 or not math.isclose(ticks, round(ticks))
+            ),
+            'code is "direct", and a host runs no recurrent layer; use --set code=rate': (
+                self.recurrent and self.code == "direct"
+            ),
+        }
+        return super().list_conflicts() + [text for text, is_so in wrong.items() if is_so]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,27 +155,6 @@ def shd() -> EventsConfig:
     )
 
 
-def list_problems(config: EventsConfig) -> list[str]:
-    """Return what does not fit, each with its cure."""
-    problems = list_low_fields(config, {"ticks": 1, "downsample": 1, "recurrent": 0})
-    _, height, width = SOURCES[config.source].shape
-    part, ticks = max(config.downsample, 1), config.dt * 1e6
-    wrong = {
-        f"downsample is {part}; it must divide {height} x {width} pixels": (
-            math.gcd(height, width) % part
-        ),
-        f"dt is {config.dt}; it must be a whole number of us, >= 1e-06": (
-            not math.isfinite(ticks)
-            or round(ticks) < 1
-            or not math.isclose(ticks, round(ticks))
-        ),
-        'code is "direct", and a host runs no recurrent layer; use --set code=rate': (
-            config.recurrent and config.code == "direct"
-        ),
-    }
-    return problems + [text for text, is_so in wrong.items() if is_so]
-
-
 def find_shape(config: EventsConfig) -> tuple[int, int, int]:
     """Return (polarities, height, width) of a frame."""
     polarities, height, width = SOURCES[config.source].shape
@@ -169,7 +167,7 @@ def build(config: EventsConfig) -> Stack:
     Raises:
         ValueError: the configuration has problems; lists them all.
     """
-    refuse_problems(list_problems(config))
+    require_sound(config)
     shape, classes, dt = find_shape(config), _count_classes(config), Seconds(config.dt)
     if not config.recurrent:
         return image_net.build(config, shape, classes, dt)
@@ -247,7 +245,7 @@ TASK = make_classifier(
     summary="recordings of events: moving bars, N-MNIST, DVS-Gesture, SHD",
     configs={make.__name__: make for make in (tiny, nmnist, dvs_gesture, shd)},
     build=build,
-    plan=plan,
+    plan=make_plan,
     steps=lambda config: len(find_clips(config, "train")) // config.batch,
     batches=batches,
     dummy_batch=make_dummy_batch,

@@ -27,9 +27,11 @@ class Config:
 
     ticks: int = 6
     batch: int = 50
-    epochs: int = 8  # passes over the data
+    epochs: int = 8
+    """Passes over the data."""
     lr: float = 5e-3
-    train: int = 3500  # digits; the last 500 of the 4,000 select the weights
+    train: int = 3500
+    """Training digits; the last 500 of the 4,000 select the weights."""
 
 
 def tiny() -> Config:
@@ -47,9 +49,8 @@ def digits(config: Config, split: Split) -> tuple[np.ndarray, np.ndarray]:
 def batches(config: Config, split: Split, _: int) -> Iterator[Pair]:
     """Yield (spikes T B 784, labels B); seed and epoch of a training say in which order."""
     images, labels = digits(config, split)
-    n = len(labels)
-    order = torch.randperm(n) if split == "train" else torch.arange(n)  # torch is seeded
-    for i in range(0, n, config.batch):
+    order = torch.randperm(len(labels)) if split == "train" else torch.arange(len(labels))
+    for i in range(0, len(labels), config.batch):
         some = order[i : i + config.batch].numpy()
         x = torch.from_numpy(images[some].reshape(len(some), -1) / 255)
         yield rate(x, Ticks(config.ticks)), torch.from_numpy(labels[some])

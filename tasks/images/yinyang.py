@@ -22,44 +22,47 @@ from torch import Tensor, nn
 
 from drivers import yinyang
 from drivers.yinyang import CLASSES, Points
+from neuro.base.bounds import Count, Natural, NotNegative, Positive
 from neuro.base.units import Seconds, Ticks
 from neuro.eventprop import LEAST
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.spikes.codes import latency
-from neuro.training import Plan
 from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification.classifier import Answers, make_classifier
+from tasks.runs.configuration import TrainingConfig, make_plan
 from tasks.runs.task import Pair, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class YinYangConfig:
-    """One experiment on the Yin-Yang points.
+class YinYangConfig(TrainingConfig):
+    """One experiment on the Yin-Yang points."""
 
-    ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
-    hidden: neurons. tau, tau_syn: of the membrane and of the current [s]. reset: at a spike.
-    tau_out: of the read-out [s]; None: it does not leak.
-    train, test: largest number of points (0: all). seed_of_data: of the points and their order.
-    least_slope: with --gradient eventprop, the lower bound of slopes at spikes, see
-    :class:`tasks.runs.task.Training`; 0: no bound.
-    """
-
-    ticks: int = 100
-    dt: float = 5e-4
-    coded: int = 60
-    hidden: int = 120
-    tau: float = 0.02
-    tau_syn: float = 0.005
-    train: int = 0
-    test: int = 0
-    batch: int = 100
-    epochs: int = 40
-    lr: float = 3e-3
-    seed_of_data: int = 0
-    least_slope: float = LEAST
+    ticks: Count = 100
+    """Length of a run [ticks]."""
+    dt: Positive = 5e-4
+    """Length of a tick [s]."""
+    coded: Count = 60
+    """First ticks of a run, in which the coordinates spike."""
+    hidden: Count = 120
+    """Hidden neurons."""
+    tau: Positive = 0.02
+    """Time constant of the membrane [s]."""
+    tau_syn: Positive = 0.005
+    """Time constant of the synaptic current [s]."""
+    train: Natural = 0
+    """Largest number of training points; 0 takes all."""
+    test: Natural = 0
+    """Largest number of validation points and of test points; 0 takes all."""
+    batch: Count = 100
+    epochs: Count = 40
+    lr: Positive = 3e-3
+    least_slope: NotNegative = LEAST
+    """Lower bound of slopes at spikes with --gradient eventprop; 0 sets no bound."""
     reset: Literal["soft", "hard"] = "hard"
-    tau_out: float | None = None
+    """What a spike does to its membrane: subtract the threshold, or set it to zero."""
+    tau_out: Positive | None = None
+    """Time constant of the read-out [s]; null has no leak."""
 
 
 def full() -> YinYangConfig:
@@ -155,7 +158,7 @@ TASK = make_classifier(
     summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
     configs={"tiny": tiny, "full": full, "xylo": xylo},
     build=build,
-    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    plan=make_plan,
     steps=lambda config: len(points(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=make_dummy_batch,

@@ -30,19 +30,20 @@ KEPT = {"graph": NETWORK, "stimulus": STIMULUS, "about": ABOUT, "decoding": DECO
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """The configuration of an imported network.
-
-    source: what it was imported from, a file name or FILE.py:FUNCTION. library: name and
-    version of what describes it. graph, stimulus, about, decoding: SHA-256 of the files in
-    ``KEPT``, "" of one that the run does not need.
-    """
+    """The configuration of an imported network."""
 
     source: str
+    """What it was imported from: a file name, or FILE.py:FUNCTION."""
     library: str
+    """Name and version of the library that describes it."""
     graph: str
+    """SHA-256 of the network."""
     stimulus: str
+    """SHA-256 of the stimulus; empty where spikes are drawn."""
     about: str
+    """SHA-256 of import.json."""
     decoding: str
+    """SHA-256 of the decoding of answers; empty without labels."""
 
 
 class SourceFacts(TypedDict):

@@ -1,11 +1,12 @@
 """What is trained on text: the stack of layers, the text, and how long."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
 from neuro.mixers import MIXERS, parse_stack
 from neuro.nn.mixer_block import BlockSizes
+from tasks.runs.configuration import require_sound
 
 Block = Literal["gated", "rwkv"]
 Recipe = Literal["plain", "matmulfree", "rwkv"]
@@ -14,81 +15,79 @@ STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig(BlockSizes):
-    """One language model and its training.
+    """One language model and its training; it counts steps, and no epochs.
 
-    Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`; ``heads`` of RWKV are width / 64
-    or so many.
-    block: what stands around the mixers: "gated" linear units of ``hidden`` channels behind
-    root-mean-square norms; or the whole blocks of "rwkv", with its channel mixing and layer
-    norms, for stacks of rwkv5 or of rwkv6 alone.
-    vocabulary: tokens, at least those of the tokenizer.
-    text: a file or folder; "": the sources of Python's standard library. skip_bad: leave out
-    files of it that are empty or no text. tokenizer: the path of a World vocabulary (.txt) or
-    of a tokenizer.json; "": bytes. end: the token that ends a text in a tokenizer.json.
-    text_digest, tokenizer_digest: SHA-256 of what is read there, which ``neuro train`` writes
-    down; "": any.
-    tokens: T of a batch. lanes: B, streams that are read side by side. steps: batches in all.
-    validations: over the training. held_out: bytes of the validation and test part that are
-    measured, the first of each lane; 0: all.
-    lr, warm, decay, clip: see :class:`neuro.training.Plan`. recipe: a published one, see
-    :mod:`tasks.language.recipes`.
+    Raises:
+        ValueError: the configuration is wrong; lists every problem.
     """
 
+    heads: Count = 4
+    """Heads of each mixer that has heads; RWKV has width / 64 or as many."""
     block: Block = "gated"
-    vocabulary: int = 256
+    """Blocks around mixers: "gated" linear units, or the whole blocks of "rwkv"."""
+    vocabulary: Count = 256
+    """Tokens that the model knows, at least those of the tokenizer."""
     text: str = ""
+    """File or folder of the text; empty takes the sources of Python's standard library."""
     skip_bad: bool = False
+    """Whether to leave out files of the text that are empty or no text."""
     text_digest: str = ""
+    """SHA-256 of the text, which neuro train writes down; empty accepts any."""
     tokenizer: str = ""
+    """Path of a World vocabulary (.txt) or a tokenizer.json; empty makes each byte a token."""
     end: str = ""
+    """Token of a tokenizer.json that ends a text."""
     tokenizer_digest: str = ""
-    tokens: int = 256
-    lanes: int = 12
-    steps: int = 1600
-    validations: int = 4
-    held_out: int = 200_000
-    lr: float = 4e-3
-    warm: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
+    """SHA-256 of the tokenizer, which neuro train writes down; empty accepts any."""
+    tokens: Count = 256
+    """Tokens of each stream in a batch."""
+    lanes: Count = 12
+    """Streams of text that a batch reads side by side."""
+    steps: Count = 1600
+    """Batches of the whole training."""
+    validations: Count = 4
+    """Validations over the whole training."""
+    held_out: Natural = 200_000
+    """Bytes of the validation and of the test part that are measured; 0 measures all."""
+    lr: Positive = 4e-3
+    """Peak learning rate."""
+    warm: Share = 0.05
+    """Share of the training in which the learning rate rises to its peak."""
+    decay: NotNegative = 0.01
+    """Weight decay of AdamW."""
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
     recipe: Recipe = "plain"
+    """Training recipe: "plain", or a published one (tasks.language.recipes)."""
 
     def __post_init__(self) -> None:
-        parse_stack(self.stack)
-        names = ("width", "hidden", "heads", "ticks", "vocabulary", "tokens", "lanes")
-        least = dict.fromkeys((*names, "steps", "validations"), 1)
-        wrong = [
-            f"{name} must be >= {bound}, got {value}"
-            for name, bound in {**least, "limit": 0, "held_out": 0}.items()
-            if (value := getattr(self, name)) < bound
-        ]
-        if not 0 < self.eps < math.inf:
-            wrong.append(f"eps must be > 0 and finite, got {self.eps}")
-        if not wrong and self.steps % self.validations:
-            wrong.append(
-                f"steps, {self.steps}, must be a multiple of validations, {self.validations}"
-            )
-        if 0 < self.held_out < self.lanes:
-            wrong.append(
-                f"held_out, {self.held_out}, must be 0 or a byte for each of {self.lanes} lanes"
-            )
-        if self.end and not self.tokenizer.endswith(".json"):
-            wrong.append(f"end, {self.end!r}, is of a tokenizer.json; leave it out")
-        if wrong:
-            raise ValueError(f"language: {'; '.join(wrong)}")
-        if self.limit and not self.carries and self.limit < self.tokens:
-            raise ValueError(
-                f"language: batches of {self.tokens} tokens are longer than the limit, "
-                f"{self.limit}; set tokens to {self.limit}, or a larger limit (0: none)"
-            )
-        kinds = set(self.layers)
-        rwkv = len(kinds) == 1 and kinds <= {"rwkv5", "rwkv6"}
-        if self.block == "rwkv" and not (rwkv and self.linear == "float"):
-            raise ValueError(
-                f"language: block 'rwkv' needs a stack of rwkv5 or of rwkv6 alone, such as "
-                f"rwkv6*4, and linear 'float'; got {self.stack} and {self.linear!r}; block "
-                "'gated' takes any"
-            )
+        require_sound(self)
+
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        try:
+            kinds = set(parse_stack(self.stack))
+        except ValueError as error:
+            return [str(error)]
+        of_rwkv = kinds in ({"rwkv5"}, {"rwkv6"}) and self.linear == "float"
+        wrong = {
+            f"steps is {self.steps}; it must be a multiple of validations, {self.validations}. "
+            f"Use --set steps={-(-self.steps // self.validations) * self.validations}.": (
+                self.steps % self.validations
+            ),
+            f"held_out is {self.held_out}; it must be 0 or >= {self.lanes}, a byte per lane. "
+            "Use --set held_out=0 for all.": 0 < self.held_out < self.lanes,
+            f"end is {self.end!r}; it must be empty without a tokenizer.json. Use "
+            "--set end=.": (self.end and not self.tokenizer.endswith(".json")),
+            f"tokens is {self.tokens}; it must be <= limit, {self.limit}. Use --set "
+            f"tokens={self.limit}, or limit=0 for no limit.": (
+                self.limit and not self.carries and self.limit < self.tokens
+            ),
+            f"block is 'rwkv'; it must be 'gated' for stack {self.stack} with linear "
+            f"{self.linear!r}. Use a stack of rwkv5 or of rwkv6 alone, such as rwkv6*4, and "
+            "--set linear=float.": self.block == "rwkv" and not of_rwkv,
+        }
+        return [text for text, is_so in wrong.items() if is_so]
 
     @property
     def carries(self) -> bool:

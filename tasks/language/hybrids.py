@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuro.base.bounds import Count, Natural
 from neuro.io.run_folder import Run, RunError
 from neuro.mixers.delta_net import TAPS, ShortConv
 from tasks.language import task as language
@@ -43,17 +44,16 @@ BITS = Metric(name="bits", better="lower", unit="bits", format=".3f")  # of an a
 
 @dataclass(frozen=True, kw_only=True)
 class HybridConfig(LanguageConfig):
-    """A stack and its training.
-
-    task: of synthetic recall, or "text". sizes: of the sequences of recall, whose vocabulary
-        and tokens are those of the model. lanes: sequences, or streams of text, of a batch.
-    tested: sequences of validation and test. seed_of_data: of the sequences in training.
-    """
+    """A stack and its training."""
 
     task: Literal["MQAR", "needles", "tracking", "text"] = "MQAR"
+    """Synthetic recall of one kind, or text."""
     sizes: RecallSizes = field(default_factory=RecallSizes)
-    tested: int = 200
-    seed_of_data: int = 0
+    """Sequences of recall; the model has their vocabulary and tokens."""
+    tested: Count = 200
+    """Sequences of validation, and as many of test."""
+    seed_of_data: Natural = 0
+    """Seed of the sequences in training."""
 
     @property
     def carries(self) -> bool:

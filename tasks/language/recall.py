@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from neuro.base.bounds import Count, Natural
 from tasks.language.data import NOTHING
 
 FILLER, QUERY, NEEDLE, SET = range(4)
@@ -26,20 +27,24 @@ POWER = 0.01  # a of the distances of MQAR
 class RecallSizes:
     """How long and how hard the tasks are.
 
-    tokens: T. keys, values: how many there are. pairs: of MQAR. needles: of the haystack.
-    chains, hops: of tracking: so many values, each handed on from variable to variable.
-
     Raises:
         ValueError: something does not fit into T tokens, or there are too few keys or values.
     """
 
-    tokens: int = 32
-    keys: int = 16
-    values: int = 16
-    pairs: int = 8
-    needles: int = 4
-    chains: int = 3
-    hops: int = 1
+    tokens: Count = 32
+    """Length T of a sequence [tokens]."""
+    keys: Count = 16
+    """Keys that a sequence draws from."""
+    values: Count = 16
+    """Values that a sequence draws from."""
+    pairs: Count = 8
+    """Pairs of a key and a value in MQAR."""
+    needles: Count = 4
+    """Needles in the haystack."""
+    chains: Count = 3
+    """Values that are handed on in the tracking of variables."""
+    hops: Natural = 1
+    """Variables that hand each value on in tracking."""
 
     def __post_init__(self) -> None:
         wrong = [

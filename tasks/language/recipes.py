@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from neuro.training import Group, Plan
 from neuro.training.plan import scale_lr
 from tasks.language.config import LanguageConfig
+from tasks.runs import configuration
 
 RWKV_GROUPS = (
     Group(parameters=("*time_decay",), lr=2.0, decay=False),
@@ -32,19 +33,17 @@ def make_plan(config: LanguageConfig) -> Plan:
     Raises:
         ValueError: RWKV's recipe is for a stack without its time mixing.
     """
-    plain = partial(
-        Plan, epochs=config.validations, lr=config.lr, decay=config.decay, clip=config.clip
-    )
+    plain = partial(configuration.make_plan, config, epochs=config.validations)
     if config.recipe == "matmulfree":
-        return plain(schedule=partial(schedule_halving, config.warm))
+        return plain(warm=0.0, schedule=partial(schedule_halving, config.warm))
     if config.recipe == "plain":
-        return plain(warm=config.warm)
+        return plain()
     if not set(config.layers) & {"rwkv5", "rwkv6"}:
         raise ValueError(
             f"recipe 'rwkv' sets the learning rates of RWKV's time mixing, and {config.stack} "
             "has none; take 'plain'"
         )
-    return plain(warm=config.warm, optimizer=RWKV_ADAM, groups=RWKV_GROUPS)
+    return plain(optimizer=RWKV_ADAM, groups=RWKV_GROUPS)
 
 
 def schedule_halving(warm: float, optimizer: Optimizer, updates: int) -> LambdaLR:

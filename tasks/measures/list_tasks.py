@@ -1,7 +1,9 @@
 """``neuro tasks``: the tasks, their configurations, and the fields of a configuration."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -42,16 +44,37 @@ def make_configurations_table(name: str) -> Table:
 
 
 def make_fields_table(full: str) -> Table:
-    """Return every field of a configuration and its value, as ``--set`` takes them."""
+    """Return every field of a configuration, with its value for ``--set`` and docstring."""
     from tasks.report.tables import make_table
     from tasks.runs.find import find_config, find_task, split_name
-    from tasks.runs.settings import list_fields
 
     task, name = split_name(full)
     config = find_config(find_task(task), name)()
-    title = f"neuro train {full} --set FIELD=VALUE"
-    out = make_table(title, "field", "value")
-    out.min_width = len(title)
-    for field, value in list_fields(config):
-        out.add_row(field, json.dumps(value, default=asdict))
+    out = make_table(f"neuro train {full} --set FIELD=VALUE", "field", "value", "about")
+    for row in list_described_fields(config):
+        out.add_row(*row)
     return out
+
+
+def list_described_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield name, value as JSON, and docstring of each field, those inside others included."""
+    described = read_field_docstrings(type(config))
+    for field in fields(config):
+        name, value = f"{prefix}{field.name}", getattr(config, field.name)
+        if is_dataclass(value):
+            yield from list_described_fields(value, f"{name}.")
+        else:
+            text = json.dumps(value, default=asdict)
+            yield name, text, described.get(field.name, "")
+
+
+def read_field_docstrings(cls: type) -> dict[str, str]:
+    """Return the docstring beneath each field of a dataclass, inherited ones included."""
+    from docstring_parser import parse_from_object
+
+    return {
+        param.arg_name: " ".join((param.description or "").split())
+        for base in reversed(cls.__mro__[:-1])
+        for param in parse_from_object(base).params
+        if param.args[0] == "attribute"
+    }

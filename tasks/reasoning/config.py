@@ -3,12 +3,12 @@
 An arm is one field. What each does: :mod:`tasks.reasoning.curriculum`.
 """
 
-import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
+from neuro.base.bounds import Count, Natural, NotNegative, Positive, Share
 from neuro.nn.recurrent_depth import DepthSizes, list_depth_problems
-from tasks.runs.soundness import list_low_fields, refuse_problems
+from tasks.runs.configuration import ClippedConfig
 
 Arm = Literal["none", "cot", "icot", "coconut", "pause", "codi", "diffusion"]
 Order = Literal["confidence", "random", "left"]
@@ -19,64 +19,58 @@ LATENT = ("coconut", "pause", "codi")  # arms that think before they answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReasoningConfig(DepthSizes):
-    """One training on puzzles.
-
-    Its blocks: see :class:`neuro.nn.mixer_block.BlockSizes`; how often they run:
-    :class:`neuro.nn.recurrent_depth.DepthSizes`.
-
-    puzzle: its name in :data:`tasks.reasoning.data.PUZZLES`. size: what makes it hard, as that
-        table says; 0: its default.
-    data: a folder with files of questions in place of a puzzle, see
-        :mod:`drivers.puzzles.files`. data_digest: of these files, which ``neuro train`` writes
-        down; "": any.
-    seed_of_data: of the items and of their order. train, val, test: numbers of items; of files,
-        the first ones (0: all).
-    arm: how it learns and answers. latents: thoughts of each stage of the curriculum, so that
-        latents x stages come before an answer; in "codi", too.
-    stages: of the curriculum, after the first one with all steps. first_epochs: of that one.
-        stage_epochs: of each other but the last, which lasts to the end. mix: share of the
-        batches that are of a random stage.
-    smoothing: lambda of "icot": o further words go with a probability of exp(-lambda o).
-    alpha, beta: of "codi", weights of the distillation and of the teacher's own loss.
-    order: in which "diffusion" fills the words of an answer, see
-        :mod:`tasks.reasoning.denoise`. denoising_steps: calls in which it does; 0: one a word.
-    temperature: of its guesses; 0: the likeliest word. mask_question: whether its training
-        hides words of questions, too; answers are asked for with the question in sight.
-    vocabulary: of the model; 0: that of the items.
-    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
-    """
+class ReasoningConfig(ClippedConfig, DepthSizes):
+    """One training on puzzles."""
 
     stack: str = "softmax*2"
-    hidden: int = 256
+    hidden: Count = 256
     puzzle: str = "reachability"
-    size: int = 0
+    """Name of a generated puzzle (tasks.reasoning.data.PUZZLES)."""
+    size: Natural = 0
+    """What makes the puzzle hard, such as its nodes or digits; 0 takes its default."""
     data: str = ""
+    """Folder with files of questions that replace the puzzle (drivers.puzzles.files)."""
     data_digest: str = ""
-    seed_of_data: int = 0
-    train: int = 4000
-    val: int = 200
-    test: int = 500
+    """SHA-256 of these files, which neuro train writes down; empty accepts any."""
+    train: Natural = 4000
+    """Number of training items; of files, the first ones, where 0 takes all."""
+    val: Natural = 200
+    """Number of validation items; of files, the first ones, where 0 takes all."""
+    test: Natural = 500
+    """Number of test items; of files, the first ones, where 0 takes all."""
     arm: Arm = "coconut"
-    latents: int = 1
-    stages: int = 4
-    first_epochs: int = 5
-    stage_epochs: int = 5
-    mix: float = 0.0
-    smoothing: float = 4.0
-    alpha: float = 1.0
-    beta: float = 1.0
+    """How the network learns and answers (tasks.reasoning.curriculum)."""
+    latents: Natural = 1
+    """Continuous thoughts per stage of the curriculum, in "codi" too."""
+    stages: Count = 4
+    """Stages of the curriculum after the first one, which has all steps."""
+    first_epochs: Count = 5
+    """Epochs of the first stage."""
+    stage_epochs: Count = 5
+    """Epochs of each further stage but the last, which lasts to the end."""
+    mix: Share = 0.0
+    """Share of the batches that belong to a random stage."""
+    smoothing: Positive = 4.0
+    """Lambda of "icot": o further words are removed with a probability of exp(-lambda o)."""
+    alpha: NotNegative = 1.0
+    """Weight of the distillation in "codi"."""
+    beta: NotNegative = 1.0
+    """Weight of the teacher's own loss in "codi"."""
     order: Order = "confidence"
-    denoising_steps: int = 0
-    temperature: float = 0.0
+    """Order in which "diffusion" fills the words of an answer."""
+    denoising_steps: Natural = 0
+    """Calls in which "diffusion" fills an answer; 0 makes one call per word."""
+    temperature: NotNegative = 0.0
+    """Temperature of the guesses of "diffusion"; 0 takes the likeliest word."""
     mask_question: bool = False
-    vocabulary: int = 0
-    batch: int = 64
-    epochs: int = 40
-    lr: float = 1e-3
-    warm: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
+    """Whether the training of "diffusion" also hides words of questions."""
+    vocabulary: Natural = 0
+    """Words that the model knows; 0 takes those of the items."""
+    batch: Count = 64
+    epochs: Count = 40
+    lr: Positive = 1e-3
+    warm: Share = 0.05
+    decay: NotNegative = 0.01
 
     @property
     def last_stage_epoch(self) -> int:
@@ -88,53 +82,29 @@ class ReasoningConfig(DepthSizes):
         """Number of latents before an answer."""
         return self.latents * self.stages if self.arm in LATENT else 0
 
-
-def require_sound(config: ReasoningConfig) -> None:
-    """Raise a ValueError that lists what does not fit in a configuration, each with its cure.
-
-    Fields are set one by one, so it is checked where data or a model are made of them.
-    """
-    refuse_problems(list_problems(config))
-
-
-def list_problems(config: ReasoningConfig) -> list[str]:
-    """Return what does not fit, each with its cure."""
-    least = {
-        **dict.fromkeys(("width", "hidden", "heads", "ticks", "batch", "epochs"), 1),
-        **dict.fromkeys(("stages", "first_epochs", "stage_epochs"), 1),
-        **dict.fromkeys(("train", "val", "test"), 0 if config.data else 1),
-        **dict.fromkeys(("limit", "size", "latents", "vocabulary", "denoising_steps"), 0),
-        "seed_of_data": 0,
-    }
-    problems = list_low_fields(config, least)
-    problems += [
-        f"{name} is {getattr(config, name)}; give a finite number >= 0"
-        for name in ("alpha", "beta", "temperature")
-        if not 0 <= getattr(config, name) < math.inf
-    ]
-    for name, kind in get_type_hints(type(config)).items():
-        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
-            choices = ", ".join(map(str, get_args(kind)))
-            problems.append(f"{name} is {getattr(config, name)!r}; give one of {choices}")
-    last = config.last_stage_epoch
-    wrong = {
-        f"depth is {config.depth}, and diffusion reads both ways, with no core that recurs; "
-        "set depth=0, or another arm": config.depth > 0 and config.arm == "diffusion",
-        f"epochs is {config.epochs}, and the last stage of the curriculum begins after {last} "
-        "(first_epochs, and stage_epochs for each other one before it); give more "
-        "epochs": config.arm in STAGED and config.epochs <= last,
-        f"eps is {config.eps}; give a finite number > 0": not 0 < config.eps < math.inf,
-        f"mix is {config.mix}; give a share, 0 to 1": not 0 <= config.mix <= 1,
-        f"smoothing is {config.smoothing}; give a number > 0": not config.smoothing > 0,
-        'mask_question is set, and only arm "diffusion" hides words; set arm=diffusion, or '
-        "mask_question=false": config.mask_question and config.arm != "diffusion",
-    }
-    problems += [text for text, is_so in wrong.items() if is_so]
-    try:
-        _ = config.layers
-    except ValueError as error:
-        problems.append(str(error))
-    return problems + list_depth_problems(config)
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        last = self.last_stage_epoch
+        wrong = {
+            **{
+                f"{name} is 0; it must be >= 1 for a generated puzzle. Use --set "
+                f"{name}=100.": not self.data and getattr(self, name) == 0
+                for name in ("train", "val", "test")
+            },
+            f'depth is {self.depth}; it must be 0 for arm "diffusion", which reads both ways. '
+            "Use --set depth=0.": self.depth > 0 and self.arm == "diffusion",
+            f"epochs is {self.epochs}; it must be > {last}, where the last stage of the "
+            "curriculum begins (first_epochs, and stage_epochs of each stage between). Use "
+            f"--set epochs={last + 1}.": self.arm in STAGED and self.epochs <= last,
+            'mask_question is True; it must be False unless arm is "diffusion". Use --set '
+            "mask_question=false.": self.mask_question and self.arm != "diffusion",
+        }
+        problems = [text for text, is_so in wrong.items() if is_so]
+        try:
+            _ = self.layers
+        except ValueError as error:
+            problems.append(str(error))
+        return problems + list_depth_problems(self)
 
 
 def tiny() -> ReasoningConfig:

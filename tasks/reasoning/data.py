@@ -19,17 +19,11 @@ from drivers.puzzles import (
     list_repeated,
     read_splits,
 )
-from tasks.reasoning.config import (
-    LATENT,
-    STAGED,
-    STEPPED,
-    ReasoningConfig,
-    require_sound,
-)
+from tasks.reasoning.config import LATENT, STAGED, STEPPED, ReasoningConfig
 from tasks.reasoning.curriculum import count_thoughts, count_words, keep_steps, say
 from tasks.reasoning.items import MARKS, EncodedItem, Tokens, encode_item
+from tasks.runs.configuration import refuse_problems, require_sound
 from tasks.runs.names import require_one_of
-from tasks.runs.soundness import refuse_problems
 from tasks.runs.task import Split
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from neuro.nn.mixer_block import SPREAD, Reading
 from neuro.nn.recurrent_depth import RecurrentModel
-from tasks.reasoning.config import ReasoningConfig, require_sound
+from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.data import list_words
+from tasks.runs.configuration import require_sound
 
 
 class Prompt(NamedTuple):
@@ -132,7 +133,7 @@ def build(config: ReasoningConfig) -> ReasoningModel:
     """Return a fresh model. Weights that arms share do not depend on the arm.
 
     Raises:
-        ValueError: the configuration does not hold together; lists every problem.
+        ValueError: the configuration is wrong; lists every problem.
     """
     require_sound(config)
     return ReasoningModel(config, config.vocabulary or len(list_words(config)))

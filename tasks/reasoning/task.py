@@ -1,9 +1,7 @@
 """The task: more computation for one answer, in hidden states instead of words."""
 
-from neuro.training import Plan
 from tasks.reasoning import config as configs
 from tasks.reasoning.batches import batches, count_steps, make_dummy_batch
-from tasks.reasoning.config import ReasoningConfig, require_sound
 from tasks.reasoning.curriculum import list_stages
 from tasks.reasoning.data import pin_files
 from tasks.reasoning.deployment import (
@@ -20,6 +18,7 @@ from tasks.reasoning.deployment import (
 from tasks.reasoning.evaluate import METRICS, evaluate, validate
 from tasks.reasoning.loss import loss
 from tasks.reasoning.model import build
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     ACCURACY,
@@ -29,30 +28,13 @@ from tasks.runs.task import (
     Training,
 )
 
-
-def make_plan(config: ReasoningConfig) -> Plan:
-    """Return how a model is trained; the optimizer begins anew with each stage.
-
-    Raises:
-        ValueError: the configuration does not hold together; lists every problem.
-    """
-    require_sound(config)
-    return Plan(
-        epochs=config.epochs,
-        lr=config.lr,
-        warm=config.warm,
-        decay=config.decay,
-        clip=config.clip,
-        stages=list_stages(config),
-    )
-
-
 TASK = Task(
     summary="Reasoning: more computation for one answer, in hidden states instead of words",
     configs={name: getattr(configs, name) for name in CONFIGURATIONS["reasoning"]},
     training=Training(
         build=build,
-        plan=make_plan,
+        # The optimizer begins anew with each stage.
+        plan=lambda config: make_plan(config, stages=list_stages(config)),
         steps=count_steps,
         batches=batches,
         batch_axis=1,

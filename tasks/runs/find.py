@@ -29,6 +29,7 @@ from neuro.io.run_folder import (
 )
 from neuro.io.schema import SchemaError
 from neuro.io.store import read_bytes, write_bytes
+from tasks.runs.configuration import require_sound
 from tasks.runs.names import IMPORTED, UnknownName, require_one_of
 from tasks.runs.settings import list_settings, require_seed, set_fields
 from tasks.runs.task import Task, TaskRun
@@ -206,7 +207,8 @@ def make_run(  # noqa: PLR0913 - the words of a command
 
     Raises:
         UnknownName: there is no such task, configuration or field.
-        ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`.
+        ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`, or
+            the configuration is wrong, see :func:`tasks.runs.configuration.require_sound`.
         RunError: the name belongs to a run folder, the configuration is not a frozen dataclass,
             the task cannot leave out bad samples, or the folder holds a run of another content
             of the task's file.
@@ -242,6 +244,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
         check_values(values)
     except SchemaError as error:
         raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
+    require_sound(values)
     if skip_bad:
         if task.training.skip_bad is None:
             raise RunError(

@@ -4,7 +4,6 @@ All arms of a seed begin at the same weights, see the same batches, and share th
 that seed: a process trains it once, from initial weights that depend on the seed alone.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache, partial
@@ -40,7 +39,7 @@ from tasks.runs.trained_run import load_trained_model
 
 Change = Mapping[str, Any]  # fields of a configuration
 LABELS = "labels alone"  # the baseline that all others stand beside
-WIDE = math.inf  # stands for a sigma that is known once the teachers of all seeds are trained
+WIDE = 1e12  # stands for a sigma that is known once the teachers of all seeds are trained
 OPERATIONS = Metric(name="synaptic_operations", better="lower", format=",.0f")  # additions
 UPDATES = Metric(name="updates", format=".1%")  # share of windows on which a teacher teaches
 SIGMA = Metric(name="sigma", format=".2f")  # of a smoothing that is as wide as the teacher

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from drivers import augment, cifar
+from neuro.base.bounds import Count, Natural
 from neuro.nn.layers import Stack
 from tasks.images.classification import data as image_data, network as image_net
 from tasks.images.classification.classifier import Answers, make_classifier
@@ -20,9 +21,9 @@ from tasks.images.classification.data import (
     SEED_CHANGES,
     ImageConfig,
     Labelled,
-    plan,
     take_split,
 )
+from tasks.runs.configuration import make_plan
 from tasks.runs.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -31,15 +32,13 @@ IMAGE = (3, cifar.SIDE, cifar.SIDE)
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10Config(ImageConfig):
-    """One experiment on colour images.
-
-    source: "cifar10" from $NEURO_DATA, or "generated" gratings.
-    shift: largest random shift in training [pixels].
-    """
+    """One experiment on colour images."""
 
     source: Literal["cifar10", "generated"] = "cifar10"
-    held: int = 5000
-    shift: int = 4
+    """The "cifar10" set from $NEURO_DATA, or "generated" gratings."""
+    held: Count = 5000
+    shift: Natural = 4
+    """Largest random shift in training [pixels]."""
 
 
 def fast() -> Cifar10Config:
@@ -122,7 +121,7 @@ TASK = make_classifier(
     summary="CIFAR-10, rate code, convolutions of ALIF neurons",
     configs={"tiny": tiny, "fast": fast, "paper": paper},
     build=build,
-    plan=plan,
+    plan=make_plan,
     steps=lambda config: len(images(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),

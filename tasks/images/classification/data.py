@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from neuro.training import Plan
+from neuro.base.bounds import Count, Natural, Positive
 from neuro.training.shuffle import shuffle_batches
 from tasks.images.classification.network import InputCode, NetConfig, stimulus
+from tasks.runs.configuration import ScheduledConfig
 from tasks.runs.task import Pair, Split
 
 SEED_CHANGES = (
@@ -76,24 +77,20 @@ Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarr
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageConfig(NetConfig):
-    """An experiment on images.
+class ImageConfig(ScheduledConfig, NetConfig):
+    """An experiment on images."""
 
-    held: number of images at the end of the training part for model selection. train, test:
-    largest number of images (0: all). compared: test samples that other executors run (0: all).
-    lr: peak learning rate. warm: share of the training in which it rises. decay: of weights.
-    """
-
-    held: int
-    train: int = 0
-    test: int = 0
-    compared: int = 0
-    batch: int = 50
-    epochs: int = 12
-    lr: float = 5e-3
-    warm: float = 0.0
-    decay: float = 0.0
-    seed_of_data: int = 0
+    held: Count
+    """Images at the end of the training part for model selection."""
+    train: Natural = 0
+    """Largest number of training images; 0 takes all."""
+    test: Natural = 0
+    """Largest number of test images; 0 takes all."""
+    compared: Natural = 0
+    """Test images that other executors run; 0 takes all."""
+    batch: Count = 50
+    epochs: Count = 12
+    lr: Positive = 5e-3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,11 +104,6 @@ class Labelled:
     def take(self, part: slice) -> "Labelled":
         """Return part of the images."""
         return replace(self, images=self.images[part], labels=self.labels[part])
-
-
-def plan(config: ImageConfig) -> Plan:
-    """Return how to train."""
-    return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
 def take_split(part: Callable[[str], P], config: SplitSizes, split: Split, smaller: str) -> P:

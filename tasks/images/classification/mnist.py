@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from drivers import augment, mnist
+from neuro.base.bounds import Count, Natural, NotNegative
 from neuro.nn.layers import Stack
 from tasks.images.classification import data as image_data, network as image_net
 from tasks.images.classification.classifier import Answers, make_classifier
@@ -20,9 +21,9 @@ from tasks.images.classification.data import (
     SEED_CHANGES,
     ImageConfig,
     Labelled,
-    plan,
     take_split,
 )
+from tasks.runs.configuration import make_plan
 from tasks.runs.task import Pair, Split
 
 IMAGE = (1, mnist.SIDE, mnist.SIDE)
@@ -30,17 +31,15 @@ IMAGE = (1, mnist.SIDE, mnist.SIDE)
 
 @dataclass(frozen=True, kw_only=True)
 class MnistConfig(ImageConfig):
-    """One experiment on digits.
-
-    source: "embedded" digits, or the full "mnist" or "fashion" set from $NEURO_DATA.
-    shift: largest random shift in training [pixels]. warp: strength of random rotation, shift
-    and scaling, which replace ``shift``; 1 is the strength of Fang et al. 2021.
-    """
+    """One experiment on digits."""
 
     source: Literal["embedded", "mnist", "fashion"] = "embedded"
-    held: int = 500
-    shift: int = 2
-    warp: float = 0.0
+    """Embedded digits, or the full "mnist" or "fashion" set from $NEURO_DATA."""
+    held: Count = 500
+    shift: Natural = 2
+    """Largest random shift in training [pixels]."""
+    warp: NotNegative = 0.0
+    """Strength of random affine maps that replace the shift; 1 as in Fang et al. 2021."""
 
 
 def demo() -> MnistConfig:
@@ -158,7 +157,7 @@ TASK = make_classifier(
         for make in (tiny, demo, full, fashion, fast, fast_fixed, fast_adaptive, paper)
     },
     build=build,
-    plan=plan,
+    plan=make_plan,
     steps=lambda config: len(digits(config, "train").labels) // config.batch,
     batches=batches,
     dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),

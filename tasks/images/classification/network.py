@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from neuro.base.bounds import Count, Natural, NotNegative, Share
 from neuro.base.units import Seconds, Ticks
 from neuro.neurons import ALIF, LI
 from neuro.nn.layers import DT, Spiking, Stack
@@ -36,32 +37,32 @@ class InputCode(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
-    """A network for images, and the code of its input.
+    """A network for images, and the code of its input."""
 
-    ticks: length of a run. code: "rate": evenly spaced spikes, more of them for brighter
-    pixels; "direct": the image itself at every tick, which a host turns into the spikes of the
-    first population.
-    blocks: channels of each convolution; 0 is a pool of 2 x 2. first: side of the kernels of
-    the first convolution, the others have 3. padded: whether maps keep their size. norm:
-    whether a batch norm follows each convolution. pool: of averages or of maxima.
-    hidden: neurons of each dense layer. dropout: probability of a dropout before each of the
-    first dense layers. vote: firing neurons per class; 0: a leaky read-out.
-    threshold: whether the network learns thresholds; it always learns leaks. beta: rise of a
-    threshold with a spike [weight units].
-    """
-
-    ticks: int = 8
+    ticks: Count = 8
+    """Length of a run [ticks]."""
     code: Literal["rate", "direct"] = "rate"
-    blocks: tuple[int, ...] = (12, 0, 24, 0)
-    first: int = 3
+    """Code of a pixel: spikes ("rate"), or its value at every tick ("direct")."""
+    blocks: tuple[Natural, ...] = (12, 0, 24, 0)
+    """Channels of each convolution; 0 is a pool of 2 x 2."""
+    first: Count = 3
+    """Side of the kernels of the first convolution; the others have 3 [pixels]."""
     padded: bool = True
+    """Whether convolutions keep the size of maps."""
     norm: bool = True
+    """Whether a batch norm follows each convolution."""
     pool: Literal["average", "max"] = "average"
-    hidden: tuple[int, ...] = ()
-    dropout: tuple[float, ...] = ()
-    vote: int = 0
+    """What a pool takes of its values."""
+    hidden: tuple[Count, ...] = ()
+    """Neurons of each hidden dense layer."""
+    dropout: tuple[Share, ...] = ()
+    """Probability of a dropout in front of each of the first dense layers."""
+    vote: Natural = 0
+    """Firing neurons per class that vote; 0 is a leaky read-out."""
     threshold: Literal["learned", "fixed"] = "learned"
-    beta: float = 0.0
+    """Whether the network learns its thresholds; it always learns its leaks."""
+    beta: NotNegative = 0.0
+    """Rise of a threshold with each spike [weight units]."""
 
 
 def build(

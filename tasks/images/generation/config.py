@@ -1,66 +1,60 @@
 """Configurations: the images, the network and its training."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, MinLen
+
+from neuro.base.bounds import Count, Natural, NotNegative, Positive
 from neuro.base.units import Ticks
+from tasks.runs.configuration import TrainingConfig, require_sound
 
 Source = Literal["embedded", "mnist", "fashion", "cifar10"]
 Model = Literal["attention", "drawn", "membrane", "ann"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationConfig:
-    """One experiment on images.
-
-    source: "embedded" digits, or the full set of that name from $NEURO_DATA.
-    model: how the ticks of the spiking decoder become an image, see
-        :mod:`tasks.images.generation.vae`; or "ann", the network without spikes.
-    channels: of the convolutions; images are 2 ** (their number + 1) pixels wide.
-    latent: bits per tick; for the ANN, numbers. copies: k, the candidates for each bit.
-    ticks: T. distance: of the prior from the posterior, see
-        :mod:`tasks.images.generation.vae`; an ANN has only "kl". weight: of that distance in
-        the loss.
-    held: images of the training part for model selection. train, test: largest number of images
-    (0: all). compared: test images whose latents other executors run (0: all).
-    decay: of weights (AdamW).
-    """
+class GenerationConfig(TrainingConfig):
+    """One experiment on images."""
 
     source: Source = "embedded"
+    """Embedded digits, or the full set of that name from $NEURO_DATA."""
     model: Model = "attention"
-    channels: tuple[int, ...] = (32, 64, 128, 256)
-    latent: int = 128
-    copies: int = 20
-    ticks: Ticks = Ticks(16)
+    """How the ticks of the spiking decoder become an image; "ann" has no spikes."""
+    channels: Annotated[tuple[Count, ...], MinLen(2)] = (32, 64, 128, 256)
+    """Channels of the convolutions; images are 2 ** (their number + 1) pixels wide."""
+    latent: Count = 128
+    """Bits of the latent per tick; of the ANN, numbers."""
+    copies: Count = 20
+    """Candidates k for each bit of the latent."""
+    ticks: Annotated[Ticks, Ge(1)] = Ticks(16)
+    """Length of a run [ticks]."""
     distance: Literal["mmd", "kl"] = "mmd"
-    weight: float = 1.0
-    held: int = 500
-    train: int = 0
-    test: int = 0
-    compared: int = 50
-    batch: int = 250
-    epochs: int = 150
-    lr: float = 1e-3
-    decay: float = 1e-3
-    seed_of_data: int = 0
+    """Distance of the prior from the posterior."""
+    weight: NotNegative = 1.0
+    """Weight of that distance in the loss."""
+    held: Count = 500
+    """Images of the training part for model selection."""
+    train: Natural = 0
+    """Largest number of training images; 0 takes all."""
+    test: Natural = 0
+    """Largest number of test images; 0 takes all."""
+    compared: Natural = 50
+    """Test images whose latents other executors run; 0 takes all."""
+    batch: Count = 250
+    epochs: Count = 150
+    lr: Positive = 1e-3
+    decay: NotNegative = 1e-3
+    """Weight decay of AdamW."""
 
     def __post_init__(self) -> None:
-        counts = {n: getattr(self, n) for n in ("latent", "copies", "ticks", "batch", "held")}
-        problems = [
-            f"{n} must be >= 1, got {value}" for n, value in counts.items() if value < 1
-        ]
-        if len(self.channels) < 2 or min(self.channels, default=0) < 1:
-            problems.append(
-                f"channels must be two or more, each >= 1, got {self.channels}; images of "
-                "32 x 32 pixels need four"
-            )
-        if self.model == "ann" and self.distance != "kl":
-            problems.append(
-                f'an ann needs distance="kl", got "{self.distance}"; convert another '
-                "configuration with ann(config)"
-            )
-        if problems:
-            raise ValueError("\n".join(["image_generation: wrong configuration:", *problems]))
+        require_sound(self)
+
+    def list_conflicts(self) -> list[str]:
+        """Return the problems between fields, each with its cure."""
+        if self.model != "ann" or self.distance == "kl":
+            return []
+        return [f'distance is "{self.distance}"; it must be "kl" for an ANN. Use ann(config).']
 
     @property
     def colours(self) -> int:

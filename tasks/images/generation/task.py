@@ -21,7 +21,6 @@ from neuro.io.run_folder import Run, RunError
 from neuro.io.store import write_bytes
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
-from neuro.training import Plan
 from tasks.images.generation import config as configs
 from tasks.images.generation.config import GenerationConfig
 from tasks.images.generation.images import (
@@ -34,6 +33,7 @@ from tasks.images.generation.latents import evaluate_mode
 from tasks.images.generation.metric import compute_scores, make_metric
 from tasks.images.generation.vae import GaussianVAE, Reconstruction, SpikingVAE
 from tasks.images.metrics.sheet import draw_sheet, interleave, scale_images
+from tasks.runs.configuration import make_plan
 from tasks.runs.names import CONFIGURATIONS
 from tasks.runs.task import (
     Deployment,
@@ -218,7 +218,7 @@ TASK = Task(
     training=Training(
         build=build,
         # The published plan, with a cosine schedule and gradient clipping added.
-        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr, decay=config.decay),
+        plan=make_plan,
         steps=lambda config: len(part(config, "train").labels) // config.batch,
         batches=batches,
         dummy_batch=make_dummy_batch,

@@ -14,13 +14,13 @@ from tasks.attribution import bench, truths
 from tasks.attribution.answers import find_true_shares, measure_gap
 from tasks.attribution.bench import FIRST, PROBES, SMALL, TITLES
 from tasks.attribution.causes import TRACIN
-from tasks.attribution.config import list_problems
 from tasks.attribution.documents import Documents, load
 from tasks.attribution.evaluate import TV
 from tasks.attribution.model import SourceModel, compute_log_likelihood, make_lm
 from tasks.attribution.retrain import list_subsets
 from tasks.attribution.truths import GUILTY, INNOCENT, LDS, LDS_SAMPLED, RATIO, SHAPLEY
 from tasks.bench.experiment import Reached, make_rows, tabulate
+from tasks.runs.configuration import list_problems
 from tasks.runs.task import ACCURACY, TaskRun
 from tasks.runs.trained_run import load_trained_model
 

@@ -13,7 +13,7 @@ from small_attribution import small_attribution
 from neuro.io.run_folder import RunError
 from neuro.io.store import StoreError
 from tasks.attribution.answers import measure_gap
-from tasks.attribution.config import AttributionConfig, full, require_sound
+from tasks.attribution.config import AttributionConfig, full
 from tasks.attribution.deployment import count_costs
 from tasks.attribution.detectors import Contrast, Projector
 from tasks.attribution.documents import (
@@ -25,6 +25,7 @@ from tasks.attribution.documents import (
 )
 from tasks.attribution.model import build, make_lm
 from tasks.attribution.task import find_lm
+from tasks.runs.configuration import require_sound
 
 SIZES = {
     **{"documents": 60, "held_out": 9, "train": 20, "val": 8, "test": 10},
@@ -105,11 +106,11 @@ def test_fields_that_do_not_hold_together_are_told_at_once() -> None:
     wrong = replace(
         small_attribution(), data="x", names=("a", "a"), tokenizer="t", source="authors"
     )
-    with pytest.raises(ValueError, match="hold together") as told:
+    with pytest.raises(ValueError, match="cannot be used") as told:
         require_sound(wrong)
-    for words in ("data is 'x'", "names are 2", "names are of real", "twice", "a tokenizer"):
+    for words in ("data is 'x'", "has 2 items", "names has items", "twice", "tokenizer is 't'"):
         assert words in str(told.value)
-    with pytest.raises(ValueError, match=r"(?s)as bytes; give 256.*needs data"):
+    with pytest.raises(ValueError, match=r"(?s)vocabulary=256.*it must be the path"):
         require_sound(replace(small_attribution(), source="pile"))
 
 

@@ -12,7 +12,7 @@ from neuro.base.seeds import seeded
 from neuro.events import simulate
 from neuro.nn.trace import trace
 from neuro.spikes import to_events
-from tasks.attribution.config import AttributionConfig, require_sound
+from tasks.attribution.config import AttributionConfig
 from tasks.attribution.deployment import count_probe_macs
 from tasks.attribution.documents import load
 from tasks.attribution.evaluate import measure_operations
@@ -114,9 +114,3 @@ def test_other_probes_have_no_such_operations() -> None:
     config = small_attribution()
     with pytest.raises(TypeError, match="Probe sends no spikes; take a model of arm alif"):
         measure_operations(build(config), load(config, "test"))
-
-
-def test_sizes_that_cannot_be_are_refused_at_once() -> None:
-    wrong = replace(small_attribution(), arm="alif", theta=0.0, probe_tau=-1.0)
-    with pytest.raises(ValueError, match=r"(?s)theta is 0\.0.*probe_tau is -1\.0"):
-        require_sound(wrong)

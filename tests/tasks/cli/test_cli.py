@@ -146,15 +146,15 @@ def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
     opened = open_folder(out)
     assert (opened.config.epochs, opened.config.lr) == (1, 0.001)
     assert name_train_command(opened) == (
-        f"neuro train yinyang:tiny --out {out} --seed 0 --set train=100 --set epochs=1 --set "
-        "lr=0.001"
+        f"neuro train yinyang:tiny --out {out} --seed 0 --set epochs=1 --set lr=0.001 --set "
+        "train=100"
     )
     assert (
         "✓ trained 1 epoch" in cli.run(*name_train_command(opened).split()[1:]).splitlines()[-1]
     )
     assert "config.lr is 0.001 there and 0.003 here" in cli.refuse(*argv[:4])
     text = cli.refuse(*argv[:4], "--set", "epoch=1")
-    assert "--set: no field 'epoch'; did you mean epochs? there are ticks, dt, coded" in text
+    assert "--set: no field 'epoch'; did you mean epochs? there are epochs, batch, lr, " in text
     assert "--set: lr: is 'x', expected a number" in cli.refuse(*argv[:4], "--lr", "x")
     assert "--set: lr is set twice" in cli.refuse(*argv[:4], "--lr", "1", "--set", "lr=2")
     assert "no field 'lr'" in cli.refuse("train", "driving:tiny", "--lr", "1")
@@ -167,8 +167,10 @@ def test_configurations_and_their_fields_are_listed(cli: CommandLine) -> None:
     assert "yinyang:tiny" in text
     assert "yinyang:full" in text
     rows = [line.split() for line in cli.run("tasks", "yinyang:tiny").splitlines()]
-    assert ["epochs", "4"] in rows
-    assert ["lr", "0.003"] in rows
+    assert ["epochs", "4", "Passes", "over", "the", "training", "data."] in rows
+    assert ["lr", "0.003", "Peak", "learning", "rate."] in rows
+    text = " ".join(cli.run("tasks", "driving:tiny").split())
+    assert "cells.threshold 1.0 Membrane at which a neuron fires" in text
     assert "no configuration 'tny'; did you mean 'tiny'?" in cli.refuse("tasks", "mnist:tny")
 
 

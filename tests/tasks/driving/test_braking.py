@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import pytest
 import torch
 from driving_windows import make_window, small_config
 
@@ -11,7 +10,6 @@ from neuro.base.seeds import seeded
 from tasks.driving.batch import make_batch
 from tasks.driving.cost import FACTORS, Surroundings
 from tasks.driving.model import RATES, UNSURE, Planner, brake_along, doubt
-from tasks.driving.presets import tiny
 from tasks.driving.sampler import EgoState
 
 SMALL = small_config()
@@ -90,8 +88,3 @@ def test_it_brakes_for_others_when_it_drives() -> None:
 def test_how_much_others_count_decides_how_hard() -> None:
     (_, little), (_, much) = plan(1.0, 0.9), plan(1e4, 0.9)
     assert (much[1, -1, 0] < little[1, -1, 0]).item()
-
-
-def test_braking_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"PlannerConfig.braking must be >= 0, got -1.0"):
-        replace(tiny().planner, braking=-1.0)

@@ -319,23 +319,3 @@ def test_a_larger_box_must_be_on_the_road_when_it_drives() -> None:
     torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), missing))
     usual = Cost(replace(CONFIG, planner=replace(planner, verge=0.25)))
     assert usual.eval()(path, around, ego).frames.equal(trained)
-
-
-def test_factors_that_are_none_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"PlannerConfig.verge must be >= 0 and finite, got -"):
-        replace(CONFIG.planner, verge=-0.25)
-    with pytest.raises(ValueError, match=r"PlannerConfig.caution must be > 0, got 0.0"):
-        replace(CONFIG.planner, caution=0.0)
-    with pytest.raises(ValueError, match=r"PlannerConfig.start must be > 0, got 0.0"):
-        replace(CONFIG.planner, start=0.0)
-    with pytest.raises(ValueError, match=r"PlannerConfig.sharpness must be > 0, got -1.0"):
-        replace(CONFIG.planner, sharpness=-1.0)
-
-
-def test_no_part_of_a_frame_costs_more_than_100() -> None:
-    around = empty()
-    learned = torch.full_like(around.learned, 1e6)
-    costs = Cost(replace(CONFIG, planner=replace(CONFIG.planner, start=1.0)))(
-        straight(8.0), around._replace(learned=learned), ahead(8.0)
-    )
-    assert costs.frames[0, 0].tolist() == pytest.approx([100.0] * 6)

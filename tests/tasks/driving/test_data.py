@@ -88,20 +88,6 @@ def test_processes_that_read_ahead_change_no_number(
             assert all(a.equal(b) for a, b in pairs)
 
 
-@pytest.mark.parametrize(
-    ("name", "least", "cure"),
-    [
-        ("readers", 0, "0 reads nothing ahead"), ("train", 0, "0 takes all windows"),
-        ("test", 0, "0 takes all windows"), ("scenes", 0, "60 are usual"),
-        ("held", 1, "a training needs scenes for validation"),
-    ],
-)  # fmt: skip
-def test_too_few_are_refused(name: str, least: int, cure: str) -> None:
-    said = rf"Source.{name} must be >= {least}, got {least - 1}; {cure}"
-    with pytest.raises(ValueError, match=said):
-        Source(**{name: least - 1})
-
-
 def test_the_generated_data_are_those_that_the_source_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

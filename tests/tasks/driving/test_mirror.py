@@ -204,7 +204,9 @@ def test_phases_are_mirrored_each_by_its_own_share() -> None:
 def test_a_grid_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match=r"symmetric in y, got y=\(-8"):
         replace(tiny(), grid=GroundGrid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
-    with pytest.raises(ValueError, match=r"mirrored must be in \[0, 1\], got 2"):
+    with pytest.raises(
+        ValueError, match=r"phases\[0\].mirrored is 2.0; it must be .* Use 0.0, the"
+    ):
         mirror_phases(tiny(), 2.0)
 
 

@@ -15,7 +15,8 @@ from tasks.flow.bench import (
     count_cost,
     list_experiments,
 )
-from tasks.flow.config import FlowConfig, list_problems, tiny
+from tasks.flow.config import FlowConfig, tiny
+from tasks.runs.configuration import list_problems
 
 
 @pytest.mark.parametrize("quick", [False, True])

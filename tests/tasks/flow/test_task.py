@@ -90,9 +90,10 @@ def test_all_that_does_not_hold_together_is_refused_at_once(
     tmp_path: Path, cli: CommandLine
 ) -> None:
     told = cli.refuse(
-        *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(patch=3, heads=5, dropped=2)
+        *("train", "flow:tiny", "--out", tmp_path / "run"),
+        *flags(patch=3, heads=5, guidance=2, dropped=0),
     )
-    for line in ("side 8 is no multiple of patch 3", "heads 5", "dropped is 2.0"):
+    for line in ("side is 8; it must be a multiple of patch", "heads, 5", "guidance is 2.0"):
         assert line in told
     told = cli.refuse(
         *("train", "flow:tiny", "--out", tmp_path / "run"), *flags(images=30, batch=2)
@@ -127,7 +128,7 @@ def test_a_plan_is_made_of_what_holds_together() -> None:
     plan = TASK.training.plan(replace(tiny(), lr=2e-3, warm=0.1, decay=0.3, clip=2.0))
     assert (plan.epochs, plan.lr, plan.warm, plan.decay, plan.clip) == (14, 2e-3, 0.1, 0.3, 2.0)
     assert plan.keep == "last"
-    with pytest.raises(ValueError, match="does not hold together"):
+    with pytest.raises(ValueError, match="the configuration cannot be used"):
         TASK.training.plan(replace(tiny(), patch=3))
 
 

@@ -90,5 +90,5 @@ def test_teacher_and_student_are_kept_as_tensors_alone(tmp_path: Path) -> None:
 
 
 def test_an_unsound_configuration_builds_nothing() -> None:
-    with pytest.raises(ValueError, match="horizon is 0; give a whole number"):
+    with pytest.raises(ValueError, match="horizon is 0; it must be >= 1"):
         build(replace(tiny(), horizon=0))

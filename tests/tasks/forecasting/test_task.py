@@ -87,10 +87,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 ) -> None:
     told = cli.refuse(
         *("train", "forecasting:tiny", "--out", tmp_path / "a"),
-        *("--set", "teacher_horizon=5", "--set", "alpha=2"),
+        *("--set", "teacher_horizon=5", "--set", "surprise=1", "--set", "arm=none"),
     )
-    assert "alpha is 2.0; give a share, 0 to 1" in told
-    assert "the teacher's window is not later than the student's" in told
+    assert 'surprise is 1.0; it must be 0 for arm "none"' in told
+    assert "teacher_horizon" not in told  # there is no teacher
 
 
 def test_a_teacher_is_asked_for_where_there_is_none() -> None:

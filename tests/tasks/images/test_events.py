@@ -19,11 +19,11 @@ from tasks.images.events import (
     dvs_gesture,
     find_clips,
     find_shape,
-    list_problems,
     nmnist,
     shd,
     tiny,
 )
+from tasks.runs.configuration import list_problems
 from tasks.runs.find import find_task
 
 SETS = {"nmnist": write_nmnist, "dvs_gesture": write_dvs_gesture, "shd": write_shd}
@@ -166,16 +166,14 @@ def test_all_problems_of_a_configuration_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"downsample": 0}, ["downsample is 0; give a whole number >= 1"]),
         ({"downsample": 3}, ["downsample is 3; it must divide 16 x 16 pixels"]),
         ({"downsample": 16, "dt": 1e-6, "recurrent": 1, "ticks": 1}, []),
         ({"code": "direct", "recurrent": 0}, []),
-        ({"recurrent": -1}, ["recurrent is -1; give a whole number >= 0"]),
         *(
             ({"dt": dt}, [f"dt is {dt}; it must be a whole number of us, >= 1e-06"])
-            for dt in (0.0, -0.01, float("nan"), float("inf"))
+            for dt in (1e-7, 4e-7, 1.5e-6)
         ),
     ],
 )
-def test_bounds_of_a_configuration(changes: dict, said: list[str]) -> None:
+def test_fields_that_do_not_suit_each_other_are_refused(changes: dict, said: list[str]) -> None:
     assert list_problems(replace(tiny(), **changes)) == said

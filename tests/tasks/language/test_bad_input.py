@@ -248,13 +248,19 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
     [
         (
             {"width": -32, "held_out": -5},
-            "language: width must be >= 1, got -32; held_out must be",
+            "used:\\nwidth is -32; it must be >= 1",
         ),
-        ({"eps": 0.0}, "eps must be > 0 and finite, got 0"),
-        ({"eps": math.inf}, "eps must be > 0 and finite, got inf"),
-        ({"steps": 8, "validations": 3}, "steps, 8, must be a multiple of validations, 3$"),
-        ({"held_out": 3, "lanes": 4}, "held_out, 3, must be 0 or a byte for each of 4 lanes"),
-        ({"end": "</s>"}, "end, '</s>', is of a tokenizer.json; leave it out"),
+        (
+            {"steps": 8, "validations": 3},
+            "steps is 8; it must be a multiple of validations, 3",
+        ),
+        ({"held_out": 3, "lanes": 4}, "held_out is 3; it must be 0 or >= 4, a byte per lane"),
+        ({"end": "</s>"}, "end is '</s>'; it must be empty without a tokenizer.json"),
+        ({"stack": "nonsense"}, "nonsense"),
+        (
+            {"block": "rwkv", "stack": "rwkv6", "linear": "ternary"},
+            "block is 'rwkv'; it must",
+        ),
     ],
 )
 def test_each_field_that_is_wrong_is_named(wrong: dict[str, Any], told: str) -> None:
@@ -266,7 +272,8 @@ def test_a_value_that_is_no_number_is_named_by_field(tmp_path: Path, cli: Comman
     (tmp_path / "a.txt").write_bytes(b"1 and 2.\n" * 400)
     task = write_task(tmp_path, tmp_path / "a.txt", more="threshold=float('nan'), lr=1e999")
     said = cli.refuse("train", task, "--out", tmp_path / "run")
-    assert "threshold is nan, lr is inf; give finite numbers" in said
+    for name in ("threshold is nan", "lr is inf"):
+        assert f"{name}; it must be finite and > 0" in said
 
 
 def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
@@ -305,9 +312,9 @@ def test_a_transformer_reads_no_more_than_its_limit() -> None:
         list(generate_text(writer, "abc", 8, 1.0, 0))
     with pytest.raises(ValueError, match="0 \\+ 11 tokens exceed the limit of 10"):
         writer.model(torch.zeros(11, 1, dtype=torch.int64))
-    with pytest.raises(ValueError, match="batches of 11 tokens are longer than the limit, 10"):
+    with pytest.raises(ValueError, match="tokens is 11; it must be <= limit, 10"):
         replace(config, tokens=11)
-    with pytest.raises(ValueError, match="limit must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="limit is -1; it must be >= 0"):
         replace(config, limit=-1)
     with pytest.raises(ValueError, match=r"--tokens 8 follow.*; shorten the prompt, or tra"):
         list(generate_text(writer, "a" * 11, 8, 1.0, 0))

@@ -74,7 +74,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"and mlgru\*4 has none; take 'plain'"):
         make_plan(replace(tiny(), recipe="rwkv"))
     for wrong in ({"stack": "rwkv5+rwkv6"}, {"stack": "mlgru*2"}, {"linear": "ternary"}):
-        with pytest.raises(ValueError, match="needs a stack of rwkv5 or of rwkv6 alone"):
+        with pytest.raises(ValueError, match="Use a stack of rwkv5 or of rwkv6 alone"):
             replace(SMALL, **wrong)
     with pytest.raises(ValueError, match="RWKV: width 16 is not a multiple of 3"):
         build(replace(SMALL, heads=3))

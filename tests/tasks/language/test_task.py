@@ -144,7 +144,7 @@ def test_bits_are_those_of_streams_without_breaks(config: LanguageConfig) -> Non
 def test_a_tokenizer_too_large_for_the_model_is_refused(config: LanguageConfig) -> None:
     with pytest.raises(ValueError, match="has 256 tokens, the model 255; set vocabulary to"):
         next(batches(replace(config, vocabulary=255), "train", 0))
-    with pytest.raises(ValueError, match="steps, 45, must be a multiple of validations, 4"):
+    with pytest.raises(ValueError, match="steps is 45; it must be a multiple of"):
         replace(config, steps=45)
 
 

@@ -34,11 +34,12 @@ from tasks.reasoning.bench import (
     name_depth,
     tabulate_further,
 )
-from tasks.reasoning.config import ReasoningConfig, list_problems
+from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.cost import count_macs, count_parameters
 from tasks.reasoning.data import load
 from tasks.reasoning.loop import CHIP, LOOPS, name_loop
 from tasks.reasoning.model import ReasoningModel, build
+from tasks.runs.configuration import list_problems
 from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import load_trained_model
 

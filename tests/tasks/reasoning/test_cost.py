@@ -5,10 +5,11 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tasks.reasoning.config import huginn, list_problems, tiny
+from tasks.reasoning.config import huginn, tiny
 from tasks.reasoning.cost import count_macs, count_parameters, count_token_macs
 from tasks.reasoning.items import ANSWER, SPEAK
 from tasks.reasoning.model import build
+from tasks.runs.configuration import list_problems
 
 D, HIDDEN, WORDS = 5280, 17_920, 65_536
 

@@ -9,7 +9,7 @@ from toy_puzzles import GRAPHS
 
 from neuro.base.seeds import seeded
 from tasks.reasoning.batches import arrange_items, batches, count_steps, make_dummy_batch
-from tasks.reasoning.config import ReasoningConfig, list_problems
+from tasks.reasoning.config import ReasoningConfig
 from tasks.reasoning.curriculum import (
     draw_further,
     find_stage,
@@ -19,6 +19,7 @@ from tasks.reasoning.curriculum import (
 )
 from tasks.reasoning.data import load
 from tasks.reasoning.items import ANSWER, BEGIN, END, PAD, SPEAK, THOUGHT, EncodedItem
+from tasks.runs.configuration import list_problems
 
 LONG = EncodedItem((6, 7), ((10, 11), (12,), (13,)), (20,))
 SHORT = EncodedItem((8, 9), ((14,),), (21, 22))
@@ -164,18 +165,13 @@ def test_a_dummy_batch_has_the_largest_shapes() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"epochs": 6}, "epochs is 6, and the last stage of the curriculum begins after 6"),
-        ({"latents": -1}, "latents is -1; give a whole number >= 0"),
-        ({"batch": 0, "train": 0}, "batch is 0; give a whole number >= 1"),
-        ({"mix": 1.5}, "mix is 1.5; give a share, 0 to 1"),
-        ({"seed_of_data": -1}, "seed_of_data is -1; give a whole number >= 0"),
-        ({"eps": -1.0}, "eps is -1.0; give a finite number > 0"),
-        ({"smoothing": 0.0}, "smoothing is 0.0; give a number > 0"),
-        ({"alpha": -1.0, "beta": -1.0}, "beta is -1.0; give a finite number >= 0"),
+        ({"epochs": 6}, "epochs is 6; it must be > 6, where the last stage"),
+        ({"val": 0}, "val is 0; it must be >= 1 for a generated puzzle. Use --set val=100."),
+        ({"test": 0, "train": 0}, "train is 0; it must be >= 1 for a generated puzzle."),
         ({"stack": "softmax*2+abc"}, "'abc' is no mixer"),
     ],
 )
-def test_configurations_that_do_not_hold_together(change: dict[str, object], told: str) -> None:
+def test_fields_that_contradict_each_other(change: dict[str, object], told: str) -> None:
     assert list_problems(CONFIG) == []
     problems = list_problems(replace(CONFIG, **change))  # type: ignore[arg-type]
     assert any(told in problem for problem in problems)

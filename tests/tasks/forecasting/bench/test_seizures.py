@@ -16,9 +16,9 @@ from tasks.forecasting.bench.seizures import (
 )
 from tasks.forecasting.bench.series import GUIDED, SHUFFLED, SMOOTHED
 from tasks.forecasting.bench.train import LABELS, TEACHER, count_cost, train_teacher
-from tasks.forecasting.config import list_problems
 from tasks.forecasting.data import prepare
 from tasks.forecasting.seizures import seizures, seizures_ann
+from tasks.runs.configuration import list_problems
 
 SETTING = "seizures, DC-coupled, noise 0.1"
 FULL, QUICK = (make(quick) for quick in (False, True))

@@ -26,7 +26,8 @@ from tasks.forecasting.bench.series import (
     make_part,
 )
 from tasks.forecasting.bench.train import LABELS, WIDE
-from tasks.forecasting.config import ann, guided, list_problems
+from tasks.forecasting.config import ann, guided
+from tasks.runs.configuration import list_problems
 
 FULL, QUICK = ({part: make_part(part, quick) for part in ARMS_OF} for quick in (False, True))
 SETTING = "mackey glass, L 1, H 2, 25 bins"

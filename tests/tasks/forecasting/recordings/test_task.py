@@ -194,7 +194,7 @@ def test_a_dry_run_of_the_published_sizes_needs_no_data(cli: CommandLine) -> Non
             "lacks 1 s of recording",
         ),
         ("kaggle", {"patient": "Dog_7"}, "no files of Dog_7; expected Dog_7/Dog_7_preictal"),
-        ("kaggle", {"arm": "future"}, "the prediction set records no seizure"),
+        ("kaggle", {"arm": "future"}, "whose prediction set has no seizure"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_written(

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from drivers.eeg import PatientRecordings, RecordedFile, SeizureTable
-from tasks.forecasting.config import require_sound
 from tasks.forecasting.recordings import (
     ICTAL,
     EegWindows,
@@ -22,6 +21,7 @@ from tasks.forecasting.recordings import (
     split_windows,
 )
 from tasks.forecasting.spectrograms import count_samples
+from tasks.runs.configuration import require_sound
 
 HOUR = 3600.0
 
@@ -147,17 +147,16 @@ def test_ictal_windows_lie_in_one_file() -> None:
 def test_what_does_not_fit_is_refused_at_once() -> None:
     for config in (chb_mit(), kaggle(), RecordingConfig(sop=30.0, distance=330.0, sph=300.0)):
         require_sound(config)
-    wrong = RecordingConfig(seconds=0.5, sph=-1.0, distance=1700.0, arm="population", tau=3.0)
-    with pytest.raises(ValueError, match=r"seconds is 0.5; give at least 1\n") as error:
+    wrong = RecordingConfig(sop=20.0, distance=319.0, arm="population", tau=3.0)
+    with pytest.raises(ValueError, match=r"sop is 20.0; it must be >= seconds, 30.0") as error:
         require_sound(wrong)
-    assert "sph is -1.0; give at least 0\n" in str(error.value)
-    assert "distance is 1700.0; give at least 1799\n" in str(error.value)
-    assert "tau is 3.0, which a predictor in recordings does not use" in str(error.value)
-    assert "two classes have no places between them" in str(error.value)
+    assert "distance is 319.0; it must be >= 320.0, sph and sop" in str(error.value)
+    assert "tau is 3.0; it must be 8.0 for recordings" in str(error.value)
+    assert "two classes, which have no places between them" in str(error.value)
     for arm in ("future", "shuffled"):
-        with pytest.raises(ValueError, match="records no seizure that a teacher could see"):
+        with pytest.raises(ValueError, match="has no seizure that a teacher could see"):
             require_sound(replace(kaggle(), arm=arm))
-    with pytest.raises(ValueError, match="source is lorenz, which is no recording"):
+    with pytest.raises(ValueError, match="source is lorenz; it must be a recording"):
         require_sound(RecordingConfig(source="lorenz"))
 
 

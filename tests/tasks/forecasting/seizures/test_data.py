@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from drivers.series import EventTable
-from tasks.forecasting.config import list_problems, tiny
+from tasks.forecasting.config import tiny
 from tasks.forecasting.data import choose_later, prepare
 from tasks.forecasting.seizures import (
     PreparedSeizures,
-    SeizureConfig,
     prepare_recording,
     seizures_ann,
     tiny_seizures,
 )
+from tasks.runs.configuration import list_problems
 
 SHORT = replace(seizures_ann(), points=40_000)
 
@@ -99,20 +99,15 @@ def test_constant_and_missing_samples_are_refused(bad: object, match: str) -> No
 
 
 def test_what_does_not_fit_is_listed_with_cures() -> None:
-    wrong = replace(
-        tiny_seizures(), hop=400, sop=20, noise=-1.0, labelled=0.0, horizon=7, arm="population"
-    )
-    told = "\n".join(list_problems(wrong))
-    for part in (
-        "noise is -1.0; give a standard deviation >= 0",
-        "labelled is 0.0; give a share",
-        "horizon is 7, which a predictor of seizures does not use; leave it at 5",
+    wrong = replace(tiny_seizures(), hop=400, sop=20, horizon=7, arm="population", surprise=1.0)
+    told = list_problems(wrong)
+    parts = (
+        'surprise is 1.0; it must be 0 for arm "population"',
+        "horizon is 7; it must be 5 for seizures",
+        "Use --set arm=smoothing.",
         "no window in steps of 400 in it; give a smaller hop",
-        "use arm=smoothing",
-    ):
-        assert part in told
-    assert len(list_problems(wrong)) == 5
-    assert len(list_problems(SeizureConfig(hop=0, sph=-1, window=8))) == 3
+    )
+    assert [part in problem for part, problem in zip(parts, told, strict=True)] == [True] * 4
     assert list_problems(replace(tiny(), source="epileptor")) == [
-        "source is epileptor, a recording with events; train forecasting:seizures"
+        "source is epileptor; it must be a series. Use neuro train forecasting:seizures."
     ]

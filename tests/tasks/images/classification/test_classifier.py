@@ -10,13 +10,14 @@ from torch import nn
 
 from neuro.io.run_folder import Run
 from neuro.io.store import StoreError
-from tasks.images.classification import data, mnist
+from tasks.images.classification import mnist
 from tasks.images.classification.classifier import (
     Answers,
     count_confusion,
     make_classifier,
     show_confusion,
 )
+from tasks.runs.configuration import make_plan
 from tasks.runs.find import find_task
 from tasks.runs.task import Pair, Split
 
@@ -58,7 +59,7 @@ def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_s
         summary="echo",
         configs={"tiny": mnist.tiny},
         build=lambda _: Echo(),
-        plan=data.plan,
+        plan=make_plan,
         steps=lambda _: 1,
         batches=batches,
         loss=lambda _, y, __: y.sum(),

@@ -8,7 +8,8 @@ import torch
 
 from drivers import mnist as drivers_mnist
 from tasks.images.classification import cifar10, mnist
-from tasks.images.classification.data import ImageConfig, Labelled, batches, plan, take_split
+from tasks.images.classification.data import ImageConfig, Labelled, batches, take_split
+from tasks.runs.configuration import make_plan
 
 CONFIG = ImageConfig(held=4, batch=3, ticks=1, code="direct")
 
@@ -24,7 +25,7 @@ def unchanged(images: np.ndarray, _: np.random.Generator) -> np.ndarray:
 
 
 def test_a_plan_has_all_that_a_configuration_says_of_training() -> None:
-    made = plan(replace(CONFIG, epochs=7, lr=0.25, warm=0.125, decay=0.5))
+    made = make_plan(replace(CONFIG, epochs=7, lr=0.25, warm=0.125, decay=0.5))
     assert (made.epochs, made.lr, made.warm, made.decay) == (7, 0.25, 0.125, 0.5)
 
 
