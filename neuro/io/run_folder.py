@@ -164,7 +164,7 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
     Raises:
             RunError: the folder holds no run, a run with an older version of its configuration,
                 or a ``config.json`` that was edited after training began.
-        """
+    """
     path = folder / "config.json"
     if not path.exists():
         raise RunError(f"{folder} is no run: it has no config.json; make one with neuro train")
