@@ -57,7 +57,7 @@ class Poisson(Input):
     seed: 0 to 2^63 - 1. Sources with equal seeds and rates emit the same spikes.
 
     Raises:
-            TypeError, ValueError: rate or seed is not a valid number.
+        TypeError, ValueError: rate or seed is not a valid number.
     """
 
     rate: float | Float[np.ndarray, "..."]

@@ -33,7 +33,7 @@ def to_dense(node: Sparse) -> Dense:
     """Return the same connection as a matrix; parallel synapses are summed.
 
     Raises:
-            ValueError: synapses have their own delays, which a matrix cannot hold.
+        ValueError: synapses have their own delays, which a matrix cannot hold.
     """
     if node.delay is not None:
         raise ValueError("a Sparse with delays is no matrix; apply unroll_delays(graph) first")

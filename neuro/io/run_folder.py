@@ -162,8 +162,8 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
         configs: task name -> its configuration functions by name.
 
     Raises:
-            RunError: the folder holds no run, a run with an older version of its configuration,
-                or a ``config.json`` that was edited after training began.
+        RunError: the folder holds no run, a run with an older version of its configuration, or
+            a ``config.json`` that was edited after training began.
     """
     path = folder / "config.json"
     if not path.exists():

@@ -176,8 +176,8 @@ class DiscreteLIF(Untrained):
         """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
-                ValueError: a decay is 0 and has no time constant, or a soft reset subtracts 0,
-                    so that a neuron would fire without end.
+            ValueError: a decay is 0 and has no time constant, or a soft reset subtracts 0, so
+                that a neuron would fire without end.
         """
         k = replace(self, refractory=Seconds(0.0)).coefficients(dt)  # of any length here
         need, cure = "a DiscreteLIF in continuous time needs", "or clock=Grid()"

@@ -81,14 +81,14 @@ class LinearNeuron(Neuron, Protocol):
         """Return the normal form at steps of ``dt`` [s].
 
         Raises:
-                ValueError: the model has no normal form at this dt; names model and parameter.
+            ValueError: the model has no normal form at this dt; names model and parameter.
         """
 
     def dynamics(self, dt: Seconds) -> Dynamics:
         """Return the continuous normal form whose samples are the steps of ``dt`` [s].
 
         Raises:
-                ValueError: the model has no continuous form; names model and parameter.
+            ValueError: the model has no continuous form; names model and parameter.
         """
 
 

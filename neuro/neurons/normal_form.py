@@ -174,7 +174,7 @@ def freeze_parameters(
 
     Raises:
         TypeError: a parameter does not hold real numbers.
-            ValueError: a parameter requires a gradient but is not in ``trained``.
+        ValueError: a parameter requires a gradient but is not in ``trained``.
     """
     for name in names:
         value, what = getattr(model, name), f"{type(model).__name__}.{name}"

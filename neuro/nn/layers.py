@@ -178,9 +178,9 @@ class Stack(Temporal):
         """Return (output of the last module, the state of each).
 
         Raises:
-                TypeError: ``x`` is not a tensor.
-                LayerError: a layer cannot run on its input, because the input has no ticks, a
-                    wrong shape or precision, or NaN; or the state does not fit the Stack.
+            TypeError: ``x`` is not a tensor.
+            LayerError: a layer cannot run on its input, because the input has no ticks, a wrong
+                shape or precision, or NaN; or the state does not fit the Stack.
         """
         modules = [module for _, module in list_steps(self)]
         try:

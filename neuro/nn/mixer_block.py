@@ -141,7 +141,7 @@ class NextTokenModel(MixerModel):
         """Return (logits, state of each layer).
 
         Raises:
-                ValueError: a token is not in the vocabulary, or the state has other samples.
+            ValueError: a token is not in the vocabulary, or the state has other samples.
         """
         self.require_known(tokens)
         reading = self.read(self.embedding(tokens), state)

@@ -139,13 +139,13 @@ class Net(nn.Module):
         """Run T >= 1 ticks.
 
         Args:
-                inputs: tensors by Input name, axes T B *N.
-                state: state of the run to continue; None starts at rest.
-                ticks, samples: size of a run of a graph without Inputs, as in
-                    :func:`neuro.events.simulate`.
+            inputs: tensors by Input name, axes T B *N.
+            state: state of the run to continue; None starts at rest.
+            ticks, samples: size of a run of a graph without Inputs, as in
+                :func:`neuro.events.simulate`.
 
         Returns:
-                The activity of every node by name (axes T B *N), and the state after the run.
+            The activity of every node by name (axes T B *N), and the state after the run.
         """
         run = _ForwardPass(self, inputs, state, ticks, samples)
         try:

@@ -205,7 +205,7 @@ class PackedLinear(nn.Module):
         """Return y, which has no gradient.
 
         Raises:
-                ValueError: x has a wrong number of channels.
+            ValueError: x has a wrong number of channels.
         """
         if x.shape[-1] != self.inputs:
             raise ValueError(

@@ -175,12 +175,12 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
     """Return the Graph of a module as it acts in evaluation.
 
     Args:
-            module: the module to trace.
-            input_shape: shape of one tick of one sample: tuple(x.shape[2:]) for x with axes T B
-                ...; a Net does not need it.
+        module: the module to trace.
+        input_shape: shape of one tick of one sample: tuple(x.shape[2:]) for x with axes T B
+            ...; a Net does not need it.
 
     Raises:
-            TraceError: a Graph cannot hold the module; lists all parts that it cannot hold.
+        TraceError: a Graph cannot hold the module; lists all parts that it cannot hold.
         GraphError: the parts do not fit together, or hold NaN.
     """
     if isinstance(module, Net) and type(module).forward is Net.forward:
@@ -247,7 +247,7 @@ class Tracer:
         """Return the Graph of the visited modules.
 
         Raises:
-                TraceError: a Graph cannot hold a module; lists all modules that it cannot hold.
+            TraceError: a Graph cannot hold a module; lists all modules that it cannot hold.
             GraphError: the parts do not fit together, or hold NaN.
         """
         problems = list(self.problems)

@@ -122,8 +122,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
     Raises:
         TypeError: ``times`` are not Times, or ``dt`` is not a number.
-            ValueError: spikes lie outside the shape, or numbers are not finite; lists all
-                problems.
+        ValueError: spikes lie outside the shape, or numbers are not finite; lists all problems.
     """
     require_train("times", times, Times)
     require_dt("dt", dt)

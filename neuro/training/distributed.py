@@ -55,7 +55,7 @@ def list_own_samples(samples: int) -> range:
     """Return the indices of this process's samples in a whole batch.
 
     Raises:
-            TrainError: the number of samples is not a multiple of the number of processes.
+        TrainError: the number of samples is not a multiple of the number of processes.
     """
     _check_sizes([samples], None, get_rank_and_world_size()[1])
     return range(samples)[shard_slice()]
@@ -110,8 +110,8 @@ def shard_batch(
         batch_axis: the axis of the samples in every tensor, as ``in_dims`` of torch.vmap: an
             integer, or a pytree of integers whose leaves stand for whole subtrees of the batch;
             None: every process gets the tensors whole.
-            device: device of the shard.
-            of: (index, number) of processes; None: the running processes.
+        device: device of the shard.
+        of: (index, number) of processes; None: the running processes.
 
     Raises:
         TrainError: the axes do not fit the batch, its tensors differ in their number of

@@ -87,9 +87,9 @@ def fit(
     Args:
         course: data, loss and validation.
         plan: how to train.
-            fabric: already launched, with the precision of the plan.
-            on_step: called after every step with the progress before that step and the step's
-                index in the epoch.
+        fabric: already launched, with the precision of the plan.
+        on_step: called after every step with the progress before that step and the step's index
+            in the epoch.
 
     Raises:
         TrainError: the loss or a gradient is not finite; plan, data and processes do not fit

@@ -110,10 +110,10 @@ class Plan:
         factor falls to 0 along a cosine over the whole training.
     decay: weight decay; parameters with fewer than two axes (biases, norms, neurons) have none.
     optimizer: takes parameter groups, each with its ``weight_decay``, and ``lr=``: a class of
-            torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
-        schedule: (optimizer, updates of the whole training) -> a torch scheduler, which steps
-            after every update; None: warm-up and cosine. It must be a function, because the
-            second argument of most scheduler classes means something else.
+        torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
+    schedule: (optimizer, updates of the whole training) -> a torch scheduler, which steps after
+        every update; None: warm-up and cosine. It must be a function, because the second
+        argument of most scheduler classes means something else.
     groups: parameters with their own learning rate or weight decay.
     stages: parts of the training in order; their lengths must add up to ``epochs``. A stage
         begins with the first update whose first batch lies in it.
