@@ -203,7 +203,7 @@ class _OracleSample:
         return self.m.floor(t / quantum + self.number(0.5)) * quantum
 
     def list_instants(self, train: Events | Times) -> list[Any]:
-        """Return a train's times [ticks]; a time that rounding alone keeps from whole is whole."""
+        """Return a train's times [ticks]; those within rounding of whole ticks are whole."""
         if isinstance(train, Events):
             return [self.number(int(tick) + 1) for tick in train.tick]
         instants = []

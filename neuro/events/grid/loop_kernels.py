@@ -255,7 +255,7 @@ def advance_current(net: LoopNetwork, cells: TickOfCells, fed: np.ndarray) -> No
 def append_flagged(
     flags: np.ndarray, size: int, low: int, fired: np.ndarray, count: int
 ) -> int:
-    """Append ``low`` + each flagged index to ``fired`` (length ``count``); return the length."""
+    """Append ``low`` + each flagged index to ``fired`` (length ``count``); return its end."""
     words = flags.view(np.uint64)
     for start in range(0, size, FLAGS):
         some = np.uint64(0)
