@@ -65,7 +65,7 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
 
 
 def _list_unfit_events(p: Population, events: Events, ticks: int) -> Iterator[str]:
-    """Yield what Loihi does not accept in the valid spike train of an input."""
+    """Yield why Loihi does not accept an input's spike train, which is valid in itself."""
     if 1 <= ticks < events.shape[0]:
         yield (
             f"{p.name}: events of {events.shape[0]} ticks for a run of {ticks}; cut the train "

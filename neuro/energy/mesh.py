@@ -122,7 +122,7 @@ def _locate_priced(cores: Int[np.ndarray, " P"], chip: Chip) -> Float[np.ndarray
 
 
 class _Mesh(NamedTuple):
-    """Flows as in :class:`CoreFlows`, and the positions of all slots."""
+    """The flows of :class:`CoreFlows`, and the positions of all slots of the mesh."""
 
     indptr: np.ndarray
     indices: np.ndarray

@@ -49,7 +49,7 @@ class Sent:
     messages: Int[np.ndarray, "S K"]
 
     def cross_mesh(self, chip: Chip) -> tuple[Traffic, Traffic]:
-        """Return the traffic, and the traffic if each spike went to all cores."""
+        """Return the traffic, and an upper bound: every spike goes to all target cores."""
         away = locate_cores(self.home, chip)[:, None] - locate_cores(self.cores, chip)
         steps = np.insert(np.abs(away), 0, 1, axis=2)  # the message itself, then its hops
         sent = np.einsum("sk,skx->x", self.messages, steps)

@@ -398,7 +398,7 @@ class Upsample(Connection):
         return x.repeat_interleave(high, -2).repeat_interleave(wide, -1)
 
     def fan_out(self, input_shape: Shape) -> FanOut:
-        """Return the size of a block for every value."""
+        """Return the size of a block: a value has one synapse to each output of its block."""
         fan = np.full(math.prod(input_shape), math.prod(self.scale))
         return FanOut(fan, fan)
 

@@ -264,7 +264,7 @@ def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
 
 
 def count_near(bounds: Mapping[str, MembraneBound]) -> dict[str, int]:
-    """Count the membranes of each population that are within their bound of the threshold."""
+    """Count, by population, membranes nearer to the threshold than their rounding bound."""
     return {n: int((abs(b.margin) <= b.bound).sum()) for n, b in bounds.items()}
 
 

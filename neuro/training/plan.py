@@ -106,8 +106,8 @@ class Plan:
 
     epochs: passes over the data. lr: peak learning rate.
     clip: largest norm of the gradient.
-    warm: share of the training over which the learning rate rises linearly; in addition a
-        factor falls to 0 along a cosine over the whole training.
+    warm: share of the training over which the learning rate rises linearly, times a cosine
+        factor that falls from 1 to 0 over the whole training.
     decay: weight decay; parameters with fewer than two axes (biases, norms, neurons) have none.
     optimizer: takes parameter groups, each with its ``weight_decay``, and ``lr=``: a class of
         torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.

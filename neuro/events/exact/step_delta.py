@@ -202,7 +202,7 @@ def scale_neuron(
 def mark_refractory(
     neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, j: int
 ) -> None:
-    """Mark neuron ``j`` after its spike, UNSCALED or REFRACTORY as in :func:`mark_released`."""
+    """Mark neuron ``j`` after its spike: REFRACTORY beyond this window's end, else UNSCALED."""
     u, lists = scaled.modes[0], scaled.lists
     if neuron[j].free_at <= window.stop:
         u[j] = UNSCALED

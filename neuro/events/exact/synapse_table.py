@@ -117,10 +117,9 @@ class ChainSynapses(NamedTuple):
 
     counted, fed: names of nodes, as in GroupNodes.
     port, gain: equal for all groups.
-    source, delay [ticks], start, stop, first_target: by group; a group has the synapses
-    start:stop of
-        ``weight``.
-    target: by synapse; None: the targets are contiguous.
+    source, delay [ticks], start, stop, first_target: one entry per group; a group has the
+        synapses from start to stop (excluded) of ``weight``.
+    target: one entry per synapse; None: the targets of a group are contiguous.
     """
 
     counted: str
