@@ -1,8 +1,8 @@
 """The 45 nm convention: one accumulate or multiply-accumulate per synaptic event, nothing else.
 
-It leaves out memory, addressing, neurons, network and leakage, which dominate on real chips. It
-is printed because papers print it, together with the figures that say when a spiking network
-saves energy at all.
+It leaves out memory, addressing, neurons, network and leakage, which dominate on real chips.
+neuro prints it because papers do, with the activity below which a spiking network saves energy
+in this convention.
 """
 
 from dataclasses import dataclass

@@ -116,8 +116,8 @@ def has_begun(folder: Path) -> bool:
 def begin_run(run: Run, *, write: bool = True) -> str:
     """Create the folder of a run, or check that an existing folder belongs to the same run.
 
-    If several processes begin at once, one creates the folder and the others check it. Files
-    that a killed process left out are written by the next one.
+    If several processes begin at once, one creates the folder and the others check it. The
+    next process writes the files that a killed process did not write.
 
     Args:
         run: the run.

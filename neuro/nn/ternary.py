@@ -116,7 +116,7 @@ class BitLinear(nn.Module):
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
 
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
-        """Return y."""
+        """Return the linear map of x, with ternary weights and quantised inputs."""
         apply: Any = _Fused.apply  # torch annotates it in some versions only
         out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
         return out

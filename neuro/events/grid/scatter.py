@@ -69,7 +69,7 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
 
 
 def add_spikes(buffer: Buffer, span: RowSpan, train: Train) -> tuple[int, int]:
-    """Add each spike of neuron n to neuron n, as one synaptic event."""
+    """Add the spikes of source neuron n to target neuron n; each is one synaptic event."""
     return kernels.add(buffer, span, train, 0)
 
 
